@@ -1,0 +1,1 @@
+"""Who buys: accounts, persons, projects, API keys."""

@@ -1,0 +1,120 @@
+"""Tables of the record: one row a call, one an attempt, day totals."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+
+class Call(models.Model):
+    """One API call from authentication to settlement, with the facts of its receipt, kept for ever (money.md 1.11).
+
+    `usage` and `prices` are JSON objects by usage class; `flags` and `ignored` are words joined by spaces;
+    `diagnostics` is a JSON object that may be dropped and is forgotten in time.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    account = models.CharField(max_length=40)
+    project = models.CharField(max_length=40)
+    key = models.CharField(max_length=40)
+    member = models.CharField(max_length=40, null=True)
+    endpoint = models.CharField(max_length=24)
+    model = models.CharField(max_length=128)
+    asked = models.CharField(max_length=128)
+    stream = models.BooleanField()
+    epoch = models.CharField(max_length=40)
+    opened_us = models.BigIntegerField()
+    ended_us = models.BigIntegerField(null=True)
+    currency = models.CharField(max_length=3)
+    hold_micro = models.BigIntegerField()
+    limit_tokens = models.BigIntegerField(null=True)
+    price_list = models.CharField(max_length=64)
+    price_version = models.IntegerField()
+    prices = models.TextField()
+    rule_version = models.IntegerField(default=1)
+    outcome = models.CharField(max_length=10, default="open")
+    rule = models.CharField(max_length=3, default="")
+    status = models.IntegerField(null=True)
+    charge_micro = models.BigIntegerField(null=True)
+    usage = models.TextField(default="{}")
+    usage_source = models.CharField(max_length=10, default="")
+    finish_reason = models.CharField(max_length=24, default="")
+    flags = models.CharField(max_length=200, default="")
+    attempts = models.IntegerField(default=0)
+    error = models.CharField(max_length=300, default="")
+    diagnostics = models.TextField(default="")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["account", "id"], name="calls_of_account"),
+            models.Index(fields=["key", "id"], name="calls_of_key"),
+            models.Index(fields=["epoch"], condition=Q(outcome="open"), name="calls_open"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(outcome="open", charge_micro__isnull=True)
+                | (Q(charge_micro__gte=0, charge_micro__lte=models.F("hold_micro"), ended_us__isnull=False) & ~Q(rule="")),
+                name="calls_charge_within_hold",
+            )
+        ]
+
+
+class Attempt(models.Model):
+    """One try of a call on a channel, with what it cost us beside the charge; at most one of a call is charged (I11)."""
+
+    id = models.CharField(primary_key=True, max_length=44)
+    call = models.ForeignKey(Call, on_delete=models.PROTECT, db_constraint=False)
+    n = models.IntegerField()
+    upstream = models.CharField(max_length=64)
+    channel = models.CharField(max_length=64)
+    model = models.CharField(max_length=200)
+    outcome = models.CharField(max_length=12)
+    status = models.IntegerField(null=True)
+    error = models.CharField(max_length=300, default="")
+    charged = models.BooleanField(default=False)
+    cost_micro = models.BigIntegerField(null=True)
+    cost_currency = models.CharField(max_length=3, default="")
+    started_us = models.BigIntegerField()
+    first_byte_us = models.BigIntegerField(null=True)
+    ended_us = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["call", "n"], name="calls_attempt_n"),
+            models.UniqueConstraint(fields=["call"], condition=Q(charged=True), name="calls_one_charged_attempt"),
+        ]
+
+
+class DayTotal(models.Model):
+    """Sums of one UTC day by account, project, key, model, channel; kept in the settling transaction.
+
+    The id joins them with `|`, account first.
+    """
+
+    id = models.CharField(primary_key=True, max_length=500)
+    day = models.CharField(max_length=10)
+    account = models.CharField(max_length=40)
+    project = models.CharField(max_length=40)
+    key = models.CharField(max_length=40)
+    model = models.CharField(max_length=128)
+    channel = models.CharField(max_length=64)
+    currency = models.CharField(max_length=3)
+    cost_currency = models.CharField(max_length=3, default="")
+    calls = models.BigIntegerField()
+    charge_micro = models.BigIntegerField()
+    cost_micro = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["account", "day"], name="calls_day_of_account")]
+
+
+class RefusalTotal(models.Model):
+    """How many calls were refused before a hold, by UTC day, account (empty if unknown) and error code."""
+
+    id = models.CharField(primary_key=True, max_length=120)
+    day = models.CharField(max_length=10)
+    account = models.CharField(max_length=40)
+    code = models.CharField(max_length=40)
+    refusals = models.BigIntegerField()

@@ -1,0 +1,86 @@
+"""Tables of what is on sale and for how much."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+
+class Model(models.Model):
+    """Something on sale. List fields hold JSON texts.
+
+    `kinds`: endpoint kinds it answers (`chat`, `completions`, `embeddings`); `classes`: usage classes it can produce,
+    each of which needs a price before the model can be published.
+    """
+
+    name = models.CharField(primary_key=True, max_length=128)
+    owned_by = models.CharField(max_length=64, default="")
+    kinds = models.TextField()
+    modalities = models.TextField(default='["text"]')
+    context_tokens = models.BigIntegerField()
+    output_tokens_max = models.BigIntegerField()
+    hidden_output = models.BooleanField(default=False)
+    tokenizer = models.CharField(max_length=32, default="")
+    image_formula = models.CharField(max_length=32, default="")
+    input_overhead_tokens = models.IntegerField(default=0)
+    classes = models.TextField()
+    listed = models.BooleanField(default=True)
+    unlisted_why = models.CharField(max_length=200, default="")
+    created_s = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(context_tokens__gt=0, output_tokens_max__gte=0), name="catalog_model_sizes")]
+
+
+class Alias(models.Model):
+    """Another name for a model."""
+
+    name = models.CharField(primary_key=True, max_length=128)
+    model = models.ForeignKey(Model, on_delete=models.PROTECT)
+
+
+class PriceList(models.Model):
+    """A named price list in one currency; its versions hold the prices."""
+
+    name = models.CharField(primary_key=True, max_length=64)
+    currency = models.CharField(max_length=3)
+    about = models.CharField(max_length=300, default="")
+
+
+class PriceListVersion(models.Model):
+    """A dated set of prices, immutable from its publication (I24).
+
+    `source`, `rate`, `factor` say how it was made from USD prices (decimal texts) and are frozen here; `usd_rate` is
+    what one USD is in the list's currency, for the balance pages that speak dollars.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    price_list = models.ForeignKey(PriceList, on_delete=models.PROTECT)
+    n = models.IntegerField()
+    valid_from_us = models.BigIntegerField()
+    published_us = models.BigIntegerField()
+    published_by = models.CharField(max_length=200, default="")
+    source = models.CharField(max_length=120, default="")
+    rate = models.CharField(max_length=32, default="1")
+    factor = models.CharField(max_length=32, default="1")
+    usd_rate = models.CharField(max_length=32, default="1")
+    note = models.CharField(max_length=300, default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["price_list", "n"], name="catalog_version_n")]
+
+
+class Price(models.Model):
+    """What 1,000,000 units of one usage class of one model cost, in micro-units of the list's currency."""
+
+    id = models.CharField(primary_key=True, max_length=44)
+    version = models.ForeignKey(PriceListVersion, on_delete=models.PROTECT)
+    model = models.CharField(max_length=128)
+    usage_class = models.CharField(max_length=24)
+    micro_per_million = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["version", "model", "usage_class"], name="catalog_price_once"),
+            models.CheckConstraint(condition=Q(micro_per_million__gte=0), name="catalog_price_not_negative"),
+        ]

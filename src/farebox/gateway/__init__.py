@@ -1,0 +1,1 @@
+"""The front door: one API call in, one answer out."""

@@ -1,0 +1,1 @@
+"""The cellar: knows no business word."""

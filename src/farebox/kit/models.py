@@ -1,0 +1,42 @@
+"""Tables that know no business word: versions of cached things, epochs, the audit trail, shop settings."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Version(models.Model):
+    """A number that grows with each change of a cached thing (`keys`, `shelf`, `board`); nodes poll it."""
+
+    name = models.CharField(primary_key=True, max_length=32)
+    n = models.BigIntegerField(default=0)
+
+
+class Epoch(models.Model):
+    """One life of one server process; its heartbeat is its lease (money.md 1.5)."""
+
+    id = models.CharField(primary_key=True, max_length=40)
+    node = models.CharField(max_length=100)
+    started_us = models.BigIntegerField()
+    beats = models.BigIntegerField(default=0)
+    ended_us = models.BigIntegerField(null=True)
+    ended_why = models.CharField(max_length=32, default="")
+
+
+class AuditEvent(models.Model):
+    """Who did what to which object, with opaque values before and after (JSON texts)."""
+
+    id = models.CharField(primary_key=True, max_length=40)
+    at_us = models.BigIntegerField(db_index=True)
+    actor = models.CharField(max_length=200)
+    verb = models.CharField(max_length=60)
+    object = models.CharField(max_length=200)
+    before = models.TextField(default="")
+    after = models.TextField(default="")
+
+
+class Setting(models.Model):
+    """One shop setting or fact of the installation, as a JSON text."""
+
+    name = models.CharField(primary_key=True, max_length=64)
+    value = models.TextField()

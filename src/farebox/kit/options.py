@@ -1,0 +1,205 @@
+"""Every option once: name, type, default, sentence.
+
+An option is read from the environment (`FAREBOX_<NAME>`) or, below that, from a TOML file (`farebox.toml` in the
+working folder, or the file that `FAREBOX_CONFIG` names). Unknown names in either are errors.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import CommandError
+
+PREFIX = "FAREBOX_"
+# What `make run` writes for client programs: names with our prefix that are no options.
+NOT_OPTIONS = frozenset(
+    {
+        "FAREBOX_CONFIG",
+        "FAREBOX_EMPTY_KEY",
+        "FAREBOX_CHAT_MODEL",
+        "FAREBOX_ECHO_MODEL",
+        "FAREBOX_COMPLETION_MODEL",
+        "FAREBOX_EMBED_MODEL",
+        "FAREBOX_DEMO_OPENAI_KEY",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: its type is that of its default; `low` and `high` bound a number."""
+
+    name: str
+    default: Any
+    sentence: str
+    low: int | None = None
+    high: int | None = None
+
+
+MIB = 1024 * 1024
+
+OPTIONS: tuple[Option, ...] = (
+    Option("data_dir", "var", "Folder of the SQLite file, the key files and the admin socket."),
+    Option("database", "", "Database address, `postgresql://…`; empty means the SQLite file in the data folder."),
+    Option("host", "127.0.0.1", "Address that `farebox serve` listens on."),
+    Option("port", 8080, "Port that `farebox serve` listens on; 0 picks a free one.", 0, 65535),
+    Option("public_url", "", "Address under which customers reach this shop; empty means http://host:port."),
+    Option("shop_name", "Farebox", "Name of this shop, as customers see it."),
+    Option("pepper_file", "", "File of the pepper that digests customers' keys; empty means keys/pepper in the data folder."),
+    Option("master_key_file", "", "File of the master key that encrypts secrets; empty means keys/master in the data folder."),
+    Option("single_person", True, "One person may grant money alone; recorded with each such entry (money.md I27)."),
+    Option("trusted_proxies", "", "Addresses of reverse proxies whose X-Forwarded-For counts, separated by commas."),
+    Option("log_level", "info", "Least serious log line that is written: debug, info, warning, error."),
+    Option("body_bytes_max", 32 * MIB, "Largest JSON body of a request, in bytes.", 1024, 1024 * MIB),
+    Option("body_grace_s", 15, "Seconds that a request body may dawdle before 1 KiB/s is demanded.", 1, 600),
+    Option("head_s", 10, "Seconds in which the head of a request must arrive.", 1, 600),
+    Option("idle_connection_s", 75, "Seconds that an idle client connection is kept.", 1, 3600),
+    Option("connections_max", 4000, "Client connections of one process.", 1, 100_000),
+    Option("calls_max", 1500, "Calls under way in one process; more get 503.", 1, 100_000),
+    Option("store_queue_max", 500, "Writes that may wait for the store; more get 503.", 1, 100_000),
+    Option("store_wait_ms", 5000, "Milliseconds that a write may wait for the store before its call gets 503.", 50, 60_000),
+    Option("group_max", 128, "Writes that share one commit.", 1, 10_000),
+    Option("connect_s", 10, "Seconds to connect to an upstream.", 1, 120),
+    Option("first_byte_s", 300, "Seconds to wait for the first byte of an upstream's answer.", 1, 3600),
+    Option("idle_s", 120, "Seconds that an upstream may be silent in mid-stream.", 1, 3600),
+    Option("call_s_max", 3600, "Longest duration of one call in seconds; then it ends with `length`.", 1, 86_400),
+    Option("answer_bytes_max", 64 * MIB, "Largest answer of an upstream that is not streamed, in bytes.", 1024, 1024 * MIB),
+    Option("slow_reader_s", 60, "Seconds without progress after which a client that does not read is cut (R18).", 1, 600),
+    Option("read_on_s", 10, "Seconds to read on after a client left a stream, where the upstream bills the whole.", 0, 120),
+    Option("read_on_json_s", 120, "Seconds to read on after a client left a call that is not streamed (R19).", 0, 600),
+    Option("settle_wait_s", 5, "Seconds to wait for a settlement before the client gets an error instead.", 1, 60),
+    Option("drain_s", 120, "Seconds that calls under way may go on after the order to stop.", 0, 3600),
+    Option("keepalive_stream_s", 15, "Seconds of silence before the first empty line in a stream.", 1, 600),
+    Option("keepalive_every_s", 10, "Seconds between further empty lines.", 1, 600),
+    Option("keepalive_json_s", 25, "Seconds of silence before empty lines precede a JSON answer.", 1, 600),
+    Option("hold_output_tokens", 1024, "Output tokens that a stream of visible output holds first, and each time more.", 16, 1_000_000),
+    Option("attempts_max", 4, "Attempts of one call at upstreams, at most.", 1, 16),
+    Option("version_poll_ms", 500, "Milliseconds between looks for changed keys, prices and channels.", 50, 1000),
+    Option("lease_beat_ms", 2000, "Milliseconds between heartbeats of a serving process.", 50, 60_000),
+    Option("lease_beats_missed", 15, "Heartbeats missed, by an observer's own count, after which a process counts as dead.", 2, 1000),
+    Option("hold_grace_s", 900, "Seconds after the end of a process's lease before its holds expire (not on SQLite).", 0, 86_400),
+    Option("wrong_keys_per_min", 60, "Wrong keys a minute from one address before it gets 429 for them.", 1, 100_000),
+    Option("diagnostics_days", 90, "Days that timings and attempts' errors are kept.", 1, 3650),
+)
+
+BY_NAME = {option.name: option for option in OPTIONS}
+
+
+class Options:
+    """The values in force; attributes are the names of `OPTIONS`."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        for option in OPTIONS:
+            setattr(self, option.name, values.get(option.name, option.default))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"no such option: {name}")
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return Path(self.data_dir)
+
+    @property
+    def sqlite_file(self) -> Path:
+        """The SQLite file, whether used or not."""
+        return self.data / "farebox.db"
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether the store is the SQLite file."""
+        return not self.database
+
+    @property
+    def pepper(self) -> Path:
+        """The pepper's file."""
+        return Path(self.pepper_file) if self.pepper_file else self.data / "keys" / "pepper"
+
+    @property
+    def master_key(self) -> Path:
+        """The master key's file."""
+        return Path(self.master_key_file) if self.master_key_file else self.data / "keys" / "master"
+
+    @property
+    def admin_socket(self) -> Path:
+        """The admin socket of the serving process."""
+        return self.data / "admin.sock"
+
+
+def read(environ: Mapping[str, str] | None = None) -> Options:
+    """The options from environment and file; CommandError for an unknown or impossible one."""
+    env = os.environ if environ is None else environ
+    values = dict(_from_file(env))
+    for key, value in env.items():
+        if not key.startswith(PREFIX) or key in NOT_OPTIONS:
+            continue
+        name = key[len(PREFIX) :].lower()
+        if name not in BY_NAME:
+            raise CommandError(f"{key} is no option of Farebox. `farebox options` lists them.")
+        values[name] = _from_text(BY_NAME[name], value)
+    return Options(values)
+
+
+def _from_file(env: Mapping[str, str]) -> dict[str, Any]:
+    path = Path(env.get("FAREBOX_CONFIG", "farebox.toml"))
+    if not path.is_file():
+        if "FAREBOX_CONFIG" in env:
+            raise CommandError(f"FAREBOX_CONFIG names {path}, which is no file.")
+        return {}
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise CommandError(f"{path} is not TOML: {fault}") from None
+    for name, value in found.items():
+        if name not in BY_NAME:
+            raise CommandError(f"{path}: {name} is no option of Farebox. `farebox options` lists them.")
+        if type(value) is not type(BY_NAME[name].default):
+            raise CommandError(f"{path}: {name} must be {_kind(BY_NAME[name])}.")
+        _bounds(BY_NAME[name], value)
+    return found
+
+
+def _from_text(option: Option, text: str) -> Any:
+    if isinstance(option.default, bool):
+        if text.lower() not in {"true", "false", "1", "0", "yes", "no"}:
+            raise CommandError(f"{PREFIX}{option.name.upper()} must be true or false.")
+        return text.lower() in {"true", "1", "yes"}
+    if isinstance(option.default, int):
+        try:
+            value = int(text)
+        except ValueError:
+            raise CommandError(f"{PREFIX}{option.name.upper()} must be a whole number.") from None
+        _bounds(option, value)
+        return value
+    return text
+
+
+def _bounds(option: Option, value: Any) -> None:
+    if option.low is not None and option.high is not None and not option.low <= value <= option.high:
+        raise CommandError(f"{option.name} must lie between {option.low:,} and {option.high:,}.")
+
+
+def _kind(option: Option) -> str:
+    return {"bool": "true or false", "int": "a whole number", "str": "a text"}[type(option.default).__name__]
+
+
+_current: Options | None = None
+
+
+def current() -> Options:
+    """The process's options, read at first use."""
+    global _current  # noqa: PLW0603 - the process's environment is read once
+    if _current is None:
+        _current = read()
+    return _current
+
+
+def use(options: Options) -> None:
+    """Put `options` in force for this process (tests and embedded servers)."""
+    global _current  # noqa: PLW0603
+    _current = options

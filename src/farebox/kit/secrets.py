@@ -1,0 +1,305 @@
+"""Key files, digests of customers' secrets, encryption at rest, and what logs must not show (security.md 4).
+
+Key files (`pepper`, `master`) are ASCII texts; the first line names kind and version of the format, each
+further line holds a number and 32 random bytes in hex; the newest comes last, mints and seals, and the older
+ones still verify:
+
+    farebox pepper 1
+    1 5f0c…(64 hex digits)
+    2 a911…
+
+A sealed text is base64url without padding of
+`version (1 byte, 1) ‖ master key number (4, big-endian) ‖ nonce (12) ‖ data key under master key (32 + 16)
+‖ nonce (12) ‖ text under data key (n + 16)`, both AES-256-GCM. The data key is bound to table, column, row
+and master key number, the text to table, column, row and version, so a ciphertext moved to another row can't
+be read, and a new master key wraps the data key only. Fields of the bound data follow their length (2 bytes).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hmac
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from .errors import CommandError
+from .options import Options
+
+FORMAT = 1
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+_WRAPPED_BYTES = KEY_BYTES + 16
+_HEAD_BYTES = 1 + 4 + _NONCE_BYTES + _WRAPPED_BYTES
+_FILE_BYTES_MAX = 64 * 1024
+_process_secret = secrets.token_bytes(KEY_BYTES)
+
+
+def ensure(options: Options) -> None:
+    """Make the key files that do not exist yet, mode 0400 in folders of mode 0700; leave others as they are.
+
+    For `migrate`, `serve` and `demo` alone: a new pepper voids every key. Raises CommandError for a file that
+    can't be written or read.
+    """
+    for kind, path in (("pepper", options.pepper), ("master", options.master_key)):
+        if not path.exists():
+            _create(path, _text(kind, {1: secrets.token_bytes(KEY_BYTES)}))
+        _load(kind, path)
+
+
+def peppers(options: Options) -> dict[int, bytes]:
+    """The peppers by number, newest last; CommandError with the next step where there is no such file."""
+    return _load("pepper", options.pepper)
+
+
+def master_keys(options: Options) -> dict[int, bytes]:
+    """The master keys by number, newest last; CommandError with the next step where there is no such file."""
+    return _load("master", options.master_key)
+
+
+def add_pepper(options: Options) -> int:
+    """Append a new pepper that mints from now on, and give its number; older ones go on verifying."""
+    return _append("pepper", options.pepper)
+
+
+def add_master_key(options: Options) -> int:
+    """Append a new master key that seals from now on, and give its number; `rewrap` moves what is sealed."""
+    return _append("master", options.master_key)
+
+
+def digest_key(pepper: bytes, key: str) -> str:
+    """64 hex digits of HMAC-SHA256 that stand for an API key; UnicodeEncodeError unless it is ASCII."""
+    return hmac.digest(pepper, b"farebox api key\0" + key.encode("ascii"), "sha256").hex()
+
+
+def digest_code(pepper: bytes, code: str, *, label: str) -> str:
+    """64 hex digits of HMAC-SHA256 for a one-time code; `label` (such as `invite`) keeps kinds apart."""
+    return hmac.digest(pepper, b"farebox code\0" + label.encode() + b"\0" + code.encode(), "sha256").hex()
+
+
+def derived_text(options: Options, label: str) -> str:
+    """64 hex digits derived from the newest master key for `label`; random per process without key file.
+
+    Settings are imported before the first command has made the key files; nothing signed then needs to last.
+    """
+    base = _process_secret
+    if options.master_key.is_file():
+        base = newest(master_keys(options))[1]
+    return hmac.digest(base, b"farebox derived\0" + label.encode(), "sha256").hex()
+
+
+def newest(keys: Mapping[int, bytes]) -> tuple[int, bytes]:
+    """Number and bytes of the key that mints and seals."""
+    n = max(keys)
+    return n, keys[n]
+
+
+def seal(master: Mapping[int, bytes], plaintext: str, *, table: str, column: str, row: str) -> str:
+    """`plaintext` encrypted for this one place under the newest of the master keys."""
+    n, key = newest(master)
+    data_key = secrets.token_bytes(KEY_BYTES)
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    body = AESGCM(data_key).encrypt(nonce, plaintext.encode(), _bound(table, column, row, FORMAT))
+    return _pack(_wrap(n, key, data_key, _bound(table, column, row, n)) + nonce + body)
+
+
+def unseal(master: Mapping[int, bytes], sealed: str, *, table: str, column: str, row: str) -> str:
+    """The text that `seal` took; CommandError if it was changed, moved, or its master key is missing."""
+    raw, data_key = _open(master, sealed, table=table, column=column, row=row)
+    nonce, body = raw[_HEAD_BYTES : _HEAD_BYTES + _NONCE_BYTES], raw[_HEAD_BYTES + _NONCE_BYTES :]
+    try:
+        return AESGCM(data_key).decrypt(nonce, body, _bound(table, column, row, FORMAT)).decode()
+    except (InvalidTag, ValueError):
+        raise _unreadable(table, column, row) from None
+
+
+def rewrap(master: Mapping[int, bytes], sealed: str, *, table: str, column: str, row: str) -> str:
+    """The same secret under the newest master key, never decrypted; unchanged if it already is."""
+    raw, data_key = _open(master, sealed, table=table, column=column, row=row)
+    n, key = newest(master)
+    if sealed_under(sealed) == n:
+        return sealed
+    return _pack(_wrap(n, key, data_key, _bound(table, column, row, n)) + raw[_HEAD_BYTES:])
+
+
+def sealed_under(sealed: str) -> int:
+    """Number of the master key that a sealed text needs; CommandError if it is no sealed text."""
+    return int.from_bytes(_unpack(sealed)[1:5], "big")
+
+
+def _wrap(n: int, key: bytes, data_key: bytes, bound: bytes) -> bytes:
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return bytes([FORMAT]) + n.to_bytes(4, "big") + nonce + AESGCM(key).encrypt(nonce, data_key, bound)
+
+
+def _open(
+    master: Mapping[int, bytes], sealed: str, *, table: str, column: str, row: str
+) -> tuple[bytes, bytes]:
+    raw = _unpack(sealed)
+    n = int.from_bytes(raw[1:5], "big")
+    if n not in master:
+        raise CommandError(
+            f"{table}.{column} of {row} is sealed under master key {n}, which the key file does not hold. "
+            "Restore that line of the master key file from its backup."
+        )
+    nonce, wrapped = raw[5 : 5 + _NONCE_BYTES], raw[5 + _NONCE_BYTES : _HEAD_BYTES]
+    try:
+        return raw, AESGCM(master[n]).decrypt(nonce, wrapped, _bound(table, column, row, n))
+    except InvalidTag:
+        raise _unreadable(table, column, row) from None
+
+
+def _bound(table: str, column: str, row: str, version: int) -> bytes:
+    parts = [table.encode(), column.encode(), row.encode(), version.to_bytes(4, "big")]
+    return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+
+
+def _pack(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def _unpack(sealed: str) -> bytes:
+    try:
+        raw = base64.b64decode(
+            sealed.encode("ascii") + b"=" * (-len(sealed) % 4), altchars=b"-_", validate=True
+        )
+    except (UnicodeEncodeError, binascii.Error):
+        raw = b""
+    if len(raw) < _HEAD_BYTES + _NONCE_BYTES + 16 or raw[0] != FORMAT:
+        raise CommandError(
+            "A stored secret is not in the sealed form of this version. Enter the secret again."
+        )
+    return raw
+
+
+def _unreadable(table: str, column: str, row: str) -> CommandError:
+    return CommandError(
+        f"{table}.{column} of {row} can't be decrypted: it was changed, moved here from another row, or "
+        "sealed by another installation. Enter the secret again, or restore this store's master key file."
+    )
+
+
+def _text(kind: str, keys: Mapping[int, bytes]) -> str:
+    lines = [f"farebox {kind} {FORMAT}", *(f"{n} {keys[n].hex()}" for n in sorted(keys))]
+    return "\n".join(lines) + "\n"
+
+
+def _load(kind: str, path: Path) -> dict[int, bytes]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(_FILE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise CommandError(
+            f"There is no {kind} file at {path}. `farebox migrate` makes one for a new store; for an "
+            "existing store restore it from its backup, because a new one would not fit."
+        ) from None
+    except OSError as fault:
+        raise CommandError(f"The {kind} file {path} can't be read: {fault.strerror}.") from None
+    keys = _parsed(kind, text)
+    if keys is None:
+        raise CommandError(f"{path} is not a {kind} file of this version. Restore it from its backup.")
+    return keys
+
+
+def _parsed(kind: str, text: bytes) -> dict[int, bytes] | None:
+    head, *lines = text.decode("latin-1").splitlines() or [""]
+    if head != f"farebox {kind} {FORMAT}" or len(text) > _FILE_BYTES_MAX:
+        return None
+    keys: dict[int, bytes] = {}
+    for line in lines:
+        found = re.fullmatch(r"([1-9][0-9]{0,8}) ([0-9a-f]{64})", line)
+        if found is None or int(found[1]) <= max(keys, default=0):
+            return None
+        keys[int(found[1])] = bytes.fromhex(found[2])
+    return keys or None
+
+
+def _append(kind: str, path: Path) -> int:
+    keys = _load(kind, path)
+    n = max(keys) + 1
+    try:
+        temporary = _written(path, _text(kind, keys | {n: secrets.token_bytes(KEY_BYTES)}))
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as fault:
+        raise CommandError(f"The {kind} file {path} can't be written: {fault.strerror}.") from None
+    return n
+
+
+def _create(path: Path, text: str) -> None:
+    try:
+        missing = [folder for folder in path.parents if not folder.exists()]
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+        temporary = _written(path, text)
+        try:
+            # A link, unlike a rename, never replaces the file that another process made meanwhile.
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(temporary)
+        finally:
+            temporary.unlink()
+        _sync_folder(path.parent)
+    except OSError as fault:
+        raise CommandError(f"The key file {path} can't be made: {fault.strerror}.") from None
+
+
+def _written(path: Path, text: str) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return temporary
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# What each pattern's group `keep` holds stays readable; the rest of the match goes.
+_SECRETS = re.compile(
+    r"""
+      -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]*PRIVATE[ ]KEY-----|\Z)
+    | (?P<scheme>\b(?:Bearer|Basic)[ \t]++)(?!\[redacted)[^\s"',;}\]]+
+    | (?P<cookie>["']?\b(?:set-)?cookie\b["']?\s*+[:=]\s*+["']?+)(?!\[redacted)[^\r\n"']+
+    | (?P<field>["']?\b(?:(?:proxy-)?authorization|(?:x-)?api-?key|x-goog-api-key|api_key|access_token
+        |refresh_token|client_secret|password|passwd)\b["']?\s*+[:=]\s*+["']?+)
+      (?!(?:Bearer|Basic)\b|\[redacted)[^\s"'&,}\]]+
+    | (?P<query>[?&](?:key|token|sig|signature)=)(?!\[redacted)[^\s&"'\#]+
+    | (?P<login>\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)(?!\[redacted)[^\s/@]+(?=@)
+    | \b(?:sk-[A-Za-z0-9_-]{6,} | sess-[A-Za-z0-9_-]{16,} | (?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{8,}
+        | whsec_[A-Za-z0-9+/=]{8,} | AIza[A-Za-z0-9_-]{30,} | gsk_[A-Za-z0-9]{16,} | xai-[A-Za-z0-9]{16,}
+        | hf_[A-Za-z0-9]{16,} | r8_[A-Za-z0-9]{16,} | pplx-[A-Za-z0-9]{16,} | nvapi-[A-Za-z0-9_-]{16,}
+        | fw_[A-Za-z0-9]{16,} | gh[pousr]_[A-Za-z0-9]{16,} | glpat-[A-Za-z0-9_-]{16,}
+        | xox[abprs]-[A-Za-z0-9-]{10,} | (?:AKIA|ASIA)[A-Z0-9]{16}
+        | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)
+    """,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+
+
+def redact(text: str) -> str:
+    """`text` with everything that looks like a secret replaced by `[redacted]`, for logs (I28).
+
+    Covers our own keys, `sk-…` of any vendor, Bearer and Basic credentials, cookies, key headers and
+    parameters, passwords in addresses, private keys, and the well-known forms of cloud and payment keys.
+    """
+    return _SECRETS.sub(_masked, text)
+
+
+def _masked(found: re.Match[str]) -> str:
+    kept = found[found.lastgroup] if found.lastgroup else ""
+    return f"{kept}[redacted]"

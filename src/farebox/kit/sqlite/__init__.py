@@ -1,0 +1,1 @@
+"""Our Django backend for SQLite: pysqlite3, WAL, FULL, one write lock for the process."""

@@ -1,0 +1,18 @@
+"""SQL on the tables of kit."""
+
+BUMP_VERSION = """
+INSERT INTO kit_version (name, n) VALUES (%s, 1)
+ON CONFLICT (name) DO UPDATE SET n = kit_version.n + 1
+"""
+
+READ_VERSIONS = "SELECT name, n FROM kit_version"
+
+BEAT = "UPDATE kit_epoch SET beats = beats + 1 WHERE id = %s AND ended_us IS NULL"
+
+END_EPOCH = "UPDATE kit_epoch SET ended_us = %s, ended_why = %s WHERE id = %s AND ended_us IS NULL AND beats <= %s"
+
+OPEN_EPOCHS = "SELECT id, beats FROM kit_epoch WHERE ended_us IS NULL ORDER BY id"
+
+RECORD_AUDIT = """
+INSERT INTO kit_auditevent (id, at_us, actor, verb, object, before, after) VALUES (%s, %s, %s, %s, %s, %s, %s)
+"""

@@ -1,0 +1,1 @@
+"""The books; knows no customer, only ledger accounts."""

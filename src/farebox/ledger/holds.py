@@ -1,0 +1,247 @@
+"""Holds: money set aside for one call. Placed, extended, and ended once: settled, voided or expired.
+
+A hold takes the same amount from each of its purses, the balance and the memo accounts that count caps, or from none
+of them. Amounts are micro-units of the purses' one currency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from farebox.kit import errors
+from farebox.kit.db import Tx
+
+from . import journal, statements
+
+# The rows that a write on holds changes, for the committer to lock in order.
+LOCK_PURSES = statements.LOCK_PURSES
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """A ledger account that a hold takes from; `cap_micro` is None for the balance itself."""
+
+    id: str
+    cap_micro: int | None = None
+
+
+class HoldEnded(Exception):  # noqa: N818 - a fact, not a fault
+    """The hold is no longer open: somebody ended it before (R24)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a hold ended: what it held at last, what was charged, and what could not be (`short_micro`)."""
+
+    state: str
+    held_micro: int
+    charge_micro: int
+    short_micro: int = 0
+    repeated: bool = False
+
+
+def place(
+    tx: Tx,
+    *,
+    hold: str,
+    purses: Sequence[Purse],
+    currency: str,
+    want_micro: int,
+    fit: Callable[[int], int],
+    epoch: str,
+    now_us: int,
+) -> int:
+    """Set aside `want_micro`, or what `fit` makes of less, from every purse; the amount held.
+
+    `fit(available_micro)` says how much of that a hold may be made for, or -1 if it is too little. Raises
+    InsufficientFunds, or RateLimited if the money would do but is held by other calls (money.md 1.10).
+    """
+    if tx.again:
+        found = tx.one(statements.READ_HOLD, (hold,))
+        if found is not None:
+            return int(found[1])
+    amount_micro = want_micro
+    if not _take(tx, purses, currency, amount_micro):
+        amount_micro = _affordable(tx, purses, want_micro, fit)
+        if not _take(tx, purses, currency, amount_micro):
+            raise errors.StoreUnavailable  # frozen after a drift, or changed between two statements of a locked row
+    account = next(purse.id for purse in purses if purse.cap_micro is None)
+    joined = " ".join(purse.id for purse in purses)
+    tx.execute(statements.OPEN_HOLD, (hold, account, joined, amount_micro, epoch, now_us))
+    return amount_micro
+
+
+def extend(
+    tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, want_micro: int, fit: Callable[[int], int]
+) -> int:
+    """Add `want_micro`, or what `fit` makes of less, to an open hold; what was added, 0 if the purses have too little.
+
+    Raises HoldEnded. After an unknown commit a repeat may add twice: too much is held until the end, nothing charged.
+    """
+    amount_micro = want_micro
+    if not _take(tx, purses, currency, amount_micro):
+        available_micro = min(_available(tx, purse)[0] for purse in purses)
+        amount_micro = fit(available_micro)
+        if amount_micro <= 0 or not _take(tx, purses, currency, amount_micro):
+            return 0
+    if tx.execute(statements.GROW_HOLD, (amount_micro, hold)) != 1:
+        _give_back(tx, purses, amount_micro)
+        raise HoldEnded(hold)
+    return amount_micro
+
+
+def settle(
+    tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, charge_micro: int, now_us: int
+) -> Settled:
+    """End the hold with `charge_micro` (0 voids it), post the charge, release the rest.
+
+    A charge above the hold first extends it as far as the purses pay; what is still above is not charged
+    (`short_micro`). A hold that ended before stays as it is: HoldEnded, or, when this is a repeat of the same
+    settlement, its outcome with `repeated`.
+    """
+    short_micro = 0
+    if charge_micro > 0:
+        found = tx.one(statements.READ_HOLD, (hold,))
+        if found is None or found[0] != "open":
+            return _ended(tx, hold, found)
+        short_micro = _stretch(tx, hold, purses, currency, charge_micro - int(found[1]))
+        charge_micro -= short_micro
+    state = "settled" if charge_micro else "voided"
+    row = tx.one(statements.END_HOLD, (state, charge_micro, now_us, hold))
+    if row is None:
+        return _ended(tx, hold, tx.one(statements.READ_HOLD, (hold,)))
+    held_micro = int(row[0])
+    for purse in purses:
+        if tx.execute(statements.PAY, (held_micro, charge_micro, purse.id, held_micro)) != 1:
+            raise AssertionError(f"ledger account {purse.id} holds less than its hold {hold}")
+    if charge_micro:
+        account = next(purse.id for purse in purses if purse.cap_micro is None)
+        journal.write_charge(tx, account=account, ref=hold, currency=currency, amount_micro=charge_micro, at_us=now_us)
+    return Settled(state, held_micro, charge_micro, short_micro)
+
+
+def void(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, now_us: int) -> Settled:
+    """End the hold with no charge."""
+    return settle(tx, hold=hold, purses=purses, currency=currency, charge_micro=0, now_us=now_us)
+
+
+def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> list[str]:
+    """End open holds of a dead epoch with no charge; their ids, `at_most` of them. Ask again until none is left."""
+    expired = []
+    for hold, joined, amount_micro in tx.all(statements.OPEN_HOLDS_OF_EPOCH, (epoch, at_most)):
+        if tx.one(statements.END_HOLD, ("expired", 0, now_us, hold)) is None:
+            continue
+        for purse in str(joined).split():
+            if tx.execute(statements.GIVE_BACK, (amount_micro, purse, amount_micro)) != 1:
+                raise AssertionError(f"ledger account {purse} holds less than its hold {hold}")
+        expired.append(str(hold))
+    return expired
+
+
+def set_cap(tx: Tx, *, scope: str, period_id: str, cap_micro: int) -> None:
+    """Move the floor of the memo account of this period, where there is one, to the new cap.
+
+    Below what is spent and held already the floor stops there; `place` compares with the cap itself as well.
+    """
+    tx.execute(statements.MOVE_CAP, (-cap_micro, -cap_micro, f"cap:{scope}:{period_id}"))
+
+
+def balance(tx: Tx, account: str) -> tuple[int, int, int]:
+    """(posted, held, available) of a stored ledger account, in micro-units; KeyError if there is none."""
+    row = tx.one(statements.READ_ACCOUNT, (account,))
+    if row is None:
+        raise KeyError(account)
+    posted_micro, held_micro, floor_micro = int(row[0]), int(row[1]), row[2]
+    return posted_micro, held_micro, posted_micro - held_micro - int(floor_micro or 0)
+
+
+def _take(tx: Tx, purses: Sequence[Purse], currency: str, amount_micro: int) -> bool:
+    """Hold `amount_micro` in all purses or in none."""
+    for index, purse in enumerate(purses):
+        if not _take_one(tx, purse, currency, amount_micro):
+            _give_back(tx, purses[:index], amount_micro)
+            return False
+    return True
+
+
+def _take_one(tx: Tx, purse: Purse, currency: str, amount_micro: int) -> bool:
+    if purse.cap_micro is None:
+        return tx.execute(statements.TAKE, (amount_micro, purse.id, amount_micro)) == 1
+    params = (amount_micro, purse.id, amount_micro, -purse.cap_micro, amount_micro)
+    if tx.execute(statements.TAKE_CAPPED, params) == 1:
+        return True
+    made = tx.execute(statements.OPEN_ACCOUNT, (purse.id, "memo", currency, -purse.cap_micro, False))
+    return made == 1 and tx.execute(statements.TAKE_CAPPED, params) == 1
+
+
+def _give_back(tx: Tx, purses: Sequence[Purse], amount_micro: int) -> None:
+    for purse in purses:
+        if tx.execute(statements.GIVE_BACK, (amount_micro, purse.id, amount_micro)) != 1:
+            raise AssertionError(f"ledger account {purse.id} holds less than was just taken")
+
+
+def _available(tx: Tx, purse: Purse) -> tuple[int, int]:
+    """What the purse has now, and what it would have if nothing were held."""
+    row = tx.one(statements.READ_ACCOUNT, (purse.id,))
+    if row is None:
+        if purse.cap_micro is None:
+            raise AssertionError(f"no ledger account {purse.id}")
+        return purse.cap_micro, purse.cap_micro
+    posted_micro, held_micro = int(row[0]), int(row[1])
+    if purse.cap_micro is not None:
+        floor_micro = -purse.cap_micro
+    elif row[2] is None:
+        return 2**62, 2**62
+    else:
+        floor_micro = int(row[2])
+    return posted_micro - held_micro - floor_micro, posted_micro - floor_micro
+
+
+def _affordable(tx: Tx, purses: Sequence[Purse], want_micro: int, fit: Callable[[int], int]) -> int:
+    now_micro = want_micro
+    unheld_micro = want_micro
+    tight: Purse | None = None
+    for purse in purses:
+        available_micro, without_holds_micro = _available(tx, purse)
+        if without_holds_micro < unheld_micro:
+            tight = purse
+        now_micro = min(now_micro, available_micro)
+        unheld_micro = min(unheld_micro, without_holds_micro)
+    amount_micro = fit(now_micro)
+    if amount_micro >= 0:
+        return amount_micro
+    if fit(unheld_micro) >= 0:
+        raise errors.RateLimited(
+            "Rate limit reached: the rest of your balance is held by your other calls under way. "
+            "Please try again in a moment."
+        )
+    if tight is not None and tight.cap_micro is not None:
+        what = {"key": "API key", "prj": "project", "mem": "member"}.get(tight.id[4:7], "purse")
+        raise errors.InsufficientFunds(f"The cap of this {what} is used up.")
+    raise errors.InsufficientFunds
+
+
+def _stretch(tx: Tx, hold: str, purses: Sequence[Purse], currency: str, missing_micro: int) -> int:
+    """Extend the hold by what is missing, as far as the purses pay; what is still missing."""
+    if missing_micro <= 0:
+        return 0
+    added_micro = extend(
+        tx,
+        hold=hold,
+        purses=purses,
+        currency=currency,
+        want_micro=missing_micro,
+        fit=lambda available_micro: min(missing_micro, available_micro),
+    )
+    return missing_micro - added_micro
+
+
+def _ended(tx: Tx, hold: str, found: tuple[object, ...] | None) -> Settled:
+    if found is None:
+        raise HoldEnded(hold)
+    state, amount_micro, charge_micro = str(found[0]), int(str(found[1])), int(str(found[2] or 0))
+    if tx.again and state in {"settled", "voided"}:
+        return Settled(state, amount_micro, charge_micro, repeated=True)
+    raise HoldEnded(hold)
+

@@ -1,0 +1,104 @@
+"""The only writer of entries: post, reverse, and the charge of a settled hold.
+
+Amounts are micro-units; positive is money for the ledger account. An entry balances, is in one currency, and happens
+once for its account, kind and reference (I01, I07, I17).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from farebox.kit import errors, ids, money
+from farebox.kit.db import Tx
+
+from . import chart, statements
+
+
+def open_account(tx: Tx, *, id: str, kind: str, currency: str, floor_micro: int | None) -> None:  # noqa: A002
+    """Make a ledger account of `kind` (`customer`, `memo`, `house`) if it does not exist yet.
+
+    With a customer's first account in a currency the house's revenue account in it comes to be.
+    """
+    money.check_currency(currency)
+    if kind == "customer":
+        open_account(tx, id=chart.house("revenue", currency), kind="house", currency=currency, floor_micro=None)
+    tx.execute(statements.OPEN_ACCOUNT, (id, kind, currency, floor_micro, False))
+
+
+def write_charge(tx: Tx, *, account: str, ref: str, currency: str, amount_micro: int, at_us: int) -> None:
+    """Write the entry of a settled hold; its ledger account has paid already, in the same transaction."""
+    entry = ids.new("ent", at_us)
+    tx.execute(statements.WRITE_ENTRY, (entry, account, "charge", ref, currency, at_us, "", "", None, False))
+    revenue = chart.house("revenue", currency)
+    tx.execute(
+        statements.WRITE_TWO_POSTINGS,
+        (f"{entry}.1", entry, account, -amount_micro, f"{entry}.2", entry, revenue, amount_micro),
+    )
+
+
+def post(
+    tx: Tx,
+    *,
+    account: str,
+    kind: str,
+    ref: str,
+    currency: str,
+    lines: Sequence[tuple[str, int]],
+    at_us: int,
+    note: str = "",
+    requester: str = "",
+    approver: str | None = None,
+    single_person: bool = False,
+) -> str:
+    """Post one balanced entry about `account`; its id. The same account, kind and reference again: the first one's id.
+
+    `lines` are (ledger account, signed micro-units). Raises CommandError if an account would fall below its floor or
+    does not exist in this currency, ValueError if the lines do not balance.
+    """
+    found = tx.one(statements.FIND_ENTRY, (account, kind, ref))
+    if found is not None:
+        return str(found[0])
+    if sum(money.check_micro(amount) for _, amount in lines) != 0 or len(lines) < 2:  # noqa: PLR2004
+        raise ValueError("the lines of an entry add up to 0, and there are two at least")
+    for name, amount_micro in lines:
+        if chart.is_house(name):
+            open_account(tx, id=name, kind="house", currency=currency, floor_micro=None)
+        elif tx.execute(statements.POST, (amount_micro, name, currency, amount_micro)) != 1:
+            raise _refusal(tx, name, currency)
+    entry = ids.new("ent", at_us)
+    tx.execute(
+        statements.WRITE_ENTRY,
+        (entry, account, kind, ref, currency, at_us, note, requester, approver, single_person),
+    )
+    for number, (name, amount_micro) in enumerate(lines, start=1):
+        tx.execute(statements.WRITE_POSTING, (f"{entry}.{number}", entry, name, amount_micro))
+    return entry
+
+
+def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = "", single_person: bool = False) -> str:
+    """Post the entry that undoes `entry`, once; its id. CommandError if there is none or the money is gone."""
+    head = tx.one(statements.READ_ENTRY, (entry,))
+    if head is None:
+        raise errors.CommandError(f"There is no entry {entry}.")
+    lines = [(str(name), -int(amount)) for name, amount in tx.all(statements.READ_POSTINGS, (entry,))]
+    return post(
+        tx,
+        account=str(head[0]),
+        kind="reversal",
+        ref=entry,
+        currency=str(head[3]),
+        lines=lines,
+        at_us=at_us,
+        note=note,
+        requester=requester,
+        single_person=single_person,
+    )
+
+
+def _refusal(tx: Tx, name: str, currency: str) -> errors.CommandError:
+    row = tx.one(statements.READ_ACCOUNT, (name,))
+    if row is None:
+        return errors.CommandError(f"There is no ledger account {name}.")
+    if row[4] != currency:
+        return errors.CommandError(f"Ledger account {name} is kept in {row[4]}, not in {currency}.")
+    return errors.CommandError(f"Ledger account {name} has too little available for that.")

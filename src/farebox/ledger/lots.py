@@ -1,0 +1,140 @@
+"""Granted credit by its lots: not refundable, counted as spent first, may expire (money.md 1.8).
+
+A lot is no second balance: what is left of it is computed from what was charged since it was granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from farebox.kit import errors, ids
+from farebox.kit.db import Tx
+
+from . import chart, holds, journal, statements
+from .models import CreditLot
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """One grant: amounts in micro-units, times in epoch microseconds; `expires_us` None never expires."""
+
+    id: str
+    amount_micro: int
+    granted_us: int
+    expires_us: int | None
+    expired_micro: int = 0
+
+
+def left(lots: Sequence[Lot], spans: Sequence[tuple[int, int, int]]) -> dict[str, int]:
+    """What is left of each lot after the charges of `spans` [(from_us, until_us, charged_micro)], oldest span first.
+
+    Charges eat the lots that expire soonest first; a lot that expired before a span is not eaten by it.
+    """
+    rest = {lot.id: lot.amount_micro - lot.expired_micro for lot in lots}
+    order = sorted(lots, key=lambda lot: (lot.expires_us is None, lot.expires_us or 0, lot.granted_us, lot.id))
+    for from_us, _until_us, charged_micro in spans:
+        open_micro = charged_micro
+        for lot in order:
+            alive = lot.granted_us <= from_us and (lot.expires_us is None or lot.expires_us > from_us)
+            if alive and open_micro > 0:
+                eaten_micro = min(open_micro, rest[lot.id])
+                rest[lot.id] -= eaten_micro
+                open_micro -= eaten_micro
+    return rest
+
+
+def grant(
+    tx: Tx,
+    *,
+    account: str,
+    currency: str,
+    amount_micro: int,
+    ref: str,
+    expires_us: int | None,
+    now_us: int,
+    note: str,
+    requester: str,
+    approver: str | None = None,
+    single_person: bool = False,
+) -> str:
+    """Give `amount_micro` to `account` from the house's grants, as a lot; the entry's id. The same `ref` gives once."""
+    if amount_micro <= 0:
+        raise errors.CommandError("A grant is more than nothing.")
+    if expires_us is not None and expires_us <= now_us:
+        raise errors.CommandError("A grant expires in the future, or never.")
+    entry = journal.post(
+        tx,
+        account=account,
+        kind="grant",
+        ref=ref,
+        currency=currency,
+        lines=[(account, amount_micro), (chart.house("grants", currency), -amount_micro)],
+        at_us=now_us,
+        note=note,
+        requester=requester,
+        approver=approver,
+        single_person=single_person,
+    )
+    CreditLot.objects.get_or_create(
+        entry_id=entry,
+        defaults={
+            "id": ids.new("lot", now_us),
+            "account": account,
+            "amount_micro": amount_micro,
+            "granted_us": now_us,
+            "expires_us": expires_us,
+        },
+    )
+    return entry
+
+
+def lots_of(tx: Tx, account: str) -> tuple[list[Lot], dict[str, int]]:
+    """The open lots of `account`, and what is left of each."""
+    rows = CreditLot.objects.filter(account=account, closed=False).order_by("granted_us", "id")
+    lots = [Lot(row.id, row.amount_micro, row.granted_us, row.expires_us, row.expired_micro) for row in rows]
+    if not lots:
+        return [], {}
+    cuts = {lot.granted_us for lot in lots} | {lot.expires_us for lot in lots if lot.expires_us is not None}
+    edges = [*sorted(cuts), 2**62]
+    spans = []
+    for from_us, until_us in zip(edges, edges[1:], strict=False):
+        row = tx.one(statements.CHARGED_BETWEEN, (account, from_us, until_us))
+        spans.append((from_us, until_us, int(row[0]) if row else 0))
+    return lots, left(lots, spans)
+
+
+def due(now_us: int) -> list[str]:
+    """The accounts that have an expired lot not yet taken back."""
+    rows = CreditLot.objects.filter(closed=False, expires_us__lte=now_us).values_list("account", flat=True)
+    return sorted(set(rows))
+
+
+def expire(tx: Tx, *, account: str, currency: str, now_us: int) -> int:
+    """Take back what is left of the account's expired lots, as far as it is available now; the micro-units taken.
+
+    The rest, held by calls under way, is taken by a later run.
+    """
+    lots, rest = lots_of(tx, account)
+    taken_micro = 0
+    for lot in lots:
+        if lot.expires_us is None or lot.expires_us > now_us:
+            continue
+        available_micro = holds.balance(tx, account)[2]
+        take_micro = min(rest[lot.id], max(0, available_micro))
+        if take_micro:
+            journal.post(
+                tx,
+                account=account,
+                kind="expiry",
+                ref=f"{lot.id}.{lot.expired_micro}",
+                currency=currency,
+                lines=[(account, -take_micro), (chart.house("grants", currency), take_micro)],
+                at_us=now_us,
+                note="granted credit expired",
+            )
+        taken_micro += take_micro
+        CreditLot.objects.filter(id=lot.id).update(
+            expired_micro=lot.expired_micro + take_micro, closed=take_micro == rest[lot.id]
+        )
+    return taken_micro

@@ -1,0 +1,14 @@
+"""The journal and its postings are append-only (money.md I02)."""
+
+from django.db import migrations
+
+from farebox.kit import triggers
+
+
+class Migration(migrations.Migration):
+    dependencies = [("ledger", "0001_initial")]
+
+    operations = [
+        migrations.RunPython(*triggers.keep("ledger_entry")),
+        migrations.RunPython(*triggers.keep("ledger_posting")),
+    ]

@@ -1,0 +1,131 @@
+"""Tables of the books. The schema is defined here and nowhere else; hot SQL is in statements.py."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+
+
+class LedgerAccount(models.Model):
+    """An account in the books.
+
+    `customer` and `memo` accounts store posted, held and floor; `house` accounts store none: theirs is the sum of
+    their postings, or revenue would be one hot row for the whole shop. `floor_micro` NULL means no floor.
+    """
+
+    id = models.CharField(primary_key=True, max_length=80)
+    kind = models.CharField(max_length=8)
+    currency = models.CharField(max_length=3)
+    posted_micro = models.BigIntegerField(default=0)
+    held_micro = models.BigIntegerField(default=0)
+    floor_micro = models.BigIntegerField(null=True)
+    frozen = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=["customer", "memo", "house"]), name="ledger_account_kind"),
+            models.CheckConstraint(condition=Q(held_micro__gte=0), name="ledger_held_not_negative"),
+            models.CheckConstraint(
+                condition=Q(floor_micro__isnull=True) | Q(posted_micro__gte=F("floor_micro") + F("held_micro")),
+                name="ledger_never_below_floor",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="house") | Q(posted_micro=0, held_micro=0, floor_micro__isnull=True),
+                name="ledger_house_stores_nothing",
+            ),
+        ]
+
+
+class Hold(models.Model):
+    """Money set aside for one call, in each purse of `purses` (ids joined by spaces, ascending).
+
+    Ended once: settled, voided or expired (I06). The id is the call's.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    account = models.CharField(max_length=80)
+    purses = models.CharField(max_length=600)
+    amount_micro = models.BigIntegerField()
+    charge_micro = models.BigIntegerField(null=True)
+    state = models.CharField(max_length=8, default="open")
+    epoch = models.CharField(max_length=40)
+    placed_us = models.BigIntegerField()
+    ended_us = models.BigIntegerField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["epoch"], condition=Q(state="open"), name="ledger_open_holds")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["open", "settled", "voided", "expired"]), name="ledger_hold_state"
+            ),
+            models.CheckConstraint(
+                condition=Q(state="open", charge_micro__isnull=True, ended_us__isnull=True)
+                | Q(charge_micro__gte=0, charge_micro__lte=F("amount_micro"), ended_us__isnull=False),
+                name="ledger_charge_within_hold",
+            ),
+            models.CheckConstraint(condition=Q(amount_micro__gte=0), name="ledger_hold_not_negative"),
+        ]
+
+
+class Entry(models.Model):
+    """One balanced event: its postings add up to 0. `account` + `kind` + `ref` happen once.
+
+    `requester` and `approver` stand for manual money (I27); other entries have neither.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    account = models.CharField(max_length=80)
+    kind = models.CharField(max_length=24)
+    ref = models.CharField(max_length=80)
+    currency = models.CharField(max_length=3)
+    at_us = models.BigIntegerField()
+    note = models.CharField(max_length=300, default="")
+    requester = models.CharField(max_length=200, default="")
+    approver = models.CharField(max_length=200, null=True)
+    single_person = models.BooleanField(default=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["account", "at_us"], name="ledger_entry_account")]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "kind", "ref"], name="ledger_entry_once"),
+            models.CheckConstraint(
+                condition=Q(requester="") | Q(single_person=True, approver__isnull=True)
+                | (Q(approver__isnull=False) & ~Q(approver=F("requester"))),
+                name="ledger_two_people",
+            ),
+        ]
+
+
+class Posting(models.Model):
+    """One signed line of an entry: positive is money for the ledger account, negative is money from it."""
+
+    id = models.CharField(primary_key=True, max_length=44)
+    # No constraint in the database: Django's would be deferred (stack.md); `prove` looks for orphans.
+    entry = models.ForeignKey(Entry, on_delete=models.PROTECT, db_constraint=False)
+    account = models.CharField(max_length=80)
+    amount_micro = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["account", "id"], name="ledger_posting_account")]
+        constraints = [models.CheckConstraint(condition=~Q(amount_micro=0), name="ledger_posting_not_zero")]
+
+
+class CreditLot(models.Model):
+    """Granted credit: not refundable, counted as spent first, may expire (money.md 1.8)."""
+
+    id = models.CharField(primary_key=True, max_length=40)
+    account = models.CharField(max_length=80, db_index=True)
+    entry = models.ForeignKey(Entry, on_delete=models.PROTECT, db_constraint=False)
+    amount_micro = models.BigIntegerField()
+    granted_us = models.BigIntegerField()
+    expires_us = models.BigIntegerField(null=True)
+    expired_micro = models.BigIntegerField(default=0)
+    closed = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(amount_micro__gt=0, expired_micro__gte=0, expired_micro__lte=F("amount_micro")),
+                name="ledger_lot_bounds",
+            )
+        ]

@@ -1,0 +1,80 @@
+"""Proof that the books add up (money.md 2). Each finding is one sentence; no finding is the proof."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from farebox.kit import money
+from farebox.kit.db import Tx
+
+from . import statements
+
+
+@dataclass(slots=True)
+class Proof:
+    """What was looked at, and what was found wrong."""
+
+    findings: list[str] = field(default_factory=list)
+    trial_balance: dict[str, int] = field(default_factory=dict)  # currency -> micro-units that changed hands
+    house: dict[str, int] = field(default_factory=dict)
+    entries: int = 0
+
+
+def prove(tx: Tx) -> Proof:
+    """Check I01 to I07, I17 and I20 of the ledger on one snapshot."""
+    proof = Proof()
+    _journal(tx, proof)
+    _balances(tx, proof)
+    _holds(tx, proof)
+    for (lot,) in tx.all(statements.OVERDRAWN_LOTS):
+        proof.findings.append(f"credit lot {lot} has no entry or expired more than was granted")
+    return proof
+
+
+def _journal(tx: Tx, proof: Proof) -> None:
+    for (entry,) in tx.all(statements.UNBALANCED):
+        proof.findings.append(f"I01 entry {entry} does not add up to 0 or has fewer than two postings")
+    for (posting,) in tx.all(statements.ORPHAN_POSTINGS):
+        proof.findings.append(f"I01 posting {posting} belongs to no entry")
+    for (posting,) in tx.all(statements.FOREIGN_POSTINGS):
+        proof.findings.append(f"I01 posting {posting} names no ledger account of its entry's currency")
+    for currency, total, moved, count in tx.all(statements.TRIAL_BALANCE):
+        proof.entries += int(count)
+        proof.trial_balance[str(currency)] = int(moved)
+        if total:
+            proof.findings.append(f"I22 the trial balance of {currency} is off by {money.exact(int(total))}")
+    proof.house = {str(name): int(total) for name, total in tx.all(statements.HOUSE_SUMS)}
+
+
+def _balances(tx: Tx, proof: Proof) -> None:
+    for (account,) in tx.all(statements.BELOW_FLOOR):
+        proof.findings.append(f"I03 ledger account {account} lies below its floor")
+    for account, posted, summed in tx.all(statements.DRIFT):
+        proof.findings.append(
+            f"I04 ledger account {account} says {money.exact(int(posted))}, its postings {money.exact(int(summed))}"
+        )
+    spent: dict[str, int] = defaultdict(int)
+    for joined, charge in tx.all(statements.CAPPED_HOLDS):
+        for purse in str(joined).split():
+            spent[purse] += int(charge)
+    for account, posted in tx.all(statements.MEMO_POSTED):
+        if int(posted) != -spent[str(account)]:
+            proof.findings.append(f"I04 memo account {account} does not count what its calls were charged")
+
+
+def _holds(tx: Tx, proof: Proof) -> None:
+    held: dict[str, int] = defaultdict(int)
+    for _hold, joined, amount, _epoch, _placed in tx.all(statements.OPEN_HOLDS):
+        for purse in str(joined).split():
+            held[purse] += int(amount)
+    for account, amount in tx.all(statements.HELD):
+        if held.pop(str(account), 0) != int(amount):
+            proof.findings.append(f"I05 ledger account {account} holds other than the sum of its open holds")
+    for account, amount in sorted(held.items()):
+        if amount:
+            proof.findings.append(f"I05 open holds on ledger account {account} that it does not hold")
+    for (hold,) in tx.all(statements.CHARGES_WITHOUT_ENTRY):
+        proof.findings.append(f"I07 hold {hold} and its charge entry disagree")
+    for (entry,) in tx.all(statements.ENTRIES_WITHOUT_HOLD):
+        proof.findings.append(f"I07 charge entry {entry} belongs to no settled hold")

@@ -1,0 +1,147 @@
+"""SQL of the hot path on the ledger's tables. Each state change is one conditional statement whose count is checked."""
+
+LOCK_PURSES = "SELECT id FROM ledger_ledgeraccount WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+
+TAKE = """
+UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s
+WHERE id = %s AND NOT frozen AND (floor_micro IS NULL OR posted_micro - held_micro - %s >= floor_micro)
+"""
+
+TAKE_CAPPED = """
+UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s
+WHERE id = %s AND posted_micro - held_micro - %s >= %s AND posted_micro - held_micro - %s >= floor_micro
+"""
+
+GIVE_BACK = """
+UPDATE ledger_ledgeraccount SET held_micro = held_micro - %s WHERE id = %s AND held_micro >= %s
+"""
+
+PAY = """
+UPDATE ledger_ledgeraccount SET held_micro = held_micro - %s, posted_micro = posted_micro - %s
+WHERE id = %s AND held_micro >= %s
+"""
+
+POST = """
+UPDATE ledger_ledgeraccount SET posted_micro = posted_micro + %s
+WHERE id = %s AND currency = %s AND (floor_micro IS NULL OR posted_micro + %s - held_micro >= floor_micro)
+"""
+
+OPEN_ACCOUNT = """
+INSERT INTO ledger_ledgeraccount (id, kind, currency, posted_micro, held_micro, floor_micro, frozen)
+VALUES (%s, %s, %s, 0, 0, %s, %s) ON CONFLICT (id) DO NOTHING
+"""
+
+READ_ACCOUNT = """
+SELECT posted_micro, held_micro, floor_micro, frozen, currency FROM ledger_ledgeraccount WHERE id = %s
+"""
+
+MOVE_CAP = """
+UPDATE ledger_ledgeraccount
+SET floor_micro = CASE WHEN posted_micro - held_micro < %s THEN posted_micro - held_micro ELSE %s END WHERE id = %s
+"""
+
+OPEN_HOLD = """
+INSERT INTO ledger_hold (id, account, purses, amount_micro, charge_micro, state, epoch, placed_us, ended_us)
+VALUES (%s, %s, %s, %s, NULL, 'open', %s, %s, NULL)
+"""
+
+READ_HOLD = "SELECT state, amount_micro, charge_micro, purses FROM ledger_hold WHERE id = %s"
+
+GROW_HOLD = "UPDATE ledger_hold SET amount_micro = amount_micro + %s WHERE id = %s AND state = 'open'"
+
+END_HOLD = """
+UPDATE ledger_hold SET state = %s, charge_micro = %s, ended_us = %s WHERE id = %s AND state = 'open'
+RETURNING amount_micro
+"""
+
+OPEN_HOLDS_OF_EPOCH = """
+SELECT id, purses, amount_micro FROM ledger_hold WHERE epoch = %s AND state = 'open' ORDER BY id LIMIT %s
+"""
+
+WRITE_ENTRY = """
+INSERT INTO ledger_entry
+(id, account, kind, ref, currency, at_us, note, requester, approver, single_person)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+WRITE_TWO_POSTINGS = """
+INSERT INTO ledger_posting (id, entry_id, account, amount_micro) VALUES (%s, %s, %s, %s), (%s, %s, %s, %s)
+"""
+
+WRITE_POSTING = "INSERT INTO ledger_posting (id, entry_id, account, amount_micro) VALUES (%s, %s, %s, %s)"
+
+FIND_ENTRY = "SELECT id FROM ledger_entry WHERE account = %s AND kind = %s AND ref = %s"
+
+READ_ENTRY = "SELECT account, kind, ref, currency FROM ledger_entry WHERE id = %s"
+
+READ_POSTINGS = "SELECT account, amount_micro FROM ledger_posting WHERE entry_id = %s ORDER BY id"
+
+CHARGED_BETWEEN = """
+SELECT COALESCE(SUM(-p.amount_micro), 0) FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id
+WHERE e.account = %s AND e.kind = 'charge' AND p.account = e.account AND e.at_us >= %s AND e.at_us < %s
+"""
+
+UNBALANCED = """
+SELECT e.id FROM ledger_entry e LEFT JOIN ledger_posting p ON p.entry_id = e.id
+GROUP BY e.id HAVING COALESCE(SUM(p.amount_micro), 0) <> 0 OR COUNT(p.id) < 2
+"""
+
+ORPHAN_POSTINGS = """
+SELECT p.id FROM ledger_posting p LEFT JOIN ledger_entry e ON e.id = p.entry_id WHERE e.id IS NULL
+"""
+
+FOREIGN_POSTINGS = """
+SELECT p.id FROM ledger_posting p JOIN ledger_entry e ON e.id = p.entry_id
+LEFT JOIN ledger_ledgeraccount a ON a.id = p.account
+WHERE a.id IS NULL OR a.currency <> e.currency OR a.kind = 'memo'
+"""
+
+TRIAL_BALANCE = """
+SELECT e.currency, SUM(p.amount_micro), SUM(CASE WHEN p.amount_micro > 0 THEN p.amount_micro ELSE 0 END), COUNT(*)
+FROM ledger_posting p JOIN ledger_entry e ON e.id = p.entry_id GROUP BY e.currency ORDER BY e.currency
+"""
+
+HOUSE_SUMS = """
+SELECT a.id, COALESCE(SUM(p.amount_micro), 0) FROM ledger_ledgeraccount a
+LEFT JOIN ledger_posting p ON p.account = a.id WHERE a.kind = 'house' GROUP BY a.id ORDER BY a.id
+"""
+
+DRIFT = """
+SELECT a.id, a.posted_micro, COALESCE(SUM(p.amount_micro), 0) FROM ledger_ledgeraccount a
+LEFT JOIN ledger_posting p ON p.account = a.id WHERE a.kind = 'customer'
+GROUP BY a.id, a.posted_micro HAVING a.posted_micro <> COALESCE(SUM(p.amount_micro), 0)
+"""
+
+HELD = "SELECT id, held_micro FROM ledger_ledgeraccount WHERE held_micro <> 0"
+
+OPEN_HOLDS = "SELECT id, purses, amount_micro, epoch, placed_us FROM ledger_hold WHERE state = 'open'"
+
+MEMO_POSTED = "SELECT id, posted_micro FROM ledger_ledgeraccount WHERE kind = 'memo'"
+
+CAPPED_HOLDS = """
+SELECT purses, charge_micro FROM ledger_hold WHERE state = 'settled' AND charge_micro > 0 AND purses LIKE '%%cap:%%'
+"""
+
+CHARGES_WITHOUT_ENTRY = """
+SELECT h.id FROM ledger_hold h
+LEFT JOIN ledger_entry e ON e.account = h.account AND e.kind = 'charge' AND e.ref = h.id
+LEFT JOIN ledger_posting p ON p.entry_id = e.id AND p.account = h.account
+WHERE h.state <> 'open' AND (
+  (h.charge_micro > 0 AND (p.amount_micro IS NULL OR p.amount_micro <> -h.charge_micro))
+  OR (h.charge_micro = 0 AND e.id IS NOT NULL) OR (h.state <> 'settled' AND h.charge_micro <> 0))
+"""
+
+ENTRIES_WITHOUT_HOLD = """
+SELECT e.id FROM ledger_entry e LEFT JOIN ledger_hold h ON h.id = e.ref
+WHERE e.kind = 'charge' AND (h.id IS NULL OR h.state <> 'settled' OR h.charge_micro = 0)
+"""
+
+BELOW_FLOOR = """
+SELECT id FROM ledger_ledgeraccount
+WHERE held_micro < 0 OR (floor_micro IS NOT NULL AND posted_micro - held_micro < floor_micro)
+"""
+
+OVERDRAWN_LOTS = """
+SELECT l.id FROM ledger_creditlot l LEFT JOIN ledger_entry e ON e.id = l.entry_id
+WHERE e.id IS NULL OR l.expired_micro > l.amount_micro
+"""

@@ -1,0 +1,1 @@
+"""The caretaker: commands, clockwork, the sandbox upstream, the demo."""

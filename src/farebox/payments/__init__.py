@@ -1,0 +1,1 @@
+"""How money comes in and goes back."""

@@ -1,0 +1,1 @@
+"""One file a payment company; the registry lists them."""

@@ -1,0 +1,1 @@
+"""The roof: puts the rooms together (settings, start and drain)."""

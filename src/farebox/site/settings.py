@@ -1,0 +1,55 @@
+"""Django settings, read from the options only."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from farebox.kit import options, secrets
+
+_options = options.current()
+
+
+def _database() -> dict[str, Any]:
+    if _options.on_sqlite:
+        return {
+            "ENGINE": "farebox.kit.sqlite",
+            "NAME": str(_options.sqlite_file),
+            "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 10},
+            "CONN_MAX_AGE": None,
+        }
+    parts = urlsplit(_options.database)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or "") or dict(parse_qsl(parts.query)).get("host", ""),
+        "PORT": str(parts.port or ""),
+        "OPTIONS": {k: v for k, v in parse_qsl(parts.query) if k != "host"},
+        "CONN_MAX_AGE": None,
+    }
+
+
+DATABASES = {"default": _database()}
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "farebox.kit",
+    "farebox.ledger",
+    "farebox.catalog",
+    "farebox.accounts",
+    "farebox.upstreams",
+    "farebox.calls",
+]
+AUTH_USER_MODEL = "accounts.Person"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = True
+# Nothing of ours signs with it yet; sessions and forms will.
+SECRET_KEY = secrets.derived_text(_options, "django")
+ALLOWED_HOSTS: list[str] = []
+LOGGING_CONFIG = None

@@ -1,0 +1,163 @@
+"""The socket of a dialect: what a wire format must do, and the words in which it speaks to the gateway.
+
+A dialect is pure: no network, no database, no clock. It lies in `dialects/`, one file each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from farebox.catalog.usage import Usage
+from farebox.kit.fetch import Target
+from farebox.upstreams.quirks import Quirks
+
+FaultKind = Literal["request", "context", "policy", "ours", "busy", "down", "timeout"]
+
+FAULT_KINDS: Final[dict[str, str]] = {
+    "request": "The upstream refuses the request as such; its message is passed on (R12).",
+    "context": "The upstream says that the request is too long; its own words are passed on unchanged (R12).",
+    "policy": "A content policy stopped the call (R08).",
+    "ours": "Our key, our money or our mapping at the upstream; never shown as the customer's doing (F12).",
+    "busy": "The upstream has no capacity for us now (F13).",
+    "down": "The upstream failed, or its answer is broken.",
+    "timeout": "The upstream was silent too long.",
+}
+
+
+class BadAnswer(Exception):  # noqa: N818 - named for what happened, as all errors here
+    """An upstream's bytes are no answer of its dialect; `why` is a sentence without any of its text."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class BadUsage(Exception):  # noqa: N818
+    """A reported usage can't be billed from; `why` says what is wrong with it (R03, R06)."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSpec:
+    """A channel as a call sees it.
+
+    `path_prefix` is the path of the base URL without a last slash; `auth_headers` are whole header lines with the
+    unsealed secret and the extra headers, so this object must never be logged: its repr leaves them out.
+    """
+
+    id: str
+    name: str
+    upstream: str
+    dialect: str
+    target: Target
+    path_prefix: bytes
+    auth_headers: bytes
+    quirks: Quirks
+    tier: int
+    weight: int
+    concurrency_max: int
+    cancel_billing: str
+    cost_currency: str
+
+    def __repr__(self) -> str:
+        return f"ChannelSpec(id={self.id!r}, name={self.name!r}, upstream={self.upstream!r})"
+
+
+@dataclass(slots=True)
+class Ask:
+    """A validated call, ready to be written in a dialect.
+
+    `kind` is chat, completions or embeddings. `params` are the known parameters without model, stream, stream_options
+    and the output limit; values may be `msgspec.Raw`. `limit_tokens` is the output limit to send; None sends none.
+    `want_usage` is what the customer asked for; the upstream is asked in any case. `extra` are unknown parameters.
+    """
+
+    kind: str
+    stream: bool
+    params: dict[str, Any]
+    limit_tokens: int | None = None
+    want_usage: bool = False
+    extra: dict[str, Any] = msgspec.UNSET  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.extra is msgspec.UNSET:
+            self.extra = {}
+
+
+class Encoded(NamedTuple):
+    """A request in a dialect: path with query, whole header lines with CRLF, body."""
+
+    path: bytes
+    headers: bytes
+    body: bytes
+
+
+class Fault(msgspec.Struct, frozen=True, gc=False):
+    """Why an upstream did not answer: `FAULT_KINDS` explains the kinds.
+
+    `message` is the upstream's text, at most 1,000 characters, secrets redacted; `status` the HTTP status, or the one
+    that an error inside a 200 names; `retry_after_s` at most 60.
+    """
+
+    kind: FaultKind
+    message: str
+    status: int
+    code: str | None = None
+    param: str | None = None
+    retry_after_s: int | None = None
+
+
+class Event(msgspec.Struct, gc=False):
+    """One event of a stream, or one whole answer, as far as the gateway must know it.
+
+    `raw` is what to pass on, one line of JSON in a stream. `pieces` are (choice index, output text): text, names and
+    arguments of tool calls, refusals, transcripts, reasoning. `output_bytes` are the UTF-8 bytes of the pieces.
+    `visible` says that there is output other than reasoning. `finishes` are (choice index, reason). `usage` is the
+    reported object as it came. `choices` is how many choices (or embeddings) it holds. `tidy` says that nothing of
+    `id`, `created`, `model`, `object`, `index` and `delta` (or `message`, `text`) is missing.
+    """
+
+    raw: bytes
+    model: str | None = None
+    pieces: list[tuple[int, str]] = []
+    output_bytes: int = 0
+    visible: bool = False
+    reasoning: bool = False
+    finishes: list[tuple[int, str]] = []
+    usage: Any = None
+    error: Fault | None = None
+    done: bool = False
+    choices: int = 0
+    id: str | None = None
+    created: int | None = None
+    tidy: bool = True
+
+
+class Dialect(Protocol):
+    """A wire format that upstreams speak."""
+
+    @property
+    def name(self) -> str:
+        """The name that channels store."""
+
+    def encode(self, ask: Ask, channel: ChannelSpec, upstream_model: str) -> Encoded:
+        """The request for `ask` on this channel, where the model is called `upstream_model`."""
+
+    def event(self, payload: bytes, kind: str) -> Event:
+        """Read the payload of one stream event; BadAnswer if it is none of this dialect."""
+
+    def answer(self, body: bytes, kind: str) -> Event:
+        """Read a whole answer that is not streamed; BadAnswer if it is none."""
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+        """Classify an answer that is not a 200; header names are in lower case."""
+
+    def usage(self, reported: Any) -> Usage:
+        """The reported usage as disjoint classes; BadUsage if it can't be believed."""

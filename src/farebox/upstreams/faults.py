@@ -1,0 +1,160 @@
+"""What an upstream's error means for us: whose doing it is, and what the customer may read of it.
+
+The forms are those of OpenAI's API reference ("Error codes") and of what compatible servers were seen to send:
+`{"error": {message, type, param, code}}`, `{"error": "text"}`, `{"object": "error", "message"}`, `{"detail"}`, a list
+of one of them, or plain text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from farebox.kit.secrets import redact
+from farebox.upstreams.dialect import Fault, FaultKind
+
+MESSAGE_CHARS_MAX: Final = 1000
+RETRY_AFTER_S_MAX: Final = 60
+_BODY_BYTES_MAX: Final = 65_536
+
+_POLICY: Final = re.compile(
+    r"content[ _-]?(?:management[ _-])?(?:policy|filter)|moderation|safety system|usage polic(?:y|ies)"
+    r"|responsible_?ai|data_?inspection",
+    re.IGNORECASE,
+)
+_CONTEXT: Final = re.compile(
+    r"context_length_exceeded|exceed_context_size|string_above_max_length|maximum context length|context (?:length|window|size)"
+    r"|reduce the length|(?:prompt|input) is too long|input tokens exceed|too many (?:input )?tokens",
+    re.IGNORECASE,
+)
+_MONEY_CODES: Final = frozenset(
+    {"insufficient_quota", "insufficient_user_quota", "insufficient_balance", "billing_hard_limit_reached",
+     "billing_not_active", "account_deactivated", "arrearage", "exceeded_current_quota_error"}
+)  # fmt: skip
+_MONEY_WORDS: Final = re.compile(r"insufficient[ _](?:account )?balance|credit balance is too low", re.IGNORECASE)
+_KEY_CODES: Final = frozenset({"invalid_api_key", "api_key_invalid", "authentication_error", "invalid_authentication"})
+_KEY_WORDS: Final = re.compile(
+    r"(?:incorrect|invalid) api[ -]?key|api[ -]?key (?:is )?(?:not valid|invalid|expired|not found)", re.IGNORECASE
+)
+_MAPPING_CODES: Final = frozenset({"model_not_found", "deploymentnotfound", "unknown_url", "model_not_exist"})
+
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def of_response(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+    """The fault of an HTTP answer that is not a 200; `headers` by lower-case name. Never raises."""
+    found = _inside(body, headers.get("content-type", ""))
+    message, type_, code, param = _parts(found)
+    kind = _kind(status, message, type_, code)
+    retry_after_s = _retry_after_s(headers) if kind == "busy" else None
+    return _fault(kind, message, status, code, param, retry_after_s)
+
+
+def of_object(error: Any, *, status: int = 200) -> Fault:
+    """The fault of an error object that came with a 200, whole or as an event of a stream. Never raises."""
+    message, type_, code, param = _parts({"error": error})
+    named = error.get("code") if isinstance(error, dict) else None
+    if type(named) is not int and isinstance(error, dict):
+        named = error.get("status")
+    if type(named) is int and 400 <= named <= 599:
+        status = named
+    if status >= 400:
+        kind = _kind(status, message, type_, code)
+    elif (type_ or "").lower() in {"invalid_request_error", "badrequesterror", "bad_request_error"}:
+        kind = _kind(400, message, type_, code)
+    elif (type_ or "").lower() in {"rate_limit_error", "rate_limit_exceeded"} or code == "rate_limit_exceeded":
+        kind = _kind(429, message, type_, code)
+    else:
+        kind = _kind(200, message, type_, code)
+    return _fault(kind, message, status, code, param, None)
+
+
+def _kind(status: int, message: str, type_: str | None, code: str | None) -> FaultKind:
+    names = {(type_ or "").lower(), (code or "").lower()}
+    words = f"{code or ''} {type_ or ''} {message}"
+    if status < 500 and status not in {401, 402, 404}:
+        if names & (_MONEY_CODES | _KEY_CODES | _MAPPING_CODES):
+            return "ours"
+        if status != 429 and (_MONEY_WORDS.search(words) or _KEY_WORDS.search(words)):
+            return "ours"
+        if status not in {408, 409, 429} and _POLICY.search(words):
+            return "policy"
+    if status in {200, 400, 413, 422} and _CONTEXT.search(words):
+        return "context"
+    # One server says so with a 500; its type is unmistakable.
+    if status >= 500 and names & {"exceed_context_size_error", "context_length_exceeded"}:
+        return "context"
+    return _kind_by_status(status)
+
+
+def _kind_by_status(status: int) -> FaultKind:
+    if status in {400, 413, 422}:
+        return "request"
+    # What we wrote wrongly (path, method, type of the body) is not the customer's doing either.
+    if status in {401, 402, 403, 404, 405, 406, 410, 415}:
+        return "ours"
+    if status in {429, 503, 529}:
+        return "busy"
+    if status == 408:
+        return "timeout"
+    return "down"
+
+
+def _inside(body: bytes, content_type: str) -> Any:
+    piece = body[:_BODY_BYTES_MAX]
+    try:
+        found = _decode(piece)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        shown = piece.decode("utf-8", "replace").strip()
+        return "" if "html" in content_type.lower() or shown.startswith("<") else shown
+    return found[0] if isinstance(found, list) and found else found
+
+
+def _parts(found: Any) -> tuple[str, str | None, str | None, str | None]:
+    """Message, type, code and parameter of an error in any of the known forms."""
+    if isinstance(found, str):
+        return found, None, None, None
+    if not isinstance(found, dict):
+        return "", None, None, None
+    error = found.get("error", found)
+    if isinstance(error, str):
+        code = found.get("code")
+        return error, None, code if isinstance(code, str) else None, None
+    if not isinstance(error, dict):
+        return "", None, None, None
+    message = error.get("message", error.get("detail", error.get("msg")))
+    if isinstance(message, list):
+        message = "; ".join(str(item.get("msg", "")) for item in message if isinstance(item, dict))
+    code = error.get("code")
+    if not isinstance(code, str):
+        code = error["status"] if isinstance(error.get("status"), str) else None
+    type_, param = error.get("type"), error.get("param")
+    return (
+        message if isinstance(message, str) else "",
+        type_ if isinstance(type_, str) else None,
+        code,
+        param if isinstance(param, str) else None,
+    )
+
+
+def _fault(
+    kind: FaultKind, message: str, status: int, code: str | None, param: str | None, retry_after_s: int | None
+) -> Fault:
+    shown = redact(message[: 4 * MESSAGE_CHARS_MAX])[:MESSAGE_CHARS_MAX]
+    if not shown.strip():
+        shown = f"The upstream answered with HTTP status {status} and no message."
+    return Fault(kind, shown, status, code and redact(code[:100]), param and redact(param[:200]), retry_after_s)
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> int | None:
+    """Seconds of `retry-after-ms` or `retry-after` (RFC 9110 10.2.3, seconds only), from 1 to 60; None without one."""
+    for name, per_s in (("retry-after-ms", 1000), ("retry-after", 1)):
+        given = headers.get(name, "").strip()
+        if re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", given):
+            whole, _, rest = given.partition(".")
+            seconds = -(-int(whole) // per_s) + (1 if per_s == 1 and rest.strip("0") else 0)
+            return min(max(seconds, 1), RETRY_AFTER_S_MAX)
+    return None
