@@ -1,7 +1,7 @@
 """Image tokens: the vendors' formulas, and an image's size read from its header without decoding it.
 
-Formulas: OpenAI's vision guide ("tile" models). Headers: PNG (ISO/IEC 15948, IHDR), GIF89a, JPEG (ITU-T T.81, SOF
-segments), WebP (RFC 9649).
+Formulas: OpenAI's vision guide ("tile" models). Headers: PNG (ISO/IEC 15948, IHDR), GIF89a, JPEG (ITU-T T.81,
+SOF segments), WebP (RFC 9649).
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ FORMULAS = {
 def image_tokens(formula: str, width: int, height: int, detail: str = "auto") -> int:
     """Tokens of one image of `width` x `height` pixels by `formula`; `auto` counts as high.
 
-    A small image is not enlarged: the lower reading of the vendor's guide. ValueError for an unknown formula or a
-    size that is none.
+    A small image is not enlarged: the lower reading of the vendor's guide. ValueError for an unknown formula
+    or a size that is none.
     """
     known = _known(formula)
     if width < 1 or height < 1:
@@ -45,7 +45,7 @@ def image_tokens(formula: str, width: int, height: int, detail: str = "auto") ->
 
 
 def image_bound(formula: str, size: tuple[int, int] | None, detail: str = "auto") -> int:
-    """The most tokens that one image can count; `size` None where it is unknown. ValueError as `image_tokens`."""
+    """The most tokens that one image can count; `size` None if unknown. ValueError for an unknown formula."""
     known = _known(formula)
     if detail == "low":
         return known.base
@@ -61,12 +61,17 @@ def _known(formula: str) -> Formula:
 
 
 def _tiles(width: int, height: int, *, enlarge: bool) -> int:
-    """Tiles after fitting the image into 2048 x 2048 and its short side to 768; sides rounded down."""
+    """Tiles after fitting the image into 2048 x 2048 and its short side to 768.
+
+    With `enlarge` the higher reading of the guide: a short side is enlarged too, and fractions of pixels
+    count.
+    """
+    up = 1 if enlarge else 0
     long, short = max(width, height), min(width, height)
     if long > _LONG_SIDE:
-        long, short = _LONG_SIDE, max(1, short * _LONG_SIDE // long)
+        long, short = _LONG_SIDE, max(1, (short * _LONG_SIDE + up * (long - 1)) // long)
     if short > _SHORT_SIDE or (enlarge and short < _SHORT_SIDE):
-        long, short = min(_LONG_SIDE, max(1, long * _SHORT_SIDE // short)), _SHORT_SIDE
+        long, short = min(_LONG_SIDE, (long * _SHORT_SIDE + up * (short - 1)) // short), _SHORT_SIDE
     return -(-long // _TILE) * -(-short // _TILE)
 
 

@@ -9,8 +9,8 @@ from django.db.models import Q
 class Model(models.Model):
     """Something on sale. List fields hold JSON texts.
 
-    `kinds`: endpoint kinds it answers (`chat`, `completions`, `embeddings`); `classes`: usage classes it can produce,
-    each of which needs a price before the model can be published.
+    `kinds`: endpoint kinds it answers (`chat`, `completions`, `embeddings`); `classes`: usage classes it can
+    produce, each of which needs a price before the model can be published.
     """
 
     name = models.CharField(primary_key=True, max_length=128)
@@ -50,8 +50,8 @@ class PriceList(models.Model):
 class PriceListVersion(models.Model):
     """A dated set of prices, immutable from its publication (I24).
 
-    `source`, `rate`, `factor` say how it was made from USD prices (decimal texts) and are frozen here; `usd_rate` is
-    what one USD is in the list's currency, for the balance pages that speak dollars.
+    `source`, `rate`, `factor` say how it was made from USD prices (decimal texts) and are frozen here;
+    `usd_rate` is what one USD is in the list's currency, for the balance pages that speak dollars.
     """
 
     id = models.CharField(primary_key=True, max_length=40)

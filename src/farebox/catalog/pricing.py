@@ -1,7 +1,7 @@
 """Pure pricing: prices x usage -> charge with lines, and the ceiling that a hold asks for.
 
-Prices are micro-units of the price list's currency for 1,000,000 units of a usage class, so units x price is an exact
-numerator over 1,000,000. Numerators are summed and rounded up once (money.md 1.12). No clock, no database.
+Prices are micro-units of the price list's currency for 1,000,000 units of a usage class, so units x price is
+an exact numerator over 1,000,000. Numerators are summed and rounded up once. No clock, no database.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ PRICE_MICRO_MAX = 10**16
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a model is and can do. `kinds` are endpoint kinds; `classes` the usage classes that it can produce.
+    """What a model is and can do.
 
-    `tokenizer` and `image_formula` are names known to tokens.py, empty where none is known; `hidden_output` says that
-    it produces output which the customer does not see; `created_s` is seconds since 1970.
+    `kinds` are endpoint kinds; `classes` the usage classes that it can produce; `tokenizer` and
+    `image_formula` names known to tokens.py, empty where none is known; `hidden_output` says that it produces
+    output which the customer does not see; `created_s` is seconds since 1970.
     """
 
     name: str
@@ -50,8 +51,8 @@ class ModelCard:
 class Offer:
     """A model with the prices that are valid for this caller now; `asked` is the name that he used.
 
-    `prices`: usage class -> micro-units of `currency` for 1,000,000 units; shared, never changed. `usd_rate` is what
-    one USD is in `currency`, a decimal text.
+    `prices`: usage class -> micro-units of `currency` for 1,000,000 units; shared, never changed. `usd_rate`
+    is what one USD is in `currency`, a decimal text.
     """
 
     card: ModelCard
@@ -65,7 +66,7 @@ class Offer:
 
 
 class Line(NamedTuple):
-    """One line of a charge: `numerator` = `units` x `micro_per_million`, in millionths of a micro-unit, exact."""
+    """A line of a charge: `numerator` = `units` x `micro_per_million`, exact millionths of a micro-unit."""
 
     usage_class: str
     units: int
@@ -102,7 +103,7 @@ def charge(prices: Mapping[str, int], usage: Usage) -> Charge:
 
 
 def ceiling(prices: Mapping[str, int], *, input_tokens: int, output_tokens: int, images: int = 0) -> int:
-    """The most that a call within these bounds can cost, in micro-units: every token at its side's dearest price.
+    """The most that a call within these bounds can cost, in micro-units: all at its side's dearest price.
 
     MoneyError if the bounds are no counts or the amount leaves the bounds of money.
     """
@@ -134,12 +135,17 @@ def affordable_output(
 
 
 def recompute(
-    *, usage: Mapping[str, int], prices: Mapping[str, int], rule: str, hold_micro: int, rule_version: int = RULE_VERSION
+    *,
+    usage: Mapping[str, int],
+    prices: Mapping[str, int],
+    rule: str,
+    hold_micro: int,
+    rule_version: int = RULE_VERSION,
 ) -> int:
-    """The charge in micro-units that a receipt's own facts give (I09): f(usage, prices, rule), never above the hold.
+    """The charge in micro-units that a receipt's own facts give (I09), never above the hold.
 
-    `usage` and `prices` are the receipt's objects by usage class. UsageError for usage that is none, ValueError for a
-    rule version that does not exist.
+    `usage` and `prices` are the receipt's objects by usage class. UsageError for usage that is none,
+    ValueError for a rule version that does not exist.
     """
     if rule_version != RULE_VERSION:
         raise ValueError(f"there is no rule version {rule_version}")
@@ -150,7 +156,7 @@ def recompute(
 
 
 def fraction(numerator: int) -> str:
-    """A line's numerator as a decimal text in currency units, exact: six places, up to twelve where it needs them."""
+    """A line's numerator as a decimal text in currency units, exact: six places, up to twelve if needed."""
     sign = "-" if numerator < 0 else ""
     whole, rest = divmod(abs(numerator), money.MICRO * money.MICRO)
     return f"{sign}{whole}.{f'{rest:012d}'.rstrip('0').ljust(6, '0')}"

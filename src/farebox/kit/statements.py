@@ -16,3 +16,11 @@ OPEN_EPOCHS = "SELECT id, beats FROM kit_epoch WHERE ended_us IS NULL ORDER BY i
 RECORD_AUDIT = """
 INSERT INTO kit_auditevent (id, at_us, actor, verb, object, before, after) VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
+
+BEGIN_EPOCH = """
+INSERT INTO kit_epoch (id, node, started_us, beats, ended_us, ended_why) VALUES (%s, %s, %s, 0, NULL, '')
+"""
+
+ENDED_EPOCH = "SELECT ended_us FROM kit_epoch WHERE id = %s"
+
+END_OTHER_EPOCHS = "UPDATE kit_epoch SET ended_us = %s, ended_why = %s WHERE id <> %s AND ended_us IS NULL"

@@ -139,6 +139,11 @@ def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> list[str]:
     return expired
 
 
+def epochs(tx: Tx) -> list[str]:
+    """The epochs that have open holds."""
+    return [str(epoch) for (epoch,) in tx.all(statements.EPOCHS_WITH_HOLDS)]
+
+
 def set_cap(tx: Tx, *, scope: str, period_id: str, cap_micro: int) -> None:
     """Move the floor of the memo account of this period, where there is one, to the new cap.
 

@@ -58,6 +58,8 @@ OPEN_HOLDS_OF_EPOCH = """
 SELECT id, purses, amount_micro FROM ledger_hold WHERE epoch = %s AND state = 'open' ORDER BY id LIMIT %s
 """
 
+EPOCHS_WITH_HOLDS = "SELECT DISTINCT epoch FROM ledger_hold WHERE state = 'open' ORDER BY epoch"
+
 WRITE_ENTRY = """
 INSERT INTO ledger_entry
 (id, account, kind, ref, currency, at_us, note, requester, approver, single_person)

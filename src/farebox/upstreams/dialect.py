@@ -6,7 +6,7 @@ A dialect is pure: no network, no database, no clock. It lies in `dialects/`, on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -48,8 +48,8 @@ class BadUsage(Exception):  # noqa: N818
 class ChannelSpec:
     """A channel as a call sees it.
 
-    `path_prefix` is the path of the base URL without a last slash; `auth_headers` are whole header lines with the
-    unsealed secret and the extra headers, so this object must never be logged: its repr leaves them out.
+    `path_prefix` is the path of the base URL without a last slash; `auth_headers` are whole header lines with
+    the unsealed secret and the extra headers, so this object must never be logged: its repr leaves them out.
     """
 
     id: str
@@ -74,9 +74,10 @@ class ChannelSpec:
 class Ask:
     """A validated call, ready to be written in a dialect.
 
-    `kind` is chat, completions or embeddings. `params` are the known parameters without model, stream, stream_options
-    and the output limit; values may be `msgspec.Raw`. `limit_tokens` is the output limit to send; None sends none.
-    `want_usage` is what the customer asked for; the upstream is asked in any case. `extra` are unknown parameters.
+    `kind` is chat, completions or embeddings. `params` are the known parameters without model, stream,
+    stream_options and the output limit; values may be `msgspec.Raw`. `limit_tokens` is the output limit to
+    send; None sends none. `want_usage` is what the customer asked for; the upstream is asked in any case.
+    `extra` are unknown parameters.
     """
 
     kind: str
@@ -84,11 +85,7 @@ class Ask:
     params: dict[str, Any]
     limit_tokens: int | None = None
     want_usage: bool = False
-    extra: dict[str, Any] = msgspec.UNSET  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        if self.extra is msgspec.UNSET:
-            self.extra = {}
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class Encoded(NamedTuple):
@@ -102,8 +99,9 @@ class Encoded(NamedTuple):
 class Fault(msgspec.Struct, frozen=True, gc=False):
     """Why an upstream did not answer: `FAULT_KINDS` explains the kinds.
 
-    `message` is the upstream's text, at most 1,000 characters, secrets redacted; `status` the HTTP status, or the one
-    that an error inside a 200 names; `retry_after_s` at most 60.
+    `message` is the upstream's text, at most 1,000 characters, secrets redacted; `status` the HTTP status, or
+    the one that an error inside a 200 names; `retry_after_s` at most 60. `mapping` says of a fault of kind
+    `ours` that this model, path or method is unknown there, while the channel may well answer others.
     """
 
     kind: FaultKind
@@ -112,16 +110,18 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
     code: str | None = None
     param: str | None = None
     retry_after_s: int | None = None
+    mapping: bool = False
 
 
 class Event(msgspec.Struct, gc=False):
     """One event of a stream, or one whole answer, as far as the gateway must know it.
 
-    `raw` is what to pass on, one line of JSON in a stream. `pieces` are (choice index, output text): text, names and
-    arguments of tool calls, refusals, transcripts, reasoning. `output_bytes` are the UTF-8 bytes of the pieces.
-    `visible` says that there is output other than reasoning. `finishes` are (choice index, reason). `usage` is the
-    reported object as it came. `choices` is how many choices (or embeddings) it holds. `tidy` says that nothing of
-    `id`, `created`, `model`, `object`, `index` and `delta` (or `message`, `text`) is missing.
+    `raw` is what to pass on, one line of JSON in a stream. `pieces` are (choice index, output text): text,
+    names and arguments of tool calls, refusals, transcripts, reasoning. `output_bytes` are the UTF-8 bytes of
+    the pieces. `visible` says that there is output other than reasoning. `finishes` are (choice index,
+    reason). `usage` is the reported object as it came. `choices` is how many choices (or embeddings) it
+    holds. `tidy` says that nothing of `id`, `created`, `model`, `object`, `index` and `delta` (or `message`,
+    `text`) is missing.
     """
 
     raw: bytes

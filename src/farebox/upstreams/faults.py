@@ -1,8 +1,8 @@
 """What an upstream's error means for us: whose doing it is, and what the customer may read of it.
 
-The forms are those of OpenAI's API reference ("Error codes") and of what compatible servers were seen to send:
-`{"error": {message, type, param, code}}`, `{"error": "text"}`, `{"object": "error", "message"}`, `{"detail"}`, a list
-of one of them, or plain text.
+The forms are those of OpenAI's API reference ("Error codes") and of what compatible servers were seen to
+send: `{"error": {message, type, param, code}}`, `{"error": "text"}`, `{"object": "error", "message"}`,
+`{"detail"}`, a list of one of them, or plain text.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _POLICY: Final = re.compile(
     re.IGNORECASE,
 )
 _CONTEXT: Final = re.compile(
-    r"context_length_exceeded|exceed_context_size|string_above_max_length|maximum context length|context (?:length|window|size)"
+    r"context_length_exceeded|exceed_context_size|maximum context length|context (?:length|window|size)"
     r"|reduce the length|(?:prompt|input) is too long|input tokens exceed|too many (?:input )?tokens",
     re.IGNORECASE,
 )
@@ -34,12 +34,19 @@ _MONEY_CODES: Final = frozenset(
     {"insufficient_quota", "insufficient_user_quota", "insufficient_balance", "billing_hard_limit_reached",
      "billing_not_active", "account_deactivated", "arrearage", "exceeded_current_quota_error"}
 )  # fmt: skip
-_MONEY_WORDS: Final = re.compile(r"insufficient[ _](?:account )?balance|credit balance is too low", re.IGNORECASE)
-_KEY_CODES: Final = frozenset({"invalid_api_key", "api_key_invalid", "authentication_error", "invalid_authentication"})
+_MONEY_WORDS: Final = re.compile(
+    r"insufficient[ _](?:account )?balance|credit balance is too low", re.IGNORECASE
+)
+_KEY_CODES: Final = frozenset(
+    {"invalid_api_key", "api_key_invalid", "authentication_error", "invalid_authentication"}
+)
 _KEY_WORDS: Final = re.compile(
-    r"(?:incorrect|invalid) api[ -]?key|api[ -]?key (?:is )?(?:not valid|invalid|expired|not found)", re.IGNORECASE
+    r"(?:incorrect|invalid) api[ -]?key|api[ -]?key (?:is )?(?:not valid|invalid|expired|not found)",
+    re.IGNORECASE,
 )
 _MAPPING_CODES: Final = frozenset({"model_not_found", "deploymentnotfound", "unknown_url", "model_not_exist"})
+
+_MAPPING_STATUSES: Final = frozenset({404, 405, 406, 410, 415})
 
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -49,8 +56,8 @@ def of_response(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
     found = _inside(body, headers.get("content-type", ""))
     message, type_, code, param = _parts(found)
     kind = _kind(status, message, type_, code)
-    retry_after_s = _retry_after_s(headers) if kind == "busy" else None
-    return _fault(kind, message, status, code, param, retry_after_s)
+    fault = _fault(kind, message, status=status, code=code, param=param)
+    return msgspec.structs.replace(fault, retry_after_s=_retry_after_s(headers)) if kind == "busy" else fault
 
 
 def of_object(error: Any, *, status: int = 200) -> Fault:
@@ -65,11 +72,14 @@ def of_object(error: Any, *, status: int = 200) -> Fault:
         kind = _kind(status, message, type_, code)
     elif (type_ or "").lower() in {"invalid_request_error", "badrequesterror", "bad_request_error"}:
         kind = _kind(400, message, type_, code)
-    elif (type_ or "").lower() in {"rate_limit_error", "rate_limit_exceeded"} or code == "rate_limit_exceeded":
+    elif (type_ or "").lower() in {
+        "rate_limit_error",
+        "rate_limit_exceeded",
+    } or code == "rate_limit_exceeded":
         kind = _kind(429, message, type_, code)
     else:
         kind = _kind(200, message, type_, code)
-    return _fault(kind, message, status, code, param, None)
+    return _fault(kind, message, status=status, code=code, param=param)
 
 
 def _kind(status: int, message: str, type_: str | None, code: str | None) -> FaultKind:
@@ -94,7 +104,7 @@ def _kind_by_status(status: int) -> FaultKind:
     if status in {400, 413, 422}:
         return "request"
     # What we wrote wrongly (path, method, type of the body) is not the customer's doing either.
-    if status in {401, 402, 403, 404, 405, 406, 410, 415}:
+    if status in {401, 402, 403} or status in _MAPPING_STATUSES:
         return "ours"
     if status in {429, 503, 529}:
         return "busy"
@@ -140,17 +150,23 @@ def _parts(found: Any) -> tuple[str, str | None, str | None, str | None]:
     )
 
 
-def _fault(
-    kind: FaultKind, message: str, status: int, code: str | None, param: str | None, retry_after_s: int | None
-) -> Fault:
+def _fault(kind: FaultKind, message: str, *, status: int, code: str | None, param: str | None) -> Fault:
     shown = redact(message[: 4 * MESSAGE_CHARS_MAX])[:MESSAGE_CHARS_MAX]
     if not shown.strip():
         shown = f"The upstream answered with HTTP status {status} and no message."
-    return Fault(kind, shown, status, code and redact(code[:100]), param and redact(param[:200]), retry_after_s)
+    unknown = status in _MAPPING_STATUSES or (code or "").lower() in _MAPPING_CODES
+    return Fault(
+        kind,
+        shown,
+        status,
+        code=code and redact(code[:100]),
+        param=param and redact(param[:200]),
+        mapping=kind == "ours" and unknown,
+    )
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> int | None:
-    """Seconds of `retry-after-ms` or `retry-after` (RFC 9110 10.2.3, seconds only), from 1 to 60; None without one."""
+    """Seconds, 1 to 60, of `retry-after-ms` or `retry-after` (RFC 9110 10.2.3, no dates), or None."""
     for name, per_s in (("retry-after-ms", 1000), ("retry-after", 1)):
         given = headers.get(name, "").strip()
         if re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", given):

@@ -25,28 +25,46 @@ QUIRKS: Final[dict[str, str]] = {
     "auth_scheme": "Word before the secret in that header; empty for the bare secret; default Bearer.",
     "no_auth": "true: send no secret at all.",
     "extra_headers": "Further headers for each request, as an object of name to value.",
-    "paths": 'Path for each kind (chat, completions, embeddings) after the base URL; may hold {model}; "" means '
-    "that the channel does not answer this kind.",
+    "paths": "Path for each kind (chat, completions, embeddings) after the base URL; may hold {model}; "
+    "an empty one means that the channel does not answer this kind.",
     "query": "Query string for each request, without the question mark, such as api-version=2024-10-21.",
     "model_in_body": "false: leave the model out of the body, for upstreams that have it in the path.",
     "drop": "Names of parameters that are not sent, because the upstream refuses them.",
     "rename": "Parameters that the upstream calls by another name, as an object of OpenAI's name to theirs.",
     "pass": "Names of parameters unknown to Farebox that are sent on as the customer gave them.",
     "limit_name": "Name of the output limit in chat calls: max_tokens (default) or max_completion_tokens.",
-    "stream_options": "false: the upstream does not understand stream_options, so it is not asked for usage in streams.",
+    "stream_options": "false: the upstream does not know stream_options, so it is not asked for usage.",
     "developer_role": "false: messages of the role developer are sent as the role system.",
     "token_arrays": "false: prompts and inputs given as token numbers are turned back into text first.",
     "base64_embeddings": "false: the upstream does not understand encoding_format, so it is not sent.",
-    "clean_end_without_done": "true: it is normal here that a stream ends without [DONE]. For information only.",
+    "clean_end_without_done": "true: streams end without [DONE] here, as a matter of course.",
 }
 
 # What money depends on, or what makes the call a call, can't be dropped, renamed or passed through.
 _OURS: Final = frozenset(
-    {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "messages", "prompt", "input"}
+    {
+        "model",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "max_completion_tokens",
+        "messages",
+        "prompt",
+        "input",
+    }
 )
 # Headers that the client sets itself; a second one would make the request ambiguous.
 _HEADERS_OF_THE_CLIENT: Final = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "content-type", "upgrade", "te"}
+    {
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "accept-encoding",
+        "content-type",
+        "upgrade",
+        "te",
+    }
 )
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"[\t !-~]{0,4000}")
@@ -56,7 +74,7 @@ _PARAMETER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What is special about a channel; `QUIRKS` has a sentence for each field (`pass_` is called `pass` there)."""
+    """What is special about a channel; `QUIRKS` has a sentence for each field (`pass_` is `pass` there)."""
 
     auth_header: str = "Authorization"
     auth_scheme: str = "Bearer"
@@ -86,7 +104,7 @@ def parsed(given: Mapping[str, Any] | str) -> Quirks:
     try:
         plain = msgspec.json.decode(given) if isinstance(given, str) else dict(given)
         if not isinstance(plain, dict):
-            raise CommandError("Quirks are a JSON object, such as {\"stream_options\": false}.")
+            raise CommandError('Quirks are a JSON object, such as {"stream_options": false}.')
         for name in plain:
             if name not in QUIRKS:
                 raise CommandError(f"There is no quirk {name!r}. The quirks are: {', '.join(QUIRKS)}.")
@@ -105,7 +123,7 @@ def text(quirks: Quirks) -> str:
 
 
 def head_lines(quirks: Quirks, secret: str) -> bytes:
-    """The header lines that each request of a channel carries, each with CRLF; CommandError for an impossible secret."""
+    """Header lines of each request of a channel, with CRLF each; CommandError for an impossible secret."""
     headers = {"User-Agent": "farebox"}
     if any(name.lower() == "user-agent" for name in quirks.extra_headers):
         headers.clear()
@@ -114,14 +132,18 @@ def head_lines(quirks: Quirks, secret: str) -> bytes:
         headers[quirks.auth_header] = f"{quirks.auth_scheme} {secret}" if quirks.auth_scheme else secret
     for value in headers.values():
         if not _HEADER_VALUE.fullmatch(value):
-            raise CommandError("The secret holds signs that can't stand in a header; it must be one line of ASCII.")
+            raise CommandError(
+                "The secret holds signs that can't stand in a header; it must be one line of ASCII."
+            )
     return b"".join(f"{name}: {value}\r\n".encode("ascii") for name, value in headers.items())
 
 
 def _check_headers(quirks: Quirks) -> None:
     for name, value in (*quirks.extra_headers.items(), (quirks.auth_header, quirks.auth_scheme)):
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _HEADERS_OF_THE_CLIENT:
-            raise CommandError(f"A header {name[:100]!r} can't be set; it is malformed or set by Farebox itself.")
+            raise CommandError(
+                f"A header {name[:100]!r} can't be set; it is malformed or set by Farebox itself."
+            )
         if not _HEADER_VALUE.fullmatch(value):
             raise CommandError(f"The value of the header {name} holds signs that can't stand in a header.")
     if any(name.lower() == quirks.auth_header.lower() for name in quirks.extra_headers):
@@ -134,9 +156,13 @@ def _check_paths(quirks: Quirks) -> None:
             raise CommandError(f"paths knows the kinds {', '.join(KINDS)}, not {kind!r}.")
         bare = path.replace("{model}", "m")
         if not _PATH.fullmatch(bare) or any(sign in bare for sign in "{}?#"):
-            raise CommandError(f"The path for {kind} must begin with a slash and hold no braces but {{model}}, no ? or #.")
+            raise CommandError(
+                f"The path for {kind} must begin with a slash and hold no braces but {{model}}, no ? or #."
+            )
     if not _QUERY.fullmatch(quirks.query) or quirks.query.startswith("?"):
-        raise CommandError("query is written without a question mark, spaces or #, such as api-version=2024-10-21.")
+        raise CommandError(
+            "query is written without a question mark, spaces or #, such as api-version=2024-10-21."
+        )
 
 
 def _check_parameters(quirks: Quirks) -> None:

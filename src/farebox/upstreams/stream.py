@@ -117,7 +117,7 @@ class SseReader:
                     payloads.append(payload)
 
     def _read_line(self, line: bytes) -> None:
-        """A line that is not empty: data counts; comments, `event`, `id`, `retry` and unknown fields do not."""
+        """A line that is not empty: data counts; comments, `event`, `id`, `retry` and unknown fields not."""
         _check_line(len(line))
         if line.startswith(b"data:"):
             value = line[6:] if line[5:6] == b" " else line[5:]

@@ -1,6 +1,6 @@
 """Outgoing HTTP/1.1: one small client of our own, pooled, timed, bounded, and closed to private addresses.
 
-Imports go down: pool > connection > exchange > addresses > errors.
+Imports go down: pool > connection > wire > exchange > addresses > errors.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class Target:
 
 
 def _plain_host(host: str) -> str:
-    if ":" in host:
+    if ":" in host and "%" not in host:
         return str(ipaddress.IPv6Address(host))
     if not host.isascii():
         host = host.encode("idna").decode("ascii")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -11,46 +10,14 @@ from typing import Final, cast
 
 import httptools
 
+from farebox.kit.fetch import wire
 from farebox.kit.fetch.errors import BodyCut, BrokenResponse, FetchError
 from farebox.kit.fetch.exchange import Exchange, Lane, Response
+from farebox.kit.fetch.wire import HEAD_BYTES_MAX
 
-HEAD_BYTES_MAX: Final = 65_536
-HEAD_FIELDS_MAX: Final = 200
 # How long after sending the death of a pooled connection can still be the keep-alive race. The FIN or RST
 # of a server that had closed before our bytes came is back within one round trip; later it was at work.
 STALE_WINDOW_S: Final = 2.0
-
-_NAMES_MAX = 512
-_names: dict[bytes, str] = {}
-_PATH = re.compile(rb"/[!-~]*")
-_METHOD = re.compile(rb"[A-Z]+")
-
-
-def _name(raw: bytes) -> str:
-    name = raw.decode("latin-1").lower()
-    if len(_names) < _NAMES_MAX:
-        _names[raw] = name
-    return name
-
-
-def request_bytes(exchange: Exchange, lane: Lane) -> bytes:
-    """The request as it goes over the wire, for one write; raises ValueError if it were not one request."""
-    outgoing = exchange.outgoing
-    path, headers, body = outgoing.path, outgoing.headers, outgoing.body
-    if not _PATH.fullmatch(path) or not _METHOD.fullmatch(outgoing.method):
-        raise ValueError("method or path holds signs that are not allowed")
-    if headers and (headers[-2:] != b"\r\n" or headers[:2] == b"\r\n" or b"\r\n\r\n" in headers):
-        raise ValueError("headers must be whole lines")
-    if body or outgoing.method not in (b"GET", b"HEAD"):
-        return b"%b %b%b%bContent-Length: %d\r\n\r\n%b" % (
-            outgoing.method,
-            path,
-            lane.fixed_head,
-            headers,
-            len(body),
-            body,
-        )
-    return b"%b %b%b%b\r\n" % (outgoing.method, path, lane.fixed_head, headers)
 
 
 class Connection(asyncio.Protocol):
@@ -132,7 +99,7 @@ class Connection(asyncio.Protocol):
         """Writes the request of the exchange, in one piece, and from then on reads its answer."""
         if self._transport is None:
             raise RuntimeError("not connected")
-        data = request_bytes(exchange, self.lane)
+        data = wire.request_bytes(exchange.outgoing, self.lane.fixed_head)
         if reused:
             self._begin()
         self._exchange = exchange
@@ -256,6 +223,7 @@ class Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         exchange, self._exchange = self._exchange, None
         self._transport = None
+        del self._parser  # it holds our callbacks: a circle that only the collector would find
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -345,28 +313,9 @@ class Connection(asyncio.Protocol):
             self._informational = True
             self._fields = []
             return None
-        fields = self._fields
-        if len(fields) > HEAD_FIELDS_MAX:
-            raise BrokenResponse("the head of the answer has too many fields")
-        if self._fed > HEAD_BYTES_MAX and sum(len(n) + len(v) + 4 for n, v in fields) > HEAD_BYTES_MAX:
-            raise BrokenResponse("the head of the answer is too large")
-        headers: dict[str, str] = {}
-        for raw, value in fields:
-            name = _names.get(raw) or _name(raw)
-            text = value.decode("latin-1").strip(" \t")
-            headers[name] = f"{headers[name]}, {text}" if name in headers else text
-        encoding = headers.get("content-encoding")
-        if encoding and encoding.lower() != "identity":
-            raise BrokenResponse("the answer is compressed, which was not asked for")
-        version = self._parser.get_http_version()
-        if version not in {"1.1", "1.0"}:
-            raise BrokenResponse("the answer has an unknown version of HTTP")
-        transfer = headers.get("transfer-encoding")
-        if transfer is not None:
-            if transfer.lower() != "chunked" or "content-length" in headers or version == "1.0":
-                raise BrokenResponse("the answer contradicts itself about its length")
-        elif "content-length" not in headers:
-            self._until_close = status not in {204, 304}
+        headers = wire.read_fields(self._fields, self._fed)
+        has_length = wire.has_length(headers, self._parser.get_http_version())
+        self._until_close = not has_length and status not in {204, 304}
         return Response(status, headers)
 
     def on_body(self, piece: bytes) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 from typing import cast
 
 from farebox.kit.fetch.addresses import Resolver, Target
-from farebox.kit.fetch.connection import Connection, request_bytes
+from farebox.kit.fetch.connection import Connection
 from farebox.kit.fetch.errors import ConnectFailed, FetchError, TargetBusy
 from farebox.kit.fetch.exchange import Exchange, Lane, Outgoing
+from farebox.kit.fetch.wire import request_bytes
 
 
+@functools.cache  # reading the authorities of the system takes tens of milliseconds
 def _tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -91,7 +94,7 @@ class Fetch:
                 if connection is not None:
                     connection.send(exchange, reused=True)
                 else:
-                    request_bytes(exchange, lane)
+                    request_bytes(outgoing, lane.fixed_head)
                     self._open(exchange)
             except ValueError:
                 exchange.abort()

@@ -26,7 +26,7 @@ finally:
         else:
             sys.modules[_name] = _module
 
-if django_base.Database is not pysqlite3.dbapi2:  # pragma: no cover - a programming error
+if vars(django_base)["Database"] is not pysqlite3.dbapi2:  # pragma: no cover - a programming error
     raise ImportError("Django's SQLite backend was imported before farebox.kit.sqlite")
 
 WRITE_LOCK = threading.Lock()
@@ -53,22 +53,22 @@ class DatabaseWrapper(django_base.DatabaseWrapper):
             WRITE_LOCK.acquire()
             self._holds_lock = True
         try:
-            super()._start_transaction_under_autocommit()
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]  # the stubs leave it out
         except BaseException:
             self._let_go()
             raise
 
     def _commit(self) -> None:
-        super()._commit()
+        super()._commit()  # type: ignore[misc]  # the stubs leave it out
         self._let_go()
 
     def _rollback(self) -> None:
-        super()._rollback()
+        super()._rollback()  # type: ignore[misc]  # the stubs leave it out
         self._let_go()
 
     def _close(self) -> None:
         try:
-            super()._close()
+            super()._close()  # type: ignore[misc]  # the stubs leave it out
         finally:
             self._let_go()
 

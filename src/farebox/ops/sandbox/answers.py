@@ -107,8 +107,9 @@ def completion(body: dict[str, Any], behaviours: Behaviours) -> Answer:
         pieces, finish = _written(said, behaviours, limit=limit, stops=reading.stops(body))
         output += len(pieces) * best_of
         echo = text.pieces(words) if body.get("echo") is True else []
+        first = len(choices)
         choices.extend(
-            Choice(_index(len(choices) + copy, behaviours), echo + pieces, finish, echoed=len(echo))
+            Choice(_index(first + copy, behaviours), echo + pieces, finish, echoed=len(echo))
             for copy in range(n)
         )
     suffix = body.get("suffix")
@@ -126,7 +127,7 @@ def _chat_text(body: dict[str, Any], messages: list[dict[str, Any]], images: int
     if isinstance(form, dict) and kind == "json_schema":
         described = form.get("json_schema")
         wanted = described.get("schema") if isinstance(described, dict) else None
-        return msgspec.json.encode(schema.smallest(wanted or {})).decode()
+        return _smallest(wanted or {}, param="response_format")
     said = divided(reading.last_user(messages))[1]
     if kind == "json_object":
         return msgspec.json.encode({"sandbox": f"You said: {said}"}).decode()
@@ -227,7 +228,16 @@ def _tool_calls(
 
 def _arguments(function: dict[str, Any]) -> list[str]:
     parameters = function.get("parameters") or {"type": "object"}
-    return text.pieces(msgspec.json.encode(schema.smallest(parameters)).decode())
+    return text.pieces(_smallest(parameters, param="tools"))
+
+
+def _smallest(wanted: Any, *, param: str) -> str:
+    try:
+        return msgspec.json.encode(schema.smallest(wanted)).decode()
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise Refusal(
+            400, f"Invalid schema in '{param}'.", param=param, code="invalid_json_schema"
+        ) from error
 
 
 def _cut_calls(calls: list[ToolCall], limit: int | None) -> str:

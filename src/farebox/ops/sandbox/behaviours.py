@@ -59,7 +59,7 @@ BEHAVIOURS: Final[dict[str, str]] = {
     "usage-mismatch": "usage-mismatch: total_tokens is not the sum.",
     "usage": "usage=I,O: reports exactly I tokens of input and O of output.",
     "cached": "cached=N: prompt_tokens_details.cached_tokens is N.",
-    "reasoning": "reasoning=N: N hidden tokens of reasoning come first, count as output and against the limit.",
+    "reasoning": "reasoning=N: N hidden tokens of reasoning come first, as output and against the limit.",
     "reasoning-text": "reasoning-text: shows the reasoning as reasoning_content (8 tokens by default).",
     "only-reasoning": "only-reasoning: the reasoning uses the limit up (16 tokens without one); no text.",
     "tokens": "tokens=N: exactly N tokens of text, unless the limit cuts them.",

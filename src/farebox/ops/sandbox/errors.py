@@ -12,7 +12,7 @@ _SENTENCES: Final[dict[int, tuple[str, str, str | None]]] = {
           "invalid_request_error", "invalid_api_key"),
     402: ("Insufficient balance.", "billing_error", "insufficient_balance"),
     403: ("You are not allowed to do this with this key.", "permission_error", "forbidden"),
-    404: ("The model does not exist or you have no access to it.", "invalid_request_error", "model_not_found"),
+    404: ("The model does not exist or is not yours to use.", "invalid_request_error", "model_not_found"),
     408: ("The request timed out.", "server_error", "timeout"),
     409: ("The request is in conflict with another one.", "invalid_request_error", "conflict"),
     413: ("The request is too large.", "invalid_request_error", "request_too_large"),

@@ -11,7 +11,7 @@ from farebox.ops.sandbox.errors import Refusal
 
 
 def prompts(given: Any, *, param: str) -> list[str | list[int]]:
-    """The prompts or inputs of a request: a string, strings, token numbers, or lists of them. Raises Refusal."""
+    """The prompts or inputs: a string, strings, token numbers, or lists of them. Raises Refusal."""
     if isinstance(given, str):
         return [given]
     if isinstance(given, list) and given:
@@ -80,7 +80,7 @@ def parts(message: dict[str, Any]) -> tuple[str, int]:
         str(part.get("text", "")) for part in content if isinstance(part, dict) and part.get("type") == "text"
     ]
     images = sum(1 for part in content if isinstance(part, dict) and part.get("type") == "image_url")
-    return "\n".join(said), images
+    return "\n".join(filter(None, said)), images
 
 
 def last_user(messages: list[Any]) -> str:

@@ -6,6 +6,8 @@ import math
 from typing import Any, Final
 
 _DEPTH_MAX: Final = 24
+_ITEMS_MAX: Final = 100
+_LENGTH_MAX: Final = 10_000
 _FORMATS: Final = {
     "date": "2026-01-01",
     "time": "00:00:00Z",
@@ -58,11 +60,12 @@ def _of_type(schema: dict[str, Any], root: Any, depth: int) -> Any:
         }
     if kind == "array":
         firsts = list(schema.get("prefixItems", ()))
-        rest = [schema.get("items", {})] * max(0, int(schema.get("minItems", 0)) - len(firsts))
+        least = min(_ITEMS_MAX, int(schema.get("minItems", 0)))
+        rest = [schema.get("items", {})] * max(0, least - len(firsts))
         return [smallest(item, root=root, depth=depth + 1) for item in firsts + rest]
     if kind == "string":
         text = _FORMATS.get(str(schema.get("format")), "sandbox")
-        text = text.ljust(int(schema.get("minLength", 0)), ".")
+        text = text.ljust(min(_LENGTH_MAX, int(schema.get("minLength", 0))), ".")
         return text[: int(schema.get("maxLength", len(text)))]
     if kind in ("integer", "number"):
         return _number(schema)

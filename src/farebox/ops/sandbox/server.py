@@ -61,7 +61,7 @@ class Sandbox:
     async def idle(self, timeout_s: float = 5.0) -> None:
         """Return once no request is open. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
-            while any(connection.busy for connection in self.connections):  # noqa: ASYNC110  (tests only)
+            while any(connection.busy for connection in self.connections):  # noqa: ASYNC110  (asked by tests alone)
                 await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
@@ -69,10 +69,13 @@ class Sandbox:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for connection in list(self.connections):
+        ending = list(self.connections)
+        for connection in ending:
             connection.stop()
         deadline = time.monotonic() + _STOP_S
-        while self.connections and time.monotonic() < deadline:  # noqa: ASYNC110  (once, at the end)
+        while self.connections or any(connection.busy for connection in ending):
+            if time.monotonic() > deadline:
+                break
             await asyncio.sleep(0.001)
         self.journal.close()
 
@@ -89,6 +92,7 @@ class _Connection(asyncio.Protocol):
         self._record: Record
         self._room: asyncio.Future[None] | None = None
         self._left = False
+        self._stopped = False
         self._url = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -101,9 +105,8 @@ class _Connection(asyncio.Protocol):
 
     def stop(self) -> None:
         """End whatever is going on and close."""
-        self._waiting.clear()
-        if self._task is not None:
-            self._task.cancel()
+        self._stopped = not self._left
+        self._leave()
         self.transport.abort()
 
     # asyncio's side
@@ -220,7 +223,7 @@ class _Connection(asyncio.Protocol):
         self._task = None
         record = self._record
         if task.cancelled():
-            record.ended = "client-left" if self._left else "stopped"
+            record.ended = "stopped" if self._stopped else "client-left"
         elif (error := task.exception()) is not None:
             record.ended = "client-left" if isinstance(error, Left) else "failed"
             self.transport.close()

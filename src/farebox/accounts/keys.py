@@ -1,0 +1,367 @@
+"""API keys: issue (shown once), import, rename, limit, rotate, revoke.
+
+Every change counts within a second on every node, by the version `keys`. Whatever names a key takes its id,
+or its name if only one living key has it; never its text, which would stay in the history of a shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from farebox.catalog.models import Alias, Model
+from farebox.kit import audit, db, ids, options, secrets, settings
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+
+from . import accounts, caps, key_format, people, projects
+from .authenticate import HOUSE_KEY, IMPORTED
+from .caller import networks
+from .key_format import Verdict
+from .models import ApiKey, Member, Project
+
+IMPORTED_CHARS_MIN = 20
+IMPORTED_CHARS_MAX = 512
+ADDRESSES_MAX = 100
+GRACE_S_MAX = 90 * 86_400
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a key may do: empty `models` and `addresses` mean all; `expires_us` None means never."""
+
+    models: Sequence[str] = ()
+    addresses: Sequence[str] = ()
+    expires_us: int | None = None
+    cap_micro: int | None = None
+    cap_period: str = ""
+
+
+def issue(
+    tx: Tx,
+    *,
+    project: str,
+    name: str,
+    models: Sequence[str] = (),
+    addresses: Sequence[str] = (),
+    expires_us: int | None = None,
+    cap_micro: int | None = None,
+    cap_period: str = "",
+    member: str | None = None,
+    now_us: int,
+    actor: str,
+) -> tuple[ApiKey, str]:
+    """A new key of a project and its text, which is nowhere kept and can't be shown again.
+
+    `project` is an id, `account/project`, or an account for its default project. Raises CommandError.
+    """
+    limits = Limits(models, addresses, expires_us, cap_micro, cap_period)
+    where, who = _place(project, member)
+    _check(name, limits, now_us)
+    return _insert(
+        tx,
+        None,
+        project=where,
+        member=who,
+        name=name,
+        limits=limits,
+        now_us=now_us,
+        actor=actor,
+        verb="key.issue",
+    )
+
+
+def import_key(
+    tx: Tx,
+    *,
+    plaintext: str,
+    project: str,
+    name: str,
+    models: Sequence[str] = (),
+    addresses: Sequence[str] = (),
+    expires_us: int | None = None,
+    cap_micro: int | None = None,
+    cap_period: str = "",
+    member: str | None = None,
+    now_us: int,
+    actor: str,
+) -> ApiKey:
+    """Take over a key that another system made: its text goes on working here and is kept as a digest only.
+
+    Raises CommandError for a text that is too short to be safe, one of ours mistyped, or here already.
+    """
+    sendable = plaintext.isascii() and plaintext.isprintable() and not set(plaintext) & set(" ,")
+    if not sendable or not IMPORTED_CHARS_MIN <= len(plaintext) <= IMPORTED_CHARS_MAX:
+        raise CommandError(
+            f"A key to import has {IMPORTED_CHARS_MIN} to {IMPORTED_CHARS_MAX} printable ASCII characters, "
+            "no spaces and no commas."
+        )
+    if key_format.check(plaintext, _site(tx)) is Verdict.MISTYPED:
+        raise CommandError("This key has our own form and a wrong checksum: it was mistyped.")
+    peppers = secrets.peppers(options.current())
+    digests = [secrets.digest_key(pepper, plaintext) for pepper in peppers.values()]
+    if ApiKey.objects.filter(digest__in=digests).exists():
+        raise CommandError("This key is here already.")
+    limits = Limits(models, addresses, expires_us, cap_micro, cap_period)
+    where, who = _place(project, member)
+    _check(name, limits, now_us)
+    key, _ = _insert(
+        tx,
+        plaintext,
+        project=where,
+        member=who,
+        name=name,
+        limits=limits,
+        now_us=now_us,
+        actor=actor,
+        verb="key.import",
+    )
+    db.bump(tx, IMPORTED)
+    return key
+
+
+def revoke(tx: Tx, key: str, *, now_us: int, actor: str) -> ApiKey:
+    """Switch the key off for good: new calls are refused within a second."""
+    found = find(key)
+    if found.id == HOUSE_KEY:
+        raise CommandError("The house's own key stays as it is.")
+    if ApiKey.objects.filter(id=found.id, state="active").update(state="revoked", revoked_us=now_us) != 1:
+        raise CommandError(f"Key {found.id} was revoked before.")
+    found.state, found.revoked_us = "revoked", now_us
+    _changed(tx, found, "key.revoke", actor=actor)
+    return found
+
+
+def rename(tx: Tx, key: str, *, name: str, actor: str) -> ApiKey:
+    """Give the key another name."""
+    accounts.checked_name(name)
+    found = _living(key)
+    before, found.name = found.name, name
+    found.save(update_fields=["name"])
+    _changed(tx, found, "key.rename", actor=actor, before=before, after=name)
+    return found
+
+
+def set_limits(
+    tx: Tx,
+    key: str,
+    *,
+    models: Sequence[str] | None = None,
+    addresses: Sequence[str] | None = None,
+    now_us: int,
+    actor: str,
+) -> ApiKey:
+    """Another list of models or addresses, empty for all of them; None leaves the list as it is."""
+    found = _living(key)
+    before = {"models": found.models, "addresses": found.addresses}
+    _check(found.name, Limits(models=models or (), addresses=addresses or ()), now_us)
+    if models is not None:
+        found.models = _encode(sorted(set(models))).decode()
+    if addresses is not None:
+        found.addresses = _encode(list(addresses)).decode()
+    found.save(update_fields=["models", "addresses"])
+    after = {"models": found.models, "addresses": found.addresses}
+    _changed(tx, found, "key.set_limits", actor=actor, before=before, after=after)
+    return found
+
+
+def set_expiry(tx: Tx, key: str, *, expires_us: int | None, now_us: int, actor: str) -> ApiKey:
+    """Another end of the key; None for never."""
+    found = _living(key)
+    _check(found.name, Limits(expires_us=expires_us), now_us)
+    before, found.expires_us = found.expires_us, expires_us
+    found.save(update_fields=["expires_us"])
+    _changed(tx, found, "key.set_expiry", actor=actor, before=before, after=expires_us)
+    return found
+
+
+def set_cap(
+    tx: Tx, key: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str
+) -> ApiKey:
+    """Limit what the key's calls may cost per `day`, `month` or `ever`; None lifts the limit."""
+    found = _living(key)
+    before = caps.change(
+        tx,
+        found,
+        cap_micro=cap_micro,
+        cap_period=cap_period,
+        time_zone=found.account.time_zone,
+        now_us=now_us,
+    )
+    after = {"cap_micro": cap_micro, "cap_period": cap_period}
+    _changed(tx, found, "key.set_cap", actor=actor, before=before, after=after)
+    return found
+
+
+def rotate(tx: Tx, key: str, *, grace_s: int = 86_400, now_us: int, actor: str) -> tuple[ApiKey, str]:
+    """A new key with the settings of the old one, and its text; the old one expires after `grace_s`.
+
+    The new key counts its own cap from 0. Raises CommandError if the old one is dead already.
+    """
+    if not 0 <= grace_s <= GRACE_S_MAX:
+        raise CommandError("The old key may go on for 0 seconds to 90 days.")
+    old = _living(key)
+    if old.expires_us is not None and old.expires_us <= now_us:
+        raise CommandError(f"Key {old.id} has expired. Issue a new one.")
+    limits = Limits(
+        models=msgspec.json.decode(old.models, type=list[str]),
+        addresses=msgspec.json.decode(old.addresses, type=list[str]),
+        expires_us=old.expires_us,
+        cap_micro=old.cap_micro,
+        cap_period=old.cap_period,
+    )
+    new, plaintext = _insert(
+        tx,
+        None,
+        project=old.project,
+        member=old.member,
+        name=old.name,
+        limits=limits,
+        now_us=now_us,
+        actor=actor,
+        verb="key.issue",
+    )
+    ends_us = now_us + grace_s * 1_000_000
+    before, old.expires_us = old.expires_us, min(ends_us, old.expires_us or ends_us)
+    old.save(update_fields=["expires_us"])
+    after = {"expires_us": old.expires_us, "new_key": new.id}
+    _changed(tx, old, "key.rotate", actor=actor, before={"expires_us": before}, after=after)
+    return new, plaintext
+
+
+def find(key: str) -> ApiKey:
+    """The key of this id, or the one living key of this name; CommandError otherwise."""
+    rows = ApiKey.objects.select_related("account", "project", "member")
+    found = list(rows.filter(id=key)) or list(rows.filter(name=key, state="active")[:2])
+    if not found:
+        raise CommandError(f"There is no key {_shown(key)}. `farebox key list` shows them.")
+    if len(found) > 1:
+        raise CommandError(f"More than one key is called {_shown(key)}. Name it by its id.")
+    return found[0]
+
+
+def list_keys(tx: Tx, *, account: str | None = None, project: str | None = None) -> list[dict[str, Any]]:
+    """The keys of a project, of an account or of all, oldest first, revoked ones included."""
+    del tx  # the ORM reads in the same transaction
+    rows = ApiKey.objects.order_by("created_us", "id")
+    if account is not None:
+        rows = rows.filter(account=accounts.find(account))
+    if project is not None:
+        rows = rows.filter(project=projects.find(project))
+    return [view(key) for key in rows]
+
+
+def view(key: ApiKey) -> dict[str, Any]:
+    """What may be shown of a key, JSON-able: never its text or digest."""
+    return {
+        "id": key.id,
+        "account": key.account_id,
+        "project": key.project_id,
+        "member": key.member_id,
+        "name": key.name,
+        "hint": key.hint,
+        "state": key.state,
+        "models": msgspec.json.decode(key.models),
+        "addresses": msgspec.json.decode(key.addresses),
+        "cap_micro": key.cap_micro,
+        "cap_period": key.cap_period,
+        "expires_us": key.expires_us,
+        "created_us": key.created_us,
+        "revoked_us": key.revoked_us,
+    }
+
+
+def _insert(
+    tx: Tx,
+    text: str | None,
+    *,
+    project: Project,
+    member: Member | None,
+    name: str,
+    limits: Limits,
+    now_us: int,
+    actor: str,
+    verb: str,
+) -> tuple[ApiKey, str]:
+    pepper_n, pepper = secrets.newest(secrets.peppers(options.current()))
+    plaintext = text or key_format.mint(_site(tx))
+    key = ApiKey(
+        id=ids.new("key", now_us),
+        account=project.account,
+        project=project,
+        member=member,
+        name=name,
+        digest=secrets.digest_key(pepper, plaintext),
+        pepper_n=pepper_n,
+        hint=key_format.hint(plaintext),
+        models=_encode(sorted(set(limits.models))).decode(),
+        addresses=_encode(list(limits.addresses)).decode(),
+        expires_us=limits.expires_us,
+        cap_micro=limits.cap_micro,
+        cap_period=limits.cap_period,
+        created_us=now_us,
+    )
+    key.save(force_insert=True)
+    _changed(tx, key, verb, actor=actor, after=view(key))
+    return key, plaintext
+
+
+def _place(project: str, member: str | None) -> tuple[Project, Member | None]:
+    where = projects.find(project)
+    if where.state != "active" or where.account.state == "closed":
+        raise CommandError(f"Project {where.id} is no longer in use.")
+    if where.account.kind == "house":
+        raise CommandError("The house's own account has no keys to give.")
+    if member is None:
+        return where, None
+    who = people.find_member(member)
+    if who.account_id != where.account_id or who.project_id not in {None, where.id} or who.state != "active":
+        raise CommandError(f"Member {who.id} has no place in project {where.id}.")
+    return where, who
+
+
+def _check(name: str, limits: Limits, now_us: int) -> None:
+    accounts.checked_name(name)
+    caps.check(limits.cap_micro, limits.cap_period)
+    if limits.expires_us is not None and limits.expires_us <= now_us:
+        raise CommandError("The end of a key lies in the future.")
+    if len(limits.addresses) > ADDRESSES_MAX:
+        raise CommandError(f"A key takes {ADDRESSES_MAX} addresses or networks at most.")
+    try:
+        networks(limits.addresses)
+    except ValueError as fault:
+        raise CommandError(
+            f"{fault}. Give addresses such as 203.0.113.7 or networks such as 10.0.0.0/8."
+        ) from None
+    wanted = set(limits.models)
+    known = set(Model.objects.filter(name__in=wanted).values_list("name", flat=True))
+    known |= set(Alias.objects.filter(name__in=wanted).values_list("name", flat=True))
+    if wanted - known:
+        raise CommandError(
+            f"There is no model {min(wanted - known)[:128]!r}. `farebox prices show` lists them."
+        )
+
+
+def _living(key: str) -> ApiKey:
+    found = find(key)
+    if found.state != "active" or found.id == HOUSE_KEY:
+        raise CommandError(f"Key {found.id} is {found.state} and stays as it is.")
+    return found
+
+
+def _changed(tx: Tx, key: ApiKey, verb: str, *, actor: str, before: Any = None, after: Any = None) -> None:
+    db.bump(tx, "keys")
+    audit.record(tx, actor=actor, verb=verb, object=key.id, before=before, after=after)
+
+
+def _site(tx: Tx) -> str:
+    return key_format.site_code(settings.installation_id(tx))
+
+
+def _shown(key: str) -> str:
+    """What was given instead of a name, without the text of a key in it."""
+    return repr(secrets.redact(key[:100]))

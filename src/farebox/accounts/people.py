@@ -1,0 +1,236 @@
+"""Persons and their places: operators, and members of accounts.
+
+One person model: an operator is a person with an operator role and no membership (security.md 2), so nobody
+has both. Whatever names a person takes the id or the e-mail address.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import CommonPasswordValidator
+from django.core.exceptions import ValidationError
+
+from farebox.kit import audit, db, ids
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+
+from . import accounts, caps, projects
+from .models import ApiKey, Member, Person
+
+OPERATOR_ROLES = ("", "support", "finance", "admin", "auditor")
+MEMBER_ROLES = ("owner", "admin", "member")
+PASSWORD_CHARS_MIN = 8
+PASSWORD_CHARS_MAX = 256
+EMAIL_CHARS_MAX = 254
+_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)*")
+
+
+def hashed(password: str, *, own_words: tuple[str, ...] = ()) -> str:
+    """The Argon2id hash of a password that will do; CommandError for one that will not.
+
+    Takes tens of milliseconds on purpose: hash before the transaction, or every other write waits.
+    `own_words` are the person's and the shop's names, which are refused too.
+    """
+    if not PASSWORD_CHARS_MIN <= len(password) <= PASSWORD_CHARS_MAX:
+        raise CommandError(f"A password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.")
+    try:
+        CommonPasswordValidator().validate(password)
+    except ValidationError:
+        raise CommandError("This password is one of the commonest. Please choose another.") from None
+    if password.lower() in {word.lower() for word in own_words}:
+        raise CommandError("A name is no password. Please choose another.")
+    return make_password(password)
+
+
+def create(
+    tx: Tx,
+    *,
+    email: str,
+    name: str = "",
+    password_hash: str | None = None,
+    operator_role: str = "",
+    now_us: int,
+    actor: str,
+) -> Person:
+    """A new person; the e-mail address is kept in lower case and is unique.
+
+    `password_hash` comes from `hashed`; without it the person can't sign in by password. Raises CommandError.
+    """
+    address = email.strip().lower()
+    if len(address) > EMAIL_CHARS_MAX or not _EMAIL.fullmatch(address):
+        raise CommandError(f"{email[:254]!r} is no e-mail address.")
+    _checked_role(operator_role)
+    if name:
+        accounts.checked_name(name)
+    if Person.objects.filter(email=address).exists():
+        raise CommandError(f"There is a person with the e-mail address {address} already.")
+    person = Person(
+        id=ids.new("per", now_us), email=address, name=name, operator_role=operator_role, created_us=now_us
+    )
+    person.password = password_hash if password_hash is not None else make_password(None)
+    person.save(force_insert=True)
+    audit.record(tx, actor=actor, verb="person.create", object=person.id, after=view(person))
+    return person
+
+
+def set_operator_role(tx: Tx, person: str, *, operator_role: str, actor: str) -> Person:
+    """Make a person an operator of this shop, or none of them (``); CommandError for an account's member."""
+    _checked_role(operator_role)
+    found = find(person)
+    if operator_role and Member.objects.filter(person=found, state="active").exists():
+        raise CommandError(
+            f"{found.email} is a member of an account. An operator needs an e-mail address of his own."
+        )
+    before, found.operator_role = found.operator_role, operator_role
+    found.save(update_fields=["operator_role"])
+    audit.record(tx, actor=actor, verb="person.set_role", object=found.id, before=before, after=operator_role)
+    return found
+
+
+def set_password(tx: Tx, person: str, *, password_hash: str, actor: str) -> Person:
+    """Another password, hashed before by `hashed`."""
+    found = find(person)
+    found.password = password_hash
+    found.save(update_fields=["password"])
+    audit.record(tx, actor=actor, verb="person.set_password", object=found.id)
+    return found
+
+
+def add_member(
+    tx: Tx,
+    *,
+    account: str,
+    person: str,
+    role: str,
+    project: str | None = None,
+    cap_micro: int | None = None,
+    cap_period: str = "",
+    now_us: int,
+    actor: str,
+) -> Member:
+    """Give a person a place in an account, or in one project of it, which `admin` needs; CommandError."""
+    if role not in MEMBER_ROLES:
+        raise CommandError(f"A member is one of {', '.join(MEMBER_ROLES)}.")
+    caps.check(cap_micro, cap_period)
+    owner = accounts.find(account)
+    who = find(person)
+    where = None if project is None else projects.find(project)
+    if where is not None and where.account_id != owner.id:
+        raise CommandError(f"Project {where.id} belongs to another account than {owner.id}.")
+    if owner.state == "closed":
+        raise CommandError(f"Account {owner.id} is closed.")
+    if role == "admin" and where is None:
+        raise CommandError("An admin is the admin of a project. Name it, or make this person an owner.")
+    if who.operator_role:
+        raise CommandError(f"{who.email} is an operator and can't be a member of an account.")
+    member = Member.objects.filter(account=owner, person=who, project=where).first()
+    if member is not None and member.state == "active":
+        raise CommandError(f"{who.email} is a member there already ({member.id}).")
+    if member is None:
+        member = Member(
+            id=ids.new("mem", now_us), account=owner, person=who, project=where, created_us=now_us
+        )
+    member.role, member.state, member.cap_micro, member.cap_period = role, "active", cap_micro, cap_period
+    member.save()
+    db.bump(tx, "keys")
+    audit.record(tx, actor=actor, verb="member.add", object=member.id, after=view_member(member))
+    return member
+
+
+def cap_member(
+    tx: Tx, member: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str
+) -> Member:
+    """Limit what calls of this member's keys may cost per `day`, `month` or `ever`; None lifts it."""
+    found = find_member(member)
+    before = caps.change(
+        tx,
+        found,
+        cap_micro=cap_micro,
+        cap_period=cap_period,
+        time_zone=found.account.time_zone,
+        now_us=now_us,
+    )
+    db.bump(tx, "keys")
+    after = {"cap_micro": cap_micro, "cap_period": cap_period}
+    audit.record(tx, actor=actor, verb="member.cap", object=found.id, before=before, after=after)
+    return found
+
+
+def remove_member(tx: Tx, member: str, *, now_us: int, actor: str) -> Member:
+    """Take a member out; his keys are revoked. CommandError for the last owner while others are left."""
+    found = find_member(member)
+    others = Member.objects.filter(account=found.account, state="active").exclude(id=found.id)
+    if found.state != "active":
+        raise CommandError(f"Member {found.id} was removed before.")
+    if found.role == "owner" and others.exists() and not others.filter(role="owner").exists():
+        raise CommandError(
+            f"{found.person.email} is the last owner of {found.account_id}. Make another one first."
+        )
+    found.state = "removed"
+    found.save(update_fields=["state"])
+    dead = ApiKey.objects.filter(member=found, state="active").update(state="revoked", revoked_us=now_us)
+    db.bump(tx, "keys")
+    audit.record(tx, actor=actor, verb="member.remove", object=found.id, after={"keys_revoked": dead})
+    return found
+
+
+def find(person: str) -> Person:
+    """The person of this id or e-mail address; CommandError otherwise."""
+    found = (
+        Person.objects.filter(id=person).first()
+        or Person.objects.filter(email=person.strip().lower()).first()
+    )
+    if found is None:
+        raise CommandError(f"There is no person {person[:254]!r}.")
+    return found
+
+
+def find_member(member: str) -> Member:
+    """The member of this id; CommandError otherwise."""
+    found = Member.objects.select_related("account", "person").filter(id=member).first()
+    if found is None:
+        raise CommandError(f"There is no member {member[:40]!r}.")
+    return found
+
+
+def list_members(tx: Tx, *, account: str) -> list[dict[str, Any]]:
+    """The members of an account, oldest first, removed ones included."""
+    del tx  # the ORM reads in the same transaction
+    rows = Member.objects.filter(account=accounts.find(account)).order_by("created_us", "id")
+    return [view_member(member) for member in rows]
+
+
+def view(person: Person) -> dict[str, Any]:
+    """What may be shown of a person, JSON-able."""
+    return {
+        "id": person.id,
+        "email": person.email,
+        "name": person.name,
+        "operator_role": person.operator_role,
+        "is_active": person.is_active,
+        "created_us": person.created_us,
+    }
+
+
+def view_member(member: Member) -> dict[str, Any]:
+    """What may be shown of a member, JSON-able."""
+    return {
+        "id": member.id,
+        "account": member.account_id,
+        "person": member.person_id,
+        "project": member.project_id,
+        "role": member.role,
+        "state": member.state,
+        "cap_micro": member.cap_micro,
+        "cap_period": member.cap_period,
+        "created_us": member.created_us,
+    }
+
+
+def _checked_role(operator_role: str) -> None:
+    if operator_role not in OPERATOR_ROLES:
+        roles = ", ".join(role for role in OPERATOR_ROLES if role)
+        raise CommandError(f"An operator's role is one of {roles}.")

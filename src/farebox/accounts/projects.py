@@ -1,0 +1,97 @@
+"""Projects: divisions of an account with their own keys and an optional cap.
+
+Whatever names a project takes its id or `account/project`, ids or names; an account alone means its
+`default`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from farebox.kit import audit, db, ids
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+
+from . import accounts, caps
+from .models import ApiKey, Project
+
+
+def create(tx: Tx, *, account: str, name: str, now_us: int, actor: str) -> Project:
+    """A new project of an account that is not closed; CommandError if the account has one of this name."""
+    accounts.checked_name(name)
+    if "/" in name:
+        raise CommandError("A project's name has no `/`, which parts it from the account's.")
+    owner = accounts.find(account)
+    if owner.state == "closed":
+        raise CommandError(f"Account {owner.id} is closed.")
+    if Project.objects.filter(account=owner, name=name).exists():
+        raise CommandError(f"Account {owner.id} has a project {name!r} already.")
+    project = Project.objects.create(id=ids.new("prj", now_us), account=owner, name=name, created_us=now_us)
+    audit.record(tx, actor=actor, verb="project.create", object=project.id, after=view(project))
+    return project
+
+
+def cap(
+    tx: Tx, project: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str
+) -> Project:
+    """Limit what the project's calls may cost per `day`, `month` or `ever`; None lifts the limit."""
+    found = find(project)
+    before = caps.change(
+        tx,
+        found,
+        cap_micro=cap_micro,
+        cap_period=cap_period,
+        time_zone=found.account.time_zone,
+        now_us=now_us,
+    )
+    db.bump(tx, "keys")
+    after = {"cap_micro": cap_micro, "cap_period": cap_period}
+    audit.record(tx, actor=actor, verb="project.cap", object=found.id, before=before, after=after)
+    return found
+
+
+def archive(tx: Tx, project: str, *, now_us: int, actor: str) -> Project:
+    """Take the project out of use for good; its keys are revoked, its calls and charges stay on record."""
+    found = find(project)
+    if Project.objects.filter(id=found.id, state="active").update(state="archived") != 1:
+        raise CommandError(f"Project {found.id} is {found.state} already.")
+    found.state = "archived"
+    dead = ApiKey.objects.filter(project=found, state="active").update(state="revoked", revoked_us=now_us)
+    db.bump(tx, "keys")
+    audit.record(tx, actor=actor, verb="project.archive", object=found.id, after={"keys_revoked": dead})
+    return found
+
+
+def find(project: str) -> Project:
+    """The project of this id, of `account/project`, or the default one of an account; or CommandError."""
+    rows = Project.objects.select_related("account")
+    found = rows.filter(id=project).first()
+    if found is None:
+        account, _, name = project.partition("/")
+        owner = accounts.find(account)
+        found = rows.filter(account=owner, name=name or accounts.DEFAULT_PROJECT).first()
+    if found is None:
+        raise CommandError(f"There is no project {project[:200]!r}. `farebox project list` shows them.")
+    return found
+
+
+def list_projects(tx: Tx, *, account: str | None = None) -> list[dict[str, Any]]:
+    """The projects of one account or of all, oldest first."""
+    del tx  # the ORM reads in the same transaction
+    rows = Project.objects.order_by("created_us", "id")
+    if account is not None:
+        rows = rows.filter(account=accounts.find(account))
+    return [view(project) for project in rows]
+
+
+def view(project: Project) -> dict[str, Any]:
+    """What may be shown of a project, JSON-able."""
+    return {
+        "id": project.id,
+        "account": project.account_id,
+        "name": project.name,
+        "state": project.state,
+        "cap_micro": project.cap_micro,
+        "cap_period": project.cap_period,
+        "created_us": project.created_us,
+    }

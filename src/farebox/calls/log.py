@@ -1,0 +1,354 @@
+"""Open a call, end it, read its receipt. Both writes carry the money with them, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from farebox.catalog import pricing
+from farebox.catalog import usage as usages
+from farebox.kit import money
+from farebox.kit.db import Tx
+from farebox.ledger import holds
+from farebox.ledger.holds import Purse
+
+from . import statements
+
+_json = msgspec.json.Encoder().encode
+_FIRST_ID = "call_"
+_LAST_ID = "call_~"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What is known of a call when its money is held; it never changes afterwards."""
+
+    id: str
+    account: str
+    project: str
+    key: str
+    member: str | None
+    endpoint: str
+    model: str
+    asked: str
+    stream: bool
+    epoch: str
+    currency: str
+    limit_tokens: int | None
+    price_list: str
+    price_version: int
+    prices: str
+    rule_version: int
+    opened_us: int
+    purses: tuple[Purse, ...]
+    day_of: str = ""
+
+
+@dataclass(slots=True)
+class AttemptFacts:
+    """One try on a channel; times in epoch microseconds, cost in micro-units of the upstream's currency."""
+
+    upstream: str
+    channel: str
+    model: str
+    started_us: int
+    outcome: str = "failed"
+    status: int | None = None
+    error: str = ""
+    charged: bool = False
+    cost_micro: int | None = None
+    cost_currency: str = ""
+    first_byte_us: int | None = None
+    ended_us: int = 0
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a call ended: its rule, its usage by class, what it shall be charged."""
+
+    outcome: str
+    rule: str
+    status: int
+    charge_micro: int
+    usage: dict[str, int]
+    usage_source: str
+    finish_reason: str
+    flags: list[str]
+    attempts: list[AttemptFacts]
+    ended_us: int
+    error: str = ""
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the settlement made of it: the charge in micro-units, and whether part of it could not be taken."""
+
+    call: str
+    charge_micro: int
+    held_micro: int
+    short_micro: int
+
+
+def open_call(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) -> int:
+    """First write: hold the money and open the record; the micro-units held. Refuses as `holds.place` does."""
+    held_micro = holds.place(
+        tx,
+        hold=call.id,
+        purses=call.purses,
+        currency=call.currency,
+        want_micro=want_micro,
+        fit=fit,
+        epoch=call.epoch,
+        now_us=call.opened_us,
+    )
+    if tx.again and tx.one(statements.READ_CALL, (call.id, call.account)) is not None:
+        return held_micro
+    tx.execute(
+        statements.OPEN_CALL,
+        (
+            call.id,
+            call.account,
+            call.project,
+            call.key,
+            call.member,
+            call.endpoint,
+            call.model,
+            call.asked,
+            call.stream,
+            call.epoch,
+            call.opened_us,
+            call.currency,
+            held_micro,
+            call.limit_tokens,
+            call.price_list,
+            call.price_version,
+            call.prices,
+            call.rule_version,
+        ),
+    )
+    return held_micro
+
+
+def extend_hold(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) -> int:
+    """Hold more for a call under way; the micro-units added, 0 if there is no money for it."""
+    return holds.extend(tx, hold=call.id, purses=call.purses, currency=call.currency, want_micro=want_micro, fit=fit)
+
+
+def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
+    """Second write: the hold ends exactly once, and the receipt's facts are written with it.
+
+    Raises `holds.HoldEnded` if somebody else ended the hold before (R24).
+    """
+    done = holds.settle(
+        tx,
+        hold=call.id,
+        purses=call.purses,
+        currency=call.currency,
+        charge_micro=ended.charge_micro,
+        now_us=ended.ended_us,
+    )
+    receipt = Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro)
+    if done.repeated:
+        return receipt
+    flags = [*ended.flags, "short"] if done.short_micro else ended.flags
+    changed = tx.execute(
+        statements.END_CALL,
+        (
+            ended.ended_us,
+            done.held_micro,
+            ended.outcome,
+            ended.rule,
+            ended.status,
+            done.charge_micro,
+            _json(ended.usage).decode(),
+            ended.usage_source,
+            ended.finish_reason,
+            " ".join(flags),
+            len(ended.attempts),
+            ended.error[:300],
+            _json(ended.diagnostics).decode() if ended.diagnostics else "",
+            call.id,
+        ),
+    )
+    if changed != 1:
+        raise AssertionError(f"call {call.id} has a hold and no open record")
+    for number, attempt in enumerate(ended.attempts, start=1):
+        _write_attempt(tx, call.id, number, attempt)
+    _add_to_day(tx, call, ended, done.charge_micro)
+    return receipt
+
+
+def expire(tx: Tx, *, epoch: str, now_us: int) -> int:
+    """End what a dead process left open: its holds expire, its calls cost nothing (R15). How many; ask until 0."""
+    expired = holds.expire(tx, epoch=epoch, now_us=now_us)
+    for call in expired:
+        tx.execute(statements.CLOSE_EXPIRED, (now_us, "R15", call))
+    return len(expired)
+
+
+def _write_attempt(tx: Tx, call: str, number: int, attempt: AttemptFacts) -> None:
+    tx.execute(
+        statements.WRITE_ATTEMPT,
+        (
+            f"{call}.{number}",
+            call,
+            number,
+            attempt.upstream,
+            attempt.channel,
+            attempt.model,
+            attempt.outcome,
+            attempt.status,
+            attempt.error[:300],
+            attempt.charged,
+            attempt.cost_micro,
+            attempt.cost_currency,
+            attempt.started_us,
+            attempt.first_byte_us,
+            attempt.ended_us,
+        ),
+    )
+
+
+def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
+    day = day_of(call.opened_us)
+    last = ended.attempts[-1] if ended.attempts else None
+    channel = last.channel if last else ""
+    ident = "|".join((call.account, day, call.project, call.key, call.model, channel))
+    usage = ended.usage
+    tx.accumulate(
+        statements.ADD_TO_DAY,
+        (
+            ident,
+            day,
+            call.account,
+            call.project,
+            call.key,
+            call.model,
+            channel,
+            call.currency,
+            last.cost_currency if last else "",
+        ),
+        (
+            1,
+            charge_micro,
+            sum(attempt.cost_micro or 0 for attempt in ended.attempts),
+            usage.get("input", 0) + usage.get("cached_read", 0) + usage.get("cache_write", 0),
+            usage.get("output", 0) + usage.get("reasoning", 0),
+        ),
+    )
+
+
+_day_cache: tuple[int, str] = (-1, "")
+
+
+def day_of(at_us: int) -> str:
+    """The UTC day of a time, `2026-11-24`."""
+    global _day_cache  # noqa: PLW0603 - the same day for 86,400 seconds
+    number = at_us // 86_400_000_000
+    if _day_cache[0] != number:
+        _day_cache = (number, datetime.fromtimestamp(number * 86_400, UTC).strftime("%Y-%m-%d"))
+    return _day_cache[1]
+
+
+def add_refusals(tx: Tx, counts: dict[tuple[str, str, str], int]) -> None:
+    """Add counted refusals by (day, account, code)."""
+    for (day, account, code), refusals in sorted(counts.items()):
+        tx.execute(statements.ADD_REFUSALS, (f"{day}|{account}|{code}", day, account, code, refusals))
+
+
+_NAMES = (
+    "id account project key member endpoint model asked stream opened_us ended_us currency hold_micro limit_tokens "
+    "price_list price_version prices rule_version outcome rule status charge_micro usage usage_source finish_reason "
+    "flags attempts error diagnostics"
+).split()
+
+
+def as_dict(row: Sequence[Any]) -> dict[str, Any]:
+    """A row of the record by column name, JSON texts decoded, flags as a list."""
+    found = dict(zip(_NAMES, row, strict=True))
+    found["stream"] = bool(found["stream"])
+    for name in ("prices", "usage", "diagnostics"):
+        found[name] = msgspec.json.decode(found[name]) if found[name] else {}
+    found["flags"] = found["flags"].split()
+    return found
+
+
+def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
+    """The receipt of a call, JSON-able: facts, lines, attempts. None if the account has no such call.
+
+    Lines: usage class, units, price per 1,000,000 units, and the amount as an exact decimal text of micro-units.
+    """
+    row = tx.one(statements.READ_CALL, (call, account))
+    if row is None:
+        return None
+    found = as_dict(row)
+    found["object"] = "call"
+    found["lines"] = lines(found)
+    found["charge"] = {
+        "amount_micro": found["charge_micro"],
+        "amount": None if found["charge_micro"] is None else money.exact(found["charge_micro"]),
+        "currency": found["currency"],
+        "rounding": "summed exactly, rounded up once to one micro-unit",
+    }
+    found["attempts"] = [
+        {
+            "n": attempt[0],
+            "outcome": attempt[4],
+            "status": attempt[5],
+            "why": attempt[6],
+            "charged": bool(attempt[7]),
+            "first_byte_ms": _ms(attempt[10], attempt[11]),
+            "total_ms": _ms(attempt[10], attempt[12]),
+        }
+        for attempt in tx.all(statements.READ_ATTEMPTS, (call,))
+    ]
+    return found
+
+
+def attempts(tx: Tx, call: str) -> list[dict[str, Any]]:
+    """The attempts of a call with channel and cost, for operators' eyes."""
+    names = (
+        "n upstream channel model outcome status error charged cost_micro cost_currency started_us first_byte_us "
+        "ended_us"
+    ).split()
+    return [dict(zip(names, row, strict=True)) for row in tx.all(statements.READ_ATTEMPTS, (call,))]
+
+
+def lines(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of a receipt: units x price = amount, exact to the fraction of a micro-unit."""
+    charged = pricing.charge(found["prices"], usages.of(found["usage"]))
+    return [
+        {
+            "class": line.usage_class,
+            "units": line.units,
+            "price_micro_per_million": line.micro_per_million,
+            "price_per_million": money.exact(line.micro_per_million),
+            "amount_micro_exact": f"{line.numerator // money.MICRO}.{line.numerator % money.MICRO:06d}",
+        }
+        for line in charged.lines
+    ]
+
+
+def recent(tx: Tx, *, account: str, key: str | None, before: str | None, limit: int) -> list[dict[str, Any]]:
+    """Calls of an account, or of one key, newest first, older than the id `before`."""
+    last = before or _LAST_ID
+    if key is None:
+        rows = tx.all(statements.LIST_CALLS_OF_ACCOUNT, (account, last, limit))
+    else:
+        rows = tx.all(statements.LIST_CALLS, (account, key, last, limit))
+    return [as_dict(row) for row in rows]
+
+
+def spent(tx: Tx, *, account: str, from_day: str, until_day: str) -> int:
+    """Micro-units that an account was charged on the UTC days from `from_day` to `until_day`, both included."""
+    row = tx.one(statements.SPENT_BETWEEN_DAYS, (account, from_day, until_day))
+    return int(row[0]) if row else 0
+
+
+def _ms(from_us: int | None, until_us: int | None) -> int | None:
+    return None if from_us is None or until_us is None else max(0, (until_us - from_us) // 1000)

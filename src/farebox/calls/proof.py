@@ -1,0 +1,36 @@
+"""Proof that the record agrees with the books: charge = receipt, failed calls are free, day totals add up."""
+
+from __future__ import annotations
+
+from farebox.catalog import pricing
+from farebox.kit.db import Tx
+
+from . import log, statements
+
+_PAGE = 5000
+
+
+def prove(tx: Tx) -> list[str]:
+    """Findings of I07, I09, I11, I13 and the day totals, one sentence each."""
+    findings = [f"I07 call {call} and its hold disagree" for (call,) in tx.all(statements.CHARGED_OTHERWISE)]
+    findings += [f"I13 call {call} failed and was charged" for (call,) in tx.all(statements.FAILED_BUT_CHARGED)]
+    findings += [f"I11 attempt {name} belongs to no call" for (name,) in tx.all(statements.ORPHAN_ATTEMPTS)]
+    for account, totals, charged in tx.all(statements.DAYS_OFF):
+        findings.append(f"day totals of {account} say {totals}, its calls {charged or 0}")
+    after = ""
+    while rows := tx.all(statements.RECEIPTS, (after, _PAGE)):
+        after = str(rows[-1][0])
+        for row in rows:
+            found = log.as_dict(row)
+            due_micro = pricing.recompute(
+                usage=found["usage"],
+                prices=found["prices"],
+                rule=found["rule"],
+                hold_micro=found["hold_micro"],
+                rule_version=found["rule_version"],
+            )
+            if found["charge_micro"] != due_micro:
+                findings.append(
+                    f"I09 call {found['id']} was charged {found['charge_micro']}, its receipt recomputes to {due_micro}"
+                )
+    return findings

@@ -1,0 +1,104 @@
+"""SQL of the hot path on the tables of calls."""
+
+OPEN_CALL = """
+INSERT INTO calls_call
+(id, account, project, key, member, endpoint, model, asked, stream, epoch, opened_us, ended_us, currency, hold_micro,
+ limit_tokens, price_list, price_version, prices, rule_version, outcome, rule, status, charge_micro, usage, usage_source,
+ finish_reason, flags, attempts, error, diagnostics)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s, %s, %s, %s, 'open', '', NULL, NULL, '{}', '',
+ '', '', 0, '', '')
+"""
+
+END_CALL = """
+UPDATE calls_call SET ended_us = %s, hold_micro = %s, outcome = %s, rule = %s, status = %s, charge_micro = %s,
+ usage = %s, usage_source = %s, finish_reason = %s, flags = %s, attempts = %s, error = %s, diagnostics = %s
+WHERE id = %s AND outcome = 'open'
+"""
+
+WRITE_ATTEMPT = """
+INSERT INTO calls_attempt
+(id, call_id, n, upstream, channel, model, outcome, status, error, charged, cost_micro, cost_currency, started_us,
+ first_byte_us, ended_us)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+ADD_TO_DAY = """
+INSERT INTO calls_daytotal
+(id, day, account, project, key, model, channel, currency, cost_currency, calls, charge_micro, cost_micro, input_tokens,
+ output_tokens)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (id) DO UPDATE SET calls = calls_daytotal.calls + excluded.calls,
+ charge_micro = calls_daytotal.charge_micro + excluded.charge_micro,
+ cost_micro = calls_daytotal.cost_micro + excluded.cost_micro,
+ input_tokens = calls_daytotal.input_tokens + excluded.input_tokens,
+ output_tokens = calls_daytotal.output_tokens + excluded.output_tokens
+"""
+
+ADD_REFUSALS = """
+INSERT INTO calls_refusaltotal (id, day, account, code, refusals) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (id) DO UPDATE SET refusals = calls_refusaltotal.refusals + excluded.refusals
+"""
+
+CLOSE_EXPIRED = """
+UPDATE calls_call SET ended_us = %s, outcome = 'broken', rule = %s, charge_micro = 0, flags = 'expired',
+ error = 'the serving process ended before this call did'
+WHERE id = %s AND outcome = 'open'
+"""
+
+_COLUMNS = """
+id, account, project, key, member, endpoint, model, asked, stream, opened_us, ended_us, currency, hold_micro,
+limit_tokens, price_list, price_version, prices, rule_version, outcome, rule, status, charge_micro, usage, usage_source,
+finish_reason, flags, attempts, error, diagnostics
+"""
+
+READ_CALL = f"SELECT {_COLUMNS} FROM calls_call WHERE id = %s AND account = %s"
+
+LIST_CALLS = f"""
+SELECT {_COLUMNS} FROM calls_call WHERE account = %s AND key = %s AND id < %s ORDER BY id DESC LIMIT %s
+"""
+
+LIST_CALLS_OF_ACCOUNT = f"""
+SELECT {_COLUMNS} FROM calls_call WHERE account = %s AND id < %s ORDER BY id DESC LIMIT %s
+"""
+
+READ_ATTEMPTS = """
+SELECT n, upstream, channel, model, outcome, status, error, charged, cost_micro, cost_currency, started_us,
+ first_byte_us, ended_us FROM calls_attempt WHERE call_id = %s ORDER BY n
+"""
+
+SPENT_BETWEEN_DAYS = """
+SELECT COALESCE(SUM(charge_micro), 0) FROM calls_daytotal WHERE account = %s AND day >= %s AND day <= %s
+"""
+
+SPENT_BETWEEN = """
+SELECT COALESCE(SUM(charge_micro), 0) FROM calls_call
+WHERE account = %s AND id >= %s AND id < %s AND charge_micro > 0
+"""
+
+FORGET_DIAGNOSTICS = """
+UPDATE calls_call SET diagnostics = '' WHERE id IN (
+ SELECT id FROM calls_call WHERE id < %s AND id >= %s AND diagnostics <> '' ORDER BY id LIMIT %s)
+"""
+
+CHARGED_OTHERWISE = """
+SELECT c.id FROM calls_call c LEFT JOIN ledger_hold h ON h.id = c.id
+WHERE h.id IS NULL OR (c.outcome = 'open') <> (h.state = 'open')
+ OR COALESCE(c.charge_micro, 0) <> COALESCE(h.charge_micro, 0) OR (c.outcome <> 'open' AND c.hold_micro < c.charge_micro)
+"""
+
+FAILED_BUT_CHARGED = """
+SELECT id FROM calls_call WHERE charge_micro > 0 AND (status >= 400 OR outcome IN ('failed', 'broken', 'refused'))
+"""
+
+RECEIPTS = f"SELECT {_COLUMNS} FROM calls_call WHERE outcome <> 'open' AND id > %s ORDER BY id LIMIT %s"
+
+DAYS_OFF = """
+SELECT d.account, d.charged, c.charged FROM
+ (SELECT account, SUM(charge_micro) AS charged FROM calls_daytotal GROUP BY account) d
+LEFT JOIN (SELECT account, SUM(charge_micro) AS charged FROM calls_call GROUP BY account) c ON c.account = d.account
+WHERE d.charged <> COALESCE(c.charged, 0)
+"""
+
+ORPHAN_ATTEMPTS = """
+SELECT a.id FROM calls_attempt a LEFT JOIN calls_call c ON c.id = a.call_id WHERE c.id IS NULL
+"""

@@ -1,0 +1,14 @@
+"""Published versions and their prices are never changed (money.md I24)."""
+
+from django.db import migrations
+
+from farebox.kit import triggers
+
+
+class Migration(migrations.Migration):
+    dependencies = [("catalog", "0001_initial")]
+
+    operations = [
+        migrations.RunPython(*triggers.keep("catalog_pricelistversion")),
+        migrations.RunPython(*triggers.keep("catalog_price")),
+    ]

@@ -1,0 +1,204 @@
+"""The shelf: what is on sale now, as one immutable snapshot that is swapped whole.
+
+Versions that begin later are already in it and take over by time alone. The module itself needs no Django;
+only loading and unlisting do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from farebox.catalog.pricing import ModelCard, Offer
+from farebox.catalog.usage import CLASSES
+from farebox.kit import audit, db
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+
+if TYPE_CHECKING:
+    from farebox.catalog import models
+
+# The built-in list of the house's own account (channel tests): every model, also an unlisted one, at 0.
+HOUSE = "house"
+_HOUSE_PRICES = dict.fromkeys(CLASSES, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """A version of a price list; `prices`: model -> usage class -> micro-units for 1,000,000 units."""
+
+    price_list: str
+    n: int
+    currency: str
+    valid_from_us: int
+    usd_rate: str
+    prices: Mapping[str, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What is on sale: cards of all models, which of them are listed, aliases, and editions by price list.
+
+    Editions are in the order in which they come into force: by `valid_from_us`, then by number.
+    """
+
+    cards: Mapping[str, ModelCard] = field(default_factory=dict)
+    listed: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    editions: Mapping[str, tuple[Edition, ...]] = field(default_factory=dict)
+
+    def edition(self, price_list: str, now_us: int) -> Edition | None:
+        """The edition of a price list in force at `now_us`; None if there is none yet."""
+        for edition in reversed(self.editions.get(price_list, ())):
+            if edition.valid_from_us <= now_us:
+                return edition
+        return None
+
+    def card(self, asked: str) -> ModelCard | None:
+        """The card of a model or alias, whether listed or not."""
+        return self.cards.get(self.aliases.get(asked, asked))
+
+    def offer(self, asked: str, price_list: str, now_us: int, *, currency: str = "USD") -> Offer | None:
+        """The offer for a model or alias on a price list; None if not on sale there now (no price, no call).
+
+        `currency` matters for the built-in list `house` alone, which has none of its own.
+        """
+        card = self.card(asked)
+        if card is None:
+            return None
+        if price_list == HOUSE:
+            return Offer(card, asked, HOUSE, 0, currency, _HOUSE_PRICES, "1")
+        edition = self.edition(price_list, now_us)
+        if edition is None or not self._sells(edition, card):
+            return None
+        prices = edition.prices[card.name]
+        return Offer(card, asked, price_list, edition.n, edition.currency, prices, edition.usd_rate)
+
+    def models(self, price_list: str, now_us: int) -> tuple[ModelCard, ...]:
+        """The models that a price list sells now, by name."""
+        if price_list == HOUSE:
+            return tuple(self.cards[name] for name in sorted(self.cards))
+        edition = self.edition(price_list, now_us)
+        if edition is None:
+            return ()
+        return tuple(card for name, card in sorted(self.cards.items()) if self._sells(edition, card))
+
+    def names(self, price_list: str, now_us: int) -> tuple[tuple[str, ModelCard], ...]:
+        """Every name under which a price list sells a model now, aliases included, with the model's card."""
+        sold = {card.name: card for card in self.models(price_list, now_us)}
+        others = {alias: sold[name] for alias, name in self.aliases.items() if name in sold}
+        return tuple(sorted({**sold, **others}.items()))
+
+    def _sells(self, edition: Edition, card: ModelCard) -> bool:
+        prices = edition.prices.get(card.name)
+        # A class that came to the model after the publication leaves it without a price: no price, no call.
+        return prices is not None and card.name in self.listed and card.classes <= prices.keys()
+
+
+class ShelfKeeper:
+    """Holds the shelf in force for one process; whoever polls the version `shelf` swaps it."""
+
+    __slots__ = ("current",)
+
+    def __init__(self, shelf: Shelf | None = None) -> None:
+        self.current = shelf or Shelf()
+
+    def swap(self, shelf: Shelf) -> None:
+        """Put a newly loaded shelf in force."""
+        self.current = shelf
+
+
+def load(tx: Tx, now_us: int) -> Shelf:  # noqa: ARG001 - tx says that the caller opened the read
+    """Read the whole shelf: editions in force at `now_us` and later ones, models, aliases."""
+    from farebox.catalog import models  # noqa: PLC0415 - the hot path needs no Django
+
+    editions = _load_editions(now_us)
+    rows = list(models.Model.objects.order_by("name"))
+    return Shelf(
+        cards=MappingProxyType({row.name: card_of(row) for row in rows}),
+        listed=frozenset(row.name for row in rows if row.listed),
+        aliases=MappingProxyType(dict(models.Alias.objects.values_list("name", "model_id"))),
+        editions=editions,
+    )
+
+
+def _load_editions(now_us: int) -> Mapping[str, tuple[Edition, ...]]:
+    """Editions by list. Versions are read first and never change, so all their prices are there by then."""
+    from farebox.catalog import models  # noqa: PLC0415
+
+    by_list: dict[str, list[models.PriceListVersion]] = {}
+    order = models.PriceListVersion.objects.select_related("price_list").order_by("valid_from_us", "n")
+    for version in order:
+        kept = by_list.setdefault(version.price_list_id, [])
+        if version.valid_from_us <= now_us:
+            kept.clear()
+        kept.append(version)
+    ids = [version.id for kept in by_list.values() for version in kept]
+    prices: dict[str, dict[str, dict[str, int]]] = {}
+    for price in models.Price.objects.filter(version_id__in=ids):
+        of_version = prices.setdefault(price.version_id, {})
+        of_version.setdefault(price.model, {})[price.usage_class] = price.micro_per_million
+    return MappingProxyType(
+        {
+            name: tuple(_edition(version, prices.get(version.id, {})) for version in kept)
+            for name, kept in by_list.items()
+        }
+    )
+
+
+def _edition(version: models.PriceListVersion, prices: dict[str, dict[str, int]]) -> Edition:
+    return Edition(
+        price_list=version.price_list_id,
+        n=version.n,
+        currency=version.price_list.currency,
+        valid_from_us=version.valid_from_us,
+        usd_rate=version.usd_rate,
+        prices=MappingProxyType(prices),
+    )
+
+
+def card_of(row: models.Model) -> ModelCard:
+    """The card of a row of the table of models."""
+    return ModelCard(
+        name=row.name,
+        owned_by=row.owned_by,
+        kinds=_texts(row.kinds),
+        modalities=_texts(row.modalities),
+        context_tokens=row.context_tokens,
+        output_tokens_max=row.output_tokens_max,
+        hidden_output=row.hidden_output,
+        tokenizer=row.tokenizer,
+        image_formula=row.image_formula,
+        input_overhead_tokens=row.input_overhead_tokens,
+        classes=_texts(row.classes),
+        created_s=row.created_s,
+    )
+
+
+def _texts(text: str) -> frozenset[str]:
+    found: Iterable[str] = json.loads(text)
+    return frozenset(found)
+
+
+def unlist(tx: Tx, model: str, why: str, actor: str) -> bool:
+    """Take a model off the shelf on every node; whether it was on it. Twice is once. CommandError if unknown.
+
+    Calls under way keep the price of their hold; new ones get `model_not_found`.
+    """
+    from farebox.catalog import models  # noqa: PLC0415
+
+    changed = models.Model.objects.filter(name=model, listed=True).update(
+        listed=False, unlisted_why=why[:200]
+    )
+    if not changed:
+        if not models.Model.objects.filter(name=model).exists():
+            raise CommandError(f"There is no model {model!r:.80}. `farebox model list` shows them.")
+        return False
+    db.bump(tx, "shelf")
+    audit.record(
+        tx, actor=actor, verb="model.unlist", object=model, before={"listed": True}, after={"why": why}
+    )
+    return True

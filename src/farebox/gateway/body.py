@@ -1,0 +1,126 @@
+"""From the bytes of a request to typed values, or a 400 that names the parameter."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from farebox.kit.errors import BadRequest, UnsupportedParameter
+
+T = TypeVar("T")
+
+DEPTH_MAX = 64
+_TokenNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_texts = msgspec.json.Decoder(str | list[str])
+_numbers = msgspec.json.Decoder(list[_TokenNumber])
+_arrays = msgspec.json.Decoder(list[list[_TokenNumber]])
+_AT = re.compile(r" - at `\$\.?([A-Za-z_][A-Za-z0-9_]*)?")
+_MISSING = re.compile(r"missing required field `([A-Za-z0-9_]+)`")
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_INDEX = re.compile(r"\[\.\.\.\]|\[\d+\]")
+
+
+def bad(param: str | None, message: str) -> NoReturn:
+    """Refuse the request for one parameter."""
+    raise BadRequest(message, param=param)
+
+
+def fields(body: bytes) -> dict[str, Raw]:
+    """The top-level object of a JSON body, values raw; BadRequest unless it is strict UTF-8 JSON, 64 deep at most."""
+    if not body:
+        bad(None, "The request body is empty. Send a JSON object.")
+    if max(body.count(b"["), body.count(b"{")) >= DEPTH_MAX:
+        _check_depth(body)
+    try:
+        body.decode("utf-8")
+        return _fields.decode(body)
+    except UnicodeDecodeError:
+        bad(None, "The request body is not UTF-8.")
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, ValueError) as fault:
+        bad(None, f"We could not parse the JSON body of your request: {_words(fault)}")
+
+
+def typed(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """The body as the decoder's type; BadRequest names the parameter that does not fit."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as fault:
+        text = str(fault)
+        found = _AT.search(text)
+        param = found.group(1) if found else None
+        if param is None and (missing := _MISSING.search(text)):
+            param = missing.group(1)
+        bad(param, f"Invalid value for '{param}': {_words(fault)}" if param else _words(fault))
+    except (msgspec.DecodeError, RecursionError, ValueError) as fault:
+        bad(None, f"We could not parse the JSON body of your request: {_words(fault)}")
+
+
+def limit(name: str, raw: Raw | None) -> int | None:
+    """A token limit: an integer of any size from 1, or None where absent or null."""
+    if raw is None:
+        return None
+    text = bytes(raw).strip()
+    if text == b"null":
+        return None
+    if not text.isdigit() or len(text) > 30:  # noqa: PLR2004
+        bad(name, f"Invalid value for '{name}': expected an integer of 1 or more.")
+    value = int(text)
+    if value < 1:
+        bad(name, f"Invalid value for '{name}': expected an integer of 1 or more.")
+    return value
+
+
+def inputs(name: str, raw: Raw) -> tuple[list[str], list[list[int]] | None]:
+    """Texts, or arrays of token numbers: a string, strings, one array, or arrays; BadRequest for anything else."""
+    for decoder in (_texts, _numbers, _arrays):
+        try:
+            found: Any = decoder.decode(raw)
+        except msgspec.MsgspecError:
+            continue
+        if isinstance(found, str):
+            return [found], None
+        if not found or found == [[]] or any(row == [] for row in found):
+            break
+        if decoder is _texts:
+            return found, None
+        return [], [found] if decoder is _numbers else found
+    bad(name, f"Invalid value for '{name}': a string, a list of strings, or arrays of token numbers.")
+
+
+def check_stop(stop: Any) -> None:
+    """`stop` is a string, or up to 4 of them, 4 KiB each."""
+    texts = [stop] if isinstance(stop, str) else stop or []
+    if len(texts) > 4 or any(len(text) > 4096 for text in texts):  # noqa: PLR2004
+        bad("stop", "Invalid value for 'stop': at most 4 sequences of 4,096 characters.")
+
+
+def check_unpriced(given: dict[str, Raw], allowed: dict[str, frozenset[bytes]]) -> None:
+    """Refuse options that would change the price and have none; null, false and defaults are no use of one."""
+    for name, values in allowed.items():
+        raw = given.get(name)
+        if raw is None:
+            continue
+        text = bytes(raw).strip()
+        if text in {b"null", b"false"} or b"".join(text.split()) in values:
+            continue
+        raise UnsupportedParameter(f"The parameter '{name}' is not offered here: it has no price.", param=name)
+
+
+def _words(fault: Exception) -> str:
+    text = _INDEX.sub("[]", str(fault))
+    return text[:300]
+
+
+def _check_depth(body: bytes) -> None:
+    depth = 0
+    for sign in re.findall(rb"[\[\]{}]", _STRINGS.sub(b"", body)):
+        if sign in b"[{":
+            depth += 1
+            if depth > DEPTH_MAX:
+                bad(None, f"The JSON body is nested deeper than {DEPTH_MAX} levels.")
+        else:
+            depth -= 1

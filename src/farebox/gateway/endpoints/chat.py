@@ -1,0 +1,293 @@
+"""POST /v1/chat/completions (OpenAI API reference, "Create chat completion")."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from farebox.catalog import tokens
+from farebox.catalog.pricing import ModelCard
+from farebox.gateway import body as bodies
+from farebox.gateway.endpoint import Call, Image
+from farebox.kit.errors import UnsupportedParameter
+from farebox.kit.options import Options
+from farebox.upstreams.dialect import Event
+
+_PIXELS_MAX = 20_000
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
+_DATA = re.compile(r"data:image/[a-z0-9.+-]+;base64,\Z")
+
+# Options that change the price and have none, with the values that are no use of them (money.md 1.6).
+UNPRICED: dict[str, frozenset[bytes]] = {
+    "service_tier": frozenset({b'"auto"', b'"default"'}),
+    "store": frozenset(),
+    "modalities": frozenset({b'["text"]'}),
+    "audio": frozenset(),
+    "prediction": frozenset(),
+    "web_search_options": frozenset(),
+    "background": frozenset(),
+}
+
+
+class TextPart(Struct, tag_field="type", tag="text", omit_defaults=True):
+    """A piece of text."""
+
+    text: str
+
+
+class RefusalPart(Struct, tag_field="type", tag="refusal", omit_defaults=True):
+    """A refusal of an earlier answer."""
+
+    refusal: str
+
+
+class ImageUrl(Struct, omit_defaults=True):
+    """Where an image is: https, or base64 data."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImagePart(Struct, tag_field="type", tag="image_url", omit_defaults=True):
+    """An image."""
+
+    image_url: ImageUrl
+
+
+Part = TextPart | RefusalPart | ImagePart
+
+
+class Message(Struct, omit_defaults=True):
+    """A message; what else it holds is not sent on."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[Part] | None | UnsetType = UNSET
+    name: Annotated[str, Meta(max_length=256)] | None = None
+    tool_calls: Raw | UnsetType = UNSET
+    function_call: Raw | UnsetType = UNSET
+    tool_call_id: Annotated[str, Meta(max_length=256)] | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+
+
+class StreamOptions(Struct):
+    """Options of a stream."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+Number = Annotated[float, Meta(ge=-2, le=2)]
+
+
+class Body(Struct):
+    """The parameters that are checked by type; the others are passed as they came, or not at all."""
+
+    model: Annotated[str, Meta(min_length=1)]
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Meta(ge=1, le=8)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    presence_penalty: Number | None = None
+    frequency_penalty: Number | None = None
+    stop: str | list[str] | None = None
+    logit_bias: Annotated[dict[str, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    user: Annotated[str, Meta(max_length=512)] | None = None
+    metadata: (
+        Annotated[
+            dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+        ]
+        | None
+    ) = None
+    tools: Annotated[list[dict[str, Any]], Meta(max_length=128)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning_effort: Annotated[str, Meta(max_length=32)] | None = None
+    verbosity: Annotated[str, Meta(max_length=32)] | None = None
+    functions: Annotated[list[dict[str, Any]], Meta(max_length=128)] | None = None
+    function_call: str | dict[str, Any] | None = None
+
+
+_decode = msgspec.json.Decoder(Body)
+_encode = msgspec.json.Encoder().encode
+_SENT = tuple(
+    name for name in Body.__struct_fields__ if name not in {"model", "messages", "stream", "stream_options", "metadata"}
+)
+_KNOWN = frozenset(Body.__struct_fields__) | UNPRICED.keys() | {"max_tokens", "max_completion_tokens"}
+_NULL = b"null"
+
+
+class Chat:
+    """Chat completions, streamed or not."""
+
+    kind = "chat"
+    billing = "metered"
+
+    def read(self, body: bytes, options: Options) -> Call:  # noqa: ARG002 - part of the socket
+        """The validated call; BadRequest with the parameter otherwise."""
+        given = bodies.fields(body)
+        asked = bodies.typed(body, _decode)
+        extra = {name: given[name] for name in given.keys() - _KNOWN} if len(given.keys() - _KNOWN) else {}
+        if not UNPRICED.keys().isdisjoint(given):
+            bodies.check_unpriced(given, UNPRICED)
+        stream = bool(asked.stream)
+        if asked.stream_options is not None and not stream:
+            bodies.bad("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
+        if asked.stop is not None:
+            bodies.check_stop(asked.stop)
+        _check_tools(asked)
+        messages = Raw(_encode(asked.messages))
+        params: dict[str, Any] = {"messages": messages}
+        for name in _SENT:
+            raw = given.get(name)
+            if raw is not None and bytes(raw) != _NULL:
+                params[name] = raw
+        n = asked.n or 1
+        call = Call(
+            kind="chat",
+            model=asked.model,
+            stream=stream,
+            params=params,
+            extra=extra,
+            include_usage=asked.stream_options is not None and bool(asked.stream_options.include_usage),
+            outputs=n,
+            choices=n,
+            limit_tokens=_limit(given),
+            messages=len(asked.messages),
+            may_be_empty=bool(asked.stop or asked.logit_bias),
+        )
+        _measure(call, asked, given, len(bytes(messages)))
+        return call
+
+    def fit(self, call: Call, card: ModelCard) -> None:
+        """Refuse images where the model sees none."""
+        if call.images and "image" not in card.modalities:
+            bodies.bad("messages", f"The model `{call.model[:64]}` does not accept images.")
+
+    def answer(self, call: Call, event: Event) -> bytes:  # noqa: ARG002 - part of the socket
+        """The body as it came."""
+        return event.raw
+
+
+def _limit(given: dict[str, Raw]) -> int | None:
+    old = bodies.limit("max_tokens", given.get("max_tokens"))
+    new = bodies.limit("max_completion_tokens", given.get("max_completion_tokens"))
+    if old is not None and new is not None and old != new:
+        bodies.bad("max_tokens", "'max_tokens' and 'max_completion_tokens' differ; send one of them.")
+    return new if new is not None else old
+
+
+def _measure(call: Call, asked: Body, given: dict[str, Raw], messages_bytes: int) -> None:
+    texts: list[str] = []
+    images: list[Image] = []
+    base64_bytes = 0
+    for message in asked.messages:
+        content = message.content
+        if isinstance(content, str):
+            texts.append(content)
+        elif content is None or content is UNSET:
+            _check_silent(message)
+        else:
+            base64_bytes += _read_parts(content, texts, images)
+        if message.role == "tool" and message.tool_call_id is None:
+            bodies.bad("messages", "Invalid value for 'messages': a message of the role tool needs a tool_call_id.")
+        if message.tool_calls is not UNSET:
+            texts.append(bytes(message.tool_calls).decode())
+    call.texts = texts
+    call.images = images
+    call.text_bytes = messages_bytes - base64_bytes
+    for name in ("tools", "functions", "response_format"):
+        raw = given.get(name)
+        if raw is not None and bytes(raw) != _NULL:
+            call.text_bytes += len(bytes(raw))
+            texts.append(bytes(raw).decode())
+
+
+def _check_silent(message: Message) -> None:
+    spoken = message.tool_calls is not UNSET or message.function_call is not UNSET or message.refusal is not None
+    if message.role != "assistant" or not spoken:
+        bodies.bad("messages", f"Invalid value for 'messages': a message of the role {message.role} needs content.")
+
+
+def _read_parts(parts: list[Part], texts: list[str], images: list[Image]) -> int:
+    """Collect texts and images; the bytes of base64 data, which are no text."""
+    base64_bytes = 0
+    if not parts:
+        bodies.bad("messages", "Invalid value for 'messages': content must not be an empty list.")
+    for part in parts:
+        if isinstance(part, TextPart):
+            texts.append(part.text)
+        elif isinstance(part, RefusalPart):
+            texts.append(part.refusal)
+        else:
+            data_bytes, size = _look_at(part.image_url.url)
+            base64_bytes += data_bytes
+            images.append(Image(size, part.image_url.detail or "auto"))
+    return base64_bytes
+
+
+def _look_at(url: str) -> tuple[int, tuple[int, int] | None]:
+    if url[:5].lower() == "data:":
+        head, comma, data = url.partition(",")
+        if not comma or not _DATA.match(f"{head.lower()},"):
+            bodies.bad("messages", "Invalid image in 'messages': a data URL must hold a base64 image.")
+        try:
+            size = tokens.image_size(base64.b64decode(data[:87_384], validate=True))
+        except (binascii.Error, ValueError):
+            bodies.bad("messages", "Invalid image in 'messages': the data is not base64.")
+        if size is not None and max(size) > _PIXELS_MAX:
+            bodies.bad("messages", f"Invalid image in 'messages': more than {_PIXELS_MAX} pixels on a side.")
+        return len(data), size
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = None
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        bodies.bad("messages", "Invalid image in 'messages': give an https address or a base64 data URL.")
+    return 0, None
+
+
+def _check_tools(asked: Body) -> None:
+    names = set()
+    for tool in asked.tools or ():
+        if tool.get("type") not in {"function", "custom"}:
+            raise UnsupportedParameter(
+                "Only tools of the type function are offered here: tools that the server runs have no price.",
+                param="tools",
+            )
+        inner = tool.get(tool["type"])
+        name = inner.get("name") if isinstance(inner, dict) else None
+        if not isinstance(name, str) or not _TOOL_NAME.match(name):
+            bodies.bad("tools", "Invalid value for 'tools': a name is 1 to 64 letters, digits, _ and -.")
+        names.add(name)
+    for function in asked.functions or ():
+        if not isinstance(function.get("name"), str) or not _TOOL_NAME.match(function["name"]):
+            bodies.bad("functions", "Invalid value for 'functions': a name is 1 to 64 letters, digits, _ and -.")
+    choice = asked.tool_choice
+    if isinstance(choice, str) and choice not in {"none", "auto", "required"}:
+        bodies.bad("tool_choice", "Invalid value for 'tool_choice': none, auto, required, or a tool.")
+    if isinstance(choice, dict):
+        inner = choice.get(str(choice.get("type")))
+        named = inner.get("name") if isinstance(inner, dict) else None
+        if choice.get("type") in {"function", "custom"} and named not in names:
+            bodies.bad("tool_choice", "Invalid value for 'tool_choice': it names a tool that 'tools' lacks.")
+    if choice is not None and not names and choice not in {"none", "auto"} if isinstance(choice, str) else False:
+        bodies.bad("tool_choice", "'tool_choice' is only allowed when 'tools' are given.")
+    if asked.response_format is not None and asked.response_format.get("type") not in {
+        "text",
+        "json_object",
+        "json_schema",
+    }:
+        bodies.bad("response_format", "Invalid value for 'response_format': text, json_object or json_schema.")

@@ -1,0 +1,94 @@
+"""POST /v1/embeddings (OpenAI API reference, "Create embeddings")."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from farebox.catalog.pricing import ModelCard
+from farebox.gateway import body as bodies
+from farebox.gateway.endpoint import Call
+from farebox.kit.options import Options
+from farebox.upstreams.dialect import Event
+
+_INPUTS_MAX = 2048
+
+
+class Body(Struct):
+    """The parameters of the endpoint."""
+
+    model: Annotated[str, Meta(min_length=1)]
+    input: Raw
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    user: Annotated[str, Meta(max_length=512)] | None = None
+
+
+_decode = msgspec.json.Decoder(Body)
+_KNOWN = frozenset(Body.__struct_fields__)
+_NULL = b"null"
+_json = msgspec.json.Encoder().encode
+
+
+class Embeddings:
+    """Embeddings of texts or token arrays, as floats or base64."""
+
+    kind = "embeddings"
+    billing = "metered"
+
+    def read(self, body: bytes, options: Options) -> Call:  # noqa: ARG002 - part of the socket
+        """The validated call; BadRequest with the parameter otherwise."""
+        given = bodies.fields(body)
+        asked = bodies.typed(body, _decode)
+        texts, arrays = bodies.inputs("input", given["input"])
+        count = len(texts) or len(arrays or ())
+        if count > _INPUTS_MAX:
+            bodies.bad("input", f"Invalid value for 'input': at most {_INPUTS_MAX} inputs.")
+        if any(not text for text in texts):
+            bodies.bad("input", "Invalid value for 'input': it must not be an empty string.")
+        params: dict[str, Any] = {"input": given["input"]}
+        for name in ("encoding_format", "dimensions", "user"):
+            raw = given.get(name)
+            if raw is not None and bytes(raw) != _NULL:
+                params[name] = raw
+        return Call(
+            kind="embeddings",
+            model=asked.model,
+            stream=False,
+            params=params,
+            extra={name: given[name] for name in given.keys() - _KNOWN},
+            outputs=0,
+            choices=count,
+            text_bytes=sum(len(text.encode("utf-8", "replace")) for text in texts),
+            texts=texts,
+            input_tokens=sum(map(len, arrays or ())),
+            messages=count,
+            prompts=count,
+            has_output=False,
+            wanted_encoding=asked.encoding_format or "float",
+            token_arrays=arrays,
+            text_name="input",
+        )
+
+    def fit(self, call: Call, card: ModelCard) -> None:
+        """Every model that is sold for embeddings takes text."""
+
+    def answer(self, call: Call, event: Event) -> bytes:
+        """The body, with the vectors in the encoding that was asked for (base64 is little-endian float32)."""
+        whole = msgspec.json.decode(event.raw, type=dict[str, Any])
+        as_text = call.wanted_encoding == "base64"
+        rows = whole["data"]
+        if all(isinstance(row.get("embedding"), str) == as_text for row in rows):
+            return event.raw
+        for row in rows:
+            vector = row["embedding"]
+            if as_text and not isinstance(vector, str):
+                row["embedding"] = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+            elif not as_text and isinstance(vector, str):
+                data = base64.b64decode(vector)
+                row["embedding"] = list(struct.unpack(f"<{len(data) // 4}f", data))
+        return _json(whole)

@@ -1,0 +1,139 @@
+"""What a key may know of its own account: balance, calls, receipts, and OpenAI's old billing pages (R33: free)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from farebox.accounts.caller import Caller
+from farebox.calls import log
+from farebox.kit import errors, money
+from farebox.kit.db import Tx
+from farebox.ledger import holds
+
+from .ports import Ports
+
+_PAGE_MAX = 100
+_CALL_ID = re.compile(r"call_[0-9A-Za-z]{25}\Z")
+_FAR_S = 4_102_444_800  # 2100-01-01
+
+
+async def balance(ports: Ports, caller: Caller, name: str, query: dict[str, str]) -> dict[str, Any]:
+    """Balance, held and available of the account, in micro-units and as text."""
+    del name, query
+    posted_micro, held_micro, available_micro = await ports.store.read(holds.balance, caller.account)
+    return {
+        "object": "balance",
+        "currency": caller.currency,
+        "balance_micro": posted_micro,
+        "held_micro": held_micro,
+        "available_micro": available_micro,
+        "balance": money.exact(posted_micro),
+        "held": money.exact(held_micro),
+        "available": money.exact(available_micro),
+    }
+
+
+async def calls(ports: Ports, caller: Caller, name: str, query: dict[str, str]) -> dict[str, Any]:
+    """Calls of this key, newest first: `limit` (1 to 100, 20), `after` (the last id of the page before)."""
+    del name
+    limit = _limit(query.get("limit"))
+    after = query.get("after")
+    if after is not None and not _CALL_ID.match(after):
+        raise errors.BadRequest("Invalid value for 'after': the id of a call.", param="after")
+    rows = await ports.store.read(_recent, caller.account, caller.key, after, limit + 1)
+    page = [_shown(row) for row in rows[:limit]]
+    return {
+        "object": "list",
+        "data": page,
+        "has_more": len(rows) > limit,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+    }
+
+
+async def receipt(ports: Ports, caller: Caller, name: str, query: dict[str, str]) -> dict[str, Any]:
+    """The receipt of one call of this key; NotFound for another's."""
+    del query
+    found = await ports.store.read(log.receipt, name, caller.account) if _CALL_ID.match(name) else None
+    if found is None or found["key"] != caller.key:
+        raise errors.NotFound(f"There is no call `{name[:64]}` of this key.", code="call_not_found")
+    return _shown(found)
+
+
+async def subscription(ports: Ports, caller: Caller, name: str, query: dict[str, str]) -> dict[str, Any]:
+    """OpenAI's old page of the limit, as NextChat reads it: money left plus used this month, in dollars."""
+    del name, query
+    _, _, available_micro = await ports.store.read(holds.balance, caller.account)
+    _, held_micro, _ = await ports.store.read(holds.balance, caller.account)
+    today = _today(ports)
+    spent_micro = await ports.store.read(_spent, caller.account, today[:8] + "01", today)
+    limit = _usd(ports, caller, max(0, available_micro + held_micro) + spent_micro)
+    return {
+        "object": "billing_subscription",
+        "has_payment_method": True,
+        "soft_limit_usd": limit,
+        "hard_limit_usd": limit,
+        "system_hard_limit_usd": limit,
+        "access_until": caller.expires_us // 1_000_000 if caller.expires_us is not None else _FAR_S,
+    }
+
+
+async def usage(ports: Ports, caller: Caller, name: str, query: dict[str, str]) -> dict[str, Any]:
+    """OpenAI's old page of usage: `total_usage` in cents from `start_date` to `end_date`, or of this month."""
+    del name
+    today = _today(ports)
+    from_day = _day(query.get("start_date"), today[:8] + "01", "start_date")
+    until_day = _day(query.get("end_date"), today, "end_date")
+    spent_micro = await ports.store.read(_spent, caller.account, from_day, until_day)
+    return {"object": "list", "total_usage": _usd(ports, caller, spent_micro * 100)}
+
+
+def _recent(tx: Tx, account: str, key: str, after: str | None, limit: int) -> list[dict[str, Any]]:
+    return log.recent(tx, account=account, key=key, before=after, limit=limit)
+
+
+def _spent(tx: Tx, account: str, from_day: str, until_day: str) -> int:
+    return log.spent(tx, account=account, from_day=from_day, until_day=until_day)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A call as its owner sees it: without what is only ours."""
+    hidden = {"account", "error"}
+    shown = {name: value for name, value in row.items() if name not in hidden}
+    shown.setdefault("object", "call")
+    return shown
+
+
+def _usd(ports: Ports, caller: Caller, amount_micro: int) -> float:
+    """The amount in dollars, at the rate that the price-list version in force has frozen."""
+    edition = ports.shop.shelf.current.edition(caller.price_list, ports.clock.now_us())
+    rate = Decimal(edition.usd_rate) if edition is not None else Decimal(1)
+    return float(round(Decimal(amount_micro) / money.MICRO / rate, 6))
+
+
+def _today(ports: Ports) -> str:
+    return log.day_of(ports.clock.now_us())
+
+
+def _day(text: str | None, default: str, param: str) -> str:
+    if not text:
+        return default
+    try:
+        return date.fromisoformat(text[:10]).isoformat()
+    except ValueError:
+        pass
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(text))).date().isoformat()
+    except (ValueError, OverflowError):
+        raise errors.BadRequest(f"Invalid value for '{param}': a date such as 2026-11-24.", param=param) from None
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return 20
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _PAGE_MAX:
+        raise errors.BadRequest(f"Invalid value for 'limit': 1 to {_PAGE_MAX}.", param="limit")
+    return int(text)

@@ -1,0 +1,220 @@
+"""What was delivered, and which charging rule that makes (money.md 3.1)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+from farebox.catalog import tokens
+from farebox.catalog.pricing import ModelCard
+from farebox.catalog.usage import Usage
+from farebox.upstreams.dialect import BadUsage, Dialect, Event, Fault
+
+from . import purse
+from .endpoint import Call
+
+# A report may lie above the limit that was sent by this much: end marks and format tokens (R06).
+OVER_LIMIT_TOKENS = 16
+
+
+class Outcome(Enum):
+    """How the path of a call ended."""
+
+    SERVED = auto()
+    OUT_OF_MONEY = auto()  # served until the hold could not grow
+    TOO_LONG = auto()  # served until the longest duration
+    LEFT = auto()
+    REFUSED = auto()
+    FAILED = auto()
+    BROKEN = auto()
+
+    @property
+    def word(self) -> str:
+        """The word of the record: served, left, refused, failed or broken."""
+        served = self in {Outcome.OUT_OF_MONEY, Outcome.TOO_LONG}
+        return "served" if served else self.name.lower()
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a call ended: the rule, what is to be charged by class, and what the customer is told."""
+
+    outcome: Outcome
+    rule: str
+    usage: Usage | None = None
+    source: str = ""
+    reported: Any = None
+    flags: list[str] = field(default_factory=list)
+    fault: Fault | None = None
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts what came of one call. Texts are kept until the end, for counting where the upstream reports nothing."""
+
+    call: Call
+    card: ModelCard
+    limit_tokens: int
+    input_bound: int
+    output_bytes: int = 0
+    visible: bool = False
+    reasoning: bool = False
+    accepted: bool = False
+    texts: list[str] = field(default_factory=list)
+    finishes: dict[int, str] = field(default_factory=dict)
+    reports: deque[Any] = field(default_factory=lambda: deque(maxlen=32))
+    reported: int = 0
+    embeddings: int = 0
+    model: str | None = None
+
+    def read(self, event: Event) -> None:
+        """Take note of one event."""
+        if event.pieces:
+            self.output_bytes += event.output_bytes
+            if event.visible:
+                self.visible = True
+                self.texts.extend(text for _, text in event.pieces)
+        if event.reasoning:
+            self.reasoning = True
+        if event.finishes:
+            self.finishes.update(event.finishes)
+        if event.usage is not None:
+            self.reports.append(event.usage)
+            self.reported += 1
+        self.embeddings += event.choices
+
+    @property
+    def finish_reason(self) -> str:
+        """The finish reason of the receipt: the first choice's, or the most telling of several."""
+        reasons = set(self.finishes.values())
+        for telling in ("content_filter", "length", "tool_calls", "function_call"):
+            if telling in reasons:
+                return telling
+        return next(iter(self.finishes.values()), "")
+
+
+async def conclude(meter: Meter, outcome: Outcome, dialect: Dialect | None, *, terminal: bool) -> Ending:
+    """The rule and the usage of a call that was served, or left by the customer, to its end or to this point."""
+    call = meter.call
+    if outcome is Outcome.LEFT and not meter.accepted:
+        return Ending(outcome, "R16")
+    if outcome is Outcome.LEFT and call.kind == "embeddings":
+        return Ending(outcome, "R27")
+    usage, report, flags = _believed(meter, dialect)
+    if outcome is Outcome.LEFT:
+        return await _left(meter, usage, flags)
+    rule = _rule(meter, outcome, terminal=terminal)
+    if rule == "R09":
+        return Ending(outcome, rule, flags=flags)
+    if rule == "R08" and usage is None:
+        return Ending(outcome, rule, flags=flags)
+    if rule == "R11":
+        flags.append("no_terminal")
+    if usage is not None:
+        if rule == "R02" and meter.reported > 1:
+            rule = "R04"
+        return Ending(outcome, rule, usage, "reported", report, flags)
+    if rule == "R02":
+        rule = "R06" if "disputed" in flags else "R03"
+    return Ending(outcome, rule, await count(meter), "counted", None, [*flags, "estimated"])
+
+
+def _rule(meter: Meter, outcome: Outcome, *, terminal: bool) -> str:
+    call = meter.call
+    if call.kind == "embeddings":
+        return "R27"
+    reason = meter.finish_reason
+    if not meter.output_bytes and not meter.visible and not _reports_reasoning(meter):
+        return "R02" if call.may_be_empty else "R09"
+    if reason == "content_filter":
+        return "R08"
+    if not meter.visible and reason == "length":
+        return "R10"
+    if outcome in {Outcome.OUT_OF_MONEY, Outcome.TOO_LONG} or reason == "length":
+        return "R07"
+    return "R02" if terminal else "R11"
+
+
+def _reports_reasoning(meter: Meter) -> bool:
+    for report in meter.reports:
+        details = report.get("completion_tokens_details") if isinstance(report, dict) else None
+        tokens_ = details.get("reasoning_tokens") if isinstance(details, dict) else None
+        if type(tokens_) is int and tokens_ > 0:
+            return True
+    return False
+
+
+async def _left(meter: Meter, usage: Usage | None, flags: list[str]) -> Ending:
+    """R17 to R20: the customer has left after the upstream accepted."""
+    call = meter.call
+    if not meter.output_bytes:
+        own = await count(meter)
+        used = Usage(input=own.input) if usage is None else Usage(**_inputs(usage))
+        rule = "R17" if call.stream else "R19"
+        return Ending(Outcome.LEFT, rule, used, "counted" if usage is None else "reported", None, flags)
+    if usage is not None and meter.finishes:
+        return Ending(Outcome.LEFT, "R20", usage, "reported", None, flags)
+    own = await count(meter)
+    if usage is None:
+        return Ending(Outcome.LEFT, "R18", own, "counted", None, [*flags, "estimated"])
+    output = min(own.output, usage.output_tokens)
+    return Ending(Outcome.LEFT, "R18", Usage(**_inputs(usage), output=output), "counted", None, flags)
+
+
+def _inputs(usage: Usage) -> dict[str, int]:
+    return {
+        "input": usage.input,
+        "cached_read": usage.cached_read,
+        "cache_write": usage.cache_write,
+        "input_audio": usage.input_audio,
+    }
+
+
+def _believed(meter: Meter, dialect: Dialect | None) -> tuple[Usage | None, Any, list[str]]:
+    """The last plausible report (R04), or none with what was wrong with it (R03, R06)."""
+    flags: list[str] = []
+    if dialect is None:
+        return None, None, flags
+    outputs = max(1, meter.call.outputs)
+    output_most = meter.limit_tokens * outputs + OVER_LIMIT_TOKENS * outputs
+    for report in reversed(meter.reports):
+        try:
+            usage = dialect.usage(report)
+        except BadUsage as bad:
+            _flag(flags, "disputed" if "total_tokens is" in bad.why else "malformed")
+            continue
+        empty = usage.input_tokens == 0 or (meter.output_bytes > 0 and usage.output_tokens == 0)
+        if empty and meter.call.has_output:
+            _flag(flags, "malformed")
+        elif usage.input_tokens > meter.input_bound or (meter.call.has_output and usage.output_tokens > output_most):
+            _flag(flags, "disputed")
+        else:
+            return usage, report, []
+    return None, None, flags
+
+
+def _flag(flags: list[str], flag: str) -> None:
+    if flag not in flags:
+        flags.append(flag)
+
+
+async def count(meter: Meter) -> Usage:
+    """Our own count of what was received: the model's tokenizer, else a low rule; in a thread if it would block."""
+    call, card = meter.call, meter.card
+    size_bytes = call.text_bytes + meter.output_bytes
+
+    def counted() -> Usage:
+        output = tokens.estimate(card.tokenizer, ["".join(meter.texts)]) if meter.texts else 0
+        limit = meter.limit_tokens * max(1, call.outputs)
+        return Usage(
+            input=min(purse.estimate_input(call, card), meter.input_bound),
+            output=min(output, limit) if call.has_output else 0,
+        )
+
+    if tokens.heavy(size_bytes, card.tokenizer):
+        return await asyncio.get_running_loop().run_in_executor(None, counted)
+    return counted()

@@ -1,0 +1,155 @@
+"""From a validated request to an open hold: the steps before money is set aside. A refusal here costs nothing (R01)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+from farebox.accounts.caller import Caller
+from farebox.calls.log import Opened
+from farebox.catalog import tokens
+from farebox.catalog.pricing import Offer
+from farebox.kit import errors
+from farebox.kit.options import Options
+from farebox.upstreams import plan
+from farebox.upstreams.board import Candidate
+from farebox.upstreams.dialect import Ask
+
+from . import purse
+from .endpoint import Call, Endpoint
+from .hold import Cover
+from .ports import Shop
+from .purse import Need
+
+
+def offer(shop: Shop, caller: Caller, call: Call, endpoint: Endpoint, now_us: int) -> Offer:
+    """The model with its prices for this caller; NoSuchModel, also for one that the key may not use."""
+    found = shop.shelf.current.offer(call.model, caller.price_list, now_us, currency=caller.currency)
+    if found is None or endpoint.kind not in found.card.kinds:
+        if found is not None and caller.may_use(found.card.name):
+            raise errors.NotFound(
+                f"The model `{call.model[:64]}` does not exist for this endpoint. It is sold for: "
+                f"{', '.join(sorted(found.card.kinds))}.",
+                param="model",
+                code="model_not_found",
+            )
+        raise errors.NoSuchModel(call.model)
+    if not (caller.may_use(found.card.name) or caller.may_use(call.model)):
+        raise errors.NoSuchModel(call.model)
+    if found.currency != caller.currency:
+        raise errors.InternalError("The price list of this account is in another currency. Please tell the operator.")
+    endpoint.fit(call, found.card)
+    return found
+
+
+def route(shop: Shop, call: Call, found: Offer, now_us: int, *, only: str) -> Sequence[Candidate]:
+    """The candidates in the order to try; `only` names the one channel of a channel test, whatever its health."""
+    current = shop.board.current
+    if only:
+        return [candidate for candidate in current.candidates(found.card.name) if candidate.channel.name == only]
+    return plan.route(
+        current, found.card.name, call.kind, shop.health, shop.rng, now_us, attempts_max=shop.options.attempts_max
+    )
+
+
+async def size(call: Call, found: Offer, options: Options) -> Need:
+    """What the call needs at most; counts its input exactly only where the context could be too small for it."""
+    card = found.card
+    input_bound = purse.bound(call, card)
+    exact: int | None = None
+    tight = call.text_bytes + call.input_tokens + 16 * call.messages > card.context_tokens - card.output_tokens_max
+    if tight and call.has_output and call.prompts == 1:
+        if tokens.heavy(call.text_bytes, card.tokenizer):
+            exact = await asyncio.get_running_loop().run_in_executor(None, purse.count_input, call, card)
+        else:
+            exact = purse.count_input(call, card)
+    if not call.has_output and call.input_tokens > card.context_tokens * call.prompts:
+        raise errors.ContextTooLong(
+            f"context_length_exceeded: This model's maximum context length is {card.context_tokens} tokens. However, "
+            f"your input has {call.input_tokens} tokens. Please reduce the length of the messages.",
+            param="input",
+        )
+    return purse.need(call, found, input_bound, exact, options.hold_output_tokens)
+
+
+def ask(call: Call, found: Offer, route: Sequence[Candidate]) -> Ask:
+    """The call as a dialect encodes it; 503 where no channel can take it now."""
+    if not route:
+        raise errors.UpstreamFailed(
+            f"No channel can take a call of the model `{call.model[:64]}` right now. Please try again later.",
+            status=503,
+            retry_after_s=5,
+        )
+    if call.token_arrays is not None and not all(candidate.channel.quirks.token_arrays for candidate in route):
+        try:
+            texts = [tokens.decode(found.card.tokenizer, row) for row in call.token_arrays]
+        except ValueError as fault:
+            raise errors.BadRequest(f"Invalid value for '{call.text_name}': {fault}.", param=call.text_name) from None
+        call.params[call.text_name] = texts
+        call.texts, call.input_tokens = texts, 0
+    return Ask(
+        kind=call.kind,
+        stream=call.stream,
+        params=call.params,
+        want_usage=call.include_usage,
+        extra=call.extra,
+    )
+
+
+def limited(asked: Ask, call: Call, need: Need, cover: Cover) -> Ask:
+    """The limit to send: only one that the customer asked for, or that the money lowered (money.md 1.10)."""
+    if call.has_output and (need.asked or cover.lowered or call.default_limit_tokens is not None):
+        asked.limit_tokens = cover.limit_tokens
+    return asked
+
+
+def headers(call: Call, cover: Cover, route: Sequence[Candidate]) -> list[tuple[str, str]]:
+    """Headers of the answer that say what was done to the request."""
+    out = []
+    shortened = call.limit_tokens is not None and cover.need.limit_tokens < call.limit_tokens
+    if call.has_output and (cover.lowered or shortened):
+        out.append(("x-farebox-max-tokens", str(cover.limit_tokens)))
+    if call.extra:
+        passed = route[0].channel.quirks.pass_
+        ignored = sorted(name for name in call.extra if name not in passed)
+        if ignored:
+            out.append(("x-ignored-parameters", _header_text(ignored)))
+    return out
+
+
+def record(call_id: str, shop: Shop, caller: Caller, call: Call, found: Offer, now_us: int) -> Opened:
+    """What the record of the call holds from its beginning."""
+    return Opened(
+        id=call_id,
+        account=caller.account,
+        project=caller.project,
+        key=caller.key,
+        member=caller.member,
+        endpoint=call.kind,
+        model=found.card.name,
+        asked=call.model[:128],
+        stream=call.stream,
+        epoch=shop.epoch,
+        currency=found.currency,
+        limit_tokens=call.limit_tokens if call.limit_tokens is None else min(call.limit_tokens, 2**62),
+        price_list=found.price_list,
+        price_version=found.version,
+        prices=_prices(tuple(sorted(found.prices.items()))),
+        rule_version=found.rule_version,
+        opened_us=now_us,
+        purses=caller.purses(now_us),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _prices(items: tuple[tuple[str, int], ...]) -> str:
+    return msgspec.json.encode(dict(items)).decode()
+
+
+def _header_text(names: Sequence[str]) -> str:
+    shown = [name.encode("ascii", "replace").decode()[:64] for name in names[:32]]
+    return ", ".join("".join(sign if sign.isprintable() and sign not in ",\r\n" else "?" for sign in name) for name in shown)
+

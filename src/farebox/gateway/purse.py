@@ -1,0 +1,139 @@
+"""How much a call holds, and what that pays for (money.md 1.9, 1.10). Pure but for counting tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from farebox.catalog import pricing, tokens
+from farebox.catalog.pricing import ModelCard, Offer
+from farebox.kit.errors import ContextTooLong
+
+from .endpoint import LEAST_OUTPUT_TOKENS, Call
+
+
+@dataclass(slots=True)
+class Need:
+    """What a call may use at most, and what it holds first. Tokens of output are for all its outputs together.
+
+    `input_tokens` is the bound of the input, `limit_tokens` the most that one output may have, `first_tokens` what is
+    held at the start, `whole_tokens` what the whole answer may need. `grows` says that the hold is extended as the
+    answer comes.
+    """
+
+    offer: Offer
+    input_tokens: int
+    outputs: int
+    limit_tokens: int
+    first_tokens: int
+    whole_tokens: int
+    asked: bool
+    grows: bool
+
+    @property
+    def first_micro(self) -> int:
+        """Micro-units that the first hold asks for."""
+        return self.price(self.first_tokens)
+
+    def price(self, output_tokens: int) -> int:
+        """The ceiling of the input and so many output tokens, in micro-units."""
+        return pricing.ceiling(self.offer.prices, input_tokens=self.input_tokens, output_tokens=output_tokens)
+
+    def pays_for(self, held_micro: int) -> int:
+        """The output tokens that a hold pays for; -1 if not even the input."""
+        return pricing.affordable_output(
+            self.offer.prices,
+            input_tokens=self.input_tokens,
+            available_micro=held_micro,
+            output_tokens=self.whole_tokens,
+        )
+
+    def fit(self, available_micro: int) -> int:
+        """The hold that so much money is enough for, or -1: whole tokens, and the least for each output."""
+        least = min(self.limit_tokens, LEAST_OUTPUT_TOKENS)
+        affordable = min(self.pays_for(available_micro), self.first_tokens)
+        if self.outputs == 0:
+            return self.price(0) if affordable >= 0 else -1
+        each = affordable // self.outputs
+        if each < least:
+            return -1
+        return self.price(each * self.outputs)
+
+    def more(self, held_micro: int, want_tokens: int) -> tuple[int, Callable[[int], int]]:
+        """(micro-units to add for `want_tokens` in all, what to make of less)."""
+        target_micro = self.price(min(want_tokens, self.whole_tokens))
+        missing_micro = max(0, target_micro - held_micro)
+        return missing_micro, lambda available_micro: min(missing_micro, available_micro)
+
+
+def need(call: Call, offer: Offer, input_bound: int, input_exact: int | None, step_tokens: int) -> Need:
+    """What the call needs; `input_exact` is the exact count of its input where there is one.
+
+    ContextTooLong if the input alone, counted exactly, is more than the model's context.
+    """
+    card = offer.card
+    if not call.has_output:
+        return Need(offer, input_bound, 0, 0, 0, 0, asked=False, grows=False)
+    most = card.output_tokens_max
+    if input_exact is not None:
+        per_prompt = input_exact if call.prompts == 1 else 0
+        if per_prompt >= card.context_tokens:
+            raise ContextTooLong(
+                f"context_length_exceeded: This model's maximum context length is {card.context_tokens} tokens. "
+                f"However, your messages resulted in {per_prompt} tokens. Please reduce the length of the messages.",
+                param=call.text_name or "messages",
+            )
+        most = max(1, min(most, card.context_tokens - per_prompt))
+    asked = call.limit_tokens or call.default_limit_tokens
+    limit = min(asked, most) if asked is not None else most
+    whole = limit * call.outputs
+    grows = call.stream and not card.hidden_output
+    first = min(limit, step_tokens) * call.outputs if grows else whole
+    return Need(
+        offer,
+        input_bound,
+        call.outputs,
+        limit,
+        first,
+        whole,
+        asked=call.limit_tokens is not None,
+        grows=grows,
+    )
+
+
+def bound(call: Call, card: ModelCard) -> int:
+    """An upper bound of the input tokens of the call."""
+    images = 0
+    if call.images:
+        formula = card.image_formula or "openai_tile"
+        images = sum(tokens.image_bound(formula, image.size, image.detail) for image in call.images)
+    return tokens.bound_tokens(
+        card,
+        text_bytes=call.text_bytes + 16 * call.input_tokens,
+        messages=call.messages,
+        image_tokens=images,
+        prompts=call.prompts,
+    )
+
+
+def count_input(call: Call, card: ModelCard) -> int | None:
+    """The exact count of the input, or None: no tokenizer, or images. May block: ask `tokens.heavy` first."""
+    if call.images or not tokens.known(card.tokenizer):
+        return None
+    if call.token_arrays is not None:
+        return call.input_tokens
+    counted = tokens.count_exact(card.tokenizer, call.texts)
+    if counted is None:
+        return None
+    return counted + (tokens.chat_overhead(call.messages) if call.kind == "chat" else 0)
+
+
+def estimate_input(call: Call, card: ModelCard) -> int:
+    """The input tokens for billing where the upstream reported none: exact, or low. May block."""
+    counted = tokens.estimate(card.tokenizer, call.texts) + call.input_tokens
+    if call.kind == "chat":
+        counted += tokens.chat_overhead(call.messages)
+    for image in call.images:
+        if card.image_formula and image.size is not None:
+            counted += tokens.image_tokens(card.image_formula, *image.size, image.detail)
+    return counted

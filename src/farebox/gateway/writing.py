@@ -1,0 +1,109 @@
+"""What the customer reads: the events of a stream in the form that clients rely on, and errors in OpenAI's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import Raw
+
+from farebox.catalog.usage import Usage
+from farebox.kit import errors
+from farebox.kit.errors import FareboxError
+from farebox.upstreams import splice
+from farebox.upstreams.dialect import Event, Fault
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(slots=True)
+class StreamWriter:
+    """Writes the events of one stream: `data: ` + one JSON object + empty line (client-contract.md 1.2).
+
+    `model` is the name that the customer asked for; `id` and `created` stand in where an upstream sends none.
+    """
+
+    kind: str
+    model: str
+    id: str
+    created: int
+    known: bool = False
+
+    def write(self, events: Sequence[Event]) -> bytes:
+        """The bytes of these events; usage and events without choices are kept back (client-contract.md 1.8)."""
+        out: list[bytes] = []
+        for event in events:
+            if not event.choices:
+                continue
+            if not self.known:
+                self.known = True
+                self.id = event.id or self.id
+                self.created = event.created or self.created
+            raw = event.raw
+            if event.usage is not None:
+                raw = splice.without_usage(raw)
+            if not event.tidy or event.model is None:
+                raw = splice.tidy_event(raw, self.kind, id=self.id, created=self.created, model=self.model)
+            elif event.model != self.model:
+                raw = splice.splice_model(raw, old=event.model, new=self.model)
+            out += (b"data: ", raw, b"\n\n")
+        return b"".join(out)
+
+    def cut(self, indexes: Sequence[int]) -> bytes:
+        """The chunk that ends these choices with `length`."""
+        chunk = splice.finish_chunk(self.kind, id=self.id, created=self.created, model=self.model, indexes=indexes)
+        return b"data: " + chunk + b"\n\n"
+
+    def last(self, usage: Any | None) -> bytes:
+        """The last bytes: the usage chunk if one was asked for, and `[DONE]`."""
+        if usage is None:
+            return DONE
+        chunk = splice.usage_chunk(self.kind, id=self.id, created=self.created, model=self.model, usage=usage)
+        return b"data: " + chunk + b"\n\n" + DONE
+
+
+def whole(event: Event, *, kind: str, model: str, id: str, created: int, body: bytes) -> bytes:  # noqa: A002
+    """A whole answer under the name that the customer asked for."""
+    if not event.tidy or event.model is None:
+        return splice.tidy_event(body, kind, id=id, created=created, model=model, stream=False)
+    if event.model != model:
+        return splice.splice_model(body, old=event.model, new=model)
+    return body
+
+
+def shown_usage(usage: Usage | None, reported: Any, *, output: bool = True) -> dict[str, Any] | Raw:
+    """The usage object that the customer sees: the believed report as it came, else our count."""
+    if isinstance(reported, dict):
+        return reported
+    used = usage or Usage()
+    shown: dict[str, Any] = {"prompt_tokens": used.input_tokens}
+    if output:
+        shown["completion_tokens"] = used.output_tokens
+    shown["total_tokens"] = used.total
+    return shown
+
+
+def refusal(fault: Fault) -> FareboxError:
+    """The error for a request that the upstream refuses as such: its message is passed on (R12)."""
+    message = fault.message or "The upstream refused this request."
+    if fault.kind == "context":
+        return errors.ContextTooLong(message, param=fault.param)
+    if fault.status == 413:  # noqa: PLR2004
+        return errors.TooLarge(message, param=fault.param)
+    return errors.BadRequest(message, param=fault.param, code=fault.code)
+
+
+def failure(fault: Fault, *, after_output: bool) -> FareboxError:
+    """The error for an upstream that failed: nothing was charged, and whose key or money failed is no news to the customer."""
+    if fault.kind == "timeout":
+        return errors.UpstreamTimeout("The upstream was silent for too long. Nothing was charged.")
+    if after_output:
+        return errors.UpstreamFailed("The upstream broke off in the middle of its answer. Nothing was charged.")
+    if fault.kind == "busy":
+        return errors.UpstreamFailed(
+            "The upstream has no capacity right now. Nothing was charged; please try again.",
+            status=503,
+            retry_after_s=min(60, fault.retry_after_s or 1),
+        )
+    return errors.UpstreamFailed("The upstream could not answer this call. Nothing was charged; please try again.")

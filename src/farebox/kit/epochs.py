@@ -1,0 +1,63 @@
+"""Epochs: one life of one process each, with a heartbeat that is its lease (money.md 1.5).
+
+An observer counts, by its own ticks, how long another's heartbeat has not moved; no clock decides. On SQLite the lock
+on the data folder proves every older epoch dead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from . import statements
+from .db import Tx
+
+
+def begin(tx: Tx, *, epoch: str, node: str, now_us: int) -> None:
+    """Begin an epoch."""
+    tx.execute(statements.BEGIN_EPOCH, (epoch, node[:100], now_us))
+
+
+def beat(tx: Tx, epoch: str) -> bool:
+    """Prolong the lease; False if somebody has ended the epoch: then it is lost."""
+    return tx.execute(statements.BEAT, (epoch,)) == 1
+
+
+def end(tx: Tx, *, epoch: str, why: str, now_us: int) -> None:
+    """End an epoch of one's own."""
+    tx.execute(statements.END_EPOCH, (now_us, why[:32], epoch, 2**62))
+
+
+def end_others(tx: Tx, *, epoch: str, now_us: int) -> None:
+    """End all epochs but this one: the caller holds the lock that no other process can hold."""
+    tx.execute(statements.END_OTHER_EPOCHS, (now_us, "its process is gone", epoch))
+
+
+def ended_us(tx: Tx, epoch: str) -> int | None:
+    """When an epoch ended; None while it lives. An unknown epoch ended at 0."""
+    row = tx.one(statements.ENDED_EPOCH, (epoch,))
+    return 0 if row is None else row[0]
+
+
+@dataclass(slots=True)
+class Observer:
+    """Ends epochs whose heartbeat has not moved for `missed_max` of its own ticks."""
+
+    missed_max: int
+    _seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def tick(self, tx: Tx, *, own: str, now_us: int) -> list[str]:
+        """Look once; the epochs that were ended by this look."""
+        seen: dict[str, tuple[int, int]] = {}
+        ended = []
+        for epoch, beats in tx.all(statements.OPEN_EPOCHS):
+            if epoch == own:
+                continue
+            before, missed = self._seen.get(epoch, (-1, 0))
+            missed = missed + 1 if before == beats else 0
+            if missed >= self.missed_max:
+                if tx.execute(statements.END_EPOCH, (now_us, "its heartbeat stopped", epoch, beats)) == 1:
+                    ended.append(str(epoch))
+                continue
+            seen[str(epoch)] = (int(beats), missed)
+        self._seen = seen
+        return ended

@@ -1,0 +1,77 @@
+"""The lock on a data folder: one process at a time writes an SQLite store (money.md 1.7, F40)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+
+from .errors import CommandError
+
+NAME = "serve.lock"
+_LOOK_AGAIN_S = 0.05
+
+
+class FolderLock:
+    """The lock of one data folder, a `flock` that the kernel drops when its process dies, however it dies.
+
+    `with FolderLock(folder, wait_s=5): …`, or `take()` and `release()`. The file stays: removing it would let two
+    processes lock two files of one name.
+    """
+
+    def __init__(self, folder: Path, *, wait_s: int = 0) -> None:
+        self.path = folder / NAME
+        self._wait_s = wait_s
+        self._handle: int | None = None
+
+    def take(self) -> None:
+        """Take the lock, or raise CommandError once `wait_s` seconds have passed."""
+        deadline_s = time.monotonic() + self._wait_s
+        while not self.try_take():
+            if time.monotonic() >= deadline_s:
+                holder = self.path.read_text("ascii", "replace").strip()
+                raise CommandError(
+                    f"Another Farebox process{f' ({holder})' if holder else ''} works on the store in "
+                    f"{self.path.parent}. Stop it first, or let it finish."
+                )
+            time.sleep(_LOOK_AGAIN_S)
+
+    def try_take(self) -> bool:
+        """Take the lock if nobody else has it; whether this object holds it now."""
+        if self._handle is not None:
+            return True
+        try:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as fault:
+            raise CommandError(f"The lock file {self.path} can't be opened: {fault.strerror}.") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return False
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"pid {os.getpid()}\n".encode(), 0)
+        self._handle = handle
+        return True
+
+    def release(self) -> None:
+        """Let go; twice is once."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._handle is not None
+
+    def __enter__(self) -> FolderLock:
+        self.take()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

@@ -1,0 +1,43 @@
+"""`farebox`: a tour of the shop by command."""
+
+from __future__ import annotations
+
+import click
+
+from farebox.ops.commands import accounts, calls, keys, money, people, prices, serving, store, upstreams
+from farebox.ops.commands.base import Tour
+
+THEMES = {
+    "First steps": ("demo", "migrate", "serve", "options"),
+    "Buying from upstreams": ("upstream", "channel"),
+    "Selling": ("model", "prices", "account", "project", "key", "person", "member"),
+    "Money and proof": ("grant", "reverse", "call", "usage", "prove"),
+    "Trying out": ("sandbox",),
+}
+
+farebox = Tour(
+    name="farebox",
+    themes=THEMES,
+    help="""Sell metered access to LLM APIs: prepaid, OpenAI-compatible, on your own machine.
+
+    Whoever is new here runs `farebox demo` and calls it; docs/start.md then connects a real upstream, publishes
+    a price list, opens an account with a key and money, and sells the first call. Every verb has its own --help
+    with an example. Amounts are decimal numbers in the account's currency; times are UTC.
+    """,
+    epilog="Exit codes: 0 done, 1 refused (one sentence says why and what to do next), 2 wrong usage.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+click.version_option(package_name="farebox", message="farebox %(version)s")(farebox)
+
+for _room in (store, serving, upstreams, prices, accounts, people, keys, money, calls):
+    for _command in _room.COMMANDS:
+        farebox.add_command(_command)
+
+
+def main() -> None:
+    """The program `farebox`."""
+    farebox.main(prog_name="farebox")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of `farebox`, one file per noun. None imports Django before it runs."""

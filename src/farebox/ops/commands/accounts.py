@@ -1,0 +1,329 @@
+"""`farebox account …` and `farebox project …`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from farebox.ops import ready, show, when
+
+from .base import Group, emit, read, write
+
+account = Group("account", help="Customers who hold a balance and pay.")
+project = Group("project", help="Divisions of an account, with keys and a cap of their own.")
+COMMANDS = (account, project)
+PERIODS = click.Choice(["day", "month", "ever"])
+
+
+@account.command(
+    "open", example="farebox account open 'Ada Lovelace' --currency USD --price-list official-usd"
+)
+@click.argument("name")
+@click.option(
+    "--currency", required=True, help="Currency of its balance, such as USD or CNY; it stays for ever."
+)
+@click.option("--price-list", required=True, help="What it pays: a price list in that currency.")
+@click.option("--time-zone", default="UTC", show_default=True, help="Time zone of its days and months.")
+def open_(name: str, currency: str, price_list: str, time_zone: str) -> None:
+    """Open an account NAME with balance 0 and a project `default`.
+
+    Next: `farebox grant` gives it money, `farebox key create` a key.
+    """
+    done = write(
+        "account.open", name=name, currency=currency.upper(), price_list=price_list, time_zone=time_zone
+    )
+    emit(
+        done,
+        lambda: print(
+            f"Account {done['id']} ({name}) is open, with the project {done['project']} (default)."
+        ),
+    )
+
+
+@account.command("list", example="farebox account list --json")
+def list_() -> None:
+    """All accounts with their money."""
+    ready.store()
+    from farebox.accounts import accounts
+
+    rows = read(accounts.list_accounts)
+    columns = ("account", "name", "state", "price list", "balance>", "held>", "currency")
+    emit(
+        rows,
+        lambda: show.table(
+            columns,
+            [
+                (
+                    row["id"],
+                    row["name"],
+                    row["state"],
+                    row["price_list"],
+                    show.money.text(row["posted_micro"]),
+                    show.money.text(row["held_micro"]),
+                    row["currency"],
+                )
+                for row in rows
+            ],
+            empty="No account yet. Open one with `farebox account open`.",
+        ),
+    )
+
+
+@account.command("show", example="farebox account show 'Ada Lovelace'")
+@click.argument("account")
+def show_(account: str) -> None:
+    """One account: state, money, granted credit, projects and keys. ACCOUNT is its id or name."""
+    ready.store()
+    found = read(_whole, account)
+    emit(found, lambda: _show(found))
+
+
+@account.command("entries", example="farebox account entries 'Ada Lovelace' --limit 50")
+@click.argument("account")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first."
+)
+def entries(account: str, limit: int) -> None:
+    """The newest entries of an account in the books: grants, charges, reversals, expiries."""
+    ready.store()
+    rows = read(_entries, account, limit)
+    emit(
+        rows,
+        lambda: show.table(
+            ("entry", "at (UTC)", "kind", "reference", "amount>", "who", "why"),
+            [
+                (
+                    row["id"],
+                    when.shown(row["at_us"]),
+                    row["kind"],
+                    row["ref"],
+                    show.money.text(row["amount_micro"]),
+                    row["requester"],
+                    row["note"],
+                )
+                for row in rows
+            ],
+            empty="No entry yet. `farebox grant` makes the first.",
+        ),
+    )
+
+
+@account.command("freeze", example="farebox account freeze acc_0VCo…")
+@click.argument("account")
+def freeze(account: str) -> None:
+    """No new calls from within a second on, until `unfreeze`. Money and keys stay."""
+    _moved(write("account.freeze", account=account))
+
+
+@account.command("unfreeze", example="farebox account unfreeze acc_0VCo…")
+@click.argument("account")
+def unfreeze(account: str) -> None:
+    """Let a frozen account call again."""
+    _moved(write("account.unfreeze", account=account))
+
+
+@account.command("bar", example="farebox account bar acc_0VCo…")
+@click.argument("account")
+def bar(account: str) -> None:
+    """No new calls: the account broke the rules. Its callers read that it is not active."""
+    _moved(write("account.bar", account=account))
+
+
+@account.command("unbar", example="farebox account unbar acc_0VCo…")
+@click.argument("account")
+def unbar(account: str) -> None:
+    """Let a barred account call again."""
+    _moved(write("account.unbar", account=account))
+
+
+@account.command("close", example="farebox account close acc_0VCo…")
+@click.argument("account")
+@click.option("--leave-money", is_flag=True, help="What is left may stay in the books.")
+def close(account: str, leave_money: bool) -> None:
+    """Close an account for good; its keys die with it. Refused while it has money."""
+    _moved(write("account.close", account=account, leave_money=leave_money))
+
+
+@account.command("price-list", example="farebox account price-list 'Ada Lovelace' student-usd")
+@click.argument("account")
+@click.argument("price_list")
+def price_list(account: str, price_list: str) -> None:
+    """Sell to ACCOUNT by another PRICE_LIST of the same currency, for calls that begin from now on."""
+    done = write("account.price-list", account=account, price_list=price_list)
+    emit(done, lambda: print(f"Account {done['id']} now pays by the price list {done['price_list']}."))
+
+
+@account.command("rename", example="farebox account rename acc_0VCo… 'Ada King'")
+@click.argument("account")
+@click.argument("name")
+def rename(account: str, name: str) -> None:
+    """Give ACCOUNT another NAME."""
+    done = write("account.rename", account=account, name=name)
+    emit(done, lambda: print(f"Account {done['id']} is now called {done['name']}."))
+
+
+@project.command("create", example="farebox project create 'Ada Lovelace' engine")
+@click.argument("account")
+@click.argument("name")
+def create_project(account: str, name: str) -> None:
+    """A new project NAME of ACCOUNT."""
+    done = write("project.create", account=account, name=name)
+    emit(done, lambda: print(f"Project {done['id']} ({done['name']}) of account {done['account']} is made."))
+
+
+@project.command("list", example="farebox project list 'Ada Lovelace'")
+@click.argument("account", required=False)
+def list_projects(account: str | None) -> None:
+    """The projects of ACCOUNT, or of all accounts."""
+    ready.store()
+    from farebox.accounts import projects
+
+    rows = read(projects.list_projects, account=account)
+    emit(
+        rows,
+        lambda: show.table(
+            ("project", "account", "name", "state", "cap"),
+            [
+                (
+                    row["id"],
+                    row["account"],
+                    row["name"],
+                    row["state"],
+                    show.cap(row["cap_micro"], row["cap_period"]),
+                )
+                for row in rows
+            ],
+            empty="No project yet.",
+        ),
+    )
+
+
+@project.command("cap", example="farebox project cap 'Ada Lovelace/engine' 20.00 month")
+@click.argument("project")
+@click.argument("amount")
+@click.argument("period", type=PERIODS, required=False)
+def cap_project(project: str, amount: str, period: str | None) -> None:
+    """Limit what the calls of PROJECT may cost: AMOUNT per day, month or ever; AMOUNT `none` lifts the limit.
+
+    PROJECT is its id, or account/project by names.
+    """
+    done = write("project.cap", project=project, **cap_arguments(amount, period))
+    emit(done, lambda: print(f"Project {done['id']}: cap {show.cap(done['cap_micro'], done['cap_period'])}."))
+
+
+@project.command("archive", example="farebox project archive 'Ada Lovelace/engine'")
+@click.argument("project")
+def archive_project(project: str) -> None:
+    """Take PROJECT out of use for good; its keys are revoked, its calls stay on record."""
+    done = write("project.archive", project=project)
+    emit(done, lambda: print(f"Project {done['id']} is archived, its keys are revoked."))
+
+
+def cap_arguments(amount: str, period: str | None) -> dict[str, Any]:
+    """The arguments of a cap verb; usage is wrong where an amount lacks its period."""
+    if amount == "none":
+        return {"cap_micro": None, "cap_period": ""}
+    if period is None:
+        raise click.UsageError("Say for which period the cap is: day, month or ever.")
+    return {"cap_micro": when.amount(amount), "cap_period": period}
+
+
+def _moved(done: dict[str, Any]) -> None:
+    emit(done, lambda: print(f"Account {done['id']} ({done['name']}) is {done['state']}."))
+
+
+def _whole(tx: Any, account: str) -> dict[str, Any]:
+    from farebox.accounts import accounts, keys, people, projects
+    from farebox.ledger import holds, lots
+
+    found = accounts.find(account)
+    posted_micro, held_micro, available_micro = holds.balance(tx, found.id)
+    granted, left = lots.lots_of(tx, found.id)
+    return accounts.view(found) | {
+        "posted_micro": posted_micro,
+        "held_micro": held_micro,
+        "available_micro": available_micro,
+        "credit": [
+            {
+                "id": lot.id,
+                "amount_micro": lot.amount_micro,
+                "left_micro": left[lot.id],
+                "expires_us": lot.expires_us,
+            }
+            for lot in granted
+        ],
+        "projects": projects.list_projects(tx, account=found.id),
+        "keys": keys.list_keys(tx, account=found.id),
+        "members": people.list_members(tx, account=found.id),
+    }
+
+
+def _show(found: dict[str, Any]) -> None:
+    currency = found["currency"]
+    show.facts(
+        [
+            ("account", found["id"]),
+            ("name", found["name"]),
+            ("state", found["state"]),
+            ("price list", found["price_list"]),
+            ("time zone", found["time_zone"]),
+            ("opened (UTC)", when.shown(found["created_us"])),
+            ("balance", show.amount(found["posted_micro"], currency)),
+            ("held", show.amount(found["held_micro"], currency)),
+            (
+                "available",
+                "no floor" if found["kind"] == "house" else show.amount(found["available_micro"], currency),
+            ),
+            ("projects", ", ".join(f"{row['name']} ({row['id']})" for row in found["projects"])),
+            ("members", len(found["members"])),
+        ]
+    )
+    if found["credit"]:
+        print()
+        show.table(
+            ("granted credit", "granted>", "left>", "expires (UTC)"),
+            [
+                (
+                    row["id"],
+                    show.amount(row["amount_micro"], currency),
+                    show.amount(row["left_micro"], currency),
+                    "never" if row["expires_us"] is None else when.shown(row["expires_us"]),
+                )
+                for row in found["credit"]
+            ],
+            empty="",
+        )
+    print()
+    show.table(
+        ("key", "name", "hint", "state"),
+        [(row["id"], row["name"], row["hint"], row["state"]) for row in found["keys"]],
+        empty="No key yet. Make one with `farebox key create`.",
+    )
+
+
+def _entries(_tx: Any, account: str, limit: int) -> list[dict[str, Any]]:
+    from farebox.accounts import accounts
+    from farebox.ledger.models import Entry, Posting
+
+    found = accounts.find(account)
+    rows = list(Entry.objects.filter(account=found.id).order_by("-at_us", "-id")[:limit])
+    amounts = dict(
+        Posting.objects.filter(entry__in=[row.id for row in rows], account=found.id).values_list(
+            "entry_id", "amount_micro"
+        )
+    )
+    return [
+        {
+            "id": row.id,
+            "at_us": row.at_us,
+            "kind": row.kind,
+            "ref": row.ref,
+            "amount_micro": amounts.get(row.id, 0),
+            "currency": row.currency,
+            "requester": row.requester,
+            "single_person": row.single_person,
+            "note": row.note,
+        }
+        for row in rows
+    ]

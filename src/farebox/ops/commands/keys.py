@@ -1,0 +1,220 @@
+"""`farebox key …`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from farebox.kit import clock
+from farebox.ops import ready, show, when
+
+from .accounts import PERIODS, cap_arguments
+from .base import Group, emit, read, secret, secret_options, write
+
+key = Group("key", help="API keys: secrets that call the API.")
+COMMANDS = (key,)
+
+
+@key.command("create", example="farebox key create 'Ada Lovelace' --name laptop --cap 2.00 --period day")
+@click.argument("project")
+@click.option("--name", default="key", show_default=True, help="How people call it.")
+@click.option("--model", "models", multiple=True, help="Only this model; may be given again. Without: all.")
+@click.option(
+    "--address", "addresses", multiple=True, help="Only from this address or network; may be given again."
+)
+@click.option("--expires", help="End of the key: 30d, 2026-12-31 or 2026-12-31T18:00.")
+@click.option("--cap", help="What its calls may cost a period, such as 2.00.")
+@click.option("--period", type=PERIODS, help="Period of the cap.")
+@click.option("--member", help="The member whose key it is.")
+def create(
+    project: str,
+    name: str,
+    models: tuple[str, ...],
+    addresses: tuple[str, ...],
+    expires: str | None,
+    cap: str | None,
+    period: str | None,
+    member: str | None,
+) -> None:
+    """A new key of PROJECT (id, account/project, or an account for its default project).
+
+    The key is shown once, now: only its digest is kept.
+    """
+    done = write(
+        "key.create",
+        project=project,
+        name=name,
+        models=list(models),
+        addresses=list(addresses),
+        expires_us=None if expires is None else when.point(expires, now_us=clock.now_us()),
+        member=member,
+        **({} if cap is None else cap_arguments(cap, period)),
+    )
+    emit(done, lambda: _stub(done))
+
+
+@key.command("import", example="farebox key import 'Ada Lovelace' --name old-shop --secret-file old-key.txt")
+@click.argument("project")
+@click.option("--name", required=True, help="How people call it.")
+@click.option("--model", "models", multiple=True, help="Only this model; may be given again.")
+@click.option("--address", "addresses", multiple=True, help="Only from this address or network.")
+@click.option("--expires", help="End of the key: 30d or 2026-12-31.")
+@secret_options
+def import_(
+    project: str,
+    name: str,
+    models: tuple[str, ...],
+    addresses: tuple[str, ...],
+    expires: str | None,
+    secret_file: str | None,
+    secret_env: str | None,
+) -> None:
+    """Take over a key that another system made, so that its holder need not change anything."""
+    done = write(
+        "key.import",
+        plaintext=secret(secret_file, secret_env, "the key to take over"),
+        project=project,
+        name=name,
+        models=list(models),
+        addresses=list(addresses),
+        expires_us=None if expires is None else when.point(expires, now_us=clock.now_us()),
+    )
+    emit(done, lambda: print(f"Key {done['id']} ({done['hint']}) works here now."))
+
+
+@key.command("list", example="farebox key list --account 'Ada Lovelace'")
+@click.option("--account", help="Of this account.")
+@click.option("--project", help="Of this project.")
+def list_(account: str | None, project: str | None) -> None:
+    """Keys, revoked ones included; never their text."""
+    ready.store()
+    from farebox.accounts import keys
+
+    rows = read(keys.list_keys, account=account, project=project)
+    emit(
+        rows,
+        lambda: show.table(
+            ("key", "account", "name", "hint", "state", "models", "expires (UTC)", "cap"),
+            [
+                (
+                    row["id"],
+                    row["account"],
+                    row["name"],
+                    row["hint"],
+                    row["state"],
+                    ", ".join(row["models"]) or "all",
+                    when.shown(row["expires_us"]),
+                    show.cap(row["cap_micro"], row["cap_period"]),
+                )
+                for row in rows
+            ],
+            empty="No key yet. Make one with `farebox key create`.",
+        ),
+    )
+
+
+@key.command("show", example="farebox key show laptop")
+@click.argument("key")
+def show_(key: str) -> None:
+    """One KEY by its id or name: its limits, never its text."""
+    ready.store()
+    from farebox.accounts import keys
+
+    found = read(lambda _tx: keys.view(keys.find(key)))
+    emit(
+        found,
+        lambda: show.facts(
+            [
+                *(
+                    (name, found[name])
+                    for name in ("id", "name", "hint", "state", "account", "project", "member")
+                ),
+                ("models", ", ".join(found["models"]) or "all"),
+                ("addresses", ", ".join(found["addresses"]) or "all"),
+                ("cap", show.cap(found["cap_micro"], found["cap_period"])),
+                ("made (UTC)", when.shown(found["created_us"])),
+                ("expires (UTC)", when.shown(found["expires_us"])),
+                ("revoked (UTC)", when.shown(found["revoked_us"])),
+            ]
+        ),
+    )
+
+
+@key.command("revoke", example="farebox key revoke laptop")
+@click.argument("key")
+def revoke(key: str) -> None:
+    """Switch KEY off for good: new calls are refused within a second."""
+    done = write("key.revoke", key=key)
+    emit(done, lambda: print(f"Key {done['id']} ({done['hint']}) is revoked."))
+
+
+@key.command("rotate", example="farebox key rotate laptop --grace 24h")
+@click.argument("key")
+@click.option("--grace", default="24h", show_default=True, help="How long the old key goes on.")
+def rotate(key: str, grace: str) -> None:
+    """A new key with the settings of KEY; the old one goes on for a while. The new one is shown once."""
+    done = write("key.rotate", key=key, grace_s=when.span(grace))
+    emit(done, lambda: _stub(done))
+
+
+@key.command("cap", example="farebox key cap laptop 2.00 day")
+@click.argument("key")
+@click.argument("amount")
+@click.argument("period", type=PERIODS, required=False)
+def cap(key: str, amount: str, period: str | None) -> None:
+    """Limit what the calls of KEY may cost: AMOUNT per day, month or ever; AMOUNT `none` lifts the limit."""
+    done = write("key.cap", key=key, **cap_arguments(amount, period))
+    emit(done, lambda: print(f"Key {done['id']}: cap {show.cap(done['cap_micro'], done['cap_period'])}."))
+
+
+@key.command("limit", example="farebox key limit laptop --model gpt-4 --any-address")
+@click.argument("key")
+@click.option("--model", "models", multiple=True, help="Only this model; may be given again.")
+@click.option("--any-model", is_flag=True, help="All models again.")
+@click.option(
+    "--address", "addresses", multiple=True, help="Only from this address or network; may be given again."
+)
+@click.option("--any-address", is_flag=True, help="From everywhere again.")
+def limit(
+    key: str, models: tuple[str, ...], any_model: bool, addresses: tuple[str, ...], any_address: bool
+) -> None:
+    """Which models KEY may call, and from where."""
+    if not (models or any_model or addresses or any_address):
+        raise click.UsageError("Say what to limit: --model, --any-model, --address or --any-address.")
+    done = write(
+        "key.limits",
+        key=key,
+        models=list(models) if models or any_model else None,
+        addresses=list(addresses) if addresses or any_address else None,
+    )
+    where = f"from {', '.join(done['addresses']) or 'everywhere'}"
+    emit(done, lambda: print(f"Key {done['id']}: {', '.join(done['models']) or 'all models'}, {where}."))
+
+
+@key.command("expire", example="farebox key expire laptop 2026-12-31")
+@click.argument("key")
+@click.argument("at")
+def expire(key: str, at: str) -> None:
+    """End KEY at a time AT: 30d, 2026-12-31, 2026-12-31T18:00 (UTC), or `never`."""
+    expires_us = None if at == "never" else when.point(at, now_us=clock.now_us())
+    done = write("key.expire", key=key, expires_us=expires_us)
+    end = "never" if done["expires_us"] is None else f"at {when.shown(done['expires_us'])} UTC"
+    emit(done, lambda: print(f"Key {done['id']} ends {end}."))
+
+
+def _stub(done: dict[str, Any]) -> None:
+    """The ticket stub of a new key, with what to set where."""
+    from farebox.kit import options
+
+    chosen = options.current()
+    base = chosen.public_url.rstrip("/") or f"http://{chosen.host}:{chosen.port}"
+    edge = "- " * (show.TICKET_CHARS // 2)
+    print(edge.rstrip())
+    print(f"KEY {done['name']} ({done['id']}), shown this once:")
+    print()
+    print(f"  OPENAI_API_KEY={done['plaintext']}")
+    print(f"  OPENAI_BASE_URL={base}/v1")
+    print()
+    print("Only its digest is kept. If it is lost, `farebox key rotate` makes another.")
+    print(edge.rstrip())

@@ -1,0 +1,66 @@
+"""`farebox grant` and `farebox reverse`: money by hand, with a reason."""
+
+from __future__ import annotations
+
+import click
+
+from farebox.kit import clock, ids
+from farebox.ops import show, when
+
+from .base import Command, emit, write
+
+
+@click.command(
+    "grant",
+    cls=Command,
+    example="farebox grant 'Ada Lovelace' 20.00 --reason 'bank transfer of 24 November' --expires 2027-12-31",
+)
+@click.argument("account")
+@click.argument("amount")
+@click.option("--reason", required=True, help="Why, in one line; it stands in the books.")
+@click.option("--expires", help="When what is left of it lapses: 90d or 2027-12-31. Without: never.")
+@click.option("--ref", help="Your own reference; the same reference gives only once.")
+def grant(account: str, amount: str, reason: str, expires: str | None, ref: str | None) -> None:
+    """Give credit of AMOUNT, in the account's currency, to ACCOUNT.
+
+    Granted credit is spent first and is not refundable. The books record that one person did it alone; where the
+    option single_person is false this is refused, and the office asks for a second person.
+    """
+    now_us = clock.now_us()
+    done = write(
+        "grant",
+        account=account,
+        amount_micro=when.amount(amount),
+        reason=reason,
+        ref=ref or ids.new("cli", now_us),
+        expires_us=None if expires is None else when.point(expires, now_us=now_us),
+    )
+    currency = done["currency"]
+    emit(
+        done,
+        lambda: print(
+            f"Entry {done['entry']}: {show.amount(done['amount_micro'], currency)} granted to {done['account']}. "
+            f"Balance {show.amount(done['posted_micro'], currency)}, "
+            f"available {show.amount(done['available_micro'], currency)}."
+        ),
+    )
+
+
+@click.command(
+    "reverse", cls=Command, example="farebox reverse ent_0VCo… --reason 'granted to the wrong account'"
+)
+@click.argument("entry")
+@click.option("--reason", required=True, help="Why, in one line; it stands in the books.")
+def reverse(entry: str, reason: str) -> None:
+    """Undo ENTRY by its mirror image, once. Nothing in the books is ever changed or deleted.
+
+    `farebox account entries` shows the entries of an account. Refused if the money is spent.
+    """
+    done = write("reverse", entry=entry, reason=reason)
+    balance = (
+        f" Balance {show.amount(done['posted_micro'], done['currency'])}." if "posted_micro" in done else ""
+    )
+    emit(done, lambda: print(f"Entry {done['entry']} undoes {done['reverses']}.{balance}"))
+
+
+COMMANDS = (grant, reverse)

@@ -1,0 +1,130 @@
+"""`farebox person …` and `farebox member …`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from farebox.kit.errors import CommandError
+from farebox.ops import ready, show
+
+from .accounts import cap_arguments
+from .base import Group, emit, read, write
+
+person = Group("person", help="Humans who sign in: members of accounts, and operators.")
+member = Group("member", help="Persons' places in accounts.")
+COMMANDS = (person, member)
+ROLES = click.Choice(["support", "finance", "admin", "auditor", "none"])
+
+
+@person.command(
+    "create", example="farebox person create ada@example.org --name 'Ada Lovelace' --role finance"
+)
+@click.argument("email")
+@click.option("--name", default="", help="How the person is called.")
+@click.option(
+    "--role", type=ROLES, default="none", show_default=True, help="Operator's role; none for a customer."
+)
+@click.option(
+    "--password",
+    "with_password",
+    is_flag=True,
+    help="Ask for a password (read from standard input in scripts).",
+)
+def create(email: str, name: str, role: str, with_password: bool) -> None:
+    """A new person with this EMAIL address; an operator is a person with a role."""
+    ready.store()
+    password_hash = None
+    if with_password:
+        from farebox.accounts import people
+
+        password_hash = people.hashed(_password(), own_words=(email, name or email))
+    done = write(
+        "person.create",
+        email=email,
+        name=name,
+        operator_role="" if role == "none" else role,
+        password_hash=password_hash,
+    )
+    emit(done, lambda: print(f"Person {done['id']} ({done['email']}) is here."))
+
+
+@person.command("role", example="farebox person role ada@example.org auditor")
+@click.argument("person")
+@click.argument("role", type=ROLES)
+def role(person: str, role: str) -> None:
+    """Give PERSON (id or e-mail) an operator's ROLE; `none` takes it away."""
+    done = write("person.role", person=person, operator_role="" if role == "none" else role)
+    emit(done, lambda: print(f"{done['email']}: operator role {done['operator_role'] or 'none'}."))
+
+
+@member.command("add", example="farebox member add 'Ada Lovelace' ada@example.org owner")
+@click.argument("account")
+@click.argument("person")
+@click.argument("role", type=click.Choice(["owner", "admin", "member"]))
+@click.option("--project", help="Only in this project; an admin needs one.")
+@click.option("--cap", help="What his keys may cost a period, such as 5.00.")
+@click.option("--period", type=click.Choice(["day", "month", "ever"]), help="Period of the cap.")
+def add(
+    account: str, person: str, role: str, project: str | None, cap: str | None, period: str | None
+) -> None:
+    """Give PERSON a place in ACCOUNT, with a ROLE."""
+    arguments = {} if cap is None else cap_arguments(cap, period)
+    done = write("member.add", account=account, person=person, role=role, project=project, **arguments)
+    emit(done, lambda: print(f"Member {done['id']} is {done['role']} in account {done['account']}."))
+
+
+@member.command("list", example="farebox member list 'Ada Lovelace'")
+@click.argument("account")
+def list_(account: str) -> None:
+    """The members of ACCOUNT, removed ones included."""
+    ready.store()
+    from farebox.accounts import people
+
+    rows = read(people.list_members, account=account)
+    emit(
+        rows,
+        lambda: show.table(
+            ("member", "person", "role", "project", "state", "cap"),
+            [
+                (
+                    row["id"],
+                    row["person"],
+                    row["role"],
+                    row["project"],
+                    row["state"],
+                    show.cap(row["cap_micro"], row["cap_period"]),
+                )
+                for row in rows
+            ],
+            empty="No member yet. Add one with `farebox member add`.",
+        ),
+    )
+
+
+@member.command("cap", example="farebox member cap mem_0VCo… 5.00 month")
+@click.argument("member")
+@click.argument("amount")
+@click.argument("period", type=click.Choice(["day", "month", "ever"]), required=False)
+def cap(member: str, amount: str, period: str | None) -> None:
+    """Limit what the keys of MEMBER may cost: AMOUNT per day, month or ever; AMOUNT `none` lifts the limit."""
+    done = write("member.cap", member=member, **cap_arguments(amount, period))
+    emit(done, lambda: print(f"Member {done['id']}: cap {show.cap(done['cap_micro'], done['cap_period'])}."))
+
+
+@member.command("remove", example="farebox member remove mem_0VCo…")
+@click.argument("member")
+def remove(member: str) -> None:
+    """Take MEMBER out of the account; his keys are revoked."""
+    done = write("member.remove", member=member)
+    emit(done, lambda: print(f"Member {done['id']} is removed, his keys are revoked."))
+
+
+def _password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    typed = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    if not typed:
+        raise CommandError("The password is empty.")
+    return typed

@@ -1,0 +1,108 @@
+"""Getting Django ready late: `farebox --help` and wrong usage never pay for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from farebox.kit import options
+from farebox.kit.errors import CommandError
+
+SETTINGS = "farebox.site.settings"
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def django() -> None:
+    """Set Django up for this process; twice is once. CommandError where an option is wrong."""
+    from django.apps import apps
+    from django.conf import settings
+
+    if not settings.configured:
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS)
+    if not apps.ready:
+        import django as package
+
+        package.setup()
+
+
+def logs() -> None:
+    """Write log lines as JSON to standard error, without secrets, from the option `log_level` upwards."""
+    import structlog
+
+    name = options.current().log_level
+    if name not in _LEVELS:
+        raise CommandError(f"log_level must be one of {', '.join(_LEVELS)}, not {name!r}.")
+    level = _LEVELS[name]
+    logging.basicConfig(level=level, format="%(message)s")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+            _redacted,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=_Stderr()),
+        cache_logger_on_first_use=False,
+    )
+
+
+def store() -> None:
+    """Set Django up and check that the store can be worked with; CommandError with the next step where it can't."""
+    chosen = options.current()
+    if chosen.on_sqlite and not chosen.sqlite_file.exists():
+        raise CommandError(
+            f"There is no store at {chosen.sqlite_file} yet. Run `farebox migrate` first, or name another data "
+            "folder with FAREBOX_DATA_DIR."
+        )
+    django()
+    from farebox.kit import secrets
+
+    secrets.peppers(chosen)
+    secrets.master_keys(chosen)
+    schema()
+
+
+def schema() -> None:
+    """CommandError unless the store's schema is exactly this program's (money.md F42)."""
+    from django.db import Error, connection
+    from django.db.migrations.loader import MigrationLoader
+
+    try:
+        loader = MigrationLoader(connection)
+        applied = set(loader.applied_migrations)
+    except Error as fault:
+        raise CommandError(f"The store can't be reached: {str(fault).splitlines()[0]}") from None
+    ours = {key for key in applied if key[0] in loader.migrated_apps}
+    if missing := set(loader.graph.nodes) - applied:
+        word = "has no tables" if not ours else "is of an older version"
+        raise CommandError(
+            f"The store {word} ({len(missing)} migrations to do). Run `farebox migrate` first."
+        )
+    if newer := sorted(ours - set(loader.graph.nodes)):
+        raise CommandError(
+            f"The store is of a newer version than this program: it knows {newer[0][0]} {newer[0][1]}. "
+            "Run the newer Farebox."
+        )
+
+
+def _redacted(_logger: object, _name: str, line: object) -> str:
+    from farebox.kit import secrets
+
+    return secrets.redact(str(line))
+
+
+class _Stderr:
+    """Standard error as it is when a line is written: tests and supervisors exchange it."""
+
+    def write(self, text: str) -> int:
+        import sys
+
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        import sys
+
+        sys.stderr.flush()

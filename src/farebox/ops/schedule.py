@@ -1,0 +1,142 @@
+"""What runs when inside a serving process: lots that expire, diagnostics that are forgotten, refusals that are counted.
+
+Each round is its own short write through the store's committer, so no call waits for it. What fails is logged and
+comes again in the next round; nothing here decides about money that the next round would not decide the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from farebox.kit import clock, options
+from farebox.kit.db import Tx
+
+log = structlog.get_logger(__name__)
+
+LOTS_EVERY_S = 60
+FORGET_EVERY_S = 3600
+FORGET_AT_MOST = 1000
+REFUSALS_EVERY_S = 10
+_DAY_US = 86_400_000_000
+
+Refusals = Mapping[tuple[str, str, str], int]
+
+
+class Store(Protocol):
+    """The store port of the serving process (kit.db.Store)."""
+
+    async def write(self, fn: Callable[..., Any], *args: Any, patient: bool = False) -> Any:
+        """`fn(tx, *args)` in the next commit."""
+
+    async def read(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """`fn(tx, *args)` for reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the jobs work with: the store, and `take_refusals`, which hands over the counts since it was last asked.
+
+    Refusals are counted by (UTC day, account or empty, error code).
+    """
+
+    store: Store
+    take_refusals: Callable[[], Refusals] = dict
+
+
+class Schedule:
+    """The running jobs; end them with `await stop()`, which writes what was counted last."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def begin(self) -> None:
+        """Start one task a job."""
+        for name, every_s, job in (
+            ("expire_lots", LOTS_EVERY_S, expire_lots),
+            ("forget", FORGET_EVERY_S, forget),
+            ("count_refusals", REFUSALS_EVERY_S, count_refusals),
+        ):
+            task = asyncio.get_running_loop().create_task(self._every(name, every_s, job), name=name)
+            self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """End the jobs; twice is once."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await self._once("count_refusals", count_refusals)
+
+    async def _every(self, name: str, every_s: int, job: Callable[[Context], Awaitable[None]]) -> None:
+        while True:
+            await self._once(name, job)
+            await asyncio.sleep(every_s)
+
+    async def _once(self, name: str, job: Callable[[Context], Awaitable[None]]) -> None:
+        try:
+            await job(self._context)
+        except Exception as fault:
+            log.warning("schedule.failed", job=name, fault=str(fault)[:200])
+
+
+async def start(context: Context) -> Schedule:
+    """Start the jobs in the running loop."""
+    schedule = Schedule(context)
+    schedule.begin()
+    return schedule
+
+
+async def expire_lots(context: Context) -> None:
+    """Take back what is left of granted credit that has expired, account by account (money.md 1.8)."""
+    now_us = clock.now_us()
+    for account, currency in await context.store.read(_due, now_us):
+        await context.store.write(_expire, account, currency, now_us)
+
+
+async def forget(context: Context) -> None:
+    """Forget the diagnostics of calls that are older than the option `diagnostics_days` (money.md 1.11)."""
+    older_than_us = clock.now_us() - options.current().diagnostics_days * _DAY_US
+    while await context.store.write(_forget, older_than_us) == FORGET_AT_MOST:
+        await asyncio.sleep(0.1)
+
+
+async def count_refusals(context: Context) -> None:
+    """Add the refusals counted in memory to the day's totals; lost ones were no rows and cost nobody anything."""
+    counts = dict(context.take_refusals())
+    if counts:
+        await context.store.write(_count, counts)
+
+
+def _due(tx: Tx, now_us: int) -> list[tuple[str, str]]:
+    del tx  # the ORM reads in the same transaction
+    from farebox.ledger import lots
+    from farebox.ledger.models import LedgerAccount
+
+    due = lots.due(now_us)
+    currencies = dict(LedgerAccount.objects.filter(id__in=due).values_list("id", "currency"))
+    return [(account, currencies[account]) for account in due]
+
+
+def _expire(tx: Tx, account: str, currency: str, now_us: int) -> int:
+    from farebox.ledger import lots
+
+    return lots.expire(tx, account=account, currency=currency, now_us=now_us)
+
+
+def _forget(tx: Tx, older_than_us: int) -> int:
+    from farebox.calls import retention
+
+    return retention.forget(tx, older_than_us=older_than_us, at_most=FORGET_AT_MOST)
+
+
+def _count(tx: Tx, counts: dict[tuple[str, str, str], int]) -> None:
+    from farebox.calls import log as calls
+
+    calls.add_refusals(tx, counts)

@@ -1,0 +1,77 @@
+"""Making a store ready: folders, key files, tables, and the facts that every shop begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from farebox.kit import options, secrets
+from farebox.kit.errors import CommandError
+from farebox.kit.lock import FolderLock
+
+from . import admin, ready
+
+if TYPE_CHECKING:
+    from farebox.kit.db import Tx
+
+FOLDER_MODE = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What `migrate` did: migrations applied now, the installation's id, and whether `official-usd` came now."""
+
+    applied: int
+    installation: str
+    official: bool
+
+
+def migrate() -> Migrated:
+    """Make or update the store of this process's options; twice is once.
+
+    CommandError while a server works on an SQLite store, or where the database can't be reached.
+    """
+    chosen = options.current()
+    try:
+        chosen.data.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    except OSError as fault:
+        raise CommandError(f"The data folder {chosen.data} can't be made: {fault.strerror}.") from None
+    if not chosen.on_sqlite:
+        return _migrated()
+    with FolderLock(chosen.data, wait_s=2):
+        return _migrated()
+
+
+def _migrated() -> Migrated:
+    chosen = options.current()
+    if chosen.on_sqlite and chosen.sqlite_file.exists() and not chosen.pepper.exists():
+        raise CommandError(
+            f"There is a store at {chosen.sqlite_file} but no pepper at {chosen.pepper}: a new one would void every "
+            "key. Restore the folder of key files from its backup."
+        )
+    secrets.ensure(chosen)
+    ready.django()
+    from django.core.management import call_command
+    from django.db import Error, connection
+    from django.db.migrations.recorder import MigrationRecorder
+
+    from farebox.kit import db
+
+    try:
+        before = len(MigrationRecorder(connection).applied_migrations())
+        call_command("migrate", verbosity=0, interactive=False)
+        applied = len(MigrationRecorder(connection).applied_migrations()) - before
+    except Error as fault:
+        raise CommandError(f"The store can't be migrated: {str(fault).splitlines()[0]}") from None
+    installation, official = db.write(_first_facts, actor=admin.actor())
+    return Migrated(applied, installation, official)
+
+
+def _first_facts(tx: Tx, *, actor: str) -> tuple[str, bool]:
+    from farebox.accounts import accounts
+    from farebox.catalog import official
+    from farebox.kit import clock, settings
+
+    installation = settings.ensure_installation(tx)
+    accounts.ensure_house(tx, now_us=clock.now_us())
+    return installation, official.seed_official(tx, actor=actor, now_us=clock.now_us())

@@ -1,0 +1,13 @@
+"""The write verbs of the CLI by name: JSON-able arguments in, JSON-able result out (ops/verb.py)."""
+
+from __future__ import annotations
+
+from farebox.ops.verb import Verb
+
+from . import accounts, keys, money, prices, upstreams
+
+VERBS: dict[str, Verb] = {
+    name: Verb(run)
+    for room in (accounts.RUNS, keys.RUNS, money.RUNS, prices.RUNS, upstreams.RUNS)
+    for name, run in room.items()
+}

@@ -1,0 +1,170 @@
+"""Write verbs on accounts, projects, persons and members. Amounts in micro-units, times in epoch microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from farebox.accounts import accounts, people, projects
+from farebox.kit import clock
+from farebox.kit.db import Tx
+
+
+def open_account(
+    tx: Tx, *, actor: str, name: str, currency: str, price_list: str, time_zone: str = "UTC"
+) -> dict[str, Any]:
+    """Open an account with balance 0 and a project `default`."""
+    account, project = accounts.open_account(
+        tx,
+        name=name,
+        currency=currency,
+        price_list=price_list,
+        time_zone=time_zone,
+        now_us=clock.now_us(),
+        actor=actor,
+    )
+    return accounts.view(account) | {"project": project.id}
+
+
+def freeze(tx: Tx, *, actor: str, account: str) -> dict[str, Any]:
+    """No new calls until unfrozen."""
+    return accounts.view(accounts.freeze(tx, account, actor=actor))
+
+
+def unfreeze(tx: Tx, *, actor: str, account: str) -> dict[str, Any]:
+    """Calls again."""
+    return accounts.view(accounts.unfreeze(tx, account, actor=actor))
+
+
+def bar(tx: Tx, *, actor: str, account: str) -> dict[str, Any]:
+    """No new calls: the account broke the rules."""
+    return accounts.view(accounts.bar(tx, account, actor=actor))
+
+
+def unbar(tx: Tx, *, actor: str, account: str) -> dict[str, Any]:
+    """Calls again."""
+    return accounts.view(accounts.unbar(tx, account, actor=actor))
+
+
+def close(tx: Tx, *, actor: str, account: str, leave_money: bool = False) -> dict[str, Any]:
+    """Close for good; refused while money is left, unless it may stay in the books."""
+    closed = accounts.close(tx, account, leave_money=leave_money, now_us=clock.now_us(), actor=actor)
+    return accounts.view(closed)
+
+
+def set_price_list(tx: Tx, *, actor: str, account: str, price_list: str) -> dict[str, Any]:
+    """Sell by another price list of the same currency from now on."""
+    return accounts.view(accounts.set_price_list(tx, account, price_list=price_list, actor=actor))
+
+
+def rename(tx: Tx, *, actor: str, account: str, name: str) -> dict[str, Any]:
+    """Another name."""
+    return accounts.view(accounts.rename(tx, account, name=name, actor=actor))
+
+
+def create_project(tx: Tx, *, actor: str, account: str, name: str) -> dict[str, Any]:
+    """A new project of an account."""
+    return projects.view(projects.create(tx, account=account, name=name, now_us=clock.now_us(), actor=actor))
+
+
+def cap_project(
+    tx: Tx, *, actor: str, project: str, cap_micro: int | None, cap_period: str = ""
+) -> dict[str, Any]:
+    """Limit what a project may spend in a period; None lifts the limit."""
+    capped = projects.cap(
+        tx, project, cap_micro=cap_micro, cap_period=cap_period, now_us=clock.now_us(), actor=actor
+    )
+    return projects.view(capped)
+
+
+def archive_project(tx: Tx, *, actor: str, project: str) -> dict[str, Any]:
+    """Take a project out of use for good, its keys with it."""
+    return projects.view(projects.archive(tx, project, now_us=clock.now_us(), actor=actor))
+
+
+def create_person(
+    tx: Tx,
+    *,
+    actor: str,
+    email: str,
+    name: str = "",
+    operator_role: str = "",
+    password_hash: str | None = None,
+) -> dict[str, Any]:
+    """A new person; the password comes hashed, since hashing takes longer than a transaction may."""
+    person = people.create(
+        tx,
+        email=email,
+        name=name,
+        operator_role=operator_role,
+        password_hash=password_hash,
+        now_us=clock.now_us(),
+        actor=actor,
+    )
+    return people.view(person)
+
+
+def set_role(tx: Tx, *, actor: str, person: str, operator_role: str) -> dict[str, Any]:
+    """Make a person an operator, or none (an empty role)."""
+    return people.view(people.set_operator_role(tx, person, operator_role=operator_role, actor=actor))
+
+
+def add_member(
+    tx: Tx,
+    *,
+    actor: str,
+    account: str,
+    person: str,
+    role: str,
+    project: str | None = None,
+    cap_micro: int | None = None,
+    cap_period: str = "",
+) -> dict[str, Any]:
+    """Give a person a place in an account."""
+    member = people.add_member(
+        tx,
+        account=account,
+        person=person,
+        role=role,
+        project=project,
+        cap_micro=cap_micro,
+        cap_period=cap_period,
+        now_us=clock.now_us(),
+        actor=actor,
+    )
+    return people.view_member(member)
+
+
+def cap_member(
+    tx: Tx, *, actor: str, member: str, cap_micro: int | None, cap_period: str = ""
+) -> dict[str, Any]:
+    """Limit what a member's keys may spend in a period; None lifts the limit."""
+    capped = people.cap_member(
+        tx, member, cap_micro=cap_micro, cap_period=cap_period, now_us=clock.now_us(), actor=actor
+    )
+    return people.view_member(capped)
+
+
+def remove_member(tx: Tx, *, actor: str, member: str) -> dict[str, Any]:
+    """Take a member out of an account; his keys are revoked."""
+    return people.view_member(people.remove_member(tx, member, now_us=clock.now_us(), actor=actor))
+
+
+RUNS: dict[str, Callable[..., Any]] = {
+    "account.open": open_account,
+    "account.freeze": freeze,
+    "account.unfreeze": unfreeze,
+    "account.bar": bar,
+    "account.unbar": unbar,
+    "account.close": close,
+    "account.price-list": set_price_list,
+    "account.rename": rename,
+    "project.create": create_project,
+    "project.cap": cap_project,
+    "project.archive": archive_project,
+    "person.create": create_person,
+    "person.role": set_role,
+    "member.add": add_member,
+    "member.cap": cap_member,
+    "member.remove": remove_member,
+}

@@ -1,0 +1,114 @@
+"""Write verbs on API keys. The text of a new key is in the result once and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from farebox.accounts import keys
+from farebox.kit import clock
+from farebox.kit.db import Tx
+
+
+def create(
+    tx: Tx,
+    *,
+    actor: str,
+    project: str,
+    name: str,
+    models: Sequence[str] = (),
+    addresses: Sequence[str] = (),
+    expires_us: int | None = None,
+    cap_micro: int | None = None,
+    cap_period: str = "",
+    member: str | None = None,
+) -> dict[str, Any]:
+    """A new key of a project; `plaintext` in the result is shown now or never."""
+    key, plaintext = keys.issue(
+        tx,
+        project=project,
+        name=name,
+        models=models,
+        addresses=addresses,
+        expires_us=expires_us,
+        cap_micro=cap_micro,
+        cap_period=cap_period,
+        member=member,
+        now_us=clock.now_us(),
+        actor=actor,
+    )
+    return keys.view(key) | {"plaintext": plaintext}
+
+
+def import_key(
+    tx: Tx,
+    *,
+    actor: str,
+    plaintext: str,
+    project: str,
+    name: str,
+    models: Sequence[str] = (),
+    addresses: Sequence[str] = (),
+    expires_us: int | None = None,
+) -> dict[str, Any]:
+    """Take over a key that another system made."""
+    key = keys.import_key(
+        tx,
+        plaintext=plaintext,
+        project=project,
+        name=name,
+        models=models,
+        addresses=addresses,
+        expires_us=expires_us,
+        now_us=clock.now_us(),
+        actor=actor,
+    )
+    return keys.view(key)
+
+
+def revoke(tx: Tx, *, actor: str, key: str) -> dict[str, Any]:
+    """Switch a key off for good."""
+    return keys.view(keys.revoke(tx, key, now_us=clock.now_us(), actor=actor))
+
+
+def rotate(tx: Tx, *, actor: str, key: str, grace_s: int = 86_400) -> dict[str, Any]:
+    """A new key with the old one's settings; the old one goes on for `grace_s`."""
+    new, plaintext = keys.rotate(tx, key, grace_s=grace_s, now_us=clock.now_us(), actor=actor)
+    return keys.view(new) | {"plaintext": plaintext}
+
+
+def cap(tx: Tx, *, actor: str, key: str, cap_micro: int | None, cap_period: str = "") -> dict[str, Any]:
+    """Limit what a key may spend in a period; None lifts the limit."""
+    capped = keys.set_cap(
+        tx, key, cap_micro=cap_micro, cap_period=cap_period, now_us=clock.now_us(), actor=actor
+    )
+    return keys.view(capped)
+
+
+def limits(
+    tx: Tx,
+    *,
+    actor: str,
+    key: str,
+    models: Sequence[str] | None = None,
+    addresses: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Other lists of models and addresses, empty for all; None leaves a list as it is."""
+    limited = keys.set_limits(tx, key, models=models, addresses=addresses, now_us=clock.now_us(), actor=actor)
+    return keys.view(limited)
+
+
+def expire(tx: Tx, *, actor: str, key: str, expires_us: int | None) -> dict[str, Any]:
+    """Another end of a key; None for never."""
+    return keys.view(keys.set_expiry(tx, key, expires_us=expires_us, now_us=clock.now_us(), actor=actor))
+
+
+RUNS: dict[str, Callable[..., Any]] = {
+    "key.create": create,
+    "key.import": import_key,
+    "key.revoke": revoke,
+    "key.rotate": rotate,
+    "key.cap": cap,
+    "key.limits": limits,
+    "key.expire": expire,
+}

@@ -1,0 +1,102 @@
+"""Write verbs on money itself: give credit, undo an entry. Both name who did it (I27)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from farebox.accounts import accounts
+from farebox.kit import audit, clock, money, options
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.ledger import chart, holds, journal, lots
+from farebox.ledger.models import CreditLot, Entry
+
+
+def grant(
+    tx: Tx,
+    *,
+    actor: str,
+    account: str,
+    amount_micro: int,
+    reason: str,
+    ref: str,
+    expires_us: int | None = None,
+) -> dict[str, Any]:
+    """Give credit to an account, as one person alone; the same `ref` gives once. Micro-units of its currency."""
+    _one_person(reason)
+    found = accounts.find(account)
+    if found.state == "closed":
+        raise CommandError(f"Account {found.id} is closed.")
+    if found.kind == "house":
+        raise CommandError("The house's own account needs no money: its calls are free.")
+    entry = lots.grant(
+        tx,
+        account=found.id,
+        currency=found.currency,
+        amount_micro=amount_micro,
+        ref=ref,
+        expires_us=expires_us,
+        now_us=clock.now_us(),
+        note=reason,
+        requester=actor,
+        single_person=True,
+    )
+    facts = {"entry": entry, "account": found.id, "amount_micro": amount_micro, "currency": found.currency}
+    audit.record(
+        tx,
+        actor=actor,
+        verb="money.grant",
+        object=found.id,
+        after=facts | {"reason": reason, "expires_us": expires_us, "single_person": True},
+    )
+    return facts | _balance(tx, found.id)
+
+
+def reverse(tx: Tx, *, actor: str, entry: str, reason: str) -> dict[str, Any]:
+    """Undo an entry by its mirror image, once; the new entry's id. CommandError if the money is gone."""
+    _one_person(reason)
+    head = Entry.objects.filter(id=entry).first()
+    if head is None:
+        raise CommandError(f"There is no entry {entry[:60]!r}. `farebox account entries` shows them.")
+    if head.kind == "reversal":
+        raise CommandError(f"Entry {entry} is itself a reversal. Grant the amount instead.")
+    undone = journal.reverse(
+        tx, entry=entry, at_us=clock.now_us(), note=reason, requester=actor, single_person=True
+    )
+    # A lot without its money would take the customer's own money when it expires.
+    CreditLot.objects.filter(entry_id=entry).update(closed=True)
+    facts = {"entry": undone, "reverses": entry, "account": head.account, "currency": head.currency}
+    audit.record(
+        tx,
+        actor=actor,
+        verb="money.reverse",
+        object=entry,
+        after=facts | {"reason": reason, "single_person": True},
+    )
+    return facts if chart.is_house(head.account) else facts | _balance(tx, head.account)
+
+
+def _one_person(reason: str) -> None:
+    if not options.current().single_person:
+        raise CommandError(
+            "This shop's option single_person is false: money moves only with the approval of a second person, "
+            "which the office asks for. A command has one person."
+        )
+    if not reason.strip() or len(reason) > 300 or not reason.isprintable():
+        raise CommandError(
+            "Say why, in one line of at most 300 characters: the reason stands in the books for ever."
+        )
+
+
+def _balance(tx: Tx, account: str) -> dict[str, Any]:
+    posted_micro, held_micro, available_micro = holds.balance(tx, account)
+    return {
+        "posted_micro": posted_micro,
+        "held_micro": held_micro,
+        "available_micro": available_micro,
+        "balance": money.exact(posted_micro),
+    }
+
+
+RUNS: dict[str, Callable[..., Any]] = {"grant": grant, "reverse": reverse}

@@ -1,0 +1,120 @@
+"""A channel test: a real call on the house's own account, through the path of every call (money.md 1.14)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from farebox.accounts import authenticate
+from farebox.calls import log as records
+from farebox.gateway.endpoints import ENDPOINTS
+from farebox.gateway.ports import Ports
+from farebox.gateway.serve import serve
+from farebox.kit import options
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError, FareboxError
+
+_BODIES: dict[str, dict[str, Any]] = {
+    "chat": {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16},
+    "completions": {"prompt": "Hello", "max_tokens": 16},
+    "embeddings": {"input": "Hello"},
+}
+
+
+class _Request:
+    """The request of a test."""
+
+    def __init__(self, ident: str, caller: authenticate.Caller, channel: str, body: dict[str, Any]) -> None:
+        self.id = ident
+        self.authorization: str | None = None
+        self.address = "127.0.0.1"
+        self.account = ""
+        self.caller: authenticate.Caller | None = caller
+        self.channel = channel
+        self._body = msgspec.json.encode(body)
+
+    async def body(self) -> bytes:
+        return self._body
+
+
+class _Client:
+    """The customer's end of a test: it keeps the answer."""
+
+    left = False
+
+    def __init__(self) -> None:
+        self.error: FareboxError | None = None
+        self.body = b""
+
+    def on_left(self, callback: Callable[[], None] | None) -> None:
+        """It never leaves."""
+
+    def begin(self, headers: Sequence[tuple[str, str]], *, stream: bool, patient: bool = False) -> None:
+        """It needs no head."""
+
+    async def send(self, data: bytes) -> None:
+        self.body += data
+
+    async def finish(self, data: bytes) -> None:
+        self.body += data
+
+    async def answer(self, status: int, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> None:
+        del status, headers
+        self.body = body
+
+    async def refuse(self, error: FareboxError) -> None:
+        self.error = error
+
+
+async def call(ports: Ports, channel: str, model: str) -> dict[str, Any]:
+    """One call of `model` on `channel` alone: {ok, call, charge_micro, attempts, usage, error}."""
+    caller = await ports.store.read(authenticate.house_caller)
+    card = ports.shop.shelf.current.card(model)
+    if card is None:
+        raise CommandError(f"There is no model {model}. `farebox model list` shows them.")
+    if not any(found.channel.name == channel for found in ports.shop.board.current.candidates(card.name)):
+        raise CommandError(f"The channel {channel} does not offer {model}. `farebox channel offer` adds it.")
+    kind = next(name for name in _BODIES if name in card.kinds)
+    endpoint = next(found for found in ENDPOINTS.values() if found.kind == kind)
+    ident = ports.ids.new("call", ports.clock.now_us())
+    client = _Client()
+    request = _Request(ident, caller, channel, {"model": model, **_BODIES[kind]})
+    try:
+        await serve(ports, request, client, endpoint)
+    except FareboxError as refusal:
+        client.error = refusal
+    found = await ports.store.read(_outcome, ident, caller.account)
+    return {
+        "ok": client.error is None,
+        "call": ident,
+        "error": None if client.error is None else client.error.message,
+        "answer": client.body.decode("utf-8", "replace")[:2000],
+        **found,
+    }
+
+
+async def test_channel(channel: str, model: str) -> dict[str, Any]:
+    """The same where no server runs: one is started on a free port of this machine for the length of the test."""
+    from .serve import Server  # noqa: PLC0415 - the server knows this module for its admin socket
+
+    chosen = options.read()
+    chosen.port = 0
+    server = Server(chosen)
+    await server.start()
+    try:
+        return await call(server.ports, channel, model)
+    finally:
+        await server.stop(drain_s=1)
+
+
+def _outcome(tx: Tx, ident: str, account: str) -> dict[str, Any]:
+    receipt = records.receipt(tx, ident, account)
+    if receipt is None:
+        return {"attempts": [], "usage": {}, "charge_micro": None}
+    return {
+        "attempts": records.attempts(tx, ident),
+        "usage": receipt["usage"],
+        "charge_micro": receipt["charge_micro"],
+    }

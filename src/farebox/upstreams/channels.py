@@ -1,0 +1,371 @@
+"""What an operator does with upstreams and channels; each change is audited and reaches every node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from farebox.catalog import usage
+from farebox.kit import audit, clock, db, ids, money, secrets
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.upstreams import board, dialects
+from farebox.upstreams import quirks as quirks_
+from farebox.upstreams.models import Channel, Offering, Upstream
+
+CANCEL_BILLING: Final[dict[str, str]] = {
+    "stops": "The upstream bills what it made until we cancelled.",
+    "bills_all": "The upstream bills the whole answer although we cancelled, so we read on for a while.",
+    "unknown": "Treated as stops, with an alarm when its bill differs.",
+}
+STATES: Final[dict[str, str]] = {
+    "active": "Takes calls.",
+    "disabled": "Takes no calls.",
+}
+_TIER_MAX: Final = 1000
+_WEIGHT_MAX: Final = 1_000_000
+
+
+def add_upstream(
+    tx: Tx,
+    *,
+    name: str,
+    actor: str,
+    about: str = "",
+    cancel_billing: str = "unknown",
+    cost_currency: str = "USD",
+) -> dict[str, Any]:
+    """Add a vendor we buy from; CommandError if it exists or a value is impossible."""
+    _check_name(name, 64)
+    _check_cancel_billing(cancel_billing)
+    _check_currency(cost_currency)
+    if Upstream.objects.filter(name=name).exists():
+        raise CommandError(f"There is an upstream {name} already.")
+    row = Upstream.objects.create(
+        name=name, about=about[:200], cancel_billing=cancel_billing, cost_currency=cost_currency
+    )
+    return _done(
+        tx, actor=actor, verb="upstream.add", what=f"upstream {name}", before=None, after=_upstream(row)
+    )
+
+
+def change_upstream(
+    tx: Tx, *, name: str, actor: str, about: str | None = None, cancel_billing: str | None = None
+) -> dict[str, Any]:
+    """Change what is known of a vendor; its cost currency stays, since costs are written in it."""
+    row = _find_upstream(name)
+    if cancel_billing is not None:
+        _check_cancel_billing(cancel_billing)
+    before = _upstream(row)
+    row.about = row.about if about is None else about[:200]
+    row.cancel_billing = cancel_billing or row.cancel_billing
+    row.save()
+    return _done(
+        tx, actor=actor, verb="upstream.change", what=f"upstream {name}", before=before, after=_upstream(row)
+    )
+
+
+def add_channel(
+    tx: Tx,
+    *,
+    name: str,
+    upstream: str,
+    base_url: str,
+    secret: str,
+    master: Mapping[int, bytes],
+    actor: str,
+    dialect: str = "openai",
+    local: bool = False,
+    tier: int = 1,
+    weight: int = 1,
+    concurrency_max: int = 0,
+    quirks: Mapping[str, Any] | str = "{}",
+) -> dict[str, Any]:
+    """Add a way to reach an upstream; CommandError with what is wrong.
+
+    `base_url` such as https://api.openai.com/v1; http and private addresses only if `local`. `secret` is
+    sealed under the newest of the `master` keys; it may be empty where the channel is local or has the quirk
+    `no_auth`. `concurrency_max` 0 is no limit.
+    """
+    _check_name(name, 64)
+    vendor = _find_upstream(upstream)
+    dialects.of(dialect)
+    board.address(base_url, local=local)
+    found = quirks_.parsed(quirks)
+    quirks_.head_lines(found, secret)
+    _check_order(tier, weight, concurrency_max)
+    if not (secret or local or found.no_auth):
+        raise CommandError(
+            "A channel needs the upstream's secret, unless it is local or has the quirk no_auth."
+        )
+    if Channel.objects.filter(name=name).exists():
+        raise CommandError(f"There is a channel {name} already.")
+    now_us = clock.now_us()
+    id_ = ids.new("ch", now_us)
+    row = Channel.objects.create(
+        id=id_,
+        name=name,
+        upstream=vendor,
+        dialect=dialect,
+        base_url=base_url,
+        local=local,
+        secret=_sealed(master, secret, id_),
+        tier=tier,
+        weight=weight,
+        concurrency_max=concurrency_max,
+        quirks=quirks_.text(found),
+        created_us=now_us,
+    )
+    return _done(
+        tx, actor=actor, verb="channel.add", what=f"channel {name}", before=None, after=_channel(row)
+    )
+
+
+def set_secret(
+    tx: Tx, *, channel: str, secret: str, master: Mapping[int, bytes], actor: str
+) -> dict[str, Any]:
+    """Replace the secret of a channel; it is never shown, here or in the audit trail."""
+    row = _find(channel)
+    if not secret:
+        raise CommandError("The secret is empty. To send none, set the quirk no_auth.")
+    quirks_.head_lines(quirks_.parsed(row.quirks), secret)
+    before = _channel(row)
+    row.secret = _sealed(master, secret, row.id)
+    row.save(update_fields=["secret"])
+    return _done(
+        tx, actor=actor, verb="channel.secret", what=f"channel {channel}", before=before, after=_channel(row)
+    )
+
+
+def set_address(tx: Tx, *, channel: str, base_url: str, actor: str, local: bool = False) -> dict[str, Any]:
+    """Point a channel to another base URL, with the checks of `add_channel`."""
+    row = _find(channel)
+    board.address(base_url, local=local)
+    before = _channel(row)
+    row.base_url, row.local = base_url, local
+    row.save(update_fields=["base_url", "local"])
+    return _done(
+        tx, actor=actor, verb="channel.address", what=f"channel {channel}", before=before, after=_channel(row)
+    )
+
+
+def set_quirks(tx: Tx, *, channel: str, quirks: Mapping[str, Any] | str, actor: str) -> dict[str, Any]:
+    """Replace all quirks of a channel; CommandError for an unknown name or an impossible value."""
+    row = _find(channel)
+    found = quirks_.parsed(quirks)
+    before = _channel(row)
+    row.quirks = quirks_.text(found)
+    row.save(update_fields=["quirks"])
+    return _done(
+        tx, actor=actor, verb="channel.quirks", what=f"channel {channel}", before=before, after=_channel(row)
+    )
+
+
+def set_state(tx: Tx, *, channel: str, state: str, actor: str, why: str = "") -> dict[str, Any]:
+    """Let a channel take calls (`active`) or not (`disabled`); calls under way go on."""
+    row = _find(channel)
+    if state not in STATES:
+        raise CommandError(f"A channel is {' or '.join(STATES)}, not {state[:32]!r}.")
+    before = _channel(row)
+    row.state, row.state_why = state, why[:200]
+    row.save(update_fields=["state", "state_why"])
+    return _done(
+        tx, actor=actor, verb="channel.state", what=f"channel {channel}", before=before, after=_channel(row)
+    )
+
+
+def set_order(
+    tx: Tx,
+    *,
+    channel: str,
+    actor: str,
+    tier: int | None = None,
+    weight: int | None = None,
+    concurrency_max: int | None = None,
+) -> dict[str, Any]:
+    """Change when a channel is tried: tier (lower first), weight in it, calls at once; None leaves it."""
+    row = _find(channel)
+    before = _channel(row)
+    row.tier = row.tier if tier is None else tier
+    row.weight = row.weight if weight is None else weight
+    row.concurrency_max = row.concurrency_max if concurrency_max is None else concurrency_max
+    _check_order(row.tier, row.weight, row.concurrency_max)
+    row.save(update_fields=["tier", "weight", "concurrency_max"])
+    return _done(
+        tx, actor=actor, verb="channel.order", what=f"channel {channel}", before=before, after=_channel(row)
+    )
+
+
+def offer(
+    tx: Tx,
+    *,
+    channel: str,
+    model: str,
+    actor: str,
+    upstream_model: str = "",
+    costs: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Say that a channel answers `model`, called `upstream_model` there (same name if empty), or change it.
+
+    `costs` are decimal texts in the upstream's cost currency for 1,000,000 units of a usage class: {"input":
+    "2.50"}. None leaves the costs as they are, or empty for a new offering.
+    """
+    row = _find(channel)
+    _check_name(model, 128)
+    if upstream_model:
+        _check_name(upstream_model, 200)
+    priced = None if costs is None else _costs(costs)
+    known = Offering.objects.filter(channel=row, model=model).first()
+    before = None if known is None else _offering(known)
+    if known is None:
+        known = Offering(id=ids.new("off", clock.now_us()), channel=row, model=model)
+        known.upstream_model = model
+    known.upstream_model = upstream_model or known.upstream_model
+    if priced is not None:
+        known.costs = msgspec.json.encode(priced).decode()
+    known.save()
+    return _done(
+        tx,
+        actor=actor,
+        verb="channel.offer",
+        what=f"channel {channel}",
+        before=before,
+        after=_offering(known),
+    )
+
+
+def withdraw(tx: Tx, *, channel: str, model: str, actor: str) -> dict[str, Any]:
+    """Say that a channel no longer answers `model`; CommandError if it did not."""
+    row = _find(channel)
+    known = Offering.objects.filter(channel=row, model=model).first()
+    if known is None:
+        raise CommandError(
+            f"The channel {channel} does not answer {model}. `farebox channel list` shows what it does."
+        )
+    before = _offering(known)
+    known.delete()
+    _record(tx, actor=actor, verb="channel.withdraw", what=f"channel {channel}", before=before, after=None)
+    return before
+
+
+def listed(tx: Tx) -> list[dict[str, Any]]:  # noqa: ARG001 - the ORM reads in the caller's transaction
+    """All channels with what they answer, by tier and name, for people; no secrets."""
+    rows = (
+        Channel.objects.select_related("upstream").prefetch_related("offering_set").order_by("tier", "name")
+    )
+    return [
+        _channel(row)
+        | {"models": [_offering(o) for o in sorted(row.offering_set.all(), key=lambda o: o.model)]}
+        for row in rows
+    ]
+
+
+def upstreams(tx: Tx) -> list[dict[str, Any]]:  # noqa: ARG001
+    """All upstreams by name, for people."""
+    return [_upstream(row) for row in Upstream.objects.order_by("name")]
+
+
+def _done(tx: Tx, *, actor: str, verb: str, what: str, before: Any, after: dict[str, Any]) -> dict[str, Any]:
+    _record(tx, actor=actor, verb=verb, what=what, before=before, after=after)
+    return after
+
+
+def _record(tx: Tx, *, actor: str, verb: str, what: str, before: Any, after: Any) -> None:
+    audit.record(tx, actor=actor, verb=verb, object=what, before=before, after=after)
+    db.bump(tx, "board")
+
+
+def _sealed(master: Mapping[int, bytes], secret: str, channel_id: str) -> str:
+    return (
+        secrets.seal(master, secret, table=board.TABLE, column=board.COLUMN, row=channel_id) if secret else ""
+    )
+
+
+def _find(name: str) -> Channel:
+    row = Channel.objects.select_related("upstream").filter(name=name).first()
+    if row is None:
+        raise CommandError(f"There is no channel {name[:64]!r}. `farebox channel list` shows them.")
+    return row
+
+
+def _find_upstream(name: str) -> Upstream:
+    row = Upstream.objects.filter(name=name).first()
+    if row is None:
+        raise CommandError(f"There is no upstream {name[:64]!r}. Add it with `farebox upstream add`.")
+    return row
+
+
+def _check_name(name: str, chars_max: int) -> None:
+    if not name.strip() or name != name.strip() or len(name) > chars_max or not name.isprintable():
+        raise CommandError(f"A name has 1 to {chars_max} printable characters and no space at either end.")
+
+
+def _check_cancel_billing(value: str) -> None:
+    if value not in CANCEL_BILLING:
+        raise CommandError(f"cancel_billing is one of {', '.join(CANCEL_BILLING)}, not {value[:32]!r}.")
+
+
+def _check_currency(code: str) -> None:
+    try:
+        money.check_currency(code)
+    except money.MoneyError as fault:
+        raise CommandError(f"The cost currency is no currency: {fault}.") from None
+
+
+def _check_order(tier: int, weight: int, concurrency_max: int) -> None:
+    if not 0 <= tier <= _TIER_MAX:
+        raise CommandError(f"The tier must lie between 0 and {_TIER_MAX:,}; lower ones are tried first.")
+    if not 0 <= weight <= _WEIGHT_MAX:
+        raise CommandError(f"The weight must lie between 0 and {_WEIGHT_MAX:,}; 0 is tried last in its tier.")
+    if not 0 <= concurrency_max <= _WEIGHT_MAX:
+        raise CommandError(f"Calls at once must lie between 0 (no limit) and {_WEIGHT_MAX:,}.")
+
+
+def _costs(costs: Mapping[str, str]) -> dict[str, int]:
+    found = {}
+    for name, text in costs.items():
+        if name not in usage.CLASSES:
+            raise CommandError(
+                f"There is no usage class {name[:32]!r}. They are: {', '.join(usage.CLASSES)}."
+            )
+        try:
+            found[name] = money.parse(text)
+        except money.MoneyError as fault:
+            raise CommandError(f"The cost of {name} can't be read: {fault}.") from None
+        if found[name] < 0:
+            raise CommandError(f"The cost of {name} is negative.")
+    return found
+
+
+def _upstream(row: Upstream) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "about": row.about,
+        "cancel_billing": row.cancel_billing,
+        "cost_currency": row.cost_currency,
+    }
+
+
+def _channel(row: Channel) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "upstream": row.upstream_id,
+        "dialect": row.dialect,
+        "base_url": row.base_url,
+        "local": row.local,
+        "secret": "set" if row.secret else "none",
+        "tier": row.tier,
+        "weight": row.weight,
+        "concurrency_max": row.concurrency_max,
+        "quirks": msgspec.json.decode(row.quirks),
+        "state": row.state,
+        "state_why": row.state_why,
+    }
+
+
+def _offering(row: Offering) -> dict[str, Any]:
+    costs = {name: money.exact(cost_micro) for name, cost_micro in board.read_costs(row.costs).items()}
+    return {"model": row.model, "upstream_model": row.upstream_model, "costs": costs}

@@ -1,0 +1,392 @@
+"""Attempts along the route until the first output, then the answer as it comes.
+
+An upstream that fails before it has put out anything is followed by the next candidate (R22); once output has come
+there is no second try. A request that may have been accepted and whose status never came is not sent again, since
+the upstream may bill both (money.md F11); silence is the exception (F16).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from farebox.kit import fetch
+from farebox.kit.clock import Clock
+from farebox.kit.fetch import Exchange, Outgoing
+
+from . import dialects
+from .board import Candidate
+from .dialect import Ask, BadAnswer, Dialect, Event, Fault
+from .health import Health, Slot
+from .stream import SseReader, StreamBroken
+
+T = TypeVar("T")
+
+_ERROR_BYTES_MAX = 65_536
+
+
+class UpstreamPort(Protocol):
+    """What carries requests out; the simulator brings its own."""
+
+    def start(self, outgoing: Outgoing) -> Exchange:
+        """Send a request at once; its exchange."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of one call at its upstreams: seconds, and bytes of an answer that is not streamed."""
+
+    connect_s: float
+    first_byte_s: float
+    idle_s: float
+    answer_bytes_max: int
+    read_on_json_s: float
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try on a channel. `outcome`: served, failed, refused, left or unknown (sent, and no status came)."""
+
+    candidate: Candidate
+    started_us: int
+    outcome: str = "failed"
+    status: int | None = None
+    error: str = ""
+    first_byte_us: int | None = None
+    ended_us: int = 0
+
+
+class Left(Exception):  # noqa: N818 - a fact, not a fault
+    """The customer has left, and the wait for the upstream ended for it."""
+
+
+class Halted(Exception):  # noqa: N818
+    """This process stops, and the call with it."""
+
+
+class UpstreamFailed(Exception):  # noqa: N818
+    """No answer: every attempt failed, or the one that had put out something broke off (`after_output`)."""
+
+    def __init__(self, fault: Fault, *, after_output: bool) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+        self.after_output = after_output
+
+
+class UpstreamRefused(Exception):  # noqa: N818
+    """The upstream refuses the request as such, by its form, its length or its content."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+class _Next(Exception):  # noqa: N818 - private: this attempt failed before output, another may be tried
+    def __init__(self, fault: Fault, *, again: bool = True) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+        self.again = again
+
+
+@dataclass(slots=True, eq=False)
+class Along:
+    """One call's way to its upstreams; iterate over it for the events of its answer, in the batches they came in.
+
+    Raises Left, UpstreamFailed, UpstreamRefused. `close` it when the call has ended, in every case.
+    """
+
+    upstream: UpstreamPort
+    clock: Clock
+    health: Health
+    route: Sequence[Candidate]
+    ask: Ask
+    limits: Limits
+    attempts: list[Attempt] = field(default_factory=list)
+    accepted: bool = False  # a 2xx has come from the attempt under way
+    output: bool = False
+    done: bool = False
+    left: bool = False
+    halted: bool = False
+    terminal: bool = False  # [DONE] or a finish reason has come
+    _exchange: Exchange | None = None
+    _reader: SseReader | None = None
+    _dialect: Dialect | None = None
+    _waiting_on: bool = False
+    _timer: asyncio.TimerHandle | None = None
+    _slot: Slot | None = None
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """The dialect of the attempt under way, None before the first."""
+        return self._dialect
+
+    @property
+    def bills_all(self) -> bool:
+        """Whether the upstream of the attempt under way bills the whole answer of a cancelled call."""
+        return bool(self.attempts) and self.attempts[-1].candidate.channel.cancel_billing == "bills_all"
+
+    def leave(self) -> None:
+        """The customer has left: whatever is waited for ends with Left."""
+        self.left = True
+        if self._exchange is not None:
+            self._exchange.interrupt()
+
+    def halt(self) -> None:
+        """This process stops: whatever is waited for ends with Halted."""
+        self.halted = True
+        if self._exchange is not None:
+            self._exchange.interrupt()
+
+    def read_on(self, seconds: float) -> None:
+        """Go on reading a stream after Left, for `seconds` at most."""
+        if self._exchange is not None:
+            self._wait_on(self._exchange, seconds)
+
+    def stop(self) -> None:
+        """Cancel the attempt under way: the upstream shall stop its work."""
+        if self._exchange is not None:
+            self._exchange.abort()
+        self.done = True
+
+    def close(self) -> None:
+        """Give the connection back, or close it; twice is once."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._exchange is not None:
+            self._exchange.release()
+            self._exchange = None
+        self._give()
+
+    def served(self) -> None:
+        """The attempt under way has answered well; its channel is in order."""
+        self.settle_attempt("served")
+        if self._slot is not None:
+            self.health.succeeded(self._slot)
+
+    def settle_attempt(self, outcome: str, error: str = "") -> None:
+        """Note how the attempt under way ended."""
+        if self.attempts:
+            attempt = self.attempts[-1]
+            attempt.outcome = outcome
+            attempt.error = error
+            attempt.ended_us = self.clock.now_us()
+
+    def __aiter__(self) -> Along:
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        if self.done:
+            raise StopAsyncIteration
+        if self._exchange is None:
+            return await self._begin()
+        try:
+            events = await self._events()
+        except _Next as failed:
+            self._failed(failed.fault)
+            raise UpstreamFailed(failed.fault, after_output=True) from None
+        if not events:
+            raise StopAsyncIteration
+        return events
+
+    async def _begin(self) -> list[Event]:
+        fault = Fault("down", "No channel can take this call now.", 503)
+        for candidate in self.route:
+            if self.left or self.halted:
+                raise self._away()
+            self._slot = self.health.take(candidate.channel, self.clock.now_us())
+            if self._slot is None:
+                fault = Fault("busy", "The upstream has no capacity now.", 503, retry_after_s=1)
+                continue
+            try:
+                return await self._try(candidate)
+            except _Next as failed:
+                fault = failed.fault
+                self._failed(fault)
+                self._drop()
+                if not failed.again:
+                    break
+        raise UpstreamFailed(fault, after_output=False)
+
+    async def _try(self, candidate: Candidate) -> list[Event]:
+        channel = candidate.channel
+        dialect = self._dialect = dialects.DIALECTS[channel.dialect]
+        encoded = dialect.encode(self.ask, channel, candidate.upstream_model)
+        limits = self.limits
+        attempt = Attempt(candidate, self.clock.now_us())
+        self.attempts.append(attempt)
+        self.accepted = False
+        exchange = self._exchange = self.upstream.start(
+            Outgoing(
+                channel.target,
+                b"POST",
+                encoded.path,
+                encoded.headers,
+                encoded.body,
+                limits.connect_s,
+                limits.first_byte_s,
+                limits.idle_s,
+            )
+        )
+        if self.left or self.halted:
+            exchange.interrupt()
+        try:
+            response = await self._patient(exchange, exchange.response)
+        except fetch.FirstByteTimeout as silence:
+            attempt.outcome = "unknown"
+            raise _Next(Fault("timeout", silence.reason, 504)) from None
+        except fetch.BrokenResponse as broken:
+            attempt.outcome = "unknown"
+            raise _Next(Fault("down", broken.reason, 502), again=False) from None
+        except fetch.FetchError as failure:
+            raise _Next(Fault("down", failure.reason, 502)) from None
+        attempt.status = response.status
+        attempt.first_byte_us = self.clock.now_us()
+        if response.status != 200:  # noqa: PLR2004
+            await self._refusal(exchange, dialect, response)
+        self.accepted = True
+        if self.ask.stream:
+            if "json" in response.headers.get("content-type", ""):
+                await self._whole_instead(exchange, dialect)
+            self._reader = SseReader()
+            return await self._first_events()
+        return [await self._whole(exchange, dialect)]
+
+    async def _refusal(self, exchange: Exchange, dialect: Dialect, response: fetch.Response) -> None:
+        body = b""
+        try:
+            while len(body) < _ERROR_BYTES_MAX and (piece := await self._patient(exchange, exchange.read)):
+                body += piece
+        except fetch.FetchError:
+            pass  # the status says enough
+        fault = dialect.error(response.status, response.headers, body)
+        if fault.kind in {"request", "context", "policy"}:
+            raise self._refused(fault)
+        raise _Next(fault)
+
+    async def _whole(self, exchange: Exchange, dialect: Dialect) -> Event:
+        """An answer that is not streamed."""
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while piece := await self._patient(exchange, exchange.read):
+                size += len(piece)
+                if size > self.limits.answer_bytes_max:
+                    raise _Next(Fault("down", "The upstream's answer is too large.", 502))
+                pieces.append(piece)
+            event = dialect.answer(b"".join(pieces), self.ask.kind)
+        except fetch.IdleTimeout as silence:
+            raise _Next(Fault("timeout", silence.reason, 504)) from None
+        except fetch.FetchError as failure:
+            raise _Next(Fault("down", failure.reason, 502)) from None
+        except BadAnswer as bad:
+            raise _Next(Fault("down", bad.why, 502)) from None
+        self._check(event)
+        self.done = self.terminal = True
+        self.output = bool(event.pieces)
+        return event
+
+    async def _whole_instead(self, exchange: Exchange, dialect: Dialect) -> None:
+        """A JSON body where a stream was asked for is an error object, or no answer to what was asked."""
+        await self._whole(exchange, dialect)
+        self.done = False
+        raise _Next(Fault("down", "The upstream answered a streamed call without a stream.", 502))
+
+    async def _first_events(self) -> list[Event]:
+        """Events up to the first output: until then nothing is delivered, and another upstream may be tried."""
+        held: list[Event] = []
+        while True:
+            events = await self._events()
+            held += events
+            if self.output or self.done:
+                if not self.output and not self.terminal:
+                    raise _Next(Fault("down", "The stream ended before any output.", 502))
+                return held
+
+    async def _events(self) -> list[Event]:
+        """The next events; at the clean end of the body `done` is set, and the list may be empty."""
+        exchange, reader, dialect = self._exchange, self._reader, self._dialect
+        assert exchange is not None and reader is not None and dialect is not None  # noqa: PT018, S101
+        kind = self.ask.kind
+        while True:
+            try:
+                data = await exchange.read()
+                payloads = reader.feed(data) if data else reader.end()
+                events = [dialect.event(payload, kind) for payload in payloads]
+            except fetch.Interrupted:
+                raise self._away() from None
+            except fetch.IdleTimeout as silence:
+                raise _Next(Fault("timeout", silence.reason, 504)) from None
+            except fetch.FetchError as failure:
+                raise _Next(Fault("down", failure.reason, 502)) from None
+            except (BadAnswer, StreamBroken) as bad:
+                raise _Next(Fault("down", str(bad), 502)) from None
+            for number, event in enumerate(events):
+                if event.error is not None:
+                    self._check(event)
+                if event.done:
+                    self.done = self.terminal = True
+                    return events[:number]
+                if event.pieces:
+                    self.output = True
+                if event.finishes:
+                    self.terminal = True
+            if not data:
+                self.done = True
+                return events
+            if events:
+                return events
+
+    def _check(self, event: Event) -> None:
+        fault = event.error
+        if fault is None:
+            return
+        if fault.kind in {"request", "context", "policy"}:
+            raise self._refused(fault)
+        raise _Next(fault)
+
+    def _refused(self, fault: Fault) -> UpstreamRefused:
+        self.settle_attempt("refused", f"{fault.kind}: {fault.message}")
+        if self._slot is not None:
+            self.health.succeeded(self._slot)
+        return UpstreamRefused(fault)
+
+    async def _patient(self, exchange: Exchange, wait: Callable[[], Awaitable[T]]) -> T:
+        """Wait; where the customer leaves a call that is not streamed, wait on for a while (R19)."""
+        while True:
+            try:
+                return await wait()
+            except fetch.Interrupted:
+                if self.halted or self._waiting_on or self.ask.stream or not exchange.sent:
+                    raise self._away() from None
+                self._wait_on(exchange, self.limits.read_on_json_s)
+
+    def _away(self) -> Exception:
+        return Halted() if self.halted else Left()
+
+    def _wait_on(self, exchange: Exchange, seconds: float) -> None:
+        self._waiting_on = True
+        exchange.resume_after_interrupt()
+        self._timer = asyncio.get_running_loop().call_later(seconds, exchange.interrupt)
+
+    def _failed(self, fault: Fault) -> None:
+        attempt = self.attempts[-1]
+        if attempt.outcome != "unknown":
+            attempt.outcome = "failed"
+        attempt.error = f"{fault.kind}: {fault.message}"
+        attempt.ended_us = self.clock.now_us()
+        if self._slot is not None:
+            self.health.failed(self._slot, fault, attempt.ended_us)
+
+    def _drop(self) -> None:
+        if self._exchange is not None:
+            self._exchange.abort()
+            self._exchange = None
+        self._give()
+
+    def _give(self) -> None:
+        if self._slot is not None:
+            self.health.give(self._slot)
+            self._slot = None

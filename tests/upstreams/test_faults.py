@@ -1,0 +1,137 @@
+"""Whose doing an upstream's error is, and what the customer may read of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from farebox.upstreams import faults
+from farebox.upstreams.dialect import FAULT_KINDS
+
+
+def body(message="Something.", **over):
+    return json.dumps(
+        {"error": {"message": message, "type": None, "param": None, "code": None} | over}
+    ).encode()
+
+
+TOO_LONG = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens. Please reduce the length of the messages."
+KINDS = [
+    (400, body(), "request"), (413, body(), "request"), (422, body(), "request"),
+    (400, body(TOO_LONG, code="context_length_exceeded"), "context"),
+    (422, body(TOO_LONG), "context"), (413, body("prompt is too long: 5 tokens > 4 maximum"), "context"),
+    (400, b'{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}', "context"),
+    (500, body(type="exceed_context_size_error"), "context"),
+    (400, body("Flagged by our content management policy.", code="content_filter"), "policy"),
+    (400, body(code="content_policy_violation"), "policy"), (403, body("Input flagged by moderation"), "policy"),
+    (401, body(code="invalid_api_key"), "ours"), (402, body(), "ours"), (403, body(), "ours"),
+    (404, body(code="model_not_found"), "ours"), (404, b"", "ours"), (405, b"", "ours"), (415, b"", "ours"),
+    (400, body("API key not valid. Please pass a valid API key."), "ours"),
+    (400, body(code="billing_hard_limit_reached"), "ours"), (400, body("Insufficient Balance"), "ours"),
+    (400, body(code="model_not_found"), "ours"),
+    (429, body(type="insufficient_quota", code="insufficient_quota"), "ours"),
+    (429, body(code="rate_limit_exceeded"), "busy"), (429, b"", "busy"), (503, body(), "busy"), (529, b"", "busy"),
+    (429, body("You exceeded your current quota"), "busy"),
+    (408, body(), "timeout"),
+    (500, body(), "down"), (502, b"<html>", "down"), (504, b"", "down"), (409, body(), "down"), (500, body("content policy"), "down"),
+    (301, b"", "down"), (307, b"", "down"), (204, b"", "down"), (418, body(), "down"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "raw", "kind"), KINDS)
+def test_kinds(status, raw, kind):
+    fault = faults.of_response(status, {}, raw)
+    assert (fault.kind, fault.status) == (kind, status)
+    assert fault.message
+    assert {kind for _, _, kind in KINDS} == set(FAULT_KINDS)
+
+
+@pytest.mark.parametrize(
+    ("status", "raw", "mapping"),
+    [
+        (404, b"", True),
+        (400, body(code="model_not_found"), True),
+        (401, b"", False),
+        (403, b"", False),
+        (429, b"", False),
+        (400, b"", False),
+    ],
+)
+def test_a_wrong_mapping_is_told_from_a_refused_key(status, raw, mapping):
+    assert faults.of_response(status, {}, raw).mapping is mapping
+
+
+def test_words_parameter_and_code_pass():
+    fault = faults.of_response(400, {}, body(TOO_LONG, code="context_length_exceeded", param="messages"))
+    assert (fault.message, fault.code, fault.param) == (TOO_LONG, "context_length_exceeded", "messages")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b'{"error":"words"}', "words"), (b'{"object":"error","message":"words","code":400}', "words"),
+        (b'[{"error":{"message":"words"}}]', "words"), (b'{"detail":"words"}', "words"),
+        (b'{"detail":[{"msg":"one"},{"msg":"two"}]}', "one; two"), (b"plain words\n", "plain words"),
+    ],
+)  # fmt: skip
+def test_forms(raw, message):
+    assert faults.of_response(400, {}, raw).message == message
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"<html>secret page</html>",
+        b"[]",
+        b"7",
+        b"null",
+        b'{"error":5}',
+        b'{"error":{"message":5}}',
+        b"[" * 20_000,
+    ],
+)
+def test_what_says_nothing_gets_a_sentence(raw):
+    message = faults.of_response(502, {"content-type": "text/html"}, raw).message
+    assert message == "The upstream answered with HTTP status 502 and no message."
+
+
+def test_long_and_secret_texts():
+    fault = faults.of_response(
+        401, {}, body("Incorrect API key provided: sk-abcdefghijklmnop1234. " + "x" * 5000)
+    )
+    assert len(fault.message) == 1000
+    assert "sk-abcdef" not in fault.message
+    assert "[redacted]" in fault.message
+    fault = faults.of_response(400, {}, body(param="sk-abcdefghijklmnop1234", code="sk-abcdefghijklmnop1234"))
+    assert (fault.param, fault.code) == ("[redacted]", "[redacted]")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None), ({"retry-after": "7"}, 7), ({"retry-after": "0"}, 1), ({"retry-after": "600"}, 60), ({"retry-after": "1.2"}, 2),
+        ({"retry-after": "9" * 40}, None), ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None), ({"retry-after": "-5"}, None),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 2), ({"retry-after-ms": "20"}, 1), ({"retry-after": "٣"}, None),
+    ],
+)  # fmt: skip
+def test_retry_after(headers, seconds):
+    assert faults.of_response(429, headers, b"").retry_after_s == seconds
+    assert faults.of_response(400, headers, b"").retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "status"),
+    [
+        ({"message": "boom"}, "down", 200), ("boom", "down", 200), ([], "down", 200),
+        ({"message": "x", "code": "content_filter"}, "policy", 200), ({"message": "Violates our content policy"}, "policy", 200),
+        ({"message": "x", "type": "invalid_request_error"}, "request", 200), ({"message": TOO_LONG}, "context", 200),
+        ({"message": "x", "code": 429}, "busy", 429), ({"message": "x", "code": 401}, "ours", 401), ({"message": "x", "code": 502}, "down", 502),
+        ({"message": "x", "code": "rate_limit_exceeded"}, "busy", 200), ({"message": "x", "type": "insufficient_quota"}, "ours", 200),
+        ({"message": "x", "code": 7}, "down", 200), ({"message": "x", "code": 200}, "down", 200),
+    ],
+)  # fmt: skip
+def test_errors_inside_a_200(error, kind, status):
+    fault = faults.of_object(error)
+    assert (fault.kind, fault.status) == (kind, status)
