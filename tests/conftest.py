@@ -136,6 +136,17 @@ def shared_house(template: Any) -> Iterator[House]:
     yield from open_house(template)
 
 
+@pytest.fixture(scope="module")
+def shop(shared_house: House) -> Iterator[Any]:
+    """A running shop (server, sandbox upstream, the official models) for all tests of a module."""
+    import shop as shops
+
+    with shops.opened(shared_house) as running:
+        yield running
+        findings = running.findings()
+        assert findings == [], findings
+
+
 def open_house(template: Any) -> Iterator[House]:
     """Make a house and put it in force; close it afterwards."""
     from django.db import connection

@@ -281,7 +281,7 @@ def as_dict(row: Sequence[Any]) -> dict[str, Any]:
 def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
     """The receipt of a call, JSON-able: facts, lines, attempts. None if the account has no such call.
 
-    Lines: usage class, units, price per 1,000,000 units, and the amount as an exact decimal text of micro-units.
+    Lines: usage class, units, price per 1,000,000 units, and the exact amount as a decimal text in currency units.
     """
     row = tx.one(statements.READ_CALL, (call, account))
     if row is None:
@@ -328,7 +328,7 @@ def lines(found: dict[str, Any]) -> list[dict[str, Any]]:
             "units": line.units,
             "price_micro_per_million": line.micro_per_million,
             "price_per_million": money.exact(line.micro_per_million),
-            "amount_micro_exact": f"{line.numerator // money.MICRO}.{line.numerator % money.MICRO:06d}",
+            "amount": pricing.fraction(line.numerator),
         }
         for line in charged.lines
     ]

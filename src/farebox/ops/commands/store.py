@@ -116,15 +116,11 @@ def _show_proof(found: Any) -> None:
         for sentence in wrong:
             print(f"{room}: {sentence}")
     print()
+    off = " ".join(found.findings["ledger"])
     show.table(
-        ("trial balance", "to customers and house>", "from them>", "difference>"),
+        ("trial balance", "posted each way>", "adds up to 0"),
         [
-            (
-                currency,
-                show.money.exact(moved),
-                show.money.exact(-moved),
-                show.money.exact(0) if found.clean else "see above",
-            )
+            (currency, show.money.exact(moved), f"balance of {currency} is off" not in off)
             for currency, moved in found.trial_balance.items()
         ],
         empty="The journal is empty: nothing was posted yet.",
