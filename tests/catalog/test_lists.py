@@ -381,6 +381,10 @@ def test_the_proof_finds_what_is_wrong(shop):
         id="p2", version=one, model="ghost", usage_class="points", micro_per_million=1
     )
     models.PriceList.objects.create(name="house", currency="usd")
+    built_in = models.PriceList.objects.get(name="house")
+    models.PriceListVersion.objects.create(
+        id="h1", n=1, price_list=built_in, valid_from_us=shop.now_us, published_us=shop.now_us, usd_rate="1"
+    )
     usd = models.PriceList.objects.get(name="official-usd")
     models.PriceListVersion.objects.create(
         id="u2", n=2, price_list=usd, valid_from_us=shop.now_us, published_us=shop.now_us, usd_rate="2"
@@ -397,10 +401,11 @@ def test_the_proof_finds_what_is_wrong(shop):
         "gpt-4-32k is both an alias and a model",
         "I24 price list cny: versions are missing between 1 and 3",
         "price list house: 'usd' is not an ISO currency code such as USD or CNY",
-        "a price list in the tables is called house, which is built in",
+        "the built-in price list house has versions in the tables",
         "price list cny v3 has no prices",
         "price list cny v3 began before it was published",
         "price list cny v3: usd_rate must be a positive decimal number such as 7.25, not 'x'.",
+        "price list house v1 has no prices",
         "price list official-usd v2 is in USD and says that a USD is 2",
         "I23 the price p2 of ghost for points is impossible: 1",
         "the price p2 is for ghost, which is no model",

@@ -11,7 +11,7 @@ THEMES = {
     "First steps": ("demo", "migrate", "serve", "options"),
     "Buying from upstreams": ("upstream", "channel"),
     "Selling": ("model", "prices", "account", "project", "key", "person", "member"),
-    "Money and proof": ("grant", "reverse", "call", "usage", "prove"),
+    "Money and proof": ("grant", "reverse", "call", "usage", "prove", "backup"),
     "Trying out": ("sandbox",),
 }
 

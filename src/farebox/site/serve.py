@@ -16,13 +16,13 @@ import uvloop
 from farebox.accounts import key_format
 from farebox.accounts.ring import KeyRing
 from farebox.calls import log as records
-from farebox.catalog import shelf, tokens
+from farebox.catalog import shelf
 from farebox.gateway.app import App
 from farebox.gateway.ports import Ports, Shop
 from farebox.gateway.wire import Reception
 from farebox.kit import clock, db, epochs, ids, secrets, settings
 from farebox.kit.db import Store, Tx
-from farebox.kit.errors import CommandError, FareboxError
+from farebox.kit.errors import FareboxError
 from farebox.kit.fetch import Fetch
 from farebox.kit.lock import FolderLock
 from farebox.kit.options import Options
@@ -105,7 +105,6 @@ class Server:
         self.ports = Ports(clock.SYSTEM, ids.RANDOM, self.store, self.fetch, shop)
         await self._expire_dead()
         await self._poll()
-        await asyncio.get_running_loop().run_in_executor(None, _warm, shop.shelf.current)
         self.reception = Reception(App(self.ports), options=options, clock=clock.SYSTEM, ids=ids.RANDOM)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
@@ -263,17 +262,3 @@ def _observe(tx: Tx, observer: epochs.Observer, own: str, now_us: int) -> None:
 
 def _expire(tx: Tx, epoch: str, now_us: int) -> int:
     return records.expire(tx, epoch=epoch, now_us=now_us)
-
-
-def _warm(found: shelf.Shelf) -> None:
-    """Load the tokenizers of what is on the shelf, so that no call waits for it."""
-    tokens.warm(*sorted({card.tokenizer for card in found.cards.values() if card.tokenizer}))
-
-
-def check_role(options: Options, role: str) -> None:
-    """CommandError for a role that this store can't have."""
-    if role != "all" and options.on_sqlite:
-        raise CommandError(
-            "On SQLite one process serves everything: use --role all. Roles of their own need PostgreSQL "
-            "(FAREBOX_DATABASE=postgresql://…)."
-        )

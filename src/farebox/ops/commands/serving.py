@@ -62,7 +62,7 @@ def serve(role: str, host: str | None, port: int | None) -> None:
     host_shown = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
     importlib.import_module(ROOF).run(
         chosen,
-        ready=lambda port: click.echo(f"Farebox serves on http://{host_shown}:{port} until Ctrl-C."),
+        ready=lambda port: click.echo(f"{chosen.shop_name} serves on http://{host_shown}:{port} until Ctrl-C."),
     )
 
 
