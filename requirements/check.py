@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, T201 - a script that prints what is wrong
 """Check what can be checked of the lock files without a network: complete, hashed, of one mind, naming no host.
 
 Exit 1 with one line for each thing that is wrong; `make lock` makes them anew.

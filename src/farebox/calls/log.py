@@ -167,10 +167,10 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
             done.charge_micro,
             _json(ended.usage).decode(),
             ended.usage_source,
-            ended.finish_reason,
+            _text(ended.finish_reason, 24),
             " ".join(flags),
             len(ended.attempts),
-            ended.error[:300],
+            _text(ended.error, 300),
             _json(ended.diagnostics).decode() if ended.diagnostics else "",
             call.id,
         ),
@@ -191,6 +191,11 @@ def expire(tx: Tx, *, epoch: str, now_us: int) -> int:
     return len(expired)
 
 
+def _text(text: str, chars_max: int) -> str:
+    """A text of an upstream's as both databases take it: no NUL, no half of a surrogate pair."""
+    return text[:chars_max].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
 def _write_attempt(tx: Tx, call: str, number: int, attempt: AttemptFacts) -> None:
     tx.execute(
         statements.WRITE_ATTEMPT,
@@ -203,7 +208,7 @@ def _write_attempt(tx: Tx, call: str, number: int, attempt: AttemptFacts) -> Non
             attempt.model,
             attempt.outcome,
             attempt.status,
-            attempt.error[:300],
+            _text(attempt.error, 300),
             attempt.charged,
             attempt.cost_micro,
             attempt.cost_currency,
@@ -218,7 +223,7 @@ def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
     day = day_of(call.opened_us)
     last = ended.attempts[-1] if ended.attempts else None
     channel = last.channel if last else ""
-    ident = "|".join((call.account, day, call.project, call.key, call.model, channel))
+    ident = f"{call.account}|{day}|{call.project}|{call.key}|{call.model}|{channel}"
     usage = ended.usage
     tx.accumulate(
         statements.ADD_TO_DAY,

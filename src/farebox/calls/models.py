@@ -53,14 +53,17 @@ class Call(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(outcome="open", charge_micro__isnull=True)
-                | (Q(charge_micro__gte=0, charge_micro__lte=models.F("hold_micro"), ended_us__isnull=False) & ~Q(rule="")),
+                | (
+                    Q(charge_micro__gte=0, charge_micro__lte=models.F("hold_micro"), ended_us__isnull=False)
+                    & ~Q(rule="")
+                ),
                 name="calls_charge_within_hold",
             )
         ]
 
 
 class Attempt(models.Model):
-    """One try of a call on a channel, with what it cost us beside the charge; at most one of a call is charged (I11)."""
+    """One try of a call on a channel, with its cost beside the charge; at most one of a call is charged (I11)."""
 
     id = models.CharField(primary_key=True, max_length=44)
     call = models.ForeignKey(Call, on_delete=models.PROTECT, db_constraint=False)

@@ -3,8 +3,8 @@
 OPEN_CALL = """
 INSERT INTO calls_call
 (id, account, project, key, member, endpoint, model, asked, stream, epoch, opened_us, ended_us, currency, hold_micro,
- limit_tokens, price_list, price_version, prices, rule_version, outcome, rule, status, charge_micro, usage, usage_source,
- finish_reason, flags, attempts, error, diagnostics)
+ limit_tokens, price_list, price_version, prices, rule_version, outcome, rule, status, charge_micro, usage,
+ usage_source, finish_reason, flags, attempts, error, diagnostics)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s, %s, %s, %s, 'open', '', NULL, NULL, '{}', '',
  '', '', 0, '', '')
 """
@@ -83,7 +83,8 @@ UPDATE calls_call SET diagnostics = '' WHERE id IN (
 CHARGED_OTHERWISE = """
 SELECT c.id FROM calls_call c LEFT JOIN ledger_hold h ON h.id = c.id
 WHERE h.id IS NULL OR (c.outcome = 'open') <> (h.state = 'open')
- OR COALESCE(c.charge_micro, 0) <> COALESCE(h.charge_micro, 0) OR (c.outcome <> 'open' AND c.hold_micro < c.charge_micro)
+ OR COALESCE(c.charge_micro, 0) <> COALESCE(h.charge_micro, 0)
+ OR (c.outcome <> 'open' AND c.hold_micro < c.charge_micro)
 """
 
 FAILED_BUT_CHARGED = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 import structlog
@@ -18,9 +18,9 @@ from farebox.kit.errors import FareboxError
 from . import me, models
 from .endpoint import Endpoint
 from .endpoints import ENDPOINTS
+from .exchange import PREFLIGHT, Exchange
 from .ports import Ports
 from .serve import serve
-from .wire import PREFLIGHT, Exchange
 
 log = structlog.get_logger(__name__)
 _json = msgspec.json.Encoder().encode
@@ -66,10 +66,13 @@ class App:
                 exchange.keep_alive = False
 
     async def _answer(self, exchange: Exchange) -> None:
+        if exchange.refusal is not None:
+            raise exchange.refusal
         if exchange.method == "OPTIONS":
             await exchange.answer(204, b"", PREFLIGHT)
             return
-        path, query = _split(exchange.target)
+        target, _, query = exchange.target.partition(b"?")
+        path = _below_v1(target.decode("latin-1"))
         endpoint = ENDPOINTS.get(path)
         if endpoint is not None:
             await self._call(exchange, endpoint)
@@ -80,8 +83,9 @@ class App:
                 f"Unknown request URL: {exchange.method[:16]} {_shown(exchange.target)}. "
                 "Please check the URL for typos, or see the documentation of this service."
             )
-        if exchange.method != "GET":
-            raise errors.MethodNotAllowed(f"Only GET is allowed for {_shown(exchange.target)}.", allow="GET, OPTIONS")
+        if exchange.method not in {"GET", "HEAD"}:
+            allow = "GET, HEAD, OPTIONS"
+            raise errors.MethodNotAllowed(f"Only GET is allowed for {_shown(exchange.target)}.", allow=allow)
         ports = self.ports
         caller = await authenticate.bearer(
             ports.shop.ring,
@@ -91,7 +95,7 @@ class App:
             now_us=ports.clock.now_us(),
         )
         exchange.account = caller.account
-        await exchange.answer(200, _json(await free(ports, caller, name, query)))
+        await exchange.answer(200, _json(await free(ports, caller, name, _query(query))))
 
     async def _call(self, exchange: Exchange, endpoint: Endpoint) -> None:
         shop = self.ports.shop
@@ -119,14 +123,23 @@ class App:
         counts[key] = counts.get(key, 0) + 1
 
 
-def _split(target: bytes) -> tuple[str, dict[str, str]]:
-    """The path below /v1, once however often `/v1` stands before it, without a last slash; and the query."""
-    raw, _, query = target.decode("latin-1").partition("?")
-    path = raw.rstrip("/") if len(raw) > 1 else raw
+def _below_v1(target: str) -> str:
+    """The path below /v1, however often `/v1` stands before it (up to twice), without a last slash."""
+    path = target.rstrip("/") if len(target) > 1 else target
     for _ in range(2):
         if path.startswith("/v1/"):
             path = path[3:]
-    return path, dict(parse_qsl(query, max_num_fields=50)) if query else {}
+    return path
+
+
+def _query(query: bytes) -> dict[str, str]:
+    """The fields of a query; one that came twice counts as its last."""
+    if not query:
+        return {}
+    try:
+        return dict(parse_qsl(query.decode("latin-1"), max_num_fields=50, errors="strict"))
+    except ValueError:
+        raise errors.BadRequest("The query of this URL can't be read.") from None
 
 
 def _find_free(path: str) -> tuple[Free | None, str]:
@@ -135,9 +148,18 @@ def _find_free(path: str) -> tuple[Free | None, str]:
         return found, ""
     for prefix in ("/models/", "/calls/"):
         if path.startswith(prefix):
-            name = unquote(path[len(prefix) :], errors="strict") if "%" in path else path[len(prefix) :]
-            return (FREE[prefix], name) if name.isprintable() and len(name) <= 256 else (None, "")  # noqa: PLR2004
+            name = _named(path[len(prefix) :])
+            return (FREE[prefix], name) if name else (None, "")
     return None, ""
+
+
+def _named(text: str) -> str:
+    """The name at the end of a path, decoded once; empty if it is none."""
+    try:
+        name = unquote_to_bytes(text.encode("latin-1")).decode()
+    except UnicodeDecodeError:
+        return ""
+    return name if name.isprintable() and len(name) <= 256 else ""
 
 
 def _shown(target: bytes) -> str:

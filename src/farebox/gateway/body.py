@@ -13,6 +13,7 @@ from farebox.kit.errors import BadRequest, UnsupportedParameter
 T = TypeVar("T")
 
 DEPTH_MAX = 64
+NAME_BYTES_MAX = 256
 _TokenNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _texts = msgspec.json.Decoder(str | list[str])
@@ -20,7 +21,9 @@ _numbers = msgspec.json.Decoder(list[_TokenNumber])
 _arrays = msgspec.json.Decoder(list[list[_TokenNumber]])
 _AT = re.compile(r" - at `\$\.?([A-Za-z_][A-Za-z0-9_]*)?")
 _MISSING = re.compile(r"missing required field `([A-Za-z0-9_]+)`")
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS = bytes(sign for sign in range(256) if sign not in b'[]{}"')
+_QUOTED = re.compile(r"('[^']{60})[^']+'", re.DOTALL)
 _INDEX = re.compile(r"\[\.\.\.\]|\[\d+\]")
 
 
@@ -33,15 +36,20 @@ def fields(body: bytes) -> dict[str, Raw]:
     """The top-level object of a JSON body, values raw; BadRequest unless it is strict UTF-8 JSON, 64 deep at most."""
     if not body:
         bad(None, "The request body is empty. Send a JSON object.")
-    if max(body.count(b"["), body.count(b"{")) >= DEPTH_MAX:
-        _check_depth(body)
     try:
-        body.decode("utf-8")
-        return _fields.decode(body)
+        if not body.isascii():
+            body.decode("utf-8")
+        found = _fields.decode(body)
     except UnicodeDecodeError:
         bad(None, "The request body is not UTF-8.")
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, ValueError) as fault:
         bad(None, f"We could not parse the JSON body of your request: {_words(fault)}")
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_too_deep(body):
+        bad(None, f"The JSON body is nested deeper than {DEPTH_MAX} levels.")
+    for name in found:
+        if len(name) > NAME_BYTES_MAX or "\0" in name:
+            bad(None, f"A parameter's name is at most {NAME_BYTES_MAX} characters, without NUL.")
+    return found
 
 
 def typed(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -66,7 +74,7 @@ def limit(name: str, raw: Raw | None) -> int | None:
     text = bytes(raw).strip()
     if text == b"null":
         return None
-    if not text.isdigit() or len(text) > 30:  # noqa: PLR2004
+    if not text.isdigit() or len(text) > 30:
         bad(name, f"Invalid value for '{name}': expected an integer of 1 or more.")
     value = int(text)
     if value < 1:
@@ -91,11 +99,17 @@ def inputs(name: str, raw: Raw) -> tuple[list[str], list[list[int]] | None]:
     bad(name, f"Invalid value for '{name}': a string, a list of strings, or arrays of token numbers.")
 
 
+def check_model(model: str) -> None:
+    """A name without NUL; whether there is such a model is not known yet."""
+    if "\0" in model:
+        bad("model", "Invalid value for 'model': a name without NUL.")
+
+
 def check_stop(stop: Any) -> None:
     """`stop` is a string, or up to 4 of them, 4 KiB each."""
     texts = [stop] if isinstance(stop, str) else stop or []
-    if len(texts) > 4 or any(len(text) > 4096 for text in texts):  # noqa: PLR2004
-        bad("stop", "Invalid value for 'stop': at most 4 sequences of 4,096 characters.")
+    if len(texts) > 4 or any(len(text.encode()) > 4096 for text in texts):
+        bad("stop", "Invalid value for 'stop': at most 4 sequences of 4,096 bytes.")
 
 
 def check_unpriced(given: dict[str, Raw], allowed: dict[str, frozenset[bytes]]) -> None:
@@ -111,16 +125,21 @@ def check_unpriced(given: dict[str, Raw], allowed: dict[str, frozenset[bytes]]) 
 
 
 def _words(fault: Exception) -> str:
-    text = _INDEX.sub("[]", str(fault))
-    return text[:300]
+    text = _QUOTED.sub(r"\1…'", _INDEX.sub("[]", str(fault)))
+    return text[:200]
 
 
-def _check_depth(body: bytes) -> None:
-    depth = 0
-    for sign in re.findall(rb"[\[\]{}]", _STRINGS.sub(b"", body)):
-        if sign in b"[{":
-            depth += 1
-            if depth > DEPTH_MAX:
-                bad(None, f"The JSON body is nested deeper than {DEPTH_MAX} levels.")
-        else:
-            depth -= 1
+def _is_too_deep(body: bytes) -> bool:
+    """Whether valid JSON is nested deeper than `DEPTH_MAX`, at the speed of `bytes`' own methods.
+
+    Without escapes every second piece between quotes is the inside of a string; each round then takes the innermost
+    pairs of brackets away, so that there are as many rounds as levels.
+    """
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    rest = b"".join(body.translate(_SQUARE, _NOT_BRACKETS).split(b'"')[::2])
+    for _ in range(DEPTH_MAX):
+        if not rest:
+            return False
+        rest = rest.replace(b"[]", b"")
+    return bool(rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -19,38 +20,51 @@ from farebox.upstreams.dialect import Fault
 from farebox.upstreams.send import Along, Attempt
 
 from . import writing
-from .meter import Ending, Meter, Outcome, conclude, count
+from .hold import void_later
+from .meter import Ending, Meter, Outcome, believed, conclude, count
 from .ports import Ports
 
 log = structlog.get_logger(__name__)
 
 
 async def refused(meter: Meter, along: Along, fault: Fault) -> Ending:
-    """The upstream refuses the request (R12), or stops it for its policy in mid-answer (R08)."""
-    if along.accepted and (along.output or meter.reported):
-        end = await conclude(meter, Outcome.SERVED, along.dialect, terminal=True)
-        usage = end.usage if end.source == "reported" else None
-        return Ending(Outcome.SERVED, "R08", usage, "reported" if usage else "", None, ["policy"], fault)
-    return Ending(Outcome.REFUSED, "R12", fault=fault)
+    """The upstream refuses the request (R12), or stops it for its policy in mid-answer (R08).
+
+    Before any output it is free in any case: the customer gets an HTTP status of 400 (I13).
+    """
+    if along.output:
+        usage, report, flags = believed(meter, along.dialect)
+        source = "reported" if usage is not None else ""
+        return Ending(Outcome.SERVED, "R08", usage, source, report, [*flags, "policy"], fault)
+    return Ending(Outcome.REFUSED, "R08" if fault.kind == "policy" else "R12", fault=fault)
+
+
+def failed(failure: send.UpstreamFailed) -> Ending:
+    """Every attempt failed before output (R13), or the one that had put out something broke off (R14)."""
+    if failure.after_output:
+        return Ending(Outcome.FAILED, "R14", fault=failure.fault, flags=["after_output"])
+    return Ending(Outcome.FAILED, "R13", fault=failure.fault)
 
 
 def broken(bug: Exception) -> Ending:
     """A mistake of ours: free, and loud."""
-    log.exception("serve.broken", error=type(bug).__name__)
+    log.error("serve.broken", error=type(bug).__name__, exc_info=bug)
     return Ending(Outcome.BROKEN, "R15", error=type(bug).__name__)
 
 
 async def read_on(along: Along, meter: Meter, end: Ending, seconds: int) -> None:
-    """Read a stream on after its customer left, for the upstream's own report: it lowers the charge, never raises it."""
+    """Read a stream on after its customer left, for the upstream's own report.
+
+    It lowers the charge, never raises it; what the whole answer costs us is noted beside it.
+    """
     along.read_on(seconds)
     try:
         async for events in along:
             for event in events:
-                if event.usage is not None:
-                    meter.reports.append(event.usage)
-                    meter.reported += 1
-    except (send.Left, send.UpstreamFailed, send.UpstreamRefused):
-        return
+                meter.report(event)
+    except (send.Left, send.Halted, send.UpstreamFailed, send.UpstreamRefused):
+        pass
+    end.spent, _, _ = believed(meter, along.dialect)
     later = await conclude(meter, Outcome.LEFT, along.dialect, terminal=True)
     if later.usage is not None and end.usage is not None:
         end.usage = min(end.usage, later.usage, key=lambda usage: usage.total)
@@ -61,28 +75,15 @@ async def settle(
 ) -> FareboxError | None:
     """Second write: the hold ends exactly once. The error that the customer gets instead of an end, or None.
 
-    Where the store stays away for `settle_wait_s` the call becomes ours to pay: the customer gets an error, and the
-    hold is voided as soon as the store is back.
+    Never raises. Where the store stays away for `settle_wait_s` the call becomes ours to pay: the customer gets an
+    error, and the hold is voided as soon as the store is back.
     """
+    try:
+        ended, unlisted = await _ended(ports, opened, offer, along, meter, end)
+    except Exception as bug:
+        end = broken(bug)
+        ended, unlisted = _plain(ports, end), ""
     error = _error(opened, end)
-    charge = pricing.charge(offer.prices, end.usage) if end.usage is not None else None
-    if charge is not None and charge.unpriced:
-        end.flags.append("unpriced")
-    ended = Ended(
-        outcome=end.outcome.word,
-        rule="R22" if end.rule == "R02" and len(along.attempts) > 1 else end.rule,
-        status=200 if error is None or error.status < 400 or along.output else error.status,  # noqa: PLR2004
-        charge_micro=charge.amount_micro if charge is not None else 0,
-        usage=dict(end.usage.items()) if end.usage is not None else {},
-        usage_source=end.source,
-        finish_reason=meter.finish_reason[:24],
-        flags=list(end.flags),
-        attempts=await _facts(along, meter, end),
-        ended_us=ports.clock.now_us(),
-        error=end.error or (f"{end.fault.kind}: {end.fault.message}" if end.fault is not None else ""),
-        diagnostics={"total_ms": (ports.clock.now_us() - opened.opened_us) // 1000},
-    )
-    unlisted = offer.card.name if charge is not None and charge.unpriced else ""
     try:
         receipt = await _write(ports, opened, ended, unlisted)
     except HoldEnded:
@@ -90,18 +91,70 @@ async def settle(
         return errors.InternalError(f"This call took too long to be settled; it was not charged. (request {opened.id})")
     except Exception:
         log.exception("settle.failed", call=opened.id)
-        asyncio.get_running_loop().call_soon(_void_later, ports, opened, ended)
+        void_later(ports, opened, ended.attempts)
         return errors.StoreUnavailable()
     if receipt.short_micro:
         log.warning("settle.short", call=opened.id, short_micro=receipt.short_micro)
     return error
 
 
+async def _ended(
+    ports: Ports, opened: Opened, offer: Offer, along: Along, meter: Meter, end: Ending
+) -> tuple[Ended, str]:
+    """What the record keeps of the end, and the model to unlist for a class without a price (R05), or nothing."""
+    error = _error(opened, end)
+    charge = pricing.charge(offer.prices, end.usage) if end.usage is not None else None
+    unpriced = charge is not None and bool(charge.unpriced)
+    now_us = ports.clock.now_us()
+    ended = Ended(
+        outcome=end.outcome.word,
+        rule=_rule(end, len(along.attempts), unpriced=unpriced),
+        status=200 if error is None or (along.output and meter.call.stream) else error.status,
+        charge_micro=charge.amount_micro if charge is not None else 0,
+        usage=dict(end.usage.items()) if end.usage is not None else {},
+        usage_source=end.source,
+        finish_reason=meter.finish_reason,
+        flags=[*end.flags, "unpriced"] if unpriced else list(end.flags),
+        attempts=await _facts(along, meter, end),
+        ended_us=now_us,
+        error=end.error or (f"{end.fault.kind}: {end.fault.message}" if end.fault is not None else ""),
+        diagnostics={"total_ms": (now_us - opened.opened_us) // 1000},
+    )
+    return ended, offer.card.name if unpriced else ""
+
+
+def _rule(end: Ending, attempts: int, *, unpriced: bool) -> str:
+    """The rule of the receipt: R05 and R22 say more than that the call was completed."""
+    if end.rule != "R02":
+        return end.rule
+    if unpriced:
+        return "R05"
+    return "R22" if attempts > 1 else "R02"
+
+
+def _plain(ports: Ports, end: Ending) -> Ended:
+    """The end of a call of which nothing can be said but that it broke."""
+    return Ended(
+        outcome=end.outcome.word,
+        rule=end.rule,
+        status=500,
+        charge_micro=0,
+        usage={},
+        usage_source="",
+        finish_reason="",
+        flags=[],
+        attempts=[],
+        ended_us=ports.clock.now_us(),
+        error=end.error,
+    )
+
+
 def end_call(tx: Tx, opened: Opened, ended: Ended, unlisted: str) -> Receipt:
     """The settling transaction; a model that used a class without a price leaves the shelf with it (R05)."""
     receipt = records.end_call(tx, opened, ended)
     if unlisted:
-        shelf.unlist(tx, unlisted, "a call used a usage class that has no price", actor="gateway")
+        with contextlib.suppress(errors.CommandError):  # it is gone already; the settlement stands
+            shelf.unlist(tx, unlisted, "a call used a usage class that has no price", actor="gateway")
     return receipt
 
 
@@ -118,43 +171,16 @@ async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str) -> R
             await asyncio.sleep(0.2)
 
 
-_voiding: set[asyncio.Task[None]] = set()
-
-
-def _void_later(ports: Ports, opened: Opened, ended: Ended) -> None:
-    """Free the hold of a call whose customer was told that it failed, whenever the store is back."""
-    task = asyncio.get_running_loop().create_task(_void(ports, opened, ended))
-    _voiding.add(task)
-    task.add_done_callback(_voiding.discard)
-
-
-async def _void(ports: Ports, opened: Opened, ended: Ended) -> None:
-    ended.charge_micro, ended.usage, ended.rule, ended.outcome = 0, {}, "R15", "broken"
-    ended.status = 503
-    for attempt in ended.attempts:
-        attempt.charged = False
-    while True:
-        await asyncio.sleep(1)
-        try:
-            await ports.store.write(
-                end_call, opened, ended, "", locks=[purse.id for purse in opened.purses], patient=True
-            )
-        except errors.StoreUnavailable:
-            continue
-        except Exception:
-            log.exception("void.failed", call=opened.id)
-        return
-
-
 async def _facts(along: Along, meter: Meter, end: Ending) -> list[AttemptFacts]:
     """The attempts as the record keeps them, with what the last one cost us beside the charge."""
     facts = [_fact(attempt) for attempt in along.attempts]
     if not facts:
         return facts
     candidate = along.attempts[-1].candidate
-    usage = end.usage
-    if usage is None and along.output and end.outcome is Outcome.FAILED:
-        usage = await count(meter)
+    usage = end.spent or end.usage
+    if usage is None and along.accepted and candidate.costs:
+        reported, _, _ = believed(meter, along.dialect)
+        usage = reported or await count(meter)
     facts[-1].charged = end.usage is not None
     facts[-1].cost_currency = candidate.channel.cost_currency
     if usage is not None and candidate.costs:

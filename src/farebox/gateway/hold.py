@@ -1,14 +1,81 @@
-"""The hold of a call under way: what it covers, and how it grows ahead of need (money.md 1.10)."""
+"""The hold of a call: how it is placed, what it covers, how it grows ahead of need (money.md 1.10)."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farebox.calls import log
-from farebox.calls.log import Opened
+import structlog
 
-from .ports import StorePort
+from farebox.calls import log
+from farebox.calls.log import AttemptFacts, Ended, Opened
+from farebox.kit import errors
+from farebox.ledger.holds import HoldEnded
+
+from .ports import Ports, StorePort
 from .purse import Need
+
+_log = structlog.get_logger(__name__)
+_VOID_AGAIN_S = 1.0
+_voiding: set[asyncio.Task[None]] = set()
+
+
+async def place(ports: Ports, opened: Opened, need: Need) -> int:
+    """First write: hold the money and open the record; the micro-units held. Refuses as `holds.place` does.
+
+    Where nobody can say whether it was done, the hold is voided as soon as the store can be asked.
+    """
+    locks = [purse.id for purse in opened.purses]
+    try:
+        return await ports.store.write(log.open_call, opened, need.first_micro, need.fit, locks=locks)
+    except errors.StoreUnavailable as trouble:
+        if trouble.__cause__ is not None:  # it was tried, and the database failed: perhaps after the commit
+            void_later(ports, opened)
+        raise
+    except asyncio.CancelledError:
+        void_later(ports, opened)
+        raise
+
+
+def void_later(ports: Ports, opened: Opened, attempts: Sequence[AttemptFacts] = ()) -> None:
+    """Free the hold of a call whose customer was told that it failed, whenever the store is back; it costs 0 (R15)."""
+    task = asyncio.get_running_loop().create_task(_void(ports, opened, list(attempts)))
+    _voiding.add(task)
+    task.add_done_callback(_voiding.discard)
+
+
+async def _void(ports: Ports, opened: Opened, attempts: list[AttemptFacts]) -> None:
+    for attempt in attempts:
+        attempt.charged = False
+    locks = [purse.id for purse in opened.purses]
+    while not ports.shop.stopping:  # afterwards the hold expires with this process's epoch
+        ended = Ended(
+            outcome="broken",
+            rule="R15",
+            status=503,
+            charge_micro=0,
+            usage={},
+            usage_source="",
+            finish_reason="",
+            flags=["voided"],
+            attempts=attempts,
+            ended_us=ports.clock.now_us(),
+            error="the books could not be reached",
+        )
+        try:
+            await ports.store.write(log.end_call, opened, ended, locks=locks, patient=True)
+        except errors.StoreUnavailable:
+            await asyncio.sleep(_VOID_AGAIN_S)
+        except HoldEnded:
+            return
+        except Exception:
+            _log.exception("void.failed", call=opened.id)
+            if not attempts:
+                return
+            attempts = []
+        else:
+            return
 
 
 @dataclass(slots=True)

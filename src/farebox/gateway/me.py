@@ -16,6 +16,7 @@ from farebox.ledger import holds
 from .ports import Ports
 
 _PAGE_MAX = 100
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
 _CALL_ID = re.compile(r"call_[0-9A-Za-z]{25}\Z")
 _FAR_S = 4_102_444_800  # 2100-01-01
 
@@ -66,8 +67,7 @@ async def receipt(ports: Ports, caller: Caller, name: str, query: dict[str, str]
 async def subscription(ports: Ports, caller: Caller, name: str, query: dict[str, str]) -> dict[str, Any]:
     """OpenAI's old page of the limit, as NextChat reads it: money left plus used this month, in dollars."""
     del name, query
-    _, _, available_micro = await ports.store.read(holds.balance, caller.account)
-    _, held_micro, _ = await ports.store.read(holds.balance, caller.account)
+    _, held_micro, available_micro = await ports.store.read(holds.balance, caller.account)
     today = _today(ports)
     spent_micro = await ports.store.read(_spent, caller.account, today[:8] + "01", today)
     limit = _usd(ports, caller, max(0, available_micro + held_micro) + spent_micro)
@@ -122,11 +122,9 @@ def _day(text: str | None, default: str, param: str) -> str:
     if not text:
         return default
     try:
-        return date.fromisoformat(text[:10]).isoformat()
-    except ValueError:
-        pass
-    try:
-        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(text))).date().isoformat()
+        if _DATE.match(text):
+            return date.fromisoformat(text[:10]).isoformat()
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(text[:20]))).date().isoformat()
     except (ValueError, OverflowError):
         raise errors.BadRequest(f"Invalid value for '{param}': a date such as 2026-11-24.", param=param) from None
 
@@ -134,6 +132,6 @@ def _day(text: str | None, default: str, param: str) -> str:
 def _limit(text: str | None) -> int:
     if text is None:
         return 20
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _PAGE_MAX:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= _PAGE_MAX):
         raise errors.BadRequest(f"Invalid value for 'limit': 1 to {_PAGE_MAX}.", param="limit")
     return int(text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import re
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -18,6 +19,8 @@ from .endpoint import Call
 
 # A report may lie above the limit that was sent by this much: end marks and format tokens (R06).
 OVER_LIMIT_TOKENS = 16
+# A refusal with words in it, in a choice; inside a string the quotes would be escaped.
+_REFUSAL = re.compile(rb'"refusal"\s*:\s*"[^"]')
 
 
 class Outcome(Enum):
@@ -40,7 +43,10 @@ class Outcome(Enum):
 
 @dataclass(slots=True)
 class Ending:
-    """How a call ended: the rule, what is to be charged by class, and what the customer is told."""
+    """How a call ended: the rule, what is to be charged by class, and what the customer is told.
+
+    `spent` is what the upstream bills us where that is known and not what the customer pays.
+    """
 
     outcome: Outcome
     rule: str
@@ -50,6 +56,7 @@ class Ending:
     flags: list[str] = field(default_factory=list)
     fault: Fault | None = None
     error: str = ""
+    spent: Usage | None = None
 
 
 @dataclass(slots=True)
@@ -60,16 +67,15 @@ class Meter:
     card: ModelCard
     limit_tokens: int
     input_bound: int
+    lowered: bool = False
     output_bytes: int = 0
     visible: bool = False
-    reasoning: bool = False
+    refused: bool = False
     accepted: bool = False
-    texts: list[str] = field(default_factory=list)
+    texts: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     finishes: dict[int, str] = field(default_factory=dict)
     reports: deque[Any] = field(default_factory=lambda: deque(maxlen=32))
     reported: int = 0
-    embeddings: int = 0
-    model: str | None = None
 
     def read(self, event: Event) -> None:
         """Take note of one event."""
@@ -77,15 +83,24 @@ class Meter:
             self.output_bytes += event.output_bytes
             if event.visible:
                 self.visible = True
-                self.texts.extend(text for _, text in event.pieces)
-        if event.reasoning:
-            self.reasoning = True
+                for index, text in event.pieces:
+                    self.texts[index].append(text)
+                if b'"refusal"' in event.raw and _REFUSAL.search(event.raw):
+                    self.refused = True
         if event.finishes:
             self.finishes.update(event.finishes)
+        self.report(event)
+
+    def report(self, event: Event) -> None:
+        """Take note of what the event reports of usage."""
         if event.usage is not None:
             self.reports.append(event.usage)
             self.reported += 1
-        self.embeddings += event.choices
+
+    @property
+    def complete(self) -> bool:
+        """Whether every choice has its finish reason."""
+        return len(self.finishes) >= self.call.choices
 
     @property
     def finish_reason(self) -> str:
@@ -99,28 +114,34 @@ class Meter:
 
 async def conclude(meter: Meter, outcome: Outcome, dialect: Dialect | None, *, terminal: bool) -> Ending:
     """The rule and the usage of a call that was served, or left by the customer, to its end or to this point."""
-    call = meter.call
-    if outcome is Outcome.LEFT and not meter.accepted:
+    left = outcome is Outcome.LEFT
+    if left and not meter.accepted:
         return Ending(outcome, "R16")
-    if outcome is Outcome.LEFT and call.kind == "embeddings":
+    if left and meter.call.kind == "embeddings":
         return Ending(outcome, "R27")
-    usage, report, flags = _believed(meter, dialect)
-    if outcome is Outcome.LEFT:
+    usage, report, flags = believed(meter, dialect)
+    if left and not meter.complete:
         return await _left(meter, usage, flags)
     rule = _rule(meter, outcome, terminal=terminal)
-    if rule == "R09":
+    if rule == "R09" or (rule == "R08" and usage is None):
         return Ending(outcome, rule, flags=flags)
-    if rule == "R08" and usage is None:
-        return Ending(outcome, rule, flags=flags)
+    if rule == "R07" and meter.lowered:
+        flags.append("limit_lowered")
     if rule == "R11":
         flags.append("no_terminal")
     if usage is not None:
         if rule == "R02" and meter.reported > 1:
             rule = "R04"
-        return Ending(outcome, rule, usage, "reported", report, flags)
+        return Ending(outcome, _as_left(rule) if left else rule, usage, "reported", report, flags)
     if rule == "R02":
         rule = "R06" if "disputed" in flags else "R03"
+    rule = _as_left(rule) if left else rule
     return Ending(outcome, rule, await count(meter), "counted", None, [*flags, "estimated"])
+
+
+def _as_left(rule: str) -> str:
+    """The rule of a call that was complete but for its last event when the customer left."""
+    return "R20" if rule in {"R02", "R03", "R04", "R11"} else rule
 
 
 def _rule(meter: Meter, outcome: Outcome, *, terminal: bool) -> str:
@@ -128,10 +149,10 @@ def _rule(meter: Meter, outcome: Outcome, *, terminal: bool) -> str:
     if call.kind == "embeddings":
         return "R27"
     reason = meter.finish_reason
+    if reason == "content_filter" or meter.refused:
+        return "R08"
     if not meter.output_bytes and not meter.visible and not _reports_reasoning(meter):
         return "R02" if call.may_be_empty else "R09"
-    if reason == "content_filter":
-        return "R08"
     if not meter.visible and reason == "length":
         return "R10"
     if outcome in {Outcome.OUT_OF_MONEY, Outcome.TOO_LONG} or reason == "length":
@@ -149,15 +170,14 @@ def _reports_reasoning(meter: Meter) -> bool:
 
 
 async def _left(meter: Meter, usage: Usage | None, flags: list[str]) -> Ending:
-    """R17 to R20: the customer has left after the upstream accepted."""
+    """R17 to R19: the customer has left after the upstream accepted, in the middle of the answer."""
     call = meter.call
     if not meter.output_bytes:
         own = await count(meter)
-        used = Usage(input=own.input) if usage is None else Usage(**_inputs(usage))
         rule = "R17" if call.stream else "R19"
-        return Ending(Outcome.LEFT, rule, used, "counted" if usage is None else "reported", None, flags)
-    if usage is not None and meter.finishes:
-        return Ending(Outcome.LEFT, "R20", usage, "reported", None, flags)
+        if usage is None:
+            return Ending(Outcome.LEFT, rule, Usage(input=own.input), "counted", None, [*flags, "estimated"])
+        return Ending(Outcome.LEFT, rule, Usage(**_inputs(usage)), "reported", None, flags)
     own = await count(meter)
     if usage is None:
         return Ending(Outcome.LEFT, "R18", own, "counted", None, [*flags, "estimated"])
@@ -174,7 +194,7 @@ def _inputs(usage: Usage) -> dict[str, int]:
     }
 
 
-def _believed(meter: Meter, dialect: Dialect | None) -> tuple[Usage | None, Any, list[str]]:
+def believed(meter: Meter, dialect: Dialect | None) -> tuple[Usage | None, Any, list[str]]:
     """The last plausible report (R04), or none with what was wrong with it (R03, R06)."""
     flags: list[str] = []
     if dialect is None:
@@ -187,7 +207,8 @@ def _believed(meter: Meter, dialect: Dialect | None) -> tuple[Usage | None, Any,
         except BadUsage as bad:
             _flag(flags, "disputed" if "total_tokens is" in bad.why else "malformed")
             continue
-        empty = usage.input_tokens == 0 or (meter.output_bytes > 0 and usage.output_tokens == 0)
+        spoke = meter.output_bytes > meter.call.echoed_bytes
+        empty = usage.input_tokens == 0 or (spoke and usage.output_tokens == 0)
         if empty and meter.call.has_output:
             _flag(flags, "malformed")
         elif usage.input_tokens > meter.input_bound or (meter.call.has_output and usage.output_tokens > output_most):
@@ -208,7 +229,9 @@ async def count(meter: Meter) -> Usage:
     size_bytes = call.text_bytes + meter.output_bytes
 
     def counted() -> Usage:
-        output = tokens.estimate(card.tokenizer, ["".join(meter.texts)]) if meter.texts else 0
+        output = tokens.estimate(card.tokenizer, ["".join(pieces) for pieces in meter.texts.values()])
+        if call.echoed_bytes:
+            output = max(0, output - purse.estimate_input(call, card) * (call.choices // call.prompts))
         limit = meter.limit_tokens * max(1, call.outputs)
         return Usage(
             input=min(purse.estimate_input(call, card), meter.input_bound),

@@ -151,5 +151,6 @@ def _prices(items: tuple[tuple[str, int], ...]) -> str:
 
 def _header_text(names: Sequence[str]) -> str:
     shown = [name.encode("ascii", "replace").decode()[:64] for name in names[:32]]
-    return ", ".join("".join(sign if sign.isprintable() and sign not in ",\r\n" else "?" for sign in name) for name in shown)
-
+    return ", ".join(
+        "".join(sign if sign.isprintable() and sign not in ",\r\n" else "?" for sign in name) for name in shown
+    )

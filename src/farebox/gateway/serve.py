@@ -5,17 +5,17 @@ Two writes, one way to end. Everything that it needs of the world comes through 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
 from farebox.accounts import authenticate
 from farebox.accounts.caller import Caller
-from farebox.calls import log
 from farebox.kit.errors import FareboxError
 from farebox.upstreams import send
 from farebox.upstreams.send import Along
 
-from . import ending, opening, writing
+from . import ending, hold, opening, writing
 from .endpoint import Call, Endpoint
 from .hold import Cover
 from .meter import Ending, Meter, Outcome, conclude
@@ -70,29 +70,28 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
     route = opening.route(shop, call, offer, now_us, only=request.channel)
     ask = opening.ask(call, offer, route)
     opened = opening.record(request.id, shop, caller, call, offer, now_us)
-    locks = [purse.id for purse in opened.purses]
-    held_micro = await ports.store.write(log.open_call, opened, need.first_micro, need.fit, locks=locks)
-    cover = Cover(ports.store, opened, need, held_micro, call.echoed_bytes)
+    cover = Cover(ports.store, opened, need, await hold.place(ports, opened, need), call.echoed_bytes)
+    asked = opening.limited(ask, call, need, cover)
     delivery = Delivery(
-        Along(ports.upstream, ports.clock, shop.health, route, opening.limited(ask, call, need, cover), shop.limits),
-        Meter(call, offer.card, cover.limit_tokens, need.input_tokens),
+        Along(ports.upstream, ports.clock, shop.health, route, asked, shop.limits),
+        Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered),
         cover,
         StreamWriter(call.kind, call.model, f"chatcmpl-{request.id[5:]}", now_us // 1_000_000),
         deadline_us=now_us + shop.options.call_s_max * 1_000_000,
     )
     shop.under_way.add(delivery.along)
-    client.on_left(delivery.along.leave)
-    client.begin(opening.headers(call, cover, route), stream=call.stream)
     end = await deliver(ports, call, delivery, endpoint, client)
-    error = await ending.settle(ports, opened, offer, delivery.along, delivery.meter, end)  # the hold ends exactly once
-    delivery.along.close()
     shop.under_way.discard(delivery.along)
+    delivery.along.close()
+    error = await ending.settle(ports, opened, offer, delivery.along, delivery.meter, end)  # the hold ends exactly once
     client.on_left(None)
     if error is not None:
         await client.refuse(error)
     elif call.stream:
         usage = writing.shown_usage(end.usage, end.reported) if call.include_usage else None
         await client.finish(delivery.writer.last(usage))  # the last bytes, after the commit
+    elif end.source == "counted":
+        await client.answer(200, writing.counted(delivery.body, end.usage, output=call.has_output))
     else:
         await client.answer(200, delivery.body)
 
@@ -100,45 +99,58 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
 async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
     """Carry the answer from the upstream to the customer.
 
-    Never raises: every way a call can end is an Ending with its rule.
+    Never raises: every way a call can end is an Ending with its rule. A task that is cancelled ends its call as well.
     """
     along, meter = delivery.along, delivery.meter
     try:
-        async for events in along:
-            for number, event in enumerate(events):
-                if not await delivery.cover.covers(meter.output_bytes + event.output_bytes):
-                    await client.send(delivery.writer.write(events[:number]))
-                    return await _cut(delivery, client, Outcome.OUT_OF_MONEY)
-                meter.accepted = True
-                meter.read(event)
-            if call.stream:
-                await client.send(delivery.writer.write(events))
-            else:
-                delivery.body = writing.whole(
-                    events[0], kind=call.kind, model=call.model, id=delivery.writer.id,
-                    created=delivery.writer.created, body=endpoint.answer(call, events[0]),
-                )  # fmt: skip
-            if ports.clock.now_us() > delivery.deadline_us:
-                return await _cut(delivery, client, Outcome.TOO_LONG)
-        along.served()
-        outcome = Outcome.LEFT if client.left and call.stream and not along.terminal else Outcome.SERVED
-        return await conclude(meter, outcome, along.dialect, terminal=along.terminal)
-    except send.Left:
-        return await _left(ports, delivery)
-    except send.UpstreamRefused as refused:
-        return await ending.refused(meter, along, refused.fault)
-    except send.UpstreamFailed as failed:
-        rule = "R14" if failed.after_output else "R13"
-        return Ending(Outcome.FAILED, rule, fault=failed.fault, flags=["after_output"] if failed.after_output else [])
-    except send.Halted:
-        along.stop()
+        client.on_left(along.leave)
+        client.begin(opening.headers(call, delivery.cover, along.route), stream=call.stream)
+        try:
+            return await _carry(ports, call, delivery, endpoint, client)
+        except send.Left:
+            return await _left(ports, delivery)
+        except send.UpstreamRefused as refused:
+            return await ending.refused(meter, along, refused.fault)
+        except send.UpstreamFailed as failed:
+            return ending.failed(failed)
+    except (send.Halted, asyncio.CancelledError):
+        along.settle_attempt("unknown", "the service stopped")
         return Ending(Outcome.BROKEN, "R15", error="the service stops")
     except FareboxError as trouble:  # the store is away while the hold should grow
-        along.stop()
         return Ending(Outcome.BROKEN, "R15", error=trouble.message)
-    except Exception as bug:  # ours: free for the customer, loud for us
-        along.stop()
+    except Exception as bug:
         return ending.broken(bug)
+
+
+async def _carry(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
+    """Event for event: cover it, count it, deliver it."""
+    along, meter, writer = delivery.along, delivery.meter, delivery.writer
+    async for events in along:
+        meter.accepted = True
+        for number, event in enumerate(events):
+            if not await delivery.cover.covers(meter.output_bytes + event.output_bytes):
+                await client.send(writer.write(events[:number]))
+                return await _cut(delivery, client, Outcome.OUT_OF_MONEY)
+            meter.read(event)
+        if call.stream:
+            await client.send(writer.write(events))
+            if ports.clock.now_us() > delivery.deadline_us and not along.done:
+                return await _cut(delivery, client, Outcome.TOO_LONG)
+            continue
+        if call.kind == "embeddings" and events[0].choices != call.choices:  # never in part (R27)
+            raise along.rejected("The upstream answered with another number of embeddings than were asked for.")
+        delivery.body = writing.whole(
+            events[0], kind=call.kind, model=call.model, id=writer.id, created=writer.created,
+            body=endpoint.answer(call, events[0]),
+        )  # fmt: skip
+    along.served()
+    in_the_middle = client.left and call.stream and not along.terminal
+    end = await conclude(
+        meter, Outcome.LEFT if in_the_middle else Outcome.SERVED, along.dialect, terminal=along.terminal
+    )
+    if client.left:
+        end.flags.append("left")
+    return end
 
 
 async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Ending:
@@ -159,9 +171,12 @@ async def _left(ports: Ports, delivery: Delivery) -> Ending:
     """The customer left while we waited: cancel, or read on where the upstream bills the whole (R16 to R19)."""
     along, meter = delivery.along, delivery.meter
     meter.accepted = along.accepted
+    reads_on = along.accepted and along.bills_all and meter.call.stream
+    if not reads_on:
+        along.stop()
     end = await conclude(meter, Outcome.LEFT, along.dialect, terminal=along.terminal)
-    if along.accepted and meter.call.stream and along.bills_all:
+    if reads_on:
         await ending.read_on(along, meter, end, ports.shop.options.read_on_s)
-    along.stop()
+        along.stop()
     along.settle_attempt("left", "the customer left")
     return end

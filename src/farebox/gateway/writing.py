@@ -72,6 +72,11 @@ def whole(event: Event, *, kind: str, model: str, id: str, created: int, body: b
     return body
 
 
+def counted(body: bytes, usage: Usage | None, *, output: bool) -> bytes:
+    """A whole answer with our count as its usage, where the upstream's own report is missing or was not believed."""
+    return splice.with_usage(body, usage=shown_usage(usage, None, output=output))
+
+
 def shown_usage(usage: Usage | None, reported: Any, *, output: bool = True) -> dict[str, Any] | Raw:
     """The usage object that the customer sees: the believed report as it came, else our count."""
     if isinstance(reported, dict):
@@ -89,13 +94,13 @@ def refusal(fault: Fault) -> FareboxError:
     message = fault.message or "The upstream refused this request."
     if fault.kind == "context":
         return errors.ContextTooLong(message, param=fault.param)
-    if fault.status == 413:  # noqa: PLR2004
+    if fault.status == 413:
         return errors.TooLarge(message, param=fault.param)
     return errors.BadRequest(message, param=fault.param, code=fault.code)
 
 
 def failure(fault: Fault, *, after_output: bool) -> FareboxError:
-    """The error for an upstream that failed: nothing was charged, and whose key or money failed is no news to the customer."""
+    """The error for an upstream that failed: free, and whose key or money it was is no news to the customer."""
     if fault.kind == "timeout":
         return errors.UpstreamTimeout("The upstream was silent for too long. Nothing was charged.")
     if after_output:

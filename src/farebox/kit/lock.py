@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from .errors import CommandError
 
@@ -67,7 +68,7 @@ class FolderLock:
         """Whether this object holds the lock."""
         return self._handle is not None
 
-    def __enter__(self) -> FolderLock:
+    def __enter__(self) -> Self:
         self.take()
         return self
 

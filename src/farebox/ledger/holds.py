@@ -26,7 +26,7 @@ class Purse:
     cap_micro: int | None = None
 
 
-class HoldEnded(Exception):  # noqa: N818 - a fact, not a fault
+class HoldEnded(Exception):
     """The hold is no longer open: somebody ended it before (R24)."""
 
 
@@ -91,9 +91,7 @@ def extend(
     return amount_micro
 
 
-def settle(
-    tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, charge_micro: int, now_us: int
-) -> Settled:
+def settle(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, charge_micro: int, now_us: int) -> Settled:
     """End the hold with `charge_micro` (0 voids it), post the charge, release the rest.
 
     A charge above the hold first extends it as far as the purses pay; what is still above is not charged
@@ -249,4 +247,3 @@ def _ended(tx: Tx, hold: str, found: tuple[object, ...] | None) -> Settled:
     if tx.again and state in {"settled", "voided"}:
         return Settled(state, amount_micro, charge_micro, repeated=True)
     raise HoldEnded(hold)
-

@@ -58,7 +58,7 @@ def post(
     found = tx.one(statements.FIND_ENTRY, (account, kind, ref))
     if found is not None:
         return str(found[0])
-    if sum(money.check_micro(amount) for _, amount in lines) != 0 or len(lines) < 2:  # noqa: PLR2004
+    if sum(money.check_micro(amount) for _, amount in lines) != 0 or len(lines) < 2:
         raise ValueError("the lines of an entry add up to 0, and there are two at least")
     for name, amount_micro in lines:
         if chart.is_house(name):

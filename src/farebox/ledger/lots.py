@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from farebox.kit import errors, ids
 from farebox.kit.db import Tx
@@ -98,7 +99,7 @@ def lots_of(tx: Tx, account: str) -> tuple[list[Lot], dict[str, int]]:
     cuts = {lot.granted_us for lot in lots} | {lot.expires_us for lot in lots if lot.expires_us is not None}
     edges = [*sorted(cuts), 2**62]
     spans = []
-    for from_us, until_us in zip(edges, edges[1:], strict=False):
+    for from_us, until_us in pairwise(edges):
         row = tx.one(statements.CHARGED_BETWEEN, (account, from_us, until_us))
         spans.append((from_us, until_us, int(row[0]) if row else 0))
     return lots, left(lots, spans)

@@ -89,7 +89,8 @@ class Entry(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["account", "kind", "ref"], name="ledger_entry_once"),
             models.CheckConstraint(
-                condition=Q(requester="") | Q(single_person=True, approver__isnull=True)
+                condition=Q(requester="")
+                | Q(single_person=True, approver__isnull=True)
                 | (Q(approver__isnull=False) & ~Q(approver=F("requester"))),
                 name="ledger_two_people",
             ),

@@ -87,9 +87,7 @@ class Admin:
             self._talks.add(task)
             task.add_done_callback(self._talks.discard)
         actor = _peer(writer.get_extra_info("socket"))
-        with contextlib.suppress(
-            ConnectionError, ValueError, asyncio.CancelledError
-        ):  # ValueError: too long a line
+        with contextlib.suppress(ConnectionError, ValueError, asyncio.CancelledError):  # ValueError: too long a line
             while line := await reader.readline():
                 writer.write(msgspec.json.encode(await self._answer(line, actor)) + b"\n")
                 await writer.drain()
@@ -143,7 +141,7 @@ class Admin:
 
 
 async def start(path: Path, registry: Registry) -> Admin:
-    """Listen on `path` for the verbs of `registry`; a coroutine function in it runs in this loop as `fn(actor=, **args)`.
+    """Listen on `path` for the verbs of `registry`; a coroutine function runs in this loop as `fn(actor=, **args)`.
 
     The caller holds the folder's lock. CommandError if something else than a socket lies there.
     """
@@ -197,9 +195,7 @@ def ask_server(path: Path, name: str, args: Mapping[str, Any]) -> tuple[bool, An
         except OSError:
             answer = b""
     if not answer:
-        raise CommandError(
-            "The server ended before it answered. Look whether the change was made, then try again."
-        )
+        raise CommandError("The server ended before it answered. Look whether the change was made, then try again.")
     found = msgspec.json.decode(answer)
     if "error" in found:
         error = found["error"]

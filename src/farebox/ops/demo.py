@@ -8,7 +8,7 @@ import re
 import secrets as random_
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ _KEY_LINE = re.compile(r"export ([A-Z_]+)='?([^'\n]*)'?")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the demo buys: base URLs of sandbox and small model, None where there is none; the key of the real OpenAI."""
+    """Where the demo buys: base URLs, None where there is none; the key of the real OpenAI."""
 
     sandbox: str | None
     small: str | None
@@ -75,9 +75,7 @@ def run(roof: Callable[[str], Any], *, real: bool = False) -> None:
         sources = Sources(sandbox, None if small is None else small.base_url, openai_key or None)
         filled = fill(sources)
         if small is not None and not smallmodel.ready(small):
-            _say(
-                f"The small model did not start; {chosen.data / 'smallmodel.log'} says why. The demo goes on without it."
-            )
+            _say(f"The small model did not start ({chosen.data / 'smallmodel.log'} says why); the demo goes on.")
             filled = fill(Sources(sandbox, None, openai_key or None))
             small = None
         chat_model = ECHO_MODEL if small is None else smallmodel.NAME
@@ -217,9 +215,7 @@ def _goods(tx: Tx, *, small: bool, now_us: int) -> None:
             now_us=now_us,
         )
         goods.relist(tx, smallmodel.NAME, actor=ACTOR)
-        rows += [
-            sheets.row(smallmodel.NAME, usage_class, price) for usage_class, price in SMALL_PRICES.items()
-        ]
+        rows += [sheets.row(smallmodel.NAME, usage_class, price) for usage_class, price in SMALL_PRICES.items()]
     elif smallmodel.NAME in shelf.load(tx, now_us).cards:
         shelf.unlist(tx, smallmodel.NAME, "it does not run on this machine now", ACTOR)
     lists.create_list(tx, LIST, "USD", about="What the demo's customers pay", actor=ACTOR)
@@ -237,9 +233,7 @@ def _upstreams(tx: Tx, sources: Sources) -> None:
 
     sold = (*official.OFFICIAL_MODELS, *official.DEMO_MODELS)
     names = {model.name: None for model in sold}
-    _channel(
-        tx, "sandbox", sources.sandbox, models=names, about="Our own upstream to try things with; it echoes"
-    )
+    _channel(tx, "sandbox", sources.sandbox, models=names, about="Our own upstream to try things with; it echoes")
     _channel(
         tx,
         "smollm2",
@@ -264,7 +258,7 @@ def _channel(
     name: str,
     address: str | None,
     *,
-    models: dict[str, dict[str, str] | None],
+    models: Mapping[str, Mapping[str, str] | None],
     about: str,
     quirks: dict[str, Any] | None = None,
     secret: str = "",
@@ -277,9 +271,7 @@ def _channel(
     found = Channel.objects.filter(name=name).first()
     if address is None:
         if found is not None and found.state == "active":
-            channels.set_state(
-                tx, channel=name, state="disabled", why="this run of the demo lacks it", actor=ACTOR
-            )
+            channels.set_state(tx, channel=name, state="disabled", why="this run of the demo lacks it", actor=ACTOR)
         return
     local = not secret
     master = secrets.master_keys(options.current())
@@ -317,9 +309,7 @@ def _account(tx: Tx, name: str, now_us: int) -> str:
     found = Account.objects.filter(name=name).exclude(state="closed").order_by("created_us").first()
     if found is not None:
         return found.id
-    opened, _ = accounts.open_account(
-        tx, name=name, currency="USD", price_list=LIST, now_us=now_us, actor=ACTOR
-    )
+    opened, _ = accounts.open_account(tx, name=name, currency="USD", price_list=LIST, now_us=now_us, actor=ACTOR)
     return opened.id
 
 
@@ -330,12 +320,8 @@ def _key(tx: Tx, account: str, known: str, now_us: int) -> str:
     from farebox.kit import secrets
 
     if known.isascii() and known:
-        digests = [
-            secrets.digest_key(pepper, known) for pepper in secrets.peppers(options.current()).values()
-        ]
-        if ApiKey.objects.filter(
-            digest__in=digests, account=account, state="active", expires_us=None
-        ).exists():
+        digests = [secrets.digest_key(pepper, known) for pepper in secrets.peppers(options.current()).values()]
+        if ApiKey.objects.filter(digest__in=digests, account=account, state="active", expires_us=None).exists():
             return known
     return keys.issue(tx, project=account, name="demo", now_us=now_us, actor=ACTOR)[1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 
 from farebox.kit import options
 from farebox.kit.errors import CommandError
@@ -44,7 +45,7 @@ def logs() -> None:
             _redacted,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=_Stderr()),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
 
@@ -78,9 +79,7 @@ def schema() -> None:
     ours = {key for key in applied if key[0] in loader.migrated_apps}
     if missing := set(loader.graph.nodes) - applied:
         word = "has no tables" if not ours else "is of an older version"
-        raise CommandError(
-            f"The store {word} ({len(missing)} migrations to do). Run `farebox migrate` first."
-        )
+        raise CommandError(f"The store {word} ({len(missing)} migrations to do). Run `farebox migrate` first.")
     if newer := sorted(ours - set(loader.graph.nodes)):
         raise CommandError(
             f"The store is of a newer version than this program: it knows {newer[0][0]} {newer[0][1]}. "
@@ -92,17 +91,3 @@ def _redacted(_logger: object, _name: str, line: object) -> str:
     from farebox.kit import secrets
 
     return secrets.redact(str(line))
-
-
-class _Stderr:
-    """Standard error as it is when a line is written: tests and supervisors exchange it."""
-
-    def write(self, text: str) -> int:
-        import sys
-
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        import sys
-
-        sys.stderr.flush()

@@ -39,9 +39,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: st
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in columns:
         right = name.endswith(">")
-        made.add_column(
-            name.rstrip(">"), justify="right" if right else "left", no_wrap=right, overflow="fold"
-        )
+        made.add_column(name.rstrip(">"), justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in listed:
         made.add_row(*(Text(value) for value in row))
     console().print(made)
@@ -62,11 +60,7 @@ def amount(amount_micro: int | None, currency: str) -> str:
 
 def cap(cap_micro: int | None, period: str) -> str:
     """A cap as people read it."""
-    return (
-        "–"
-        if cap_micro is None
-        else f"{money.text(cap_micro)} {'in all' if period == 'ever' else f'a {period}'}"
-    )
+    return "–" if cap_micro is None else f"{money.text(cap_micro)} {'in all' if period == 'ever' else f'a {period}'}"
 
 
 def ticket(receipt: dict[str, Any]) -> str:
@@ -83,20 +77,18 @@ def ticket(receipt: dict[str, Any]) -> str:
         _two("begun (UTC)", when.shown(receipt["opened_us"])),
         _two("ended (UTC)", when.shown(receipt["ended_us"])),
         "-" * wide,
-        f"{'':<13}{'units':>10}   {f'{currency} per 1M':>14}   {f'{currency}':>17}",
+        f"{'':<13}{'units':>11}   {f'{currency} per 1M':>14}   {f'{currency}':>18}",
     ]
     for line in receipt["lines"]:
         exact = line["amount"] if "amount" in line else _exact(line["amount_micro_exact"])
         price = money.text(line["price_micro_per_million"])
-        out.append(f"{line['class']:<13}{line['units']:>10,} × {price:>14} = {exact:>17}")
+        out.append(f"{line['class']:<13}{line['units']:>11,} × {price:>14} = {exact:>18}")
     if not receipt["lines"]:
         out.append("nothing used")
     total = "still running" if charge["amount"] is None else f"{charge['amount']} {currency}"
     out += ["-" * wide, _two("TOTAL", total), "-" * wide]
     out.append(_two("price list", f"{receipt['price_list']} v{receipt['price_version']}"))
-    out.append(
-        _two("rule", f"{receipt['rule'] or 'open'} (version {receipt['rule_version']}), {receipt['outcome']}")
-    )
+    out.append(_two("rule", f"{receipt['rule'] or 'open'} (version {receipt['rule_version']}), {receipt['outcome']}"))
     out.append(_two("rounding", "summed exactly, rounded up once"))
     out.append(_two("usage from", receipt["usage_source"] or "–"))
     out.append(_two("finish", receipt["finish_reason"] or "–"))

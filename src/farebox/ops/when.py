@@ -21,9 +21,7 @@ def point(text: str, *, now_us: int) -> int:
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise CommandError(
-            f"{text[:40]!r} is no time. Write 30d, 12h, 2026-12-31 or 2026-12-31T18:00."
-        ) from None
+        raise CommandError(f"{text[:40]!r} is no time. Write 30d, 12h, 2026-12-31 or 2026-12-31T18:00.") from None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return (at - _EPOCH) // timedelta(microseconds=1)
 

@@ -58,15 +58,15 @@ class Attempt:
     ended_us: int = 0
 
 
-class Left(Exception):  # noqa: N818 - a fact, not a fault
+class Left(Exception):
     """The customer has left, and the wait for the upstream ended for it."""
 
 
-class Halted(Exception):  # noqa: N818
-    """This process stops, and the call with it."""
+class Halted(Exception):
+    """The process stops, and the call with it."""
 
 
-class UpstreamFailed(Exception):  # noqa: N818
+class UpstreamFailed(Exception):
     """No answer: every attempt failed, or the one that had put out something broke off (`after_output`)."""
 
     def __init__(self, fault: Fault, *, after_output: bool) -> None:
@@ -75,7 +75,7 @@ class UpstreamFailed(Exception):  # noqa: N818
         self.after_output = after_output
 
 
-class UpstreamRefused(Exception):  # noqa: N818
+class UpstreamRefused(Exception):
     """The upstream refuses the request as such, by its form, its length or its content."""
 
     def __init__(self, fault: Fault) -> None:
@@ -83,7 +83,7 @@ class UpstreamRefused(Exception):  # noqa: N818
         self.fault = fault
 
 
-class _Next(Exception):  # noqa: N818 - private: this attempt failed before output, another may be tried
+class _Next(Exception):
     def __init__(self, fault: Fault, *, again: bool = True) -> None:
         super().__init__(fault.message)
         self.fault = fault
@@ -116,6 +116,7 @@ class Along:
     _waiting_on: bool = False
     _timer: asyncio.TimerHandle | None = None
     _slot: Slot | None = None
+    _fault: Fault | None = None  # what came behind the last events
 
     @property
     def dialect(self) -> Dialect | None:
@@ -134,7 +135,7 @@ class Along:
             self._exchange.interrupt()
 
     def halt(self) -> None:
-        """This process stops: whatever is waited for ends with Halted."""
+        """The process stops: whatever is waited for ends with Halted."""
         self.halted = True
         if self._exchange is not None:
             self._exchange.interrupt()
@@ -151,7 +152,9 @@ class Along:
         self.done = True
 
     def close(self) -> None:
-        """Give the connection back, or close it; twice is once."""
+        """Give the connection back, or close it, which cancels what is not complete; twice is once."""
+        if self.attempts and not self.attempts[-1].ended_us:
+            self.attempts[-1].ended_us = self.clock.now_us()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -165,6 +168,12 @@ class Along:
         self.settle_attempt("served")
         if self._slot is not None:
             self.health.succeeded(self._slot)
+
+    def rejected(self, why: str) -> UpstreamFailed:
+        """The whole answer that came is not what was asked for: the attempt failed."""
+        fault = Fault("down", why, 502)
+        self._failed(fault)
+        return UpstreamFailed(fault, after_output=False)
 
     def settle_attempt(self, outcome: str, error: str = "") -> None:
         """Note how the attempt under way ended."""
@@ -186,6 +195,7 @@ class Along:
             events = await self._events()
         except _Next as failed:
             self._failed(failed.fault)
+            self.stop()
             raise UpstreamFailed(failed.fault, after_output=True) from None
         if not events:
             raise StopAsyncIteration
@@ -217,7 +227,8 @@ class Along:
         limits = self.limits
         attempt = Attempt(candidate, self.clock.now_us())
         self.attempts.append(attempt)
-        self.accepted = False
+        self.accepted = self.output = self.terminal = self.done = False
+        self._fault = None
         exchange = self._exchange = self.upstream.start(
             Outgoing(
                 channel.target,
@@ -244,7 +255,7 @@ class Along:
             raise _Next(Fault("down", failure.reason, 502)) from None
         attempt.status = response.status
         attempt.first_byte_us = self.clock.now_us()
-        if response.status != 200:  # noqa: PLR2004
+        if response.status != 200:
             await self._refusal(exchange, dialect, response)
         self.accepted = True
         if self.ask.stream:
@@ -291,7 +302,7 @@ class Along:
     async def _whole_instead(self, exchange: Exchange, dialect: Dialect) -> None:
         """A JSON body where a stream was asked for is an error object, or no answer to what was asked."""
         await self._whole(exchange, dialect)
-        self.done = False
+        self.output = self.terminal = self.done = False
         raise _Next(Fault("down", "The upstream answered a streamed call without a stream.", 502))
 
     async def _first_events(self) -> list[Event]:
@@ -307,45 +318,63 @@ class Along:
 
     async def _events(self) -> list[Event]:
         """The next events; at the clean end of the body `done` is set, and the list may be empty."""
-        exchange, reader, dialect = self._exchange, self._reader, self._dialect
-        assert exchange is not None and reader is not None and dialect is not None  # noqa: PT018, S101
-        kind = self.ask.kind
+        exchange, reader = self._exchange, self._reader
+        assert exchange is not None and reader is not None  # noqa: PT018, S101
         while True:
+            if self._fault is not None:
+                raise self._verdict(self._fault)
             try:
                 data = await exchange.read()
                 payloads = reader.feed(data) if data else reader.end()
-                events = [dialect.event(payload, kind) for payload in payloads]
             except fetch.Interrupted:
                 raise self._away() from None
             except fetch.IdleTimeout as silence:
                 raise _Next(Fault("timeout", silence.reason, 504)) from None
             except fetch.FetchError as failure:
                 raise _Next(Fault("down", failure.reason, 502)) from None
-            except (BadAnswer, StreamBroken) as bad:
-                raise _Next(Fault("down", str(bad), 502)) from None
-            for number, event in enumerate(events):
-                if event.error is not None:
-                    self._check(event)
-                if event.done:
-                    self.done = self.terminal = True
-                    return events[:number]
-                if event.pieces:
-                    self.output = True
-                if event.finishes:
-                    self.terminal = True
-            if not data:
+            except StreamBroken as bad:
+                raise _Next(Fault("down", bad.reason, 502)) from None
+            events = self._read(payloads)
+            if not data and self._fault is None:
                 self.done = True
-                return events
-            if events:
+            if events or self.done:
                 return events
 
+    def _read(self, payloads: Sequence[bytes]) -> list[Event]:
+        """The events of these payloads up to the end mark, or up to a fault, which is raised by the next look.
+
+        So what came before a fault is delivered, however the network cut it into pieces.
+        """
+        dialect, kind = self._dialect, self.ask.kind
+        assert dialect is not None  # noqa: S101
+        events = []
+        for payload in payloads:
+            try:
+                event = dialect.event(payload, kind)
+            except BadAnswer as bad:
+                self._fault = Fault("down", bad.why, 502)
+                break
+            if event.error is not None:
+                self._fault = event.error
+                break
+            if event.done:
+                self.done = self.terminal = True
+                break
+            if event.pieces:
+                self.output = True
+            if event.finishes:
+                self.terminal = True
+            events.append(event)
+        return events
+
     def _check(self, event: Event) -> None:
-        fault = event.error
-        if fault is None:
-            return
+        if event.error is not None:
+            raise self._verdict(event.error)
+
+    def _verdict(self, fault: Fault) -> UpstreamRefused | _Next:
         if fault.kind in {"request", "context", "policy"}:
-            raise self._refused(fault)
-        raise _Next(fault)
+            return self._refused(fault)
+        return _Next(fault)
 
     def _refused(self, fault: Fault) -> UpstreamRefused:
         self.settle_attempt("refused", f"{fault.kind}: {fault.message}")

@@ -34,6 +34,9 @@ def facts(fault):
     }
 
 
+LOOP = asyncio.new_event_loop()  # one for all steps: LangChain keeps its connections from one to the next
+
+
 def carry_out(order):
     os.environ.update(order["environ"])
     module, _, name = order["step"].partition(".")
@@ -43,7 +46,7 @@ def carry_out(order):
     try:
         shown = step(**order["given"])
         if inspect.iscoroutine(shown):
-            shown = asyncio.run(shown)
+            shown = LOOP.run_until_complete(shown)
         answer = {"shown": shown}
     except Exception as fault:
         answer = {"raised": {**facts(fault), "seconds": time.monotonic() - began, "seen": list(seen.PIECES)}}

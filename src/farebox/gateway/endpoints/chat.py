@@ -14,12 +14,14 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from farebox.catalog import tokens
 from farebox.catalog.pricing import ModelCard
 from farebox.gateway import body as bodies
+from farebox.gateway import schema
 from farebox.gateway.endpoint import Call, Image
 from farebox.kit.errors import UnsupportedParameter
 from farebox.kit.options import Options
 from farebox.upstreams.dialect import Event
 
 _PIXELS_MAX = 20_000
+_TOOL_KINDS = frozenset({"function", "custom"})
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 _DATA = re.compile(r"data:image/[a-z0-9.+-]+;base64,\Z")
 
@@ -67,10 +69,10 @@ class Message(Struct, omit_defaults=True):
     """A message; what else it holds is not sent on."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[Part] | None | UnsetType = UNSET
+    content: str | list[Part] | UnsetType | None = UNSET
     name: Annotated[str, Meta(max_length=256)] | None = None
-    tool_calls: Raw | UnsetType = UNSET
-    function_call: Raw | UnsetType = UNSET
+    tool_calls: Annotated[list[dict[str, Raw]], Meta(max_length=512)] | UnsetType | None = UNSET
+    function_call: dict[str, Raw] | UnsetType | None = UNSET
     tool_call_id: Annotated[str, Meta(max_length=256)] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
@@ -105,9 +107,7 @@ class Body(Struct):
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     user: Annotated[str, Meta(max_length=512)] | None = None
     metadata: (
-        Annotated[
-            dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
-        ]
+        Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
         | None
     ) = None
     tools: Annotated[list[dict[str, Any]], Meta(max_length=128)] | None = None
@@ -139,9 +139,10 @@ class Chat:
         """The validated call; BadRequest with the parameter otherwise."""
         given = bodies.fields(body)
         asked = bodies.typed(body, _decode)
-        extra = {name: given[name] for name in given.keys() - _KNOWN} if len(given.keys() - _KNOWN) else {}
+        extra = {name: given[name] for name in given.keys() - _KNOWN}
         if not UNPRICED.keys().isdisjoint(given):
             bodies.check_unpriced(given, UNPRICED)
+        bodies.check_model(asked.model)
         stream = bool(asked.stream)
         if asked.stream_options is not None and not stream:
             bodies.bad("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
@@ -203,8 +204,8 @@ def _measure(call: Call, asked: Body, given: dict[str, Raw], messages_bytes: int
             base64_bytes += _read_parts(content, texts, images)
         if message.role == "tool" and message.tool_call_id is None:
             bodies.bad("messages", "Invalid value for 'messages': a message of the role tool needs a tool_call_id.")
-        if message.tool_calls is not UNSET:
-            texts.append(bytes(message.tool_calls).decode())
+        called = (message.tool_calls, message.function_call)
+        texts.extend(_encode(each).decode() for each in called if each)
     call.texts = texts
     call.images = images
     call.text_bytes = messages_bytes - base64_bytes
@@ -216,7 +217,7 @@ def _measure(call: Call, asked: Body, given: dict[str, Raw], messages_bytes: int
 
 
 def _check_silent(message: Message) -> None:
-    spoken = message.tool_calls is not UNSET or message.function_call is not UNSET or message.refusal is not None
+    spoken = bool(message.tool_calls) or bool(message.function_call) or message.refusal is not None
     if message.role != "assistant" or not spoken:
         bodies.bad("messages", f"Invalid value for 'messages': a message of the role {message.role} needs content.")
 
@@ -260,34 +261,42 @@ def _look_at(url: str) -> tuple[int, tuple[int, int] | None]:
 
 
 def _check_tools(asked: Body) -> None:
-    names = set()
-    for tool in asked.tools or ():
-        if tool.get("type") not in {"function", "custom"}:
-            raise UnsupportedParameter(
-                "Only tools of the type function are offered here: tools that the server runs have no price.",
-                param="tools",
-            )
-        inner = tool.get(tool["type"])
-        name = inner.get("name") if isinstance(inner, dict) else None
-        if not isinstance(name, str) or not _TOOL_NAME.match(name):
-            bodies.bad("tools", "Invalid value for 'tools': a name is 1 to 64 letters, digits, _ and -.")
-        names.add(name)
+    names = {_tool_name(tool) for tool in asked.tools or ()}
     for function in asked.functions or ():
-        if not isinstance(function.get("name"), str) or not _TOOL_NAME.match(function["name"]):
-            bodies.bad("functions", "Invalid value for 'functions': a name is 1 to 64 letters, digits, _ and -.")
+        _check_name("functions", function)
     choice = asked.tool_choice
-    if isinstance(choice, str) and choice not in {"none", "auto", "required"}:
-        bodies.bad("tool_choice", "Invalid value for 'tool_choice': none, auto, required, or a tool.")
-    if isinstance(choice, dict):
-        inner = choice.get(str(choice.get("type")))
-        named = inner.get("name") if isinstance(inner, dict) else None
-        if choice.get("type") in {"function", "custom"} and named not in names:
-            bodies.bad("tool_choice", "Invalid value for 'tool_choice': it names a tool that 'tools' lacks.")
-    if choice is not None and not names and choice not in {"none", "auto"} if isinstance(choice, str) else False:
-        bodies.bad("tool_choice", "'tool_choice' is only allowed when 'tools' are given.")
-    if asked.response_format is not None and asked.response_format.get("type") not in {
-        "text",
-        "json_object",
-        "json_schema",
-    }:
-        bodies.bad("response_format", "Invalid value for 'response_format': text, json_object or json_schema.")
+    if isinstance(choice, str):
+        if choice not in {"none", "auto", "required"}:
+            bodies.bad("tool_choice", "Invalid value for 'tool_choice': none, auto, required, or a tool.")
+        if choice == "required" and not names:
+            bodies.bad("tool_choice", "'tool_choice' is only allowed when 'tools' are given.")
+    elif choice is not None:
+        _check_choice(choice, names)
+    if asked.response_format is not None:
+        schema.check(asked.response_format)
+
+
+def _tool_name(tool: dict[str, Any]) -> str:
+    kind = tool.get("type")
+    if not isinstance(kind, str) or kind not in _TOOL_KINDS:
+        raise UnsupportedParameter(
+            "Only tools of the type function are offered here: tools that the server runs have no price.",
+            param="tools",
+        )
+    return _check_name("tools", tool.get(kind))
+
+
+def _check_name(param: str, named: Any) -> str:
+    name = named.get("name") if isinstance(named, dict) else None
+    if not isinstance(name, str) or not _TOOL_NAME.match(name):
+        bodies.bad(param, f"Invalid value for '{param}': a name is 1 to 64 letters, digits, _ and -.")
+    return name
+
+
+def _check_choice(choice: dict[str, Any], names: set[str]) -> None:
+    kind = choice.get("type")
+    if kind == "allowed_tools" and names:
+        return
+    inner = choice.get(kind) if isinstance(kind, str) and kind in _TOOL_KINDS else None
+    if not isinstance(inner, dict) or inner.get("name") not in list(names):
+        bodies.bad("tool_choice", "Invalid value for 'tool_choice': it names a tool that 'tools' lacks.")

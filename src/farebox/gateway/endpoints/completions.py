@@ -64,6 +64,7 @@ class Completions:
         """The validated call; BadRequest with the parameter otherwise."""
         given = bodies.fields(body)
         asked = bodies.typed(body, _decode)
+        bodies.check_model(asked.model)
         stream = bool(asked.stream)
         if asked.stream_options is not None and not stream:
             bodies.bad("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")

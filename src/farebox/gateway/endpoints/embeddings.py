@@ -44,6 +44,7 @@ class Embeddings:
         """The validated call; BadRequest with the parameter otherwise."""
         given = bodies.fields(body)
         asked = bodies.typed(body, _decode)
+        bodies.check_model(asked.model)
         texts, arrays = bodies.inputs("input", given["input"])
         count = len(texts) or len(arrays or ())
         if count > _INPUTS_MAX:

@@ -6,6 +6,8 @@ from farebox.kit import triggers
 
 
 class Migration(migrations.Migration):
+    """Triggers that refuse UPDATE and DELETE."""
+
     dependencies = [("ledger", "0001_initial")]
 
     operations = [

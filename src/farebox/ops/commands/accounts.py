@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from farebox.kit import money
 from farebox.ops import ready, show, when
 
 from .base import Group, emit, read, write
@@ -16,13 +17,9 @@ COMMANDS = (account, project)
 PERIODS = click.Choice(["day", "month", "ever"])
 
 
-@account.command(
-    "open", example="farebox account open 'Ada Lovelace' --currency USD --price-list official-usd"
-)
+@account.command("open", example="farebox account open 'Ada Lovelace' --currency USD --price-list official-usd")
 @click.argument("name")
-@click.option(
-    "--currency", required=True, help="Currency of its balance, such as USD or CNY; it stays for ever."
-)
+@click.option("--currency", required=True, help="Currency of its balance, such as USD or CNY; it stays for ever.")
 @click.option("--price-list", required=True, help="What it pays: a price list in that currency.")
 @click.option("--time-zone", default="UTC", show_default=True, help="Time zone of its days and months.")
 def open_(name: str, currency: str, price_list: str, time_zone: str) -> None:
@@ -30,14 +27,10 @@ def open_(name: str, currency: str, price_list: str, time_zone: str) -> None:
 
     Next: `farebox grant` gives it money, `farebox key create` a key.
     """
-    done = write(
-        "account.open", name=name, currency=currency.upper(), price_list=price_list, time_zone=time_zone
-    )
+    done = write("account.open", name=name, currency=currency.upper(), price_list=price_list, time_zone=time_zone)
     emit(
         done,
-        lambda: print(
-            f"Account {done['id']} ({name}) is open, with the project {done['project']} (default)."
-        ),
+        lambda: print(f"Account {done['id']} ({name}) is open, with the project {done['project']} (default)."),
     )
 
 
@@ -59,8 +52,8 @@ def list_() -> None:
                     row["name"],
                     row["state"],
                     row["price_list"],
-                    show.money.text(row["posted_micro"]),
-                    show.money.text(row["held_micro"]),
+                    money.text(row["posted_micro"]),
+                    money.text(row["held_micro"]),
                     row["currency"],
                 )
                 for row in rows
@@ -81,9 +74,7 @@ def show_(account: str) -> None:
 
 @account.command("entries", example="farebox account entries 'Ada Lovelace' --limit 50")
 @click.argument("account")
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first."
-)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
 def entries(account: str, limit: int) -> None:
     """The newest entries of an account in the books: grants, charges, reversals, expiries."""
     ready.store()
@@ -98,7 +89,7 @@ def entries(account: str, limit: int) -> None:
                     when.shown(row["at_us"]),
                     row["kind"],
                     row["ref"],
-                    show.money.text(row["amount_micro"]),
+                    money.text(row["amount_micro"]),
                     row["requester"],
                     row["note"],
                 )

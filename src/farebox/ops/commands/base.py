@@ -21,12 +21,10 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.example = example
         self.params.append(
-            click.Option(
-                ["--json", "as_json"], is_flag=True, expose_value=False, callback=_json, help=_JSON_HELP
-            )
+            click.Option(["--json", "as_json"], is_flag=True, expose_value=False, callback=_json, help=_JSON_HELP)
         )
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The example, as it can be typed."""
         if self.example:
             with formatter.section("Example"):
@@ -42,12 +40,10 @@ class Group(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.append(
-            click.Option(
-                ["--json", "as_json"], is_flag=True, expose_value=False, callback=_json, help=_JSON_HELP
-            )
+            click.Option(["--json", "as_json"], is_flag=True, expose_value=False, callback=_json, help=_JSON_HELP)
         )
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         """The verbs in the order in which they were written, which is that of use."""
         return list(self.commands)
 
@@ -61,33 +57,21 @@ class Tour(Group):
         super().__init__(*args, **kwargs)
         self.themes = themes
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """One section a theme; a command of no theme would be lost, so it is an error."""
         lost = set(self.commands) - {name for names in self.themes.values() for name in names}
         if lost:
             raise AssertionError(f"no theme for {sorted(lost)}")
         for theme, names in self.themes.items():
             with formatter.section(theme):
-                formatter.write_dl(
-                    [(name, self.commands[name].get_short_help_str(limit=100)) for name in names]
-                )
-
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
-        """Run; a refusal is one sentence on standard error and exit 1, wrong usage is exit 2."""
-        try:
-            return super().main(*args, standalone_mode=standalone_mode, **kwargs)
-        except FareboxError as refusal:
-            if not standalone_mode:
-                raise
-            _refuse(refusal)
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(limit=100)) for name in names])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does, with amounts and options that are none said as usage or refusal, not as a traceback."""
+        """Run; a refusal is one sentence on standard error and exit 1 (wrong usage is exit 2, by click)."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            sys.stderr.close()
-            raise SystemExit(1) from None
+        except FareboxError as refusal:
+            _refuse(refusal)
 
 
 def as_json(ctx: click.Context | None = None) -> bool:
@@ -138,9 +122,7 @@ def secret(source: str | None, environment: str | None, what: str) -> str:
         except (OSError, UnicodeDecodeError) as fault:
             raise CommandError(f"{source} can't be read: {fault}.") from None
     if not sys.stdin.isatty():
-        raise CommandError(
-            f"Give {what} with --secret-file FILE (- for standard input) or --secret-env NAME."
-        )
+        raise CommandError(f"Give {what} with --secret-file FILE (- for standard input) or --secret-env NAME.")
     return str(click.prompt(what[:1].upper() + what[1:], hide_input=True))
 
 
@@ -149,9 +131,9 @@ def secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--secret-env", metavar="NAME", help="Take the secret from this variable of the environment."
     )(command)
-    return click.option(
-        "--secret-file", metavar="FILE", help="Take the secret from this file; - is standard input."
-    )(command)
+    return click.option("--secret-file", metavar="FILE", help="Take the secret from this file; - is standard input.")(
+        command
+    )
 
 
 def _json(ctx: click.Context, _param: click.Parameter, value: object) -> None:
@@ -160,7 +142,7 @@ def _json(ctx: click.Context, _param: click.Parameter, value: object) -> None:
 
 
 def _refuse(refusal: FareboxError) -> NoReturn:
-    if "--json" in sys.argv:
+    if as_json():
         click.echo(json.dumps(refusal.body()), err=True)
     else:
         click.echo(f"farebox: {refusal.message}", err=True)

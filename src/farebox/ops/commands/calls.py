@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from farebox.kit import money
 from farebox.kit.errors import CommandError
 from farebox.ops import ready, show, when
 
@@ -17,11 +18,9 @@ call = Group("call", help="Calls and their receipts.")
 @call.command("list", example="farebox call list --account 'Ada Lovelace' --limit 50")
 @click.option("--account", help="Of this account; without: of all.")
 @click.option("--key", help="Of this key (its id).")
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first."
-)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
 def list_(account: str | None, key: str | None, limit: int) -> None:
-    """The newest calls."""
+    """The newest calls: what was asked, how each ended, and what it cost."""
     ready.store()
     rows = read(_calls, account, key, limit)
     emit(
@@ -51,7 +50,7 @@ def list_(account: str | None, key: str | None, limit: int) -> None:
                     row["status"],
                     row["input_tokens"],
                     row["output_tokens"],
-                    "–" if row["charge_micro"] is None else show.money.text(row["charge_micro"]),
+                    "–" if row["charge_micro"] is None else money.text(row["charge_micro"]),
                     row["currency"],
                 )
                 for row in rows
@@ -95,9 +94,9 @@ def usage(account: str | None, from_day: str | None, until_day: str | None, by: 
                     row["calls"],
                     row["input_tokens"],
                     row["output_tokens"],
-                    show.money.text(row["charge_micro"]),
+                    money.text(row["charge_micro"]),
                     row["currency"],
-                    show.money.text(row["cost_micro"]),
+                    money.text(row["cost_micro"]),
                     row["cost_currency"],
                 )
                 for row in rows
@@ -169,7 +168,7 @@ def _print(found: dict[str, Any]) -> None:
                 row["outcome"],
                 row["status"],
                 bool(row["charged"]),
-                "–" if row["cost_micro"] is None else show.money.text(row["cost_micro"]),
+                "–" if row["cost_micro"] is None else money.text(row["cost_micro"]),
                 row["cost_currency"],
                 row["error"],
             )
@@ -179,9 +178,7 @@ def _print(found: dict[str, Any]) -> None:
     )
 
 
-def _usage(
-    _tx: Any, account: str | None, from_day: str | None, until_day: str | None, by: str
-) -> list[dict[str, Any]]:
+def _usage(_tx: Any, account: str | None, from_day: str | None, until_day: str | None, by: str) -> list[dict[str, Any]]:
     from django.db.models import Sum
 
     from farebox.accounts import accounts
@@ -197,10 +194,7 @@ def _usage(
     figures = ("calls", "input_tokens", "output_tokens", "charge_micro", "cost_micro")
     heads = (by, "currency", "cost_currency")
     found = rows.values(*heads).order_by(*heads).annotate(**{f"sum_{name}": Sum(name) for name in figures})
-    return [
-        {name: row[name] for name in heads} | {name: int(row[f"sum_{name}"]) for name in figures}
-        for row in found
-    ]
+    return [{name: row[name] for name in heads} | {name: int(row[f"sum_{name}"]) for name in figures} for row in found]
 
 
 COMMANDS = (call, usage)

@@ -20,9 +20,7 @@ COMMANDS = (key,)
 @click.argument("project")
 @click.option("--name", default="key", show_default=True, help="How people call it.")
 @click.option("--model", "models", multiple=True, help="Only this model; may be given again. Without: all.")
-@click.option(
-    "--address", "addresses", multiple=True, help="Only from this address or network; may be given again."
-)
+@click.option("--address", "addresses", multiple=True, help="Only from this address or network; may be given again.")
 @click.option("--expires", help="End of the key: 30d, 2026-12-31 or 2026-12-31T18:00.")
 @click.option("--cap", help="What its calls may cost a period, such as 2.00.")
 @click.option("--period", type=PERIODS, help="Period of the cap.")
@@ -126,10 +124,7 @@ def show_(key: str) -> None:
         found,
         lambda: show.facts(
             [
-                *(
-                    (name, found[name])
-                    for name in ("id", "name", "hint", "state", "account", "project", "member")
-                ),
+                *((name, found[name]) for name in ("id", "name", "hint", "state", "account", "project", "member")),
                 ("models", ", ".join(found["models"]) or "all"),
                 ("addresses", ", ".join(found["addresses"]) or "all"),
                 ("cap", show.cap(found["cap_micro"], found["cap_period"])),
@@ -172,13 +167,9 @@ def cap(key: str, amount: str, period: str | None) -> None:
 @click.argument("key")
 @click.option("--model", "models", multiple=True, help="Only this model; may be given again.")
 @click.option("--any-model", is_flag=True, help="All models again.")
-@click.option(
-    "--address", "addresses", multiple=True, help="Only from this address or network; may be given again."
-)
+@click.option("--address", "addresses", multiple=True, help="Only from this address or network; may be given again.")
 @click.option("--any-address", is_flag=True, help="From everywhere again.")
-def limit(
-    key: str, models: tuple[str, ...], any_model: bool, addresses: tuple[str, ...], any_address: bool
-) -> None:
+def limit(key: str, models: tuple[str, ...], any_model: bool, addresses: tuple[str, ...], any_address: bool) -> None:
     """Which models KEY may call, and from where."""
     if not (models or any_model or addresses or any_address):
         raise click.UsageError("Say what to limit: --model, --any-model, --address or --any-address.")

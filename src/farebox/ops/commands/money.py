@@ -46,9 +46,7 @@ def grant(account: str, amount: str, reason: str, expires: str | None, ref: str 
     )
 
 
-@click.command(
-    "reverse", cls=Command, example="farebox reverse ent_0VCo… --reason 'granted to the wrong account'"
-)
+@click.command("reverse", cls=Command, example="farebox reverse ent_0VCo… --reason 'granted to the wrong account'")
 @click.argument("entry")
 @click.option("--reason", required=True, help="Why, in one line; it stands in the books.")
 def reverse(entry: str, reason: str) -> None:
@@ -57,9 +55,7 @@ def reverse(entry: str, reason: str) -> None:
     `farebox account entries` shows the entries of an account. Refused if the money is spent.
     """
     done = write("reverse", entry=entry, reason=reason)
-    balance = (
-        f" Balance {show.amount(done['posted_micro'], done['currency'])}." if "posted_micro" in done else ""
-    )
+    balance = f" Balance {show.amount(done['posted_micro'], done['currency'])}." if "posted_micro" in done else ""
     emit(done, lambda: print(f"Entry {done['entry']} undoes {done['reverses']}.{balance}"))
 
 

@@ -18,14 +18,10 @@ COMMANDS = (person, member)
 ROLES = click.Choice(["support", "finance", "admin", "auditor", "none"])
 
 
-@person.command(
-    "create", example="farebox person create ada@example.org --name 'Ada Lovelace' --role finance"
-)
+@person.command("create", example="farebox person create ada@example.org --name 'Ada Lovelace' --role finance")
 @click.argument("email")
 @click.option("--name", default="", help="How the person is called.")
-@click.option(
-    "--role", type=ROLES, default="none", show_default=True, help="Operator's role; none for a customer."
-)
+@click.option("--role", type=ROLES, default="none", show_default=True, help="Operator's role; none for a customer.")
 @click.option(
     "--password",
     "with_password",
@@ -66,9 +62,7 @@ def role(person: str, role: str) -> None:
 @click.option("--project", help="Only in this project; an admin needs one.")
 @click.option("--cap", help="What his keys may cost a period, such as 5.00.")
 @click.option("--period", type=click.Choice(["day", "month", "ever"]), help="Period of the cap.")
-def add(
-    account: str, person: str, role: str, project: str | None, cap: str | None, period: str | None
-) -> None:
+def add(account: str, person: str, role: str, project: str | None, cap: str | None, period: str | None) -> None:
     """Give PERSON a place in ACCOUNT, with a ROLE."""
     arguments = {} if cap is None else cap_arguments(cap, period)
     done = write("member.add", account=account, person=person, role=role, project=project, **arguments)

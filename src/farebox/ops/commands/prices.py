@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from farebox.kit import clock
+from farebox.kit import clock, money
 from farebox.kit.errors import CommandError
 from farebox.ops import ready, show, when
 
@@ -44,9 +44,7 @@ def diff(price_list: str, before: int, after: int) -> None:
     ready.store()
     from farebox.catalog import lists
 
-    changes = [
-        change._asdict() for change in read(lists.diff, price_list, before, after, now_us=clock.now_us())
-    ]
+    changes = [change._asdict() for change in read(lists.diff, price_list, before, after, now_us=clock.now_us())]
     emit(
         changes,
         lambda: show.table(
@@ -79,13 +77,9 @@ def create(price_list: str, currency: str, about: str) -> None:
     "farebox prices publish campus-cny --set gpt-4 input 200.00 --at 2026-12-01 --note 'winter prices'",
 )
 @click.argument("price_list")
-@click.option(
-    "--from", "source", default="", help="Take the prices of this USD list, times rate, times factor."
-)
+@click.option("--from", "source", default="", help="Take the prices of this USD list, times rate, times factor.")
 @click.option("--rate", default="", help="Units of the list's currency for one USD, such as 7.25.")
-@click.option(
-    "--factor", default="1", show_default=True, help="Markup or discount on the source: 1.10, 0.95."
-)
+@click.option("--factor", default="1", show_default=True, help="Markup or discount on the source: 1.10, 0.95.")
 @click.option("--usd-rate", default="", help="What one USD is, for balance pages; without: the rate.")
 @click.option(
     "--set",
@@ -95,9 +89,7 @@ def create(price_list: str, currency: str, about: str) -> None:
     metavar="MODEL CLASS PRICE",
     help="Price of 1M units of a usage class (input, cached_read, output…); may be given again.",
 )
-@click.option(
-    "--remove", multiple=True, metavar="MODEL", help="No longer sell this model; may be given again."
-)
+@click.option("--remove", multiple=True, metavar="MODEL", help="No longer sell this model; may be given again.")
 @click.option("--at", help="When it comes into force: 2026-12-01, 30d. Without: now.")
 @click.option("--note", default="", help="Why, in one line.")
 def publish(
@@ -252,17 +244,11 @@ def list_models() -> None:
 @click.option("--context", type=int, required=True, help="Longest input and output together, in tokens.")
 @click.option("--output-max", type=int, required=True, help="Longest output, in tokens; 0 for embeddings.")
 @click.option("--owned-by", default="", help="Who made it, as `GET /v1/models` says it.")
-@click.option(
-    "--modality", "modalities", multiple=True, default=("text",), show_default=True, help="text, image."
-)
-@click.option(
-    "--hidden-output", is_flag=True, help="It produces output that the customer does not see (reasoning)."
-)
+@click.option("--modality", "modalities", multiple=True, default=("text",), show_default=True, help="text, image.")
+@click.option("--hidden-output", is_flag=True, help="It produces output that the customer does not see (reasoning).")
 @click.option("--tokenizer", default="", help="cl100k_base or o200k_base; without: a low rule counts.")
 @click.option("--image-formula", default="", help="How images count as tokens; needed with modality image.")
-@click.option(
-    "--overhead", type=int, default=0, show_default=True, help="Tokens that its chat template adds."
-)
+@click.option("--overhead", type=int, default=0, show_default=True, help="Tokens that its chat template adds.")
 def define(
     model: str,
     kinds: tuple[str, ...],
@@ -322,9 +308,7 @@ def unlist(model: str, why: str) -> None:
     done = write("model.unlist", model=model, why=why)
     emit(
         done,
-        lambda: print(
-            f"{model} is off the shelf." if done["changed"] else f"{model} was off the shelf before."
-        ),
+        lambda: print(f"{model} is off the shelf." if done["changed"] else f"{model} was off the shelf before."),
     )
 
 
@@ -335,9 +319,7 @@ def list_again(model: str) -> None:
     done = write("model.list-again", model=model)
     emit(
         done,
-        lambda: print(
-            f"{model} is on the shelf." if done["changed"] else f"{model} was on the shelf before."
-        ),
+        lambda: print(f"{model} is on the shelf." if done["changed"] else f"{model} was on the shelf before."),
     )
 
 
@@ -375,11 +357,7 @@ def _overview(heads: list[dict[str, Any]]) -> None:
                 "built in" if not head["versions"] and head["price_list"] == "house" else _in_force(head),
                 when.shown(
                     next(
-                        (
-                            row["valid_from_us"]
-                            for row in head["versions"]
-                            if row["version"] == head["version"]
-                        ),
+                        (row["valid_from_us"] for row in head["versions"] if row["version"] == head["version"]),
                         None,
                     )
                 ),
@@ -424,4 +402,4 @@ def _published(done: dict[str, Any]) -> None:
 
 
 def _price(micro: int | None) -> str:
-    return "–" if micro is None else show.money.text(micro)
+    return "–" if micro is None else money.text(micro)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from farebox.kit import money
 from farebox.kit import options as options_
 from farebox.ops import ready, show
 
@@ -45,7 +46,7 @@ def migrate() -> None:
         facts,
         lambda: print(
             f"The store {where} is up to date ({done.applied} migrations applied).\n"
-            f"Back up {chosen.pepper} and {chosen.master_key} apart from it: without them its keys and secrets are void."
+            f"Back up {chosen.pepper} and {chosen.master_key} apart from it: without them its keys are void."
         ),
     )
 
@@ -125,10 +126,7 @@ def backup(file: Path) -> None:
 def _show_proof(found: Any) -> None:
     show.table(
         ("room", "proof"),
-        [
-            (room, "clean" if not wrong else f"{len(wrong)} findings")
-            for room, wrong in found.findings.items()
-        ],
+        [(room, "clean" if not wrong else f"{len(wrong)} findings") for room, wrong in found.findings.items()],
         empty="",
     )
     for room, wrong in found.findings.items():
@@ -139,7 +137,7 @@ def _show_proof(found: Any) -> None:
     show.table(
         ("trial balance", "posted each way>", "adds up to 0"),
         [
-            (currency, show.money.exact(moved), f"balance of {currency} is off" not in off)
+            (currency, money.exact(moved), f"balance of {currency} is off" not in off)
             for currency, moved in found.trial_balance.items()
         ],
         empty="The journal is empty: nothing was posted yet.",
@@ -148,7 +146,7 @@ def _show_proof(found: Any) -> None:
         print()
         show.table(
             ("house account", "sum>"),
-            [(name, show.money.exact(total)) for name, total in found.house.items()],
+            [(name, money.exact(total)) for name, total in found.house.items()],
             empty="",
         )
 

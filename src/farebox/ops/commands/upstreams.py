@@ -55,15 +55,13 @@ def change(name: str, about: str | None, cancel_billing: str | None) -> None:
     done = write("upstream.change", name=name, about=about, cancel_billing=cancel_billing)
     emit(
         done,
-        lambda: print(
-            f"Upstream {name}: cancel billing {done['cancel_billing']}, {done['about'] or 'no text'}."
-        ),
+        lambda: print(f"Upstream {name}: cancel billing {done['cancel_billing']}, {done['about'] or 'no text'}."),
     )
 
 
 @upstream.command("list", example="farebox upstream list")
 def list_upstreams() -> None:
-    """All upstreams."""
+    """All upstreams, in what currency they bill, and what they bill of a call that we cancel."""
     ready.store()
     from farebox.upstreams import channels
 
@@ -87,14 +85,10 @@ def list_upstreams() -> None:
 @click.argument("upstream")
 @click.argument("base_url")
 @secret_options
-@click.option(
-    "--local", is_flag=True, help="It lies in the local network: http and private addresses are allowed."
-)
+@click.option("--local", is_flag=True, help="It lies in the local network: http and private addresses are allowed.")
 @click.option("--tier", type=int, default=1, show_default=True, help="Lower tiers are tried first.")
 @click.option("--weight", type=int, default=1, show_default=True, help="Share of the calls inside its tier.")
-@click.option(
-    "--calls-at-once", type=int, default=0, show_default=True, help="Most calls at once; 0 is no limit."
-)
+@click.option("--calls-at-once", type=int, default=0, show_default=True, help="Most calls at once; 0 is no limit.")
 @click.option(
     "--quirk",
     "quirks",
@@ -165,23 +159,15 @@ def list_channels() -> None:
     )
 
 
-@channel.command(
-    "offer", example="farebox channel offer openai-1 gpt-4 --cost input=27.00 --cost output=54.00"
-)
+@channel.command("offer", example="farebox channel offer openai-1 gpt-4 --cost input=27.00 --cost output=54.00")
 @click.argument("channel")
 @click.argument("model")
-@click.option(
-    "--as", "upstream_model", default="", help="What the model is called there; without: the same name."
-)
-@click.option(
-    "--cost", "costs", multiple=True, metavar="CLASS=COST", help="What 1M units cost us; may be given again."
-)
+@click.option("--as", "upstream_model", default="", help="What the model is called there; without: the same name.")
+@click.option("--cost", "costs", multiple=True, metavar="CLASS=COST", help="What 1M units cost us; may be given again.")
 def offer(channel: str, model: str, upstream_model: str, costs: tuple[str, ...]) -> None:
     """Say that CHANNEL answers MODEL, and what that costs us."""
     priced = dict(_pair(text, "a cost such as input=2.50") for text in costs)
-    done = write(
-        "channel.offer", channel=channel, model=model, upstream_model=upstream_model, costs=priced or None
-    )
+    done = write("channel.offer", channel=channel, model=model, upstream_model=upstream_model, costs=priced or None)
     emit(done, lambda: print(f"{channel} answers {_model(done)}."))
 
 
@@ -199,9 +185,7 @@ def withdraw(channel: str, model: str) -> None:
 @secret_options
 def set_secret(channel: str, secret_file: str | None, secret_env: str | None) -> None:
     """Replace the secret of CHANNEL. It is encrypted and never shown again."""
-    done = write(
-        "channel.secret", channel=channel, secret=secret(secret_file, secret_env, "the upstream's key")
-    )
+    done = write("channel.secret", channel=channel, secret=secret(secret_file, secret_env, "the upstream's key"))
     emit(done, lambda: print(f"{channel} has a new secret."))
 
 
@@ -289,7 +273,9 @@ def _tested(found: dict[str, Any]) -> None:
 
 def _attempt(row: dict[str, Any]) -> str:
     ms = (row["ended_us"] - row["started_us"]) // 1000
-    return f"{row['outcome']}, status {row['status'] or 'none'}, {ms:,} ms" + (f": {row['error']}" if row["error"] else "")
+    return f"{row['outcome']}, status {row['status'] or 'none'}, {ms:,} ms" + (
+        f": {row['error']}" if row["error"] else ""
+    )
 
 
 def _quirks(texts: tuple[str, ...]) -> dict[str, Any]:

@@ -67,13 +67,9 @@ def create_project(tx: Tx, *, actor: str, account: str, name: str) -> dict[str, 
     return projects.view(projects.create(tx, account=account, name=name, now_us=clock.now_us(), actor=actor))
 
 
-def cap_project(
-    tx: Tx, *, actor: str, project: str, cap_micro: int | None, cap_period: str = ""
-) -> dict[str, Any]:
+def cap_project(tx: Tx, *, actor: str, project: str, cap_micro: int | None, cap_period: str = "") -> dict[str, Any]:
     """Limit what a project may spend in a period; None lifts the limit."""
-    capped = projects.cap(
-        tx, project, cap_micro=cap_micro, cap_period=cap_period, now_us=clock.now_us(), actor=actor
-    )
+    capped = projects.cap(tx, project, cap_micro=cap_micro, cap_period=cap_period, now_us=clock.now_us(), actor=actor)
     return projects.view(capped)
 
 
@@ -135,9 +131,7 @@ def add_member(
     return people.view_member(member)
 
 
-def cap_member(
-    tx: Tx, *, actor: str, member: str, cap_micro: int | None, cap_period: str = ""
-) -> dict[str, Any]:
+def cap_member(tx: Tx, *, actor: str, member: str, cap_micro: int | None, cap_period: str = "") -> dict[str, Any]:
     """Limit what a member's keys may spend in a period; None lifts the limit."""
     capped = people.cap_member(
         tx, member, cap_micro=cap_micro, cap_period=cap_period, now_us=clock.now_us(), actor=actor

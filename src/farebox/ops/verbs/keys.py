@@ -79,9 +79,7 @@ def rotate(tx: Tx, *, actor: str, key: str, grace_s: int = 86_400) -> dict[str, 
 
 def cap(tx: Tx, *, actor: str, key: str, cap_micro: int | None, cap_period: str = "") -> dict[str, Any]:
     """Limit what a key may spend in a period; None lifts the limit."""
-    capped = keys.set_cap(
-        tx, key, cap_micro=cap_micro, cap_period=cap_period, now_us=clock.now_us(), actor=actor
-    )
+    capped = keys.set_cap(tx, key, cap_micro=cap_micro, cap_period=cap_period, now_us=clock.now_us(), actor=actor)
     return keys.view(capped)
 
 

@@ -61,9 +61,7 @@ def reverse(tx: Tx, *, actor: str, entry: str, reason: str) -> dict[str, Any]:
         raise CommandError(f"There is no entry {entry[:60]!r}. `farebox account entries` shows them.")
     if head.kind == "reversal":
         raise CommandError(f"Entry {entry} is itself a reversal. Grant the amount instead.")
-    undone = journal.reverse(
-        tx, entry=entry, at_us=clock.now_us(), note=reason, requester=actor, single_person=True
-    )
+    undone = journal.reverse(tx, entry=entry, at_us=clock.now_us(), note=reason, requester=actor, single_person=True)
     # A lot without its money would take the customer's own money when it expires.
     CreditLot.objects.filter(entry_id=entry).update(closed=True)
     facts = {"entry": undone, "reverses": entry, "account": head.account, "currency": head.currency}
@@ -84,9 +82,7 @@ def _one_person(reason: str) -> None:
             "which the office asks for. A command has one person."
         )
     if not reason.strip() or len(reason) > 300 or not reason.isprintable():
-        raise CommandError(
-            "Say why, in one line of at most 300 characters: the reason stands in the books for ever."
-        )
+        raise CommandError("Say why, in one line of at most 300 characters: the reason stands in the books for ever.")
 
 
 def _balance(tx: Tx, account: str) -> dict[str, Any]:

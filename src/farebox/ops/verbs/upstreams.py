@@ -106,9 +106,7 @@ def offer(
     costs: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Say that a channel answers a model."""
-    return channels.offer(
-        tx, channel=channel, model=model, upstream_model=upstream_model, costs=costs, actor=actor
-    )
+    return channels.offer(tx, channel=channel, model=model, upstream_model=upstream_model, costs=costs, actor=actor)
 
 
 def withdraw(tx: Tx, *, actor: str, channel: str, model: str) -> dict[str, Any]:

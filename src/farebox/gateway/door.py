@@ -1,0 +1,442 @@
+"""One connection of a customer: asyncio.Protocol on httptools.
+
+Trailers never become headers; whatever is no request is refused in OpenAI's form; a customer who leaves, or does not
+read, is noticed. A half-closed connection counts as left: the clients that we know close both sides at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import Any, Protocol
+
+import httptools
+
+from farebox.kit import errors
+from farebox.kit.clock import Clock
+from farebox.kit.errors import FareboxError
+from farebox.kit.ids import Ids
+from farebox.kit.options import Options
+
+from . import head
+from .exchange import Exchange
+
+PER_ADDRESS_MAX = 256
+PIPELINED_MAX = 128  # requests that came on one connection before the first was answered
+PIPELINED_READ = 8  # and how many until no more is read
+WAITING_BYTES_MAX = 256 * 1024
+WRITE_BYTES_HIGH = 256 * 1024
+# What a chunked body may hold beside its data: sizes, extensions, trailers.
+FRAMING_BYTES_MAX = 64 * 1024
+LINGER_S = 2.0
+_LOCAL = frozenset({"127.0.0.1", "::1", "local"})
+
+
+class Hall(Protocol):
+    """What the connections of a process share."""
+
+    options: Options
+    clock: Clock
+    ids: Ids
+    doors: set[FrontDoor]
+    per_address: dict[str, int]
+    trusted: frozenset[str]
+    closing: bool
+
+    def start(self, exchange: Exchange) -> None:
+        """Let somebody answer this request."""
+
+
+class FrontDoor(asyncio.Protocol):
+    """One connection. Requests are answered in the order in which they came."""
+
+    __slots__ = (
+        "_address",
+        "_broken",
+        "_coming",
+        "_counted",
+        "_current",
+        "_dead",
+        "_drain",
+        "_field_bytes",
+        "_fields",
+        "_flushed_bytes",
+        "_framing_bytes",
+        "_hall",
+        "_head_bytes",
+        "_hosts",
+        "_in_head",
+        "_lingers_until",
+        "_parser",
+        "_reading",
+        "_since",
+        "_stuck_since",
+        "_transport",
+        "_waiting",
+        "_written_bytes",
+        "options",
+        "paused",
+    )
+
+    def __init__(self, hall: Hall) -> None:
+        self._hall = hall
+        self.options = hall.options
+        self.paused = False
+        self._transport: Any = None
+        self._parser: Any = None
+        self._address = ""
+        self._current: Exchange | None = None  # being answered
+        self._coming: Exchange | None = None  # being read
+        self._waiting: deque[Exchange] = deque()
+        self._reading = True
+        self._head_bytes = 0
+        self._framing_bytes = 0
+        self._fields = 0
+        self._field_bytes = 0
+        self._in_head = True
+        self._hosts = 0
+        self._dead = False
+        self._broken = False  # nothing more is read as requests
+        self._since = time.monotonic()
+        self._drain: asyncio.Future[None] | None = None
+        self._written_bytes = 0
+        self._flushed_bytes = 0
+        self._stuck_since = self._since
+        self._lingers_until = 0.0
+        self._counted = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, or close it if there are too many."""
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if isinstance(peer, tuple) else "local"
+        hall = self._hall
+        same = hall.per_address.get(self._address, 0)
+        exempt = self._address in _LOCAL or self._address in hall.trusted
+        if len(hall.doors) >= self.options.connections_max or (same >= PER_ADDRESS_MAX and not exempt):
+            transport.close()
+            return
+        self._counted = True
+        hall.per_address[self._address] = same + 1
+        hall.doors.add(self)
+        self._transport.set_write_buffer_limits(high=WRITE_BYTES_HIGH)
+        self._parser = httptools.HttpRequestParser(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The customer is gone: tell whoever works for him."""
+        del exc
+        self._dead = True
+        self._parser = None  # it knows us: without this only the garbage collector ends the circle
+        if self._counted:
+            self._counted = False
+            hall = self._hall
+            hall.doors.discard(self)
+            left = hall.per_address.get(self._address, 1) - 1
+            if left > 0:
+                hall.per_address[self._address] = left
+            else:
+                hall.per_address.pop(self._address, None)
+        self._let_drain()
+        waiting, self._waiting = self._waiting, deque()
+        for exchange in (self._current, self._coming, *waiting):
+            if exchange is not None:
+                exchange.gone()
+        self._coming = None
+
+    def eof_received(self) -> bool:
+        """A customer who closed his side has left: programs that end send nothing else."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The customer reads slower than we write."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """The customer has caught up."""
+        self.paused = False
+        self._let_drain()
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the customer."""
+        if self._broken or self._parser is None:
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        else:
+            self._framing_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(errors.BadRequest("This address speaks HTTP/1.1 only.", status=426))
+        except httptools.HttpParserError as fault:
+            self._refuse(errors.BadRequest(f"This is not a valid HTTP request: {str(fault)[:60]}"))
+        if self._in_head and self._head_bytes > head.BYTES_MAX:
+            self._refuse(errors.BadRequest("The head of the request is too large.", status=431))
+        elif self._framing_bytes > FRAMING_BYTES_MAX and not self._in_head:
+            self._refuse(errors.BadRequest("The chunks of the request body are too small, or its trailers too large."))
+        if self._waiting and self._reading and self._is_full():
+            self._reading = False
+            self._transport.pause_reading()
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_head = True
+        self._head_bytes = 0
+        self._framing_bytes = 0
+        self._fields = 0
+        self._field_bytes = 0
+        self._hosts = 0
+        self._since = time.monotonic()
+        if not self._broken:
+            self._coming = self._exchange()
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request's target."""
+        exchange = self._coming
+        if exchange is None or self._broken:
+            return
+        exchange.target += url
+        if len(exchange.target) > head.TARGET_BYTES_MAX:
+            self._refuse(errors.BadRequest("The address of the request is too long.", status=414))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head; what comes after the body (a trailer) is no field of the request."""
+        exchange = self._coming
+        if exchange is None or not self._in_head or self._broken:
+            return
+        self._fields += 1
+        self._field_bytes += len(name) + len(value) + 4
+        if self._fields > head.FIELDS_MAX or self._field_bytes > head.BYTES_MAX:
+            self._refuse(errors.BadRequest("The head of the request is too large.", status=431))
+            return
+        key = name.decode("latin-1").lower()
+        if key == "host":
+            self._hosts += 1
+        elif key in head.SINGLE and key in exchange.head:
+            self._refuse(errors.BadRequest(f"The field {key} came twice."))
+            return
+        exchange.head[key] = value.decode("latin-1").strip(" \t")
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: begin to work, before the body is read."""
+        exchange, parser = self._coming, self._parser
+        self._in_head = False
+        self._head_bytes = 0
+        if exchange is None or self._broken:
+            return
+        exchange.method = parser.get_method().decode("latin-1")
+        exchange.version = parser.get_http_version()
+        exchange.keep_alive = exchange.version == "1.1" and parser.should_keep_alive()
+        exchange.started = self._since
+        fields = exchange.head
+        exchange.authorization = fields.get("authorization")
+        if self._address in self._hall.trusted:
+            exchange.address = head.last_hop(fields.get("x-forwarded-for", ""), self._hall.trusted) or self._address
+        fault = head.fault(
+            fields,
+            method=exchange.method,
+            version=exchange.version,
+            upgrade=parser.should_upgrade(),
+            hosts=self._hosts,
+            target=exchange.target,
+        )
+        if fault is None and len(self._waiting) >= PIPELINED_MAX:
+            fault = errors.BadRequest("Too many requests were sent at once on one connection.")
+        if fault is not None:
+            self._refuse(fault)
+            return
+        exchange.target = head.path_of(exchange.target)
+        if "content-length" in fields:
+            exchange.length = int(fields["content-length"])
+            if exchange.length > self.options.body_bytes_max:
+                limit = self.options.body_bytes_max
+                exchange.fail(errors.TooLarge(f"The request body is larger than {limit} bytes."))
+        elif "transfer-encoding" not in fields:
+            exchange.length = 0
+        self._waiting.append(exchange)
+        self._next()
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._framing_bytes -= len(data)
+        if self._coming is not None:
+            self._coming.feed(data, self.options.body_bytes_max)
+
+    def on_chunk_complete(self) -> None:
+        """A chunk ended: each may have its frame."""
+        self._framing_bytes = 0
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        exchange = self._coming
+        self._in_head = True
+        self._framing_bytes = 0
+        if exchange is not None and not self._broken:
+            self._coming = None
+            exchange.whole()
+
+    # for the exchange
+
+    @property
+    def closing(self) -> bool:
+        """Whether this connection takes no further request."""
+        return self._hall.closing or (self._broken and not self._waiting)
+
+    def write(self, data: bytes) -> None:
+        """Write to the customer, if he is there."""
+        if not self._dead and not self._transport.is_closing():
+            self._written_bytes += len(data)
+            self._transport.write(data)
+
+    def invite(self, exchange: Exchange) -> None:
+        """Tell a customer who waits for it to send the body."""
+        if "expect" in exchange.head:
+            del exchange.head["expect"]
+            if not exchange.complete and not exchange.body_bytes:
+                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def drained(self) -> None:
+        """Wait until the customer has read enough; one who does not read is cut by `look` (R18)."""
+        if self._dead:
+            return
+        if self._drain is None or self._drain.done():
+            self._drain = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._drain)
+
+    def done(self, exchange: Exchange) -> None:
+        """The answer is complete: close, or go on with the next request."""
+        if exchange is not self._current:
+            return
+        self._current = None
+        self._since = time.monotonic()
+        if not exchange.keep_alive or self.closing:
+            self._close()
+        else:
+            self._next()
+
+    # for the hall
+
+    @property
+    def head_since(self) -> float | None:
+        """Since when the head of the only request on this connection has been coming; None if it isn't."""
+        coming = self._coming is not None and self._in_head and self._current is None and not self._broken
+        return self._since if coming else None
+
+    @property
+    def address(self) -> str:
+        """The address that the connection comes from."""
+        return self._address
+
+    def look(self, now: float) -> None:
+        """Once or twice a second: empty lines, slow heads and bodies, idle connections, customers who do not read."""
+        options, coming = self.options, self._coming
+        if self._is_stuck(now):
+            self._transport.abort()
+        elif self._lingers_until:
+            if now > self._lingers_until:
+                self._transport.close()
+        elif self._current is not None:
+            self._current.keep_alive_due(now)
+            if coming is not None and not self._in_head and coming.slow:
+                coming.fail(errors.RequestTimeout("The request body came too slowly: at least 1 KiB/s is needed."))
+        elif coming is not None and not self._in_head:
+            if coming.slow:  # it is answered already; only its rest was waited for
+                self._close()
+        elif self.head_since is not None:
+            if now - self._since > options.head_s:
+                self.too_slow()
+        elif now - self._since > options.idle_connection_s:
+            self._transport.close()
+
+    def too_slow(self) -> None:
+        """Refuse a request whose head does not come."""
+        limit_s = self.options.head_s
+        self._refuse(errors.RequestTimeout(f"The head of the request did not arrive within {limit_s} s."))
+
+    def close_if_idle(self) -> None:
+        """Close, unless an answer is owed."""
+        if self._current is None and not self._waiting:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # inside
+
+    def _exchange(self) -> Exchange:
+        hall = self._hall
+        return Exchange(self, hall.ids.new("call", hall.clock.now_us()), self._address)
+
+    def _next(self) -> None:
+        """Let the next request be answered, if it is its turn and the customer reads."""
+        if self._current is not None or self._dead or self._lingers_until or self._transport.is_closing():
+            return
+        if self._waiting and not self.paused:
+            self._current = self._waiting.popleft()
+            self._hall.start(self._current)
+        if not self._reading and not self._is_full():
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _is_full(self) -> bool:
+        waiting = self._waiting
+        return len(waiting) >= PIPELINED_READ or sum(each.body_bytes for each in waiting) > WAITING_BYTES_MAX
+
+    def _refuse(self, error: FareboxError) -> None:
+        """Refuse what is being read, in its turn; nothing after it is read on this connection."""
+        if self._broken:
+            return
+        self._broken = True
+        exchange = self._coming
+        if exchange is not None and exchange.ended:
+            self._close()
+        elif exchange is not None and (exchange is self._current or exchange in self._waiting):
+            exchange.fail(error)
+        else:
+            exchange = self._coming = exchange or self._exchange()
+            exchange.refusal = error
+            exchange.keep_alive = False
+            self._waiting.append(exchange)
+            self._next()
+
+    def _close(self) -> None:
+        """End the connection.
+
+        While a customer still sends, he is heard for a moment after our last byte: else his system would drop the
+        answer with the connection (RFC 9112 9.6).
+        """
+        if self._dead or self._transport.is_closing():
+            return
+        if self._coming is None or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._broken = True
+        self._lingers_until = time.monotonic() + LINGER_S
+        self._transport.write_eof()
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _is_stuck(self, now: float) -> bool:
+        """Whether the customer has read nothing for too long, though there is something."""
+        waiting_bytes = self._transport.get_write_buffer_size()
+        flushed_bytes = self._written_bytes - waiting_bytes
+        if waiting_bytes == 0 or flushed_bytes > self._flushed_bytes:
+            self._stuck_since = now
+            self._flushed_bytes = flushed_bytes
+            return False
+        slow_s: int = self.options.slow_reader_s
+        return now - self._stuck_since > slow_s
+
+    def _let_drain(self) -> None:
+        if self._drain is not None and not self._drain.done():
+            self._drain.set_result(None)
+        self._drain = None

@@ -1,0 +1,325 @@
+"""One request, and the customer's end of its answer: the `Request` and the `ClientPort` of `serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Protocol
+
+import msgspec
+
+from farebox.accounts.caller import Caller
+from farebox.kit import errors
+from farebox.kit.errors import FareboxError
+from farebox.kit.options import Options
+
+SLOW_BYTES_PER_S = 1024
+# The rest of a body that nobody reads is waited for if it is no longer than this; else the connection is closed.
+UNREAD_BYTES_MAX = 64 * 1024
+
+_json = msgspec.json.Encoder().encode
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_EXPOSED = (
+    "x-request-id, x-farebox-max-tokens, x-ignored-parameters, retry-after, retry-after-ms, x-should-retry, allow"
+)
+_COMMON = (
+    "Access-Control-Allow-Origin: *\r\n"
+    f"Access-Control-Expose-Headers: {_EXPOSED}\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+).encode()
+_JSON_HEAD = b"Content-Type: application/json\r\nCache-Control: no-store\r\n"
+_SSE_HEAD = (
+    b"Content-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache, no-store\r\nX-Accel-Buffering: no\r\n"
+)
+PREFLIGHT = (
+    ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
+    ("Access-Control-Allow-Headers", "authorization, content-type, *"),
+    ("Access-Control-Max-Age", "86400"),
+)
+
+
+class Connection(Protocol):
+    """The connection of an exchange, as far as the exchange knows it."""
+
+    options: Options
+    paused: bool
+
+    @property
+    def closing(self) -> bool:
+        """Whether this connection takes no further request."""
+
+    def write(self, data: bytes) -> None:
+        """Write to the customer, if he is there."""
+
+    def invite(self, exchange: Exchange) -> None:
+        """Tell a customer who waits for it to send the body."""
+
+    async def drained(self) -> None:
+        """Wait until the customer has read enough."""
+
+    def done(self, exchange: Exchange) -> None:
+        """The answer is complete."""
+
+
+class _Date:
+    """The Date header, made once a second."""
+
+    __slots__ = ("_at", "_line")
+
+    def __init__(self) -> None:
+        self._at = -1
+        self._line = b""
+
+    def line(self) -> bytes:
+        now = int(time.time())
+        if now != self._at:
+            self._at = now
+            self._line = f"Date: {formatdate(now, usegmt=True)}\r\n".encode()
+        return self._line
+
+
+_date = _Date()
+
+
+class Exchange:
+    """One request and its answer. `refusal` is set where the head itself is refused; nothing else is read then."""
+
+    __slots__ = (
+        "_begun",
+        "_body",
+        "_body_waiter",
+        "_callback",
+        "_chunked",
+        "_door",
+        "_ended",
+        "_fault",
+        "_headers",
+        "_patient",
+        "_quiet_since",
+        "_stream",
+        "account",
+        "address",
+        "authorization",
+        "body_bytes",
+        "caller",
+        "channel",
+        "complete",
+        "head",
+        "id",
+        "keep_alive",
+        "left",
+        "length",
+        "method",
+        "refusal",
+        "started",
+        "target",
+        "version",
+    )
+
+    def __init__(self, door: Connection, ident: str, address: str) -> None:
+        self._door = door
+        self.id = ident
+        self.address = address
+        self.account = ""
+        self.authorization: str | None = None
+        self.caller: Caller | None = None
+        self.channel = ""
+        self.method = ""
+        self.target = b""
+        self.version = "1.1"
+        self.head: dict[str, str] = {}
+        self.length: int | None = None
+        self.refusal: FareboxError | None = None
+        self.keep_alive = True
+        self.complete = False
+        self.left = False
+        self.started = 0.0
+        self.body_bytes = 0
+        self._body: list[bytes] = []
+        self._body_waiter: asyncio.Future[None] | None = None
+        self._fault: FareboxError | None = None
+        self._callback: Callable[[], None] | None = None
+        self._headers: Sequence[tuple[str, str]] = ()
+        self._stream = False
+        self._patient = False
+        self._begun = False
+        self._chunked = False
+        self._ended = False
+        self._quiet_since = 0.0
+
+    # the request
+
+    async def body(self) -> bytes:
+        """The whole body; TooLarge or RequestTimeout if it is too large or too slow."""
+        while not self.complete and self._fault is None:
+            if self.left:
+                raise errors.BadRequest("The connection was closed before the request was complete.")
+            self._door.invite(self)
+            self._body_waiter = asyncio.get_running_loop().create_future()
+            await self._body_waiter
+        if self._fault is not None:
+            raise self._fault
+        parts, self._body = self._body, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def feed(self, data: bytes, bytes_max: int) -> None:
+        """A piece of the body has arrived."""
+        self.body_bytes += len(data)
+        if self._fault is not None or self._ended:
+            return
+        if self.body_bytes > bytes_max:
+            self.fail(errors.TooLarge(f"The request body is larger than {bytes_max} bytes."))
+        else:
+            self._body.append(data)
+
+    def whole(self) -> None:
+        """The body is complete."""
+        self.complete = True
+        self._wake()
+
+    def fail(self, fault: FareboxError) -> None:
+        """The body will never be whole."""
+        if self._fault is None and not self._ended:
+            self._fault = fault
+            self._body.clear()
+        self._wake()
+
+    @property
+    def slow(self) -> bool:
+        """Whether the body came slower than it may, by now."""
+        if self.complete or self._fault is not None:
+            return False
+        waited_s = time.monotonic() - self.started
+        grace_s: int = self._door.options.body_grace_s
+        return waited_s > grace_s and self.body_bytes < SLOW_BYTES_PER_S * (waited_s - grace_s)
+
+    def gone(self) -> None:
+        """The customer has left."""
+        if self.left:
+            return
+        self.left = True
+        self._wake()
+        if self._callback is not None:
+            callback, self._callback = self._callback, None
+            callback()
+
+    def _wake(self) -> None:
+        if self._body_waiter is not None and not self._body_waiter.done():
+            self._body_waiter.set_result(None)
+
+    # the client port
+
+    def on_left(self, callback: Callable[[], None] | None) -> None:
+        """Call back once when the customer leaves; at once if he has."""
+        if callback is not None and self.left:
+            callback()
+        else:
+            self._callback = callback
+
+    def begin(self, headers: Sequence[tuple[str, str]], *, stream: bool, patient: bool = False) -> None:
+        """What the head of the answer shall hold; from now on silence is filled with empty lines.
+
+        Not for OpenAI's own client where nothing is streamed: it waits by itself, and an error under a 200 raises
+        nothing there (client-contract.md 1.3).
+        """
+        agent = self.head.get("user-agent", "")
+        self._headers = headers
+        self._stream = stream
+        self._patient = patient or (not stream and agent.startswith(("OpenAI/", "AsyncOpenAI/")))
+        self._quiet_since = time.monotonic()
+
+    def keep_alive_due(self, now: float) -> None:
+        """Fill the silence with an empty line, if an answer is under way and it has lasted long enough."""
+        door = self._door
+        if not self._quiet_since or self._ended or self._patient or self.left or door.paused:
+            return
+        options = door.options
+        first_s = options.keepalive_stream_s if self._stream else options.keepalive_json_s
+        limit_s = options.keepalive_every_s if self._begun else first_s
+        if now - self._quiet_since >= limit_s:
+            self._write(b"\n")
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece of a stream; waits while the customer reads slowly."""
+        if data and not self.left:
+            self._write(data)
+            if self._door.paused:
+                await self._door.drained()
+
+    async def finish(self, data: bytes) -> None:
+        """Send the last bytes of a stream."""
+        if not self.left:
+            self._write(data, last=True)
+        self._end()
+
+    async def answer(self, status: int, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """Answer with a whole JSON body; one whose silence was filled already comes after the empty lines."""
+        if not self.left and self._begun:
+            self._write(body, last=True)
+        elif not self.left:
+            self._begun = True
+            head = _JSON_HEAD + f"Content-Length: {len(body)}\r\n".encode() if status != 204 else b""
+            head = self._head(status, head, (*self._headers, *headers))
+            self._door.write(head + body if self.method != "HEAD" else head)
+        self._end()
+
+    async def refuse(self, error: FareboxError) -> None:
+        """Answer with an error in OpenAI's form: with its status, or inside a stream that has begun."""
+        body = _json(error.body())
+        if self._begun and self._stream:
+            await self.finish(b"data: " + body + b"\n\n")
+            return
+        await self.answer(error.status, body, error.headers())
+
+    @property
+    def soon_complete(self) -> bool:
+        """Whether what is left of the request is so little that it may be waited for and dropped."""
+        return self.complete or (
+            self.length is not None and self.length <= UNREAD_BYTES_MAX and "expect" not in self.head
+        )
+
+    def _head(self, status: int, body_head: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
+        if self._door.closing or not self.soon_complete:
+            self.keep_alive = False
+        lines = [
+            _STATUS_LINES[status],
+            _date.line(),
+            f"x-request-id: {self.id}\r\n".encode(),
+            _COMMON,
+            body_head,
+        ]
+        lines += [f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers]
+        lines.append(b"\r\n" if self.keep_alive else b"Connection: close\r\n\r\n")
+        return b"".join(lines)
+
+    def _write(self, data: bytes, *, last: bool = False) -> None:
+        """A piece of a body whose length is not known beforehand."""
+        head = b""
+        if not self._begun:
+            self._begun = True
+            body_head = _SSE_HEAD if self._stream else _JSON_HEAD
+            if self.version == "1.1":
+                self._chunked = True
+                body_head += b"Transfer-Encoding: chunked\r\n"
+            head = self._head(200, body_head, self._headers)
+        self._quiet_since = time.monotonic()
+        if self._chunked:
+            end = b"\r\n0\r\n\r\n" if last else b"\r\n"
+            data = b"%x\r\n%b%b" % (len(data), data, end)
+        self._door.write(head + data if head else data)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._callback = None
+            self._fault = self.refusal = None  # a raised error knows its frames, and they know us
+            self._body.clear()
+            self._door.done(self)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is complete."""
+        return self._ended

@@ -1,0 +1,53 @@
+"""The JSON schema of a `response_format`: what no upstream takes is refused before money is held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .body import bad
+
+# OpenAI's own limit of a structured output ("Supported schemas" in its guide).
+PROPERTIES_MAX = 5000
+_PARAM = "response_format"
+_FORMATS = frozenset({"text", "json_object", "json_schema"})
+
+
+def check(form: dict[str, Any]) -> None:
+    """BadRequest unless it is text, json_object, or json_schema with a schema that can be followed."""
+    kind = form.get("type")
+    if not isinstance(kind, str) or kind not in _FORMATS:
+        bad(_PARAM, "Invalid value for 'response_format': text, json_object or json_schema.")
+    if kind != "json_schema":
+        return
+    named = form.get("json_schema")
+    if not isinstance(named, dict) or not isinstance(named.get("schema", {}), dict):
+        bad(_PARAM, "Invalid value for 'response_format': json_schema must hold a name and a schema.")
+    root = named.get("schema", {})
+    properties = 0
+    left: list[Any] = [root]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            inner = node.get("properties")
+            properties += len(inner) if isinstance(inner, dict) else 0
+            if properties > PROPERTIES_MAX:
+                bad(_PARAM, f"Invalid schema in 'response_format': more than {PROPERTIES_MAX} properties.")
+            if isinstance(node.get("$ref"), str):
+                _follow(root, node)
+            left.extend(node.values())
+        elif isinstance(node, list):
+            left.extend(node)
+
+
+def _follow(root: dict[str, Any], node: dict[str, Any]) -> None:
+    """Refuse references that lead to each other and to nothing else; recursion through properties is fine."""
+    seen: set[int] = set()
+    found: Any = node
+    while isinstance(found, dict) and isinstance(found.get("$ref"), str) and found["$ref"].startswith("#"):
+        if id(found) in seen:
+            bad(_PARAM, "Invalid schema in 'response_format': a `$ref` leads to itself.")
+        seen.add(id(found))
+        steps = [step.replace("~1", "/").replace("~0", "~") for step in found["$ref"][1:].split("/")[1:]]
+        found = root
+        for step in steps:
+            found = found.get(step) if isinstance(found, dict) else None

@@ -1,0 +1,677 @@
+"""The charging rules (money.md 3.1), each ended over HTTP and read from the receipt."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+import time
+
+import pytest
+from talk import Talk, canned, chat, http, wait_for
+
+pytestmark = pytest.mark.store
+
+START = 1_000_000
+BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+PRICES = {"input": 30, "output": 60}  # of gpt-4, micro-USD a token
+
+
+@pytest.fixture(autouse=True)
+def _healthy(shop):
+    shop.reset_health()
+
+
+@pytest.fixture
+def me(shop):
+    return shop.account("1")
+
+
+@pytest.fixture
+def limits(shop):
+    """Change the limits of a call at its upstream, for one test."""
+    own = shop.server.ports.shop
+    before = own.limits
+
+    def change(**changes):
+        own.limits = dataclasses.replace(before, **changes)
+
+    yield change
+    own.limits = before
+
+
+@pytest.fixture
+def option(shop):
+    """Change options for one test."""
+    before = {}
+
+    def change(**changes):
+        for name, value in changes.items():
+            before.setdefault(name, getattr(shop.options, name))
+            setattr(shop.options, name, value)
+
+    yield change
+    for name, value in before.items():
+        setattr(shop.options, name, value)
+
+
+def own_input(text: str) -> int:
+    """The exact input of a chat of one message for cl100k, by OpenAI's recipe."""
+    from farebox.catalog import tokens
+
+    return tokens.count_exact("cl100k_base", [text]) + tokens.chat_overhead(1)
+
+
+def ended(me, call, rule: str, charge_micro: int | None = None):
+    """The receipt, after checking that the money agrees with it and that nothing is held."""
+    receipt = me.receipt(call)
+    assert receipt["rule"] == rule, receipt
+    if charge_micro is not None:
+        assert receipt["charge_micro"] == charge_micro, receipt
+    assert me.balance == (START - receipt["charge_micro"], 0)
+    assert receipt["charge_micro"] <= receipt["hold_micro"]
+    return receipt
+
+
+def price(usage: dict[str, int]) -> int:
+    return sum(PRICES[name] * units for name, units in usage.items())
+
+
+def complete(answer, *, reason: str = "stop") -> None:
+    """The customer saw a whole answer."""
+    assert answer.status == 200
+    if answer.headers["content-type"].startswith("text/event-stream"):
+        assert answer.events[-1] == "[DONE]"
+        reasons = [c["finish_reason"] for e in answer.events[:-1] for c in e["choices"] if c["finish_reason"]]
+        assert reasons == [reason]
+    else:
+        assert answer.json["choices"][0]["finish_reason"] == reason
+        usage = answer.json["usage"]
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+def broken_off(answer, code: str = "upstream_error") -> None:
+    """The customer saw output, then an error event, then the clean end of the body, and no [DONE]."""
+    assert answer.status == 200
+    assert "[DONE]" not in answer.events
+    assert answer.events[-1]["error"]["code"] == code
+    assert answer.text
+
+
+def asked_of_sandbox(shop, me, call):
+    """The sandbox's record of what was sent for the newest call."""
+    shop.loop.run(shop.sandbox.idle())
+    return shop.sandbox.requests[-1]
+
+
+# R01
+
+
+REFUSED = {
+    "no-key": ({"headers": {"Authorization": ""}}, 401, "invalid_api_key"),
+    "bad-key": ({"headers": {"Authorization": "Bearer sk-" + "x" * 48}}, 401, "invalid_api_key"),
+    "no-model": ({"model": "gpt-none"}, 404, "model_not_found"),
+    "malformed": ({"temperature": "hot"}, 400, None),
+    "unpriced": ({"service_tier": "priority"}, 400, "unsupported_parameter"),
+    "too-long": ({"text": "word " * 9000}, 400, "context_length_exceeded"),
+    "wrong-endpoint": ({"model": "text-embedding-3-small"}, 404, "model_not_found"),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("case", REFUSED)
+def test_r01_refused_by_us(shop, me, case, stream):
+    params, status, code = REFUSED[case]
+    counts = shop.counts()
+    answer = me.chat(**{"model": "gpt-4", "stream": stream, **params})
+    assert (answer.status, answer.json["error"]["code"]) == (status, code)
+    assert shop.counts() == counts
+    assert me.balance == (START, 0)
+    assert me.get(f"/v1/calls/{answer.call}").status == 404
+
+
+@BOTH
+def test_r01_without_money(shop, stream):
+    poor = shop.account("0")
+    counts = shop.counts()
+    answer = poor.chat("gpt-4", stream=stream)
+    assert (answer.status, answer.json["error"]["code"]) == (429, "insufficient_quota")
+    assert answer.headers["x-should-retry"] == "false"
+    assert "exceeded your current quota" in answer.json["error"]["message"]
+    assert shop.counts() == counts
+    assert poor.get(f"/v1/calls/{answer.call}").status == 404
+
+
+def test_r01_overload_and_no_channel(shop, me, option):
+    name = shop.model("r01-lonely", {"input": "1", "output": "1"})
+    counts = shop.counts()
+    channel = shop.server.ports.shop.board.current.candidates(name)[0].channel
+    health = shop.server.ports.shop.health
+    from farebox.upstreams.dialect import Fault
+
+    slot = health.take(channel, time.time_ns() // 1000)
+    health.failed(slot, Fault("ours", "no money", 402), time.time_ns() // 1000)
+    health.give(slot)
+    answer = me.chat(name)
+    assert (answer.status, answer.json["error"]["code"]) == (503, "upstream_error")
+    shop.reset_health()
+    option(calls_max=0)
+    answer = me.chat("gpt-4")
+    assert (answer.status, answer.json["error"]["code"]) == (503, "overloaded")
+    assert shop.counts() == counts
+    assert me.balance == (START, 0)
+
+
+# R02 to R06: completed
+
+
+@BOTH
+def test_r02_tools(shop, me, stream):
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    answer = me.chat("gpt-4", "call tool", stream=stream, tools=[tool])
+    complete(answer, reason="tool_calls")
+    usage = asked_of_sandbox(shop, me, answer).usage
+    receipt = ended(me, answer, "R02", usage["prompt_tokens"] * 30 + usage["completion_tokens"] * 60)
+    assert receipt["usage_source"] == "reported"
+    assert receipt["usage"]["output"] > 0
+
+
+NO_USAGE = ["no-usage", "usage-null", "usage-negative", "usage-float", "usage-string", "usage-zero", "usage-huge"]
+
+
+@BOTH
+@pytest.mark.parametrize("how", NO_USAGE)
+def test_r03_usage_missing_or_malformed(shop, me, how, stream):
+    text = f"sandbox: tokens=12+{how}\nHi"
+    answer = me.chat("gpt-4", text, stream=stream)
+    complete(answer)
+    receipt = ended(me, answer, "R03", own_input(text) * 30 + 12 * 60)
+    assert receipt["usage_source"] == "counted"
+    assert "estimated" in receipt["flags"]
+
+
+def test_r03_usage_after_the_end(shop, me):
+    text = "sandbox: tokens=12+usage-late\nHi"
+    answer = me.chat("gpt-4", text, stream=True, stream_options={"include_usage": True})
+    assert answer.status == 200
+    assert answer.events[-1] == "[DONE]"
+    assert answer.events[-2]["usage"]["completion_tokens"] == 12
+    ended(me, answer, "R03", own_input(text) * 30 + 12 * 60)
+
+
+def test_r03_the_echo_of_a_prompt_is_no_output(shop, me):
+    prompt = "sandbox: tokens=5+no-usage\nOnce upon a time"
+    body = {"model": "gpt-3.5-turbo-instruct", "prompt": prompt, "echo": True, "max_tokens": 16}
+    answer = me.request("POST", "/v1/completions", body)
+    assert answer.json["choices"][0]["text"].startswith(prompt)
+    receipt = ended(me, answer, "R03")
+    assert receipt["usage"]["output"] == 5
+
+
+@pytest.mark.parametrize("how", ["usage-twice", "usage-cumulative"])
+def test_r04_usage_more_than_once(shop, me, how):
+    answer = me.chat("gpt-4", f"sandbox: tokens=20+{how}", stream=True)
+    complete(answer)
+    assert not any(event.get("usage") for event in answer.events[:-1])
+    usage = asked_of_sandbox(shop, me, answer).usage
+    receipt = ended(me, answer, "R04", usage["prompt_tokens"] * 30 + 20 * 60)
+    assert receipt["usage"]["output"] == 20
+
+
+@BOTH
+def test_r05_a_class_without_a_price(shop, me, stream):
+    name = shop.model(f"r05-{stream}", {"input": "30", "output": "60"})
+    answer = me.chat(name, "sandbox: cached=4+tokens=5\nHello there, how are you?", stream=stream)
+    complete(answer)
+    usage = asked_of_sandbox(shop, me, answer).usage
+    receipt = ended(me, answer, "R05", (usage["prompt_tokens"] - 4) * 30 + 5 * 60)
+    assert receipt["usage"]["cached_read"] == 4
+    assert "unpriced" in receipt["flags"]
+    shop.refresh()
+    assert me.chat(name).status == 404
+    assert name not in {model["id"] for model in me.get("/v1/models").json["data"]}
+
+
+IMPLAUSIBLE = {"over=100": 116, "usage-mismatch+tokens=10": 10, "usage=900,3+tokens=3": 3, "usage=5,900+tokens=3": 3}
+
+
+@BOTH
+@pytest.mark.parametrize("how", IMPLAUSIBLE)
+def test_r06_implausible_usage(shop, me, how, stream):
+    text = f"sandbox: {how}\nHi"
+    answer = me.chat("gpt-4", text, stream=stream, max_tokens=16)
+    complete(answer)
+    receipt = ended(me, answer, "R06", own_input(text) * 30 + min(16, IMPLAUSIBLE[how]) * 60)
+    assert {"disputed", "estimated"} <= set(receipt["flags"])
+    assert receipt["usage_source"] == "counted"
+
+
+# R07 to R11: unusual ends
+
+
+@BOTH
+def test_r07_the_limit_that_was_asked_for(shop, me, stream):
+    answer = me.chat("gpt-4", "sandbox: full", stream=stream, max_tokens=7)
+    complete(answer, reason="length")
+    usage = asked_of_sandbox(shop, me, answer).usage
+    receipt = ended(me, answer, "R07", usage["prompt_tokens"] * 30 + 7 * 60)
+    assert (receipt["finish_reason"], receipt["limit_tokens"]) == ("length", 7)
+
+
+def test_r07_the_longest_duration(shop, me, option):
+    option(call_s_max=0)
+    answer = me.chat("gpt-4", "sandbox: tokens=50+pace=20", stream=True)
+    complete(answer, reason="length")
+    receipt = ended(me, answer, "R07")
+    assert "longest_duration" in receipt["flags"]
+    assert 0 < receipt["usage"]["output"] < 50
+    assert asked_of_sandbox(shop, me, answer).ended == "client-left"
+
+
+@BOTH
+@pytest.mark.parametrize("how", ["content-filter", "refusal"])
+def test_r08_stopped_by_policy(shop, me, how, stream):
+    answer = me.chat("gpt-4", f"sandbox: {how}", stream=stream)
+    complete(answer, reason="content_filter" if how == "content-filter" else "stop")
+    usage = asked_of_sandbox(shop, me, answer).usage
+    ended(me, answer, "R08", usage["prompt_tokens"] * 30 + usage["completion_tokens"] * 60)
+    free = me.chat("gpt-4", f"sandbox: {how}+no-usage", stream=stream)
+    assert me.receipt(free)["charge_micro"] == 0
+    assert me.receipt(free)["rule"] == "R08"
+
+
+@pytest.mark.parametrize("more", ["", "+usage-cumulative"])
+def test_r08_a_policy_event(shop, me, more):
+    answer = me.chat("gpt-4", f"sandbox: tokens=20+policy-event=6{more}", stream=True)
+    assert answer.status == 200
+    assert answer.text
+    assert "[DONE]" not in answer.events
+    assert "error" in answer.events[-1]
+    receipt = ended(me, answer, "R08")
+    assert receipt["usage"].get("output", 0) == (5 if more else 0)
+    assert (receipt["charge_micro"] > 0) == bool(more)
+
+
+@BOTH
+def test_r08_before_any_output_is_a_400_and_free(shop, me, stream):
+    answer = me.chat("gpt-4", "sandbox: policy-event=1+usage-cumulative", stream=stream)
+    assert answer.status == 400
+    ended(me, answer, "R08", 0)
+
+
+@BOTH
+def test_r09_an_empty_answer(shop, me, stream):
+    answer = me.chat("gpt-4", "sandbox: empty", stream=stream)
+    complete(answer)
+    ended(me, answer, "R09", 0)
+    paid = me.chat("gpt-4", "sandbox: empty", stream=stream, stop=["x"])
+    complete(paid)
+    assert me.receipt(paid)["rule"] == "R02"
+    assert me.receipt(paid)["charge_micro"] > 0
+
+
+@BOTH
+def test_r10_only_reasoning(shop, me, stream):
+    prices = {"input": "30", "output": "60", "reasoning": "60"}
+    name = shop.model(f"r10-{stream}", prices, hidden_output=True, output_tokens_max=64)
+    answer = me.chat(name, "sandbox: only-reasoning", stream=stream, max_completion_tokens=40)
+    complete(answer, reason="length")
+    usage = asked_of_sandbox(shop, me, answer).usage
+    receipt = ended(me, answer, "R10", usage["prompt_tokens"] * 30 + 40 * 60)
+    assert receipt["usage"]["reasoning"] == 40
+
+
+def test_r11_a_clean_end_without_an_end_mark(shop, me):
+    text = "sandbox: tokens=9+noterminal"
+    answer = me.chat("gpt-4", text, stream=True)
+    assert answer.status == 200
+    assert answer.events[-1] == "[DONE]"
+    receipt = ended(me, answer, "R11", own_input(text) * 30 + 9 * 60)
+    assert "no_terminal" in receipt["flags"]
+    assert me.receipt(me.chat("gpt-4", "sandbox: tokens=9+nodone", stream=True))["rule"] == "R02"
+
+
+# R12 to R14: refusals and failures
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("how", "status"), [("status=400", 400), ("status=422", 400), ("status=413", 413), ("context", 400)]
+)
+def test_r12_refused_by_the_upstream(shop, me, how, status, stream):
+    answer = me.chat("gpt-4", f"sandbox: {how}", stream=stream)
+    assert answer.status == status
+    words = {"context": "reduce the length", "status=400": "told to refuse", "status=422": "as it is"}
+    assert words.get(how, "too large") in answer.json["error"]["message"]
+    receipt = ended(me, answer, "R12", 0)
+    assert receipt["status"] == status
+
+
+FAILED = {
+    "status=500": 502, "status=503": 503, "status=429+retry-after=7": 503, "status=401": 502, "status=402": 502,
+    "status=403": 502, "status=404": 502, "status=408": 504, "status=409": 502, "quota": 502, "html": 502,
+    "error-200": 502, "empty-body": 502, "redirect": 502, "gzip": 502, "refuse": 502, "cut": 502, "reset": 502,
+    "garbage": 502, "bad-utf8": 502, "deep": 502, "error-event": 502,
+}  # fmt: skip
+
+
+@BOTH
+@pytest.mark.parametrize("how", FAILED)
+def test_r13_failed_before_output(shop, me, how, stream):
+    answer = me.chat("gpt-4", f"sandbox: {how}", stream=stream)
+    assert answer.status == FAILED[how]
+    assert answer.json["error"]["code"] == ("upstream_timeout" if how == "status=408" else "upstream_error")
+    assert "Incorrect API key" not in answer.json["error"]["message"]
+    if "retry-after" in how:
+        assert answer.headers["retry-after"] == "7"
+    receipt = ended(me, answer, "R13", 0)
+    assert [attempt["charged"] for attempt in receipt["attempts"]] == [False]
+
+
+@BOTH
+def test_r13_silence(shop, me, limits, stream):
+    limits(first_byte_s=0.2)
+    answer = me.chat("gpt-4", "sandbox: silent", stream=stream)
+    assert (answer.status, answer.json["error"]["code"]) == (504, "upstream_timeout")
+    ended(me, answer, "R13", 0)
+    assert asked_of_sandbox(shop, me, answer).ended == "client-left"
+
+
+AFTER_OUTPUT = ["cut=6", "reset=6", "error-event=6", "garbage=6", "bad-utf8=6", "huge-line=6", "deep=6", "stall=6"]
+
+
+@pytest.mark.parametrize("split", ["", "+pace=3"])
+@pytest.mark.parametrize("how", AFTER_OUTPUT)
+def test_r14_failed_after_output(shop, me, limits, how, split):
+    limits(idle_s=0.3)
+    answer = me.chat("gpt-4", f"sandbox: tokens=20+{how}{split}", stream=True)
+    broken_off(answer, "upstream_timeout" if how == "stall=6" else "upstream_error")
+    assert answer.text == "sand box the cat sat"
+    receipt = ended(me, answer, "R14", 0)
+    assert receipt["status"] == 200
+    from farebox.calls import log
+
+    [attempt] = shop.read(log.attempts, answer.call)
+    assert attempt["outcome"] == "failed"
+    assert attempt["cost_micro"] > 0  # what it cost us stands beside the charge of 0
+
+
+# R16 to R20: the customer leaves
+
+
+def test_r16_left_before_the_upstream_accepted(shop, me):
+    talk = Talk(me, "/v1/chat/completions", chat("gpt-4", "sandbox: slow=20", stream=True))
+    wait_for(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("slow") == "20")
+    talk.leave()
+    receipt = ended(me, talk.call, "R16", 0)
+    assert receipt["outcome"] == "left"
+    assert asked_of_sandbox(shop, me, talk.call).ended == "client-left"
+
+
+def test_r17_left_before_output(shop, me):
+    text = "sandbox: stall=1\nHello"
+    talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
+    wait_for(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("stall") and shop.sandbox.requests[-1].events)
+    time.sleep(0.05)
+    talk.leave()
+    receipt = ended(me, talk.call, "R17", own_input(text) * 30)
+    assert receipt["usage"].get("output", 0) == 0
+    assert asked_of_sandbox(shop, me, talk.call).ended == "client-left"
+
+
+def test_r18_left_in_mid_stream(shop, me):
+    text = "sandbox: tokens=500+pace=10"
+    talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
+    talk.until(b"data: ", times=8)
+    talk.leave()
+    receipt = ended(me, talk.call, "R18")
+    record = asked_of_sandbox(shop, me, talk.call)
+    assert record.ended == "client-left"
+    output = receipt["usage"]["output"]
+    assert 5 <= output < record.events
+    assert receipt["charge_micro"] == own_input(text) * 30 + output * 60
+
+
+def test_r18_never_more_than_reported(shop, me):
+    text = "sandbox: tokens=500+pace=10+usage-cumulative+usage=9,2"
+    talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
+    talk.until(b"data: ", times=8)
+    talk.leave()
+    ended(me, talk.call, "R18", 9 * 30 + 2 * 60)
+
+
+def test_r18_does_not_read(shop, me, option):
+    option(slow_reader_s=1)
+    name = shop.model("r18-large", {"input": "1", "output": "1"}, output_tokens_max=200_000, context_tokens=400_000)
+    body = chat(name, "sandbox: tokens=150000", stream=True)
+    talk = Talk(me, "/v1/chat/completions", body, receive_bytes=4096)
+    talk.until(b"data: ", times=4)
+    receipt = ended(me, talk.call, "R18")
+    assert 0 < receipt["usage"]["output"] < 150_000
+    assert asked_of_sandbox(shop, me, talk.call).ended == "client-left"
+    talk.leave()
+
+
+def test_r18_where_the_upstream_bills_the_whole(shop, me):
+    name = shop.model("r18-whole", {"input": "30", "output": "60"})
+    from farebox.upstreams import channels
+
+    shop.write(channels.withdraw, channel="sandbox", model=name, actor="test")
+    shop.add_channel("bills-all", shop.sandbox.base_url, [name], cancel_billing="bills_all")
+    talk = Talk(me, "/v1/chat/completions", chat(name, "sandbox: tokens=60+pace=5", stream=True))
+    talk.until(b"data: ", times=8)
+    talk.leave()
+    receipt = ended(me, talk.call, "R18")
+    record = asked_of_sandbox(shop, me, talk.call)
+    assert record.ended == "complete"
+    assert receipt["usage"]["output"] < 60
+    from farebox.calls import log
+
+    [attempt] = shop.read(log.attempts, talk.call)
+    whole = record.usage["prompt_tokens"] * 100_000 + 60 * 200_000
+    assert attempt["cost_micro"] == -(-whole // 1_000_000)
+
+
+def test_r19_a_whole_answer_after_the_customer_left(shop, me):
+    talk = Talk(me, "/v1/chat/completions", chat("gpt-4", "sandbox: slow=0.3+tokens=5"))
+    wait_for(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("slow") == "0.3")
+    talk.leave()
+    usage = {"input": 0}
+    receipt = ended(me, talk.call, "R02")
+    usage = asked_of_sandbox(shop, me, talk.call).usage
+    assert receipt["charge_micro"] == usage["prompt_tokens"] * 30 + 5 * 60
+    assert "left" in receipt["flags"]
+    assert asked_of_sandbox(shop, me, talk.call).ended == "complete"
+
+
+def test_r19_no_whole_answer_in_time(shop, me, limits):
+    limits(read_on_json_s=0.2)
+    text = "sandbox: stall=20"
+    talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text))
+    wait_for(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("stall") == "20")
+    time.sleep(0.05)
+    talk.leave()
+    ended(me, talk.call, "R19", own_input(text) * 30)
+    assert asked_of_sandbox(shop, me, talk.call).ended == "client-left"
+
+
+def test_r20_left_after_the_last_output(shop, me):
+    text = "sandbox: tokens=3+pace=150"
+    talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
+    talk.until(b'"finish_reason":"stop"')
+    talk.leave()
+    ended(me, talk.call, "R20", own_input(text) * 30 + 3 * 60)
+
+
+# R22: the next upstream
+
+
+def _pair(shop, name: str, behaviours: str, base_url: str = "") -> str:
+    """A model that a broken channel is asked for first, and the sandbox second."""
+    shop.model(name, {"input": "30", "output": "60"})
+    front = f"front-{name}"
+    shop.add_channel(front, base_url or shop.sandbox.base_url, [], tier=0)
+    shop.offer(front, name, f"echo+{behaviours}" if behaviours else "")
+    return name
+
+
+TRY_NEXT = [
+    "status=500", "status=429", "status=401", "status=402", "status=404", "quota", "html", "error-200", "empty-body",
+    "garbage", "cut", "reset=1", "error-event", "redirect", "noterminal+empty",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", TRY_NEXT)
+def test_r22_only_the_attempt_that_delivered_is_charged(shop, how):
+    for stream in (True, False):
+        if how == "noterminal+empty" and not stream:
+            continue  # a whole answer is terminal by itself
+        me = shop.account("1")
+        name = _pair(shop, f"r22-{TRY_NEXT.index(how)}-{stream}".lower(), how)
+        answer = me.chat(name, "Hello", stream=stream)
+        complete(answer)
+        assert answer.text == "[sandbox] You said: Hello"
+        usage = asked_of_sandbox(shop, me, answer).usage
+        receipt = ended(me, answer, "R22", usage["prompt_tokens"] * 30 + usage["completion_tokens"] * 60)
+        assert [(a["outcome"], a["charged"]) for a in receipt["attempts"]] == [("failed", False), ("served", True)]
+
+
+@BOTH
+def test_r22_nothing_listens(shop, me, stream):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+        name = _pair(shop, f"r22-dead-{stream}".lower(), "", dead)
+        answer = me.chat(name, "Hello", stream=stream)
+    complete(answer)
+    ended(me, answer, "R22")
+
+
+def test_r22_what_a_failed_attempt_left_does_not_count_for_the_next(shop, me):
+    both = b'data: {"choices":[{"index":0,"delta":{"content":"spoilt"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n"
+    with canned(shop, head + both[: both.index(b"\n")]) as upstream:  # cut within its first event
+        name = _pair(shop, "r22-spoilt", "", upstream.base_url)
+        answer = me.chat(name, "sandbox: empty", stream=True)
+        assert upstream.requests == 1
+    complete(answer)
+    assert answer.text == ""
+    ended(me, answer, "R09", 0)
+    shape = http({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0,
+                  "message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}]})  # fmt: skip
+    with canned(shop, shape) as upstream:  # JSON where a stream was asked for
+        name = _pair(shop, "r22-json", "", upstream.base_url)
+        answer = me.chat(name, "sandbox: empty", stream=True)
+    complete(answer)
+    ended(me, answer, "R09", 0)
+
+
+@BOTH
+def test_r22_a_request_whose_fate_is_unknown_is_not_sent_again(shop, me, stream):
+    with canned(shop, b"") as upstream:
+        name = _pair(shop, f"f11-{stream}".lower(), "", upstream.base_url)
+        before = len(shop.sandbox.requests)
+        answer = me.chat(name, stream=stream)
+        assert upstream.requests == 1
+    assert answer.status == 502
+    assert len(shop.sandbox.requests) == before
+    receipt = ended(me, answer, "R13", 0)
+    assert [a["outcome"] for a in receipt["attempts"]] == ["unknown"]
+
+
+def test_r22_no_second_try_after_output(shop, me):
+    name = _pair(shop, "r22-late", "tokens=9+cut=5")
+    before = len(shop.sandbox.requests)
+    answer = me.chat(name, stream=True)
+    broken_off(answer)
+    assert len(shop.sandbox.requests) == before + 1
+    ended(me, answer, "R14", 0)
+
+
+# R27 and R33
+
+
+def embed(me, given, **params):
+    return me.request("POST", "/v1/embeddings", {"model": "text-embedding-3-small", "input": given, **params})
+
+
+def test_r27_embeddings(shop, me):
+    answer = embed(me, ["Hello", "world"])
+    assert answer.status == 200
+    usage = asked_of_sandbox(shop, me, answer).usage
+    receipt = ended(me, answer, "R27", -(-usage["prompt_tokens"] * 2 // 100))
+    assert receipt["usage"] == {"input": usage["prompt_tokens"]}
+
+
+def test_r27_counted_where_nothing_is_reported(shop, me):
+    answer = embed(me, "sandbox: no-usage\nHello")
+    assert answer.json["usage"]["prompt_tokens"] > 0
+    receipt = ended(me, answer, "R27")
+    assert receipt["usage_source"] == "counted"
+    assert receipt["charge_micro"] > 0
+
+
+@pytest.mark.parametrize(("how", "status"), [("status=500", 502), ("status=400", 400), ("cut=30", 502), ("garbage", 502)])
+def test_r27_is_free_otherwise(shop, me, how, status):
+    answer = embed(me, f"sandbox: {how}\nHello")
+    assert answer.status == status
+    ended(me, answer, "R12" if status == 400 else "R13", 0)
+
+
+def test_r27_never_in_part(shop, me):
+    one = {"object": "list", "model": "m", "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 0.5]}],
+           "usage": {"prompt_tokens": 2, "total_tokens": 2}}  # fmt: skip
+    with canned(shop, http(one)) as upstream:
+        name = shop.model("r27-part", {"input": "1"}, kinds=["embeddings"], output_tokens_max=0)
+        shop.add_channel("front-r27", upstream.base_url, [name], tier=0)
+        body = {"model": name, "input": ["one", "two"]}
+        answer = me.request("POST", "/v1/embeddings", body)
+        assert answer.status == 502
+        ended(me, answer, "R13", 0)
+
+
+def test_r27_the_customer_leaves(shop, me, limits):
+    limits(read_on_json_s=0.1)
+    body = {"model": "text-embedding-3-small", "input": "sandbox: stall=20\nHello"}
+    talk = Talk(me, "/v1/embeddings", body)
+    wait_for(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("stall") == "20")
+    time.sleep(0.05)
+    talk.leave()
+    ended(me, talk.call, "R27", 0)
+
+
+def test_r33_what_is_only_read_is_free(shop, me):
+    call = me.chat("gpt-4").call
+    before = (shop.counts(), me.balance)
+    for path in (
+        "/v1/models", "/v1/models/gpt-4", "/v1/balance", "/v1/calls", f"/v1/calls/{call}",
+        "/v1/dashboard/billing/subscription", "/v1/dashboard/billing/usage", "/dashboard/billing/usage",
+    ):  # fmt: skip
+        assert me.get(path).status == 200
+    assert me.request("OPTIONS", "/v1/chat/completions").status == 204
+    assert (shop.counts(), me.balance) == before
+
+
+# what an upstream says must not stop a settlement
+
+
+@BOTH
+def test_signs_that_no_database_takes(shop, me, stream):
+    name = shop.model(f"nul-{stream}".lower(), {"input": "30", "output": "60"})
+    said = {"error": {"message": "bad \u0000 sign", "type": "invalid_request_error"}}
+    with canned(shop, http(said, status="400 Bad Request")) as upstream:
+        shop.add_channel(f"nul-{stream}".lower(), upstream.base_url, [name], tier=0)
+        answer = me.chat(name, stream=stream)
+        assert answer.status == 400
+        ended(me, answer, "R12", 0)
+    odd = {"id": "1", "object": "chat.completion", "created": 1, "model": "m",
+           "usage": {"prompt_tokens": 5, "completion_tokens": 1},
+           "choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "st\u0000p" * 40}]}  # fmt: skip
+    if stream:
+        return
+    other = shop.model("nul-finish", {"input": "30", "output": "60"})
+    with canned(shop, http(odd)) as upstream:
+        shop.add_channel("nul-finish", upstream.base_url, [other], tier=0)
+        answer = me.chat(other)
+    assert json.loads(answer.body)["choices"][0]["message"]["content"] == "x"
+    ended(me, answer, "R02", 5 * 30 + 60)

@@ -1,0 +1,97 @@
+"""What runs when: each job does its work on the store, fails alone, and writes its last counts at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from farebox.kit import clock
+from farebox.ops import schedule
+from ops import cli
+
+pytestmark = pytest.mark.store
+
+
+async def with_store(job: Any, **more: Any) -> Any:
+    from farebox.kit.db import Store
+
+    store = Store()
+    try:
+        return await job(schedule.Context(store=store, **more))
+    finally:
+        await store.close()
+
+
+def test_expired_credit_is_taken_back_and_the_books_balance(house):
+    from farebox.ledger.models import CreditLot
+
+    cli.ok("migrate")
+    cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
+    cli.ok("grant", "Ada", "5.00", "--reason", "x", "--expires", "1s")
+    cli.ok("grant", "Ada", "2.00", "--reason", "x")
+    asyncio.run(with_store(schedule.expire_lots))
+    assert cli.ok("account", "show", "Ada")["posted_micro"] == 7_000_000
+    lot = CreditLot.objects.get(expires_us__isnull=False)
+    while clock.now_us() <= lot.expires_us:
+        time.sleep(0.05)
+    asyncio.run(with_store(schedule.expire_lots))
+    asyncio.run(with_store(schedule.expire_lots))
+    shown = cli.ok("account", "show", "Ada")
+    assert shown["posted_micro"] == 2_000_000
+    assert [row["left_micro"] for row in shown["credit"]] == [2_000_000]
+    assert cli.ok("prove")["clean"]
+
+
+def test_refusals_are_counted_also_the_last_ones(house):
+    from farebox.calls.models import RefusalTotal
+
+    cli.ok("migrate")
+    counts: list[dict[tuple[str, str, str], int]] = [
+        {("2026-11-24", "", "invalid_api_key"): 3},
+        {("2026-11-24", "", "invalid_api_key"): 2, ("2026-11-24", "acc_1", "insufficient_quota"): 1},
+    ]
+
+    async def life(context: schedule.Context) -> None:
+        running = await schedule.start(context)
+        while len(counts) > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await running.stop()
+        await running.stop()
+
+    asyncio.run(with_store(life, take_refusals=lambda: counts.pop(0) if counts else {}))
+    rows = {(row.account, row.code): row.refusals for row in RefusalTotal.objects.all()}
+    assert rows == {("", "invalid_api_key"): 5, ("acc_1", "insufficient_quota"): 1}
+
+
+def test_old_diagnostics_are_forgotten(house):
+    cli.ok("migrate")
+    asyncio.run(with_store(schedule.forget))
+
+
+def test_a_job_that_fails_comes_again(monkeypatch):
+    monkeypatch.setattr(schedule, "LOTS_EVERY_S", 0)
+    tried = []
+
+    async def broken(_context: schedule.Context) -> None:
+        tried.append(1)
+        raise RuntimeError("the store is away")
+
+    class Nothing:
+        async def read(self, *_: Any) -> Any:
+            return []
+
+        async def write(self, *_: Any, **__: Any) -> Any:
+            return 0
+
+    monkeypatch.setattr(schedule, "expire_lots", broken)
+
+    async def life() -> None:
+        running = await schedule.start(schedule.Context(store=Nothing()))
+        while len(tried) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await running.stop()
+
+    asyncio.run(asyncio.wait_for(life(), 10))

@@ -1,0 +1,189 @@
+"""The docs say what is there: every option, code, endpoint, header, verb; links lead somewhere; the examples run."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from farebox.kit import errors, options
+from farebox.ops.cli import farebox
+from ops import cli
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"])
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("option", options.OPTIONS, ids=lambda option: option.name)
+def test_every_option_has_its_paragraph_and_default(option):
+    found = re.search(rf"^\*\*`{option.name}`\*\* \(([^)]+)\): (.+)", text("operate.md"), re.MULTILINE)
+    assert found, f"docs/operate.md lacks a paragraph on {option.name}"
+    said = found[1].strip("`").replace(",", "")
+    default = option.default
+    if default == "":
+        assert said == "empty"
+    elif isinstance(default, bool):
+        assert said == str(default).lower()
+    elif isinstance(default, int) and "MiB" in said:
+        assert int(said.split()[0]) * options.MIB == default
+    else:
+        assert said == str(default)
+
+
+def test_no_paragraph_on_an_option_that_is_gone():
+    named = set(re.findall(r"^\*\*`([a-z_]+)`\*\*", text("operate.md"), re.MULTILINE))
+    assert named == set(options.BY_NAME)
+
+
+def codes() -> set[str]:
+    """Every error code in the source: of the tree's classes, and those given where an error is raised."""
+    found = {
+        error.code
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.FareboxError) and error.code
+    }
+    for path in (ROOT / "src" / "farebox").rglob("*.py"):
+        if "sandbox" not in path.parts:
+            found |= set(re.findall(r'\bcode="([a-z_]+)"', path.read_text(encoding="utf-8")))
+    return found
+
+
+def test_every_error_code_is_documented_and_no_other():
+    page = text("api.md")
+    rows = set(re.findall(r"^\| [0-9, ]+ \| `([a-z_]+)` \|", page, re.MULTILINE))
+    assert rows == codes() - {"command_refused"}
+    assert "`command_refused`" in page
+
+
+def test_error_codes_have_their_status():
+    rows = re.findall(r"^\| ([0-9]+)[0-9, ]* \| `([a-z_]+)` \|", text("api.md"), re.MULTILINE)
+    by_code = {code: int(status) for status, code in rows}
+    assert len(by_code) > 15
+    for error in vars(errors).values():
+        if isinstance(error, type) and issubclass(error, errors.FareboxError) and error.code in by_code:
+            assert by_code[error.code] == error.status, error.code
+
+
+def test_every_endpoint_is_documented():
+    from farebox.gateway.app import FREE
+    from farebox.gateway.endpoints import ENDPOINTS
+
+    page = text("api.md")
+    for path in ENDPOINTS:
+        assert f"`POST /v1{path}`" in page, path
+    for path in FREE:
+        shown = path + "{id}" if path.endswith("/") else path
+        assert f"`GET /v1{shown}`" in page or f"`GET {shown}`" in page, path
+
+
+def test_every_header_of_ours_is_documented():
+    page = text("api.md").lower()
+    sources = [*(ROOT / "src" / "farebox" / "gateway").rglob("*.py"), ROOT / "src" / "farebox" / "kit" / "errors.py"]
+    sent = {name for path in sources for name in re.findall(r"[\"'](x-[a-z-]+)[\":]", path.read_text(encoding="utf-8"))}
+    assert {"x-request-id", "x-farebox-max-tokens", "x-ignored-parameters", "x-should-retry"} <= sent
+    for name in sent - {"x-forwarded-for", "x-api-key"}:  # those are read
+        assert f"`{name}`" in page, name
+
+
+def test_every_verb_that_the_docs_name_exists():
+    lines = [
+        line for page in PAGES for line in re.findall(r"farebox ((?:[a-z-]+ ?)+)", page.read_text(encoding="utf-8"))
+    ]
+    named = [line.split() for line in lines]
+    for page in PAGES:
+        for command in re.findall(r"`farebox ([a-z][a-z -]*)", page.read_text(encoding="utf-8")):
+            words = command.split()
+            found = farebox.commands.get(words[0])
+            assert found is not None, f"{page.name}: farebox {command}"
+            if isinstance(found, click.Group) and len(words) > 1:
+                assert words[1] in found.commands, f"{page.name}: farebox {command}"
+    assert ["migrate"] in named
+
+
+def test_every_top_command_is_in_the_docs():
+    together = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for name in farebox.commands:
+        assert f"farebox {name}" in together, name
+
+
+def test_every_charging_rule_is_published():
+    page = text("rules.md")
+    for number in range(1, 35):
+        assert f"| R{number:02d} |" in page
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "src" / "farebox" / "gateway").rglob("*.py")
+    )
+    assert set(re.findall(r'"(R[0-9]{2})"', source)) <= set(re.findall(r"\| (R[0-9]{2}) \|", page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), target
+
+
+def test_decisions_are_numbered_and_one_page():
+    pages = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        body = page.read_text(encoding="utf-8")
+        assert body.startswith(f"# {int(page.name[:4])}. ")
+        assert len(body.splitlines()) <= 60
+        for part in ("**Decided.**", "**Why.**", "**Costs.**"):
+            assert part in body, page.name
+
+
+def test_the_picture_names_every_room():
+    picture = text("house.svg")
+    rooms = {path.name for path in (ROOT / "src" / "farebox").iterdir() if (path / "__init__.py").is_file()}
+    for room in rooms:
+        assert f">{room}</text>" in picture
+    assert "http" not in picture.replace('xmlns="http://www.w3.org/2000/svg"', "")
+
+
+def test_make_help_names_every_target():
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("run", "test", "test-fast", "check", "fix", "lock", "bench", "help"):
+        assert f"make {target} " in shown
+
+
+@pytest.mark.slow
+def test_start_md_sells_the_first_call(tmp_path):
+    """Every `sh` block of docs/start.md, in one shell, in this order; only the ports differ."""
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text("start.md"), re.MULTILINE | re.DOTALL))
+    for port in ("8080", "9000"):
+        assert port in script
+        script = script.replace(port, str(free_port()) if port == "9000" else "$FAREBOX_PORT")
+    script = script.replace('"$PWD/.venv/bin:$PATH"', f'"{Path(sys.executable).parent}:$PATH"')
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "trap 'kill $(jobs -p)' EXIT\n" + script],
+        cwd=tmp_path,
+        env=cli.environment(FAREBOX_PORT=str(free_port()), FAREBOX_LOG_LEVEL="error"),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert '"model":"gpt-4"' in ran.stdout
+    assert re.search(r"input +\d+ × +33\.00 = ", ran.stdout)
+    assert re.search(r"output +\d+ × +72\.00 = ", ran.stdout)
+    assert "retail-usd v1" in ran.stdout
+    assert "is frozen" in ran.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]

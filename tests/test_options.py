@@ -1,0 +1,111 @@
+"""Options: environment over file over default, bounds, unknown ones refused, and `farebox options`."""
+
+from __future__ import annotations
+
+import pytest
+
+from farebox.kit import options
+from farebox.kit.errors import CommandError
+from ops import cli
+
+
+def read(**environ: str) -> options.Options:
+    return options.read(environ)
+
+
+def test_defaults():
+    found = read()
+    assert (found.host, found.port, found.single_person) == ("127.0.0.1", 8080, True)
+    assert found.on_sqlite
+    assert str(found.sqlite_file) == "var/farebox.db"
+    assert str(found.admin_socket) == "var/admin.sock"
+
+
+def test_each_option_has_a_sentence_and_a_sensible_default():
+    names = [option.name for option in options.OPTIONS]
+    assert len(set(names)) == len(names)
+    for option in options.OPTIONS:
+        assert option.sentence.endswith("."), option.name
+        assert option.sentence[0].isupper()
+        if type(option.default) is int:
+            assert option.low is not None
+            assert option.high is not None
+            assert option.low <= option.default <= option.high
+
+
+def test_the_environment_wins_over_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "farebox.toml").write_text('port = 9000\nshop_name = "Corner"\nsingle_person = false\n')
+    found = read(FAREBOX_PORT="9100")
+    assert (found.port, found.shop_name, found.single_person) == (9100, "Corner", False)
+
+
+def test_a_named_file_is_read_and_must_exist(tmp_path):
+    (tmp_path / "shop.toml").write_text("port = 9000")
+    assert read(FAREBOX_CONFIG=str(tmp_path / "shop.toml")).port == 9000
+    with pytest.raises(CommandError, match="which is no file"):
+        read(FAREBOX_CONFIG=str(tmp_path / "other.toml"))
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"FAREBOX_COLOUR": "red"}, "FAREBOX_COLOUR is no option of Farebox"),
+        ({"FAREBOX_PORT": "many"}, "FAREBOX_PORT must be a whole number"),
+        ({"FAREBOX_PORT": "70000"}, "port must lie between 0 and 65,535"),
+        ({"FAREBOX_PORT": "-1"}, "port must lie between"),
+        ({"FAREBOX_SINGLE_PERSON": "maybe"}, "must be true or false"),
+        ({"FAREBOX_CALLS_MAX": "0"}, "calls_max must lie between"),
+    ],
+)
+def test_what_can_not_be_is_refused(environ, says):
+    with pytest.raises(CommandError, match=says):
+        options.read(environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("colour = 1", "colour is no option"),
+        ("port = '80'", "port must be a whole number"),
+        ("port = true", "port must be a whole number"),
+        ("single_person = 1", "must be true or false"),
+        ("port = 99999", "port must lie between"),
+        ("port =", "is not TOML"),
+    ],
+)
+def test_what_can_not_be_in_a_file_is_refused(tmp_path, text, says):
+    (tmp_path / "farebox.toml").write_text(text)
+    with pytest.raises(CommandError, match=says):
+        options.read({"FAREBOX_CONFIG": str(tmp_path / "farebox.toml")})
+
+
+def test_what_demo_env_exports_is_no_option():
+    assert read(FAREBOX_CHAT_MODEL="x", FAREBOX_EMPTY_KEY="y", FAREBOX_DEMO_OPENAI_KEY="z").port == 8080
+
+
+def test_farebox_options_says_where_a_value_comes_from(tmp_path):
+    (tmp_path / "farebox.toml").write_text('shop_name = "Corner"\n')
+    ran = cli.program(
+        "options",
+        "--json",
+        cwd=tmp_path,
+        env={"FAREBOX_PORT": "9000", "FAREBOX_DATABASE": "postgresql://shop:hunter22@db/shop"},
+    )
+    rows = {row["name"]: row for row in ran.json}
+    assert set(rows) == {option.name for option in options.OPTIONS}
+    assert (rows["port"]["value"], rows["port"]["source"]) == (9000, "environment")
+    assert (rows["shop_name"]["value"], rows["shop_name"]["source"]) == ("Corner", "farebox.toml")
+    assert rows["host"]["source"] == "default"
+    assert "hunter22" not in ran.out
+    shown = cli.program("options", cwd=tmp_path, env={}).out
+    for option in options.OPTIONS:
+        assert option.name in shown
+
+
+def test_an_unknown_option_stops_every_command(tmp_path):
+    for args in (("options",), ("account", "list"), ("serve",), ("migrate",)):
+        ran = cli.program(*args, cwd=tmp_path, env={"FAREBOX_COLOUR": "red"})
+        assert ran.code == 1
+        assert ran.err.startswith("farebox: FAREBOX_COLOUR is no option of Farebox.")
+    assert not (tmp_path / "var").exists()
