@@ -190,7 +190,9 @@ def test_without_empty_lines_it_would(academic, me):
 
 
 def test_its_embeddings(academic, me):
-    with academic.post({"model": "text-embedding-3-small", "input": "Hello", "encoding_format": "float"}, "embeddings") as got:
+    with academic.post(
+        {"model": "text-embedding-3-small", "input": "Hello", "encoding_format": "float"}, "embeddings"
+    ) as got:
         assert len(got.json()["data"][0]["embedding"]) == 1536
     assert me.only["rule"] == "R27"
 

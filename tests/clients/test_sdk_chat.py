@@ -37,7 +37,10 @@ def told(receipt, shown):
 
 def text_of(chunks, index=0):
     return "".join(
-        choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"] if choice["index"] == index
+        choice["delta"].get("content") or ""
+        for chunk in chunks
+        for choice in chunk["choices"]
+        if choice["index"] == index
     )
 
 

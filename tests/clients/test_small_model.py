@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -65,6 +66,14 @@ def told(usage):
     return usage["prompt_tokens"], usage["completion_tokens"]
 
 
+def test_it_calls_itself_by_another_name(running):
+    body = json.dumps({"messages": say("Hi"), "max_tokens": 1}).encode()
+    asked = urllib.request.Request(f"{running.base_url}/chat/completions", body, {"Content-Type": "application/json"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(asked, timeout=60) as answer:
+        assert json.load(answer)["model"] != NAME, "then the tests of the shown name would prove nothing"
+
+
 @sdk3
 def test_a_chat(client, me):
     shown = client("small.plain", me, model=NAME, messages=say(SHORT), max_tokens=MOST, temperature=0)
@@ -78,7 +87,9 @@ def test_a_chat(client, me):
 
 @sdk3
 def test_an_answer_that_ends_by_itself(client, me):
-    shown = client("small.plain", me, model=NAME, messages=say("What is 1+1?"), max_tokens=MOST, temperature=0, stop=["."])
+    shown = client(
+        "small.plain", me, model=NAME, messages=say("What is 1+1?"), max_tokens=MOST, temperature=0, stop=["."]
+    )
     believed(me.only, told(shown["usage"]), text=shown["choices"][0]["message"]["content"])
     assert (me.only["rule"], me.only["finish_reason"]) == ("R02", "stop")
 
@@ -157,7 +168,10 @@ def test_curl(me, stream):
     command = [curl, "--silent", "--no-buffer", "--fail", "--max-time", "60", "--noproxy", "*", "--data-binary", "@-"]
     command += ["--header", f"Authorization: Bearer {me.key}", "--header", "Content-Type: application/json"]
     done = subprocess.run(
-        [*command, f"{me.shop.url}/v1/chat/completions"], input=json.dumps(body).encode(), capture_output=True, check=True
+        [*command, f"{me.shop.url}/v1/chat/completions"],
+        input=json.dumps(body).encode(),
+        capture_output=True,
+        check=True,
     )
     if not stream:
         answer = json.loads(done.stdout)

@@ -491,7 +491,7 @@ def test_an_unknown_model(shop, me, untouched, path, model):
 
 
 def test_a_model_not_for_this_key_is_as_unknown(shop, me, untouched):
-    other = shop.account("1", models=("gpt-4",))
+    other = shop.account("0", models=("gpt-4",))
     said = []
     for who, model in ((other, "gpt-4-32k"), (me, "gpt-5-32k"), (other, "text-embedding-3-small")):
         answer = who.chat(model)
@@ -547,7 +547,7 @@ def test_a_key_that_is_too_long_or_holds_nul(shop, me, untouched):
 
 @pytest.mark.parametrize("scheme", ["bearer ", "BEARER  ", "Bearer\t", "Bearer   "])
 def test_the_word_bearer_may_be_spelled_freely(shop, me, scheme):
-    assert keyed(shop, "GET", "/v1/models", f"Authorization: {scheme}{me.key}  ").status == 200
+    assert keyed(shop, "GET", "/v1/models", f"Authorization: {scheme}{me.key}  ", "Connection: close").status == 200
 
 
 def test_keys_of_another_installation_are_told_so(shop, me, untouched):
@@ -618,9 +618,6 @@ BAD_HTTP = {
     "length +3": (request(f"POST {CHAT} HTTP/1.1", HOST, "Content-Length: +3", body=b"abc"), 400),
     "length -3": (request(f"POST {CHAT} HTTP/1.1", HOST, "Content-Length: -3", body=b"abc"), 400),
     "length of 40 digits": (request(f"POST {CHAT} HTTP/1.1", HOST, "Content-Length: " + "9" * 40), 400),
-    "chunk 0x1": (request(f"POST {CHAT} HTTP/1.1", HOST, "Transfer-Encoding: chunked", body=b"0x1\r\na\r\n"), (400, 401)),
-    "chunk overflow": (request(f"POST {CHAT} HTTP/1.1", HOST, "Transfer-Encoding: chunked", body=b"f" * 20 + b"\r\na"), (400, 401)),
-    "chunk ends with LF": (request(f"POST {CHAT} HTTP/1.1", HOST, "Transfer-Encoding: chunked", body=b"1\na\n0\n\n"), (400, 401)),
     "H05 folded": (request("GET /v1/models HTTP/1.1", HOST, "X-A: b", " c"), 400),
     "H05 NUL": (request("GET /v1/models HTTP/1.1", HOST, "X-A: b\0c"), 400),
     "H05 CR": (request("GET /v1/models HTTP/1.1", HOST, "X-A: b\rc"), 400),
@@ -666,6 +663,14 @@ def test_what_is_no_request_is_refused_and_closed(shop, untouched, name, pieces)
     check_error(answer, status, closed=True, sent=data)
     assert answer.data.count(b"HTTP/1.1 ") == 1  # nothing after it was taken for a request
     assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("body", [b"0x1\r\na\r\n", b"f" * 20 + b"\r\na", b"1\na\n0\n\n", b"1\r\nabc\r\n0\r\n\r\n", b"-1\r\n", b"\r\n", b"g\r\n"])
+def test_malformed_chunks_are_refused_and_closed(shop, me, untouched, body):
+    for pieces in ([chunked(me.key) + body], [chunked(me.key), 0.05, body]):
+        answer = raw.talk(shop, *pieces)
+        check_error(answer, 400, closed=True)
+        assert answer.data.count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.parametrize("cuts", [[], [-1], [-60, -20], "each"])
@@ -821,9 +826,9 @@ def test_options_needs_no_key(shop, untouched):
     "/v1/responses", "/v1/messages", "/v1/%6dodels",
 ])  # fmt: skip
 def test_unknown_paths_are_404(shop, me, untouched, path):
-    for answer in (me.get(path), raw.talk(shop, raw.get(path), until=b"}}")):
-        error = check_error(answer, 404, sent=path.encode())
-        assert error["code"] in {"unknown_url", "call_not_found", "model_not_found"}
+    error = check_error(me.get(path), 404, sent=path.encode())
+    assert error["code"] in {"unknown_url", "call_not_found"}
+    check_error(raw.talk(shop, raw.get(path), until=b"}}"), 401 if error["code"] == "call_not_found" else 404)
 
 
 @pytest.mark.parametrize("ident", ["-1", str(2**64), "1%20or%201=1", "00000000-0000-0000-0000-00000000000G", "call_", "call_" + "x" * 25, "CALL_" + "0" * 25, "'", "%27%3b--", "call_%25"])
@@ -833,10 +838,10 @@ def test_ids_that_are_none(shop, me, untouched, ident):
     check_error(me.get(f"/v1/calls?after={ident}"), (400, 200) if ident.startswith("call_x") else 400) if not ident.startswith("call_x") else None
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=-1", "limit=1e3", "limit=%00", "limit=9999999999999999999999", "limit=0000000100000", "limit=", "limit=x", "after=x", "after=%ff", "&" * 100 + "=".join("abc"), "&".join(f"a{n}=1" for n in range(60))])  # fmt: skip
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=-1", "limit=1e3", "limit=%00", "limit=9999999999999999999999", "limit=0000000100000", "limit=", "limit=x", "after=x", "after=%ff", "&" * 100 + "a=b", "&".join(f"a{n}=1" for n in range(60))])  # fmt: skip
 def test_bad_queries_of_the_list_of_calls(shop, me, untouched, query):
     answer = me.get(f"/v1/calls?{query}")
-    if query in {"limit="} or query.startswith("&&"):
+    if query == "limit=":
         assert answer.status == 200
     else:
         check_error(answer, 400)

@@ -187,7 +187,6 @@ class FrontDoor(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._in_head = True
-        self._head_bytes = 0
         self._framing_bytes = 0
         self._fields = 0
         self._field_bytes = 0

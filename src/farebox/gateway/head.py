@@ -30,7 +30,7 @@ def fault(
     if method == "CONNECT":
         return errors.MethodNotAllowed("CONNECT is not allowed here.", allow="GET, POST, OPTIONS")
     if upgrade:
-        return errors.BadRequest("This address speaks HTTP/1.1 only: leave the field Upgrade away.", status=426)
+        return errors.BadRequest("This address speaks no other protocol: leave the field Upgrade away.", status=426)
     host = fields.get("host", "")
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         return errors.BadRequest("The request needs exactly one Host field.")

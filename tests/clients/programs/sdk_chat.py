@@ -91,7 +91,11 @@ def parsed(model, messages):
     with OpenAI() as client:
         answer = client.chat.completions.parse(model=model, messages=messages, response_format=Weather)
         message = answer.choices[0].message
-        return {"content": message.content, "parsed": message.parsed.model_dump(), "class": type(message.parsed).__name__}
+        return {
+            "content": message.content,
+            "parsed": message.parsed.model_dump(),
+            "class": type(message.parsed).__name__,
+        }
 
 
 def tool_trip(model, text, result):

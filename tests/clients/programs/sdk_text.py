@@ -22,7 +22,12 @@ def embeddings(model, **params):
     with OpenAI() as client:
         answer = client.embeddings.create(model=model, **params)
         rows = [{"index": row.index, "object": row.object, "vector": row.embedding} for row in answer.data]
-        return {"rows": rows, "model": answer.model, "usage": answer.usage.model_dump(), "request_id": answer._request_id}
+        return {
+            "rows": rows,
+            "model": answer.model,
+            "usage": answer.usage.model_dump(),
+            "request_id": answer._request_id,
+        }
 
 
 async def embeddings_async(model, **params):

@@ -1,0 +1,38 @@
+"""The client environments themselves: locked, hashed, naming no host, and missing with a reason."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from clients import environments
+
+pytestmark = pytest.mark.clients
+
+
+@pytest.mark.parametrize("name", environments.NAMES)
+def test_a_lock_file_is_hashed_and_names_no_host(name):
+    text = (environments.HERE / "requirements" / f"{name}.txt").read_text()
+    pins = re.split(r"\n(?=[A-Za-z0-9])", text)
+    assert len(pins) > 10
+    assert all("==" in pin and "--hash=sha256:" in pin for pin in pins)
+    assert not re.search(r"https?://|--(extra-)?index-url|--find-links", text)
+
+
+def test_a_registry_that_is_away_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(environments, "FOLDER", tmp_path / "venvs")
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(
+        environments.NoEnvironment, match="could not be installed from tests/clients/requirements/openai2.txt"
+    ):
+        environments.python("openai2")
+    assert not (tmp_path / "venvs" / "openai2").exists()
+
+
+def test_a_built_environment_is_kept(monkeypatch):
+    first = environments.python("openai2")
+    monkeypatch.setattr(environments, "_build", lambda *_: pytest.fail("built again"))
+    assert environments.python("openai2") == first
+    assert first.is_file()

@@ -1,0 +1,247 @@
+"""The committer: group commit, refusals, mistakes, and the three outcomes of a commit, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from farebox.kit import db, errors
+from farebox.kit.db import Store, Tx
+
+pytestmark = pytest.mark.store
+
+ADD = "INSERT INTO kit_setting (name, value) VALUES (%s, %s)"
+FIND = "SELECT value FROM kit_setting WHERE name = %s"
+COUNT = "SELECT COUNT(*) FROM kit_setting WHERE name LIKE 't%%'"
+SUM = """
+INSERT INTO kit_version (name, n) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET n = kit_version.n + excluded.n
+"""
+
+
+def add(tx: Tx, name: str, value: str = "v") -> str:
+    if tx.again and tx.one(FIND, (name,)) is not None:
+        return f"{name} found"
+    tx.execute(ADD, (name, value))
+    return name
+
+
+def refuse(tx: Tx) -> None:
+    raise errors.InsufficientFunds
+
+
+def mistake(tx: Tx, name: str) -> None:
+    tx.execute(ADD, (name, "x"))
+    raise ZeroDivisionError("a mistake")
+
+
+def twice(tx: Tx, name: str) -> None:
+    tx.execute(ADD, (name, "x"))
+    tx.execute(ADD, (name, "x"))
+
+
+def count(tx: Tx) -> int:
+    row = tx.one(COUNT)
+    assert row is not None
+    return int(row[0])
+
+
+def with_store(job: Callable[[Store], Awaitable[Any]], **limits: Any) -> Any:
+    async def run() -> Any:
+        store = Store(**limits)
+        try:
+            return await job(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+class Gate:
+    """Holds the writer thread, so that what is written meanwhile becomes one group."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+
+    def wait(self, tx: Tx) -> None:
+        assert self.open.wait(10)
+
+
+async def grouped(store: Store, *jobs: tuple[Any, ...]) -> list[Any]:
+    """Run the jobs in one group; results or exceptions in order."""
+    gate = Gate()
+    first = asyncio.ensure_future(store.write(gate.wait))
+    await asyncio.sleep(0.05)
+    rest = [asyncio.ensure_future(store.write(*job)) for job in jobs]
+    await asyncio.sleep(0.05)
+    gate.open.set()
+    await first
+    return await asyncio.gather(*rest, return_exceptions=True)
+
+
+def test_a_refusal_leaves_the_rest_of_its_group_alone(house):
+    async def job(store: Store) -> list[Any]:
+        return await grouped(store, (add, "t1"), (refuse,), (add, "t2"))
+
+    found = with_store(job)
+    assert found[0] == "t1"
+    assert isinstance(found[1], errors.InsufficientFunds)
+    assert found[2] == "t2"
+    assert db.read(count) == 2
+
+
+def test_a_mistake_rolls_back_alone_and_the_others_are_tried_again(house):
+    async def job(store: Store) -> list[Any]:
+        return await grouped(store, (add, "t1"), (mistake, "t2"), (twice, "t3"), (add, "t4"))
+
+    found = with_store(job)
+    assert found[0] == "t1"
+    assert isinstance(found[1], ZeroDivisionError)
+    assert not isinstance(found[2], (errors.FareboxError, str)), "a broken rule is a mistake of ours, not a 503"
+    assert found[3] == "t4"
+    assert db.read(count) == 2
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_commit_whose_outcome_is_unknown_is_repeated_by_its_key(house, monkeypatch, done, members):
+    from django.db import OperationalError, connections
+
+    wrapper = type(connections["default"])
+    original = wrapper._commit
+    commits: list[str] = []
+
+    def commit(self: Any) -> None:
+        if threading.current_thread().name != "store-write":
+            original(self)
+            return
+        commits.append("tried")
+        if len(commits) == 2:  # the first is the gate's, the second the group's
+            if done:
+                original(self)
+            raise OperationalError("disk I/O error")
+        original(self)
+
+    monkeypatch.setattr(wrapper, "_commit", commit)
+
+    async def job(store: Store) -> list[Any]:
+        return await grouped(store, *[(add, f"t{n}") for n in range(members)])
+
+    found = with_store(job)
+    assert found == [f"t{n} found" if done else f"t{n}" for n in range(members)]
+    assert db.read(count) == members
+    assert len(commits) == 2 + members
+
+
+def test_sums_are_written_once_a_group_in_order(house):
+    def one(tx: Tx, key: str, amount: int) -> None:
+        tx.accumulate(SUM, (key,), (amount,))
+
+    async def job(store: Store) -> list[Any]:
+        return await grouped(store, *[(one, f"t{n % 3}", 1) for n in range(30)], (refuse,))
+
+    with_store(job)
+    assert {name: n for name, n in db.read(db.versions).items() if name.startswith("t")} == {"t0": 10, "t1": 10, "t2": 10}
+
+
+def test_sums_of_a_member_that_failed_are_not_written(house):
+    def one(tx: Tx, fail: bool) -> None:
+        tx.accumulate(SUM, ("t",), (1,))
+        if fail:
+            raise ZeroDivisionError
+
+    async def job(store: Store) -> list[Any]:
+        return await grouped(store, (one, False), (one, True), (one, False))
+
+    found = with_store(job)
+    assert isinstance(found[1], ZeroDivisionError)
+    assert db.read(db.versions)["t"] == 2
+
+
+def test_too_many_waiting_writes_are_turned_away_but_never_a_patient_one(house):
+    async def job(store: Store) -> None:
+        gate = Gate()
+        first = asyncio.ensure_future(store.write(gate.wait))
+        await asyncio.sleep(0.05)
+        second = asyncio.ensure_future(store.write(add, "t1"))
+        await asyncio.sleep(0.05)
+        with pytest.raises(errors.Overloaded):
+            await store.write(add, "t2")
+        patient = asyncio.ensure_future(store.write(add, "t3", patient=True))
+        await asyncio.sleep(0)
+        gate.open.set()
+        await asyncio.gather(first, second, patient)
+
+    with_store(job, queue_max=2)
+    assert db.read(count) == 2
+
+
+def test_a_write_that_waited_too_long_is_503_and_did_nothing(house):
+    async def job(store: Store) -> None:
+        gate = Gate()
+        first = asyncio.ensure_future(store.write(gate.wait))
+        await asyncio.sleep(0.05)
+        late = asyncio.ensure_future(store.write(add, "t1"))
+        await asyncio.sleep(0.3)
+        gate.open.set()
+        await first
+        with pytest.raises(errors.StoreUnavailable):
+            await late
+
+    with_store(job, wait_s=0.1)
+    assert db.read(count) == 0
+
+
+def test_writers_of_other_threads_get_their_turn(house):
+    """Without the lock around BEGIN … COMMIT a committer running back to back starves everybody else on SQLite."""
+    stop = threading.Event()
+    taken: list[float] = []
+
+    def other() -> None:
+        from django.db import connection
+
+        n = 0
+        while not stop.is_set():
+            begun = time.monotonic()
+            db.write(add, f"other{n}")
+            taken.append(time.monotonic() - begun)
+            n += 1
+        connection.close()
+
+    async def job(store: Store) -> int:
+        thread = threading.Thread(target=other)
+        thread.start()
+
+        async def busy(start: int) -> None:
+            for n in range(100):
+                await store.write(add, f"t{start}.{n}")
+
+        await asyncio.gather(*(busy(start) for start in range(16)))
+        stop.set()
+        await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        return len(taken)
+
+    assert with_store(job) >= 5
+    assert max(taken) < 2
+
+
+def test_readers_see_one_unchanging_view(house):
+    db.write(add, "t1")
+    with db.reading() as tx:
+        assert count(tx) == 1
+        done = threading.Thread(target=_add_in_thread, args=("t2",))
+        done.start()
+        done.join()
+        assert count(tx) == 1
+    assert db.read(count) == 2
+
+
+def _add_in_thread(name: str) -> None:
+    from django.db import connection
+
+    db.write(add, name)
+    connection.close()
