@@ -6,6 +6,8 @@ From serve.sh: BENCH_STORE (a fresh folder), BENCH_KEY, BENCH_MODEL, PORT, UP_PO
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 
 def main() -> None:
@@ -21,22 +23,30 @@ def main() -> None:
     if os.environ.get("DSN"):
         os.environ["FAREBOX_DATABASE"] = os.environ["DSN"]
 
+    if sys.argv[1:] == ["prepare"]:
+        prepare(bench)
+        return
+    # As an operator does: one process migrates and fills, another one serves.
+    subprocess.run([sys.executable, __file__, "prepare"], check=True)
     from farebox.kit import options
+    from farebox.ops import ready
+
+    ready.logs()
+    ready.store()
+    from farebox.site import serve
+
+    serve.run(options.current())
+
+
+def prepare(bench: dict[str, str]) -> None:
+    """Migrate the store and fill it."""
     from farebox.ops import ready, setup
 
     setup.migrate()
     ready.store()
-
     from farebox.kit import db
 
     db.write(fill, key=bench["BENCH_KEY"], model=bench["BENCH_MODEL"], upstream=bench["UP_PORT"])
-
-    from django.db import connection
-
-    connection.close()
-    from farebox.site import serve
-
-    serve.run(options.current())
 
 
 def fill(tx, *, key: str, model: str, upstream: str) -> None:

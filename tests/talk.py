@@ -25,7 +25,7 @@ class Talk:
         raw = json.dumps(body).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {customer.key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
+            f"Connection: close\r\nContent-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
         )
         self._line.sendall(head.encode() + raw)
 
@@ -37,12 +37,10 @@ class Talk:
             self.data += piece
 
     def rest(self) -> None:
-        """Read until the server closes, or the body ends."""
-        while not self.data.endswith(b"\r\n0\r\n\r\n"):
-            piece = self._line.recv(65_536)
-            if not piece:
-                return
+        """Read until the server closes."""
+        while piece := self._line.recv(65_536):
             self.data += piece
+        self._line.close()
 
     def leave(self) -> None:
         self._line.close()

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.store
 
 START = 1_000_000
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-PRICES = {"input": 30, "output": 60}  # of gpt-4, micro-USD a token
+# gpt-4 costs 30 micro-USD a token of input and 60 a token of output.
 
 
 @pytest.fixture(autouse=True)
@@ -73,10 +73,6 @@ def ended(me, call, rule: str, charge_micro: int | None = None):
     return receipt
 
 
-def price(usage: dict[str, int]) -> int:
-    return sum(PRICES[name] * units for name, units in usage.items())
-
-
 def complete(answer, *, reason: str = "stop") -> None:
     """The customer saw a whole answer."""
     assert answer.status == 200
@@ -98,8 +94,8 @@ def broken_off(answer, code: str = "upstream_error") -> None:
     assert answer.text
 
 
-def asked_of_sandbox(shop, me, call):
-    """The sandbox's record of what was sent for the newest call."""
+def sandboxed(shop):
+    """The sandbox's record of the newest request, once it has ended."""
     shop.loop.run(shop.sandbox.idle())
     return shop.sandbox.requests[-1]
 
@@ -170,7 +166,7 @@ def test_r02_tools(shop, me, stream):
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
     answer = me.chat("gpt-4", "call tool", stream=stream, tools=[tool])
     complete(answer, reason="tool_calls")
-    usage = asked_of_sandbox(shop, me, answer).usage
+    usage = sandboxed(shop).usage
     receipt = ended(me, answer, "R02", usage["prompt_tokens"] * 30 + usage["completion_tokens"] * 60)
     assert receipt["usage_source"] == "reported"
     assert receipt["usage"]["output"] > 0
@@ -213,7 +209,7 @@ def test_r04_usage_more_than_once(shop, me, how):
     answer = me.chat("gpt-4", f"sandbox: tokens=20+{how}", stream=True)
     complete(answer)
     assert not any(event.get("usage") for event in answer.events[:-1])
-    usage = asked_of_sandbox(shop, me, answer).usage
+    usage = sandboxed(shop).usage
     receipt = ended(me, answer, "R04", usage["prompt_tokens"] * 30 + 20 * 60)
     assert receipt["usage"]["output"] == 20
 
@@ -223,7 +219,7 @@ def test_r05_a_class_without_a_price(shop, me, stream):
     name = shop.model(f"r05-{stream}", {"input": "30", "output": "60"})
     answer = me.chat(name, "sandbox: cached=4+tokens=5\nHello there, how are you?", stream=stream)
     complete(answer)
-    usage = asked_of_sandbox(shop, me, answer).usage
+    usage = sandboxed(shop).usage
     receipt = ended(me, answer, "R05", (usage["prompt_tokens"] - 4) * 30 + 5 * 60)
     assert receipt["usage"]["cached_read"] == 4
     assert "unpriced" in receipt["flags"]
@@ -253,7 +249,7 @@ def test_r06_implausible_usage(shop, me, how, stream):
 def test_r07_the_limit_that_was_asked_for(shop, me, stream):
     answer = me.chat("gpt-4", "sandbox: full", stream=stream, max_tokens=7)
     complete(answer, reason="length")
-    usage = asked_of_sandbox(shop, me, answer).usage
+    usage = sandboxed(shop).usage
     receipt = ended(me, answer, "R07", usage["prompt_tokens"] * 30 + 7 * 60)
     assert (receipt["finish_reason"], receipt["limit_tokens"]) == ("length", 7)
 
@@ -265,7 +261,7 @@ def test_r07_the_longest_duration(shop, me, option):
     receipt = ended(me, answer, "R07")
     assert "longest_duration" in receipt["flags"]
     assert 0 < receipt["usage"]["output"] < 50
-    assert asked_of_sandbox(shop, me, answer).ended == "client-left"
+    assert sandboxed(shop).ended == "client-left"
 
 
 @BOTH
@@ -273,7 +269,7 @@ def test_r07_the_longest_duration(shop, me, option):
 def test_r08_stopped_by_policy(shop, me, how, stream):
     answer = me.chat("gpt-4", f"sandbox: {how}", stream=stream)
     complete(answer, reason="content_filter" if how == "content-filter" else "stop")
-    usage = asked_of_sandbox(shop, me, answer).usage
+    usage = sandboxed(shop).usage
     ended(me, answer, "R08", usage["prompt_tokens"] * 30 + usage["completion_tokens"] * 60)
     free = me.chat("gpt-4", f"sandbox: {how}+no-usage", stream=stream)
     assert me.receipt(free)["charge_micro"] == 0
@@ -316,7 +312,7 @@ def test_r10_only_reasoning(shop, me, stream):
     name = shop.model(f"r10-{stream}", prices, hidden_output=True, output_tokens_max=64)
     answer = me.chat(name, "sandbox: only-reasoning", stream=stream, max_completion_tokens=40)
     complete(answer, reason="length")
-    usage = asked_of_sandbox(shop, me, answer).usage
+    usage = sandboxed(shop).usage
     receipt = ended(me, answer, "R10", usage["prompt_tokens"] * 30 + 40 * 60)
     assert receipt["usage"]["reasoning"] == 40
 
@@ -374,7 +370,7 @@ def test_r13_silence(shop, me, limits, stream):
     answer = me.chat("gpt-4", "sandbox: silent", stream=stream)
     assert (answer.status, answer.json["error"]["code"]) == (504, "upstream_timeout")
     ended(me, answer, "R13", 0)
-    assert asked_of_sandbox(shop, me, answer).ended == "client-left"
+    assert sandboxed(shop).ended == "client-left"
 
 
 AFTER_OUTPUT = ["cut=6", "reset=6", "error-event=6", "garbage=6", "bad-utf8=6", "huge-line=6", "deep=6", "stall=6"]
@@ -405,7 +401,7 @@ def test_r16_left_before_the_upstream_accepted(shop, me):
     talk.leave()
     receipt = ended(me, talk.call, "R16", 0)
     assert receipt["outcome"] == "left"
-    assert asked_of_sandbox(shop, me, talk.call).ended == "client-left"
+    assert sandboxed(shop).ended == "client-left"
 
 
 def test_r17_left_before_output(shop, me):
@@ -416,7 +412,7 @@ def test_r17_left_before_output(shop, me):
     talk.leave()
     receipt = ended(me, talk.call, "R17", own_input(text) * 30)
     assert receipt["usage"].get("output", 0) == 0
-    assert asked_of_sandbox(shop, me, talk.call).ended == "client-left"
+    assert sandboxed(shop).ended == "client-left"
 
 
 def test_r18_left_in_mid_stream(shop, me):
@@ -425,7 +421,7 @@ def test_r18_left_in_mid_stream(shop, me):
     talk.until(b"data: ", times=8)
     talk.leave()
     receipt = ended(me, talk.call, "R18")
-    record = asked_of_sandbox(shop, me, talk.call)
+    record = sandboxed(shop)
     assert record.ended == "client-left"
     output = receipt["usage"]["output"]
     assert 5 <= output < record.events
@@ -448,7 +444,7 @@ def test_r18_does_not_read(shop, me, option):
     talk.until(b"data: ", times=4)
     receipt = ended(me, talk.call, "R18")
     assert 0 < receipt["usage"]["output"] < 150_000
-    assert asked_of_sandbox(shop, me, talk.call).ended == "client-left"
+    assert sandboxed(shop).ended == "client-left"
     talk.leave()
 
 
@@ -462,7 +458,7 @@ def test_r18_where_the_upstream_bills_the_whole(shop, me):
     talk.until(b"data: ", times=8)
     talk.leave()
     receipt = ended(me, talk.call, "R18")
-    record = asked_of_sandbox(shop, me, talk.call)
+    record = sandboxed(shop)
     assert record.ended == "complete"
     assert receipt["usage"]["output"] < 60
     from farebox.calls import log
@@ -476,12 +472,11 @@ def test_r19_a_whole_answer_after_the_customer_left(shop, me):
     talk = Talk(me, "/v1/chat/completions", chat("gpt-4", "sandbox: slow=0.3+tokens=5"))
     wait_for(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("slow") == "0.3")
     talk.leave()
-    usage = {"input": 0}
     receipt = ended(me, talk.call, "R02")
-    usage = asked_of_sandbox(shop, me, talk.call).usage
+    usage = sandboxed(shop).usage
     assert receipt["charge_micro"] == usage["prompt_tokens"] * 30 + 5 * 60
     assert "left" in receipt["flags"]
-    assert asked_of_sandbox(shop, me, talk.call).ended == "complete"
+    assert sandboxed(shop).ended == "complete"
 
 
 def test_r19_no_whole_answer_in_time(shop, me, limits):
@@ -492,7 +487,7 @@ def test_r19_no_whole_answer_in_time(shop, me, limits):
     time.sleep(0.05)
     talk.leave()
     ended(me, talk.call, "R19", own_input(text) * 30)
-    assert asked_of_sandbox(shop, me, talk.call).ended == "client-left"
+    assert sandboxed(shop).ended == "client-left"
 
 
 def test_r20_left_after_the_last_output(shop, me):
@@ -531,7 +526,7 @@ def test_r22_only_the_attempt_that_delivered_is_charged(shop, how):
         answer = me.chat(name, "Hello", stream=stream)
         complete(answer)
         assert answer.text == "[sandbox] You said: Hello"
-        usage = asked_of_sandbox(shop, me, answer).usage
+        usage = sandboxed(shop).usage
         receipt = ended(me, answer, "R22", usage["prompt_tokens"] * 30 + usage["completion_tokens"] * 60)
         assert [(a["outcome"], a["charged"]) for a in receipt["attempts"]] == [("failed", False), ("served", True)]
 
@@ -561,9 +556,10 @@ def test_r22_what_a_failed_attempt_left_does_not_count_for_the_next(shop, me):
                   "message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}]})  # fmt: skip
     with canned(shop, shape) as upstream:  # JSON where a stream was asked for
         name = _pair(shop, "r22-json", "", upstream.base_url)
-        answer = me.chat(name, "sandbox: empty", stream=True)
-    complete(answer)
-    ended(me, answer, "R09", 0)
+        answer = me.chat(name, "sandbox: cut=1", stream=True)
+    assert answer.status == 502
+    receipt = ended(me, answer, "R13", 0)
+    assert [a["outcome"] for a in receipt["attempts"]] == ["failed", "failed"]
 
 
 @BOTH
@@ -598,7 +594,7 @@ def embed(me, given, **params):
 def test_r27_embeddings(shop, me):
     answer = embed(me, ["Hello", "world"])
     assert answer.status == 200
-    usage = asked_of_sandbox(shop, me, answer).usage
+    usage = sandboxed(shop).usage
     receipt = ended(me, answer, "R27", -(-usage["prompt_tokens"] * 2 // 100))
     assert receipt["usage"] == {"input": usage["prompt_tokens"]}
 

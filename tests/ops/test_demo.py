@@ -12,10 +12,10 @@ import pytest
 
 from farebox.kit import options
 from farebox.kit.errors import CommandError
-from farebox.ops import demo, smallmodel
+from farebox.ops import demo, demo_goods, smallmodel
 from ops import cli
 
-FULL = demo.Sources("http://127.0.0.1:9001/v1", "http://127.0.0.1:9002/v1")
+FULL = demo_goods.Sources("http://127.0.0.1:9001/v1", "http://127.0.0.1:9002/v1")
 NAMES = {
     "OPENAI_BASE_URL", "OPENAI_API_KEY", "FAREBOX_EMPTY_KEY", "FAREBOX_CHAT_MODEL", "FAREBOX_ECHO_MODEL",
     "FAREBOX_COMPLETION_MODEL", "FAREBOX_EMBED_MODEL",
@@ -37,13 +37,13 @@ def test_filled_twice_is_filled_once(house):
     demo.write_env(first, smallmodel.NAME)
     assert first.available_micro == 5_000_000
     counts = [cli.ok(*args) for args in (("account", "list"), ("key", "list"), ("prices", "show"), ("model", "list"))]
-    second = demo.fill(demo.Sources("http://127.0.0.1:9101/v1", "http://127.0.0.1:9102/v1"))
+    second = demo.fill(demo_goods.Sources("http://127.0.0.1:9101/v1", "http://127.0.0.1:9102/v1"))
     assert second == first
     again = [cli.ok(*args) for args in (("account", "list"), ("key", "list"), ("prices", "show"), ("model", "list"))]
     assert again == counts
     addresses = {row["name"]: row["base_url"] for row in cli.ok("channel", "list")}
     assert addresses == {"sandbox": "http://127.0.0.1:9101/v1", "smollm2": "http://127.0.0.1:9102/v1"}
-    sold = cli.ok("prices", "show", demo.LIST)["prices"]
+    sold = cli.ok("prices", "show", demo_goods.LIST)["prices"]
     assert len(sold) == 10
     assert sold["gpt-4"] == {"input": "30.00", "output": "60.00"}
     assert offered()["smollm2"] == {smallmodel.NAME}
@@ -67,7 +67,7 @@ def test_keys_survive_unless_their_file_is_gone(house):
     # What it exports are no options, or every command after `source` would be refused.
     assert options.read({name: values[name] for name in NAMES}).port == 8080
     assert demo.fill(FULL).key == first.key
-    cli.ok("key", "revoke", next(row["id"] for row in cli.ok("key", "list", "--account", demo.CUSTOMER)))
+    cli.ok("key", "revoke", next(row["id"] for row in cli.ok("key", "list", "--account", demo_goods.CUSTOMER)))
     renewed = demo.fill(FULL)
     assert renewed.key != first.key
     assert renewed.empty_key == first.empty_key
@@ -79,16 +79,16 @@ def test_keys_survive_unless_their_file_is_gone(house):
 def test_prices_that_somebody_changed_stay(house):
     cli.ok("migrate")
     demo.fill(FULL)
-    cli.ok("prices", "publish", demo.LIST, "--set", "gpt-4", "input", "99.00")
+    cli.ok("prices", "publish", demo_goods.LIST, "--set", "gpt-4", "input", "99.00")
     demo.fill(FULL)
-    assert cli.ok("prices", "show", demo.LIST)["prices"]["gpt-4"]["input"] == "99.00"
+    assert cli.ok("prices", "show", demo_goods.LIST)["prices"]["gpt-4"]["input"] == "99.00"
 
 
 @pytest.mark.store
 def test_without_the_small_model_the_demo_goes_on(house):
     cli.ok("migrate")
     demo.fill(FULL)
-    demo.fill(demo.Sources(FULL.sandbox, None))
+    demo.fill(demo_goods.Sources(FULL.sandbox, None))
     rows = {row["name"]: row for row in cli.ok("model", "list")}
     assert rows[smallmodel.NAME]["listed"] is False
     assert "smollm2" not in offered()
@@ -102,10 +102,10 @@ def test_without_the_small_model_the_demo_goes_on(house):
 def test_the_real_openai_takes_the_sandboxs_place(house):
     cli.ok("migrate")
     demo.fill(FULL)
-    demo.fill(demo.Sources(None, FULL.small, "sk-the-operators-own-key-0123456789"))
+    demo.fill(demo_goods.Sources(None, FULL.small, "sk-the-operators-own-key-0123456789"))
     assert set(offered()) == {"openai", "smollm2"}
     row = next(row for row in cli.ok("channel", "list") if row["name"] == "openai")
-    assert row["base_url"] == demo.OPENAI
+    assert row["base_url"] == demo_goods.OPENAI
     assert row["secret"] == "set"
     assert {found["model"]: found["costs"] for found in row["models"]}["gpt-4"]["input"] == "30.000000"
     demo.fill(FULL)
@@ -139,7 +139,7 @@ def test_make_run_in_miniature(tmp_path):
         busy = cli.program("migrate", env=env)
         assert busy.code == 1
         assert "works on the store" in busy.err
-        assert cli.program("grant", demo.CUSTOMER, "1.00", "--reason", "more", env=env).code == 0
+        assert cli.program("grant", demo_goods.CUSTOMER, "1.00", "--reason", "more", env=env).code == 0
     finally:
         _stop(first)
     second = _demo(env)

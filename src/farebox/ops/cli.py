@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import click
 
-from farebox.ops.commands import accounts, calls, keys, money, people, prices, serving, store, upstreams
+from farebox.ops.commands import (
+    accounts,
+    calls,
+    keys,
+    models,
+    money,
+    people,
+    prices,
+    projects,
+    serving,
+    store,
+    upstreams,
+)
 from farebox.ops.commands.base import Tour
 
 THEMES = {
@@ -29,7 +41,7 @@ farebox = Tour(
 )
 click.version_option(package_name="farebox", message="farebox %(version)s")(farebox)
 
-for _room in (store, serving, upstreams, prices, accounts, people, keys, money, calls):
+for _room in (store, serving, upstreams, models, prices, accounts, projects, people, keys, money, calls):
     for _command in _room.COMMANDS:
         farebox.add_command(_command)
 

@@ -9,8 +9,8 @@ import click
 from farebox.kit import clock
 from farebox.ops import ready, show, when
 
-from .accounts import PERIODS, cap_arguments
 from .base import Group, emit, read, secret, secret_options, write
+from .projects import PERIODS, cap_arguments
 
 key = Group("key", help="API keys: secrets that call the API.")
 COMMANDS = (key,)

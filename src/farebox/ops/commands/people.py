@@ -9,8 +9,8 @@ import click
 from farebox.kit.errors import CommandError
 from farebox.ops import ready, show
 
-from .accounts import cap_arguments
 from .base import Group, emit, read, write
+from .projects import PERIODS, cap_arguments
 
 person = Group("person", help="Humans who sign in: members of accounts, and operators.")
 member = Group("member", help="Persons' places in accounts.")
@@ -61,7 +61,7 @@ def role(person: str, role: str) -> None:
 @click.argument("role", type=click.Choice(["owner", "admin", "member"]))
 @click.option("--project", help="Only in this project; an admin needs one.")
 @click.option("--cap", help="What his keys may cost a period, such as 5.00.")
-@click.option("--period", type=click.Choice(["day", "month", "ever"]), help="Period of the cap.")
+@click.option("--period", type=PERIODS, help="Period of the cap.")
 def add(account: str, person: str, role: str, project: str | None, cap: str | None, period: str | None) -> None:
     """Give PERSON a place in ACCOUNT, with a ROLE."""
     arguments = {} if cap is None else cap_arguments(cap, period)
@@ -100,7 +100,7 @@ def list_(account: str) -> None:
 @member.command("cap", example="farebox member cap mem_0VCo… 5.00 month")
 @click.argument("member")
 @click.argument("amount")
-@click.argument("period", type=click.Choice(["day", "month", "ever"]), required=False)
+@click.argument("period", type=PERIODS, required=False)
 def cap(member: str, amount: str, period: str | None) -> None:
     """Limit what the keys of MEMBER may cost: AMOUNT per day, month or ever; AMOUNT `none` lifts the limit."""
     done = write("member.cap", member=member, **cap_arguments(amount, period))
