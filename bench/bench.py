@@ -59,9 +59,7 @@ def refuse_strangers(target: Target) -> None:
                 raise MeasurementFailed(f"port {port} is in use by another program")
 
 
-def wait_until_ready(
-    port: int, target: Target, gateway: subprocess.Popen[bytes] | None, wait_s: float
-) -> None:
+def wait_until_ready(port: int, target: Target, gateway: subprocess.Popen[bytes] | None, wait_s: float) -> None:
     """Return when one call is answered with 200 and a usage; MeasurementFailed if it exits or takes too long."""
     body = {"model": target["model"], "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
     headers = {"Authorization": f"Bearer {target['key']}", "Content-Type": "application/json"}
@@ -273,22 +271,16 @@ def read_targets(paths: list[str]) -> dict[str, Target]:
 
 def read_arguments() -> argparse.Namespace:
     """Read the command line; lists are split, folders made."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="+", help="target files; with --table, result files")
     parser.add_argument("-t", action="append", metavar="NAME", help="only these targets, in this order")
     parser.add_argument("--tests", default="idle,json,lat,sse,paced", type=lambda text: text.split(","))
     parser.add_argument("--repeat", type=int, default=3, help="whole list again, interleaved")
     parser.add_argument("--secs", type=float, default=4, help="length of one load")
     parser.add_argument("--warm", type=float, default=1, help="seconds of load before the first test")
-    parser.add_argument(
-        "--wait", type=float, default=120, help="seconds a gateway has to answer its first call"
-    )
+    parser.add_argument("--wait", type=float, default=120, help="seconds a gateway has to answer its first call")
     parser.add_argument("--conns", type=int, default=64, help="connections of the closed loop")
-    parser.add_argument(
-        "--rps", type=float, default=500, help="rate of `lat` where the target has none of its own"
-    )
+    parser.add_argument("--rps", type=float, default=500, help="rate of `lat` where the target has none of its own")
     parser.add_argument("--streams", default="100,200,500,1000", help="numbers of streams for `paced`")
     parser.add_argument("--out", default=os.path.join(PERF, "results.jsonl"))
     parser.add_argument("--logs", default=os.path.join(PERF, "logs"))
@@ -297,9 +289,7 @@ def read_arguments() -> argparse.Namespace:
     args.streams = [int(text) for text in args.streams.split(",")]
     args.run = f"{time.time():.0f}"
     for name in args.tests:
-        if name not in {"idle", "json", "lat", "sse", "paced"} and not (
-            name[:4] == "body" and name[4:].isdigit()
-        ):
+        if name not in {"idle", "json", "lat", "sse", "paced"} and not (name[:4] == "body" and name[4:].isdigit()):
             parser.error(f"unknown test {name}")
     return args
 

@@ -24,7 +24,9 @@ def line(row: Row) -> str:
     """One measurement in one line, for watching a run."""
     text = f"{row['target']:10} {row['test']:6} c={row['conns']:<5} util={row['gw_util']:.2f} rss={row['rss_mb']}"
     if row["reqs"]:
-        text += f" rps={row['rps']} us/req={row.get('us_per_req', '-')} p50={row['lat_p50']:.0f} p99={row['lat_p99']:.0f}"
+        text += (
+            f" rps={row['rps']} us/req={row.get('us_per_req', '-')} p50={row['lat_p50']:.0f} p99={row['lat_p99']:.0f}"
+        )
     if row.get("chunks"):
         text += f" us/chunk={row['us_per_chunk']} chunk p50/p99={row['chunk_p50']:.0f}/{row['chunk_p99']:.0f}"
     text += f" foreign={row['core_foreign']:.2f} load1={row['load1']}"
@@ -144,9 +146,7 @@ def overview(rows: Rows) -> str:
                 show(p50, 2) + " / " + show(p99, 2) + show(rate, 0, " (at {})"),
                 show(of(rows, name, "sse", "us_per_chunk") or None, 1),
                 _streams_cell(rows, name) if name != BASE else "–",
-                show(of(rows, name, "idle", "rss_mb") or None)
-                + " / "
-                + show(of(rows, name, "json", "rss_mb") or None),
+                show(of(rows, name, "idle", "rss_mb") or None) + " / " + show(of(rows, name, "json", "rss_mb") or None),
             ]
         )
     head = ["target", "n", "CPU µs/request", "times less than LiteLLM", "requests/s, saturated"]
@@ -227,7 +227,9 @@ def noise(rows: Rows) -> str:
     every = [row for name in rows for group in rows[name].values() for row in group]
     foreign = [row["core_foreign"] for row in every if row["target"] != BASE] or [0.0]
     text = f"Others on the gateway's core: {statistics.median(foreign):.0%} (median), {max(foreign):.0%} (worst); "
-    text += f"load average up to {max(row['load1'] for row in every)}; steal {sum(row['steal_s'] for row in every):.1f} s."
+    text += (
+        f"load average up to {max(row['load1'] for row in every)}; steal {sum(row['steal_s'] for row in every):.1f} s."
+    )
     for row in every:
         for doubt in doubts(row):
             text += f"\n- do not believe {row['target']} {row['test']} (repeat {row['repeat'] + 1}): {doubt}"

@@ -155,7 +155,9 @@ def open_house(template: Any) -> Iterator[House]:
 
     before = options.current()
     data, database = _copy(template, _scratch / "template")
-    options.use(options.read({"FAREBOX_DATA_DIR": str(data), "FAREBOX_DATABASE": database, "FAREBOX_LOG_LEVEL": "error"}))
+    options.use(
+        options.read({"FAREBOX_DATA_DIR": str(data), "FAREBOX_DATABASE": database, "FAREBOX_LOG_LEVEL": "error"})
+    )
     yield House(data, database)
     connection.close()
     options.use(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -156,6 +157,28 @@ def test_make_help_names_every_target():
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("run", "test", "test-fast", "check", "fix", "lock", "bench", "help"):
         assert f"make {target} " in shown
+
+
+def test_lock_files_are_checked(tmp_path):
+    """The check passes as it is, and sees a missing hash, a host, and a pin that pyproject.toml does not want."""
+
+    def check(folder: Path) -> subprocess.CompletedProcess[str]:
+        script = [sys.executable, str(folder / "requirements" / "check.py")]
+        return subprocess.run(script, capture_output=True, text=True, check=False)
+
+    assert check(ROOT).returncode == 0, check(ROOT).stdout
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    base = tmp_path / "requirements" / "base.txt"
+    locked = base.read_text()
+    django = re.search(r"^django==[^ ]+", locked, re.MULTILINE)[0]
+    base.write_text(
+        "--index-url https://example.org/simple\n" + locked.replace(django, "django==4.2") + "\nleft-pad==1.0\n"
+    )
+    ran = check(tmp_path)
+    assert ran.returncode == 1
+    for sign in ("names a host", "pins django 4.2", "left-pad has no hash", "Run `make lock`."):
+        assert sign in ran.stdout
 
 
 @pytest.mark.slow

@@ -79,7 +79,9 @@ def test_the_money_path_asks_its_ports_for_time_and_chance(path: Path) -> None:
         if isinstance(node, ast.Attribute):
             assert node.attr not in {"create_task", "environ"}, f"line {node.lineno}: {node.attr}"
             if isinstance(node.value, ast.Name):
-                assert (node.value.id, node.attr) not in {("datetime", "now"), ("asyncio", "sleep")}, f"line {node.lineno}"
+                assert (node.value.id, node.attr) not in {("datetime", "now"), ("asyncio", "sleep")}, (
+                    f"line {node.lineno}"
+                )
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if room_of(path) in {"console", "office"}], ids=str)

@@ -80,9 +80,7 @@ KEY = key_format.mint(SITE)
 
 
 def ask(ring, store, authorization, *, address=HERE, now_us=NOW):
-    return asyncio.run(
-        authenticate.bearer(ring, store, authorization=authorization, address=address, now_us=now_us)
-    )
+    return asyncio.run(authenticate.bearer(ring, store, authorization=authorization, address=address, now_us=now_us))
 
 
 def refusal(kind, ring, store, authorization, **more):
@@ -118,9 +116,7 @@ def test_k01_no_key(ring, store, header):
     assert store.lookups == 0
 
 
-@pytest.mark.parametrize(
-    "header", ["Basic dXNlcjpwYXNz", f"Token {KEY}", KEY, f"Bearer{KEY}", f"Bearer:{KEY}"]
-)
+@pytest.mark.parametrize("header", ["Basic dXNlcjpwYXNz", f"Token {KEY}", KEY, f"Bearer{KEY}", f"Bearer:{KEY}"])
 def test_k02_other_schemes(ring, store, header):
     store.put(KEY)
     error = refusal(BadKey, ring, store, header)
@@ -394,9 +390,7 @@ def test_a_key_of_an_older_pepper_works_and_is_digested_anew(store):
     ring = KeyRing(peppers={1: PEPPER, 2: b"q" * 32}, site=SITE)
     store.put(KEY)
     assert ask(ring, store, f"Bearer {KEY}").key == "key_1"
-    assert store.rehashed == [
-        (secrets.digest_key(b"q" * 32, KEY), 2, "key_1", secrets.digest_key(PEPPER, KEY))
-    ]
+    assert store.rehashed == [(secrets.digest_key(b"q" * 32, KEY), 2, "key_1", secrets.digest_key(PEPPER, KEY))]
     ask(ring, store, f"Bearer {KEY}")
     assert len(store.rehashed) == 1
     assert store.lookups == 1
@@ -407,9 +401,7 @@ def test_a_hit_costs_a_few_microseconds(ring, store):
 
     async def main():
         async def once():
-            return await authenticate.bearer(
-                ring, store, authorization=f"Bearer {KEY}", address=HERE, now_us=NOW
-            )
+            return await authenticate.bearer(ring, store, authorization=f"Bearer {KEY}", address=HERE, now_us=NOW)
 
         await once()
         best_ns = 10**9

@@ -31,9 +31,7 @@ def shop(house):
         settings.ensure_installation(tx)
         PriceList.objects.create(name="standard", currency="USD")
         PriceList.objects.create(name="china", currency="CNY")
-        Model.objects.create(
-            name="gpt-4", kinds='["chat"]', context_tokens=8192, output_tokens_max=8192, classes="[]"
-        )
+        Model.objects.create(name="gpt-4", kinds='["chat"]', context_tokens=8192, output_tokens_max=8192, classes="[]")
         Alias.objects.create(name="four", model_id="gpt-4")
         accounts.open_account(tx, name="Acme", currency="USD", price_list="standard", **BY)
 
@@ -70,9 +68,7 @@ def ask(ring, key, *, address="127.0.0.1", now_us=NOW):
     async def main():
         store = db.Store()
         try:
-            return await authenticate.bearer(
-                ring, store, authorization=f"Bearer {key}", address=address, now_us=now_us
-            )
+            return await authenticate.bearer(ring, store, authorization=f"Bearer {key}", address=address, now_us=now_us)
         finally:
             await store.close()
 
@@ -274,14 +270,10 @@ def test_members_and_operators_are_two_kinds_of_person(shop):
         do(people.create, email=f"{name}@example.com", **BY)
     owner = do(people.add_member, account="Acme", person="ann@example.com", role="owner", **BY)
     refused("already", people.add_member, account="Acme", person="ann@example.com", role="member", **BY)
-    refused(
-        "admin of a project", people.add_member, account="Acme", person="bob@example.com", role="admin", **BY
-    )
+    refused("admin of a project", people.add_member, account="Acme", person="bob@example.com", role="admin", **BY)
     refused("one of owner", people.add_member, account="Acme", person="bob@example.com", role="king", **BY)
     member = do(people.add_member, account="Acme", person="bob@example.com", role="member", **BY)
-    refused(
-        "member of an account", people.set_operator_role, "bob@example.com", operator_role="admin", actor="t"
-    )
+    refused("member of an account", people.set_operator_role, "bob@example.com", operator_role="admin", actor="t")
     refused("one of support", people.set_operator_role, "eve@example.com", operator_role="root", actor="t")
     do(people.set_operator_role, "eve@example.com", operator_role="finance", actor="test")
     assert Person.objects.get(email="eve@example.com").operator_role == "finance"
@@ -315,9 +307,7 @@ def test_a_member_of_one_project_stays_in_it(shop):
         project="Acme/web",
         **BY,
     )
-    admin = do(
-        people.add_member, account="Acme", person="ann@example.com", role="admin", project="Acme/web", **BY
-    )
+    admin = do(people.add_member, account="Acme", person="ann@example.com", role="admin", project="Acme/web", **BY)
     refused("no place", keys.issue, project="Acme", name="x", member=admin.id, **BY)
     refused("no place", keys.issue, project="Beta", name="x", member=admin.id, **BY)
     do(keys.issue, project="Acme/web", name="x", member=admin.id, **BY)
@@ -408,9 +398,7 @@ def test_a_changed_cap_moves_the_floor_of_the_period(shop):
 
 
 def test_rotation_lets_the_old_key_expire(shop):
-    old, old_text = do(
-        keys.issue, project="Acme", name="app", models=["gpt-4"], cap_micro=5, cap_period="day", **BY
-    )
+    old, old_text = do(keys.issue, project="Acme", name="app", models=["gpt-4"], cap_micro=5, cap_period="day", **BY)
     new, new_text = do(keys.rotate, old.id, grace_s=60, **BY)
     ring = new_ring()
     assert ask(ring, old_text, now_us=NOW + 59_999_999).key == old.id
@@ -459,9 +447,7 @@ def test_a_key_under_an_older_pepper_moves_to_the_new_one(shop):
 
 
 def test_r21_keys_whose_running_calls_are_cut(shop):
-    made = [
-        do(keys.issue, project="Acme", name=f"app {n}", expires_us=NOW + 10**7, **BY)[0].id for n in range(3)
-    ]
+    made = [do(keys.issue, project="Acme", name=f"app {n}", expires_us=NOW + 10**7, **BY)[0].id for n in range(3)]
     assert db.read(authenticate.dead_keys, made, now_us=NOW) == set()
     do(keys.revoke, made[0], **BY)
     do(accounts.freeze, "Acme", actor="test")

@@ -29,9 +29,7 @@ class Shop:
             "context_tokens": 4096,
             "output_tokens_max": 1024,
         }
-        return self.db.write(
-            self.goods.define_model, name, actor="ann", now_us=self.now_us, **{**known, **facts}
-        )
+        return self.db.write(self.goods.define_model, name, actor="ann", now_us=self.now_us, **{**known, **facts})
 
     def create(self, name="cny", currency="CNY"):
         return self.db.write(self.lists.create_list, name, currency, actor="ann")

@@ -44,10 +44,7 @@ def test_a_list_made_from_usd_times_rate_times_factor_frozen_in_the_version(shop
 
 def test_fractions_of_a_micro_unit_are_dropped_when_prices_are_made():
     assert lists.convert(500_000, rate="7.1234567", factor="1") == 3_561_728
-    assert (
-        lists.convert(10**16, rate="123456789012.123456789012", factor="0.000000000001")
-        == 1_234_567_890_121_234
-    )
+    assert lists.convert(10**16, rate="123456789012.123456789012", factor="0.000000000001") == 1_234_567_890_121_234
     assert lists.convert(1, rate="0.999999999999", factor="1") == 0
 
 
@@ -76,8 +73,7 @@ def test_a_class_without_a_price_cannot_be_published(shop):
     with pytest.raises(CommandError) as caught:
         shop.publish(prices={"m input": "1", "m output": "2"}, usd_rate="7")
     assert (
-        caught.value.message
-        == "m can produce cached_read, which has no price in cny. Give a price for: cached_read."
+        caught.value.message == "m can produce cached_read, which has no price in cny. Give a price for: cached_read."
     )
     assert models.PriceListVersion.objects.count() == 0
     shop.publish(prices={"m input": "1", "m output": "2", "m cached_read": "0"}, usd_rate="7")
@@ -253,9 +249,7 @@ def test_the_triggers_can_be_taken_back_and_put_on_again(shop):
 
 def test_lists_are_created_once(shop):
     assert (
-        shop.create("cny", "CNY")
-        == shop.create("cny", "CNY")
-        == {"price_list": "cny", "currency": "CNY", "about": ""}
+        shop.create("cny", "CNY") == shop.create("cny", "CNY") == {"price_list": "cny", "currency": "CNY", "about": ""}
     )
     for name, currency, words in (
         ("cny", "USD", "exists already, in CNY"),
@@ -309,9 +303,7 @@ def test_csv_and_json_carry_every_price(shop):
     shop.seed()
     sheet = shop.show("official-usd")
     assert tuple(sheets.ordered(sheets.from_csv(sheets.to_csv(sheet)))) == sheet.rows
-    assert (
-        tuple(sheets.ordered(sheets.from_json(json.loads(json.dumps(sheets.to_json(sheet)))))) == sheet.rows
-    )
+    assert tuple(sheets.ordered(sheets.from_json(json.loads(json.dumps(sheets.to_json(sheet)))))) == sheet.rows
     assert sheets.to_csv(sheet).splitlines()[:3] == [
         "model,usage_class,price",
         "gpt-3.5-turbo-0125,input,0.50",
@@ -344,9 +336,7 @@ def test_a_csv_of_a_spreadsheet_is_read():
     assert sheets.from_csv(text) == [("m", "input", 1_234_500_000)]
 
 
-@pytest.mark.parametrize(
-    "found", [[], "x", {"prices": 1}, {"m": "1"}, {"m": {"input": 1.5}}, {"m": {"input": 2}}]
-)
+@pytest.mark.parametrize("found", [[], "x", {"prices": 1}, {"m": "1"}, {"m": {"input": 1.5}}, {"m": {"input": 2}}])
 def test_a_json_that_is_wrong_is_refused(found):
     with pytest.raises(CommandError):
         sheets.from_json(found)
@@ -377,9 +367,7 @@ def test_the_proof_finds_what_is_wrong(shop):
     models.PriceListVersion.objects.create(id="v3", n=3, valid_from_us=1, **{**facts, "usd_rate": "x"})
     one = models.PriceListVersion.objects.get(id="v1")
     models.Price.objects.create(id="p1", version=one, model="gpt-4", usage_class="input", micro_per_million=1)
-    models.Price.objects.create(
-        id="p2", version=one, model="ghost", usage_class="points", micro_per_million=1
-    )
+    models.Price.objects.create(id="p2", version=one, model="ghost", usage_class="points", micro_per_million=1)
     models.PriceList.objects.create(name="house", currency="usd")
     built_in = models.PriceList.objects.get(name="house")
     models.PriceListVersion.objects.create(
@@ -390,12 +378,8 @@ def test_the_proof_finds_what_is_wrong(shop):
         id="u2", n=2, price_list=usd, valid_from_us=shop.now_us, published_us=shop.now_us, usd_rate="2"
     )
     two = models.PriceListVersion.objects.get(id="u2")
-    models.Price.objects.create(
-        id="u2p", version=two, model="gpt-4", usage_class="input", micro_per_million=1
-    )
-    models.Price.objects.create(
-        id="u2q", version=two, model="gpt-4", usage_class="output", micro_per_million=1
-    )
+    models.Price.objects.create(id="u2p", version=two, model="gpt-4", usage_class="input", micro_per_million=1)
+    models.Price.objects.create(id="u2q", version=two, model="gpt-4", usage_class="output", micro_per_million=1)
     models.Alias.objects.create(name="gpt-4-32k", model_id="gpt-4")
     assert db.read(proof.prove) == [
         "gpt-4-32k is both an alias and a model",

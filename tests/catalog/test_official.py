@@ -58,9 +58,7 @@ def test_what_the_seven_can_do(shop):
     assert sorted(cards) == sorted(model for model, *_ in SEVEN)
     assert {name for name, card in cards.items() if card.kinds != {"chat"}} == {"gpt-3.5-turbo-instruct"}
     assert cards["gpt-3.5-turbo-instruct"].kinds == {"completions"}
-    assert {name for name, card in cards.items() if "image" in card.modalities} == {
-        "gpt-4-1106-vision-preview"
-    }
+    assert {name for name, card in cards.items() if "image" in card.modalities} == {"gpt-4-1106-vision-preview"}
     assert cards["gpt-4-1106-vision-preview"].image_formula == "openai_tile"
     assert {name: card.output_tokens_max for name, card in cards.items()} == {
         "gpt-3.5-turbo-0125": 4_096,
@@ -123,9 +121,7 @@ def test_the_catalogue_agrees_with_the_seven_and_nothing_is_fetched_or_changed(s
     _no_network(monkeypatch)
     found = db.read(lambda tx: propose.propose(tx, "official-usd", now_us=shop.now_us))
     assert [(line.model, line.usage_class) for line in found] == [
-        (model, usage_class)
-        for model in sorted(model for model, *_ in SEVEN)
-        for usage_class in ("input", "output")
+        (model, usage_class) for model in sorted(model for model, *_ in SEVEN) for usage_class in ("input", "output")
     ]
     assert {(line.change, line.note) for line in found} == {("same", "")}
     assert all(line.proposed_micro == line.current_micro for line in found)
@@ -196,6 +192,4 @@ def _no_network(monkeypatch):
         return real(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr(
-        socket, "create_connection", lambda *_a, **_k: pytest.fail("something opened a connection")
-    )
+    monkeypatch.setattr(socket, "create_connection", lambda *_a, **_k: pytest.fail("something opened a connection"))

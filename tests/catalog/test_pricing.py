@@ -130,9 +130,7 @@ def test_affordable_output_is_the_largest_that_fits(prices, tokens_in, available
 
 def test_affordable_output_at_the_edge():
     def afford(available_micro: int) -> int:
-        return pricing.affordable_output(
-            GPT_4, input_tokens=1000, available_micro=available_micro, output_tokens=500
-        )
+        return pricing.affordable_output(GPT_4, input_tokens=1000, available_micro=available_micro, output_tokens=500)
 
     assert [afford(29_999), afford(30_000), afford(30_059), afford(30_060), afford(59_999), afford(60_000), afford(10**9)] == [
         -1, 0, 0, 1, 499, 500, 500,
@@ -141,10 +139,7 @@ def test_affordable_output_at_the_edge():
 
 def test_without_an_output_price_output_is_free_and_unlimited():
     assert pricing.ceiling({"input": 20_000}, input_tokens=100, output_tokens=10**6) == 2
-    assert (
-        pricing.affordable_output({"input": 20_000}, input_tokens=100, available_micro=2, output_tokens=7)
-        == 7
-    )
+    assert pricing.affordable_output({"input": 20_000}, input_tokens=100, available_micro=2, output_tokens=7) == 7
 
 
 def test_bounds_that_are_no_counts_are_refused():

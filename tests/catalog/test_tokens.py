@@ -63,9 +63,7 @@ def test_counts_and_numbers_that_openai_publishes(no_network, tokenizer, text, n
     assert tokens.decode(tokenizer, numbers) == text
 
 
-@pytest.mark.parametrize(
-    ("tokenizer", "counts"), [("cl100k_base", [2, 6, 10, 0]), ("o200k_base", [2, 3, 10, 0])]
-)
+@pytest.mark.parametrize(("tokenizer", "counts"), [("cl100k_base", [2, 6, 10, 0]), ("o200k_base", [2, 3, 10, 0])])
 def test_known_counts(tokenizer, counts):
     texts = ["hello world", "你好，世界", "The quick brown fox jumps over the lazy dog.", ""]
     assert [tokens.count_exact(tokenizer, [text]) for text in texts] == counts
@@ -149,9 +147,7 @@ def test_a_panic_of_the_tokenizer_is_survived(monkeypatch, capfd):
         tokens._loaded["cl100k_base"].encoding.encode_ordinary(hostile)
     assert not isinstance(caught.value, Exception)
     assert tokens.count_exact("cl100k_base", ["hello", hostile]) is None
-    assert (
-        tokens.estimate("cl100k_base", ["hello world", hostile]) == 2
-    )  # runs of white space count nothing when low
+    assert tokens.estimate("cl100k_base", ["hello world", hostile]) == 2  # runs of white space count nothing when low
     assert tokens.count_exact("cl100k_base", ["hello world"]) == 2
     capfd.readouterr()
 

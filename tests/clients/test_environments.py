@@ -24,10 +24,9 @@ def test_a_registry_that_is_away_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(environments, "FOLDER", tmp_path / "venvs")
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    with pytest.raises(
-        environments.NoEnvironment, match="could not be installed from tests/clients/requirements/openai2.txt"
-    ):
+    with pytest.raises(environments.NoEnvironment) as missing:
         environments.python("openai2")
+    assert "could not be installed from tests/clients/requirements/openai2.txt" in str(missing.value)
     assert not (tmp_path / "venvs" / "openai2").exists()
 
 

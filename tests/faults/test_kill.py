@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from shop import Shop
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
@@ -179,4 +180,3 @@ def test_a_second_server_is_refused_on_sqlite(house: Any) -> None:
         assert "Another Farebox process" in done.stderr
     finally:
         shop.close()
-

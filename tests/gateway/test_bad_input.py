@@ -563,17 +563,19 @@ def test_keys_that_ended_and_accounts_that_are_barred(shop, untouched):
     from farebox.kit import clock
 
     now_us = clock.now_us()
-    late = shop.account("0", expires_us=now_us - 1)
+    late = shop.account("0", expires_us=now_us + 700_000)
     away = shop.account("0", addresses=("203.0.113.7",))
-    gone, barred = shop.account("0"), shop.account("0")
-    assert gone.get("/v1/balance").status == barred.get("/v1/balance").status == 200
-    shop.write(keys.revoke, key=gone.key_id, actor="test", now_us=now_us)
-    shop.write(accounts.freeze, account=barred.account, actor="test", now_us=now_us)
+    gone, frozen, barred = shop.account("0"), shop.account("0"), shop.account("0")
+    assert {who.get("/v1/balance").status for who in (gone, frozen, barred, late)} == {200}
+    shop.write(keys.revoke, gone.key_id, actor="test", now_us=now_us)
+    shop.write(accounts.freeze, frozen.account, actor="test")
+    shop.write(accounts.bar, barred.account, actor="test")
     time.sleep(1)  # no look of ours is asked for: the server finds out by itself
     for who, status, code, phrase in (
         (gone, 401, "invalid_api_key", "API key has been deactivated"),
         (late, 401, "invalid_api_key", "deactivated (expired)"),
         (away, 403, "ip_not_allowed", "Your address 127.0.0.1"),
+        (frozen, 403, "account_deactivated", "account is not active"),
         (barred, 403, "account_deactivated", "account is not active"),
     ):
         for answer in (who.chat("gpt-4"), who.chat("gpt-4", stream=True), who.get("/v1/balance"), who.get("/v1/models")):

@@ -145,7 +145,11 @@ def test_sums_are_written_once_a_group_in_order(house):
         return await grouped(store, *[(one, f"t{n % 3}", 1) for n in range(30)], (refuse,))
 
     with_store(job)
-    assert {name: n for name, n in db.read(db.versions).items() if name.startswith("t")} == {"t0": 10, "t1": 10, "t2": 10}
+    assert {name: n for name, n in db.read(db.versions).items() if name.startswith("t")} == {
+        "t0": 10,
+        "t1": 10,
+        "t2": 10,
+    }
 
 
 def test_sums_of_a_member_that_failed_are_not_written(house):

@@ -359,13 +359,7 @@ def test_heads_that_are_refused(run, answer, reason):
 
 
 def test_head_at_the_limits_is_accepted(run):
-    big = (
-        b"HTTP/1.1 200 OK\r\nA: "
-        + b"b" * 60_000
-        + b"\r\n"
-        + b"C: d\r\n" * 198
-        + b"Content-Length: 100000\r\n\r\n"
-    )
+    big = b"HTTP/1.1 200 OK\r\nA: " + b"b" * 60_000 + b"\r\n" + b"C: d\r\n" * 198 + b"Content-Length: 100000\r\n\r\n"
 
     async def main():
         async with Server(answering(big + b"x" * 100_000)) as server, client() as fetch:
@@ -771,9 +765,7 @@ def test_slow_reader_holds_the_server_back(run, secure, authority):
             Server(handler, tls=tls if secure else None) as server,
             client(ssl_context=context) as fetch,
         ):
-            exchange = fetch.start(
-                server.outgoing(**({"scheme": "https", "host": "localhost"} if secure else {}))
-            )
+            exchange = fetch.start(server.outgoing(**({"scheme": "https", "host": "localhost"} if secure else {})))
             await exchange.response()
             await asyncio.sleep(0.3)
             stalled = written

@@ -17,16 +17,28 @@ def fund(tx, amount_micro: int, account: str = ACC) -> None:
     journal.open_account(tx, id=account, kind="customer", currency="USD", floor_micro=0)
     if amount_micro:
         journal.post(
-            tx, account=account, kind="grant", ref="g1", currency="USD", at_us=1,
+            tx,
+            account=account,
+            kind="grant",
+            ref="g1",
+            currency="USD",
+            at_us=1,
             lines=[(account, amount_micro), (chart.house("grants", "USD"), -amount_micro)],
-            requester="cli", single_person=True,
+            requester="cli",
+            single_person=True,
         )
 
 
 def place(tx, hold: str, want: int, *, least: int | None = None, purses=(Purse(ACC),)) -> int:
     least = want if least is None else least
     return holds.place(
-        tx, hold=hold, purses=purses, currency="USD", want_micro=want, epoch="ep", now_us=2,
+        tx,
+        hold=hold,
+        purses=purses,
+        currency="USD",
+        want_micro=want,
+        epoch="ep",
+        now_us=2,
         fit=lambda have: min(have, want) if have >= least else -1,
     )
 
@@ -136,7 +148,12 @@ def test_no_balance_falls_below_its_floor_by_any_statement(house):
     db.write(place, "a", 60)
     with pytest.raises(errors.CommandError, match="too little"):
         db.write(
-            journal.post, account=ACC, kind="adjustment", ref="r", currency="USD", at_us=4,
+            journal.post,
+            account=ACC,
+            kind="adjustment",
+            ref="r",
+            currency="USD",
+            at_us=4,
             lines=[(ACC, -41), (chart.house("adjustments", "USD"), 41)],
         )
     with pytest.raises(Exception, match="ledger_never_below_floor"):

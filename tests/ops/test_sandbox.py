@@ -95,9 +95,7 @@ class Seen:
     @property
     def text(self) -> str:
         return "".join(
-            choice["delta"].get("content") or ""
-            for event in self.events
-            for choice in event.get("choices", ())
+            choice["delta"].get("content") or "" for event in self.events for choice in event.get("choices", ())
         )
 
     @property
@@ -105,9 +103,7 @@ class Seen:
         return [event["usage"] for event in self.events if event.get("usage")]
 
 
-def message(
-    path: str, body: dict | bytes | None, headers: dict[str, str] | None = None, method: str = "POST"
-) -> bytes:
+def message(path: str, body: dict | bytes | None, headers: dict[str, str] | None = None, method: str = "POST") -> bytes:
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "host: sandbox", f"content-length: {len(raw)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -170,9 +166,7 @@ def ask(
     **headers: str,
 ) -> Seen:
     with socket.create_connection(("127.0.0.1", box.port), timeout=wait_s) as sock:
-        sock.sendall(
-            message(path, body, {name.replace("_", "-"): value for name, value in headers.items()}, method)
-        )
+        sock.sendall(message(path, body, {name.replace("_", "-"): value for name, value in headers.items()}, method))
         return receive(sock)
 
 
@@ -332,10 +326,7 @@ def test_tools(sdk, box):
 def test_tool_calls_in_a_stream_have_id_and_name_once(box):
     seen = ask(box, stream(said="call tools", tools=TOOLS))
     parts = [
-        part
-        for event in seen.events
-        if event["choices"]
-        for part in event["choices"][0]["delta"].get("tool_calls", ())
+        part for event in seen.events if event["choices"] for part in event["choices"][0]["delta"].get("tool_calls", ())
     ]
     for index in (0, 1):
         mine = [part for part in parts if part["index"] == index]
@@ -350,9 +341,7 @@ def test_tool_calls_in_a_stream_have_id_and_name_once(box):
 
 def test_response_formats(sdk):
     def content(form):
-        return json.loads(
-            sdk.chat.completions.create(**chat(response_format=form)).choices[0].message.content
-        )
+        return json.loads(sdk.chat.completions.create(**chat(response_format=form)).choices[0].message.content)
 
     assert content({"type": "json_object"}) == {"sandbox": "You said: Hello sandbox"}
     form = {
@@ -408,9 +397,7 @@ def test_a_schema_without_end_ends():
         "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
         "required": ["next"],
     }
-    assert json.dumps(schemas.smallest(node)).endswith(
-        "null" + "}" * json.dumps(schemas.smallest(node)).count("{")
-    )
+    assert json.dumps(schemas.smallest(node)).endswith("null" + "}" * json.dumps(schemas.smallest(node)).count("{"))
 
 
 def test_logprobs(sdk, box):
@@ -472,9 +459,7 @@ def test_completions_stream(sdk):
         mine = [chunk.choices[0] for chunk in chunks if chunk.choices and chunk.choices[0].index == index]
         assert "".join(choice.text for choice in mine) == f"[sandbox] You said: {said}"
         assert mine[-1].finish_reason == "stop"
-    assert chunks[-1].usage.completion_tokens == sum(
-        texts.count(f"[sandbox] You said: {said}") for said in "ab"
-    )
+    assert chunks[-1].usage.completion_tokens == sum(texts.count(f"[sandbox] You said: {said}") for said in "ab")
 
 
 def test_embeddings(sdk, box):
@@ -486,9 +471,7 @@ def test_embeddings(sdk, box):
     assert (made.usage.prompt_tokens, made.usage.total_tokens) == (10, 10)
     short = sdk.embeddings.create(model="e", input=[[1, 2], [3]], dimensions=8, encoding_format="float")
     assert (len(short.data[1].embedding), short.usage.prompt_tokens) == (8, 3)
-    raw = ask(
-        box, {"model": "e", "input": "Hello world", "encoding_format": "base64"}, path="/v1/embeddings"
-    ).json
+    raw = ask(box, {"model": "e", "input": "Hello world", "encoding_format": "base64"}, path="/v1/embeddings").json
     packed = base64.b64decode(raw["data"][0]["embedding"])
     assert list(struct.unpack("<1536f", packed)) == pytest.approx(vectors[0])
     assert "completion_tokens" not in raw["usage"]
@@ -601,8 +584,7 @@ def test_keep_alive_and_waiting_requests(box):
             sock.sendall(message("/v1/chat/completions", body))
             assert receive(sock).how == "end"
         sock.sendall(
-            message("/v1/models/a", None, method="GET")
-            + message("/v1/models/b", None, {"connection": "close"}, "GET")
+            message("/v1/models/a", None, method="GET") + message("/v1/models/b", None, {"connection": "close"}, "GET")
         )
         both = b""
         while more := sock.recv(65536):
@@ -626,8 +608,7 @@ def test_expect_continue(box):
     raw = json.dumps(chat()).encode()
     with socket.create_connection(("127.0.0.1", box.port), timeout=5) as sock:
         sock.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
-            % len(raw)
+            b"POST /v1/chat/completions HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(raw)
         )
         assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         sock.sendall(raw)
@@ -764,9 +745,7 @@ that(
     "error-event=2",
     lambda s: (len(s.data), s.how) == (3, "end") and s.events[-1]["error"]["type"] == "server_error",
 )
-that(
-    "policy-event=2", lambda s: s.events[-1]["error"]["code"] == "content_filter" and b"[DONE]" not in s.body
-)
+that("policy-event=2", lambda s: s.events[-1]["error"]["code"] == "content_filter" and b"[DONE]" not in s.body)
 that("error-event", lambda s: s.status == 200 and s.json["error"]["type"] == "server_error", stream=False)
 
 
@@ -801,9 +780,7 @@ that("nan=1", lambda s: math.isnan(json.loads(broken(s, 1))["choices"][0]["logpr
 that("empty-choices=0", lambda s: json.loads(broken(s, 0))["choices"] == [])
 that(
     "noterminal",
-    lambda s: (
-        s.text == SAID and s.how == "end" and b"[DONE]" not in s.body and b'finish_reason":"' not in s.body
-    ),
+    lambda s: s.text == SAID and s.how == "end" and b"[DONE]" not in s.body and b'finish_reason":"' not in s.body,
 )
 that("nodone", lambda s: b"[DONE]" not in s.body and s.how == "end" and s.usages)
 that("no-usage", lambda s: b'"usage"' not in s.body and s.data[-1] == b"[DONE]")
@@ -849,9 +826,7 @@ that(
     lambda s: texts.count(s.json["choices"][0]["message"]["reasoning_content"]) == 8,
     stream=False,
 )
-that(
-    "reasoning=5", lambda s: s.usages[0]["completion_tokens"] == 7 and texts.count(s.text) == 2, max_tokens=7
-)
+that("reasoning=5", lambda s: s.usages[0]["completion_tokens"] == 7 and texts.count(s.text) == 2, max_tokens=7)
 that("reasoning=5", lambda s: s.usages[0]["completion_tokens"] == 3 and s.text == "", max_tokens=3)
 that(
     "only-reasoning",
@@ -871,25 +846,20 @@ that(
 that("bytes=77", lambda s: len(s.text) == 77)
 that(
     "full",
-    lambda s: (
-        s.usages[0]["completion_tokens"] == 16 and s.events[-2]["choices"][0]["finish_reason"] == "length"
-    ),
+    lambda s: s.usages[0]["completion_tokens"] == 16 and s.events[-2]["choices"][0]["finish_reason"] == "length",
 )
 that("full", lambda s: s.usages[0]["completion_tokens"] == 33, max_tokens=33)
 that("over=9", lambda s: texts.count(s.text) == s.usages[0]["completion_tokens"] == 19, max_tokens=10)
 that(
     "empty",
     lambda s: (
-        s.text == ""
-        and s.usages[0]["completion_tokens"] == 0
-        and s.events[-2]["choices"][0]["finish_reason"] == "stop"
+        s.text == "" and s.usages[0]["completion_tokens"] == 0 and s.events[-2]["choices"][0]["finish_reason"] == "stop"
     ),
 )
 that(
     "refusal",
     lambda s: (
-        "cannot help"
-        in "".join(e["choices"][0]["delta"].get("refusal", "") for e in s.events if e["choices"])
+        "cannot help" in "".join(e["choices"][0]["delta"].get("refusal", "") for e in s.events if e["choices"])
         and s.text == ""
     ),
 )
@@ -897,9 +867,7 @@ that("refusal", lambda s: "cannot help" in s.json["choices"][0]["message"]["refu
 that("content-filter", lambda s: s.events[-2]["choices"][0]["finish_reason"] == "content_filter")
 that(
     "gzip",
-    lambda s: (
-        s.headers["content-encoding"] == "gzip" and gzip.decompress(s.body).endswith(b"data: [DONE]\n\n")
-    ),
+    lambda s: s.headers["content-encoding"] == "gzip" and gzip.decompress(s.body).endswith(b"data: [DONE]\n\n"),
 )
 that("gzip", lambda s: json.loads(gzip.decompress(s.body))["object"] == "chat.completion", stream=False)
 that("crlf", lambda s: s.body.count(b"\r\n") == s.body.count(b"\n") > 4 and s.text == SAID)
@@ -915,9 +883,7 @@ that("gaps", lambda s: {c["index"] for e in s.events for c in e["choices"]} == {
 that("chars", lambda s: len(s.events) == len(SAID) + 3 and s.usages[0]["completion_tokens"] == OUTPUT)
 
 
-@pytest.mark.parametrize(
-    ("listed", "more", "check"), CASES, ids=[f"{at}-{each[0]}" for at, each in enumerate(CASES)]
-)
+@pytest.mark.parametrize(("listed", "more", "check"), CASES, ids=[f"{at}-{each[0]}" for at, each in enumerate(CASES)])
 def test_behaviours(box, listed, more, check):
     more = dict(more)
     wait_s = more.pop("wait_s", 10)
@@ -956,9 +922,7 @@ def test_three_places_ask_for_behaviours(box, sdk):
     assert texts.count(seen.text) == 5
     assert ask(box, chat("echo+status=500", "sandbox: status=503"), x_sandbox="status=400").status == 503
     assert (
-        sdk.chat.completions.create(**chat("gpt-4", "sandbox: usage=3,4\nHello sandbox"))
-        .choices[0]
-        .message.content
+        sdk.chat.completions.create(**chat("gpt-4", "sandbox: usage=3,4\nHello sandbox")).choices[0].message.content
         == SAID
     )
     parts = [{"type": "text", "text": "sandbox: usage=3,4\nhi"}]

@@ -10,9 +10,7 @@ from farebox.upstreams import quirks
 from farebox.upstreams.dialect import ChannelSpec
 
 
-def channel(
-    *, secret: str = "sk-secret", base_url: str = "https://api.example.com/v1", **over: Any
-) -> ChannelSpec:
+def channel(*, secret: str = "sk-secret", base_url: str = "https://api.example.com/v1", **over: Any) -> ChannelSpec:
     """A channel; `quirks` is a dict of quirks, everything else a field of ChannelSpec."""
     found = quirks.parsed(over.pop("quirks", {}))
     target, prefix = Target.parse(base_url, False)

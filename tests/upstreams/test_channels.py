@@ -203,9 +203,7 @@ def test_refusals_write_nothing(vendor):
     assert (AuditEvent.objects.count(), db.read(db.versions)) == before
     add("local", base_url="http://127.0.0.1:8081/v1", local=True, secret="")
     add("open", secret="", quirks={"no_auth": True})
-    assert b"Authorization" not in b"".join(
-        c.auth_headers for c in loaded().channels.values() if c.name != "main"
-    )
+    assert b"Authorization" not in b"".join(c.auth_headers for c in loaded().channels.values() if c.name != "main")
 
 
 @pytest.mark.store

@@ -11,9 +11,7 @@ from farebox.upstreams.dialect import FAULT_KINDS
 
 
 def body(message="Something.", **over):
-    return json.dumps(
-        {"error": {"message": message, "type": None, "param": None, "code": None} | over}
-    ).encode()
+    return json.dumps({"error": {"message": message, "type": None, "param": None, "code": None} | over}).encode()
 
 
 TOO_LONG = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens. Please reduce the length of the messages."
@@ -98,9 +96,7 @@ def test_what_says_nothing_gets_a_sentence(raw):
 
 
 def test_long_and_secret_texts():
-    fault = faults.of_response(
-        401, {}, body("Incorrect API key provided: sk-abcdefghijklmnop1234. " + "x" * 5000)
-    )
+    fault = faults.of_response(401, {}, body("Incorrect API key provided: sk-abcdefghijklmnop1234. " + "x" * 5000))
     assert len(fault.message) == 1000
     assert "sk-abcdef" not in fault.message
     assert "[redacted]" in fault.message

@@ -97,11 +97,7 @@ def test_pass_never_replaces_what_was_priced():
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_developer_becomes_system(raw):
-    messages = (
-        msgspec.Raw(json.dumps(MESSAGES).replace("developer", "d\\u0065veloper").encode())
-        if raw
-        else MESSAGES
-    )
+    messages = msgspec.Raw(json.dumps(MESSAGES).replace("developer", "d\\u0065veloper").encode()) if raw else MESSAGES
     _, body = sent(Ask("chat", False, {"messages": messages}), developer_role=False)
     assert body["messages"] == [{"role": "system", "content": "Be brief."}, MESSAGES[1]]
     assert MESSAGES[0]["role"] == "developer"
@@ -142,11 +138,7 @@ def test_chunks_as_the_sdk_makes_them():
         {"role": "assistant", "content": ""},
         {"content": "Hé"},
         {"refusal": "No."},
-        {
-            "tool_calls": [
-                {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
-            ]
-        },
+        {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}]},
         {"function_call": {"name": "f", "arguments": "{}"}},
         {},
     ):
@@ -332,8 +324,7 @@ def test_embeddings():
     def made(vectors, **over):
         data = [{"object": "embedding", "index": i, "embedding": v} for i, v in enumerate(vectors)]
         return json.dumps(
-            {"object": "list", "model": "e", "data": data, "usage": {"prompt_tokens": 4, "total_tokens": 4}}
-            | over
+            {"object": "list", "model": "e", "data": data, "usage": {"prompt_tokens": 4, "total_tokens": 4}} | over
         ).encode()
 
     for vectors in ([[0.5, 1.0], [1, 2]], ["AACAPw=="]):
@@ -347,10 +338,7 @@ def test_embeddings():
         DIALECT.answer(made([], data=None), "embeddings")
     with pytest.raises(BadAnswer):
         DIALECT.answer(b"", "embeddings")
-    assert (
-        DIALECT.answer(b'{"error":{"message":"x","code":"insufficient_quota"}}', "embeddings").error.kind
-        == "ours"
-    )
+    assert DIALECT.answer(b'{"error":{"message":"x","code":"insufficient_quota"}}', "embeddings").error.kind == "ours"
 
 
 # --- usage
@@ -411,6 +399,4 @@ def test_bad_usage(reported, why):
 
 def test_registry():
     assert dialects.of("openai") is DIALECT
-    assert {name: d.name for name, d in dialects.DIALECTS.items()} == {
-        name: name for name in dialects.DIALECTS
-    }
+    assert {name: d.name for name, d in dialects.DIALECTS.items()} == {name: name for name in dialects.DIALECTS}

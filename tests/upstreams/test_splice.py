@@ -32,11 +32,7 @@ words = st.text(max_size=12) | st.sampled_from(
 )
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12) | words
 trees = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**70), 2**70)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | words,
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | words,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=8,
 )
@@ -147,9 +143,7 @@ def test_tidy_chunk(over):
 
 
 def test_tidy_bare_objects():
-    usage = splice.tidy_event(
-        b'{"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}', "chat", **HEAD
-    )
+    usage = splice.tidy_event(b'{"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}', "chat", **HEAD)
     made = ChatCompletionChunk.model_validate_json(usage)
     assert (made.choices, made.id, made.created, made.usage.prompt_tokens) == ([], "ours", 5, 1)
     assert list(json.loads(usage)) == ["id", "object", "created", "model", "usage", "choices"]
@@ -166,13 +160,9 @@ def test_tidy_answers():
     assert event.tidy
     assert (event.id, event.created, event.model) == ("ours", 5, "sold")
     assert json.loads(tidied)["object"] == "chat.completion"
-    moved = splice.tidy_event(
-        answer(choices=[{"index": 0, "finish_reason": "stop"}]), "chat", stream=False, **HEAD
-    )
+    moved = splice.tidy_event(answer(choices=[{"index": 0, "finish_reason": "stop"}]), "chat", stream=False, **HEAD)
     assert ChatCompletion.model_validate_json(moved).choices[0].message.content is None
     vectors = b'{"data":[{"embedding":[1,2]},{"embedding":[3]}],"usage":{"prompt_tokens":1,"total_tokens":1}}'
-    made = CreateEmbeddingResponse.model_validate_json(
-        splice.tidy_event(vectors, "embeddings", stream=False, **HEAD)
-    )
+    made = CreateEmbeddingResponse.model_validate_json(splice.tidy_event(vectors, "embeddings", stream=False, **HEAD))
     assert [(row.index, row.embedding) for row in made.data] == [(0, [1, 2]), (1, [3])]
     assert (made.object, made.model) == ("list", "sold")

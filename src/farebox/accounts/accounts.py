@@ -114,9 +114,7 @@ def close(tx: Tx, account: str, *, leave_money: bool = False, now_us: int, actor
             f"{money.exact(held_micro)} of it held by calls under way. Pay it back, or say it may stay."
         )
     open_states = ("active", "frozen", "barred")
-    closed = _move(
-        tx, found.id, frm=open_states, to="closed", verb="account.close", actor=actor, closed_us=now_us
-    )
+    closed = _move(tx, found.id, frm=open_states, to="closed", verb="account.close", actor=actor, closed_us=now_us)
     ApiKey.objects.filter(account=closed, state="active").update(state="revoked", revoked_us=now_us)
     return closed
 

@@ -34,9 +34,7 @@ class Store(Protocol):
         """Run `fn(tx, *args)` in a transaction."""
 
 
-async def bearer(
-    ring: KeyRing, store: Store, *, authorization: str | None, address: str, now_us: int
-) -> Caller:
+async def bearer(ring: KeyRing, store: Store, *, authorization: str | None, address: str, now_us: int) -> Caller:
     """The caller of an `Authorization` header sent from `address`.
 
     Raises BadKey (401), NotAllowed (403), RateLimited (429, wrong keys only), StoreUnavailable (503).

@@ -179,9 +179,7 @@ def set_expiry(tx: Tx, key: str, *, expires_us: int | None, now_us: int, actor: 
     return found
 
 
-def set_cap(
-    tx: Tx, key: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str
-) -> ApiKey:
+def set_cap(tx: Tx, key: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str) -> ApiKey:
     """Limit what the key's calls may cost per `day`, `month` or `ever`; None lifts the limit."""
     found = _living(key)
     before = caps.change(
@@ -334,16 +332,12 @@ def _check(name: str, limits: Limits, now_us: int) -> None:
     try:
         networks(limits.addresses)
     except ValueError as fault:
-        raise CommandError(
-            f"{fault}. Give addresses such as 203.0.113.7 or networks such as 10.0.0.0/8."
-        ) from None
+        raise CommandError(f"{fault}. Give addresses such as 203.0.113.7 or networks such as 10.0.0.0/8.") from None
     wanted = set(limits.models)
     known = set(Model.objects.filter(name__in=wanted).values_list("name", flat=True))
     known |= set(Alias.objects.filter(name__in=wanted).values_list("name", flat=True))
     if wanted - known:
-        raise CommandError(
-            f"There is no model {min(wanted - known)[:128]!r}. `farebox prices show` lists them."
-        )
+        raise CommandError(f"There is no model {min(wanted - known)[:128]!r}. `farebox prices show` lists them.")
 
 
 def _living(key: str) -> ApiKey:

@@ -42,7 +42,8 @@ class Person(AbstractBaseUser):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(operator_role__in=["", "support", "finance", "admin", "auditor"]), name="accounts_operator_role"
+                condition=Q(operator_role__in=["", "support", "finance", "admin", "auditor"]),
+                name="accounts_operator_role",
             )
         ]
 

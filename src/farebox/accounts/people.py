@@ -67,9 +67,7 @@ def create(
         accounts.checked_name(name)
     if Person.objects.filter(email=address).exists():
         raise CommandError(f"There is a person with the e-mail address {address} already.")
-    person = Person(
-        id=ids.new("per", now_us), email=address, name=name, operator_role=operator_role, created_us=now_us
-    )
+    person = Person(id=ids.new("per", now_us), email=address, name=name, operator_role=operator_role, created_us=now_us)
     person.password = password_hash if password_hash is not None else make_password(None)
     person.save(force_insert=True)
     audit.record(tx, actor=actor, verb="person.create", object=person.id, after=view(person))
@@ -81,9 +79,7 @@ def set_operator_role(tx: Tx, person: str, *, operator_role: str, actor: str) ->
     _checked_role(operator_role)
     found = find(person)
     if operator_role and Member.objects.filter(person=found, state="active").exists():
-        raise CommandError(
-            f"{found.email} is a member of an account. An operator needs an e-mail address of his own."
-        )
+        raise CommandError(f"{found.email} is a member of an account. An operator needs an e-mail address of his own.")
     before, found.operator_role = found.operator_role, operator_role
     found.save(update_fields=["operator_role"])
     audit.record(tx, actor=actor, verb="person.set_role", object=found.id, before=before, after=operator_role)
@@ -130,9 +126,7 @@ def add_member(
     if member is not None and member.state == "active":
         raise CommandError(f"{who.email} is a member there already ({member.id}).")
     if member is None:
-        member = Member(
-            id=ids.new("mem", now_us), account=owner, person=who, project=where, created_us=now_us
-        )
+        member = Member(id=ids.new("mem", now_us), account=owner, person=who, project=where, created_us=now_us)
     member.role, member.state, member.cap_micro, member.cap_period = role, "active", cap_micro, cap_period
     member.save()
     db.bump(tx, "keys")
@@ -140,9 +134,7 @@ def add_member(
     return member
 
 
-def cap_member(
-    tx: Tx, member: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str
-) -> Member:
+def cap_member(tx: Tx, member: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str) -> Member:
     """Limit what calls of this member's keys may cost per `day`, `month` or `ever`; None lifts it."""
     found = find_member(member)
     before = caps.change(
@@ -166,9 +158,7 @@ def remove_member(tx: Tx, member: str, *, now_us: int, actor: str) -> Member:
     if found.state != "active":
         raise CommandError(f"Member {found.id} was removed before.")
     if found.role == "owner" and others.exists() and not others.filter(role="owner").exists():
-        raise CommandError(
-            f"{found.person.email} is the last owner of {found.account_id}. Make another one first."
-        )
+        raise CommandError(f"{found.person.email} is the last owner of {found.account_id}. Make another one first.")
     found.state = "removed"
     found.save(update_fields=["state"])
     dead = ApiKey.objects.filter(member=found, state="active").update(state="revoked", revoked_us=now_us)
@@ -179,10 +169,7 @@ def remove_member(tx: Tx, member: str, *, now_us: int, actor: str) -> Member:
 
 def find(person: str) -> Person:
     """The person of this id or e-mail address; CommandError otherwise."""
-    found = (
-        Person.objects.filter(id=person).first()
-        or Person.objects.filter(email=person.strip().lower()).first()
-    )
+    found = Person.objects.filter(id=person).first() or Person.objects.filter(email=person.strip().lower()).first()
     if found is None:
         raise CommandError(f"There is no person {person[:254]!r}.")
     return found

@@ -31,9 +31,7 @@ def create(tx: Tx, *, account: str, name: str, now_us: int, actor: str) -> Proje
     return project
 
 
-def cap(
-    tx: Tx, project: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str
-) -> Project:
+def cap(tx: Tx, project: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str) -> Project:
     """Limit what the project's calls may cost per `day`, `month` or `ever`; None lifts the limit."""
     found = find(project)
     before = caps.change(

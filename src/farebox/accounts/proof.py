@@ -34,9 +34,7 @@ def prove(tx: Tx, *, pepper_numbers: Collection[int] | None = None) -> list[str]
     for key in ApiKey.objects.select_related("account", "project", "member").iterator():
         _key(findings, key)
         if pepper_numbers is not None and key.state == "active" and key.pepper_n not in pepper_numbers:
-            findings.append(
-                f"key {key.id} was digested with pepper {key.pepper_n}, which the pepper file lacks"
-            )
+            findings.append(f"key {key.id} was digested with pepper {key.pepper_n}, which the pepper file lacks")
     return findings
 
 
@@ -48,13 +46,9 @@ def _ledger(findings: list[str], accounts: dict[str, Account]) -> None:
             findings.append(f"account {account.id} has no ledger account")
             continue
         if book.currency != account.currency:
-            findings.append(
-                f"account {account.id} is in {account.currency}, its ledger account in {book.currency}"
-            )
+            findings.append(f"account {account.id} is in {account.currency}, its ledger account in {book.currency}")
         if account.price_list.currency != account.currency:
-            findings.append(
-                f"account {account.id} is in {account.currency}, its price list in another currency"
-            )
+            findings.append(f"account {account.id} is in {account.currency}, its price list in another currency")
         if book.floor_micro != (None if account.kind == "house" else 0):
             findings.append(f"account {account.id} has a ledger account with a floor of another kind")
     findings.extend(f"customer ledger account {name} belongs to no account" for name in sorted(books))

@@ -117,9 +117,7 @@ class KeyRing:
         self._unknown.clear()
         self._flights = {}
 
-    async def find(
-        self, digest: str, read: Callable[[], Awaitable[Known | None]], *, now_us: int
-    ) -> Known | None:
+    async def find(self, digest: str, read: Callable[[], Awaitable[Known | None]], *, now_us: int) -> Known | None:
         """What `read` says of this key, remembered; callers of one key at one time share one look-up."""
         flight = self._flights.get(digest)
         while flight is not None:

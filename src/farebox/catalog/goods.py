@@ -152,17 +152,13 @@ def _check(card: ModelCard) -> None:
     if any(type(count) is not int or count < 0 for count in counts) or card.context_tokens > TOKENS_MAX:
         raise CommandError(f"{card.name}: a size in tokens is wrong; the context must be at least 1.")
     if card.tokenizer and card.tokenizer not in TOKENIZERS:
-        raise CommandError(
-            f"{card.name}: no tokenizer {card.tokenizer!r:.40}; there are {', '.join(TOKENIZERS)}."
-        )
+        raise CommandError(f"{card.name}: no tokenizer {card.tokenizer!r:.40}; there are {', '.join(TOKENIZERS)}.")
     if card.image_formula and card.image_formula not in FORMULAS:
         raise CommandError(
             f"{card.name}: no image formula {card.image_formula!r:.40}; there are {', '.join(FORMULAS)}."
         )
     if "image" in card.modalities and not card.image_formula:
-        raise CommandError(
-            f"{card.name} reads images, so its holds need an image formula: {', '.join(FORMULAS)}."
-        )
+        raise CommandError(f"{card.name} reads images, so its holds need an image formula: {', '.join(FORMULAS)}.")
     if card.hidden_output and "reasoning" not in card.classes:
         raise CommandError(f"{card.name} has hidden output, so it needs the usage class reasoning.")
 

@@ -45,9 +45,7 @@ def create_list(tx: Tx, name: str, currency: str, *, about: str = "", actor: str
     found = PriceList.objects.filter(name=name).first()
     if found is not None:
         if found.currency != currency:
-            raise CommandError(
-                f"The price list {name} exists already, in {found.currency}. Choose another name."
-            )
+            raise CommandError(f"The price list {name} exists already, in {found.currency}. Choose another name.")
         return {**facts, "about": found.about}
     PriceList.objects.create(name=name, currency=currency, about=facts["about"])
     audit.record(tx, actor=actor, verb="prices.create", object=name, after=facts)
@@ -95,9 +93,7 @@ def publish(
         source, derived = _derive(from_usd_source, made, now_us)
         made["source"] = source
         prices.update(derived)
-    prices.update(
-        {(line.model, line.usage_class): line.micro_per_million for line in map(sheets.check, rows)}
-    )
+    prices.update({(line.model, line.usage_class): line.micro_per_million for line in map(sheets.check, rows)})
     _complete(price_list, prices)
     last = PriceListVersion.objects.filter(price_list=head).order_by("-n").first()
     version = PriceListVersion.objects.create(
@@ -131,9 +127,7 @@ def show(tx: Tx, price_list: str, *, version: int | None = None, now_us: int) ->
     """A version of a price list, the one in force if not named; CommandError if there is none."""
     head = _head(price_list)
     found = (
-        _at(head, now_us)
-        if version is None
-        else PriceListVersion.objects.filter(price_list=head, n=version).first()
+        _at(head, now_us) if version is None else PriceListVersion.objects.filter(price_list=head, n=version).first()
     )
     if found is None:
         what = "no version in force yet" if version is None else f"no version {version}"
@@ -225,9 +219,7 @@ def _making(
         raise CommandError(f"Say how many {head.currency} one USD is: a rate such as 7.25.")
     usd_rate = usd_rate or rate or (before.usd_rate if before is not None else "")
     if not usd_rate:
-        raise CommandError(
-            f"Say how many {head.currency} one USD is (usd_rate): balance pages speak dollars too."
-        )
+        raise CommandError(f"Say how many {head.currency} one USD is (usd_rate): balance pages speak dollars too.")
     if from_usd_source:
         made = {"source": from_usd_source, "rate": rate, "factor": factor}
     elif before is not None:
@@ -260,10 +252,7 @@ def _derive(source: str, made: Mapping[str, str], now_us: int) -> tuple[str, _Pr
     version = _at(head, now_us)
     if version is None:
         raise CommandError(f"The price list {source} has no version in force yet.")
-    derived = {
-        key: convert(micro, rate=made["rate"], factor=made["factor"])
-        for key, micro in _prices(version).items()
-    }
+    derived = {key: convert(micro, rate=made["rate"], factor=made["factor"]) for key, micro in _prices(version).items()}
     return f"{source} v{version.n}", derived
 
 

@@ -29,7 +29,11 @@ class Model(models.Model):
     created_s = models.BigIntegerField(default=0)
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=Q(context_tokens__gt=0, output_tokens_max__gte=0), name="catalog_model_sizes")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(context_tokens__gt=0, output_tokens_max__gte=0), name="catalog_model_sizes"
+            )
+        ]
 
 
 class Alias(models.Model):

@@ -117,9 +117,7 @@ def ceiling(prices: Mapping[str, int], *, input_tokens: int, output_tokens: int,
     return money.check_micro(money.per_million_up(numerator))
 
 
-def affordable_output(
-    prices: Mapping[str, int], *, input_tokens: int, available_micro: int, output_tokens: int
-) -> int:
+def affordable_output(prices: Mapping[str, int], *, input_tokens: int, available_micro: int, output_tokens: int) -> int:
     """The largest count of output tokens up to `output_tokens` whose ceiling `available_micro` pays.
 
     -1 where it does not even pay the input. MoneyError if the bounds are no counts.

@@ -80,9 +80,7 @@ def _versions() -> list[str]:
 
 
 def _prices() -> list[str]:
-    wrong = (
-        Q(micro_per_million__lt=0) | Q(micro_per_million__gt=PRICE_MICRO_MAX) | ~Q(usage_class__in=CLASSES)
-    )
+    wrong = Q(micro_per_million__lt=0) | Q(micro_per_million__gt=PRICE_MICRO_MAX) | ~Q(usage_class__in=CLASSES)
     strangers = ~Q(model__in=Model.objects.values("name"))
     return [
         f"I23 the price {row.id} of {row.model} for {row.usage_class} is impossible: {row.micro_per_million}"

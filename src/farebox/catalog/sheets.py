@@ -63,9 +63,7 @@ def ordered(rows: Iterable[PriceRow]) -> tuple[PriceRow, ...]:
 def check(row: PriceRow) -> PriceRow:
     """`row` itself if its class exists and its price is within bounds; CommandError otherwise."""
     if row.usage_class not in CLASSES:
-        raise CommandError(
-            f"{row.model}: {row.usage_class!r:.40} is no usage class. There are: {', '.join(CLASSES)}."
-        )
+        raise CommandError(f"{row.model}: {row.usage_class!r:.40} is no usage class. There are: {', '.join(CLASSES)}.")
     if type(row.micro_per_million) is not int or not 0 <= row.micro_per_million <= PRICE_MICRO_MAX:
         raise CommandError(f"{row.model}: the price of {row.usage_class} must lie between 0 and 10 billion.")
     return row
@@ -91,14 +89,8 @@ def diff(before: Sheet | None, after: Sheet) -> list[Change]:
     CommandError if the sheets are in different currencies.
     """
     if before is not None and before.currency != after.currency:
-        raise CommandError(
-            f"{before.price_list} is in {before.currency}, {after.price_list} in {after.currency}."
-        )
-    old = (
-        {}
-        if before is None
-        else {(line.model, line.usage_class): line.micro_per_million for line in before.rows}
-    )
+        raise CommandError(f"{before.price_list} is in {before.currency}, {after.price_list} in {after.currency}.")
+    old = {} if before is None else {(line.model, line.usage_class): line.micro_per_million for line in before.rows}
     new = {(line.model, line.usage_class): line.micro_per_million for line in after.rows}
     keys = sorted(old.keys() | new.keys(), key=lambda key: (key[0], CLASSES.index(key[1])))
     return [Change(*key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
@@ -109,9 +101,7 @@ def to_csv(sheet: Sheet) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
-    writer.writerows(
-        (line.model, line.usage_class, price_text(line.micro_per_million)) for line in sheet.rows
-    )
+    writer.writerows((line.model, line.usage_class, price_text(line.micro_per_million)) for line in sheet.rows)
     return out.getvalue()
 
 

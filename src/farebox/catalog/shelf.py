@@ -190,15 +190,11 @@ def unlist(tx: Tx, model: str, why: str, actor: str) -> bool:
     """
     from farebox.catalog import models  # noqa: PLC0415
 
-    changed = models.Model.objects.filter(name=model, listed=True).update(
-        listed=False, unlisted_why=why[:200]
-    )
+    changed = models.Model.objects.filter(name=model, listed=True).update(listed=False, unlisted_why=why[:200])
     if not changed:
         if not models.Model.objects.filter(name=model).exists():
             raise CommandError(f"There is no model {model!r:.80}. `farebox model list` shows them.")
         return False
     db.bump(tx, "shelf")
-    audit.record(
-        tx, actor=actor, verb="model.unlist", object=model, before={"listed": True}, after={"why": why}
-    )
+    audit.record(tx, actor=actor, verb="model.unlist", object=model, before={"listed": True}, after={"why": why})
     return True

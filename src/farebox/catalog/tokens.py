@@ -60,7 +60,7 @@ _BOUND_PER_MESSAGE = 16
 _BOUND_PER_CALL = 64
 
 
-class TokenizerFault(Exception):  # noqa: N818 - our faults are called so
+class TokenizerFault(Exception):
     """A tokenizer's data is missing or not what tiktoken expects."""
 
 
@@ -88,9 +88,7 @@ def warm(*tokenizers: str) -> None:
 def faults() -> list[str]:
     """Load every tokenizer and say which of them cannot be used, and why."""
     warm(*TOKENIZERS)
-    return [
-        f"tokenizer {name}: {found}" for name, found in _loaded.items() if isinstance(found, TokenizerFault)
-    ]
+    return [f"tokenizer {name}: {found}" for name, found in _loaded.items() if isinstance(found, TokenizerFault)]
 
 
 def heavy(total_bytes: int, tokenizer: str = "") -> bool:
@@ -101,9 +99,7 @@ def heavy(total_bytes: int, tokenizer: str = "") -> bool:
     return total_bytes > HEAVY_BYTES or (known(tokenizer) and tokenizer not in _loaded)
 
 
-def bound_tokens(
-    card: ModelCard, *, text_bytes: int, messages: int, image_tokens: int = 0, prompts: int = 1
-) -> int:
+def bound_tokens(card: ModelCard, *, text_bytes: int, messages: int, image_tokens: int = 0, prompts: int = 1) -> int:
     """An upper bound of the input tokens of a call, never too low; it sizes holds (money.md 1.9).
 
     `text_bytes`: UTF-8 bytes of everything that goes upstream except base64 data; `messages`: messages, or

@@ -27,8 +27,7 @@ class SystemClock:
     def now_us(self) -> int:
         """Wall-clock microseconds, never smaller than an earlier answer."""
         now_us = time.time_ns() // 1000
-        if now_us > self._high_us:
-            self._high_us = now_us
+        self._high_us = max(self._high_us, now_us)
         return self._high_us
 
     def ticks_us(self) -> int:

@@ -51,7 +51,7 @@ class Tx:
     """One open transaction; a thin view of the DB-API cursor under Django's connection of this thread."""
 
     __slots__ = ("_cursor", "_qmark", "_sums", "again")
-    _translated: dict[str, str] = {}  # noqa: RUF012 - one cache for the process
+    _translated: dict[str, str] = {}
 
     def __init__(self, *, again: bool = False) -> None:
         self.again = again  # an earlier commit of the same work may have been done: look for it by its business key
@@ -193,13 +193,13 @@ def _try_again(fault: BaseException) -> bool:
 
 
 def _broken_rule(fault: BaseException) -> bool:
-    """Whether a constraint or a trigger refused, or the SQL itself is wrong: a mistake of ours, not of the database's."""
+    """Whether a constraint or trigger refused, or the SQL is wrong: a mistake of ours, not the database's."""
     cause = _cause(fault)
     if isinstance(cause, psycopg.Error):
         return not isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
-    return isinstance(cause, (sqlite.IntegrityError, sqlite.ProgrammingError, sqlite.InterfaceError, sqlite.DataError)) or (
-        isinstance(cause, sqlite.OperationalError) and ("no such" in str(cause) or "syntax" in str(cause))
-    )
+    return isinstance(
+        cause, (sqlite.IntegrityError, sqlite.ProgrammingError, sqlite.InterfaceError, sqlite.DataError)
+    ) or (isinstance(cause, sqlite.OperationalError) and ("no such" in str(cause) or "syntax" in str(cause)))
 
 
 def _drop_lost(fault: BaseException) -> bool:
@@ -251,9 +251,7 @@ class Store:
         """Writes that wait for their commit."""
         return self._waiting
 
-    async def write(
-        self, fn: Callable[..., T], *args: Any, locks: Sequence[str] = (), patient: bool = False
-    ) -> T:
+    async def write(self, fn: Callable[..., T], *args: Any, locks: Sequence[str] = (), patient: bool = False) -> T:
         """Run `fn(tx, *args)` in the next group; its result once the commit is durable.
 
         `locks` name the rows that it changes (locked in order by `lock_sql` on PostgreSQL). Raises what `fn` refused

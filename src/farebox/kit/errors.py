@@ -115,7 +115,7 @@ class NoSuchModel(Refused):
     code = "model_not_found"
 
     def __init__(self, model: str) -> None:
-        shown = model if len(model) <= 64 else model[:64] + "…"  # noqa: PLR2004
+        shown = model if len(model) <= 64 else model[:64] + "…"
         super().__init__(f"The model `{shown}` does not exist or you do not have access to it.", param="model")
 
 

@@ -50,8 +50,16 @@ OPTIONS: tuple[Option, ...] = (
     Option("port", 8080, "Port that `farebox serve` listens on; 0 picks a free one.", 0, 65535),
     Option("public_url", "", "Address under which customers reach this shop; empty means http://host:port."),
     Option("shop_name", "Farebox", "Name of this shop, as customers see it."),
-    Option("pepper_file", "", "File of the pepper that digests customers' keys; empty means keys/pepper in the data folder."),
-    Option("master_key_file", "", "File of the master key that encrypts secrets; empty means keys/master in the data folder."),
+    Option(
+        "pepper_file",
+        "",
+        "File of the pepper that digests customers' keys; empty means keys/pepper in the data folder.",
+    ),
+    Option(
+        "master_key_file",
+        "",
+        "File of the master key that encrypts secrets; empty means keys/master in the data folder.",
+    ),
     Option("single_person", True, "One person may grant money alone; recorded with each such entry (money.md I27)."),
     Option("trusted_proxies", "", "Addresses of reverse proxies whose X-Forwarded-For counts, separated by commas."),
     Option("log_level", "info", "Least serious log line that is written: debug, info, warning, error."),
@@ -62,27 +70,53 @@ OPTIONS: tuple[Option, ...] = (
     Option("connections_max", 4000, "Client connections of one process.", 1, 100_000),
     Option("calls_max", 1500, "Calls under way in one process; more get 503.", 1, 100_000),
     Option("store_queue_max", 500, "Writes that may wait for the store; more get 503.", 1, 100_000),
-    Option("store_wait_ms", 5000, "Milliseconds that a write may wait for the store before its call gets 503.", 50, 60_000),
+    Option(
+        "store_wait_ms", 5000, "Milliseconds that a write may wait for the store before its call gets 503.", 50, 60_000
+    ),
     Option("group_max", 128, "Writes that share one commit.", 1, 10_000),
     Option("connect_s", 10, "Seconds to connect to an upstream.", 1, 120),
     Option("first_byte_s", 300, "Seconds to wait for the first byte of an upstream's answer.", 1, 3600),
     Option("idle_s", 120, "Seconds that an upstream may be silent in mid-stream.", 1, 3600),
     Option("call_s_max", 3600, "Longest duration of one call in seconds; then it ends with `length`.", 1, 86_400),
-    Option("answer_bytes_max", 64 * MIB, "Largest answer of an upstream that is not streamed, in bytes.", 1024, 1024 * MIB),
-    Option("slow_reader_s", 60, "Seconds without progress after which a client that does not read is cut (R18).", 1, 600),
-    Option("read_on_s", 10, "Seconds to read on after a client left a stream, where the upstream bills the whole.", 0, 120),
+    Option(
+        "answer_bytes_max", 64 * MIB, "Largest answer of an upstream that is not streamed, in bytes.", 1024, 1024 * MIB
+    ),
+    Option(
+        "slow_reader_s", 60, "Seconds without progress after which a client that does not read is cut (R18).", 1, 600
+    ),
+    Option(
+        "read_on_s", 10, "Seconds to read on after a client left a stream, where the upstream bills the whole.", 0, 120
+    ),
     Option("read_on_json_s", 120, "Seconds to read on after a client left a call that is not streamed (R19).", 0, 600),
     Option("settle_wait_s", 5, "Seconds to wait for a settlement before the client gets an error instead.", 1, 60),
     Option("drain_s", 120, "Seconds that calls under way may go on after the order to stop.", 0, 3600),
     Option("keepalive_stream_s", 15, "Seconds of silence before the first empty line in a stream.", 1, 600),
     Option("keepalive_every_s", 10, "Seconds between further empty lines.", 1, 600),
     Option("keepalive_json_s", 25, "Seconds of silence before empty lines precede a JSON answer.", 1, 600),
-    Option("hold_output_tokens", 1024, "Output tokens that a stream of visible output holds first, and each time more.", 16, 1_000_000),
+    Option(
+        "hold_output_tokens",
+        1024,
+        "Output tokens that a stream of visible output holds first, and each time more.",
+        16,
+        1_000_000,
+    ),
     Option("attempts_max", 4, "Attempts of one call at upstreams, at most.", 1, 16),
     Option("version_poll_ms", 500, "Milliseconds between looks for changed keys, prices and channels.", 50, 1000),
     Option("lease_beat_ms", 2000, "Milliseconds between heartbeats of a serving process.", 50, 60_000),
-    Option("lease_beats_missed", 15, "Heartbeats missed, by an observer's own count, after which a process counts as dead.", 2, 1000),
-    Option("hold_grace_s", 900, "Seconds after the end of a process's lease before its holds expire (not on SQLite).", 0, 86_400),
+    Option(
+        "lease_beats_missed",
+        15,
+        "Heartbeats missed, by an observer's own count, after which a process counts as dead.",
+        2,
+        1000,
+    ),
+    Option(
+        "hold_grace_s",
+        900,
+        "Seconds after the end of a process's lease before its holds expire (not on SQLite).",
+        0,
+        86_400,
+    ),
     Option("wrong_keys_per_min", 60, "Wrong keys a minute from one address before it gets 429 for them.", 1, 100_000),
     Option("diagnostics_days", 90, "Days that timings and attempts' errors are kept.", 1, 3650),
 )

@@ -139,9 +139,7 @@ def _wrap(n: int, key: bytes, data_key: bytes, bound: bytes) -> bytes:
     return bytes([FORMAT]) + n.to_bytes(4, "big") + nonce + AESGCM(key).encrypt(nonce, data_key, bound)
 
 
-def _open(
-    master: Mapping[int, bytes], sealed: str, *, table: str, column: str, row: str
-) -> tuple[bytes, bytes]:
+def _open(master: Mapping[int, bytes], sealed: str, *, table: str, column: str, row: str) -> tuple[bytes, bytes]:
     raw = _unpack(sealed)
     n = int.from_bytes(raw[1:5], "big")
     if n not in master:
@@ -167,15 +165,11 @@ def _pack(raw: bytes) -> str:
 
 def _unpack(sealed: str) -> bytes:
     try:
-        raw = base64.b64decode(
-            sealed.encode("ascii") + b"=" * (-len(sealed) % 4), altchars=b"-_", validate=True
-        )
+        raw = base64.b64decode(sealed.encode("ascii") + b"=" * (-len(sealed) % 4), altchars=b"-_", validate=True)
     except (UnicodeEncodeError, binascii.Error):
         raw = b""
     if len(raw) < _HEAD_BYTES + _NONCE_BYTES + 16 or raw[0] != FORMAT:
-        raise CommandError(
-            "A stored secret is not in the sealed form of this version. Enter the secret again."
-        )
+        raise CommandError("A stored secret is not in the sealed form of this version. Enter the secret again.")
     return raw
 
 

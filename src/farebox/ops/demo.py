@@ -38,6 +38,7 @@ def run(roof: Callable[[str], Any], *, real: bool = False) -> None:
             f"Put your OpenAI key into {OPENAI_KEY} first. (OPENAI_API_KEY is not read: after `source "
             f"{chosen.data / 'demo.env'}` that is this shop's own.)"
         )
+    _say("Preparing the demo shop …")
     setup.migrate()
     with ExitStack() as stack:
         small = _small(stack, chosen.data)

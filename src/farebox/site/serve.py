@@ -112,9 +112,7 @@ class Server:
         )
         self.port = self._listener.sockets[0].getsockname()[1]
         self.reception.watch()
-        self._schedule = await schedule.start(
-            schedule.Context(store=self.store, take_refusals=self._take_refusals)
-        )
+        self._schedule = await schedule.start(schedule.Context(store=self.store, take_refusals=self._take_refusals))
         self._admin = await admin.start(options.admin_socket, {**VERBS, "channel.test": self._test_channel})
         self._tasks = [
             loop.create_task(self._every(options.version_poll_ms / 1000, self._poll)),
@@ -245,7 +243,7 @@ async def _serve(options: Options, ready: Callable[[int], None] | None) -> None:
     await server.stop()
 
 
-def _begin(tx: Tx, epoch: str, now_us: int, alone: bool) -> None:  # noqa: FBT001 - carried through the committer
+def _begin(tx: Tx, epoch: str, now_us: int, alone: bool) -> None:
     epochs.begin(tx, epoch=epoch, node=socket.gethostname(), now_us=now_us)
     if alone:
         epochs.end_others(tx, epoch=epoch, now_us=now_us)

@@ -128,9 +128,7 @@ def read_costs(text: str) -> dict[str, int]:
         raise CommandError(f"The costs can't be read: {fault}.") from None
 
 
-def _by_model(
-    rows: Iterable[Offering], channels: Mapping[str, ChannelSpec]
-) -> dict[str, tuple[Candidate, ...]]:
+def _by_model(rows: Iterable[Offering], channels: Mapping[str, ChannelSpec]) -> dict[str, tuple[Candidate, ...]]:
     found: dict[str, list[Candidate]] = {}
     for row in rows:
         channel = channels.get(row.channel_id)
@@ -140,9 +138,7 @@ def _by_model(
             costs = read_costs(row.costs)
         except CommandError as fault:
             # A cost that can't be read spoils a margin report, not a customer's call.
-            _log.error(
-                "offering without readable costs", channel=channel.name, model=row.model, why=fault.message
-            )
+            _log.error("offering without readable costs", channel=channel.name, model=row.model, why=fault.message)
             costs = {}
         found.setdefault(row.model, []).append(Candidate(channel, row.upstream_model, costs))
     return {model: tuple(candidates) for model, candidates in found.items()}

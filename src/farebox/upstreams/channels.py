@@ -46,9 +46,7 @@ def add_upstream(
     row = Upstream.objects.create(
         name=name, about=about[:200], cancel_billing=cancel_billing, cost_currency=cost_currency
     )
-    return _done(
-        tx, actor=actor, verb="upstream.add", what=f"upstream {name}", before=None, after=_upstream(row)
-    )
+    return _done(tx, actor=actor, verb="upstream.add", what=f"upstream {name}", before=None, after=_upstream(row))
 
 
 def change_upstream(
@@ -62,9 +60,7 @@ def change_upstream(
     row.about = row.about if about is None else about[:200]
     row.cancel_billing = cancel_billing or row.cancel_billing
     row.save()
-    return _done(
-        tx, actor=actor, verb="upstream.change", what=f"upstream {name}", before=before, after=_upstream(row)
-    )
+    return _done(tx, actor=actor, verb="upstream.change", what=f"upstream {name}", before=before, after=_upstream(row))
 
 
 def add_channel(
@@ -97,9 +93,7 @@ def add_channel(
     quirks_.head_lines(found, secret)
     _check_order(tier, weight, concurrency_max)
     if not (secret or local or found.no_auth):
-        raise CommandError(
-            "A channel needs the upstream's secret, unless it is local or has the quirk no_auth."
-        )
+        raise CommandError("A channel needs the upstream's secret, unless it is local or has the quirk no_auth.")
     if Channel.objects.filter(name=name).exists():
         raise CommandError(f"There is a channel {name} already.")
     now_us = clock.now_us()
@@ -118,14 +112,10 @@ def add_channel(
         quirks=quirks_.text(found),
         created_us=now_us,
     )
-    return _done(
-        tx, actor=actor, verb="channel.add", what=f"channel {name}", before=None, after=_channel(row)
-    )
+    return _done(tx, actor=actor, verb="channel.add", what=f"channel {name}", before=None, after=_channel(row))
 
 
-def set_secret(
-    tx: Tx, *, channel: str, secret: str, master: Mapping[int, bytes], actor: str
-) -> dict[str, Any]:
+def set_secret(tx: Tx, *, channel: str, secret: str, master: Mapping[int, bytes], actor: str) -> dict[str, Any]:
     """Replace the secret of a channel; it is never shown, here or in the audit trail."""
     row = _find(channel)
     if not secret:
@@ -134,9 +124,7 @@ def set_secret(
     before = _channel(row)
     row.secret = _sealed(master, secret, row.id)
     row.save(update_fields=["secret"])
-    return _done(
-        tx, actor=actor, verb="channel.secret", what=f"channel {channel}", before=before, after=_channel(row)
-    )
+    return _done(tx, actor=actor, verb="channel.secret", what=f"channel {channel}", before=before, after=_channel(row))
 
 
 def set_address(tx: Tx, *, channel: str, base_url: str, actor: str, local: bool = False) -> dict[str, Any]:
@@ -146,9 +134,7 @@ def set_address(tx: Tx, *, channel: str, base_url: str, actor: str, local: bool 
     before = _channel(row)
     row.base_url, row.local = base_url, local
     row.save(update_fields=["base_url", "local"])
-    return _done(
-        tx, actor=actor, verb="channel.address", what=f"channel {channel}", before=before, after=_channel(row)
-    )
+    return _done(tx, actor=actor, verb="channel.address", what=f"channel {channel}", before=before, after=_channel(row))
 
 
 def set_quirks(tx: Tx, *, channel: str, quirks: Mapping[str, Any] | str, actor: str) -> dict[str, Any]:
@@ -158,9 +144,7 @@ def set_quirks(tx: Tx, *, channel: str, quirks: Mapping[str, Any] | str, actor: 
     before = _channel(row)
     row.quirks = quirks_.text(found)
     row.save(update_fields=["quirks"])
-    return _done(
-        tx, actor=actor, verb="channel.quirks", what=f"channel {channel}", before=before, after=_channel(row)
-    )
+    return _done(tx, actor=actor, verb="channel.quirks", what=f"channel {channel}", before=before, after=_channel(row))
 
 
 def set_state(tx: Tx, *, channel: str, state: str, actor: str, why: str = "") -> dict[str, Any]:
@@ -171,9 +155,7 @@ def set_state(tx: Tx, *, channel: str, state: str, actor: str, why: str = "") ->
     before = _channel(row)
     row.state, row.state_why = state, why[:200]
     row.save(update_fields=["state", "state_why"])
-    return _done(
-        tx, actor=actor, verb="channel.state", what=f"channel {channel}", before=before, after=_channel(row)
-    )
+    return _done(tx, actor=actor, verb="channel.state", what=f"channel {channel}", before=before, after=_channel(row))
 
 
 def set_order(
@@ -193,9 +175,7 @@ def set_order(
     row.concurrency_max = row.concurrency_max if concurrency_max is None else concurrency_max
     _check_order(row.tier, row.weight, row.concurrency_max)
     row.save(update_fields=["tier", "weight", "concurrency_max"])
-    return _done(
-        tx, actor=actor, verb="channel.order", what=f"channel {channel}", before=before, after=_channel(row)
-    )
+    return _done(tx, actor=actor, verb="channel.order", what=f"channel {channel}", before=before, after=_channel(row))
 
 
 def offer(
@@ -241,9 +221,7 @@ def withdraw(tx: Tx, *, channel: str, model: str, actor: str) -> dict[str, Any]:
     row = _find(channel)
     known = Offering.objects.filter(channel=row, model=model).first()
     if known is None:
-        raise CommandError(
-            f"The channel {channel} does not answer {model}. `farebox channel list` shows what it does."
-        )
+        raise CommandError(f"The channel {channel} does not answer {model}. `farebox channel list` shows what it does.")
     before = _offering(known)
     known.delete()
     _record(tx, actor=actor, verb="channel.withdraw", what=f"channel {channel}", before=before, after=None)
@@ -252,12 +230,9 @@ def withdraw(tx: Tx, *, channel: str, model: str, actor: str) -> dict[str, Any]:
 
 def listed(tx: Tx) -> list[dict[str, Any]]:  # noqa: ARG001 - the ORM reads in the caller's transaction
     """All channels with what they answer, by tier and name, for people; no secrets."""
-    rows = (
-        Channel.objects.select_related("upstream").prefetch_related("offering_set").order_by("tier", "name")
-    )
+    rows = Channel.objects.select_related("upstream").prefetch_related("offering_set").order_by("tier", "name")
     return [
-        _channel(row)
-        | {"models": [_offering(o) for o in sorted(row.offering_set.all(), key=lambda o: o.model)]}
+        _channel(row) | {"models": [_offering(o) for o in sorted(row.offering_set.all(), key=lambda o: o.model)]}
         for row in rows
     ]
 
@@ -278,9 +253,7 @@ def _record(tx: Tx, *, actor: str, verb: str, what: str, before: Any, after: Any
 
 
 def _sealed(master: Mapping[int, bytes], secret: str, channel_id: str) -> str:
-    return (
-        secrets.seal(master, secret, table=board.TABLE, column=board.COLUMN, row=channel_id) if secret else ""
-    )
+    return secrets.seal(master, secret, table=board.TABLE, column=board.COLUMN, row=channel_id) if secret else ""
 
 
 def _find(name: str) -> Channel:
@@ -327,9 +300,7 @@ def _costs(costs: Mapping[str, str]) -> dict[str, int]:
     found = {}
     for name, text in costs.items():
         if name not in usage.CLASSES:
-            raise CommandError(
-                f"There is no usage class {name[:32]!r}. They are: {', '.join(usage.CLASSES)}."
-            )
+            raise CommandError(f"There is no usage class {name[:32]!r}. They are: {', '.join(usage.CLASSES)}.")
         try:
             found[name] = money.parse(text)
         except money.MoneyError as fault:

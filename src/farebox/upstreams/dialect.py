@@ -28,7 +28,7 @@ FAULT_KINDS: Final[dict[str, str]] = {
 }
 
 
-class BadAnswer(Exception):  # noqa: N818 - named for what happened, as all errors here
+class BadAnswer(Exception):
     """An upstream's bytes are no answer of its dialect; `why` is a sentence without any of its text."""
 
     def __init__(self, why: str) -> None:
@@ -36,7 +36,7 @@ class BadAnswer(Exception):  # noqa: N818 - named for what happened, as all erro
         self.why = why
 
 
-class BadUsage(Exception):  # noqa: N818
+class BadUsage(Exception):
     """A reported usage can't be billed from; `why` says what is wrong with it (R03, R06)."""
 
     def __init__(self, why: str) -> None:

@@ -34,12 +34,8 @@ _MONEY_CODES: Final = frozenset(
     {"insufficient_quota", "insufficient_user_quota", "insufficient_balance", "billing_hard_limit_reached",
      "billing_not_active", "account_deactivated", "arrearage", "exceeded_current_quota_error"}
 )  # fmt: skip
-_MONEY_WORDS: Final = re.compile(
-    r"insufficient[ _](?:account )?balance|credit balance is too low", re.IGNORECASE
-)
-_KEY_CODES: Final = frozenset(
-    {"invalid_api_key", "api_key_invalid", "authentication_error", "invalid_authentication"}
-)
+_MONEY_WORDS: Final = re.compile(r"insufficient[ _](?:account )?balance|credit balance is too low", re.IGNORECASE)
+_KEY_CODES: Final = frozenset({"invalid_api_key", "api_key_invalid", "authentication_error", "invalid_authentication"})
 _KEY_WORDS: Final = re.compile(
     r"(?:incorrect|invalid) api[ -]?key|api[ -]?key (?:is )?(?:not valid|invalid|expired|not found)",
     re.IGNORECASE,

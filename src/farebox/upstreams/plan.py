@@ -9,7 +9,7 @@ from farebox.upstreams.board import Board, Candidate
 from farebox.upstreams.health import Health
 
 
-def route(  # noqa: PLR0917 - one call, in the order of the path
+def route(
     board: Board,
     model: str,
     kind: str,

@@ -52,6 +52,4 @@ def _faults_of_costs(text: str) -> list[str]:
     except CommandError as fault:
         return [fault.message]
     found = [f"there is no usage class {name!r}." for name in costs if name not in usage.CLASSES]
-    return found + [
-        f"the cost of {name} is negative." for name, cost_micro in costs.items() if cost_micro < 0
-    ]
+    return found + [f"the cost of {name} is negative." for name, cost_micro in costs.items() if cost_micro < 0]

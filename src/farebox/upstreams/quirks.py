@@ -132,18 +132,14 @@ def head_lines(quirks: Quirks, secret: str) -> bytes:
         headers[quirks.auth_header] = f"{quirks.auth_scheme} {secret}" if quirks.auth_scheme else secret
     for value in headers.values():
         if not _HEADER_VALUE.fullmatch(value):
-            raise CommandError(
-                "The secret holds signs that can't stand in a header; it must be one line of ASCII."
-            )
+            raise CommandError("The secret holds signs that can't stand in a header; it must be one line of ASCII.")
     return b"".join(f"{name}: {value}\r\n".encode("ascii") for name, value in headers.items())
 
 
 def _check_headers(quirks: Quirks) -> None:
     for name, value in (*quirks.extra_headers.items(), (quirks.auth_header, quirks.auth_scheme)):
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _HEADERS_OF_THE_CLIENT:
-            raise CommandError(
-                f"A header {name[:100]!r} can't be set; it is malformed or set by Farebox itself."
-            )
+            raise CommandError(f"A header {name[:100]!r} can't be set; it is malformed or set by Farebox itself.")
         if not _HEADER_VALUE.fullmatch(value):
             raise CommandError(f"The value of the header {name} holds signs that can't stand in a header.")
     if any(name.lower() == quirks.auth_header.lower() for name in quirks.extra_headers):
@@ -160,9 +156,7 @@ def _check_paths(quirks: Quirks) -> None:
                 f"The path for {kind} must begin with a slash and hold no braces but {{model}}, no ? or #."
             )
     if not _QUERY.fullmatch(quirks.query) or quirks.query.startswith("?"):
-        raise CommandError(
-            "query is written without a question mark, spaces or #, such as api-version=2024-10-21."
-        )
+        raise CommandError("query is written without a question mark, spaces or #, such as api-version=2024-10-21.")
 
 
 def _check_parameters(quirks: Quirks) -> None:

@@ -82,13 +82,9 @@ def finish_chunk(
     """The chunk that ends these choices with `reason`; `kind` is chat or completions."""
     choices: list[dict[str, Any]]
     if kind == "chat":
-        choices = [
-            {"index": index, "delta": {}, "logprobs": None, "finish_reason": reason} for index in indexes
-        ]
+        choices = [{"index": index, "delta": {}, "logprobs": None, "finish_reason": reason} for index in indexes]
     else:
-        choices = [
-            {"index": index, "text": "", "logprobs": None, "finish_reason": reason} for index in indexes
-        ]
+        choices = [{"index": index, "text": "", "logprobs": None, "finish_reason": reason} for index in indexes]
     return _encode(_head(kind, id=id, created=created, model=model) | {"choices": choices})
 
 
@@ -144,9 +140,7 @@ def _tidy_choices(raw: Raw | None, kind: str, *, stream: bool) -> list[dict[str,
             row["index"] = position
         if kind == "chat":
             if not _said(choice.get(said)):
-                row[said] = choice.get(
-                    other, Raw(b"{}" if stream else b'{"role":"assistant","content":null}')
-                )
+                row[said] = choice.get(other, Raw(b"{}" if stream else b'{"role":"assistant","content":null}'))
                 row.pop(other, None)
         elif not isinstance(_any(choice.get("text", _NULL)), str):
             row["text"] = ""
@@ -157,9 +151,7 @@ def _tidy_choices(raw: Raw | None, kind: str, *, stream: bool) -> list[dict[str,
 
 def _tidy_vectors(raw: Raw | None) -> list[dict[str, Any]]:
     return [
-        {"object": "embedding"}
-        | row
-        | ({} if isinstance(_any(row.get("index", _NULL)), int) else {"index": position})
+        {"object": "embedding"} | row | ({} if isinstance(_any(row.get("index", _NULL)), int) else {"index": position})
         for position, row in enumerate(_rows(raw) if raw is not None else ())
     ]
 

@@ -18,7 +18,7 @@ _BOM = b"\xef\xbb\xbf"
 _DONE = b"[DONE]"
 
 
-class StreamBroken(Exception):  # noqa: N818 - named for what happened
+class StreamBroken(Exception):
     """The stream cannot be read on; `reason` is a short sentence fit for an attempt record."""
 
     def __init__(self, reason: str) -> None:

@@ -104,8 +104,9 @@ def tool_trip(model, text):
     first = chat.invoke(said)
     said.append(first)
     known = {"weather": weather, "tides": tides}
-    for call in first.tool_calls:
-        said.append(ToolMessage(known[call["name"]].invoke(call["args"]), tool_call_id=call["id"]))
+    said += [
+        ToolMessage(known[call["name"]].invoke(call["args"]), tool_call_id=call["id"]) for call in first.tool_calls
+    ]
     second = chat.invoke(said)
     assert isinstance(second, AIMessage)
     return {"first": shown(first), "second": shown(second)}

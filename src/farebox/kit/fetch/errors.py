@@ -12,8 +12,6 @@ FetchError
 └── Interrupted           the caller's own doing, no fault of the upstream
 """
 
-# ruff: noqa: N818 - named for what happened; FetchError above them says that they are errors
-
 from __future__ import annotations
 
 

@@ -106,9 +106,7 @@ class Exchange:
         "sent",
     )
 
-    def __init__(
-        self, outgoing: Outgoing, lane: Lane, loop: asyncio.AbstractEventLoop, buffer_bytes_max: int
-    ) -> None:
+    def __init__(self, outgoing: Outgoing, lane: Lane, loop: asyncio.AbstractEventLoop, buffer_bytes_max: int) -> None:
         self.outgoing = outgoing
         self.sent = False
         self.reused = False

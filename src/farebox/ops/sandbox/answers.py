@@ -84,9 +84,7 @@ def chat(body: dict[str, Any], behaviours: Behaviours) -> Answer:
     ]
     each = len(hidden) + len(pieces) + sum(text.count(call.name) + len(call.pieces) for call in calls)
     logprobs = reading.number(body, "top_logprobs", least=0, most=20) or 0
-    return Answer(
-        choices, count, each * n, len(hidden) * n, logprobs if body.get("logprobs") is True else None
-    )
+    return Answer(choices, count, each * n, len(hidden) * n, logprobs if body.get("logprobs") is True else None)
 
 
 def completion(body: dict[str, Any], behaviours: Behaviours) -> Answer:
@@ -109,8 +107,7 @@ def completion(body: dict[str, Any], behaviours: Behaviours) -> Answer:
         echo = text.pieces(words) if body.get("echo") is True else []
         first = len(choices)
         choices.extend(
-            Choice(_index(first + copy, behaviours), echo + pieces, finish, echoed=len(echo))
-            for copy in range(n)
+            Choice(_index(first + copy, behaviours), echo + pieces, finish, echoed=len(echo)) for copy in range(n)
         )
     suffix = body.get("suffix")
     given += text.count(suffix) if isinstance(suffix, str) else 0
@@ -148,9 +145,7 @@ def _reasoning(behaviours: Behaviours, limit: int | None) -> list[str]:
     return text.filler(given or 0)
 
 
-def _written(
-    said: str, behaviours: Behaviours, *, limit: int | None, stops: list[str]
-) -> tuple[list[str], str]:
+def _written(said: str, behaviours: Behaviours, *, limit: int | None, stops: list[str]) -> tuple[list[str], str]:
     """The pieces of a text as the behaviours, the stops and the limit leave it, and its finish_reason."""
     pieces, finish = _wanted(said, behaviours, limit)
     if stops:
@@ -189,23 +184,14 @@ def _is_echo(behaviours: Behaviours) -> bool:
     return not behaviours or not {"tokens", "bytes", "full"} & behaviours.keys()
 
 
-def _tool_calls(
-    body: dict[str, Any], messages: list[dict[str, Any]], behaviours: Behaviours
-) -> list[ToolCall]:
+def _tool_calls(body: dict[str, Any], messages: list[dict[str, Any]], behaviours: Behaviours) -> list[ToolCall]:
     """The calls of tools: where they are forced, or the user's text says "call tool" ("call tools": each)."""
     tools = body.get("tools")
     choice = body.get("tool_choice")
-    if (
-        not isinstance(tools, list)
-        or not tools
-        or choice == "none"
-        or {"empty", "refusal"} & behaviours.keys()
-    ):
+    if not isinstance(tools, list) or not tools or choice == "none" or {"empty", "refusal"} & behaviours.keys():
         return []
     functions = [
-        tool["function"]
-        for tool in tools
-        if isinstance(tool, dict) and isinstance(tool.get("function"), dict)
+        tool["function"] for tool in tools if isinstance(tool, dict) and isinstance(tool.get("function"), dict)
     ]
     asked = reading.last_user(messages).lower()
     if isinstance(choice, dict):
@@ -213,9 +199,7 @@ def _tool_calls(
         wanted = named.get("name") if isinstance(named, dict) else None
         functions = [function for function in functions if function.get("name") == wanted]
         if not functions:
-            raise Refusal(
-                400, "'tool_choice' names a function that 'tools' does not hold.", param="tool_choice"
-            )
+            raise Refusal(400, "'tool_choice' names a function that 'tools' does not hold.", param="tool_choice")
     elif choice != "required" and (messages[-1].get("role") == "tool" or "call tool" not in asked):
         return []
     if "call tools" not in asked or body.get("parallel_tool_calls") is False:
@@ -235,9 +219,7 @@ def _smallest(wanted: Any, *, param: str) -> str:
     try:
         return msgspec.json.encode(schema.smallest(wanted)).decode()
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise Refusal(
-            400, f"Invalid schema in '{param}'.", param=param, code="invalid_json_schema"
-        ) from error
+        raise Refusal(400, f"Invalid schema in '{param}'.", param=param, code="invalid_json_schema") from error
 
 
 def _cut_calls(calls: list[ToolCall], limit: int | None) -> str:

@@ -93,7 +93,7 @@ _FRACTIONS: Final = frozenset({"slow", "pace", "retry-after"})
 _NUMBER_MAX: Final = 100_000_000
 
 
-class UnknownBehaviour(ValueError):  # noqa: N818  (named for what happened, as all errors here)
+class UnknownBehaviour(ValueError):
     """A request asked for a behaviour that does not exist, or gave it a value that does not fit."""
 
 

@@ -27,7 +27,7 @@ _SERVER_ERROR: Final = (
 )
 
 
-class Refusal(Exception):  # noqa: N818  (it is an answer, not a mistake)
+class Refusal(Exception):
     """The request is answered with this status and an error object."""
 
     def __init__(

@@ -180,9 +180,7 @@ def _lane(head: Head, choice: Choice, answer: Answer, behaviours: Behaviours) ->
         yield 0, opening + ended + b',"logprobs":null,"finish_reason":"' + choice.finish.encode() + b'"}'
 
 
-def _lane_head(
-    choice: Choice, opening: bytes, tail: bytes, behaviours: Behaviours
-) -> Iterator[tuple[int, bytes]]:
+def _lane_head(choice: Choice, opening: bytes, tail: bytes, behaviours: Behaviours) -> Iterator[tuple[int, bytes]]:
     """The role, then the reasoning where it is shown."""
     if "no-role" not in behaviours:
         content = None if choice.calls or choice.refusal else ""
@@ -256,8 +254,7 @@ def _text_probable(pieces: list[str], top: int, offset: int) -> dict[str, Any]:
         offsets.append(offset)
         offset += len(piece)
     ranks = [
-        {piece if rank == 0 else f"{piece}{rank}": _logprob(piece, rank) for rank in range(top)}
-        for piece in pieces
+        {piece if rank == 0 else f"{piece}{rank}": _logprob(piece, rank) for rank in range(top)} for piece in pieces
     ]
     likely = [_logprob(piece, 0) for piece in pieces]
     return {"tokens": pieces, "token_logprobs": likely, "top_logprobs": ranks, "text_offset": offsets}

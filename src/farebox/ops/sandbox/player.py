@@ -25,7 +25,7 @@ _RESET_S: Final = 0.02  # lets the client read what came before, which a reset w
 _count = itertools.count(1)
 
 
-class Left(Exception):  # noqa: N818  (it is what the client did)
+class Left(Exception):
     """The connection closed while an answer was being written."""
 
 
@@ -55,9 +55,7 @@ async def play(
         body = gzip.compress(body)
     record.status = reply.status
     head = _head(request, reply, behaviours, length=len(body))
-    ending = next(
-        (name for name in _ENDINGS if name in behaviours and int(behaviours[name]) <= len(body)), None
-    )
+    ending = next((name for name in _ENDINGS if name in behaviours and int(behaviours[name]) <= len(body)), None)
     if ending is not None:
         await line.put(head + body[: int(behaviours[ending])])
         await _end(line, ending, record)
@@ -76,9 +74,7 @@ async def play(
 class _Stream:
     """A stream of events on its way out."""
 
-    def __init__(
-        self, line: Line, request: Request, reply: Reply, behaviours: Behaviours, record: Record
-    ) -> None:
+    def __init__(self, line: Line, request: Request, reply: Reply, behaviours: Behaviours, record: Record) -> None:
         self._line = line
         self._request = request
         self._reply = reply

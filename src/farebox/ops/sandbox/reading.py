@@ -76,9 +76,7 @@ def parts(message: dict[str, Any]) -> tuple[str, int]:
         return content, 0
     if not isinstance(content, list):
         return "", 0
-    said = [
-        str(part.get("text", "")) for part in content if isinstance(part, dict) and part.get("type") == "text"
-    ]
+    said = [str(part.get("text", "")) for part in content if isinstance(part, dict) and part.get("type") == "text"]
     images = sum(1 for part in content if isinstance(part, dict) and part.get("type") == "image_url")
     return "\n".join(filter(None, said)), images
 

@@ -116,9 +116,7 @@ def respond(
         if not record.model or not isinstance(body.get("model"), str):
             raise Refusal(400, "you must provide a model parameter", param="model")
         return (
-            _embeddings(body, behaviours, record)
-            if path == "/v1/embeddings"
-            else _text(path, body, behaviours, record)
+            _embeddings(body, behaviours, record) if path == "/v1/embeddings" else _text(path, body, behaviours, record)
         )
     if request.method == "GET" and path == "/v1/models":
         return Reply(200, msgspec.json.encode({"object": "list", "data": [_model(name) for name in MODELS]}))
@@ -134,9 +132,7 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": _BORN, "owned_by": _OWNER}
 
 
-def _instead(
-    body: dict[str, Any], behaviours: Behaviours, record: Record, failed: Counter[str]
-) -> Reply | None:
+def _instead(body: dict[str, Any], behaviours: Behaviours, record: Record, failed: Counter[str]) -> Reply | None:
     """What some behaviours answer in place of everything else. Raises Refusal for errors."""
     after = behaviours.get("retry-after")
     first = behaviours.number("fail-first")

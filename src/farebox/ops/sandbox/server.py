@@ -251,9 +251,7 @@ class _Connection(asyncio.Protocol):
         if self._task is None and not self.transport.is_closing():
             body = Refusal(status, message).body
             line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-            fields = (
-                f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            )
+            fields = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
             self.transport.write(line.encode() + fields.encode() + body)
         self.transport.close()
 
@@ -282,9 +280,7 @@ async def start(
     return sandbox
 
 
-def run(
-    host: str, port: int, *, key: str | None = None, journal: Path | None = None, pace_ms: int = 0
-) -> None:
+def run(host: str, port: int, *, key: str | None = None, journal: Path | None = None, pace_ms: int = 0) -> None:
     """Run a sandbox until SIGTERM or SIGINT; prints its base URL. Parameters and errors as of `start`."""
     import uvloop
 

@@ -100,9 +100,7 @@ class OpenAI:
         body: dict[str, Any] = {"model": upstream_model} if quirks.model_in_body else {}
         if quirks.drop or quirks.rename:
             body |= {
-                quirks.rename.get(name, name): value
-                for name, value in ask.params.items()
-                if name not in quirks.drop
+                quirks.rename.get(name, name): value for name, value in ask.params.items() if name not in quirks.drop
             }
         else:
             body |= ask.params
@@ -155,11 +153,7 @@ class OpenAI:
             frame.id,
             frame.created if type(frame.created) is int else None,
             bool(
-                frame.id
-                and frame.model
-                and frame.object
-                and type(frame.created) is int
-                and frame.choices is not None
+                frame.id and frame.model and frame.object and type(frame.created) is int and frame.choices is not None
             ),
         )
         for position, choice in enumerate(choices):
@@ -215,11 +209,7 @@ class OpenAI:
             raise BadUsage("prompt_tokens is missing.")
         prompt = _count(reported, "prompt_tokens")
         completion = _count(reported, "completion_tokens")
-        total = (
-            _count(reported, "total_tokens")
-            if reported.get("total_tokens") is not None
-            else prompt + completion
-        )
+        total = _count(reported, "total_tokens") if reported.get("total_tokens") is not None else prompt + completion
         if total != prompt + completion:
             raise BadUsage(f"total_tokens is {total}, not {prompt} + {completion}.")
         into, out = (
@@ -271,10 +261,7 @@ def _as_system(messages: Any) -> Any:
             if "role" in row and _anything(row["role"]) == "developer":
                 row["role"] = Raw(b'"system"')
         return rows
-    return [
-        m | {"role": "system"} if isinstance(m, dict) and m.get("role") == "developer" else m
-        for m in messages
-    ]
+    return [m | {"role": "system"} if isinstance(m, dict) and m.get("role") == "developer" else m for m in messages]
 
 
 def _bad(fault: Exception) -> BadAnswer:
