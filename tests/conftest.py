@@ -51,6 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
         django.setup()
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Keys are minted at random; the names of tests must not be, or workers disagree on what they collected."""
+    return "key" if isinstance(val, str) and "sk-FBX1" in val else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On PostgreSQL only what touches the store runs again."""
     if config.getoption("--db") == "postgresql":

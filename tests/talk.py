@@ -68,6 +68,13 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 10) -> Any:
     raise AssertionError("it did not happen in time")
 
 
+def on_sale(shop: Any, model: str, channels: int = 1) -> str:
+    """The model's name, once the server has loaded it with so many channels."""
+    own = shop.server.ports.shop
+    wait_for(lambda: own.shelf.current.card(model) and len(own.board.current.candidates(model)) == channels)
+    return model
+
+
 class Canned:
     """An upstream that answers every request with the same bytes, and closes. `requests` counts them."""
 

@@ -32,7 +32,24 @@ class Buyer:
         """The body that the sandbox got last."""
         return self.shop.sandbox.requests[-1].body
 
-    def refusals(self, code: str) -> int:
-        """How often this account was refused with this code."""
-        counts = self.shop.server.ports.shop.refusals
-        return sum(count for (_, account, found), count in counts.items() if (account, found) == (self.account, code))
+
+class Doorman:
+    """Counts the requests that reach a shop, refused ones included, by the key that they bring."""
+
+    def __init__(self, shop: Any) -> None:
+        self._reception = shop.server.reception
+        self._handler = self._reception.handler
+        self._keys: list[str | None] = []
+        self._reception.handler = self._note
+
+    async def _note(self, exchange: Any) -> None:
+        self._keys.append((exchange.head.get("authorization") or "").removeprefix("Bearer "))
+        await self._handler(exchange)
+
+    def asked(self, customer: Any) -> int:
+        """How often this customer's key came."""
+        return self._keys.count(customer.key)
+
+    def close(self) -> None:
+        """Count no more."""
+        self._reception.handler = self._handler

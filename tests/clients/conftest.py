@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clients import environments
-from clients.buyer import Buyer
+from clients.buyer import Buyer, Doorman
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +46,11 @@ def me(shop: Any) -> Iterator[Buyer]:
     charged_micro = sum(row["charge_micro"] for row in buyer.calls)
     assert buyer.balance == (1_000_000 - charged_micro, 0)
     shop.reset_health()
+
+
+@pytest.fixture
+def door(shop: Any) -> Iterator[Doorman]:
+    """Who counts the requests that come in."""
+    doorman = Doorman(shop)
+    yield doorman
+    doorman.close()

@@ -14,9 +14,9 @@ import struct
 import time
 
 import pytest
+
 import raw
 import shop as shops
-
 from farebox.kit.errors import StoreUnavailable
 
 pytestmark = pytest.mark.store
@@ -277,7 +277,9 @@ def chunked(key: str) -> bytes:
 
 # Parameters (A01 to A29)
 
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 50_000, 50_000) + b"\x08\x02\0\0\0" + b"\0" * 100_000)
+PNG = base64.b64encode(
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 50_000, 50_000) + b"\x08\x02\0\0\0" + b"\0" * 100_000
+)
 
 
 def content(*parts):
@@ -356,7 +358,11 @@ def sized(value) -> str:
     return json.dumps(value)[:40]
 
 
-@pytest.mark.parametrize(("field", "value"), BAD_CHAT, ids=lambda value: value if isinstance(value, str) and len(value) < 30 else sized(value))
+@pytest.mark.parametrize(
+    ("field", "value"),
+    BAD_CHAT,
+    ids=lambda value: value if isinstance(value, str) and len(value) < 30 else sized(value),
+)
 def test_bad_chat_parameters_name_themselves(shop, me, untouched, field, value):
     body = {"model": "seer", "messages": MESSAGES, field: value}
     refused(shop, me, CHAT, json.dumps(body).encode(), param=field)
@@ -379,7 +385,9 @@ BAD_TEXT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("field", "value"), BAD_TEXT, ids=lambda value: value if isinstance(value, str) else sized(value))
+@pytest.mark.parametrize(
+    ("field", "value"), BAD_TEXT, ids=lambda value: value if isinstance(value, str) else sized(value)
+)
 def test_bad_completion_parameters_name_themselves(shop, me, untouched, field, value):
     body = {"model": "gpt-3.5-turbo-instruct", "prompt": "Hi", field: value}
     if (field, value) == ("best_of", 1):
@@ -395,7 +403,9 @@ BAD_EMBED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("field", "value"), BAD_EMBED, ids=lambda value: value if isinstance(value, str) else sized(value))
+@pytest.mark.parametrize(
+    ("field", "value"), BAD_EMBED, ids=lambda value: value if isinstance(value, str) else sized(value)
+)
 def test_bad_embedding_parameters_name_themselves(shop, me, untouched, field, value):
     body = {"model": "text-embedding-3-small", "input": "Hi", field: value}
     refused(shop, me, EMBED, json.dumps(body).encode(), param=field)
@@ -425,8 +435,21 @@ def test_a_huge_limit_is_lowered_and_said(shop, me, limit, stream):
 
 
 def test_absent_means_absent(shop, me):
-    nothing = dict.fromkeys(("max_tokens", "n", "stop", "tools", "user", "temperature", "stream", "stream_options", "functions"))
-    answer = me.request("POST", CHAT, {"model": "gpt-4", "messages": MESSAGES, **nothing, "service_tier": None, "store": False, "modalities": ["text"]})
+    nothing = dict.fromkeys(
+        ("max_tokens", "n", "stop", "tools", "user", "temperature", "stream", "stream_options", "functions")
+    )
+    answer = me.request(
+        "POST",
+        CHAT,
+        {
+            "model": "gpt-4",
+            "messages": MESSAGES,
+            **nothing,
+            "service_tier": None,
+            "store": False,
+            "modalities": ["text"],
+        },
+    )
     assert answer.status == 200
     assert set(shop.sandbox.requests[-1].body) == {"model", "messages"}
 
@@ -506,7 +529,13 @@ def test_a_model_not_for_this_key_is_as_unknown(shop, me, untouched):
 
 def keyed(shop, method, path, *lines):
     body = WHOLE if method == "POST" else b""
-    head = [f"{method} {path} HTTP/1.1", "Host: shop.test", "Content-Type: application/json", *lines, f"Content-Length: {len(body)}"]
+    head = [
+        f"{method} {path} HTTP/1.1",
+        "Host: shop.test",
+        "Content-Type: application/json",
+        *lines,
+        f"Content-Length: {len(body)}",
+    ]
     return raw.talk(shop, "\r\n".join([*head, "", ""]).encode("latin-1") + body, until=b"}}", quiet_s=3)
 
 
@@ -531,7 +560,9 @@ def wrong_keys(key):
 def test_what_is_no_key_is_401(shop, me, untouched):
     for name, lines in wrong_keys(me.key).items():
         for method, path in (("POST", CHAT), ("GET", "/v1/balance"), ("GET", "/v1/calls"), ("GET", "/v1/models/gpt-4")):
-            error = check_error(keyed(shop, method, path, *lines), 401, code="invalid_api_key", sent="".join(lines).encode("latin-1"))
+            error = check_error(
+                keyed(shop, method, path, *lines), 401, code="invalid_api_key", sent="".join(lines).encode("latin-1")
+            )
             assert "Incorrect API key provided" in error["message"], name
     for path in (f"{CHAT}?api_key={me.key}", f"{CHAT}?key={me.key}"):
         check_error(keyed(shop, "POST", path), 401, code="invalid_api_key")
@@ -578,7 +609,12 @@ def test_keys_that_ended_and_accounts_that_are_barred(shop, untouched):
         (frozen, 403, "account_deactivated", "account is not active"),
         (barred, 403, "account_deactivated", "account is not active"),
     ):
-        for answer in (who.chat("gpt-4"), who.chat("gpt-4", stream=True), who.get("/v1/balance"), who.get("/v1/models")):
+        for answer in (
+            who.chat("gpt-4"),
+            who.chat("gpt-4", stream=True),
+            who.get("/v1/balance"),
+            who.get("/v1/models"),
+        ):
             assert phrase in check_error(answer, status, code=code)["message"]
 
 
@@ -667,7 +703,10 @@ def test_what_is_no_request_is_refused_and_closed(shop, untouched, name, pieces)
     assert answer.headers["connection"] == "close"
 
 
-@pytest.mark.parametrize("body", [b"0x1\r\na\r\n", b"f" * 20 + b"\r\na", b"1\na\n0\n\n", b"1\r\nabc\r\n0\r\n\r\n", b"-1\r\n", b"\r\n", b"g\r\n"])
+@pytest.mark.parametrize(
+    "body",
+    [b"0x1\r\na\r\n", b"f" * 20 + b"\r\na", b"1\na\n0\n\n", b"1\r\nabc\r\n0\r\n\r\n", b"-1\r\n", b"\r\n", b"g\r\n"],
+)
 def test_malformed_chunks_are_refused_and_closed(shop, me, untouched, body):
     for pieces in ([chunked(me.key) + body], [chunked(me.key), 0.05, body]):
         answer = raw.talk(shop, *pieces)
@@ -676,10 +715,15 @@ def test_malformed_chunks_are_refused_and_closed(shop, me, untouched, body):
 
 
 @pytest.mark.parametrize("cuts", [[], [-1], [-60, -20], "each"])
-@pytest.mark.parametrize("trailer", ["Authorization: Bearer {}", "authorization: bearer {}", "X-Api-Key: {}", "X-A: b\r\nAuthorization: Bearer {}"])
+@pytest.mark.parametrize(
+    "trailer",
+    ["Authorization: Bearer {}", "authorization: bearer {}", "X-Api-Key: {}", "X-A: b\r\nAuthorization: Bearer {}"],
+)
 def test_a_trailer_never_authenticates(shop, me, untouched, trailer, cuts):
     body = b"%x\r\n%b\r\n0\r\n%b\r\n\r\n" % (len(WHOLE), WHOLE, trailer.format(me.key).encode())
-    data = request(f"POST {CHAT} HTTP/1.1", HOST, "Content-Type: application/json", "Transfer-Encoding: chunked", body=body)
+    data = request(
+        f"POST {CHAT} HTTP/1.1", HOST, "Content-Type: application/json", "Transfer-Encoding: chunked", body=body
+    )
     if cuts == "each":
         pieces = [piece for at in range(0, len(data), 7) for piece in (data[at : at + 7], 0.0005)]
     else:
@@ -704,7 +748,9 @@ def test_a_length_in_a_trailer_smuggles_nothing(shop, me, untouched):
 
 def test_a_hundred_requests_at_once_are_answered_in_order(shop, me):
     paths = ["/v1/models/gpt-4" if number % 3 else f"/v1/models/none-{number}" for number in range(100)]
-    data = b"".join(raw.get(path, key=me.key) for path in paths[:-1]) + raw.get(paths[-1], "Connection: close", key=me.key)
+    data = b"".join(raw.get(path, key=me.key) for path in paths[:-1]) + raw.get(
+        paths[-1], "Connection: close", key=me.key
+    )
     answer = raw.talk(shop, data)
     assert answer.closed
     for path in paths:
@@ -714,10 +760,15 @@ def test_a_hundred_requests_at_once_are_answered_in_order(shop, me):
 
 
 def test_calls_sent_at_once_are_answered_in_order(shop, me):
-    bodies = [json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": f"No {n}"}], "stream": n == 1}).encode() for n in range(4)]
+    bodies = [
+        json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": f"No {n}"}], "stream": n == 1}).encode()
+        for n in range(4)
+    ]
     data = b"".join(raw.post(CHAT, body, key=me.key) for body in bodies) + raw.get("/v1/nothing", "Connection: close")
     got = raw.talk(shop, data).data.decode()
-    places = [got.index(f"No {n}") if n != 1 else got.index("[DONE]") for n in range(4)] + [got.index("Unknown request URL")]
+    places = [got.index(f"No {n}") if n != 1 else got.index("[DONE]") for n in range(4)] + [
+        got.index("Unknown request URL")
+    ]
     assert places == sorted(places) and got.count("HTTP/1.1 ") == 5
 
 
@@ -745,7 +796,10 @@ def test_other_media_types_are_refused(shop, me, untouched, kind):
     check_error(answer, 415)
 
 
-@pytest.mark.parametrize("kind", ["application/json", "Application/JSON", "application/json; charset=UTF-8", 'application/json;charset="utf8"; x=y'])
+@pytest.mark.parametrize(
+    "kind",
+    ["application/json", "Application/JSON", "application/json; charset=UTF-8", 'application/json;charset="utf8"; x=y'],
+)
 def test_json_by_other_spellings_passes(shop, me, kind):
     assert me.request("POST", CHAT, WHOLE, headers={"Content-Type": kind}).status == 200
 
@@ -777,15 +831,21 @@ def test_a_body_where_none_is_read(shop, me, untouched, size):
 def test_a_refusal_before_the_body_keeps_a_short_one_for_the_connection(shop, untouched):
     """Clients send head and body apart: the answer to the head must not cut off the body."""
     data = raw.post(CHAT, WHOLE)
-    answer = raw.talk(shop, data[: -len(WHOLE)], 0.1, data[-len(WHOLE) :], 0.05, raw.get("/v1/none", "Connection: close"))
+    answer = raw.talk(
+        shop, data[: -len(WHOLE)], 0.1, data[-len(WHOLE) :], 0.05, raw.get("/v1/none", "Connection: close")
+    )
     check_error(answer, 401)
     check_error(answer.next, 404, closed=True)
 
 
 def test_hops_of_strangers_do_not_count(shop):
     shut = shop.account("1", addresses=("203.0.113.7",))
-    check_error(shut.request("GET", "/v1/balance", headers={"X-Forwarded-For": "203.0.113.7"}), 403, code="ip_not_allowed")
-    check_error(shut.request("GET", "/v1/balance", headers={"X-Real-IP": "203.0.113.7", "Forwarded": "for=203.0.113.7"}), 403)
+    check_error(
+        shut.request("GET", "/v1/balance", headers={"X-Forwarded-For": "203.0.113.7"}), 403, code="ip_not_allowed"
+    )
+    check_error(
+        shut.request("GET", "/v1/balance", headers={"X-Real-IP": "203.0.113.7", "Forwarded": "for=203.0.113.7"}), 403
+    )
     reception = shop.server.reception
     before, reception.trusted = reception.trusted, frozenset({"127.0.0.1", "10.0.0.1"})
     try:
@@ -812,7 +872,11 @@ def test_wishes_that_change_nothing(shop, me, lines):
 
 def test_options_needs_no_key(shop, untouched):
     for path in (CHAT, TEXT, EMBED, "/v1/models", "/v1/nothing", "*", "/dashboard/billing/usage"):
-        for lines in ([], ["Authorization: Bearer nonsense"], ["Origin: https://x.test", "Access-Control-Request-Method: POST"]):
+        for lines in (
+            [],
+            ["Authorization: Bearer nonsense"],
+            ["Origin: https://x.test", "Access-Control-Request-Method: POST"],
+        ):
             answer = raw.talk(shop, request(f"OPTIONS {path} HTTP/1.1", HOST, "Connection: close", *lines))
             assert answer.status == 204 and answer.rest == b"" and "content-length" not in answer.headers
 
@@ -833,11 +897,27 @@ def test_unknown_paths_are_404(shop, me, untouched, path):
     check_error(raw.talk(shop, raw.get(path), until=b"}}"), 401 if error["code"] == "call_not_found" else 404)
 
 
-@pytest.mark.parametrize("ident", ["-1", str(2**64), "1%20or%201=1", "00000000-0000-0000-0000-00000000000G", "call_", "call_" + "x" * 25, "CALL_" + "0" * 25, "'", "%27%3b--", "call_%25"])
+@pytest.mark.parametrize(
+    "ident",
+    [
+        "-1",
+        str(2**64),
+        "1%20or%201=1",
+        "00000000-0000-0000-0000-00000000000G",
+        "call_",
+        "call_" + "x" * 25,
+        "CALL_" + "0" * 25,
+        "'",
+        "%27%3b--",
+        "call_%25",
+    ],
+)
 def test_ids_that_are_none(shop, me, untouched, ident):
     check_error(me.get(f"/v1/calls/{ident}"), 404)
     check_error(me.get(f"/v1/models/{ident}"), 404)
-    check_error(me.get(f"/v1/calls?after={ident}"), (400, 200) if ident.startswith("call_x") else 400) if not ident.startswith("call_x") else None
+    check_error(
+        me.get(f"/v1/calls?after={ident}"), (400, 200) if ident.startswith("call_x") else 400
+    ) if not ident.startswith("call_x") else None
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=-1", "limit=1e3", "limit=%00", "limit=9999999999999999999999", "limit=0000000100000", "limit=", "limit=x", "after=x", "after=%ff", "&" * 100 + "a=b", "&".join(f"a{n}=1" for n in range(60))])  # fmt: skip
@@ -849,7 +929,9 @@ def test_bad_queries_of_the_list_of_calls(shop, me, untouched, query):
         check_error(answer, 400)
 
 
-@pytest.mark.parametrize("day", ["x", "2026-13-01", "2026-02-30", "9" * 30, "-1e9", "2026-W01-1", "%ff", "20261124x", "1" * 5000])
+@pytest.mark.parametrize(
+    "day", ["x", "2026-13-01", "2026-02-30", "9" * 30, "-1e9", "2026-W01-1", "%ff", "20261124x", "1" * 5000]
+)
 def test_bad_days_of_the_bill(shop, me, untouched, day):
     answer = me.get(f"/dashboard/billing/usage?start_date={day}")
     check_error(answer, 400, sent=day.encode())

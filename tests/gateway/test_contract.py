@@ -7,8 +7,10 @@ import contextlib
 import json
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 import raw
 
 pytestmark = pytest.mark.store
@@ -88,7 +90,13 @@ def test_a_chat_stream_has_one_form_whatever_the_upstream_sends(shop, me, quirk,
 
 @pytest.mark.parametrize("quirk", [quirk for quirk in QUIRKS if quirk not in {"no-role", "refusal", "reasoning-text"}])
 def test_a_completion_stream_has_one_form(shop, me, quirk):
-    body = {"model": INSTRUCT, "prompt": said(quirk), "stream": True, "stream_options": {"include_usage": True}, "max_tokens": 50}
+    body = {
+        "model": INSTRUCT,
+        "prompt": said(quirk),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 50,
+    }
     events = check_lines(me.request("POST", TEXT, body))
     assert {(event["model"], event["object"]) for event in events} == {(INSTRUCT, "text_completion")}
     assert len({(event["id"], event["created"]) for event in events}) == 1
@@ -100,11 +108,17 @@ def test_a_completion_stream_has_one_form(shop, me, quirk):
 def test_a_whole_answer_has_one_form(shop, me, quirk):
     answer = me.chat(model_for(quirk), said(quirk))
     whole = answer.json
-    assert answer.headers["content-type"] == "application/json" and int(answer.headers["content-length"]) == len(answer.body)
+    assert answer.headers["content-type"] == "application/json" and int(answer.headers["content-length"]) == len(
+        answer.body
+    )
     assert (whole["object"], whole["model"]) == ("chat.completion", model_for(quirk))
     assert isinstance(whole["id"], str) and whole["id"] and isinstance(whole["created"], int) and whole["created"] > 0
     choice = whole["choices"][0]
-    assert choice["message"]["role"] == "assistant" and "Say it" in choice["message"]["content"] and choice["finish_reason"] == "stop"
+    assert (
+        choice["message"]["role"] == "assistant"
+        and "Say it" in choice["message"]["content"]
+        and choice["finish_reason"] == "stop"
+    )
     used = whole["usage"]
     assert used["total_tokens"] == used["prompt_tokens"] + used["completion_tokens"] > 0
 
@@ -138,30 +152,52 @@ def hasty(shop):
         options.keepalive_stream_s, options.keepalive_every_s, options.keepalive_json_s = before
 
 
+def at_once(shop, me, *asked):
+    """Several requests on connections of their own at one time: (text, stream, header lines)."""
+    with ThreadPoolExecutor(len(asked)) as pool:
+        waits = [
+            pool.submit(stream_bytes, shop, me, text, "Connection: close", *lines, stream=stream)
+            for text, stream, *lines in asked
+        ]
+        return [wait.result() for wait in waits]
+
+
+def after_silence(body: bytes) -> bytes:
+    """What comes after the empty lines, of which there are some."""
+    assert body.startswith(b"\n")
+    return body.lstrip(b"\n")
+
+
 def test_silence_is_filled_with_empty_lines(shop, me):
     with hasty(shop):
-        late = stream_bytes(shop, me, said("slow=2.6"), "Connection: close")
-        failed = stream_bytes(shop, me, said("slow=1.6+status=500"), "Connection: close")
-        paced = stream_bytes(shop, me, said("pace=1600", "a"), "Connection: close", quiet_s=12)
-    assert late.status == 200 and late.body.startswith(b"\n\ndata: {") and late.body.endswith(b"data: [DONE]\n\n")
+        late, failed, paced = at_once(
+            shop, me, (said("slow=2.2"), True), (said("slow=2.1+status=500"), True), (said("pace=1700+tokens=1"), True)
+        )
+    assert (
+        late.status == 200
+        and after_silence(late.body).startswith(b"data: {")
+        and late.body.endswith(b"data: [DONE]\n\n")
+    )
     assert failed.status == 200  # the status had gone out: the error is in the stream, which ends properly
     assert failed.headers["content-type"].startswith("text/event-stream")
-    assert json.loads(failed.body.strip().removeprefix(b"data: "))["error"]["code"] == "upstream_error"
-    assert failed.body.endswith(b"}}\n\n")
-    lines = paced.body.split(b"\n")
-    assert all(line == b"" or line.startswith(b"data: ") for line in lines)
-    assert lines.count(b"") > 2 * sum(line != b"" for line in lines) - 3  # an empty line of ours between most events
-    assert raw.Raw(paced.data, closed=True).body.count(b"\n\n\n") >= 2
+    error = after_silence(failed.body)
+    assert json.loads(error.strip().removeprefix(b"data: "))["error"]["code"] == "upstream_error" and error.endswith(
+        b"}}\n\n"
+    )
+    assert all(line == b"" or line.startswith(b"data: ") for line in paced.body.split(b"\n"))
+    assert paced.body.count(b"\n\n\n") >= 2 and paced.body.endswith(b"data: [DONE]\n\n")
 
 
 def test_empty_lines_come_before_json_but_not_for_the_sdk(shop, me):
+    slow = said("slow=2.1+status=500")
     with hasty(shop):
-        plain = stream_bytes(shop, me, said("slow=2.6"), "Connection: close", stream=False)
-        failed = stream_bytes(shop, me, said("slow=1.6+status=500"), "Connection: close", stream=False)
-        sdk = [stream_bytes(shop, me, said("slow=1.6+status=500"), f"User-Agent: {agent}", "Connection: close", stream=False) for agent in ("OpenAI/Python 3.0", "AsyncOpenAI/Python 1.9")]  # fmt: skip
-    assert plain.status == 200 and plain.headers["content-type"] == "application/json" and plain.body.startswith(b"\n\n{")
-    assert plain.json["choices"][0]["message"]["content"]
-    assert failed.status == 200 and failed.json["error"]["code"] == "upstream_error"
+        plain, failed, *sdk = at_once(
+            shop, me, (said("slow=2.2"), False), (slow, False),
+            (slow, False, "User-Agent: OpenAI/Python 3.0"), (slow, False, "User-Agent: AsyncOpenAI/Python 1.9"),
+        )  # fmt: skip
+    assert plain.status == 200 and plain.headers["content-type"] == "application/json"
+    assert json.loads(after_silence(plain.body))["choices"][0]["message"]["content"]
+    assert failed.status == 200 and json.loads(after_silence(failed.body))["error"]["code"] == "upstream_error"
     assert {answer.status for answer in sdk} == {502} and all(answer.body.startswith(b"{") for answer in sdk)
 
 
@@ -177,12 +213,22 @@ def test_errors_before_the_first_byte_keep_their_status(shop, me, stream):
         error = answer.json["error"]
         assert (answer.status, set(error)) == (status, {"message", "type", "param", "code"}), (text, answer.body)
         assert code is None or error["code"] == code
-        assert answer.headers["content-type"] == "application/json" and answer.headers["access-control-allow-origin"] == "*"
+        assert (
+            answer.headers["content-type"] == "application/json"
+            and answer.headers["access-control-allow-origin"] == "*"
+        )
     shop.reset_health()
     poor = shop.account("0")
     answer = poor.chat("gpt-4", stream=stream)
-    assert (answer.status, answer.json["error"]["code"], answer.headers["x-should-retry"]) == (429, "insufficient_quota", "false")
-    assert "You exceeded your current quota, please check your plan and billing details." in answer.json["error"]["message"]
+    assert (answer.status, answer.json["error"]["code"], answer.headers["x-should-retry"]) == (
+        429,
+        "insufficient_quota",
+        "false",
+    )
+    assert (
+        "You exceeded your current quota, please check your plan and billing details."
+        in answer.json["error"]["message"]
+    )
 
 
 @pytest.mark.parametrize("fault", ["cut=3", "error-event=3", "garbage=3", "bad-utf8=3", "reset=3"])
@@ -218,8 +264,17 @@ def test_who_waits_for_it_is_asked_for_the_body(shop, me):
 
 def test_requests_sent_at_once_are_answered_in_order(shop, me):
     texts = [said("slow=0.3", "first"), "second", "third"]
-    parts = [json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": text}], "stream": text == "second"}).encode() for text in texts]
-    got = raw.talk(shop, b"".join(raw.post(CHAT, part, key=me.key) for part in parts[:-1]) + raw.post(CHAT, parts[-1], "Connection: close", key=me.key))
+    parts = [
+        json.dumps(
+            {"model": "gpt-4", "messages": [{"role": "user", "content": text}], "stream": text == "second"}
+        ).encode()
+        for text in texts
+    ]
+    got = raw.talk(
+        shop,
+        b"".join(raw.post(CHAT, part, key=me.key) for part in parts[:-1])
+        + raw.post(CHAT, parts[-1], "Connection: close", key=me.key),
+    )
     places = [got.data.index(word) for word in (b"first", b"[DONE]", b"third")]
     assert places == sorted(places) and got.closed
 
@@ -228,8 +283,18 @@ def test_requests_sent_at_once_are_answered_in_order(shop, me):
 
 
 def test_a_preflight_needs_no_key_and_names_authorization(shop):
-    for path in (CHAT, "/dashboard/billing/subscription", "/dashboard/billing/usage", "/v1/models", "/v1/v1/chat/completions"):
-        lines = "Origin: https://app.test", "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization,content-type"
+    for path in (
+        CHAT,
+        "/dashboard/billing/subscription",
+        "/dashboard/billing/usage",
+        "/v1/models",
+        "/v1/v1/chat/completions",
+    ):
+        lines = (
+            "Origin: https://app.test",
+            "Access-Control-Request-Method: POST",
+            "Access-Control-Request-Headers: authorization,content-type",
+        )
         answer = raw.talk(shop, raw.get(path, *lines, "Connection: close").replace(b"GET", b"OPTIONS", 1))
         assert answer.status == 204 and answer.headers["access-control-allow-origin"] == "*"
         named = {name.strip() for name in answer.headers["access-control-allow-headers"].lower().split(",")}
@@ -245,7 +310,10 @@ def test_every_answer_may_be_read_by_a_page_and_has_its_id(shop, me):
         me.chat("gpt-4"), me.chat("gpt-4", stream=True), me.chat("none"), poor.chat("gpt-4"), me.get("/v1/models"), me.get("/v1/nothing"),
         me.request("DELETE", CHAT), me.request("POST", CHAT, b"{"), me.request("POST", CHAT, b"{}", headers={"Authorization": "Bearer sk-x"}),
     ):  # fmt: skip
-        assert answer.headers["access-control-allow-origin"] == "*" and "access-control-allow-credentials" not in answer.headers
+        assert (
+            answer.headers["access-control-allow-origin"] == "*"
+            and "access-control-allow-credentials" not in answer.headers
+        )
         assert "x-request-id" in answer.headers["access-control-expose-headers"]
         assert answer.headers["x-content-type-options"] == "nosniff" and "set-cookie" not in answer.headers
         assert "no-store" in answer.headers["cache-control"] and "content-encoding" not in answer.headers
@@ -278,7 +346,10 @@ def test_aliases_of_every_route_without_a_redirect(shop, me):
 
 def test_the_bill_adds_up(shop):
     buyer = shop.account("2")
-    empty = {"limit": buyer.get("/dashboard/billing/subscription").json, "usage": buyer.get("/dashboard/billing/usage").json}
+    empty = {
+        "limit": buyer.get("/dashboard/billing/subscription").json,
+        "usage": buyer.get("/dashboard/billing/usage").json,
+    }
     assert (empty["limit"]["hard_limit_usd"], empty["usage"]["total_usage"]) == (2.0, 0.0)
     call = buyer.chat("gpt-4", said("tokens=100"))
     charge_micro = buyer.receipt(call)["charge_micro"]
@@ -289,12 +360,20 @@ def test_the_bill_adds_up(shop):
         assert limit["object"] == "billing_subscription" and limit["has_payment_method"] is True
         assert limit["hard_limit_usd"] == limit["soft_limit_usd"] == limit["system_hard_limit_usd"] == 2.0
         assert limit["access_until"] > time.time()
-        for query in ("", f"?start_date={today}&end_date={today}", f"?start_date={today[:8]}01&end_date=2999-01-01", f"?start_date={today}"):
+        for query in (
+            "",
+            f"?start_date={today}&end_date={today}",
+            f"?start_date={today[:8]}01&end_date=2999-01-01",
+            f"?start_date={today}",
+        ):
             used = buyer.get(f"{prefix}/dashboard/billing/usage{query}").json
             assert used["object"] == "list" and used["total_usage"] == pytest.approx(charge_micro / 10_000)
     assert buyer.get("/dashboard/billing/usage?start_date=2020-01-01&end_date=2020-01-31").json["total_usage"] == 0
     balance = buyer.get("/v1/balance").json
-    assert balance["balance_micro"] == balance["available_micro"] == 2_000_000 - charge_micro and balance["held_micro"] == 0
+    assert (
+        balance["balance_micro"] == balance["available_micro"] == 2_000_000 - charge_micro
+        and balance["held_micro"] == 0
+    )
     assert balance["currency"] == "USD"
 
 
@@ -303,17 +382,29 @@ def test_an_empty_account_may_read_everything(shop):
     for path in ("/v1/models", "/v1/models/gpt-4", "/v1/balance", "/v1/calls", "/dashboard/billing/subscription", "/dashboard/billing/usage", "/v1/dashboard/billing/usage"):  # fmt: skip
         assert poor.get(path).status == 200, path
     assert poor.get("/dashboard/billing/subscription").json["hard_limit_usd"] == 0
-    assert poor.get("/v1/calls").json == {"object": "list", "data": [], "has_more": False, "first_id": None, "last_id": None}
+    assert poor.get("/v1/calls").json == {
+        "object": "list",
+        "data": [],
+        "has_more": False,
+        "first_id": None,
+        "last_id": None,
+    }
 
 
 def test_models_in_openais_form(shop, me):
     listed = me.get("/v1/models").json
-    assert listed["object"] == "list" and {"gpt-4", INSTRUCT, SMALL, "gpt-4o-mini"} <= {row["id"] for row in listed["data"]}
+    assert listed["object"] == "list" and {"gpt-4", INSTRUCT, SMALL, "gpt-4o-mini"} <= {
+        row["id"] for row in listed["data"]
+    }
     for row in listed["data"]:
         assert row["object"] == "model" and type(row["created"]) is int and isinstance(row["owned_by"], str)
         assert me.get(f"/v1/models/{row['id']}").json == row
     answer = me.get("/v1/models/none")
-    assert (answer.status, answer.json["error"]["code"], answer.json["error"]["param"]) == (404, "model_not_found", "model")
+    assert (answer.status, answer.json["error"]["code"], answer.json["error"]["param"]) == (
+        404,
+        "model_not_found",
+        "model",
+    )
     assert "The model `none` does not exist" in answer.json["error"]["message"]
 
 
@@ -335,14 +426,22 @@ def test_receipts_are_paged_and_only_ones_own(shop, me):
     assert first["first_id"] == made[4]
     second = mine.get(f"/v1/calls?limit=2&after={first['last_id']}").json
     last = mine.get(f"/v1/calls?limit=2&after={second['last_id']}").json
-    assert [row["id"] for row in (*second["data"], *last["data"])] == [made[2], made[1], made[0]] and last["has_more"] is False
+    assert [row["id"] for row in (*second["data"], *last["data"])] == [made[2], made[1], made[0]] and last[
+        "has_more"
+    ] is False
     assert [row["id"] for row in mine.get("/v1/calls").json["data"]] == made[::-1]
     foreign, absent = other.get(f"/v1/calls/{made[0]}"), other.get("/v1/calls/call_" + "0" * 25)
     assert foreign.status == absent.status == 404
-    assert foreign.json["error"]["message"].replace(made[0], "X") == absent.json["error"]["message"].replace("call_" + "0" * 25, "X")
+    assert foreign.json["error"]["message"].replace(made[0], "X") == absent.json["error"]["message"].replace(
+        "call_" + "0" * 25, "X"
+    )
     assert other.get(f"/v1/calls?after={made[4]}").json["data"] == []
     receipt = mine.get(f"/v1/calls/{made[0]}").json
-    assert "account" not in receipt and "error" not in receipt and b"up-secret" not in mine.get(f"/v1/calls/{made[0]}").body
+    assert (
+        "account" not in receipt
+        and "error" not in receipt
+        and b"up-secret" not in mine.get(f"/v1/calls/{made[0]}").body
+    )
     assert receipt["charge"]["currency"] == "USD" and receipt["lines"] and "upstream" not in receipt["attempts"][0]
 
 
@@ -350,15 +449,35 @@ def test_receipts_are_paged_and_only_ones_own(shop, me):
 
 
 def test_tools_come_back_streamed_and_whole(shop, me):
-    tools = [{"type": "function", "function": {"name": "weather", "description": "d", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]
-    asked = {"tools": tools, "tool_choice": {"type": "function", "function": {"name": "weather"}}, "parallel_tool_calls": False}
+    tools = [
+        {
+            "type": "function",
+            "function": {
+                "name": "weather",
+                "description": "d",
+                "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+            },
+        }
+    ]
+    asked = {
+        "tools": tools,
+        "tool_choice": {"type": "function", "function": {"name": "weather"}},
+        "parallel_tool_calls": False,
+    }
     whole = me.chat("gpt-4", **asked)
     call = whole.json["choices"][0]["message"]["tool_calls"][0]
     assert call["function"]["name"] == "weather" and whole.json["choices"][0]["finish_reason"] == "tool_calls"
-    assert shop.sandbox.requests[-1].body["tools"] == tools and shop.sandbox.requests[-1].body["parallel_tool_calls"] is False
+    assert (
+        shop.sandbox.requests[-1].body["tools"] == tools
+        and shop.sandbox.requests[-1].body["parallel_tool_calls"] is False
+    )
     events = check_lines(me.chat("gpt-4", stream=True, **asked))
-    pieces = [piece for event in events for choice in event["choices"] for piece in choice["delta"].get("tool_calls") or ()]
-    assert [piece["id"] for piece in pieces if piece.get("id")] == [pieces[0]["id"]] and all(piece["index"] == 0 for piece in pieces)
+    pieces = [
+        piece for event in events for choice in event["choices"] for piece in choice["delta"].get("tool_calls") or ()
+    ]
+    assert [piece["id"] for piece in pieces if piece.get("id")] == [pieces[0]["id"]] and all(
+        piece["index"] == 0 for piece in pieces
+    )
     assert json.loads("".join(piece["function"].get("arguments") or "" for piece in pieces)) is not None
     answered = [
         {"role": "user", "content": "Weather?"}, {"role": "assistant", "content": None, "tool_calls": [call]},
@@ -376,7 +495,12 @@ def png(width, height):
 def test_pictures_pass_as_they_came(shop, me, stream):
     url = "data:image/png;base64," + base64.b64encode(png(512, 512)).decode()
     parts = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": url, "detail": "low"}}]
-    body = {"model": "seer", "messages": [{"role": "system", "content": ""}, {"role": "user", "content": parts}], "max_tokens": 4000, "stream": stream}
+    body = {
+        "model": "seer",
+        "messages": [{"role": "system", "content": ""}, {"role": "user", "content": parts}],
+        "max_tokens": 4000,
+        "stream": stream,
+    }
     answer = me.request("POST", CHAT, body)
     assert answer.status == 200 and shop.sandbox.requests[-1].body["messages"] == body["messages"]
     refused = me.request("POST", CHAT, body | {"model": "gpt-4"})
@@ -385,7 +509,14 @@ def test_pictures_pass_as_they_came(shop, me, stream):
 
 def test_a_big_picture_passes(shop, me):
     url = "data:image/png;base64," + base64.b64encode(png(2048, 2048) + b"\0" * 6_000_000).decode()
-    answer = me.request("POST", CHAT, {"model": "seer", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]})
+    answer = me.request(
+        "POST",
+        CHAT,
+        {
+            "model": "seer",
+            "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}],
+        },
+    )
     assert answer.status == 200
 
 
@@ -435,7 +566,14 @@ def test_no_secret_of_ours_and_no_key_of_the_customer_goes_the_wrong_way(shop, m
 
 
 def test_prompt_lists_keep_their_indexes(shop, me):
-    body = {"model": INSTRUCT, "prompt": ["one", "two", "three"], "n": 2, "max_tokens": 30, "seed": None, "logprobs": None}
+    body = {
+        "model": INSTRUCT,
+        "prompt": ["one", "two", "three"],
+        "n": 2,
+        "max_tokens": 30,
+        "seed": None,
+        "logprobs": None,
+    }
     whole = me.request("POST", TEXT, body).json
     assert sorted(choice["index"] for choice in whole["choices"]) == list(range(6))
     by_index = {choice["index"]: choice["text"] for choice in whole["choices"]}
@@ -450,11 +588,26 @@ def test_prompt_lists_keep_their_indexes(shop, me):
 
 
 def test_echo_suffix_and_logprobs(shop, me):
-    body = {"model": INSTRUCT, "prompt": "Once", "suffix": "end", "echo": True, "logprobs": 2, "max_tokens": 20, "best_of": 2, "n": 1}
+    body = {
+        "model": INSTRUCT,
+        "prompt": "Once",
+        "suffix": "end",
+        "echo": True,
+        "logprobs": 2,
+        "max_tokens": 20,
+        "best_of": 2,
+        "n": 1,
+    }
     whole = me.request("POST", TEXT, body)
-    assert whole.status == 200 and whole.json["choices"][0]["text"].startswith("Once") and whole.json["choices"][0]["logprobs"]
+    assert (
+        whole.status == 200
+        and whole.json["choices"][0]["text"].startswith("Once")
+        and whole.json["choices"][0]["logprobs"]
+    )
     sent = shop.sandbox.requests[-1].body
-    assert {name: sent[name] for name in ("suffix", "echo", "logprobs", "best_of", "max_tokens")} == {name: body[name] for name in ("suffix", "echo", "logprobs", "best_of", "max_tokens")}
+    assert {name: sent[name] for name in ("suffix", "echo", "logprobs", "best_of", "max_tokens")} == {
+        name: body[name] for name in ("suffix", "echo", "logprobs", "best_of", "max_tokens")
+    }
     streamed = me.request("POST", TEXT, body | {"stream": True, "best_of": 1})
     assert "".join(choice["text"] for event in check_lines(streamed) for choice in event["choices"]).startswith("Once")
 
@@ -478,7 +631,9 @@ def plain(shop):
     from farebox.upstreams import channels
 
     shop.model("plain-embed", {"input": "1"}, kinds=["embeddings"], tokenizer="cl100k_base", output_tokens_max=0)
-    shop.add_channel("plain", shop.sandbox.base_url, ["plain-embed"], quirks={"token_arrays": False, "base64_embeddings": False})
+    shop.add_channel(
+        "plain", shop.sandbox.base_url, ["plain-embed"], quirks={"token_arrays": False, "base64_embeddings": False}
+    )
     shop.write(channels.withdraw, channel="sandbox", model="plain-embed", actor="test")
     shop.refresh()
     return "plain-embed"
@@ -486,7 +641,12 @@ def plain(shop):
 
 def test_embeddings_as_floats_and_base64(shop, me, plain):
     for model in (SMALL, plain):
-        answers = {form: me.request("POST", EMBED, {"model": model, "input": ["Hi", "Ho"], **({"encoding_format": form} if form else {})}) for form in (None, "float", "base64")}
+        answers = {
+            form: me.request(
+                "POST", EMBED, {"model": model, "input": ["Hi", "Ho"], **({"encoding_format": form} if form else {})}
+            )
+            for form in (None, "float", "base64")
+        }
         assert {answer.status for answer in answers.values()} == {200}
         rows = {form: answer.json["data"] for form, answer in answers.items()}
         assert rows[None] == rows["float"] and [row["index"] for row in rows["base64"]] == [0, 1]
@@ -523,7 +683,14 @@ def test_dimensions_pass(shop, me):
 
 def test_the_request_of_gpt_academic(shop, me):
     """It cuts six characters off every line and ends at the exact line `data: [DONE]`."""
-    body = {"model": "gpt-4", "messages": [{"role": "system", "content": ""}, {"role": "user", "content": "Hi"}], "temperature": 1.0, "top_p": 1.0, "n": 1, "stream": True}
+    body = {
+        "model": "gpt-4",
+        "messages": [{"role": "system", "content": ""}, {"role": "user", "content": "Hi"}],
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "n": 1,
+        "stream": True,
+    }
     answer = me.request("POST", CHAT, body, headers={"Accept": "*/*"})
     text = ""
     for line in answer.body.decode().split("\n"):
@@ -535,5 +702,9 @@ def test_the_request_of_gpt_academic(shop, me):
 
 def test_the_request_of_nextchat(shop, me):
     body = {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "Hi"}], "stream": True, "model": "gpt-4o-mini", "temperature": 0.5, "presence_penalty": 0, "frequency_penalty": 0, "top_p": 1, "max_tokens": 4000}  # fmt: skip
-    headers = {"Accept": "application/json, text/event-stream", "Cache-Control": "no-store", "Origin": "https://app.test"}
+    headers = {
+        "Accept": "application/json, text/event-stream",
+        "Cache-Control": "no-store",
+        "Origin": "https://app.test",
+    }
     assert me.request("POST", CHAT, body, headers=headers).status == 200

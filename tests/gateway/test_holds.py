@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from talk import Talk, canned, chat, wait_for
+
+from talk import Talk, canned, chat, on_sale, wait_for
 
 pytestmark = pytest.mark.store
 
@@ -34,7 +35,7 @@ def priced(shop):
 
     def make(**facts):
         name = f"out-{next(made)}-{time.monotonic_ns()}"
-        return shop.model(name, {"input": "0", "output": "100"}, **facts)
+        return on_sale(shop, shop.model(name, {"input": "0", "output": "100"}, **facts))
 
     return make
 
@@ -90,7 +91,9 @@ def test_the_official_models_to_the_micro_unit(shop, model):
     assert (receipt["price_list"], receipt["rule"]) == ("official-usd", "R02")
     if model == "gpt-4":
         assert receipt["charge"]["amount"] == "0.060000"
-        assert [(line["class"], line["units"], line["price_micro_per_million"], line["amount"]) for line in receipt["lines"]] == [
+        assert [
+            (line["class"], line["units"], line["price_micro_per_million"], line["amount"]) for line in receipt["lines"]
+        ] == [
             ("input", 1000, 30_000_000, "0.030000"),
             ("output", 500, 60_000_000, "0.030000"),
         ]
@@ -239,7 +242,7 @@ def test_an_event_that_is_not_covered_is_not_delivered(shop, priced):
     me = shop.account(money(2000))
     with canned(shop, head.encode() + raw) as upstream:
         shop.add_channel("one-event", upstream.base_url, [name], tier=0)
-        answer = me.chat(name, stream=True)
+        answer = me.chat(on_sale(shop, name, 2), stream=True)
     assert answer.text == ""
     assert [c["finish_reason"] for e in answer.events[:-1] for c in e["choices"]] == ["length"]
     assert answer.events[-1] == "[DONE]"
@@ -251,6 +254,7 @@ def test_an_event_that_is_not_covered_is_not_delivered(shop, priced):
 def test_hidden_output_holds_the_whole_ceiling(shop, priced, stream):
     prices = {"input": "0", "output": "100", "reasoning": "150"}
     name = shop.model(f"hidden-{stream}".lower(), prices, hidden_output=True, output_tokens_max=3000)
+    on_sale(shop, name)
     me = shop.account("1")
     answer = me.chat(name, "sandbox: reasoning=20+tokens=5", stream=stream)
     receipt = me.receipt(answer)
@@ -386,7 +390,12 @@ def test_a_day_is_the_accounts_own(shop, priced):
     ahead, behind = "Pacific/Kiritimati", "Pacific/Niue"  # 25 hours apart: never the same date
     name = priced()
     for zone in (ahead, behind):
-        shop.write(lambda tx, zone=zone: (Account.objects.filter(id=me.account).update(time_zone=zone), shop.db.bump(tx, "keys")))
+        shop.write(
+            lambda tx, zone=zone: (
+                Account.objects.filter(id=me.account).update(time_zone=zone),
+                shop.db.bump(tx, "keys"),
+            )
+        )
         shop.refresh()
         assert me.chat(name, "sandbox: full", max_tokens=16).status == 200
     days = {datetime.now(ZoneInfo(ahead)).date() - timedelta(days=n) for n in range(3)}
@@ -443,6 +452,9 @@ def test_a_call_keeps_the_price_of_its_hold(shop, priced):
     rows = [sheets.row(name, "input", "0"), sheets.row(name, "output", "300")]
     shop.write(lists.publish, "usd", rows, actor="test", now_us=clock.now_us())
     shop.refresh()
+    wait_for(
+        lambda: shop.server.ports.shop.shelf.current.offer(name, "usd", clock.now_us()).prices["output"] == 300_000_000
+    )
     later = me.chat(name, "sandbox: tokens=20")
     talk.rest()
     first, second = me.receipt(talk.call), me.receipt(later)
@@ -462,6 +474,18 @@ def test_a_plausible_charge_above_the_hold(shop, priced, tokens, short):
     assert receipt["charge_micro"] == receipt["hold_micro"] == charge
     assert ("short" in receipt["flags"]) == short
     assert me.balance == (tokens * TOKEN - charge, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_never_more_than_the_ceiling(shop, priced, stream):
+    """A report may lie a little above the limit; what was asked for is the most that is paid all the same."""
+    name = priced(output_tokens_max=4096)
+    me = shop.account("1")
+    answer = me.chat(name, "sandbox: tokens=20+usage=10,30", stream=stream, max_tokens=20)
+    receipt = me.receipt(answer)
+    assert (receipt["charge_micro"], receipt["hold_micro"]) == (20 * TOKEN, 20 * TOKEN)
+    assert receipt["usage"]["output"] == 30
+    assert "short" in receipt["flags"]
 
 
 # what fails between the two writes
@@ -515,6 +539,20 @@ def test_a_hold_whose_commit_is_unknown_is_voided(shop, priced, failing):
     receipt = me.receipt(answer)
     assert (receipt["rule"], receipt["charge_micro"]) == ("R15", 0)
     assert me.balance == (1_000_000, 0)
+
+
+def test_holds_are_voided_when_the_store_is_back(shop, priced, failing, option):
+    option(settle_wait_s=0)
+    me = shop.account("1")
+    name = priced()
+    away = failing("end_call", 10**6)
+    answers = [me.chat(name, "sandbox: tokens=5", max_tokens=16) for _ in range(3)]
+    assert {answer.status for answer in answers} == {503}
+    assert me.balance == (1_000_000, 3 * 16 * TOKEN)
+    away.times = 0
+    assert {me.receipt(answer)["charge_micro"] for answer in answers} == {0}
+    assert me.balance == (1_000_000, 0)
+    assert not shop.server.ports.shop.to_void
 
 
 def test_a_hold_that_was_never_placed_needs_no_void(shop, priced, failing):
@@ -613,6 +651,25 @@ def test_a_call_that_is_stopped_ends_its_hold(shop, priced, how):
     assert me.balance == (1_000_000, 0)
     shop.loop.run(shop.sandbox.idle())
     assert shop.sandbox.requests[-1].ended == "client-left"
+
+
+def test_a_call_that_is_cancelled_while_it_waits_for_the_store(shop, priced, failing):
+    me = shop.account("1")
+    away = failing("end_call", 10**6)
+    talk = Talk(me, "/v1/chat/completions", chat(priced(), "sandbox: tokens=5", stream=True))
+    wait_for(lambda: away.times < 10**6)
+
+    async def cancel() -> None:
+        for task in list(shop.server.reception.tasks):
+            task.cancel()
+
+    shop.loop.run(cancel())
+    away.times = 0
+    freed(me)
+    talk.leave()
+    receipt = me.receipt(talk.call)
+    assert (receipt["rule"], receipt["charge_micro"]) == ("R15", 0)
+    assert me.balance == (1_000_000, 0)
 
 
 def test_a_settlement_after_expiry_is_refused(shop, priced):

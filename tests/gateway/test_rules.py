@@ -8,7 +8,8 @@ import socket
 import time
 
 import pytest
-from talk import Talk, canned, chat, http, wait_for
+
+from talk import Talk, canned, chat, http, on_sale, wait_for
 
 pytestmark = pytest.mark.store
 
@@ -139,7 +140,7 @@ def test_r01_without_money(shop, stream):
 
 
 def test_r01_overload_and_no_channel(shop, me, option):
-    name = shop.model("r01-lonely", {"input": "1", "output": "1"})
+    name = on_sale(shop, shop.model("r01-lonely", {"input": "1", "output": "1"}))
     counts = shop.counts()
     channel = shop.server.ports.shop.board.current.candidates(name)[0].channel
     health = shop.server.ports.shop.health
@@ -216,7 +217,7 @@ def test_r04_usage_more_than_once(shop, me, how):
 
 @BOTH
 def test_r05_a_class_without_a_price(shop, me, stream):
-    name = shop.model(f"r05-{stream}", {"input": "30", "output": "60"})
+    name = on_sale(shop, shop.model(f"r05-{stream}", {"input": "30", "output": "60"}))
     answer = me.chat(name, "sandbox: cached=4+tokens=5\nHello there, how are you?", stream=stream)
     complete(answer)
     usage = sandboxed(shop).usage
@@ -224,7 +225,7 @@ def test_r05_a_class_without_a_price(shop, me, stream):
     assert receipt["usage"]["cached_read"] == 4
     assert "unpriced" in receipt["flags"]
     shop.refresh()
-    assert me.chat(name).status == 404
+    wait_for(lambda: me.chat(name).status == 404)
     assert name not in {model["id"] for model in me.get("/v1/models").json["data"]}
 
 
@@ -309,7 +310,7 @@ def test_r09_an_empty_answer(shop, me, stream):
 @BOTH
 def test_r10_only_reasoning(shop, me, stream):
     prices = {"input": "30", "output": "60", "reasoning": "60"}
-    name = shop.model(f"r10-{stream}", prices, hidden_output=True, output_tokens_max=64)
+    name = on_sale(shop, shop.model(f"r10-{stream}", prices, hidden_output=True, output_tokens_max=64))
     answer = me.chat(name, "sandbox: only-reasoning", stream=stream, max_completion_tokens=40)
     complete(answer, reason="length")
     usage = sandboxed(shop).usage
@@ -361,7 +362,10 @@ def test_r13_failed_before_output(shop, me, how, stream):
     if "retry-after" in how:
         assert answer.headers["retry-after"] == "7"
     receipt = ended(me, answer, "R13", 0)
-    assert [attempt["charged"] for attempt in receipt["attempts"]] == [False]
+    [attempt] = receipt["attempts"]
+    assert not attempt["charged"]
+    assert "key" not in attempt["why"]
+    assert "balance" not in attempt["why"]
 
 
 @BOTH
@@ -371,6 +375,15 @@ def test_r13_silence(shop, me, limits, stream):
     assert (answer.status, answer.json["error"]["code"]) == (504, "upstream_timeout")
     ended(me, answer, "R13", 0)
     assert sandboxed(shop).ended == "client-left"
+
+
+def test_r13_after_empty_lines(shop, me, option):
+    option(keepalive_stream_s=0)
+    answer = me.chat("gpt-4", "sandbox: slow=0.8+status=500", stream=True)
+    assert answer.status == 200
+    assert answer.body.startswith(b"\n")
+    assert [event["error"]["code"] for event in answer.events] == ["upstream_error"]
+    ended(me, answer, "R13", 0)
 
 
 AFTER_OUTPUT = ["cut=6", "reset=6", "error-event=6", "garbage=6", "bad-utf8=6", "huge-line=6", "deep=6", "stall=6"]
@@ -404,10 +417,23 @@ def test_r16_left_before_the_upstream_accepted(shop, me):
     assert sandboxed(shop).ended == "client-left"
 
 
+def test_r16_left_before_the_next_upstream_was_asked(shop, me):
+    name = _pair(shop, "left-between", "slow=0.2+html")
+    before = len(shop.sandbox.requests)
+    talk = Talk(me, "/v1/chat/completions", chat(name, "Hello"))
+    wait_for(lambda: me.balance[1] and len(shop.sandbox.requests) > before)
+    talk.leave()
+    receipt = ended(me, talk.call, "R16", 0)
+    assert [attempt["outcome"] for attempt in receipt["attempts"]] == ["failed"]
+    assert len(shop.sandbox.requests) == before + 1
+
+
 def test_r17_left_before_output(shop, me):
     text = "sandbox: stall=1\nHello"
     talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
-    wait_for(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("stall") and shop.sandbox.requests[-1].events)
+    wait_for(
+        lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("stall") and shop.sandbox.requests[-1].events
+    )
     time.sleep(0.05)
     talk.leave()
     receipt = ended(me, talk.call, "R17", own_input(text) * 30)
@@ -439,7 +465,7 @@ def test_r18_never_more_than_reported(shop, me):
 def test_r18_does_not_read(shop, me, option):
     option(slow_reader_s=1)
     name = shop.model("r18-large", {"input": "1", "output": "1"}, output_tokens_max=200_000, context_tokens=400_000)
-    body = chat(name, "sandbox: tokens=150000", stream=True)
+    body = chat(on_sale(shop, name), "sandbox: tokens=150000", stream=True)
     talk = Talk(me, "/v1/chat/completions", body, receive_bytes=4096)
     talk.until(b"data: ", times=4)
     receipt = ended(me, talk.call, "R18")
@@ -454,6 +480,7 @@ def test_r18_where_the_upstream_bills_the_whole(shop, me):
 
     shop.write(channels.withdraw, channel="sandbox", model=name, actor="test")
     shop.add_channel("bills-all", shop.sandbox.base_url, [name], cancel_billing="bills_all")
+    wait_for(lambda: [c.channel.name for c in shop.server.ports.shop.board.current.candidates(name)] == ["bills-all"])
     talk = Talk(me, "/v1/chat/completions", chat(name, "sandbox: tokens=60+pace=5", stream=True))
     talk.until(b"data: ", times=8)
     talk.leave()
@@ -507,7 +534,7 @@ def _pair(shop, name: str, behaviours: str, base_url: str = "") -> str:
     front = f"front-{name}"
     shop.add_channel(front, base_url or shop.sandbox.base_url, [], tier=0)
     shop.offer(front, name, f"echo+{behaviours}" if behaviours else "")
-    return name
+    return on_sale(shop, name, 2)
 
 
 TRY_NEXT = [
@@ -607,7 +634,9 @@ def test_r27_counted_where_nothing_is_reported(shop, me):
     assert receipt["charge_micro"] > 0
 
 
-@pytest.mark.parametrize(("how", "status"), [("status=500", 502), ("status=400", 400), ("cut=30", 502), ("garbage", 502)])
+@pytest.mark.parametrize(
+    ("how", "status"), [("status=500", 502), ("status=400", 400), ("cut=30", 502), ("garbage", 502)]
+)
 def test_r27_is_free_otherwise(shop, me, how, status):
     answer = embed(me, f"sandbox: {how}\nHello")
     assert answer.status == status
@@ -620,7 +649,7 @@ def test_r27_never_in_part(shop, me):
     with canned(shop, http(one)) as upstream:
         name = shop.model("r27-part", {"input": "1"}, kinds=["embeddings"], output_tokens_max=0)
         shop.add_channel("front-r27", upstream.base_url, [name], tier=0)
-        body = {"model": name, "input": ["one", "two"]}
+        body = {"model": on_sale(shop, name, 2), "input": ["one", "two"]}
         answer = me.request("POST", "/v1/embeddings", body)
         assert answer.status == 502
         ended(me, answer, "R13", 0)
@@ -657,6 +686,7 @@ def test_signs_that_no_database_takes(shop, me, stream):
     said = {"error": {"message": "bad \u0000 sign", "type": "invalid_request_error"}}
     with canned(shop, http(said, status="400 Bad Request")) as upstream:
         shop.add_channel(f"nul-{stream}".lower(), upstream.base_url, [name], tier=0)
+        on_sale(shop, name, 2)
         answer = me.chat(name, stream=stream)
         assert answer.status == 400
         ended(me, answer, "R12", 0)
@@ -668,6 +698,7 @@ def test_signs_that_no_database_takes(shop, me, stream):
     other = shop.model("nul-finish", {"input": "30", "output": "60"})
     with canned(shop, http(odd)) as upstream:
         shop.add_channel("nul-finish", upstream.base_url, [other], tier=0)
+        on_sale(shop, other, 2)
         answer = me.chat(other)
     assert json.loads(answer.body)["choices"][0]["message"]["content"] == "x"
     ended(me, answer, "R02", 5 * 30 + 60)

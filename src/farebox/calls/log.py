@@ -155,7 +155,7 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
     receipt = Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro)
     if done.repeated:
         return receipt
-    flags = [*ended.flags, "short"] if done.short_micro else ended.flags
+    flags = [*ended.flags, "short"] if done.short_micro and "short" not in ended.flags else ended.flags
     changed = tx.execute(
         statements.END_CALL,
         (
@@ -304,8 +304,8 @@ def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
         {
             "n": attempt[0],
             "outcome": attempt[4],
-            "status": attempt[5],
-            "why": attempt[6],
+            "status": None if str(attempt[6]).startswith("ours: ") else attempt[5],
+            "why": _told(str(attempt[6])),
             "charged": bool(attempt[7]),
             "first_byte_ms": _ms(attempt[10], attempt[11]),
             "total_ms": _ms(attempt[10], attempt[12]),
@@ -313,6 +313,19 @@ def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
         for attempt in tx.all(statements.READ_ATTEMPTS, (call,))
     ]
     return found
+
+
+_TOLD = {
+    "ours": "this upstream is not available",
+    "busy": "this upstream has no capacity",
+    "down": "this upstream failed",
+    "timeout": "this upstream was silent for too long",
+}
+
+
+def _told(error: str) -> str:
+    """What the customer may read of an attempt's error: whose key or money failed is no news to him (F12)."""
+    return _TOLD.get(error.partition(": ")[0], error)
 
 
 def attempts(tx: Tx, call: str) -> list[dict[str, Any]]:

@@ -56,6 +56,7 @@ class App:
         except FareboxError as refusal:
             self._count(exchange, refusal)
             await exchange.refuse(refusal)
+            refusal.__traceback__ = None  # its frames hold this request, and who refused may still hold it
         except Exception as bug:
             log.exception("app.broken", request=exchange.id, error=type(bug).__name__)
             await exchange.refuse(

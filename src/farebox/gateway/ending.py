@@ -10,7 +10,6 @@ import structlog
 from farebox.calls import log as records
 from farebox.calls.log import AttemptFacts, Ended, Opened, Receipt
 from farebox.catalog import pricing, shelf
-from farebox.catalog.pricing import Offer
 from farebox.kit import errors
 from farebox.kit.db import Tx
 from farebox.kit.errors import FareboxError
@@ -20,7 +19,7 @@ from farebox.upstreams.dialect import Fault
 from farebox.upstreams.send import Along, Attempt
 
 from . import writing
-from .hold import void_later
+from .hold import Cover, void_later
 from .meter import Ending, Meter, Outcome, believed, conclude, count
 from .ports import Ports
 
@@ -71,50 +70,60 @@ async def read_on(along: Along, meter: Meter, end: Ending, seconds: int) -> None
 
 
 async def settle(
-    ports: Ports, opened: Opened, offer: Offer, along: Along, meter: Meter, end: Ending
+    ports: Ports, opened: Opened, cover: Cover, along: Along, meter: Meter, end: Ending
 ) -> FareboxError | None:
     """Second write: the hold ends exactly once. The error that the customer gets instead of an end, or None.
 
     Never raises. Where the store stays away for `settle_wait_s` the call becomes ours to pay: the customer gets an
     error, and the hold is voided as soon as the store is back.
     """
+    ended: Ended | None = None
     try:
-        ended, unlisted = await _ended(ports, opened, offer, along, meter, end)
-    except Exception as bug:
-        end = broken(bug)
-        ended, unlisted = _plain(ports, end), ""
-    error = _error(opened, end)
-    try:
+        try:
+            ended, unlisted = await _ended(ports, opened, cover, along, meter, end)
+        except Exception as bug:
+            end = broken(bug)
+            ended, unlisted = _plain(ports, end), ""
         receipt = await _write(ports, opened, ended, unlisted)
     except HoldEnded:
         log.warning("settle.late", call=opened.id)
         return errors.InternalError(f"This call took too long to be settled; it was not charged. (request {opened.id})")
+    except asyncio.CancelledError:  # a settlement that is on its way comes first, then there is nothing to void
+        void_later(ports, opened)
+        raise
     except Exception:
         log.exception("settle.failed", call=opened.id)
-        void_later(ports, opened, ended.attempts)
+        void_later(ports, opened, ended.attempts if ended is not None else ())
         return errors.StoreUnavailable()
     if receipt.short_micro:
         log.warning("settle.short", call=opened.id, short_micro=receipt.short_micro)
-    return error
+    return _error(opened, end)
 
 
 async def _ended(
-    ports: Ports, opened: Opened, offer: Offer, along: Along, meter: Meter, end: Ending
+    ports: Ports, opened: Opened, cover: Cover, along: Along, meter: Meter, end: Ending
 ) -> tuple[Ended, str]:
     """What the record keeps of the end, and the model to unlist for a class without a price (R05), or nothing."""
     error = _error(opened, end)
+    offer = cover.need.offer
     charge = pricing.charge(offer.prices, end.usage) if end.usage is not None else None
+    charge_micro = min(charge.amount_micro, cover.most_micro) if charge is not None else 0
     unpriced = charge is not None and bool(charge.unpriced)
+    flags = list(end.flags)
+    if unpriced:
+        flags.append("unpriced")
+    if charge is not None and charge_micro < charge.amount_micro:
+        flags.append("short")
     now_us = ports.clock.now_us()
     ended = Ended(
         outcome=end.outcome.word,
         rule=_rule(end, len(along.attempts), unpriced=unpriced),
         status=200 if error is None or (along.output and meter.call.stream) else error.status,
-        charge_micro=charge.amount_micro if charge is not None else 0,
+        charge_micro=charge_micro,
         usage=dict(end.usage.items()) if end.usage is not None else {},
         usage_source=end.source,
         finish_reason=meter.finish_reason,
-        flags=[*end.flags, "unpriced"] if unpriced else list(end.flags),
+        flags=flags,
         attempts=await _facts(along, meter, end),
         ended_us=now_us,
         error=end.error or (f"{end.fault.kind}: {end.fault.message}" if end.fault is not None else ""),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol, TypeVar
 
 from farebox.accounts.ring import KeyRing
+from farebox.calls.log import AttemptFacts, Opened
 from farebox.catalog.shelf import ShelfKeeper
 from farebox.kit.clock import Clock
 from farebox.kit.errors import FareboxError
@@ -70,6 +72,8 @@ class Shop:
     stopping: bool = False
     under_way: set[Along] = field(default_factory=set)
     refusals: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    to_void: dict[str, tuple[Opened, list[AttemptFacts]]] = field(default_factory=dict)  # see hold.void_later
+    voider: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True)

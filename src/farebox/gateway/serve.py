@@ -83,7 +83,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
     end = await deliver(ports, call, delivery, endpoint, client)
     shop.under_way.discard(delivery.along)
     delivery.along.close()
-    error = await ending.settle(ports, opened, offer, delivery.along, delivery.meter, end)  # the hold ends exactly once
+    error = await ending.settle(ports, opened, cover, delivery.along, delivery.meter, end)  # the hold ends exactly once
     client.on_left(None)
     if error is not None:
         await client.refuse(error)

@@ -331,7 +331,8 @@ class Store:
                     try:
                         member.result = member.fn(tx, *member.args)
                     except FareboxError as refusal:
-                        member.error = refusal
+                        # Without its frames: they know the members, and the members know it.
+                        member.error = refusal.with_traceback(None)
         except BaseException as fault:
             if len(members) == 1:
                 members[0].error = fault
@@ -352,7 +353,7 @@ class Store:
                 with writing(self._lock_sql, member.locks, again=True) as tx:
                     member.result = member.fn(tx, *member.args)
             except FareboxError as refusal:
-                member.error = refusal
+                member.error = refusal.with_traceback(None)
             except _ANY_DATABASE_ERROR as fault:
                 _drop_lost(fault)
                 if not _broken_rule(fault):

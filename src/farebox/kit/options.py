@@ -60,7 +60,7 @@ OPTIONS: tuple[Option, ...] = (
         "",
         "File of the master key that encrypts secrets; empty means keys/master in the data folder.",
     ),
-    Option("single_person", True, "One person may grant money alone; recorded with each such entry (money.md I27)."),
+    Option("single_person", True, "One person may grant money alone; recorded with each such entry."),
     Option("trusted_proxies", "", "Addresses of reverse proxies whose X-Forwarded-For counts, separated by commas."),
     Option("log_level", "info", "Least serious log line that is written: debug, info, warning, error."),
     Option("body_bytes_max", 32 * MIB, "Largest JSON body of a request, in bytes.", 1024, 1024 * MIB),

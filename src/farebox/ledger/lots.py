@@ -105,6 +105,13 @@ def lots_of(tx: Tx, account: str) -> tuple[list[Lot], dict[str, int]]:
     return lots, left(lots, spans)
 
 
+def reverse(tx: Tx, *, entry: str, at_us: int, note: str, requester: str, single_person: bool) -> str:
+    """Undo an entry as `journal.reverse` does; a lot granted by it ends with it, or its expiry would take other money."""
+    undone = journal.reverse(tx, entry=entry, at_us=at_us, note=note, requester=requester, single_person=single_person)
+    CreditLot.objects.filter(entry_id=entry).update(closed=True)
+    return undone
+
+
 def due(now_us: int) -> list[str]:
     """The accounts that have an expired lot not yet taken back."""
     rows = CreditLot.objects.filter(closed=False, expires_us__lte=now_us).values_list("account", flat=True)

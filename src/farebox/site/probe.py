@@ -12,7 +12,6 @@ from farebox.calls import log as records
 from farebox.gateway.endpoints import ENDPOINTS
 from farebox.gateway.ports import Ports
 from farebox.gateway.serve import serve
-from farebox.kit import options
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError, FareboxError
 
@@ -93,20 +92,6 @@ async def call(ports: Ports, channel: str, model: str) -> dict[str, Any]:
         "answer": client.body.decode("utf-8", "replace")[:2000],
         **found,
     }
-
-
-async def test_channel(channel: str, model: str) -> dict[str, Any]:
-    """The same where no server runs: one is started on a free port of this machine for the length of the test."""
-    from .serve import Server  # noqa: PLC0415 - the server knows this module for its admin socket
-
-    chosen = options.read()
-    chosen.port = 0
-    server = Server(chosen)
-    await server.start()
-    try:
-        return await call(server.ports, channel, model)
-    finally:
-        await server.stop(drain_s=1)
 
 
 def _outcome(tx: Tx, ident: str, account: str) -> dict[str, Any]:

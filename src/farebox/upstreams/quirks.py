@@ -53,6 +53,10 @@ _OURS: Final = frozenset(
         "input",
     }
 )
+# Options that change the price and have none (money.md 1.6) can't be passed through either.
+_UNPRICED: Final = frozenset(
+    {"service_tier", "store", "modalities", "audio", "prediction", "web_search_options", "background"}
+)
 # Headers that the client sets itself; a second one would make the request ambiguous.
 _HEADERS_OF_THE_CLIENT: Final = frozenset(
     {
@@ -166,6 +170,8 @@ def _check_parameters(quirks: Quirks) -> None:
                 f"The parameter {name} is set by Farebox and can't be dropped, renamed or passed on; "
                 "see the quirks limit_name, stream_options and model_in_body."
             )
+        if name in _UNPRICED and name not in quirks.drop:
+            raise CommandError(f"The parameter {name} changes the price and has none, so it can't be passed on.")
         if not _PARAMETER.fullmatch(name):
             raise CommandError(f"{name[:64]!r} is no name of a parameter.")
     if quirks.limit_name not in {"max_tokens", "max_completion_tokens"}:

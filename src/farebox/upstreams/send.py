@@ -176,8 +176,8 @@ class Along:
         return UpstreamFailed(fault, after_output=False)
 
     def settle_attempt(self, outcome: str, error: str = "") -> None:
-        """Note how the attempt under way ended."""
-        if self.attempts:
+        """Note how the attempt under way ended, if there is one that has not."""
+        if self.attempts and not self.attempts[-1].ended_us:
             attempt = self.attempts[-1]
             attempt.outcome = outcome
             attempt.error = error
@@ -216,6 +216,7 @@ class Along:
                 fault = failed.fault
                 self._failed(fault)
                 self._drop()
+                self.accepted = False
                 if not failed.again:
                     break
         raise UpstreamFailed(fault, after_output=False)

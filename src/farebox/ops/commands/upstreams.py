@@ -20,7 +20,7 @@ channel = Group("channel", help="Credentialed ways to reach an upstream.")
 COMMANDS = (upstream, channel)
 BILLING = click.Choice(["stops", "bills_all", "unknown"])
 # The roof puts this in place by name, as Django does with its settings: nothing here imports upwards.
-PROBE = "farebox.site.probe"
+PROBE = "farebox.site.trial"
 
 
 @upstream.command("add", example="farebox upstream add openai --cancel-billing stops --cost-currency USD")

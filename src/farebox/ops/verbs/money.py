@@ -9,8 +9,8 @@ from farebox.accounts import accounts
 from farebox.kit import audit, clock, money, options
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.ledger import chart, holds, journal, lots
-from farebox.ledger.models import CreditLot, Entry
+from farebox.ledger import chart, holds, lots
+from farebox.ledger.models import Entry
 
 
 def grant(
@@ -61,9 +61,7 @@ def reverse(tx: Tx, *, actor: str, entry: str, reason: str) -> dict[str, Any]:
         raise CommandError(f"There is no entry {entry[:60]!r}. `farebox account entries` shows them.")
     if head.kind == "reversal":
         raise CommandError(f"Entry {entry} is itself a reversal. Grant the amount instead.")
-    undone = journal.reverse(tx, entry=entry, at_us=clock.now_us(), note=reason, requester=actor, single_person=True)
-    # A lot without its money would take the customer's own money when it expires.
-    CreditLot.objects.filter(entry_id=entry).update(closed=True)
+    undone = lots.reverse(tx, entry=entry, at_us=clock.now_us(), note=reason, requester=actor, single_person=True)
     facts = {"entry": undone, "reverses": entry, "account": head.account, "currency": head.currency}
     audit.record(
         tx,
