@@ -20,11 +20,11 @@ run: $(VENV)/.run ## Serve a filled demo shop on 127.0.0.1:8080 (PORT= for anoth
 	@$(BIN)/farebox demo --port $(PORT)
 
 test: $(VENV)/.dev ## Run all tests, on SQLite and then on PostgreSQL (its server comes as a wheel)
-	$(PYTEST) -n 2
-	$(PYTEST) -n 2 --db postgresql
+	$(PYTEST) -n 2 --dist loadfile
+	$(PYTEST) -n 2 --dist loadfile --db postgresql
 
 test-fast: $(VENV)/.dev ## Run the tests that take less than a minute together, on SQLite
-	$(PYTEST) -n 2 -m "not slow and not clients"
+	$(PYTEST) -n 2 --dist loadfile -m "not slow and not clients"
 
 check: $(VENV)/.dev ## Lint, format, types, import contracts, missing migrations, lock files
 	$(BIN)/ruff check
@@ -42,6 +42,7 @@ fix: $(VENV)/.dev ## Format, and repair what the linter can repair
 
 lock: $(VENV)/.dev ## Make the hashed lock files anew from pyproject.toml
 	requirements/compile.sh
+	tests/clients/requirements/compile.sh
 
 bench: $(VENV)/.run ## Measure the shop beside its peers (bench/README.md; minutes, two cores, a C compiler)
 	bench/run.sh

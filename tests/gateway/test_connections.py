@@ -17,7 +17,7 @@ from farebox.gateway.door import FrontDoor
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.wire import HEADS_PER_ADDRESS_MAX
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 CHAT = "/v1/chat/completions"
 

@@ -168,6 +168,7 @@ def after_silence(body: bytes) -> bytes:
     return body.lstrip(b"\n")
 
 
+@pytest.mark.slow
 def test_silence_is_filled_with_empty_lines(shop, me):
     with hasty(shop):
         late, failed, paced = at_once(
@@ -188,6 +189,7 @@ def test_silence_is_filled_with_empty_lines(shop, me):
     assert paced.body.count(b"\n\n\n") >= 2 and paced.body.endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.slow
 def test_empty_lines_come_before_json_but_not_for_the_sdk(shop, me):
     slow = said("slow=2.1+status=500")
     with hasty(shop):

@@ -265,6 +265,16 @@ def test_r07_the_longest_duration(shop, me, option):
     assert sandboxed(shop).ended == "client-left"
 
 
+def test_r07_an_upstream_that_ignores_its_limit(shop, me):
+    text = "sandbox: over=3000+pace=0.1"
+    answer = me.chat("gpt-4", text, stream=True, max_tokens=16)
+    complete(answer, reason="length")
+    assert len(answer.text) <= 32 * 32
+    receipt = ended(me, answer, "R07", own_input(text) * 30 + 16 * 60)
+    assert "over_limit" in receipt["flags"]
+    assert sandboxed(shop).ended == "client-left"
+
+
 @BOTH
 @pytest.mark.parametrize("how", ["content-filter", "refusal"])
 def test_r08_stopped_by_policy(shop, me, how, stream):

@@ -127,6 +127,7 @@ def test_migrate_twice_is_once(house):
     assert {row["id"] for row in cli.ok("account", "list")} == {"acc_house"}
 
 
+@pytest.mark.slow
 def test_migrate_makes_an_empty_folder_a_store(tmp_path):
     env = {"FAREBOX_DATA_DIR": str(tmp_path / "new" / "var")}
     assert cli.program("account", "list", env=env).err.startswith("farebox: There is no store at ")
@@ -187,6 +188,7 @@ def test_backup_of_postgresql_is_its_own(tmp_path, monkeypatch):
     assert not (tmp_path / "copy.db").exists()
 
 
+@pytest.mark.slow
 def test_backup_is_a_whole_copy_beside_a_writer(house, tmp_path):
     cli.ok("migrate")
     cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")

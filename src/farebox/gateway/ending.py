@@ -74,8 +74,8 @@ async def settle(
 ) -> FareboxError | None:
     """Second write: the hold ends exactly once. The error that the customer gets instead of an end, or None.
 
-    Never raises. Where the store stays away for `settle_wait_s` the call becomes ours to pay: the customer gets an
-    error, and the hold is voided as soon as the store is back.
+    Raises nothing but a cancellation. Where the store stays away for `settle_wait_s` the call becomes ours to pay: the
+    customer gets an error, and the hold is voided as soon as the store is back.
     """
     ended: Ended | None = None
     try:

@@ -19,6 +19,8 @@ from .endpoint import Call
 
 # A report may lie above the limit that was sent by this much: end marks and format tokens (R06).
 OVER_LIMIT_TOKENS = 16
+# No answer has so many bytes a token; what comes beyond that is an upstream that ignores its limit (F21).
+BYTES_PER_TOKEN_MAX = 32
 # A refusal with words in it, in a choice; inside a string the quotes would be escaped.
 _REFUSAL = re.compile(rb'"refusal"\s*:\s*"[^"]')
 
@@ -29,6 +31,7 @@ class Outcome(Enum):
     SERVED = auto()
     OUT_OF_MONEY = auto()  # served until the hold could not grow
     TOO_LONG = auto()  # served until the longest duration
+    OVER_LIMIT = auto()  # served until far beyond its limit
     LEFT = auto()
     REFUSED = auto()
     FAILED = auto()
@@ -37,8 +40,15 @@ class Outcome(Enum):
     @property
     def word(self) -> str:
         """The word of the record: served, left, refused, failed or broken."""
-        served = self in {Outcome.OUT_OF_MONEY, Outcome.TOO_LONG}
-        return "served" if served else self.name.lower()
+        return "served" if self in CUT else self.name.lower()
+
+
+# Served until we stopped it, and the flag that says why (R07).
+CUT = {
+    Outcome.OUT_OF_MONEY: "hold_used_up",
+    Outcome.TOO_LONG: "longest_duration",
+    Outcome.OVER_LIMIT: "over_limit",
+}
 
 
 @dataclass(slots=True)
@@ -98,6 +108,12 @@ class Meter:
             self.reported += 1
 
     @property
+    def bytes_max(self) -> int:
+        """More output than this can't have come within the limit."""
+        tokens_max = (self.limit_tokens + OVER_LIMIT_TOKENS) * max(1, self.call.outputs)
+        return tokens_max * BYTES_PER_TOKEN_MAX + self.call.echoed_bytes
+
+    @property
     def complete(self) -> bool:
         """Whether every choice has its finish reason."""
         return len(self.finishes) >= self.call.choices
@@ -155,7 +171,7 @@ def _rule(meter: Meter, outcome: Outcome, *, terminal: bool) -> str:
         return "R02" if call.may_be_empty else "R09"
     if not meter.visible and reason == "length":
         return "R10"
-    if outcome in {Outcome.OUT_OF_MONEY, Outcome.TOO_LONG} or reason == "length":
+    if outcome in CUT or reason == "length":
         return "R07"
     return "R02" if terminal else "R11"
 
@@ -200,7 +216,7 @@ def believed(meter: Meter, dialect: Dialect | None) -> tuple[Usage | None, Any, 
     if dialect is None:
         return None, None, flags
     outputs = max(1, meter.call.outputs)
-    output_most = meter.limit_tokens * outputs + OVER_LIMIT_TOKENS * outputs
+    output_most = (meter.limit_tokens + OVER_LIMIT_TOKENS) * outputs
     for report in reversed(meter.reports):
         try:
             usage = dialect.usage(report)

@@ -18,7 +18,7 @@ from farebox.upstreams.send import Along
 from . import ending, hold, opening, writing
 from .endpoint import Call, Endpoint
 from .hold import Cover
-from .meter import Ending, Meter, Outcome, conclude
+from .meter import CUT, Ending, Meter, Outcome, conclude
 from .ports import ClientPort, Ports
 from .writing import StreamWriter
 
@@ -125,12 +125,15 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
 async def _carry(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
     """Event for event: cover it, count it, deliver it."""
     along, meter, writer = delivery.along, delivery.meter, delivery.writer
+    bytes_max = meter.bytes_max if call.stream else None
     async for events in along:
         meter.accepted = True
         for number, event in enumerate(events):
-            if not await delivery.cover.covers(meter.output_bytes + event.output_bytes):
+            output_bytes = meter.output_bytes + event.output_bytes
+            too_much = bytes_max is not None and output_bytes > bytes_max
+            if too_much or not await delivery.cover.covers(output_bytes):
                 await client.send(writer.write(events[:number]))
-                return await _cut(delivery, client, Outcome.OUT_OF_MONEY)
+                return await _cut(delivery, client, Outcome.OVER_LIMIT if too_much else Outcome.OUT_OF_MONEY)
             meter.read(event)
         if call.stream:
             await client.send(writer.write(events))
@@ -154,7 +157,7 @@ async def _carry(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoin
 
 
 async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Ending:
-    """Stop the answer here: the rest is not covered, or took too long (R07)."""
+    """Stop the answer here: the rest is not covered, took too long, or is far beyond the limit (R07)."""
     along, meter = delivery.along, delivery.meter
     along.stop()
     along.settle_attempt("served", "stopped by us")
@@ -163,7 +166,7 @@ async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Endi
         meter.finishes[index] = "length"
     await client.send(delivery.writer.cut(open_choices))
     end = await conclude(meter, outcome, along.dialect, terminal=True)
-    end.flags.append("hold_used_up" if outcome is Outcome.OUT_OF_MONEY else "longest_duration")
+    end.flags.append(CUT[outcome])
     return end
 
 
