@@ -610,8 +610,16 @@ def test_an_extension_that_was_done_twice_costs_nothing(shop, priced, failing):
     assert me.balance == (1_000_000, 0)
 
 
-@pytest.mark.parametrize("where", ["farebox.gateway.ending._facts", "farebox.gateway.serve.conclude", "farebox.gateway.opening.headers",
-                                   "farebox.gateway.writing.StreamWriter.write"])  # fmt: skip
+MISTAKES = [
+    "ending._facts",
+    "serve.conclude",
+    "opening.headers",
+    "writing.StreamWriter.write",
+    "writing.splice.usage_chunk",
+]
+
+
+@pytest.mark.parametrize("where", MISTAKES)
 def test_a_mistake_of_ours_ends_the_hold(shop, priced, monkeypatch, where):
     def mistake(*args, **kwargs):
         raise ZeroDivisionError
@@ -619,8 +627,8 @@ def test_a_mistake_of_ours_ends_the_hold(shop, priced, monkeypatch, where):
     me = shop.account("1")
     name = priced()
     with monkeypatch.context() as patch:
-        patch.setattr(where, mistake)
-        answer = me.chat(name, "sandbox: tokens=5", stream=True)
+        patch.setattr(f"farebox.gateway.{where}", mistake)
+        answer = me.chat(name, "sandbox: tokens=5", stream=True, stream_options={"include_usage": True})
         freed(me)
     assert answer.status == 500 or "error" in answer.events[-1]
     assert b"[DONE]" not in answer.body

@@ -39,7 +39,10 @@ class Request(Protocol):
 
 @dataclass(slots=True)
 class Delivery:
-    """What `deliver` works with: the way to the upstream, what came, what is held, and what the customer gets."""
+    """What `deliver` works with: the way to the upstream, what came, what is held, and what the customer gets.
+
+    `body` is the whole answer, or the last bytes of a stream: what goes out after the settlement.
+    """
 
     along: Along
     meter: Meter
@@ -88,10 +91,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
     if error is not None:
         await client.refuse(error)
     elif call.stream:
-        usage = writing.shown_usage(end.usage, end.reported) if call.include_usage else None
-        await client.finish(delivery.writer.last(usage))  # the last bytes, after the commit
-    elif end.source == "counted":
-        await client.answer(200, writing.counted(delivery.body, end.usage, output=call.has_output))
+        await client.finish(delivery.body)  # the last bytes, after the commit
     else:
         await client.answer(200, delivery.body)
 
@@ -106,13 +106,14 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
         client.on_left(along.leave)
         client.begin(opening.headers(call, delivery.cover, along.route), stream=call.stream)
         try:
-            return await _carry(ports, call, delivery, endpoint, client)
+            end = await _carry(ports, call, delivery, endpoint, client)
         except send.Left:
-            return await _left(ports, delivery)
+            end = await _left(ports, delivery)
         except send.UpstreamRefused as refused:
-            return await ending.refused(meter, along, refused.fault)
+            end = await ending.refused(meter, along, refused.fault)
         except send.UpstreamFailed as failed:
-            return ending.failed(failed)
+            end = ending.failed(failed)
+        _write_last(call, delivery, end)
     except (send.Halted, asyncio.CancelledError):
         along.settle_attempt("unknown", "the service stopped")
         return Ending(Outcome.BROKEN, "R15", error="the service stops")
@@ -120,6 +121,16 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
         return Ending(Outcome.BROKEN, "R15", error=trouble.message)
     except Exception as bug:
         return ending.broken(bug)
+    return end
+
+
+def _write_last(call: Call, delivery: Delivery, end: Ending) -> None:
+    """Write what goes out last, before the settlement: nothing may fail between that and the customer."""
+    if call.stream:
+        usage = writing.shown_usage(end.usage, end.reported) if call.include_usage else None
+        delivery.body = delivery.writer.last(usage)
+    elif end.source == "counted" and delivery.body:
+        delivery.body = writing.counted(delivery.body, end.usage, output=call.has_output)
 
 
 async def _carry(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:

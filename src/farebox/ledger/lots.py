@@ -106,7 +106,7 @@ def lots_of(tx: Tx, account: str) -> tuple[list[Lot], dict[str, int]]:
 
 
 def reverse(tx: Tx, *, entry: str, at_us: int, note: str, requester: str, single_person: bool) -> str:
-    """Undo an entry as `journal.reverse` does; a lot granted by it ends with it, or its expiry would take other money."""
+    """Undo an entry as `journal.reverse` does; a lot granted by it ends too, or its expiry would take other money."""
     undone = journal.reverse(tx, entry=entry, at_us=at_us, note=note, requester=requester, single_person=single_person)
     CreditLot.objects.filter(entry_id=entry).update(closed=True)
     return undone
