@@ -249,3 +249,40 @@ def _add_in_thread(name: str) -> None:
 
     db.write(add, name)
     connection.close()
+
+
+def test_a_store_that_hangs_is_not_waited_for(house):
+    async def job(store: Store) -> None:
+        gate = Gate()
+        first = asyncio.ensure_future(store.write(gate.wait, within_s=0.1))
+        await asyncio.sleep(0.05)
+        second = asyncio.ensure_future(store.write(add, "t1", within_s=0.1))
+        begun = time.monotonic()
+        for late in (first, second):
+            with pytest.raises(errors.StoreUnavailable) as told:
+                await late
+            assert told.value.__cause__ is not None, "perhaps it was done: whoever asked must look"
+        assert time.monotonic() - begun < 1
+        gate.open.set()
+        await store.write(add, "t2")
+
+    with_store(job)
+    assert db.read(count) == 1, "what was given up before it began must not be done later"
+
+
+def test_an_observer_ends_an_epoch_whose_heart_stopped_and_counts_each_tick_once(house):
+    from farebox.kit import epochs
+
+    for name in ("own", "alive", "dead"):
+        db.write(epochs.begin, epoch=name, node="n", now_us=1)
+    observer = epochs.Observer(missed_max=3)
+    ended: list[str] = []
+    for tick in range(6):
+        db.write(epochs.beat, "alive")
+        db.write(lambda tx: observer.tick(tx, own="own", now_us=9))  # a try whose commit is not known to be done
+        found, observer.seen = db.write(lambda tx: observer.tick(tx, own="own", now_us=10))
+        ended += found
+        assert ("dead" in ended or db.read(epochs.ended_us, "dead") is not None) == (tick >= 3)
+    assert db.read(epochs.ended_us, "alive") is None
+    assert not db.write(epochs.beat, "dead")
+    assert db.write(epochs.beat, "alive")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -183,9 +184,28 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
     return receipt
 
 
-def expire(tx: Tx, *, epoch: str, now_us: int) -> int:
+def void_call(tx: Tx, call: Opened, ended: Ended) -> int:
+    """End a call whose customer was told that it failed, at no charge; the micro-units given back.
+
+    Where its settlement had been committed after all the charge is given back, once (R25): the row keeps it and is
+    marked `refunded`. The charge of a stream stands, since its text was delivered.
+    """
+    with contextlib.suppress(holds.HoldEnded):  # it was never placed, or it has ended: by its settlement?
+        end_call(tx, call, ended)
+    if call.stream:
+        return 0
+    refund_micro = holds.refund(tx, hold=call.id, currency=call.currency, now_us=ended.ended_us)
+    if refund_micro:
+        tx.execute(statements.MARK_REFUNDED, (call.id,))
+        last = tx.all(statements.READ_ATTEMPTS, (call.id,))[-1:]
+        channel, cost_currency = (last[0][2], last[0][9]) if last else ("", "")
+        tx.accumulate(statements.ADD_TO_DAY, _day_key(call, channel, cost_currency), (0, -refund_micro, 0, 0, 0))
+    return refund_micro
+
+
+def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> int:
     """End what a dead process left open: its holds expire, its calls cost nothing (R15). How many; ask until 0."""
-    expired = holds.expire(tx, epoch=epoch, now_us=now_us)
+    expired = holds.expire(tx, epoch=epoch, now_us=now_us, at_most=at_most)
     for call in expired:
         tx.execute(statements.CLOSE_EXPIRED, (now_us, "R15", call))
     return len(expired)
@@ -220,24 +240,11 @@ def _write_attempt(tx: Tx, call: str, number: int, attempt: AttemptFacts) -> Non
 
 
 def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
-    day = day_of(call.opened_us)
     last = ended.attempts[-1] if ended.attempts else None
-    channel = last.channel if last else ""
-    ident = f"{call.account}|{day}|{call.project}|{call.key}|{call.model}|{channel}"
     usage = ended.usage
     tx.accumulate(
         statements.ADD_TO_DAY,
-        (
-            ident,
-            day,
-            call.account,
-            call.project,
-            call.key,
-            call.model,
-            channel,
-            call.currency,
-            last.cost_currency if last else "",
-        ),
+        _day_key(call, last.channel if last else "", last.cost_currency if last else ""),
         (
             1,
             charge_micro,
@@ -246,6 +253,13 @@ def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
             usage.get("output", 0) + usage.get("reasoning", 0),
         ),
     )
+
+
+def _day_key(call: Opened, channel: str, cost_currency: str) -> tuple[str, ...]:
+    """What the day's total of a call goes by: its id first, then the columns that it joins, and the currencies."""
+    day = day_of(call.opened_us)
+    ident = f"{call.account}|{day}|{call.project}|{call.key}|{call.model}|{channel}"
+    return ident, day, call.account, call.project, call.key, call.model, channel, call.currency, cost_currency
 
 
 _day_cache: tuple[int, str] = (-1, "")
@@ -297,6 +311,7 @@ def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
     found["charge"] = {
         "amount_micro": found["charge_micro"],
         "amount": None if found["charge_micro"] is None else money.exact(found["charge_micro"]),
+        "refunded_micro": found["charge_micro"] if "refunded" in found["flags"] else 0,
         "currency": found["currency"],
         "rounding": "summed exactly, rounded up once to one micro-unit",
     }

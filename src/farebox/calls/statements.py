@@ -39,6 +39,8 @@ INSERT INTO calls_refusaltotal (id, day, account, code, refusals) VALUES (%s, %s
 ON CONFLICT (id) DO UPDATE SET refusals = calls_refusaltotal.refusals + excluded.refusals
 """
 
+MARK_REFUNDED = "UPDATE calls_call SET flags = LTRIM(flags || ' refunded') WHERE id = %s"
+
 CLOSE_EXPIRED = """
 UPDATE calls_call SET ended_us = %s, outcome = 'broken', rule = %s, charge_micro = 0, flags = 'expired',
  error = 'the serving process ended before this call did'
@@ -96,7 +98,8 @@ RECEIPTS = f"SELECT {_COLUMNS} FROM calls_call WHERE outcome <> 'open' AND id > 
 DAYS_OFF = """
 SELECT d.account, d.charged, c.charged FROM
  (SELECT account, SUM(charge_micro) AS charged FROM calls_daytotal GROUP BY account) d
-LEFT JOIN (SELECT account, SUM(charge_micro) AS charged FROM calls_call GROUP BY account) c ON c.account = d.account
+LEFT JOIN (SELECT account, SUM(CASE WHEN flags LIKE '%%refunded' THEN 0 ELSE charge_micro END) AS charged FROM calls_call
+ GROUP BY account) c ON c.account = d.account
 WHERE d.charged <> COALESCE(c.charged, 0)
 """
 

@@ -19,9 +19,10 @@ from farebox.upstreams.dialect import Fault
 from farebox.upstreams.send import Along, Attempt
 
 from . import writing
-from .hold import Cover, void_later
+from .hold import Cover
 from .meter import Ending, Meter, Outcome, believed, conclude, count
 from .ports import Ports
+from .voiding import void_later
 
 log = structlog.get_logger(__name__)
 
@@ -56,17 +57,22 @@ async def read_on(along: Along, meter: Meter, end: Ending, seconds: int) -> None
 
     It lowers the charge, never raises it; what the whole answer costs us is noted beside it.
     """
+    await read_rest(along, meter, seconds)
+    end.spent, _, _ = believed(meter, along.dialect)
+    later = await conclude(meter, Outcome.LEFT, along.dialect, terminal=True)
+    if later.usage is not None and end.usage is not None:
+        end.usage = min(end.usage, later.usage, key=lambda usage: usage.total)
+
+
+async def read_rest(along: Along, meter: Meter, seconds: int) -> None:
+    """Read the report that follows a finished answer, after a customer who left at its last output (R20)."""
     along.read_on(seconds)
     try:
         async for events in along:
             for event in events:
                 meter.report(event)
     except (send.Left, send.Halted, send.UpstreamFailed, send.UpstreamRefused):
-        pass
-    end.spent, _, _ = believed(meter, along.dialect)
-    later = await conclude(meter, Outcome.LEFT, along.dialect, terminal=True)
-    if later.usage is not None and end.usage is not None:
-        end.usage = min(end.usage, later.usage, key=lambda usage: usage.total)
+        return
 
 
 async def settle(
@@ -110,8 +116,9 @@ async def _ended(
     charge_micro = min(charge.amount_micro, cover.most_micro) if charge is not None else 0
     unpriced = charge is not None and bool(charge.unpriced)
     flags = list(end.flags)
-    if unpriced:
+    if charge is not None and charge.unpriced:
         flags.append("unpriced")
+        log.warning("meter.unpriced", model=offer.card.name, classes=list(charge.unpriced), call=opened.id)
     if charge is not None and charge_micro < charge.amount_micro:
         flags.append("short")
     now_us = ports.clock.now_us()

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import structlog
-
 from farebox.calls import log
-from farebox.calls.log import AttemptFacts, Ended, Opened
+from farebox.calls.log import Opened
 from farebox.kit import errors
-from farebox.ledger.holds import HoldEnded
 
 from .ports import Ports, StorePort
 from .purse import Need
-
-_log = structlog.get_logger(__name__)
-_VOID_AGAIN_S = 1.0
-_TO_VOID_MAX = 10_000
+from .voiding import void_later
 
 
 async def place(ports: Ports, opened: Opened, need: Need) -> int:
@@ -36,61 +29,6 @@ async def place(ports: Ports, opened: Opened, need: Need) -> int:
     except asyncio.CancelledError:
         void_later(ports, opened)
         raise
-
-
-def void_later(ports: Ports, opened: Opened, attempts: Sequence[AttemptFacts] = ()) -> None:
-    """Free the hold of a call whose customer was told that it failed, when the store is back; it costs 0 (R15).
-
-    One task asks for all of them, one after the other, so that a store that comes back is not overrun.
-    """
-    shop = ports.shop
-    if len(shop.to_void) >= _TO_VOID_MAX:
-        _log.error("void.too_many", call=opened.id)  # it expires with the epoch of this process
-        return
-    shop.to_void[opened.id] = (opened, list(attempts))
-    if shop.voider is None or shop.voider.done():
-        shop.voider = asyncio.get_running_loop().create_task(_void_all(ports))
-
-
-async def _void_all(ports: Ports) -> None:
-    shop = ports.shop
-    while shop.to_void and not shop.stopping:
-        call, (opened, attempts) = next(iter(shop.to_void.items()))
-        try:
-            await _void(ports, opened, attempts)
-        except errors.StoreUnavailable:
-            await asyncio.sleep(_VOID_AGAIN_S)
-            continue
-        except HoldEnded:
-            pass  # it was never placed, or somebody has ended it
-        except Exception:
-            _log.exception("void.failed", call=call)
-            if attempts:  # they may be what can't be written
-                shop.to_void[call] = (opened, [])
-                continue
-        del shop.to_void[call]
-
-
-async def _void(ports: Ports, opened: Opened, attempts: list[AttemptFacts]) -> None:
-    for attempt in attempts:
-        attempt.charged = False
-    ended = Ended(
-        outcome="broken",
-        rule="R15",
-        status=503,
-        charge_micro=0,
-        usage={},
-        usage_source="",
-        finish_reason="",
-        flags=["voided"],
-        attempts=attempts,
-        ended_us=ports.clock.now_us(),
-        error="the books could not be reached",
-    )
-    locks = [purse.id for purse in opened.purses]
-    receipt = await ports.store.write(log.end_call, opened, ended, locks=locks, patient=True)
-    if receipt.charge_micro:  # the settlement had been committed after all, and the customer saw no end
-        _log.error("void.charged", call=opened.id, charge_micro=receipt.charge_micro)
 
 
 @dataclass(slots=True)

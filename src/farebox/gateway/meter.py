@@ -223,9 +223,8 @@ def believed(meter: Meter, dialect: Dialect | None) -> tuple[Usage | None, Any, 
         except BadUsage as bad:
             _flag(flags, "disputed" if "total_tokens is" in bad.why else "malformed")
             continue
-        spoke = meter.output_bytes > meter.call.echoed_bytes
-        empty = usage.input_tokens == 0 or (spoke and usage.output_tokens == 0)
-        if empty and meter.call.has_output:
+        spoke = meter.call.has_output and meter.output_bytes > meter.call.echoed_bytes
+        if usage.input_tokens == 0 or (spoke and usage.output_tokens == 0):
             _flag(flags, "malformed")
         elif usage.input_tokens > meter.input_bound or (meter.call.has_output and usage.output_tokens > output_most):
             _flag(flags, "disputed")

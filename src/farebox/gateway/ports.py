@@ -25,7 +25,7 @@ T = TypeVar("T")
 class StorePort(Protocol):
     """The store, one commit a group; see kit.db.Store."""
 
-    async def write(self, fn: Callable[..., T], *args: Any, locks: Sequence[str] = (), patient: bool = False) -> T:
+    async def write(self, fn: Callable[..., T], *args: Any, locks: Sequence[str] = (), patient: bool = False, within_s: float | None = None) -> T:
         """Run `fn(tx, *args)` in a transaction; its result once it is durable."""
 
     async def read(self, fn: Callable[..., T], *args: Any) -> T:

@@ -8,6 +8,9 @@ from .body import bad
 
 # OpenAI's own limit of a structured output ("Supported schemas" in its guide).
 PROPERTIES_MAX = 5000
+# Ours: every reference is followed once, on the loop that serves all customers.
+REFERENCES_MAX = 5000
+REFERENCE_STEPS_MAX = 64
 _PARAM = "response_format"
 _FORMATS = frozenset({"text", "json_object", "json_schema"})
 
@@ -22,8 +25,12 @@ def check(form: dict[str, Any]) -> None:
     named = form.get("json_schema")
     if not isinstance(named, dict) or not isinstance(named.get("schema", {}), dict):
         bad(_PARAM, "Invalid value for 'response_format': json_schema must hold a name and a schema.")
-    root = named.get("schema", {})
-    properties = 0
+    _walk(named.get("schema", {}))
+
+
+def _walk(root: dict[str, Any]) -> None:
+    properties = references = 0
+    good: set[int] = set()
     left: list[Any] = [root]
     while left:
         node = left.pop()
@@ -33,21 +40,32 @@ def check(form: dict[str, Any]) -> None:
             if properties > PROPERTIES_MAX:
                 bad(_PARAM, f"Invalid schema in 'response_format': more than {PROPERTIES_MAX} properties.")
             if isinstance(node.get("$ref"), str):
-                _follow(root, node)
+                references += 1
+                if references > REFERENCES_MAX:
+                    bad(_PARAM, f"Invalid schema in 'response_format': more than {REFERENCES_MAX} references.")
+                _follow(root, node, good)
             left.extend(node.values())
         elif isinstance(node, list):
             left.extend(node)
 
 
-def _follow(root: dict[str, Any], node: dict[str, Any]) -> None:
-    """Refuse references that lead to each other and to nothing else; recursion through properties is fine."""
+def _follow(root: dict[str, Any], node: dict[str, Any], good: set[int]) -> None:
+    """Refuse references that lead to each other and to nothing else; recursion through properties is fine.
+
+    `good` holds the nodes whose chain is known to end, so that all chains together are followed once.
+    """
     seen: set[int] = set()
     found: Any = node
     while isinstance(found, dict) and isinstance(found.get("$ref"), str) and found["$ref"].startswith("#"):
+        if id(found) in good:
+            break
         if id(found) in seen:
             bad(_PARAM, "Invalid schema in 'response_format': a `$ref` leads to itself.")
         seen.add(id(found))
+        if found["$ref"].count("/") > REFERENCE_STEPS_MAX:
+            bad(_PARAM, f"Invalid schema in 'response_format': a `$ref` has more than {REFERENCE_STEPS_MAX} steps.")
         steps = [step.replace("~1", "/").replace("~0", "~") for step in found["$ref"][1:].split("/")[1:]]
         found = root
         for step in steps:
             found = found.get(step) if isinstance(found, dict) else None
+    good |= seen

@@ -23,6 +23,9 @@ from .ports import ClientPort, Ports
 from .writing import StreamWriter
 
 
+REPORT_S = 2  # how long the report of a finished answer is waited for after its customer left
+
+
 class Request(Protocol):
     """The customer's request, as far as the path reads it."""
 
@@ -185,7 +188,10 @@ async def _left(ports: Ports, delivery: Delivery) -> Ending:
     """The customer left while we waited: cancel, or read on where the upstream bills the whole (R16 to R19)."""
     along, meter = delivery.along, delivery.meter
     meter.accepted = along.accepted
-    reads_on = along.accepted and along.bills_all and meter.call.stream
+    finished = meter.call.stream and len(meter.finishes) >= meter.call.choices
+    reads_on = along.accepted and along.bills_all and meter.call.stream and not finished
+    if finished:  # programs that stop at the finish reason leave before the report has come
+        await ending.read_rest(along, meter, REPORT_S)
     if not reads_on:
         along.stop()
     end = await conclude(meter, Outcome.LEFT, along.dialect, terminal=along.terminal)

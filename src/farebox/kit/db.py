@@ -36,6 +36,8 @@ Row = tuple[Any, ...]
 log = structlog.get_logger(__name__)
 
 TRIES = 3
+_STOP_S = 5
+_HANG_S = 5
 TRY_AGAIN_S = 0.25  # money.md F07: at most 3 tries with jitter inside 250 ms
 _ANY_DATABASE_ERROR = (Error, sqlite.Error, psycopg.Error)
 _LOST = (InterfaceError, sqlite.InterfaceError, psycopg.InterfaceError, psycopg.OperationalError)
@@ -215,7 +217,7 @@ def _drop_lost(fault: BaseException) -> bool:
 
 
 class _Member:
-    __slots__ = ("args", "error", "fn", "future", "locks", "patient", "result", "since_s")
+    __slots__ = ("abandoned", "args", "error", "fn", "future", "locks", "patient", "result", "since_s", "timer")
 
     def __init__(self, fn: Any, args: Any, locks: Sequence[str], future: Any, *, patient: bool) -> None:
         self.fn = fn
@@ -224,6 +226,8 @@ class _Member:
         self.future = future
         self.patient = patient
         self.since_s = time.monotonic()
+        self.timer: asyncio.TimerHandle | None = None
+        self.abandoned = False
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -240,6 +244,7 @@ class Store:
         self._group_max = group_max
         self._lock_sql = lock_sql
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
+        self._watcher = ThreadPoolExecutor(1, thread_name_prefix="store-watch")
         self._loop = asyncio.get_running_loop()
         self._waiting = 0
         self._open = True
@@ -251,25 +256,59 @@ class Store:
         """Writes that wait for their commit."""
         return self._waiting
 
-    async def write(self, fn: Callable[..., T], *args: Any, locks: Sequence[str] = (), patient: bool = False) -> T:
+    async def write(
+        self,
+        fn: Callable[..., T],
+        *args: Any,
+        locks: Sequence[str] = (),
+        patient: bool = False,
+        within_s: float | None = None,
+    ) -> T:
         """Run `fn(tx, *args)` in the next group; its result once the commit is durable.
 
         `locks` name the rows that it changes (locked in order by `lock_sql` on PostgreSQL). Raises what `fn` refused
-        with, Overloaded when too many wait, StoreUnavailable when the database is away. A `patient` write (the end of
-        a hold) is never turned away for waiting.
+        with, Overloaded when too many wait, StoreUnavailable when the database is away, with a cause if the write may
+        have been done all the same. A `patient` write (the end of a hold) is never turned away for waiting, unless it
+        says `within_s` by itself.
         """
         if not self._open:
             raise StoreUnavailable("The service is stopping. Please try again.")
         if self._waiting >= self._queue_max and not patient:
             raise Overloaded
         future: asyncio.Future[T] = self._loop.create_future()
+        member = _Member(fn, args, locks, future, patient=patient)
+        if within_s is None and not patient:
+            within_s = self._wait_s + _HANG_S
+        if within_s is not None:
+            member.timer = self._loop.call_later(within_s, self._give_up, member)
         self._waiting += 1
-        self._queue.put(_Member(fn, args, locks, future, patient=patient))
+        self._queue.put(member)
         return await future
+
+    def _give_up(self, member: _Member) -> None:
+        """The store hangs: whoever waits is told; a write not begun yet is never begun, one under way may be done."""
+        member.timer = None
+        if not member.future.done():
+            member.abandoned = True
+            trouble = StoreUnavailable()
+            trouble.__cause__ = TimeoutError("the store did not answer in time")
+            member.future.set_exception(trouble)
 
     async def read(self, fn: Callable[..., T], *args: Any) -> T:
         """Run `fn(tx, *args)` for reading in a reader thread."""
-        return await self._loop.run_in_executor(self._readers, lambda: read(fn, *args))
+        return await self._read(self._readers, fn, args)
+
+    async def watch(self, fn: Callable[..., T], *args: Any) -> T:
+        """The same in a thread of its own, which no customer's look-up can keep busy: for the poll of versions."""
+        return await self._read(self._watcher, fn, args)
+
+    async def _read(self, threads: ThreadPoolExecutor, fn: Callable[..., T], args: Sequence[Any]) -> T:
+        try:
+            return await self._loop.run_in_executor(threads, lambda: read(fn, *args))
+        except StoreUnavailable as trouble:
+            # What the database says of itself is for our log, not for whoever called.
+            log.warning("store.read", fault=trouble.message)
+            raise StoreUnavailable from trouble.__cause__
 
     async def close(self) -> None:
         """Finish what waits, then stop the threads."""
@@ -277,17 +316,24 @@ class Store:
             return
         self._open = False
         self._queue.put(None)
-        await self._loop.run_in_executor(None, self._thread.join)
-        workers = self._readers._max_workers
-        barrier = threading.Barrier(workers)
+        # A database that hangs must not keep the process: the thread ends with it.
+        await self._loop.run_in_executor(None, self._thread.join, _STOP_S)
+        for threads in (self._readers, self._watcher):
+            await self._close_threads(threads)
+
+    async def _close_threads(self, threads: ThreadPoolExecutor) -> None:
+        """Close each thread's own connection, then the threads."""
+        many = threads._max_workers
+        barrier = threading.Barrier(many)
 
         def part() -> None:
             with contextlib.suppress(threading.BrokenBarrierError):
-                barrier.wait(timeout=5)
+                barrier.wait(timeout=_STOP_S)
             connection.close()
 
-        await asyncio.gather(*(self._loop.run_in_executor(self._readers, part) for _ in range(workers)))
-        self._readers.shutdown(wait=True)
+        parts = [self._loop.run_in_executor(threads, part) for _ in range(many)]
+        _, late = await asyncio.wait(parts, timeout=_STOP_S)
+        threads.shutdown(wait=not late, cancel_futures=True)
 
     def _work(self) -> None:
         queue, group_max = self._queue, self._group_max
@@ -313,7 +359,7 @@ class Store:
         now_s = time.monotonic()
         live = []
         for member in batch:
-            if not member.patient and now_s - member.since_s > self._wait_s:
+            if member.abandoned or (not member.patient and now_s - member.since_s > self._wait_s):
                 member.error = StoreUnavailable()
             else:
                 live.append(member)
@@ -357,7 +403,7 @@ class Store:
             except _ANY_DATABASE_ERROR as fault:
                 _drop_lost(fault)
                 if not _broken_rule(fault):
-                    if left and time.monotonic() < deadline_s:
+                    if left and (time.monotonic() < deadline_s or _try_again(fault)):
                         time.sleep(_jitter.uniform(0, TRY_AGAIN_S / TRIES))
                         continue
                     member.error = StoreUnavailable()
@@ -372,7 +418,9 @@ class Store:
         self._waiting -= len(batch)
         for member in batch:
             future = member.future
-            if future.cancelled():
+            if member.timer is not None:
+                member.timer.cancel()
+            if future.done():
                 continue
             if member.error is not None:
                 future.set_exception(member.error)

@@ -40,24 +40,26 @@ def ended_us(tx: Tx, epoch: str) -> int | None:
 
 @dataclass(slots=True)
 class Observer:
-    """Ends epochs whose heartbeat has not moved for `missed_max` of its own ticks."""
+    """Ends epochs whose heartbeat has not moved for `missed_max` of its own ticks.
+
+    What it remembers changes after the commit alone: a transaction that is tried again counts no tick twice.
+    """
 
     missed_max: int
-    _seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def tick(self, tx: Tx, *, own: str, now_us: int) -> list[str]:
-        """Look once; the epochs that were ended by this look."""
+    def tick(self, tx: Tx, *, own: str, now_us: int) -> tuple[list[str], dict[str, tuple[int, int]]]:
+        """Look once; the epochs that were ended by this look, and what to remember as `seen` once it is committed."""
         seen: dict[str, tuple[int, int]] = {}
         ended = []
         for epoch, beats in tx.all(statements.OPEN_EPOCHS):
             if epoch == own:
                 continue
-            before, missed = self._seen.get(epoch, (-1, 0))
+            before, missed = self.seen.get(epoch, (-1, 0))
             missed = missed + 1 if before == beats else 0
             if missed >= self.missed_max:
                 if tx.execute(statements.END_EPOCH, (now_us, "its heartbeat stopped", epoch, beats)) == 1:
                     ended.append(str(epoch))
                 continue
             seen[str(epoch)] = (int(beats), missed)
-        self._seen = seen
-        return ended
+        return ended, seen

@@ -193,6 +193,11 @@ class RateLimited(Refused):
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
 
+    def headers(self) -> list[tuple[str, str]]:
+        """Retry-After, and the same with jitter in milliseconds, so that not all come back at once."""
+        jittered_ms = 1000 * (self.retry_after_s or 0) + _jitter.randint(-300, 300)
+        return [*super().headers(), ("retry-after-ms", str(jittered_ms))]
+
 
 class Trouble(FareboxError):
     """Ours or the upstream's: free for the customer."""

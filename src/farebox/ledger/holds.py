@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from farebox.kit import errors
 from farebox.kit.db import Tx
 
-from . import journal, statements
+from . import chart, journal, statements
 
 # The rows that a write on holds changes, for the committer to lock in order.
 LOCK_PURSES = statements.LOCK_PURSES
@@ -124,6 +124,34 @@ def void(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, now_us: i
     return settle(tx, hold=hold, purses=purses, currency=currency, charge_micro=0, now_us=now_us)
 
 
+def refund(tx: Tx, *, hold: str, currency: str, now_us: int) -> int:
+    """Give back what a settled hold was charged, to the balance and to its caps, once.
+
+    The micro-units given back now; 0 if nothing was charged, or it was given back before.
+    """
+    found = tx.one(statements.READ_HOLD, (hold,))
+    if found is None or found[0] != "settled" or not found[2]:
+        return 0
+    charge_micro, purses = int(found[2]), str(found[3]).split()
+    account = next(purse for purse in purses if not chart.is_memo(purse))
+    if tx.one(statements.FIND_ENTRY, (account, "refund", hold)) is not None:
+        return 0
+    journal.post(
+        tx,
+        account=account,
+        kind="refund",
+        ref=hold,
+        currency=currency,
+        lines=[(account, charge_micro), (chart.house("revenue", currency), -charge_micro)],
+        at_us=now_us,
+        note="refund:call",
+    )
+    for purse in purses:
+        if purse != account and tx.execute(statements.REFUND_CAP, (charge_micro, purse)) != 1:
+            raise AssertionError(f"there is no memo account {purse} of hold {hold}")
+    return charge_micro
+
+
 def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> list[str]:
     """End open holds of a dead epoch with no charge; their ids, `at_most` of them. Ask again until none is left."""
     expired = []
@@ -140,6 +168,12 @@ def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> list[str]:
 def epochs(tx: Tx) -> list[str]:
     """The epochs that have open holds."""
     return [str(epoch) for (epoch,) in tx.all(statements.EPOCHS_WITH_HOLDS)]
+
+
+def purses_of(tx: Tx, epoch: str, at_most: int) -> list[str]:
+    """The purses of the first open holds of an epoch, which `expire` changes: for the committer to lock in order."""
+    rows = tx.all(statements.OPEN_HOLDS_OF_EPOCH, (epoch, at_most))
+    return sorted({purse for _hold, joined, _amount in rows for purse in str(joined).split()})
 
 
 def set_cap(tx: Tx, *, scope: str, period_id: str, cap_micro: int) -> None:

@@ -53,18 +53,19 @@ def post(
     """Post one balanced entry about `account`; its id. The same account, kind and reference again: the first one's id.
 
     `lines` are (ledger account, signed micro-units). Raises CommandError if an account would fall below its floor or
-    does not exist in this currency, ValueError if the lines do not balance.
+    out of bounds, does not exist in this currency, or if the reference stands for other lines already; ValueError if
+    the lines do not balance.
     """
     found = tx.one(statements.FIND_ENTRY, (account, kind, ref))
     if found is not None:
-        return str(found[0])
+        return _same(tx, str(found[0]), lines, f"{kind} {ref}")
     if sum(money.check_micro(amount) for _, amount in lines) != 0 or len(lines) < 2:
         raise ValueError("the lines of an entry add up to 0, and there are two at least")
     for name, amount_micro in lines:
         if chart.is_house(name):
             open_account(tx, id=name, kind="house", currency=currency, floor_micro=None)
-        elif tx.execute(statements.POST, (amount_micro, name, currency, amount_micro)) != 1:
-            raise _refusal(tx, name, currency)
+        elif tx.execute(statements.POST, (amount_micro, name, currency, *_room(amount_micro), amount_micro)) != 1:
+            raise _refusal(tx, name, currency, amount_micro)
     entry = ids.new("ent", at_us)
     tx.execute(
         statements.WRITE_ENTRY,
@@ -95,10 +96,31 @@ def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = 
     )
 
 
-def _refusal(tx: Tx, name: str, currency: str) -> errors.CommandError:
+def _same(tx: Tx, entry: str, lines: Sequence[tuple[str, int]], what: str) -> str:
+    """`entry` itself if its postings are `lines`: a repeat; another amount under one reference is a mistake."""
+    booked = [(str(name), int(amount)) for name, amount in tx.all(statements.READ_POSTINGS, (entry,))]
+    if sorted(booked) != sorted(lines):
+        amount_micro = max(amount for _, amount in booked)
+        raise errors.CommandError(
+            f"The reference of {what} stands for entry {entry} over {money.exact(amount_micro)} already. "
+            "Take another reference."
+        )
+    return entry
+
+
+def _room(amount_micro: int) -> tuple[int, int]:
+    """Between which balances `amount_micro` can be posted, so that the sum stays within bounds."""
+    top = money.AMOUNT_MICRO_MAX
+    return max(-top, -top - amount_micro), min(top, top - amount_micro)
+
+
+def _refusal(tx: Tx, name: str, currency: str, amount_micro: int) -> errors.CommandError:
     row = tx.one(statements.READ_ACCOUNT, (name,))
     if row is None:
         return errors.CommandError(f"There is no ledger account {name}.")
     if row[4] != currency:
         return errors.CommandError(f"Ledger account {name} is kept in {row[4]}, not in {currency}.")
+    low, high = _room(amount_micro)
+    if not low <= int(row[0]) <= high:
+        return errors.CommandError(f"Ledger account {name} would go beyond {money.text(money.AMOUNT_MICRO_MAX)}.")
     return errors.CommandError(f"Ledger account {name} has too little available for that.")

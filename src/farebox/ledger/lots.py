@@ -1,44 +1,62 @@
 """Granted credit by its lots: not refundable, counted as spent first, may expire (money.md 1.8).
 
-A lot is no second balance: what is left of it is computed from what was charged since it was granted.
+A lot is no second balance: what is left of it is computed from what was charged since it was granted, over all lots
+that ever lay beside it: what a closed lot paid for does not eat the next one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from farebox.kit import errors, ids
+from farebox.kit import errors, ids, money
 from farebox.kit.db import Tx
 
 from . import chart, holds, journal, statements
 from .models import CreditLot
 
 
+_EVER_US = 2**62
+
+
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """One grant: amounts in micro-units, times in epoch microseconds; `expires_us` None never expires."""
+    """One grant: amounts in micro-units, times in epoch microseconds; `expires_us` None never expires.
+
+    `reversed_us` is when the grant was undone, None if it was not.
+    """
 
     id: str
     amount_micro: int
     granted_us: int
     expires_us: int | None
     expired_micro: int = 0
+    reversed_us: int | None = None
+
+    @property
+    def end_us(self) -> int:
+        """From when on no charge eats it."""
+        return min(_EVER_US if time_us is None else time_us for time_us in (self.expires_us, self.reversed_us))
 
 
 def left(lots: Sequence[Lot], spans: Sequence[tuple[int, int, int]]) -> dict[str, int]:
     """What is left of each lot after the charges of `spans` [(from_us, until_us, charged_micro)], oldest span first.
 
-    Charges eat the lots that expire soonest first; a lot that expired before a span is not eaten by it.
+    Charges eat the lots that expire soonest first; a lot that ended before a span is not eaten by it. A reversal takes
+    the whole amount of its lot: what was eaten of that eats the others alive then. Spans begin where lots do and end.
     """
     rest = {lot.id: lot.amount_micro - lot.expired_micro for lot in lots}
     order = sorted(lots, key=lambda lot: (lot.expires_us is None, lot.expires_us or 0, lot.granted_us, lot.id))
+    undone = {lot.id: lot for lot in lots if lot.reversed_us is not None}
     for from_us, _until_us, charged_micro in spans:
         open_micro = charged_micro
+        for lot in [lot for lot in undone.values() if (lot.reversed_us or 0) <= from_us]:
+            open_micro += lot.amount_micro - rest[lot.id]
+            rest[lot.id] = 0
+            del undone[lot.id]
         for lot in order:
-            alive = lot.granted_us <= from_us and (lot.expires_us is None or lot.expires_us > from_us)
-            if alive and open_micro > 0:
+            if lot.granted_us <= from_us < lot.end_us and open_micro > 0:
                 eaten_micro = min(open_micro, rest[lot.id])
                 rest[lot.id] -= eaten_micro
                 open_micro -= eaten_micro
@@ -92,24 +110,52 @@ def grant(
 
 def lots_of(tx: Tx, account: str) -> tuple[list[Lot], dict[str, int]]:
     """The open lots of `account`, and what is left of each."""
-    rows = CreditLot.objects.filter(account=account, closed=False).order_by("granted_us", "id")
-    lots = [Lot(row.id, row.amount_micro, row.granted_us, row.expires_us, row.expired_micro) for row in rows]
-    if not lots:
-        return [], {}
-    cuts = {lot.granted_us for lot in lots} | {lot.expires_us for lot in lots if lot.expires_us is not None}
-    edges = [*sorted(cuts), 2**62]
+    rows = list(CreditLot.objects.filter(account=account).order_by("granted_us", "id"))
+    still_open = {row.id for row in rows if not row.closed}
+    lots = _together(
+        [
+            Lot(row.id, row.amount_micro, row.granted_us, row.expires_us, row.expired_micro, row.reversed_us)
+            for row in rows
+        ],
+        still_open,
+    )
+    cuts = {time_us for lot in lots for time_us in (lot.granted_us, lot.end_us, lot.reversed_us or lot.end_us)}
     spans = []
-    for from_us, until_us in pairwise(edges):
-        row = tx.one(statements.CHARGED_BETWEEN, (account, from_us, until_us))
-        spans.append((from_us, until_us, int(row[0]) if row else 0))
-    return lots, left(lots, spans)
+    for from_us, until_us in pairwise(sorted(cuts | {_EVER_US})):
+        found = tx.one(statements.CHARGED_BETWEEN, (account, from_us, until_us))
+        spans.append((from_us, until_us, int(found[0]) if found else 0))
+    rest = left(lots, spans)
+    return [lot for lot in lots if lot.id in still_open], {name: rest[name] for name in still_open}
 
 
 def reverse(tx: Tx, *, entry: str, at_us: int, note: str, requester: str, single_person: bool) -> str:
-    """Undo an entry as `journal.reverse` does; a lot granted by it ends too, or its expiry would take other money."""
+    """Undo an entry as `journal.reverse` does; a lot granted by it ends too, or its expiry would take other money.
+
+    CommandError where part of the lot has expired: that part was taken back already.
+    """
+    lot = CreditLot.objects.filter(entry_id=entry).first()
+    if lot is not None and lot.expired_micro:
+        raise errors.CommandError(
+            f"Of the credit of entry {entry} {money.exact(lot.expired_micro)} has expired and was taken back already; "
+            "its reversal would take that twice."
+        )
     undone = journal.reverse(tx, entry=entry, at_us=at_us, note=note, requester=requester, single_person=single_person)
-    CreditLot.objects.filter(entry_id=entry).update(closed=True)
+    CreditLot.objects.filter(entry_id=entry, reversed_us=None).update(closed=True, reversed_us=at_us)
     return undone
+
+
+def _together(lots: Sequence[Lot], still_open: Collection[str]) -> list[Lot]:
+    """Those of `lots`, by time of grant, that bear on an open one: lots whose lives touch, an open one among them."""
+    found: list[Lot] = []
+    group: list[Lot] = []
+    end_us = 0
+    for lot in lots:
+        if group and lot.granted_us >= end_us:
+            found += group if any(member.id in still_open for member in group) else []
+            group, end_us = [], 0
+        group.append(lot)
+        end_us = max(end_us, lot.end_us, lot.reversed_us or 0)
+    return found + (group if any(member.id in still_open for member in group) else [])
 
 
 def due(now_us: int) -> list[str]:

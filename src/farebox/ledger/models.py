@@ -5,12 +5,17 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
+from farebox.kit.money import AMOUNT_MICRO_MAX
+
+_BOUNDS = (-AMOUNT_MICRO_MAX, AMOUNT_MICRO_MAX)  # I23: a sum of two still is a 64-bit integer
+
 
 class LedgerAccount(models.Model):
     """An account in the books.
 
     `customer` and `memo` accounts store posted, held and floor; `house` accounts store none: theirs is the sum of
-    their postings, or revenue would be one hot row for the whole shop. `floor_micro` NULL means no floor.
+    their postings, or revenue would be one hot row for the whole shop. `floor_micro` NULL means no floor. A `frozen`
+    ledger account takes no new hold; `farebox doctor` will set it where a balance has drifted, `prove` only reads.
     """
 
     id = models.CharField(primary_key=True, max_length=80)
@@ -32,6 +37,9 @@ class LedgerAccount(models.Model):
             models.CheckConstraint(
                 condition=~Q(kind="house") | Q(posted_micro=0, held_micro=0, floor_micro__isnull=True),
                 name="ledger_house_stores_nothing",
+            ),
+            models.CheckConstraint(
+                condition=Q(posted_micro__range=_BOUNDS, held_micro__range=_BOUNDS), name="ledger_account_bounds"
             ),
         ]
 
@@ -108,11 +116,17 @@ class Posting(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["account", "id"], name="ledger_posting_account")]
-        constraints = [models.CheckConstraint(condition=~Q(amount_micro=0), name="ledger_posting_not_zero")]
+        constraints = [
+            models.CheckConstraint(condition=~Q(amount_micro=0), name="ledger_posting_not_zero"),
+            models.CheckConstraint(condition=Q(amount_micro__range=_BOUNDS), name="ledger_posting_bounds"),
+        ]
 
 
 class CreditLot(models.Model):
-    """Granted credit: not refundable, counted as spent first, may expire (money.md 1.8)."""
+    """Granted credit: not refundable, counted as spent first, may expire (money.md 1.8).
+
+    `closed` once nothing of it can expire any more; `reversed_us` if that is because its grant was undone.
+    """
 
     id = models.CharField(primary_key=True, max_length=40)
     account = models.CharField(max_length=80, db_index=True)
@@ -122,6 +136,7 @@ class CreditLot(models.Model):
     expires_us = models.BigIntegerField(null=True)
     expired_micro = models.BigIntegerField(default=0)
     closed = models.BooleanField(default=False)
+    reversed_us = models.BigIntegerField(null=True)
 
     class Meta:
         constraints = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from farebox.kit import money
+from farebox.kit import epochs, money
 from farebox.kit.db import Tx
 
 from . import statements
@@ -21,12 +21,16 @@ class Proof:
     entries: int = 0
 
 
-def prove(tx: Tx) -> Proof:
-    """Check I01 to I07, I17 and I20 of the ledger on one snapshot."""
+def prove(tx: Tx, *, now_us: int, grace_us: int) -> Proof:
+    """Check I01 to I07, I17 and I20 of the ledger on one snapshot.
+
+    A hold may stay open for `grace_us` after the end of its epoch; `now_us` is the time of the snapshot.
+    """
     proof = Proof()
     _journal(tx, proof)
     _balances(tx, proof)
     _holds(tx, proof)
+    _orphans(tx, proof, now_us - grace_us)
     for (lot,) in tx.all(statements.OVERDRAWN_LOTS):
         proof.findings.append(f"credit lot {lot} has no entry or expired more than was granted")
     return proof
@@ -78,3 +82,16 @@ def _holds(tx: Tx, proof: Proof) -> None:
         proof.findings.append(f"I07 hold {hold} and its charge entry disagree")
     for (entry,) in tx.all(statements.ENTRIES_WITHOUT_HOLD):
         proof.findings.append(f"I07 charge entry {entry} belongs to no settled hold")
+    for (entry,) in tx.all(statements.REFUNDS_OTHERWISE):
+        proof.findings.append(f"I07 refund entry {entry} gives back other than what its call was charged")
+
+
+def _orphans(tx: Tx, proof: Proof, ended_before_us: int) -> None:
+    """Open holds whose process is gone: nobody will end them."""
+    lives: dict[str, bool] = {}
+    for hold, _joined, _amount, epoch, _placed in tx.all(statements.OPEN_HOLDS):
+        if epoch not in lives:
+            ended_us = epochs.ended_us(tx, epoch)
+            lives[epoch] = ended_us is None or ended_us > ended_before_us
+        if not lives[epoch]:
+            proof.findings.append(f"I06 hold {hold} is open, and its process {epoch} has ended")

@@ -21,9 +21,12 @@ UPDATE ledger_ledgeraccount SET held_micro = held_micro - %s, posted_micro = pos
 WHERE id = %s AND held_micro >= %s
 """
 
+REFUND_CAP = "UPDATE ledger_ledgeraccount SET posted_micro = posted_micro + %s WHERE id = %s AND kind = 'memo'"
+
 POST = """
 UPDATE ledger_ledgeraccount SET posted_micro = posted_micro + %s
-WHERE id = %s AND currency = %s AND (floor_micro IS NULL OR posted_micro + %s - held_micro >= floor_micro)
+WHERE id = %s AND currency = %s AND posted_micro BETWEEN %s AND %s
+ AND (floor_micro IS NULL OR posted_micro - held_micro >= floor_micro - %s)
 """
 
 OPEN_ACCOUNT = """
@@ -121,7 +124,15 @@ OPEN_HOLDS = "SELECT id, purses, amount_micro, epoch, placed_us FROM ledger_hold
 MEMO_POSTED = "SELECT id, posted_micro FROM ledger_ledgeraccount WHERE kind = 'memo'"
 
 CAPPED_HOLDS = """
-SELECT purses, charge_micro FROM ledger_hold WHERE state = 'settled' AND charge_micro > 0 AND purses LIKE '%%cap:%%'
+SELECT h.purses, h.charge_micro FROM ledger_hold h
+WHERE h.state = 'settled' AND h.charge_micro > 0 AND h.purses LIKE '%%cap:%%' AND NOT EXISTS
+ (SELECT 1 FROM ledger_entry e WHERE e.account = h.account AND e.kind = 'refund' AND e.ref = h.id)
+"""
+
+REFUNDS_OTHERWISE = """
+SELECT e.id FROM ledger_entry e LEFT JOIN ledger_hold h ON h.id = e.ref AND h.account = e.account
+LEFT JOIN ledger_posting p ON p.entry_id = e.id AND p.account = e.account
+WHERE e.kind = 'refund' AND (h.id IS NULL OR h.state <> 'settled' OR p.id IS NULL OR p.amount_micro <> h.charge_micro)
 """
 
 CHARGES_WITHOUT_ENTRY = """

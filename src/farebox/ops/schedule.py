@@ -7,7 +7,7 @@ comes again in the next round; nothing here decides about money that the next ro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ Refusals = Mapping[tuple[str, str, str], int]
 class Store(Protocol):
     """The store port of the serving process (kit.db.Store)."""
 
-    async def write(self, fn: Callable[..., Any], *args: Any, patient: bool = False) -> Any:
+    async def write(self, fn: Callable[..., Any], *args: Any, locks: Sequence[str] = (), patient: bool = False) -> Any:
         """`fn(tx, *args)` in the next commit."""
 
     async def read(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -97,7 +97,7 @@ async def expire_lots(context: Context) -> None:
     """Take back what is left of granted credit that has expired, account by account (money.md 1.8)."""
     now_us = clock.now_us()
     for account, currency in await context.store.read(_due, now_us):
-        await context.store.write(_expire, account, currency, now_us)
+        await context.store.write(_expire, account, currency, now_us, locks=(account,))
 
 
 async def forget(context: Context) -> None:

@@ -38,6 +38,7 @@ from . import probe
 
 log = structlog.get_logger(__name__)
 
+_EXPIRE_AT_MOST = 100
 _STALE_AFTER_S = 1  # a ring whose versions are older asks the store for every key (money.md F03)
 
 
@@ -51,6 +52,7 @@ class Server:
         self._lock = FolderLock(options.data)
         self._tasks: list[asyncio.Task[None]] = []
         self._seen: dict[str, int] = {}
+        self._polling = asyncio.Lock()
         self._stale_timer: asyncio.TimerHandle | None = None
         self._observer = epochs.Observer(options.lease_beats_missed)
         self._listener: asyncio.Server | None = None
@@ -173,24 +175,33 @@ class Server:
                 log.exception("serve.job", job=job.__name__)
 
     async def _poll(self) -> None:
-        """Look for changed keys, prices and channels; a ring that could not look for 1 s asks the store each time."""
+        """Look for changed keys, prices and channels; each version counts as seen once what it stands for is loaded."""
+        async with self._polling:
+            versions = await self.store.watch(db.versions)
+            for name, load in (("keys", self._load_keys), ("shelf", self._load_shelf), ("board", self._load_board)):
+                number = versions.get(name, 0)
+                if self._seen.get(name) != number:
+                    await load()
+                    self._seen[name] = number
+            self.ports.shop.ring.stale = False
+            if self._stale_timer is not None:
+                self._stale_timer.cancel()
+            self._stale_timer = asyncio.get_running_loop().call_later(_STALE_AFTER_S, _mark_stale, self.ports.shop.ring)
+
+    async def _load_keys(self) -> None:
+        self.ports.shop.ring.forget_all()
+
+    async def _load_shelf(self) -> None:
+        self.ports.shop.shelf.swap(await self.store.read(shelf.load, clock.now_us()))
+
+    async def _load_board(self) -> None:
         shop = self.ports.shop
-        versions = await self.store.read(db.versions)
-        if self._stale_timer is not None:
-            self._stale_timer.cancel()
-        self._stale_timer = asyncio.get_running_loop().call_later(_STALE_AFTER_S, _mark_stale, shop.ring)
-        before, self._seen = self._seen, versions
-        if not before or before.get("keys") != versions.get("keys"):
-            shop.ring.forget_all()
-        shop.ring.stale = False
-        if not before or before.get("shelf") != versions.get("shelf"):
-            shop.shelf.swap(await self.store.read(shelf.load, clock.now_us()))
-        if not before or before.get("board") != versions.get("board"):
-            unseal = board.unsealer(secrets.master_keys(self.options))
-            fresh = await self.store.read(board.load, unseal)
-            shop.board.swap(fresh)
-            shop.health.keep_only(fresh.channels)
-            for channel_id in fresh.channels:
+        unseal = board.unsealer(secrets.master_keys(self.options))
+        before, fresh = shop.board.current, await self.store.read(board.load, unseal)
+        shop.board.swap(fresh)
+        shop.health.keep_only(fresh.channels)
+        for channel_id, channel in fresh.channels.items():
+            if before.channels.get(channel_id) != channel:  # an operator has changed it: it gets another chance
                 shop.health.reset(channel_id)
 
     async def _beat(self) -> None:
@@ -201,7 +212,9 @@ class Server:
             self.lost.set()
             return
         if not self.options.on_sqlite:
-            await self.store.write(_observe, self._observer, own, clock.now_us())
+            ended, self._observer.seen = await self.store.write(_observe, self._observer, own, clock.now_us())
+            for epoch in ended:
+                log.warning("serve.neighbour_dead", epoch=epoch)
             await self._expire_dead()
 
     async def _expire_dead(self) -> None:
@@ -212,12 +225,13 @@ class Server:
             if epoch == own or ended_us is None or clock.now_us() < ended_us + grace_us:
                 continue
             expired = 0
-            while count := await self.store.write(_expire, epoch, clock.now_us(), patient=True):
-                expired += count
+            while purses := await self.store.read(holds.purses_of, epoch, _EXPIRE_AT_MOST):
+                expired += await self.store.write(_expire, epoch, clock.now_us(), locks=purses, patient=True)
             log.warning("serve.expired", epoch=epoch, holds=expired)
 
     async def _test_channel(self, *, actor: str, channel: str, model: str) -> dict[str, Any]:
         del actor
+        await self._poll()
         return await probe.call(self.ports, channel, model)
 
     def _take_refusals(self) -> dict[tuple[str, str, str], int]:
@@ -261,10 +275,9 @@ def _end(tx: Tx, epoch: str, now_us: int) -> None:
     epochs.end(tx, epoch=epoch, why="stopped", now_us=now_us)
 
 
-def _observe(tx: Tx, observer: epochs.Observer, own: str, now_us: int) -> None:
-    for epoch in observer.tick(tx, own=own, now_us=now_us):
-        log.warning("serve.neighbour_dead", epoch=epoch)
+def _observe(tx: Tx, observer: epochs.Observer, own: str, now_us: int) -> tuple[list[str], dict[str, tuple[int, int]]]:
+    return observer.tick(tx, own=own, now_us=now_us)
 
 
 def _expire(tx: Tx, epoch: str, now_us: int) -> int:
-    return records.expire(tx, epoch=epoch, now_us=now_us)
+    return records.expire(tx, epoch=epoch, now_us=now_us, at_most=_EXPIRE_AT_MOST)

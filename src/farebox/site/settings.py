@@ -9,6 +9,16 @@ from farebox.kit import options, secrets
 
 _options = options.current()
 
+# How long PostgreSQL may be silent before it counts as away; the address of the database can say otherwise.
+_PATIENCE = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "application_name": "farebox",
+}
+
 
 def _database() -> dict[str, Any]:
     if _options.on_sqlite:
@@ -26,7 +36,7 @@ def _database() -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(parts.hostname or "") or dict(parse_qsl(parts.query)).get("host", ""),
         "PORT": str(parts.port or ""),
-        "OPTIONS": {k: v for k, v in parse_qsl(parts.query) if k != "host"},
+        "OPTIONS": _PATIENCE | {k: v for k, v in parse_qsl(parts.query) if k != "host"},
         "CONN_MAX_AGE": None,
     }
 

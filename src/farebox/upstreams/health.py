@@ -90,14 +90,18 @@ class Health:
         """Whether the channel has as many calls as it may; `concurrency_max` 0 is no limit."""
         return 0 < channel.concurrency_max <= self.calls(channel.id)
 
-    def take(self, channel: ChannelSpec, now_us: int) -> Slot | None:
-        """A place for one call, ended with `give`; None if the breaker is open or the channel is full."""
-        if self.full(channel) or not self.usable(channel, now_us):
+    def take(self, channel: ChannelSpec, now_us: int, *, forced: bool = False) -> Slot | None:
+        """A place for one call, ended with `give`; None if the breaker is open or the channel is full.
+
+        A `forced` one, an operator's test, is never refused; its outcome counts as that of a probe.
+        """
+        if not forced and (self.full(channel) or not self.usable(channel, now_us)):
             return None
         breaker = self._of(channel.id)
         breaker.calls += 1
+        probe = breaker.opened and not breaker.probing
         breaker.probing = breaker.opened
-        return Slot(channel.id, channel.name, probe=breaker.opened)
+        return Slot(channel.id, channel.name, probe=probe)
 
     def give(self, slot: Slot) -> None:
         """Give the place back, once; after a probe without a verdict the next call is the probe."""

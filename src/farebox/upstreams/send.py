@@ -25,6 +25,8 @@ from .stream import SseReader, StreamBroken
 T = TypeVar("T")
 
 _ERROR_BYTES_MAX = 65_536
+_HELD_BYTES_MAX = 1_048_576  # of events that came before any output
+_EVENT_BYTES = 256  # what an event takes beside its payload
 
 
 class UpstreamPort(Protocol):
@@ -66,6 +68,10 @@ class Halted(Exception):
     """The process stops, and the call with it."""
 
 
+class TooLong(Exception):
+    """The call has lasted as long as one may, and output has come."""
+
+
 class UpstreamFailed(Exception):
     """No answer: every attempt failed, or the one that had put out something broke off (`after_output`)."""
 
@@ -94,7 +100,9 @@ class _Next(Exception):
 class Along:
     """One call's way to its upstreams; iterate over it for the events of its answer, in the batches they came in.
 
-    Raises Left, UpstreamFailed, UpstreamRefused. `close` it when the call has ended, in every case.
+    `forced` takes the channels of the route whatever their health; the whole may last `last_s` seconds, whatever the
+    upstream sends meanwhile. Raises Left, Halted, TooLong, UpstreamFailed, UpstreamRefused. `close` it when the call has
+    ended, in every case.
     """
 
     upstream: UpstreamPort
@@ -103,18 +111,22 @@ class Along:
     route: Sequence[Candidate]
     ask: Ask
     limits: Limits
+    forced: bool = False
+    last_s: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
     accepted: bool = False  # a 2xx has come from the attempt under way
     output: bool = False
     done: bool = False
     left: bool = False
     halted: bool = False
+    overdue: bool = False
     terminal: bool = False  # [DONE] or a finish reason has come
     _exchange: Exchange | None = None
     _reader: SseReader | None = None
     _dialect: Dialect | None = None
     _waiting_on: bool = False
     _timer: asyncio.TimerHandle | None = None
+    _deadline: asyncio.TimerHandle | None = None
     _slot: Slot | None = None
     _fault: Fault | None = None  # what came behind the last events
 
@@ -140,6 +152,12 @@ class Along:
         if self._exchange is not None:
             self._exchange.interrupt()
 
+    def _end(self) -> None:
+        """The call has lasted long enough: whatever is waited for ends."""
+        self.overdue = True
+        if self._exchange is not None:
+            self._exchange.interrupt()
+
     def read_on(self, seconds: float) -> None:
         """Go on reading a stream after Left, for `seconds` at most."""
         if self._exchange is not None:
@@ -155,9 +173,10 @@ class Along:
         """Give the connection back, or close it, which cancels what is not complete; twice is once."""
         if self.attempts and not self.attempts[-1].ended_us:
             self.attempts[-1].ended_us = self.clock.now_us()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._deadline):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._deadline = None
         if self._exchange is not None:
             self._exchange.release()
             self._exchange = None
@@ -203,10 +222,12 @@ class Along:
 
     async def _begin(self) -> list[Event]:
         fault = Fault("down", "No channel can take this call now.", 503)
+        if self.last_s is not None and self._deadline is None:
+            self._deadline = asyncio.get_running_loop().call_later(self.last_s, self._end)
         for candidate in self.route:
             if self.left or self.halted:
                 raise self._away()
-            self._slot = self.health.take(candidate.channel, self.clock.now_us())
+            self._slot = self.health.take(candidate.channel, self.clock.now_us(), forced=self.forced)
             if self._slot is None:
                 fault = Fault("busy", "The upstream has no capacity now.", 503, retry_after_s=1)
                 continue
@@ -242,7 +263,7 @@ class Along:
                 limits.idle_s,
             )
         )
-        if self.left or self.halted:
+        if self.left or self.halted or self.overdue:
             exchange.interrupt()
         try:
             response = await self._patient(exchange, exchange.response)
@@ -309,13 +330,17 @@ class Along:
     async def _first_events(self) -> list[Event]:
         """Events up to the first output: until then nothing is delivered, and another upstream may be tried."""
         held: list[Event] = []
+        held_bytes = 0
         while True:
             events = await self._events()
             held += events
+            held_bytes += sum(len(event.raw) + _EVENT_BYTES for event in events)
             if self.output or self.done:
                 if not self.output and not self.terminal:
                     raise _Next(Fault("down", "The stream ended before any output.", 502))
                 return held
+            if held_bytes > _HELD_BYTES_MAX:
+                raise _Next(Fault("down", "The stream brought too much before any output.", 502))
 
     async def _events(self) -> list[Event]:
         """The next events; at the clean end of the body `done` is set, and the list may be empty."""
@@ -389,12 +414,19 @@ class Along:
             try:
                 return await wait()
             except fetch.Interrupted:
-                if self.halted or self._waiting_on or self.ask.stream or not exchange.sent:
+                if self.halted or self.overdue or self._waiting_on or self.ask.stream or not exchange.sent:
                     raise self._away() from None
                 self._wait_on(exchange, self.limits.read_on_json_s)
 
     def _away(self) -> Exception:
-        return Halted() if self.halted else Left()
+        """Why the wait was interrupted."""
+        if self.halted:
+            return Halted()
+        if self.left:
+            return Left()
+        if self.output:
+            return TooLong()
+        return _Next(Fault("timeout", "The call has lasted as long as one may.", 504), again=False)
 
     def _wait_on(self, exchange: Exchange, seconds: float) -> None:
         self._waiting_on = True

@@ -17,7 +17,7 @@ from farebox.kit.fetch.wire import HEAD_BYTES_MAX
 
 # How long after sending the death of a pooled connection can still be the keep-alive race. The FIN or RST
 # of a server that had closed before our bytes came is back within one round trip; later it was at work.
-STALE_WINDOW_S: Final = 2.0
+STALE_WINDOW_S: Final = 0.5
 
 
 class Connection(asyncio.Protocol):

@@ -1,0 +1,73 @@
+"""Calls whose customer was told that they failed while the store was away: free, once it is back (R15, R25)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from farebox.calls import log
+from farebox.calls.log import AttemptFacts, Ended, Opened
+from farebox.kit import errors
+
+from .ports import Ports
+
+_log = structlog.get_logger(__name__)
+_VOID_AGAIN_S = 1.0
+_TO_VOID_MAX = 10_000
+
+
+def void_later(ports: Ports, opened: Opened, attempts: Sequence[AttemptFacts] = ()) -> None:
+    """Void a call whose customer was told that it failed, when the store is back; a charge is given back.
+
+    One task asks for all of them, one after the other, so that a store that comes back is not overrun.
+    """
+    shop = ports.shop
+    if len(shop.to_void) >= _TO_VOID_MAX:
+        _log.error("void.too_many", call=opened.id)  # it expires with the epoch of this process
+        return
+    shop.to_void[opened.id] = (opened, list(attempts))
+    if shop.voider is None or shop.voider.done():
+        shop.voider = asyncio.get_running_loop().create_task(_void_all(ports))
+
+
+async def _void_all(ports: Ports) -> None:
+    shop = ports.shop
+    while shop.to_void:
+        call, (opened, attempts) = next(iter(shop.to_void.items()))
+        try:
+            await _void(ports, opened, attempts)
+        except errors.StoreUnavailable:
+            if shop.stopping:
+                return
+            await asyncio.sleep(_VOID_AGAIN_S)
+            continue
+        except Exception:
+            _log.exception("void.failed", call=call)
+            if attempts:  # they may be what can't be written
+                shop.to_void[call] = (opened, [])
+                continue
+        del shop.to_void[call]
+
+
+async def _void(ports: Ports, opened: Opened, attempts: list[AttemptFacts]) -> None:
+    for attempt in attempts:
+        attempt.charged = False
+    ended = Ended(
+        outcome="broken",
+        rule="R15",
+        status=503,
+        charge_micro=0,
+        usage={},
+        usage_source="",
+        finish_reason="",
+        flags=["voided"],
+        attempts=attempts,
+        ended_us=ports.clock.now_us(),
+        error="the books could not be reached",
+    )
+    locks = [purse.id for purse in opened.purses]
+    refund_micro = await ports.store.write(log.void_call, opened, ended, locks=locks, patient=True)
+    if refund_micro:
+        _log.warning("void.refunded", call=opened.id, refund_micro=refund_micro)

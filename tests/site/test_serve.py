@@ -1,0 +1,54 @@
+"""The serving process: changes arrive though a look fails, trouble of the store is told without its words."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.store
+
+
+def test_a_change_is_seen_though_the_first_look_at_it_fails(shop, monkeypatch):
+    from farebox.catalog import goods, lists, sheets, shelf
+    from farebox.kit import clock, errors
+
+    me = shop.account("1")
+    real, failures = shelf.load, [1, 1]
+
+    def load(tx: Any, now_us: int) -> Any:
+        if failures:
+            failures.pop()
+            raise errors.StoreUnavailable
+        return real(tx, now_us)
+
+    monkeypatch.setattr(shelf, "load", load)
+    facts = {"kinds": ["chat"], "classes": ["input", "output"], "context_tokens": 4096, "output_tokens_max": 100}
+    shop.write(goods.define_model, "later", **facts, actor="test", now_us=clock.now_us())
+    rows = [sheets.row("later", name, "1") for name in ("input", "output")]
+    shop.write(lists.publish, "usd", rows, actor="test", now_us=clock.now_us())
+    for _ in range(40):
+        if "later" in {model["id"] for model in me.get("/v1/models").json["data"]}:
+            break
+        time.sleep(0.05)
+    assert not failures
+    assert "later" in {model["id"] for model in me.get("/v1/models").json["data"]}
+
+
+def test_what_the_database_says_is_not_told_to_callers(shop, monkeypatch):
+    from django.db import OperationalError
+
+    from farebox.accounts import authenticate
+
+    def find(*_: Any) -> None:
+        raise OperationalError('connection to server at "10.3.7.21", port 5432 failed for user "shop_rw"')
+
+    me = shop.account("1")
+    monkeypatch.setattr(authenticate, "_find", find)
+    answer = me.get("/v1/models")
+    assert answer.status == 503
+    assert answer.json["error"]["code"] == "store_unavailable"
+    assert answer.headers["retry-after"]
+    assert b"10.3" not in answer.body
+    assert b"shop_rw" not in answer.body
