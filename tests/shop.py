@@ -79,7 +79,13 @@ class Shop:
         self.house = house
         self.options = options.current()
         self.options.port = 0
-        for name, value in {"lease_beat_ms": 500, "version_poll_ms": 100, "drain_s": 1, "store_wait_ms": 5000, **changes}.items():
+        for name, value in {
+            "lease_beat_ms": 500,
+            "version_poll_ms": 100,
+            "drain_s": 1,
+            "store_wait_ms": 5000,
+            **changes,
+        }.items():
             setattr(self.options, name, value)
         self.db = db
         self.loop = Loop()

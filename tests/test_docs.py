@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -96,6 +97,24 @@ def test_every_header_of_ours_is_documented():
         assert f"`{name}`" in page, name
 
 
+def test_every_flag_of_a_receipt_is_documented():
+    section = text("api.md").partition("Flags:")[2].partition("## ")[0]
+    told = set(re.findall(r"^\| `([a-z_]+)` \| [a-z]", section, re.MULTILINE))
+    source = "\n".join(
+        path.read_text(encoding="utf-8")
+        for room in ("gateway", "calls")
+        for path in (ROOT / "src" / "farebox" / room).rglob("*.py")
+    )
+    ways = (
+        r'flags\.append\("([a-z_]+)"', r'_flag\(flags, "([a-z_]+)"', r'flags=\["([a-z_]+)"\]', r'\[\*[a-z.]*flags, "([a-z_]+)"',
+        r'Outcome\.[A-Z_]+: "([a-z_]+)",', r"flags = '([a-z_]+)'", r"flags \|\| ' ([a-z_]+)'",
+        r'_flag\(flags, "[a-z_]+" if .+ else "([a-z_]+)"',
+    )  # fmt: skip
+    given = {name for way in ways for name in re.findall(way, source)}
+    assert len(given) > 12
+    assert given == told
+
+
 def test_every_verb_that_the_docs_name_exists():
     lines = [
         line for page in PAGES for line in re.findall(r"farebox ((?:[a-z-]+ ?)+)", page.read_text(encoding="utf-8"))
@@ -181,9 +200,29 @@ def test_lock_files_are_checked(tmp_path):
         assert sign in ran.stdout
 
 
+@pytest.fixture
+def empty_database(template):
+    """The address of a database without tables; empty on SQLite."""
+    from django.db import connection
+
+    if options.current().on_sqlite:
+        yield ""
+        return
+    connection.close()
+    template["NAME"] = "postgres"
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE empty_house")
+    connection.close()
+    yield os.environ["FAREBOX_DATABASE"].replace("/postgres?", "/empty_house?")
+    with connection.cursor() as cursor:
+        cursor.execute("DROP DATABASE empty_house WITH (FORCE)")
+    connection.close()
+
+
 @pytest.mark.slow
-def test_start_md_sells_the_first_call(tmp_path):
-    """Every `sh` block of docs/start.md, in one shell, in this order; only the ports differ."""
+@pytest.mark.store
+def test_start_md_sells_the_first_call(tmp_path, empty_database):
+    """Every `sh` block of docs/start.md, in one shell, in this order; only the ports and the database differ."""
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text("start.md"), re.MULTILINE | re.DOTALL))
     for port in ("8080", "9000"):
         assert port in script
@@ -192,7 +231,7 @@ def test_start_md_sells_the_first_call(tmp_path):
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "trap 'kill $(jobs -p)' EXIT\n" + script],
         cwd=tmp_path,
-        env=cli.environment(FAREBOX_PORT=str(free_port()), FAREBOX_LOG_LEVEL="error"),
+        env=cli.environment(FAREBOX_PORT=str(free_port()), FAREBOX_LOG_LEVEL="error", FAREBOX_DATABASE=empty_database),
         capture_output=True,
         text=True,
         timeout=100,

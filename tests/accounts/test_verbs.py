@@ -446,17 +446,6 @@ def test_a_key_under_an_older_pepper_moves_to_the_new_one(shop):
     ]
 
 
-def test_r21_keys_whose_running_calls_are_cut(shop):
-    made = [do(keys.issue, project="Acme", name=f"app {n}", expires_us=NOW + 10**7, **BY)[0].id for n in range(3)]
-    assert db.read(authenticate.dead_keys, made, now_us=NOW) == set()
-    do(keys.revoke, made[0], **BY)
-    do(accounts.freeze, "Acme", actor="test")
-    assert db.read(authenticate.dead_keys, [*made, "key_none"], now_us=NOW) == {made[0], "key_none"}
-    assert db.read(authenticate.dead_keys, made, now_us=NOW + 10**7) == set(made)
-    do(accounts.close, "Acme", **BY)
-    assert db.read(authenticate.dead_keys, made, now_us=NOW) == set(made)
-
-
 def test_names_of_keys_are_never_shown_if_they_are_keys(shop):
     _, text = do(keys.issue, project="Acme", name="app", **BY)
     with pytest.raises(CommandError) as caught:

@@ -102,19 +102,11 @@ def test_the_low_rule_never_exceeds_the_bound(text):
     st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=200), max_size=4),
     st.sampled_from(tokens.TOKENIZERS),
 )
-def test_counts_lie_between_the_lower_bound_and_the_bytes(texts, tokenizer):
+def test_counts_lie_below_the_bytes_and_the_bound(texts, tokenizer):
     size = sum(len(text.encode()) for text in texts)
     count = tokens.count_exact(tokenizer, texts)
-    assert tokens.fewest_tokens(tokenizer, size) - len(texts) <= count <= size
+    assert count <= size
     assert count <= tokens.bound_tokens(card(context_tokens=10**6), text_bytes=size, messages=len(texts))
-
-
-def test_the_lower_bound_is_reached_by_the_longest_token():
-    spaces = " " * 128
-    for tokenizer in tokens.TOKENIZERS:
-        assert tokens.fewest_tokens(tokenizer, 1_000_000) == 7813
-        assert tokens.count_exact(tokenizer, [spaces]) >= tokens.fewest_tokens(tokenizer, 128) == 1
-    assert tokens.fewest_tokens("", 10**9) == 0
 
 
 @pytest.mark.parametrize("text", [" " * 1_000_000, " " * 1_000_000 + "x", "\n\t" * 600_000 + "x"])
@@ -156,7 +148,7 @@ def test_an_order_to_stop_is_not_taken_for_a_panic():
     def stop(_text):
         raise KeyboardInterrupt
 
-    loaded = tokens._Loaded(types.SimpleNamespace(encode_ordinary=stop), 1)
+    loaded = tokens._Loaded(types.SimpleNamespace(encode_ordinary=stop))
     with pytest.raises(KeyboardInterrupt):
         tokens._count(loaded, "hello")
 

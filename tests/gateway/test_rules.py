@@ -256,7 +256,7 @@ def test_r07_the_limit_that_was_asked_for(shop, me, stream):
 
 
 def test_r07_the_longest_duration(shop, me, option):
-    option(call_s_max=0)
+    option(call_s_max=0.3)
     answer = me.chat("gpt-4", "sandbox: tokens=50+pace=20", stream=True)
     complete(answer, reason="length")
     receipt = ended(me, answer, "R07")
@@ -532,7 +532,22 @@ def test_r20_left_after_the_last_output(shop, me):
     talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
     talk.until(b'"finish_reason":"stop"')
     talk.leave()
-    ended(me, talk.call, "R20", own_input(text) * 30 + 3 * 60)
+    receipt = me.receipt(talk.call)
+    usage = sandboxed(shop).usage
+    ended(me, talk.call, "R20", usage["prompt_tokens"] * 30 + 3 * 60)
+    assert receipt["usage_source"] == "reported"
+    assert usage["prompt_tokens"] != own_input(text)
+
+
+def test_r20_left_and_the_report_never_came(shop, me, monkeypatch):
+    monkeypatch.setattr("farebox.gateway.serve.REPORT_S", 0.05)
+    text = "sandbox: tokens=1+pace=400"
+    talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
+    talk.until(b'"finish_reason":"stop"')
+    talk.leave()
+    receipt = ended(me, talk.call, "R20", own_input(text) * 30 + 60)
+    assert receipt["usage_source"] == "counted"
+    assert sandboxed(shop).ended == "client-left"
 
 
 # R22: the next upstream

@@ -222,6 +222,31 @@ def test_a_socket_that_a_dead_process_left_is_replaced(house):
     path.unlink()
 
 
+def test_a_server_that_answers_keeps_its_socket(house):
+    cli.ok("migrate")
+    first = Running({})
+    loop = asyncio.new_event_loop()
+    with pytest.raises(CommandError, match=r"Another Farebox server listens on .*data folder of its own"):
+        loop.run_until_complete(admin.start(first.path, {}))
+    loop.close()
+    with pytest.raises(CommandError, match="does not know"):
+        admin.ask_server(first.path, "x", {})
+    first.stop()
+    assert not first.path.exists()
+
+
+def test_a_server_takes_only_its_own_socket_away(house):
+    cli.ok("migrate")
+    first = Running({})
+    first.path.unlink()
+    second = Running({})
+    first.stop()
+    with pytest.raises(CommandError, match="does not know"):
+        admin.ask_server(second.path, "x", {})
+    second.stop()
+    assert not second.path.exists()
+
+
 def test_a_path_longer_than_the_kernel_takes(house, tmp_path):
     folder = tmp_path / ("d" * 60) / ("e" * 60)
     folder.mkdir(parents=True)

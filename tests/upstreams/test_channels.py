@@ -241,6 +241,52 @@ def test_impossible_quirks(given):
         assert caught.value.message.endswith(".")
 
 
+OPENLY = [
+    *[{"extra_headers": {name: "x"}} for name in (
+        "api-key", "X-Api-Key", "x-goog-api-key", "Ocp-Apim-Subscription-Key", "X-Auth-Token", "token", "X-Secret",
+        "Cookie", "Proxy-Authorization", "clientSecret", "X-Amz-Security-Token", "password", "APIKEY",
+    )],
+    *[{"query": query} for query in (
+        "key=x", "api-version=1&sig=x", "token=x", "api_key=x", "apikey=x", "access_token=x", "code=x", "a=1&%6bey=x",
+    )],
+    {"extra_headers": {"X-Vendor": SECRET}}, {"query": f"who={SECRET}"}, {"paths": {"chat": f"/{SECRET}/chat"}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", OPENLY, ids=str)
+def test_quirks_hold_no_secrets(given):
+    with pytest.raises(CommandError, match=r"Give it as the channel's secret, .* auth_header") as caught:
+        quirks.parsed(given)
+    assert SECRET not in caught.value.message
+
+
+def test_other_headers_and_parameters_are_no_secrets():
+    names = ("OpenAI-Organization", "OpenAI-Project", "anthropic-version", "HTTP-Referer", "X-Title", "User-Agent")
+    quirks.parsed(
+        {"extra_headers": dict.fromkeys(names, "x"), "query": "api-version=2024-10-21&max_tokens=5&region=eu"}
+    )
+
+
+@pytest.mark.store
+def test_what_is_listed_and_audited_holds_no_secret(vendor):
+    for how in ({"extra_headers": {"api-key": SECRET}}, {"query": "key=abc-123"}):
+        with pytest.raises(CommandError):
+            add(quirks=how)
+        add("main") if not Channel.objects.exists() else None
+        with pytest.raises(CommandError):
+            run(channels.set_quirks, channel="main", quirks=how)
+    with pytest.raises(CommandError):
+        add("other", base_url=f"https://shop:{SECRET}@api.example.com/v1")
+    with pytest.raises(CommandError):
+        add("other", base_url="https://api.example.com/v1?key=abc-123")
+    shown = json.dumps(db.read(channels.listed))
+    trail = "".join(event.before + event.after for event in AuditEvent.objects.all())
+    assert SECRET not in shown + trail
+    assert "abc-123" not in shown + trail
+    add("key", quirks={"auth_header": "api-key", "auth_scheme": ""})
+    assert f"api-key: {SECRET}\r\n".encode() in loaded().channels[Channel.objects.get(name="key").id].auth_headers
+
+
 def test_quirks_keep_only_what_differs():
     given = {"drop": ["seed"], "pass": ["top_k"], "paths": {"chat": "/v2/{model}/chat"}, "no_auth": True}
     found = quirks.parsed(given)

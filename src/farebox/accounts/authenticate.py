@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Protocol
 
 import structlog
@@ -60,17 +60,6 @@ def house_caller(tx: Tx) -> Caller:
     if row is None:
         raise CommandError("The house has no account yet. Run `farebox migrate` first.")
     return from_row(row).caller
-
-
-def dead_keys(tx: Tx, keys: Iterable[str], *, now_us: int) -> set[str]:
-    """Which of these key ids ended (revoked, expired, account closed): their running calls are cut (R21)."""
-    dead = set()
-    for key in keys:
-        row = tx.one(statements.READ_KEY, (key,))
-        known = None if row is None else from_row(row)
-        if known is None or known.dead or _expired(known.caller, now_us):
-            dead.add(key)
-    return dead
 
 
 def _key_of(authorization: str | None) -> str:
@@ -192,6 +181,5 @@ __all__ = [
     "Throttle",
     "bearer",
     "by_key",
-    "dead_keys",
     "house_caller",
 ]

@@ -113,6 +113,13 @@ class DayTotal(models.Model):
         indexes = [models.Index(fields=["account", "day"], name="calls_day_of_account")]
 
 
+class Mark(models.Model):
+    """How far a job has come through the calls: the id of the last one that it is done with."""
+
+    name = models.CharField(primary_key=True, max_length=24)
+    call = models.CharField(max_length=40)
+
+
 class RefusalTotal(models.Model):
     """How many calls were refused before a hold, by UTC day, account (empty if unknown) and error code."""
 

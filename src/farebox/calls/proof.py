@@ -13,10 +13,13 @@ _PAGE = 5000
 def prove(tx: Tx) -> list[str]:
     """Findings of I07, I09, I11, I13 and the day totals, one sentence each."""
     findings = [f"I07 call {call} and its hold disagree" for (call,) in tx.all(statements.CHARGED_OTHERWISE)]
+    for hold, charge_micro in tx.all(statements.HOLDS_WITHOUT_CALL):
+        charged = f" and was charged {charge_micro}" if charge_micro else ""
+        findings.append(f"I07 hold {hold} belongs to no call{charged}")
     findings += [f"I13 call {call} failed and was charged" for (call,) in tx.all(statements.FAILED_BUT_CHARGED)]
     findings += [f"I11 attempt {name} belongs to no call" for (name,) in tx.all(statements.ORPHAN_ATTEMPTS)]
     for account, totals, charged in tx.all(statements.DAYS_OFF):
-        findings.append(f"day totals of {account} say {totals}, its calls {charged or 0}")
+        findings.append(f"day totals of {account} say {totals}, its calls {charged}")
     after = ""
     while rows := tx.all(statements.RECEIPTS, (after, _PAGE)):
         after = str(rows[-1][0])

@@ -7,11 +7,21 @@ from farebox.kit.db import Tx
 
 from . import statements
 
-_DAY_US = 86_400_000_000
+_MARK = "forgotten"
 
 
 def forget(tx: Tx, *, older_than_us: int, at_most: int = 1000) -> int:
-    """Drop the diagnostics of calls opened before `older_than_us`, `at_most` of them; how many were dropped."""
-    edge = "call_" + ids.base62(older_than_us, 9)
-    start = "call_" + ids.base62(max(0, older_than_us - 30 * _DAY_US), 9)
-    return tx.execute(statements.FORGET_DIAGNOSTICS, (edge, start, at_most))
+    """Drop timings and error texts of the next `at_most` calls opened before `older_than_us`; how many calls it were.
+
+    Goes on where the last run ended, by the calls' primary key; what an upstream said of an attempt goes with them.
+    """
+    found = tx.one(statements.READ_MARK, (_MARK,))
+    after = str(found[0]) if found else ""
+    row = tx.one(statements.LAST_TO_FORGET, (after, "call_" + ids.base62(max(0, older_than_us), 9), at_most))
+    if row is None or row[0] is None:
+        return 0
+    last = str(row[0])
+    tx.execute(statements.FORGET_ATTEMPTS, (after, last))
+    forgotten = tx.execute(statements.FORGET_CALLS, (after, last))
+    tx.execute(statements.MOVE_MARK, (_MARK, last))
+    return forgotten

@@ -72,14 +72,22 @@ SPENT_BETWEEN_DAYS = """
 SELECT COALESCE(SUM(charge_micro), 0) FROM calls_daytotal WHERE account = %s AND day >= %s AND day <= %s
 """
 
-SPENT_BETWEEN = """
-SELECT COALESCE(SUM(charge_micro), 0) FROM calls_call
-WHERE account = %s AND id >= %s AND id < %s AND charge_micro > 0
+# The last of the next calls to forget; a call still open, and what is newer than it, waits.
+LAST_TO_FORGET = """
+SELECT MAX(id) FROM (SELECT id FROM calls_call WHERE id > %s AND id < %s
+ AND id < COALESCE((SELECT MIN(id) FROM calls_call WHERE outcome = 'open'), 'call_~') ORDER BY id LIMIT %s) page
 """
 
-FORGET_DIAGNOSTICS = """
-UPDATE calls_call SET diagnostics = '' WHERE id IN (
- SELECT id FROM calls_call WHERE id < %s AND id >= %s AND diagnostics <> '' ORDER BY id LIMIT %s)
+FORGET_CALLS = "UPDATE calls_call SET diagnostics = '', error = '' WHERE id > %s AND id <= %s"
+
+FORGET_ATTEMPTS = """
+UPDATE calls_attempt SET error = '', first_byte_us = NULL WHERE call_id > %s AND call_id <= %s
+"""
+
+READ_MARK = "SELECT call FROM calls_mark WHERE name = %s"
+
+MOVE_MARK = """
+INSERT INTO calls_mark (name, call) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET call = excluded.call
 """
 
 CHARGED_OTHERWISE = """
@@ -95,12 +103,16 @@ SELECT id FROM calls_call WHERE charge_micro > 0 AND (status >= 400 OR outcome I
 
 RECEIPTS = f"SELECT {_COLUMNS} FROM calls_call WHERE outcome <> 'open' AND id > %s ORDER BY id LIMIT %s"
 
+HOLDS_WITHOUT_CALL = """
+SELECT h.id, h.charge_micro FROM ledger_hold h LEFT JOIN calls_call c ON c.id = h.id WHERE c.id IS NULL ORDER BY h.id
+"""
+
 DAYS_OFF = """
-SELECT d.account, d.charged, c.charged FROM
- (SELECT account, SUM(charge_micro) AS charged FROM calls_daytotal GROUP BY account) d
-LEFT JOIN (SELECT account, SUM(CASE WHEN flags LIKE '%%refunded' THEN 0 ELSE charge_micro END) AS charged FROM calls_call
- GROUP BY account) c ON c.account = d.account
-WHERE d.charged <> COALESCE(c.charged, 0)
+SELECT account, SUM(in_days), SUM(in_calls) FROM (
+ SELECT account, charge_micro AS in_days, 0 AS in_calls FROM calls_daytotal
+ UNION ALL SELECT account, 0, charge_micro FROM calls_call
+ WHERE charge_micro > 0 AND flags NOT LIKE '%%refunded') sums
+GROUP BY account HAVING SUM(in_days) <> SUM(in_calls) ORDER BY account
 """
 
 ORPHAN_ATTEMPTS = """

@@ -36,7 +36,6 @@ __all__ = [
     "decode",
     "estimate",
     "faults",
-    "fewest_tokens",
     "heavy",
     "image_bound",
     "image_size",
@@ -67,7 +66,6 @@ class TokenizerFault(Exception):
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     encoding: tiktoken.Encoding
-    longest_bytes: int
 
 
 _lock = threading.Lock()
@@ -139,12 +137,6 @@ def estimate(tokenizer: str, texts: Iterable[str]) -> int:
     return total
 
 
-def fewest_tokens(tokenizer: str, text_bytes: int) -> int:
-    """A lower bound of the tokens of so many bytes of text, without looking at them."""
-    found = _get(tokenizer)
-    return 0 if found is None else -(-text_bytes // found.longest_bytes)
-
-
 def decode(tokenizer: str, numbers: Sequence[int]) -> str:
     """The text of an array of token numbers; a character cut in half at the edge of a chunk is left out.
 
@@ -193,10 +185,9 @@ def _load(tokenizer: str) -> _Loaded:
     names = {**vars(openai_public), "load_tiktoken_bpe": _read_ranks}
     parts: dict[str, Any] = types.FunctionType(define.__code__, names)()
     encoding = tiktoken.Encoding(**parts)
-    longest_bytes = max(map(len, parts["mergeable_ranks"]))
     # Needed only to copy an encoding; as Python objects they are 15 to 30 MB that nobody uses.
     encoding._mergeable_ranks = {}
-    return _Loaded(encoding, longest_bytes)
+    return _Loaded(encoding)
 
 
 def _read_ranks(address: str, expected_hash: str) -> dict[bytes, int]:

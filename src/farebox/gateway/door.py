@@ -41,7 +41,7 @@ class Hall(Protocol):
     ids: Ids
     doors: set[FrontDoor]
     per_address: dict[str, int]
-    trusted: frozenset[str]
+    trusted: head.Networks
     closing: bool
 
     def start(self, exchange: Exchange) -> None:
@@ -73,6 +73,7 @@ class FrontDoor(asyncio.Protocol):
         "_since",
         "_stuck_since",
         "_transport",
+        "_trusted",
         "_waiting",
         "_written_bytes",
         "options",
@@ -86,6 +87,7 @@ class FrontDoor(asyncio.Protocol):
         self._transport: Any = None
         self._parser: Any = None
         self._address = ""
+        self._trusted = False  # a reverse proxy of the shop's
         self._current: Exchange | None = None  # being answered
         self._coming: Exchange | None = None  # being read
         self._waiting: deque[Exchange] = deque()
@@ -115,7 +117,8 @@ class FrontDoor(asyncio.Protocol):
         self._address = str(peer[0]) if isinstance(peer, tuple) else "local"
         hall = self._hall
         same = hall.per_address.get(self._address, 0)
-        exempt = self._address in _LOCAL or self._address in hall.trusted
+        self._trusted = self._address in hall.trusted
+        exempt = self._address in _LOCAL or self._trusted
         if len(hall.doors) >= self.options.connections_max or (same >= PER_ADDRESS_MAX and not exempt):
             transport.close()
             return
@@ -235,7 +238,7 @@ class FrontDoor(asyncio.Protocol):
         exchange.started = self._since
         fields = exchange.head
         exchange.authorization = fields.get("authorization")
-        if self._address in self._hall.trusted:
+        if self._trusted:
             exchange.address = head.last_hop(fields.get("x-forwarded-for", ""), self._hall.trusted) or self._address
         fault = head.fault(
             fields,

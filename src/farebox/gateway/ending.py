@@ -26,6 +26,8 @@ from .voiding import void_later
 
 log = structlog.get_logger(__name__)
 
+_HANG_S = 3  # how much longer than `settle_wait_s` a store may be silent
+
 
 async def refused(meter: Meter, along: Along, fault: Fault) -> Ending:
     """The upstream refuses the request (R12), or stops it for its policy in mid-answer (R08).
@@ -176,11 +178,14 @@ def end_call(tx: Tx, opened: Opened, ended: Ended, unlisted: str) -> Receipt:
 
 async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str) -> Receipt:
     """Settle, again and again for `settle_wait_s` while the store is away; each try finds an earlier one by its key."""
-    deadline_us = ports.clock.now_us() + ports.shop.options.settle_wait_s * 1_000_000
+    wait_s = ports.shop.options.settle_wait_s
+    deadline_us = ports.clock.now_us() + wait_s * 1_000_000
     locks = [purse.id for purse in opened.purses]
     while True:
         try:
-            return await ports.store.write(end_call, opened, ended, unlisted, locks=locks, patient=True)
+            return await ports.store.write(
+                end_call, opened, ended, unlisted, locks=locks, patient=True, within_s=wait_s + _HANG_S
+            )
         except errors.StoreUnavailable:
             if ports.clock.now_us() > deadline_us:
                 raise

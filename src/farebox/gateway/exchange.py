@@ -63,6 +63,9 @@ class Connection(Protocol):
     def done(self, exchange: Exchange) -> None:
         """The answer is complete."""
 
+    def abort(self) -> None:
+        """Drop the connection at once."""
+
 
 class _Date:
     """The Date header, made once a second."""
@@ -97,6 +100,7 @@ class Exchange:
         "_ended",
         "_fault",
         "_headers",
+        "_hurried",
         "_patient",
         "_quiet_since",
         "_stream",
@@ -148,6 +152,7 @@ class Exchange:
         self._begun = False
         self._chunked = False
         self._ended = False
+        self._hurried = False
         self._quiet_since = 0.0
 
     # the request
@@ -246,7 +251,7 @@ class Exchange:
         """Send a piece of a stream; waits while the customer reads slowly."""
         if data and not self.left:
             self._write(data)
-            if self._door.paused:
+            if self._door.paused and not self._hurried:
                 await self._door.drained()
 
     async def finish(self, data: bytes) -> None:
@@ -273,6 +278,12 @@ class Exchange:
             await self.finish(b"data: " + body + b"\n\n")
             return
         await self.answer(error.status, body, error.headers())
+
+    def cut(self) -> None:
+        """Wait for the customer no longer: `send` returns at once, and one who is behind with reading is dropped."""
+        self._hurried = True
+        if self._door.paused:
+            self._door.abort()
 
     @property
     def soon_complete(self) -> bool:

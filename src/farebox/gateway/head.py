@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 from farebox.kit import errors
@@ -66,15 +66,47 @@ def path_of(target: bytes) -> bytes:
     return slash + path or b"/"
 
 
-def last_hop(forwarded: str, trusted: Collection[str]) -> str:
+class Networks:
+    """Addresses and networks; `address in networks` for an address as text, False for what is none."""
+
+    __slots__ = ("_networks",)
+
+    def __init__(self, text: str) -> None:
+        """The networks of a text such as `10.0.0.0/8, ::1`; CommandError names the one that is none."""
+        self._networks = tuple(_network(part.strip()) for part in text.split(",") if part.strip())
+
+    def __contains__(self, address: str) -> bool:
+        found = _address(address) if self._networks else None
+        return found is not None and any(found in network for network in self._networks)
+
+
+def last_hop(forwarded: str, trusted: Networks) -> str:
     """The last hop of an X-Forwarded-For that is no trusted proxy; empty if that is no address."""
     for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
         if hop not in trusted:
-            try:
-                return str(ipaddress.ip_address(hop))
-            except ValueError:
-                return ""
+            found = _address(hop)
+            return "" if found is None else str(found)
     return ""
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise errors.CommandError(
+            f"trusted_proxies: {text[:60]!r} is no address or network such as 10.0.0.7 or 10.0.0.0/8 (the bits of a "
+            "network's address beyond its length are 0)."
+        ) from None
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address; one of IPv4 that came through an IPv6 socket is that of IPv4."""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
 
 
 @lru_cache(maxsize=1024)

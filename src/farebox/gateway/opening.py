@@ -55,10 +55,20 @@ def route(shop: Shop, call: Call, found: Offer, now_us: int, *, only: str) -> Se
     )
 
 
-async def size(call: Call, found: Offer, options: Options) -> Need:
+def passed_bytes(call: Call, route: Sequence[Candidate]) -> int:
+    """The bytes of unknown parameters that the pass list of a channel of the route lets through, at most."""
+    if not call.extra:
+        return 0
+    sizes = {name: len(name) + len(bytes(value)) for name, value in call.extra.items()}
+    return max(
+        (sum(sizes.get(name, 0) for name in set(candidate.channel.quirks.pass_)) for candidate in route), default=0
+    )
+
+
+async def size(call: Call, found: Offer, route: Sequence[Candidate], options: Options) -> Need:
     """What the call needs at most; counts its input exactly only where the context could be too small for it."""
     card = found.card
-    input_bound = purse.bound(call, card)
+    input_bound = purse.bound(call, card, passed_bytes(call, route))
     exact: int | None = None
     tight = call.text_bytes + call.input_tokens + 16 * call.messages > card.context_tokens - card.output_tokens_max
     if tight and call.has_output and call.prompts == 1:

@@ -25,7 +25,14 @@ T = TypeVar("T")
 class StorePort(Protocol):
     """The store, one commit a group; see kit.db.Store."""
 
-    async def write(self, fn: Callable[..., T], *args: Any, locks: Sequence[str] = (), patient: bool = False, within_s: float | None = None) -> T:
+    async def write(
+        self,
+        fn: Callable[..., T],
+        *args: Any,
+        locks: Sequence[str] = (),
+        patient: bool = False,
+        within_s: float | None = None,
+    ) -> T:
         """Run `fn(tx, *args)` in a transaction; its result once it is durable."""
 
     async def read(self, fn: Callable[..., T], *args: Any) -> T:
@@ -55,6 +62,22 @@ class ClientPort(Protocol):
     async def refuse(self, error: FareboxError) -> None:
         """Answer with an error in OpenAI's form: with its status, or inside a stream that has begun."""
 
+    def cut(self) -> None:
+        """Wait for him no longer: `send` returns at once, and one who is behind with reading is dropped."""
+
+
+@dataclass(slots=True, eq=False)
+class UnderWay:
+    """A call whose money is held, between its upstream and its customer."""
+
+    along: Along
+    client: ClientPort
+
+    def halt(self) -> None:
+        """The process stops: nothing that the call waits for keeps it any longer."""
+        self.along.halt()
+        self.client.cut()
+
 
 @dataclass(slots=True)
 class Shop:
@@ -70,10 +93,17 @@ class Shop:
     rng: Random
     calls: int = 0
     stopping: bool = False
-    under_way: set[Along] = field(default_factory=set)
+    halted: bool = False
+    under_way: set[UnderWay] = field(default_factory=set)
     refusals: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    to_void: dict[str, tuple[Opened, list[AttemptFacts]]] = field(default_factory=dict)  # see hold.void_later
+    to_void: dict[str, tuple[Opened, list[AttemptFacts]]] = field(default_factory=dict)  # see voiding.void_later
     voider: asyncio.Task[None] | None = None
+
+    def halt(self) -> None:
+        """Stop the calls under way, and those whose hold is placed from now on, as soon as it is."""
+        self.halted = True
+        for each in list(self.under_way):
+            each.halt()
 
 
 @dataclass(slots=True)

@@ -101,15 +101,15 @@ def need(call: Call, offer: Offer, input_bound: int, input_exact: int | None, st
     )
 
 
-def bound(call: Call, card: ModelCard) -> int:
-    """An upper bound of the input tokens of the call."""
+def bound(call: Call, card: ModelCard, passed_bytes: int = 0) -> int:
+    """An upper bound of the input tokens of the call; `passed_bytes` are those of unknown parameters sent upstream."""
     images = 0
     if call.images:
         formula = card.image_formula or "openai_tile"
         images = sum(tokens.image_bound(formula, image.size, image.detail) for image in call.images)
     return tokens.bound_tokens(
         card,
-        text_bytes=call.text_bytes + 16 * call.input_tokens,
+        text_bytes=call.text_bytes + passed_bytes + 16 * call.input_tokens,
         messages=call.messages,
         image_tokens=images,
         prompts=call.prompts,

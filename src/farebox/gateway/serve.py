@@ -19,9 +19,8 @@ from . import ending, hold, opening, writing
 from .endpoint import Call, Endpoint
 from .hold import Cover
 from .meter import CUT, Ending, Meter, Outcome, conclude
-from .ports import ClientPort, Ports
+from .ports import ClientPort, Ports, UnderWay
 from .writing import StreamWriter
-
 
 REPORT_S = 2  # how long the report of a finished answer is waited for after its customer left
 
@@ -35,6 +34,7 @@ class Request(Protocol):
     account: str  # set by `serve` once it is known
     caller: Caller | None  # known beforehand where we call ourselves
     channel: str  # the only channel to try, for channel tests
+    complete: bool  # whether the whole body has come
 
     async def body(self) -> bytes:
         """The whole body; TooLarge, RequestTimeout."""
@@ -51,7 +51,6 @@ class Delivery:
     meter: Meter
     cover: Cover
     writer: StreamWriter
-    deadline_us: int
     body: bytes = b""
 
 
@@ -61,33 +60,34 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
     Raises a FareboxError for whatever is refused before money is held; everything later is answered here.
     """
     shop = ports.shop
-    caller = request.caller or await authenticate.bearer(
-        shop.ring,
-        ports.store,
-        authorization=request.authorization,
-        address=request.address,
-        now_us=ports.clock.now_us(),
-    )
+    caller, came_whole = await _caller(ports, request), request.complete
     request.account = caller.account
     call = endpoint.read(await request.body(), shop.options)
+    if not came_whole:  # the key may have ended while the body came
+        caller = await _caller(ports, request)
     now_us = ports.clock.now_us()
     offer = opening.offer(shop, caller, call, endpoint, now_us)  # no price, no call
-    need = await opening.size(call, offer, shop.options)
     route = opening.route(shop, call, offer, now_us, only=request.channel)
+    need = await opening.size(call, offer, route, shop.options)
     ask = opening.ask(call, offer, route)
     opened = opening.record(request.id, shop, caller, call, offer, now_us)
     cover = Cover(ports.store, opened, need, await hold.place(ports, opened, need), call.echoed_bytes)
     asked = opening.limited(ask, call, need, cover)
     delivery = Delivery(
-        Along(ports.upstream, ports.clock, shop.health, route, asked, shop.limits),
+        Along(
+            ports.upstream, ports.clock, shop.health, route, asked, shop.limits,
+            forced=bool(request.channel), last_s=shop.options.call_s_max, on_late=client.cut,
+        ),
         Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered),
         cover,
         StreamWriter(call.kind, call.model, f"chatcmpl-{request.id[5:]}", now_us // 1_000_000),
-        deadline_us=now_us + shop.options.call_s_max * 1_000_000,
-    )
-    shop.under_way.add(delivery.along)
+    )  # fmt: skip
+    under_way = UnderWay(delivery.along, client)
+    shop.under_way.add(under_way)
+    if shop.halted:  # the others have been stopped while this one's money was set aside
+        under_way.halt()
     end = await deliver(ports, call, delivery, endpoint, client)
-    shop.under_way.discard(delivery.along)
+    shop.under_way.discard(under_way)
     delivery.along.close()
     error = await ending.settle(ports, opened, cover, delivery.along, delivery.meter, end)  # the hold ends exactly once
     client.on_left(None)
@@ -97,6 +97,16 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
         await client.finish(delivery.body)  # the last bytes, after the commit
     else:
         await client.answer(200, delivery.body)
+
+
+async def _caller(ports: Ports, request: Request) -> Caller:
+    return request.caller or await authenticate.bearer(
+        ports.shop.ring,
+        ports.store,
+        authorization=request.authorization,
+        address=request.address,
+        now_us=ports.clock.now_us(),
+    )
 
 
 async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
@@ -109,9 +119,11 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
         client.on_left(along.leave)
         client.begin(opening.headers(call, delivery.cover, along.route), stream=call.stream)
         try:
-            end = await _carry(ports, call, delivery, endpoint, client)
+            end = await _carry(call, delivery, endpoint, client)
         except send.Left:
             end = await _left(ports, delivery)
+        except send.TooLong:
+            end = await _cut(delivery, client, Outcome.TOO_LONG)
         except send.UpstreamRefused as refused:
             end = await ending.refused(meter, along, refused.fault)
         except send.UpstreamFailed as failed:
@@ -136,7 +148,7 @@ def _write_last(call: Call, delivery: Delivery, end: Ending) -> None:
         delivery.body = writing.counted(delivery.body, end.usage, output=call.has_output)
 
 
-async def _carry(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
+async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
     """Event for event: cover it, count it, deliver it."""
     along, meter, writer = delivery.along, delivery.meter, delivery.writer
     bytes_max = meter.bytes_max if call.stream else None
@@ -151,8 +163,6 @@ async def _carry(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoin
             meter.read(event)
         if call.stream:
             await client.send(writer.write(events))
-            if ports.clock.now_us() > delivery.deadline_us and not along.done:
-                return await _cut(delivery, client, Outcome.TOO_LONG)
             continue
         if call.kind == "embeddings" and events[0].choices != call.choices:  # never in part (R27)
             raise along.rejected("The upstream answered with another number of embeddings than were asked for.")
@@ -160,6 +170,8 @@ async def _carry(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoin
             events[0], kind=call.kind, model=call.model, id=writer.id, created=writer.created,
             body=endpoint.answer(call, events[0]),
         )  # fmt: skip
+    if along.halted and client.left:  # we have dropped him, and perhaps what he had not read
+        raise send.Halted
     along.served()
     in_the_middle = client.left and call.stream and not along.terminal
     end = await conclude(
@@ -178,7 +190,8 @@ async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Endi
     open_choices = [index for index in range(meter.call.choices) if index not in meter.finishes]
     for index in open_choices:
         meter.finishes[index] = "length"
-    await client.send(delivery.writer.cut(open_choices))
+    if open_choices:
+        await client.send(delivery.writer.cut(open_choices))
     end = await conclude(meter, outcome, along.dialect, terminal=True)
     end.flags.append(CUT[outcome])
     return end

@@ -17,6 +17,7 @@ from farebox.kit.options import Options
 
 from .door import FrontDoor
 from .exchange import Exchange
+from .head import Networks
 
 # Requests of one address whose head has been coming for longer than a moment.
 HEADS_PER_ADDRESS_MAX = 64
@@ -26,7 +27,7 @@ Handler = Callable[[Exchange], Coroutine[Any, Any, None]]
 
 
 class Reception:
-    """All connections of one serving process, and what they share."""
+    """All connections of one serving process, and what they share; CommandError if a trusted proxy is no address."""
 
     def __init__(self, handler: Handler, *, options: Options, clock: Clock, ids: Ids) -> None:
         self.handler = handler
@@ -37,7 +38,7 @@ class Reception:
         self.per_address: dict[str, int] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
-        self.trusted = frozenset(text.strip() for text in options.trusted_proxies.split(",") if text.strip())
+        self.trusted = Networks(options.trusted_proxies)
         self._timer: asyncio.TimerHandle | None = None
 
     def __call__(self) -> FrontDoor:

@@ -11,7 +11,6 @@ FareboxError
 │   ├── NotFound               404  path or object
 │   ├── MethodNotAllowed       405
 │   ├── RequestTimeout         408
-│   ├── Conflict               409
 │   ├── TooLarge               413
 │   ├── WrongMediaType         415
 │   ├── InsufficientFunds      429  insufficient_quota, never retried
@@ -146,13 +145,6 @@ class RequestTimeout(Refused):
 
     status = 408
     code = "request_timeout"
-
-
-class Conflict(Refused):
-    """409: the same idempotency key again."""
-
-    status = 409
-    code = "idempotency_conflict"
 
 
 class TooLarge(Refused):

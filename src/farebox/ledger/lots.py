@@ -16,7 +16,6 @@ from farebox.kit.db import Tx
 from . import chart, holds, journal, statements
 from .models import CreditLot
 
-
 _EVER_US = 2**62
 
 

@@ -83,7 +83,9 @@ READ_POSTINGS = "SELECT account, amount_micro FROM ledger_posting WHERE entry_id
 
 CHARGED_BETWEEN = """
 SELECT COALESCE(SUM(-p.amount_micro), 0) FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id
-WHERE e.account = %s AND e.kind = 'charge' AND p.account = e.account AND e.at_us >= %s AND e.at_us < %s
+WHERE e.account = %s AND e.kind = 'charge' AND p.account = e.account AND e.at_us >= %s AND e.at_us < %s AND NOT EXISTS
+ (SELECT 1 FROM ledger_entry r WHERE r.account = e.account AND r.kind = 'refund' AND r.ref = e.ref)
+ AND NOT EXISTS (SELECT 1 FROM ledger_entry r WHERE r.account = e.account AND r.kind = 'reversal' AND r.ref = e.id)
 """
 
 UNBALANCED = """

@@ -52,12 +52,18 @@ class Admin:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="admin")
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.Task[None]] = set()
+        self._own: tuple[int, int, int] | None = None
 
     async def listen(self) -> None:
-        """Take the place of a socket that a dead process left, and listen."""
+        """Take the place of a socket that a dead process left, and listen; CommandError where somebody listens."""
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(self._path.lstat().st_mode):
                 raise CommandError(f"{self._path} is no socket. Move it away, then start again.")
+            if _answers(self._path):
+                raise CommandError(
+                    f"Another Farebox server listens on {self._path}. Stop it first, or give this one a data folder of "
+                    "its own (data_dir), with the same key files."
+                )
             self._path.unlink()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
@@ -66,6 +72,7 @@ class Admin:
                 listener.bind(address)
         finally:
             os.umask(before)
+        self._own = _inode(self._path)
         self._server = await asyncio.start_unix_server(self._talk, sock=listener, limit=LINE_BYTES_MAX)
 
     async def stop(self) -> None:
@@ -78,8 +85,9 @@ class Admin:
         for talk in list(self._talks):
             talk.cancel()
         await asyncio.gather(*self._talks, return_exceptions=True)
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+        if self._own is not None and _inode(self._path) == self._own:  # another's socket may lie there by now
+            with contextlib.suppress(FileNotFoundError):
+                self._path.unlink()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -209,6 +217,29 @@ def actor() -> str:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):
         return f"cli:uid {os.getuid()}"
+
+
+def _answers(path: Path) -> bool:
+    """Whether a process listens on this socket; one that is too busy to take a connection does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(CONNECT_S)
+        try:
+            with _address(path) as address:
+                line.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def _inode(path: Path) -> tuple[int, int, int] | None:
+    """Which file lies at `path`; the time beside it, for the kernel gives a number anew once it is free."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _here(name: str, args: Mapping[str, Any]) -> Any:

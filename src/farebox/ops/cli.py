@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from farebox.ops.commands import (
@@ -47,7 +49,8 @@ for _room in (store, serving, upstreams, models, prices, accounts, projects, peo
 
 
 def main() -> None:
-    """The program `farebox`."""
+    """The program `farebox`; what it makes is its user's alone: store, keys, backups, demo.env."""
+    os.umask(0o077)
     farebox.main(prog_name="farebox")
 
 

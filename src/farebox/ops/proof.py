@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+# Within so many seconds a server that lives ends the holds of one that died.
+SWEEP_S = 60
 ROOMS = ("ledger", "calls", "accounts", "catalog", "upstreams")
 
 
@@ -39,18 +41,20 @@ def _rooms(tx: Any, proof: Proof, tell: Callable[[str], None]) -> Iterator[tuple
     from farebox.accounts import proof as accounts
     from farebox.calls import proof as calls
     from farebox.catalog import proof as catalog
-    from farebox.kit import options, secrets
+    from farebox.kit import clock, options, secrets
     from farebox.ledger import proof as ledger
     from farebox.upstreams import proof as upstreams
 
     tell("ledger")
-    books = ledger.prove(tx)
+    chosen = options.current()
+    grace_s = SWEEP_S if chosen.on_sqlite else chosen.hold_grace_s + SWEEP_S
+    books = ledger.prove(tx, now_us=clock.now_us(), grace_us=grace_s * 1_000_000)
     proof.trial_balance, proof.house, proof.postings = books.trial_balance, books.house, books.entries
     yield "ledger", books.findings
     tell("calls")
     yield "calls", calls.prove(tx)
     tell("accounts")
-    yield "accounts", accounts.prove(tx, pepper_numbers=secrets.peppers(options.current()).keys())
+    yield "accounts", accounts.prove(tx, pepper_numbers=secrets.peppers(chosen).keys())
     tell("catalog")
     yield "catalog", catalog.prove(tx)
     tell("upstreams")

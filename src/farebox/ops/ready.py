@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
+from datetime import UTC, datetime
 
 from farebox.kit import options
 from farebox.kit.errors import CommandError
@@ -34,7 +36,10 @@ def logs() -> None:
     if name not in _LEVELS:
         raise CommandError(f"log_level must be one of {', '.join(_LEVELS)}, not {name!r}.")
     level = _LEVELS[name]
-    logging.basicConfig(level=level, format="%(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines())
+    logging.basicConfig(level=level, handlers=[handler])
+    logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -48,6 +53,28 @@ def logs() -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+class _Lines(logging.Formatter):
+    """Lines of the standard library's loggers (asyncio, Django) in the form of ours, without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON; never raises, whatever the message's arguments are."""
+        from farebox.kit import secrets
+
+        try:
+            event = record.getMessage()
+        except Exception:
+            event = str(record.msg)
+        line = {
+            "event": event,
+            "logger": record.name,
+            "level": record.levelname.lower(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return secrets.redact(json.dumps(line, default=str))
 
 
 def store() -> None:
@@ -64,6 +91,31 @@ def store() -> None:
     secrets.peppers(chosen)
     secrets.master_keys(chosen)
     schema()
+
+
+def modes() -> list[str]:
+    """What of the store others on this machine may read, one sentence each; for people, nothing is changed."""
+    chosen = options.current()
+    found = []
+    for path, best in (
+        (chosen.data, 0o700),
+        (chosen.pepper, 0o400),
+        (chosen.master_key, 0o400),
+        *([(chosen.sqlite_file, 0o600)] if chosen.on_sqlite else []),
+    ):
+        try:
+            mode = path.stat().st_mode & 0o777
+        except OSError:
+            continue
+        if mode & 0o077:
+            found.append(f"{path} is open to others on this machine (mode {mode:04o}): chmod {best:o} {path}")
+    return found
+
+
+def warn_of_modes() -> None:
+    """One line on standard error where others may read of the store."""
+    if found := modes():
+        print(f"farebox: warning: {'; '.join(found)}.", file=sys.stderr)
 
 
 def schema() -> None:

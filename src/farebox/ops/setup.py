@@ -37,9 +37,12 @@ def migrate() -> Migrated:
     except OSError as fault:
         raise CommandError(f"The data folder {chosen.data} can't be made: {fault.strerror}.") from None
     if not chosen.on_sqlite:
-        return _migrated()
-    with FolderLock(chosen.data, wait_s=2):
-        return _migrated()
+        done = _migrated()
+    else:
+        with FolderLock(chosen.data, wait_s=2):
+            done = _migrated()
+    ready.warn_of_modes()
+    return done
 
 
 def _migrated() -> Migrated:

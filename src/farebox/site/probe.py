@@ -32,6 +32,7 @@ class _Request:
         self.account = ""
         self.caller: authenticate.Caller | None = caller
         self.channel = channel
+        self.complete = True
         self._body = msgspec.json.encode(body)
 
     async def body(self) -> bytes:
@@ -65,6 +66,9 @@ class _Client:
 
     async def refuse(self, error: FareboxError) -> None:
         self.error = error
+
+    def cut(self) -> None:
+        """Nobody waits for it."""
 
 
 async def call(ports: Ports, channel: str, model: str) -> dict[str, Any]:

@@ -138,9 +138,10 @@ class Server:
             await asyncio.wait(self.reception.tasks, timeout=drain_s)
         if self.reception.tasks:
             log.warning("serve.cut", calls=len(self.reception.tasks))
-            for along in list(shop.under_way):
-                along.halt()
+            shop.halt()
             await asyncio.wait(self.reception.tasks, timeout=shop.options.settle_wait_s + 5)
+        if shop.voider is not None:  # holds of calls that failed while the store was away: a last try
+            await asyncio.wait([shop.voider], timeout=2)
 
     async def _close_parts(self) -> None:
         for task in self._tasks:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
+from farebox.kit import secrets
 from farebox.kit.errors import CommandError
 
 KINDS: Final = ("chat", "completions", "embeddings")
@@ -24,10 +26,10 @@ QUIRKS: Final[dict[str, str]] = {
     "auth_header": "Header that carries the secret; default Authorization.",
     "auth_scheme": "Word before the secret in that header; empty for the bare secret; default Bearer.",
     "no_auth": "true: send no secret at all.",
-    "extra_headers": "Further headers for each request, as an object of name to value.",
+    "extra_headers": "Further headers for each request, as an object of name to value; no secrets, see auth_header.",
     "paths": "Path for each kind (chat, completions, embeddings) after the base URL; may hold {model}; "
     "an empty one means that the channel does not answer this kind.",
-    "query": "Query string for each request, without the question mark, such as api-version=2024-10-21.",
+    "query": "Query string for each request, without the question mark, such as api-version=2024-10-21; no secrets.",
     "model_in_body": "false: leave the model out of the body, for upstreams that have it in the path.",
     "drop": "Names of parameters that are not sent, because the upstream refuses them.",
     "rename": "Parameters that the upstream calls by another name, as an object of OpenAI's name to theirs.",
@@ -70,6 +72,13 @@ _HEADERS_OF_THE_CLIENT: Final = frozenset(
         "te",
     }
 )
+# Names under which a secret is sent: as a quirk it would lie open in the store, in the trail and in `channel list`.
+_SECRET_WORDS: Final = frozenset(
+    {"key", "keys", "apikey", "auth", "authorization", "token", "secret", "sig", "signature", "cookie", "password"}
+    | {"passwd", "pwd", "credential", "credentials", "code", "jwt", "bearer", "session"}
+)
+_SECRET_PARTS: Final = ("apikey", "authorization", "accesstoken", "authtoken", "secret", "cookie", "password")
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"[\t !-~]{0,4000}")
 _PATH: Final = re.compile(r"(?:/[!-~]*)?")
@@ -117,6 +126,7 @@ def parsed(given: Mapping[str, Any] | str) -> Quirks:
         raise CommandError(f"The quirks can't be read: {fault}.") from None
     _check_headers(quirks)
     _check_paths(quirks)
+    _check_secrets(quirks)
     _check_parameters(quirks)
     return quirks
 
@@ -161,6 +171,29 @@ def _check_paths(quirks: Quirks) -> None:
             )
     if not _QUERY.fullmatch(quirks.query) or quirks.query.startswith("?"):
         raise CommandError("query is written without a question mark, spaces or #, such as api-version=2024-10-21.")
+
+
+def _check_secrets(quirks: Quirks) -> None:
+    pairs = [part.partition("=") for part in quirks.query.split("&")]
+    for what, values in (
+        ("extra_headers", quirks.extra_headers.items()),
+        ("query", [(unquote(name), unquote_plus(value)) for name, _, value in pairs]),
+        ("paths", quirks.paths.items()),
+    ):
+        for name, value in values:
+            if (what != "paths" and _is_secret(name)) or secrets.redact(value) != value:
+                raise CommandError(
+                    f"{what}: {name[:60]!r} looks like a secret, and quirks are shown to operators as they are. Give "
+                    "it as the channel's secret, which is encrypted, and name its header with auth_header (and "
+                    "auth_scheme)."
+                )
+
+
+def _is_secret(name: str) -> bool:
+    """Whether a header or a parameter of this name carries a secret, as far as a name can tell."""
+    plain = "".join(sign for sign in name.lower() if sign.isalnum())
+    words = {word.lower() for word in _WORD.findall(name)} | {name.lower()}
+    return bool(words & _SECRET_WORDS) or any(part in plain for part in _SECRET_PARTS)
 
 
 def _check_parameters(quirks: Quirks) -> None:

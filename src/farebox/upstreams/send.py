@@ -100,9 +100,9 @@ class _Next(Exception):
 class Along:
     """One call's way to its upstreams; iterate over it for the events of its answer, in the batches they came in.
 
-    `forced` takes the channels of the route whatever their health; the whole may last `last_s` seconds, whatever the
-    upstream sends meanwhile. Raises Left, Halted, TooLong, UpstreamFailed, UpstreamRefused. `close` it when the call has
-    ended, in every case.
+    `forced` takes the channels of the route whatever their health. The whole ends after `last_s` seconds, whatever the
+    upstream sends meanwhile; `on_late` is called then. `close` it when the call has ended, in every case.
+    Raises Left, Halted, TooLong, UpstreamFailed, UpstreamRefused.
     """
 
     upstream: UpstreamPort
@@ -113,6 +113,7 @@ class Along:
     limits: Limits
     forced: bool = False
     last_s: float | None = None
+    on_late: Callable[[], None] | None = None
     attempts: list[Attempt] = field(default_factory=list)
     accepted: bool = False  # a 2xx has come from the attempt under way
     output: bool = False
@@ -152,11 +153,13 @@ class Along:
         if self._exchange is not None:
             self._exchange.interrupt()
 
-    def _end(self) -> None:
+    def _too_long(self) -> None:
         """The call has lasted long enough: whatever is waited for ends."""
         self.overdue = True
         if self._exchange is not None:
             self._exchange.interrupt()
+        if self.on_late is not None:
+            self.on_late()
 
     def read_on(self, seconds: float) -> None:
         """Go on reading a stream after Left, for `seconds` at most."""
@@ -223,7 +226,7 @@ class Along:
     async def _begin(self) -> list[Event]:
         fault = Fault("down", "No channel can take this call now.", 503)
         if self.last_s is not None and self._deadline is None:
-            self._deadline = asyncio.get_running_loop().call_later(self.last_s, self._end)
+            self._deadline = asyncio.get_running_loop().call_later(self.last_s, self._too_long)
         for candidate in self.route:
             if self.left or self.halted:
                 raise self._away()
@@ -238,7 +241,7 @@ class Along:
                 self._failed(fault)
                 self._drop()
                 self.accepted = False
-                if not failed.again:
+                if self.overdue or not failed.again:
                     break
         raise UpstreamFailed(fault, after_output=False)
 
@@ -275,6 +278,9 @@ class Along:
             raise _Next(Fault("down", broken.reason, 502), again=False) from None
         except fetch.FetchError as failure:
             raise _Next(Fault("down", failure.reason, 502)) from None
+        except _Next:
+            attempt.outcome = "unknown" if exchange.sent else "failed"
+            raise
         attempt.status = response.status
         attempt.first_byte_us = self.clock.now_us()
         if response.status != 200:

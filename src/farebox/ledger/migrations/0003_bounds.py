@@ -1,5 +1,7 @@
 """Amounts stay within bounds on both databases; a lot knows when its grant was undone (money.md I23, 1.8)."""
 
+from typing import Any
+
 from django.db import migrations, models
 from django.db.models import OuterRef, Q, Subquery
 
@@ -10,7 +12,7 @@ _BOUNDS = (-(2**62), 2**62)
 _put, _drop = triggers.keep("ledger_posting")
 
 
-def _reversed(apps, _editor):
+def _reversed(apps: Any, _editor: Any) -> None:
     entries = apps.get_model("ledger", "Entry").objects.filter(kind="reversal", ref=OuterRef("entry_id"))
     lots = apps.get_model("ledger", "CreditLot").objects.filter(closed=True)
     lots.update(reversed_us=Subquery(entries.values("at_us")[:1]))

@@ -80,9 +80,16 @@ def show_(call: str) -> None:
     show_default=True,
     help="One row for each.",
 )
-def usage(account: str | None, from_day: str | None, until_day: str | None, by: str) -> None:
-    """Calls, tokens, charges and what they cost us, from the day totals."""
+@click.option("--refusals", is_flag=True, help="Instead: how many requests were refused, by day, account and code.")
+def usage(account: str | None, from_day: str | None, until_day: str | None, by: str, *, refusals: bool) -> None:
+    """Calls, tokens, charges and what they cost us, from the day totals.
+
+    Requests that were refused before money was held are no calls; --refusals shows how many there were.
+    """
     ready.store()
+    if refusals:
+        _show_refusals(read(_refusals, account, from_day, until_day))
+        return
     rows = read(_usage, account, from_day, until_day, by)
     emit(
         rows,
@@ -102,6 +109,17 @@ def usage(account: str | None, from_day: str | None, until_day: str | None, by: 
                 for row in rows
             ],
             empty="No call in that time.",
+        ),
+    )
+
+
+def _show_refusals(rows: list[dict[str, Any]]) -> None:
+    emit(
+        rows,
+        lambda: show.table(
+            ("day", "account", "code", "refused>"),
+            [(row["day"], row["account"] or "(unknown)", row["code"] or "(none)", row["refusals"]) for row in rows],
+            empty="No request was refused in that time.",
         ),
     )
 
@@ -195,6 +213,20 @@ def _usage(_tx: Any, account: str | None, from_day: str | None, until_day: str |
     heads = (by, "currency", "cost_currency")
     found = rows.values(*heads).order_by(*heads).annotate(**{f"sum_{name}": Sum(name) for name in figures})
     return [{name: row[name] for name in heads} | {name: int(row[f"sum_{name}"]) for name in figures} for row in found]
+
+
+def _refusals(_tx: Any, account: str | None, from_day: str | None, until_day: str | None) -> list[dict[str, Any]]:
+    from farebox.accounts import accounts
+    from farebox.calls.models import RefusalTotal
+
+    rows = RefusalTotal.objects.order_by("day", "account", "code")
+    if account is not None:
+        rows = rows.filter(account=accounts.find(account).id)
+    if from_day is not None:
+        rows = rows.filter(day__gte=from_day)
+    if until_day is not None:
+        rows = rows.filter(day__lte=until_day)
+    return [dict(row) for row in rows.values("day", "account", "code", "refusals")]
 
 
 COMMANDS = (call, usage)

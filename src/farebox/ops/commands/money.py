@@ -19,7 +19,7 @@ from .base import Command, emit, write
 @click.argument("amount")
 @click.option("--reason", required=True, help="Why, in one line; it stands in the books.")
 @click.option("--expires", help="When what is left of it lapses: 90d or 2027-12-31. Without: never.")
-@click.option("--ref", help="Your own reference; the same reference gives only once.")
+@click.option("--ref", help="Your own reference; the same gives only once, and is refused with another amount.")
 def grant(account: str, amount: str, reason: str, expires: str | None, ref: str | None) -> None:
     """Give credit of AMOUNT, in the account's currency, to ACCOUNT.
 
@@ -36,10 +36,11 @@ def grant(account: str, amount: str, reason: str, expires: str | None, ref: str 
         expires_us=None if expires is None else when.point(expires, now_us=now_us),
     )
     currency = done["currency"]
+    said = "was granted before, under this reference, to" if done["repeated"] else "granted to"
     emit(
         done,
         lambda: print(
-            f"Entry {done['entry']}: {show.amount(done['amount_micro'], currency)} granted to {done['account']}. "
+            f"Entry {done['entry']}: {show.amount(done['amount_micro'], currency)} {said} {done['account']}. "
             f"Balance {show.amount(done['posted_micro'], currency)}, "
             f"available {show.amount(done['available_micro'], currency)}."
         ),
@@ -56,7 +57,9 @@ def reverse(entry: str, reason: str) -> None:
     """
     done = write("reverse", entry=entry, reason=reason)
     balance = f" Balance {show.amount(done['posted_micro'], done['currency'])}." if "posted_micro" in done else ""
-    emit(done, lambda: print(f"Entry {done['entry']} undoes {done['reverses']}.{balance}"))
+    said = "has undone" if done["repeated"] else "undoes"
+    already = " before; nothing was done now" if done["repeated"] else ""
+    emit(done, lambda: print(f"Entry {done['entry']} {said} {done['reverses']}{already}.{balance}"))
 
 
 COMMANDS = (grant, reverse)

@@ -46,7 +46,8 @@ class SandboxCommand(Command):
 def serve(role: str, host: str | None, port: int | None) -> None:
     """Serve the API until SIGTERM or Ctrl-C; calls under way may then go on for the option drain_s.
 
-    On SQLite one process serves everything. On PostgreSQL several may run, also on several machines.
+    On SQLite one process serves everything. On PostgreSQL several may run, also on several machines, each
+    with a data folder of its own.
     """
     chosen = options.current()
     chosen.host = host if host is not None else chosen.host
@@ -57,8 +58,12 @@ def serve(role: str, host: str | None, port: int | None) -> None:
         )
     if role == "console":
         raise CommandError("This version has no console yet. Use --role api, or --role all.")
+    from farebox.gateway import head
+
+    head.Networks(chosen.trusted_proxies)
     ready.logs()
     ready.store()
+    ready.warn_of_modes()
     host_shown = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
     importlib.import_module(ROOF).run(
         chosen,

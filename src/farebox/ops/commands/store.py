@@ -58,7 +58,10 @@ def options() -> None:
     An option is set as FAREBOX_<NAME> in the environment or, below that, in farebox.toml in the working folder (or
     the file that FAREBOX_CONFIG names). Unknown ones are errors. docs/operate.md has a paragraph on each.
     """
+    from farebox.gateway import head
+
     chosen = options_.current()
+    head.Networks(chosen.trusted_proxies)
     rows = [
         {
             "name": option.name,

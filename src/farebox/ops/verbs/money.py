@@ -23,13 +23,17 @@ def grant(
     ref: str,
     expires_us: int | None = None,
 ) -> dict[str, Any]:
-    """Give credit to an account, as one person alone; the same `ref` gives once. Micro-units of its currency."""
+    """Give credit to an account, as one person alone; micro-units of its currency.
+
+    The same `ref` gives once: again with the same amount it is answered as `repeated`, with another refused.
+    """
     _one_person(reason)
     found = accounts.find(account)
     if found.state == "closed":
         raise CommandError(f"Account {found.id} is closed.")
     if found.kind == "house":
         raise CommandError("The house's own account needs no money: its calls are free.")
+    repeated = Entry.objects.filter(account=found.id, kind="grant", ref=ref).exists()
     entry = lots.grant(
         tx,
         account=found.id,
@@ -43,33 +47,40 @@ def grant(
         single_person=True,
     )
     facts = {"entry": entry, "account": found.id, "amount_micro": amount_micro, "currency": found.currency}
-    audit.record(
-        tx,
-        actor=actor,
-        verb="money.grant",
-        object=found.id,
-        after=facts | {"reason": reason, "expires_us": expires_us, "single_person": True},
-    )
-    return facts | _balance(tx, found.id)
+    if not repeated:
+        audit.record(
+            tx,
+            actor=actor,
+            verb="money.grant",
+            object=found.id,
+            after=facts | {"reason": reason, "expires_us": expires_us, "single_person": True},
+        )
+    return facts | {"repeated": repeated} | _balance(tx, found.id)
 
 
 def reverse(tx: Tx, *, actor: str, entry: str, reason: str) -> dict[str, Any]:
-    """Undo an entry by its mirror image, once; the new entry's id. CommandError if the money is gone."""
+    """Undo an entry by its mirror image, once; the new entry's id. CommandError if the money is gone.
+
+    Again it is answered as `repeated`, and nothing is done.
+    """
     _one_person(reason)
     head = Entry.objects.filter(id=entry).first()
     if head is None:
         raise CommandError(f"There is no entry {entry[:60]!r}. `farebox account entries` shows them.")
     if head.kind == "reversal":
         raise CommandError(f"Entry {entry} is itself a reversal. Grant the amount instead.")
+    repeated = Entry.objects.filter(account=head.account, kind="reversal", ref=entry).exists()
     undone = lots.reverse(tx, entry=entry, at_us=clock.now_us(), note=reason, requester=actor, single_person=True)
-    facts = {"entry": undone, "reverses": entry, "account": head.account, "currency": head.currency}
-    audit.record(
-        tx,
-        actor=actor,
-        verb="money.reverse",
-        object=entry,
-        after=facts | {"reason": reason, "single_person": True},
-    )
+    facts: dict[str, Any] = {"entry": undone, "reverses": entry, "account": head.account, "currency": head.currency}
+    if not repeated:
+        audit.record(
+            tx,
+            actor=actor,
+            verb="money.reverse",
+            object=entry,
+            after=facts | {"reason": reason, "single_person": True},
+        )
+    facts["repeated"] = repeated
     return facts if chart.is_house(head.account) else facts | _balance(tx, head.account)
 
 
