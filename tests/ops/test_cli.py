@@ -476,3 +476,13 @@ def cli_error():
     from farebox.kit.errors import CommandError
 
     return CommandError
+
+
+def test_a_database_that_sorts_by_a_language_is_refused(house, monkeypatch):
+    from farebox.kit import db, errors
+    from farebox.ops import setup
+
+    assert db.read(db.in_byte_order)
+    monkeypatch.setattr(db, "in_byte_order", lambda tx: False)
+    with pytest.raises(errors.CommandError, match="LC_COLLATE 'C'"):
+        setup.migrate()

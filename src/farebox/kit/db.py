@@ -174,6 +174,12 @@ def bump(tx: Tx, name: str) -> None:
     tx.execute(statements.BUMP_VERSION, (name,))
 
 
+def in_byte_order(tx: Tx) -> bool:
+    """Whether the database sorts texts by their bytes, as our ids need: they sort by time only then."""
+    row = tx.one(statements.IN_BYTE_ORDER)
+    return row is not None and bool(row[0])
+
+
 def versions(tx: Tx) -> dict[str, int]:
     """All versions by name."""
     return dict(tx.all(statements.READ_VERSIONS))
@@ -428,4 +434,16 @@ class Store:
                 future.set_result(member.result)
 
 
-__all__ = ["DatabaseError", "Store", "Tx", "bump", "on_sqlite", "read", "reading", "versions", "write", "writing"]
+__all__ = [
+    "DatabaseError",
+    "Store",
+    "Tx",
+    "bump",
+    "in_byte_order",
+    "on_sqlite",
+    "read",
+    "reading",
+    "versions",
+    "write",
+    "writing",
+]

@@ -1,5 +1,8 @@
 """SQL on the tables of kit."""
 
+# In the order of bytes capital letters come first; most languages' orders say otherwise.
+IN_BYTE_ORDER = "SELECT 'B' < 'a'"
+
 BUMP_VERSION = """
 INSERT INTO kit_version (name, n) VALUES (%s, 1)
 ON CONFLICT (name) DO UPDATE SET n = kit_version.n + 1

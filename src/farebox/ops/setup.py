@@ -61,6 +61,11 @@ def _migrated() -> Migrated:
     from farebox.kit import db
 
     try:
+        if not db.read(db.in_byte_order):
+            raise CommandError(
+                "This database sorts texts in the order of a language, and ids would not be in the order of time. Make "
+                "it with: CREATE DATABASE farebox TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'."
+            )
         before = len(MigrationRecorder(connection).applied_migrations())
         call_command("migrate", verbosity=0, interactive=False)
         applied = len(MigrationRecorder(connection).applied_migrations()) - before
