@@ -8,7 +8,7 @@ import pytest
 
 from clients import environments
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.store]
 
 
 @pytest.mark.parametrize("name", environments.NAMES)

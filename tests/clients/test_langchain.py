@@ -8,7 +8,11 @@ import pytest
 
 from farebox.catalog import tokens
 
-pytestmark = [pytest.mark.clients, pytest.mark.parametrize("client", ["openai1", "openai3"], indirect=True)]
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.store,
+    pytest.mark.parametrize("client", ["openai1", "openai3"], indirect=True),
+]
 
 MODEL = "gpt-4o-mini"
 COMPLETIONS = "gpt-3.5-turbo-instruct"

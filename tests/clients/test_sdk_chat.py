@@ -8,9 +8,8 @@ import pytest
 
 pytestmark = [
     pytest.mark.clients,
-    pytest.mark.parametrize(
-        "client", ["openai1", "openai2", pytest.param("openai3", marks=pytest.mark.store)], indirect=True
-    ),
+    pytest.mark.store,
+    pytest.mark.parametrize("client", ["openai1", "openai2", "openai3"], indirect=True),
 ]
 
 MODEL = "gpt-4o-mini"

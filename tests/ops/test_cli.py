@@ -478,6 +478,7 @@ def cli_error():
     return CommandError
 
 
+@pytest.mark.store
 def test_a_database_that_sorts_by_a_language_is_refused(house, monkeypatch):
     from farebox.kit import db, errors
     from farebox.ops import setup
