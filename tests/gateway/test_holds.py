@@ -175,6 +175,31 @@ def test_two_hundred_callers_on_money_for_fifty_calls(shop, priced):
     assert any(held for _, held in seen)
 
 
+@pytest.mark.slow
+def test_two_hundred_sdk_clients_with_their_own_retries_end_with_the_money_spent(shop, priced):
+    import openai
+
+    name = priced()
+    me = shop.account(money(50 * 16))
+
+    async def caller(client: openai.AsyncOpenAI) -> str:
+        try:
+            await client.chat.completions.create(
+                model=name, messages=[{"role": "user", "content": "sandbox: full+slow=0.4"}], max_tokens=16
+            )
+        except openai.RateLimitError as fault:
+            return str(fault.code)
+        return "served"
+
+    async def everybody() -> list[str]:
+        async with openai.AsyncOpenAI(api_key=me.key, base_url=f"{shop.url}/v1") as client:
+            return await asyncio.gather(*(caller(client) for _ in range(200)))
+
+    ends = asyncio.run(everybody())
+    assert (ends.count("served"), ends.count("insufficient_quota")) == (50, 150)
+    assert me.balance == (0, 0)
+
+
 # (c), (d), (f) streams
 
 

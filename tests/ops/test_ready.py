@@ -59,6 +59,7 @@ def mode(path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.slow
 def test_what_commands_make_is_its_owners_alone(tmp_path):
     data = tmp_path / "deep" / "data"
     ran = cli.program("migrate", env={"FAREBOX_DATA_DIR": str(data)})
@@ -70,6 +71,7 @@ def test_what_commands_make_is_its_owners_alone(tmp_path):
         assert mode(path) & 0o077 == 0, path
 
 
+@pytest.mark.slow
 def test_wider_modes_are_warned_of_in_one_line_and_not_refused(tmp_path):
     env = {"FAREBOX_DATA_DIR": str(tmp_path / "data")}
     assert cli.program("migrate", env=env).code == 0
@@ -96,6 +98,7 @@ def test_on_any_store_the_modes_are_looked_at(house, capsys):
     assert "pepper is open to others" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["10.0.0.1/8", "proxy", "10.0.0.0/33", "10.0.0.1 10.0.0.2", "::1/200"])
 def test_trusted_proxies_that_are_none_are_one_sentence(tmp_path, value):
     for command in ("options", "serve"):

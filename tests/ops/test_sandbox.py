@@ -29,6 +29,9 @@ from farebox.ops.sandbox import text as texts
 from farebox.ops.sandbox.behaviours import UnknownBehaviour, parse
 
 
+pytestmark = pytest.mark.slow  # a test of what other tests stand on
+
+
 class House:
     """A loop in a thread of its own, so that tests may block."""
 

@@ -26,7 +26,7 @@ finally:
         else:
             sys.modules[_name] = _module
 
-if vars(django_base)["Database"] is not pysqlite3.dbapi2:  # pragma: no cover - a programming error
+if vars(django_base)["Database"] is not pysqlite3.dbapi2:
     raise ImportError("Django's SQLite backend was imported before farebox.kit.sqlite")
 
 WRITE_LOCK = threading.Lock()
