@@ -28,7 +28,6 @@ from farebox.ops.sandbox import schema as schemas
 from farebox.ops.sandbox import text as texts
 from farebox.ops.sandbox.behaviours import UnknownBehaviour, parse
 
-
 pytestmark = pytest.mark.slow  # a test of what other tests stand on
 
 
