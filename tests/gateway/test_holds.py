@@ -111,6 +111,7 @@ async def _ask(port: int, key: str, body: bytes) -> tuple[int, dict[str, str], b
     writer.write(head.encode() + body)
     raw = await reader.read()
     writer.close()
+    await writer.wait_closed()
     top, _, rest = raw.partition(b"\r\n\r\n")
     lines = top.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines[1:])
