@@ -28,21 +28,6 @@ def me(shop):
     return shop.account("1")
 
 
-@pytest.fixture
-def option(shop):
-    """Change options for one test."""
-    before = {}
-
-    def change(**changes):
-        for name, value in changes.items():
-            before.setdefault(name, getattr(shop.options, name))
-            setattr(shop.options, name, value)
-
-    yield change
-    for name, value in before.items():
-        setattr(shop.options, name, value)
-
-
 # a settlement that was committed although its customer was told otherwise
 
 

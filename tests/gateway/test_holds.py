@@ -40,20 +40,6 @@ def priced(shop):
     return make
 
 
-@pytest.fixture
-def option(shop):
-    before = {}
-
-    def change(**changes):
-        for name, value in changes.items():
-            before.setdefault(name, getattr(shop.options, name))
-            setattr(shop.options, name, value)
-
-    yield change
-    for name, value in before.items():
-        setattr(shop.options, name, value)
-
-
 def money(tokens: int) -> str:
     """So many tokens of output, in USD."""
     return f"{tokens * TOKEN / 1_000_000:.6f}"

@@ -41,21 +41,6 @@ def limits(shop):
     own.limits = before
 
 
-@pytest.fixture
-def option(shop):
-    """Change options for one test."""
-    before = {}
-
-    def change(**changes):
-        for name, value in changes.items():
-            before.setdefault(name, getattr(shop.options, name))
-            setattr(shop.options, name, value)
-
-    yield change
-    for name, value in before.items():
-        setattr(shop.options, name, value)
-
-
 def own_input(text: str) -> int:
     """The exact input of a chat of one message for cl100k, by OpenAI's recipe."""
     from farebox.catalog import tokens

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from farebox.kit import money
+from farebox.kit import audit, db, money
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.ledger import holds
@@ -65,17 +65,27 @@ def period_end_us(period: str, *, now_us: int, time_zone: str) -> int:
 
 
 def change(
-    tx: Tx, row: Capped, *, cap_micro: int | None, cap_period: str, time_zone: str, now_us: int
-) -> dict[str, object]:
-    """Set the cap of `row`, and the floor of the memo account that counts it now; the cap before."""
+    tx: Tx,
+    row: Capped,
+    *,
+    cap_micro: int | None,
+    cap_period: str,
+    time_zone: str,
+    now_us: int,
+    verb: str,
+    actor: str,
+) -> None:
+    """Set the cap of `row`, and the floor of the memo account that counts it now; audited, and seen on every node."""
     check(cap_micro, cap_period)
-    before: dict[str, object] = {"cap_micro": row.cap_micro, "cap_period": row.cap_period}
+    before = {"cap_micro": row.cap_micro, "cap_period": row.cap_period}
     row.cap_micro, row.cap_period = cap_micro, cap_period
     row.save(update_fields=["cap_micro", "cap_period"])
     if cap_micro is not None:
         period = period_id(cap_period, now_us=now_us, time_zone=time_zone)
         holds.set_cap(tx, scope=row.id, period_id=period, cap_micro=cap_micro)
-    return before
+    db.bump(tx, "keys")
+    after = {"cap_micro": cap_micro, "cap_period": cap_period}
+    audit.record(tx, actor=actor, verb=verb, object=row.id, before=before, after=after)
 
 
 def _local(now_us: int, time_zone: str) -> datetime:

@@ -182,16 +182,16 @@ def set_expiry(tx: Tx, key: str, *, expires_us: int | None, now_us: int, actor: 
 def set_cap(tx: Tx, key: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str) -> ApiKey:
     """Limit what the key's calls may cost per `day`, `month` or `ever`; None lifts the limit."""
     found = _living(key)
-    before = caps.change(
+    caps.change(
         tx,
         found,
         cap_micro=cap_micro,
         cap_period=cap_period,
         time_zone=found.account.time_zone,
         now_us=now_us,
+        verb="key.set_cap",
+        actor=actor,
     )
-    after = {"cap_micro": cap_micro, "cap_period": cap_period}
-    _changed(tx, found, "key.set_cap", actor=actor, before=before, after=after)
     return found
 
 

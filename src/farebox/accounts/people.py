@@ -137,17 +137,16 @@ def add_member(
 def cap_member(tx: Tx, member: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str) -> Member:
     """Limit what calls of this member's keys may cost per `day`, `month` or `ever`; None lifts it."""
     found = find_member(member)
-    before = caps.change(
+    caps.change(
         tx,
         found,
         cap_micro=cap_micro,
         cap_period=cap_period,
         time_zone=found.account.time_zone,
         now_us=now_us,
+        verb="member.cap",
+        actor=actor,
     )
-    db.bump(tx, "keys")
-    after = {"cap_micro": cap_micro, "cap_period": cap_period}
-    audit.record(tx, actor=actor, verb="member.cap", object=found.id, before=before, after=after)
     return found
 
 

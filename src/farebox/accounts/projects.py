@@ -34,17 +34,16 @@ def create(tx: Tx, *, account: str, name: str, now_us: int, actor: str) -> Proje
 def cap(tx: Tx, project: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str) -> Project:
     """Limit what the project's calls may cost per `day`, `month` or `ever`; None lifts the limit."""
     found = find(project)
-    before = caps.change(
+    caps.change(
         tx,
         found,
         cap_micro=cap_micro,
         cap_period=cap_period,
         time_zone=found.account.time_zone,
         now_us=now_us,
+        verb="project.cap",
+        actor=actor,
     )
-    db.bump(tx, "keys")
-    after = {"cap_micro": cap_micro, "cap_period": cap_period}
-    audit.record(tx, actor=actor, verb="project.cap", object=found.id, before=before, after=after)
     return found
 
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import msgspec
 from msgspec import Raw
 
+from farebox.kit import depth
 from farebox.kit.errors import BadRequest, UnsupportedParameter
 
 T = TypeVar("T")
 
-DEPTH_MAX = 64
 NAME_BYTES_MAX = 256
 _TokenNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 _fields = msgspec.json.Decoder(dict[str, Raw])
@@ -21,8 +21,6 @@ _numbers = msgspec.json.Decoder(list[_TokenNumber])
 _arrays = msgspec.json.Decoder(list[list[_TokenNumber]])
 _AT = re.compile(r" - at `\$\.?([A-Za-z_][A-Za-z0-9_]*)?")
 _MISSING = re.compile(r"missing required field `([A-Za-z0-9_]+)`")
-_SQUARE = bytes.maketrans(b"{}", b"[]")
-_NOT_BRACKETS = bytes(sign for sign in range(256) if sign not in b'[]{}"')
 _QUOTED = re.compile(r"('[^']{60})[^']+'", re.DOTALL)
 _INDEX = re.compile(r"\[\.\.\.\]|\[\d+\]")
 
@@ -44,8 +42,8 @@ def fields(body: bytes) -> dict[str, Raw]:
         bad(None, "The request body is not UTF-8.")
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, ValueError) as fault:
         bad(None, f"We could not parse the JSON body of your request: {_words(fault)}")
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and _is_too_deep(body):
-        bad(None, f"The JSON body is nested deeper than {DEPTH_MAX} levels.")
+    if depth.too_deep(body):
+        bad(None, f"The JSON body is nested deeper than {depth.DEPTH_MAX} levels.")
     for name in found:
         if len(name) > NAME_BYTES_MAX or "\0" in name:
             bad(None, f"A parameter's name is at most {NAME_BYTES_MAX} characters, without NUL.")
@@ -127,19 +125,3 @@ def check_unpriced(given: dict[str, Raw], allowed: dict[str, frozenset[bytes]]) 
 def _words(fault: Exception) -> str:
     text = _QUOTED.sub(r"\1…'", _INDEX.sub("[]", str(fault)))
     return text[:200]
-
-
-def _is_too_deep(body: bytes) -> bool:
-    """Whether valid JSON is nested deeper than `DEPTH_MAX`, at the speed of `bytes`' own methods.
-
-    Without escapes every second piece between quotes is the inside of a string; each round then takes the innermost
-    pairs of brackets away, so that there are as many rounds as levels.
-    """
-    if b"\\" in body:
-        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    rest = b"".join(body.translate(_SQUARE, _NOT_BRACKETS).split(b'"')[::2])
-    for _ in range(DEPTH_MAX):
-        if not rest:
-            return False
-        rest = rest.replace(b"[]", b"")
-    return bool(rest)

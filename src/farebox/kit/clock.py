@@ -12,9 +12,6 @@ class Clock(Protocol):
     def now_us(self) -> int:
         """Wall-clock time in microseconds since 1970-01-01 UTC."""
 
-    def ticks_us(self) -> int:
-        """Microseconds of a clock that never goes back, for durations only."""
-
 
 class SystemClock:
     """The machine's clock, held so that `now_us` never goes back within a process (money.md F37)."""
@@ -29,10 +26,6 @@ class SystemClock:
         now_us = time.time_ns() // 1000
         self._high_us = max(self._high_us, now_us)
         return self._high_us
-
-    def ticks_us(self) -> int:
-        """Monotonic microseconds."""
-        return time.monotonic_ns() // 1000
 
 
 SYSTEM = SystemClock()

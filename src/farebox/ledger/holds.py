@@ -119,11 +119,6 @@ def settle(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, charge_
     return Settled(state, held_micro, charge_micro, short_micro)
 
 
-def void(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, now_us: int) -> Settled:
-    """End the hold with no charge."""
-    return settle(tx, hold=hold, purses=purses, currency=currency, charge_micro=0, now_us=now_us)
-
-
 def refund(tx: Tx, *, hold: str, currency: str, now_us: int) -> int:
     """Give back what a settled hold was charged, to the balance and to its caps, once.
 

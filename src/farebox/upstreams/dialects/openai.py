@@ -14,10 +14,10 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from farebox.catalog.usage import UNITS_MAX, Usage
+from farebox.kit import depth
 from farebox.upstreams import faults
 from farebox.upstreams.dialect import Ask, BadAnswer, BadUsage, ChannelSpec, Encoded, Event, Fault
 
-DEPTH_MAX: Final = 64
 _JSON_HEAD: Final = b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
 _STREAM_OPTIONS: Final = Raw(b'{"include_usage":true}')
 _BOM: Final = b"\xef\xbb\xbf"
@@ -281,28 +281,8 @@ def _check(raw: bytes) -> None:
             raw.decode()
         except UnicodeDecodeError:
             raise BadAnswer("The answer is not UTF-8.") from None
-    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and _too_deep(raw):
+    if depth.too_deep(raw):
         raise BadAnswer("The answer is nested too deeply.")
-
-
-_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
-_NOT_BRACKETS: Final = bytes(sign for sign in range(256) if sign not in b'[]{}"')
-
-
-def _too_deep(raw: bytes) -> bool:
-    """Whether valid JSON is nested deeper than 64, at the speed of `bytes`' own methods.
-
-    Without escapes every second piece between quotes is the inside of a string; each round then takes the
-    innermost pairs of brackets away, so that there are as many rounds as levels.
-    """
-    if b"\\" in raw:
-        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    rest = b"".join(raw.translate(_SQUARE, _NOT_BRACKETS).split(b'"')[::2])
-    for _ in range(DEPTH_MAX):
-        if not rest:
-            return False
-        rest = rest.replace(b"[]", b"")
-    return bool(rest)
 
 
 def _without_choices(raw: bytes, frame: _Frame) -> Event:
