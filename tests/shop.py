@@ -195,7 +195,7 @@ class Shop:
     def refresh(self) -> None:
         """Let the server see what was changed, without waiting for its next look."""
         if getattr(self, "server", None) is not None:
-            self.loop.run(self.server._poll())
+            self.loop.run(self.server.node.poll())
 
     # who buys
 

@@ -21,3 +21,13 @@ def option(shop: Any) -> Iterator[Callable[..., None]]:
     yield change
     for name, value in before.items():
         setattr(shop.options, name, value)
+
+
+@pytest.fixture
+def no_journal(shop, monkeypatch):
+    """The disk of the journal takes nothing."""
+
+    async def keep(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shop.server.ports.journal, "keep", keep)

@@ -38,6 +38,9 @@ class Deaf:
         self._store = store
         self.away = False
 
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
     async def write(self, fn, *args, **kwargs):
         from farebox.kit import errors
 
@@ -48,12 +51,9 @@ class Deaf:
             raise errors.StoreUnavailable from OSError("the connection was lost after the commit")
         return found
 
-    async def read(self, fn, *args):
-        return await self._store.read(fn, *args)
-
 
 @pytest.fixture
-def deaf(shop, option):
+def deaf(shop, option, no_journal):
     option(settle_wait_s=0)
     ports = shop.server.ports
     store, ports.store = ports.store, Deaf(ports.store)

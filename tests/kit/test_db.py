@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from farebox.kit import db, errors
+from farebox.kit import db, errors, failpoints
 from farebox.kit.db import Store, Tx
 
 pytestmark = pytest.mark.store
@@ -286,3 +286,61 @@ def test_an_observer_ends_an_epoch_whose_heart_stopped_and_counts_each_tick_once
     assert db.read(epochs.ended_us, "alive") is None
     assert not db.write(epochs.beat, "dead")
     assert db.write(epochs.beat, "alive")
+
+
+def test_again_is_said_of_each_member_by_itself(house):
+    said: dict[str, bool] = {}
+
+    def tell(tx: Tx, name: str) -> None:
+        said[name] = tx.again
+
+    async def job(store: Store) -> None:
+        gate = Gate()
+        first = asyncio.ensure_future(store.write(gate.wait))
+        await asyncio.sleep(0.05)
+        rest = [
+            asyncio.ensure_future(store.write(tell, "fresh")),
+            asyncio.ensure_future(store.write(tell, "repeat", again=True)),
+            asyncio.ensure_future(store.write(tell, "after")),
+        ]
+        await asyncio.sleep(0.05)
+        gate.open.set()
+        await asyncio.gather(first, *rest)
+
+    with_store(job)
+    assert said == {"fresh": False, "repeat": True, "after": False}
+
+
+def test_whether_the_store_is_written_alone_is_said_not_guessed(house):
+    async def job(store: Store) -> bool:
+        return store.alone
+
+    assert with_store(job) is db.on_sqlite()
+    assert with_store(job, alone=False) is False
+    assert with_store(job, alone=True) is True
+
+
+def test_each_write_passes_its_points_in_order(house):
+    passed: list[str] = []
+    failpoints.arm(passed.append)
+    try:
+        db.write(add, "t1")
+    finally:
+        failpoints.arm(None)
+    assert passed == ["tx.statement", "store.before_commit", "store.after_commit"]
+
+
+def test_what_ends_the_writer_reaches_whoever_waits(house):
+    class End(BaseException):
+        pass
+
+    def end(tx: Tx) -> None:
+        raise End
+
+    async def job(store: Store) -> None:
+        with pytest.raises(End):
+            await store.write(end)
+        await store.write(add, "t1")
+
+    with_store(job)
+    assert db.read(count) == 1

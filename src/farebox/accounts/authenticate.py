@@ -62,6 +62,17 @@ def house_caller(tx: Tx) -> Caller:
     return from_row(row).caller
 
 
+def ended(tx: Tx, keys: Sequence[str], now_us: int) -> set[str]:
+    """Which of these keys (ids) may no longer be used: switched off, expired, gone, or of a closed account (R21)."""
+    out = set()
+    for key in keys:
+        row = tx.one(statements.READ_KEY, (key,))
+        known = None if row is None else from_row(row)
+        if known is None or known.dead or _expired(known.caller, now_us):
+            out.add(key)
+    return out
+
+
 def _key_of(authorization: str | None) -> str:
     scheme, *rest = (authorization or "").split(None, 1) or ("",)
     key = rest[0].rstrip() if rest else ""
@@ -181,5 +192,6 @@ __all__ = [
     "Throttle",
     "bearer",
     "by_key",
+    "ended",
     "house_caller",
 ]

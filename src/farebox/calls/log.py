@@ -17,7 +17,7 @@ from farebox.kit.db import Tx
 from farebox.ledger import holds
 from farebox.ledger.holds import Purse
 
-from . import statements
+from . import once, statements
 
 _json = msgspec.json.Encoder().encode
 _FIRST_ID = "call_"
@@ -46,7 +46,7 @@ class Opened:
     rule_version: int
     opened_us: int
     purses: tuple[Purse, ...]
-    day_of: str = ""
+    once: str = ""  # the idempotency key, see once.ident
 
 
 @dataclass(slots=True)
@@ -96,7 +96,11 @@ class Receipt:
 
 
 def open_call(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) -> int:
-    """First write: hold the money and open the record; the micro-units held. Refuses as `holds.place` does."""
+    """First write: hold the money and open the record; the micro-units held.
+
+    Refuses as `holds.place` does, and with Conflict where the call's idempotency key was used before.
+    """
+    before = once.check(tx, key=call.once, call=call.id, now_us=call.opened_us) if call.once else None
     held_micro = holds.place(
         tx,
         hold=call.id,
@@ -132,6 +136,8 @@ def open_call(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) 
             call.rule_version,
         ),
     )
+    if call.once and before != call.id:
+        once.take(tx, key=call.once, call=call.id, before=before, now_us=call.opened_us)
     return held_micro
 
 
@@ -194,12 +200,41 @@ def void_call(tx: Tx, call: Opened, ended: Ended) -> int:
         end_call(tx, call, ended)
     if call.stream:
         return 0
-    refund_micro = holds.refund(tx, hold=call.id, currency=call.currency, now_us=ended.ended_us)
+    return give_back(
+        tx,
+        call=call.id,
+        account=call.account,
+        project=call.project,
+        key=call.key,
+        model=call.model,
+        currency=call.currency,
+        opened_us=call.opened_us,
+        now_us=ended.ended_us,
+    )
+
+
+def give_back(
+    tx: Tx,
+    *,
+    call: str,
+    account: str,
+    project: str,
+    key: str,
+    model: str,
+    currency: str,
+    opened_us: int,
+    now_us: int,
+) -> int:
+    """Refund the charge of a call whose answer never left, once (R25); the micro-units given back now."""
+    refund_micro = holds.refund(tx, hold=call, currency=currency, now_us=now_us)
     if refund_micro:
-        tx.execute(statements.MARK_REFUNDED, (call.id,))
-        last = tx.all(statements.READ_ATTEMPTS, (call.id,))[-1:]
+        tx.execute(statements.MARK_REFUNDED, (call,))
+        last = tx.all(statements.READ_ATTEMPTS, (call,))[-1:]
         channel, cost_currency = (last[0][2], last[0][9]) if last else ("", "")
-        tx.accumulate(statements.ADD_TO_DAY, _day_key(call, channel, cost_currency), (0, -refund_micro, 0, 0, 0))
+        ident = (account, project, key, model, currency)
+        tx.accumulate(
+            statements.ADD_TO_DAY, _day_key(opened_us, ident, channel, cost_currency), (0, -refund_micro, 0, 0, 0)
+        )
     return refund_micro
 
 
@@ -244,7 +279,12 @@ def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
     usage = ended.usage
     tx.accumulate(
         statements.ADD_TO_DAY,
-        _day_key(call, last.channel if last else "", last.cost_currency if last else ""),
+        _day_key(
+            call.opened_us,
+            (call.account, call.project, call.key, call.model, call.currency),
+            last.channel if last else "",
+            last.cost_currency if last else "",
+        ),
         (
             1,
             charge_micro,
@@ -255,11 +295,15 @@ def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
     )
 
 
-def _day_key(call: Opened, channel: str, cost_currency: str) -> tuple[str, ...]:
-    """What the day's total of a call goes by: its id first, then the columns that it joins, and the currencies."""
-    day = day_of(call.opened_us)
-    ident = f"{call.account}|{day}|{call.project}|{call.key}|{call.model}|{channel}"
-    return ident, day, call.account, call.project, call.key, call.model, channel, call.currency, cost_currency
+def _day_key(opened_us: int, of: tuple[str, str, str, str, str], channel: str, cost_currency: str) -> tuple[str, ...]:
+    """What the day's total of a call goes by: its id first, then the columns that it joins, and the currencies.
+
+    `of` is account, project, key, model and currency.
+    """
+    account, project, key, model, currency = of
+    day = day_of(opened_us)
+    ident = f"{account}|{day}|{project}|{key}|{model}|{channel}"
+    return ident, day, account, project, key, model, channel, currency, cost_currency
 
 
 _day_cache: tuple[int, str] = (-1, "")

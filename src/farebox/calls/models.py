@@ -9,6 +9,7 @@ from django.db.models import Q
 class Call(models.Model):
     """One API call from authentication to settlement, with the facts of its receipt, kept for ever (money.md 1.11).
 
+    `delivered_us` is when the whole answer had left us, noted within a second, for calls that are not streamed (R25).
     `usage` and `prices` are JSON objects by usage class; `flags` and `ignored` are words joined by spaces;
     `diagnostics` is a JSON object that may be dropped and is forgotten in time.
     """
@@ -25,6 +26,7 @@ class Call(models.Model):
     epoch = models.CharField(max_length=40)
     opened_us = models.BigIntegerField()
     ended_us = models.BigIntegerField(null=True)
+    delivered_us = models.BigIntegerField(null=True)
     currency = models.CharField(max_length=3)
     hold_micro = models.BigIntegerField()
     limit_tokens = models.BigIntegerField(null=True)
@@ -118,6 +120,14 @@ class Mark(models.Model):
 
     name = models.CharField(primary_key=True, max_length=24)
     call = models.CharField(max_length=40)
+
+
+class Once(models.Model):
+    """An `Idempotency-Key` of the last 24 hours, as a digest with its project, and the call that used it last."""
+
+    id = models.CharField(primary_key=True, max_length=48)
+    call = models.CharField(max_length=40)
+    at_us = models.BigIntegerField(db_index=True)
 
 
 class RefusalTotal(models.Model):

@@ -118,3 +118,29 @@ GROUP BY account HAVING SUM(in_days) <> SUM(in_calls) ORDER BY account
 ORPHAN_ATTEMPTS = """
 SELECT a.id FROM calls_attempt a LEFT JOIN calls_call c ON c.id = a.call_id WHERE c.id IS NULL
 """
+
+READ_ONCE = "SELECT call, at_us FROM calls_once WHERE id = %s"
+
+READ_END = "SELECT outcome, status, charge_micro, flags FROM calls_call WHERE id = %s"
+
+TAKE_ONCE = """
+INSERT INTO calls_once (id, call, at_us) VALUES (%s, %s, %s)
+ON CONFLICT (id) DO UPDATE SET call = excluded.call, at_us = excluded.at_us WHERE calls_once.call = %s
+"""
+
+FORGET_ONCE = """
+DELETE FROM calls_once WHERE id IN (SELECT id FROM calls_once WHERE at_us < %s ORDER BY at_us LIMIT %s)
+"""
+
+MARK_DELIVERED = "UPDATE calls_call SET delivered_us = %s WHERE id = %s"
+
+# By the primary key, which sorts by the time of opening: what an epoch settled last is at the end.
+LAST_SETTLED = """
+SELECT MAX(ended_us) FROM calls_call WHERE id >= %s AND epoch = %s AND charge_micro > 0
+"""
+
+UNDELIVERED = """
+SELECT id, account, project, key, model, currency, opened_us FROM calls_call
+WHERE id >= %s AND epoch = %s AND charge_micro > 0 AND NOT stream AND delivered_us IS NULL AND ended_us >= %s
+ AND flags NOT LIKE '%%refunded' AND outcome = 'served' ORDER BY id
+"""

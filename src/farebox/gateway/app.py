@@ -110,6 +110,8 @@ class App:
             raise errors.WrongMediaType("The Content-Type must be application/json, in UTF-8.")
         if shop.calls >= shop.options.calls_max or shop.stopping:
             raise errors.Overloaded
+        if self.ports.journal.full:  # what is owed is written into the store first (money.md F33)
+            raise errors.StoreUnavailable
         shop.calls += 1
         try:
             await serve(self.ports, exchange, exchange, endpoint)

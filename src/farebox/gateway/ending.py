@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import structlog
 
-from farebox.calls import log as records
-from farebox.calls.log import AttemptFacts, Ended, Opened, Receipt
-from farebox.catalog import pricing, shelf
+from farebox.calls.log import AttemptFacts, Ended, Opened
+from farebox.catalog import pricing
 from farebox.kit import errors
-from farebox.kit.db import Tx
 from farebox.kit.errors import FareboxError
+from farebox.kit.failpoints import point
 from farebox.ledger.holds import HoldEnded
 from farebox.upstreams import send
 from farebox.upstreams.dialect import Fault
@@ -20,13 +18,17 @@ from farebox.upstreams.send import Along, Attempt
 
 from . import writing
 from .hold import Cover
+from .journal import journalled
 from .meter import Ending, Meter, Outcome, believed, conclude, count
 from .ports import Ports
+from .settlement import end_call
 from .voiding import void_later
 
 log = structlog.get_logger(__name__)
 
 _HANG_S = 3  # how much longer than `settle_wait_s` a store may be silent
+_SHORTLY_S = 1  # the same for a store that is known to be away
+_AGAIN_S = 0.2
 
 
 async def refused(meter: Meter, along: Along, fault: Fault) -> Ending:
@@ -46,6 +48,20 @@ def failed(failure: send.UpstreamFailed) -> Ending:
     if failure.after_output:
         return Ending(Outcome.FAILED, "R14", fault=failure.fault, flags=["after_output"])
     return Ending(Outcome.FAILED, "R13", fault=failure.fault)
+
+
+async def revoked(meter: Meter, along: Along) -> Ending:
+    """The key ended under the running call: cut as if the customer had left (R21).
+
+    Charged as R18 if its text was being delivered; else the customer gets a 401, and what ends so is free (I13).
+    """
+    along.stop()
+    along.settle_attempt("left", "the key was revoked")
+    if not (meter.call.stream and along.output):
+        return Ending(Outcome.REVOKED, "R21")
+    end = await conclude(meter, Outcome.LEFT, along.dialect, terminal=along.terminal)
+    end.outcome, end.rule = Outcome.REVOKED, "R21"
+    return end
 
 
 def broken(bug: Exception) -> Ending:
@@ -82,8 +98,9 @@ async def settle(
 ) -> FareboxError | None:
     """Second write: the hold ends exactly once. The error that the customer gets instead of an end, or None.
 
-    Raises nothing but a cancellation. Where the store stays away for `settle_wait_s` the call becomes ours to pay: the
-    customer gets an error, and the hold is voided as soon as the store is back.
+    Raises nothing but a cancellation. Where the store stays away for `settle_wait_s` the settlement goes into the
+    journal. If that takes nothing either, a charge becomes ours to pay: the customer gets an error, and the hold is
+    voided as soon as the store is back.
     """
     ended: Ended | None = None
     try:
@@ -92,7 +109,9 @@ async def settle(
         except Exception as bug:
             end = broken(bug)
             ended, unlisted = _plain(ports, end), ""
-        receipt = await _write(ports, opened, ended, unlisted)
+        point("serve.before_settle")
+        short_micro = await _write(ports, opened, ended, unlisted)
+        point("serve.settled")
     except HoldEnded:
         log.warning("settle.late", call=opened.id)
         return errors.InternalError(f"This call took too long to be settled; it was not charged. (request {opened.id})")
@@ -103,8 +122,8 @@ async def settle(
         log.exception("settle.failed", call=opened.id)
         void_later(ports, opened, ended.attempts if ended is not None else ())
         return errors.StoreUnavailable()
-    if receipt.short_micro:
-        log.warning("settle.short", call=opened.id, short_micro=receipt.short_micro)
+    if short_micro:
+        log.warning("settle.short", call=opened.id, short_micro=short_micro)
     return _error(opened, end)
 
 
@@ -167,29 +186,36 @@ def _plain(ports: Ports, end: Ending) -> Ended:
     )
 
 
-def end_call(tx: Tx, opened: Opened, ended: Ended, unlisted: str) -> Receipt:
-    """The settling transaction; a model that used a class without a price leaves the shelf with it (R05)."""
-    receipt = records.end_call(tx, opened, ended)
-    if unlisted:
-        with contextlib.suppress(errors.CommandError):  # it is gone already; the settlement stands
-            shelf.unlist(tx, unlisted, "a call used a usage class that has no price", actor="gateway")
-    return receipt
+async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str) -> int:
+    """Make the settlement durable: in the store, or, while that is away, in the journal (R23); what it fell short.
 
-
-async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str) -> Receipt:
-    """Settle, again and again for `settle_wait_s` while the store is away; each try finds an earlier one by its key."""
+    Each try after the first finds the work of an earlier one. StoreUnavailable where neither would take it.
+    """
+    now = asyncio.get_running_loop().time
     wait_s = ports.shop.options.settle_wait_s
-    deadline_us = ports.clock.now_us() + wait_s * 1_000_000
+    deadline = now() + wait_s
     locks = [purse.id for purse in opened.purses]
+    again = False
     while True:
+        within_s = wait_s + _HANG_S if not again and not ports.journal else _SHORTLY_S
         try:
-            return await ports.store.write(
-                end_call, opened, ended, unlisted, locks=locks, patient=True, within_s=wait_s + _HANG_S
+            receipt = await ports.store.write(
+                end_call, opened, ended, unlisted, locks=locks, patient=True, within_s=within_s, again=again
             )
         except errors.StoreUnavailable:
-            if ports.clock.now_us() > deadline_us:
-                raise
-            await asyncio.sleep(0.2)
+            again = True
+        else:
+            return receipt.short_micro
+        if now() >= deadline or ports.journal:
+            try:
+                await ports.journal.keep(opened, journalled(ended), unlisted)
+            except OSError as fault:
+                log.warning("settle.no_journal", call=opened.id, fault=str(fault))
+                if now() >= deadline + wait_s:
+                    raise errors.StoreUnavailable from fault
+            else:
+                return 0
+        await asyncio.sleep(_AGAIN_S)
 
 
 async def _facts(along: Along, meter: Meter, end: Ending) -> list[AttemptFacts]:
@@ -228,6 +254,8 @@ def _error(opened: Opened, end: Ending) -> FareboxError | None:
         if end.outcome is Outcome.FAILED:
             return writing.failure(end.fault, after_output="after_output" in end.flags)
         return writing.refusal(end.fault)
+    if end.outcome is Outcome.REVOKED:
+        return errors.BadKey("This API key was deactivated while the call was running. Please use another key.")
     if end.outcome is Outcome.BROKEN:
         return errors.InternalError(f"Something went wrong on our side; nothing was charged. (request {opened.id})")
     return None

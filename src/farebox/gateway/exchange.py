@@ -157,6 +157,11 @@ class Exchange:
 
     # the request
 
+    @property
+    def once(self) -> str | None:
+        """The header `Idempotency-Key`."""
+        return self.head.get("idempotency-key")
+
     async def body(self) -> bytes:
         """The whole body; TooLarge or RequestTimeout if it is too large or too slow."""
         while not self.complete and self._fault is None:

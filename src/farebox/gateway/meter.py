@@ -33,13 +33,14 @@ class Outcome(Enum):
     TOO_LONG = auto()  # served until the longest duration
     OVER_LIMIT = auto()  # served until far beyond its limit
     LEFT = auto()
+    REVOKED = auto()
     REFUSED = auto()
     FAILED = auto()
     BROKEN = auto()
 
     @property
     def word(self) -> str:
-        """The word of the record: served, left, refused, failed or broken."""
+        """The word of the record: served, left, revoked, refused, failed or broken."""
         return "served" if self in CUT else self.name.lower()
 
 

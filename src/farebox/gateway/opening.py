@@ -9,6 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from farebox.accounts.caller import Caller
+from farebox.calls import once as once_keys
 from farebox.calls.log import Opened
 from farebox.catalog import tokens
 from farebox.catalog.pricing import Offer
@@ -23,6 +24,8 @@ from .endpoint import Call, Endpoint
 from .hold import Cover
 from .ports import Shop
 from .purse import Need
+
+ONCE_CHARS_MAX = 255
 
 
 def offer(shop: Shop, caller: Caller, call: Call, endpoint: Endpoint, now_us: int) -> Offer:
@@ -130,8 +133,10 @@ def headers(call: Call, cover: Cover, route: Sequence[Candidate]) -> list[tuple[
     return out
 
 
-def record(call_id: str, shop: Shop, caller: Caller, call: Call, found: Offer, now_us: int) -> Opened:
-    """What the record of the call holds from its beginning."""
+def record(
+    call_id: str, shop: Shop, caller: Caller, call: Call, found: Offer, now_us: int, *, once: str | None
+) -> Opened:
+    """What the record of the call holds from its beginning; BadRequest for an idempotency key that is none."""
     return Opened(
         id=call_id,
         account=caller.account,
@@ -151,7 +156,16 @@ def record(call_id: str, shop: Shop, caller: Caller, call: Call, found: Offer, n
         rule_version=found.rule_version,
         opened_us=now_us,
         purses=caller.purses(now_us),
+        once=_once(caller.project, once) if once is not None else "",
     )
+
+
+def _once(project: str, text: str) -> str:
+    if not text or len(text) > ONCE_CHARS_MAX or not (text.isascii() and text.isprintable()):
+        raise errors.BadRequest(
+            f"The Idempotency-Key must be 1 to {ONCE_CHARS_MAX} printable ASCII characters, such as a UUID."
+        )
+    return once_keys.ident(project, text)
 
 
 @lru_cache(maxsize=4096)

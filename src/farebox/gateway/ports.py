@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol, TypeVar
 
+from farebox.accounts.caller import Caller
 from farebox.accounts.ring import KeyRing
-from farebox.calls.log import AttemptFacts, Opened
+from farebox.calls.log import AttemptFacts, Ended, Opened
 from farebox.catalog.shelf import ShelfKeeper
 from farebox.kit.clock import Clock
 from farebox.kit.errors import FareboxError
@@ -23,7 +24,12 @@ T = TypeVar("T")
 
 
 class StorePort(Protocol):
-    """The store, one commit a group; see kit.db.Store."""
+    """The store, one commit a group; see kit.db.Store.
+
+    `alone`: a lock proves that no other process writes it, so older epochs are dead; else leases decide (money.md 1.5).
+    """
+
+    alone: bool
 
     async def write(
         self,
@@ -32,11 +38,34 @@ class StorePort(Protocol):
         locks: Sequence[str] = (),
         patient: bool = False,
         within_s: float | None = None,
+        again: bool = False,
     ) -> T:
-        """Run `fn(tx, *args)` in a transaction; its result once it is durable."""
+        """Run `fn(tx, *args)` in a transaction; its result once it is durable.
+
+        `again`: an earlier try of the same work may have been committed.
+        """
 
     async def read(self, fn: Callable[..., T], *args: Any) -> T:
         """Run `fn(tx, *args)` for reading."""
+
+    async def watch(self, fn: Callable[..., T], *args: Any) -> T:
+        """The same, where no customer's look-up can be in the way."""
+
+
+class JournalPort(Protocol):
+    """Settlements that wait for the store; see journal.Journal."""
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that no new call may begin."""
+
+    def __len__(self) -> int: ...
+
+    async def keep(self, opened: Opened, ended: Ended, unlisted: str) -> None:
+        """Make a settlement durable without the store; OSError."""
+
+    async def replay(self, store: StorePort) -> int:
+        """Write what waits into the store; how many."""
 
 
 class ClientPort(Protocol):
@@ -72,6 +101,12 @@ class UnderWay:
 
     along: Along
     client: ClientPort
+    caller: Caller
+
+    def revoke(self) -> None:
+        """The key has ended: the call is cut (R21)."""
+        self.along.revoke()
+        self.client.cut()
 
     def halt(self) -> None:
         """The process stops: nothing that the call waits for keeps it any longer."""
@@ -96,6 +131,7 @@ class Shop:
     halted: bool = False
     under_way: set[UnderWay] = field(default_factory=set)
     refusals: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    delivered: list[str] = field(default_factory=list)  # calls whose whole answer has left, to be marked (R25)
     to_void: dict[str, tuple[Opened, list[AttemptFacts]]] = field(default_factory=dict)  # see voiding.void_later
     voider: asyncio.Task[None] | None = None
 
@@ -108,10 +144,11 @@ class Shop:
 
 @dataclass(slots=True)
 class Ports:
-    """Clock, ids, store and upstream; the fifth port, the client, comes with each call."""
+    """Clock, ids, store, journal and upstream; the client comes with each call."""
 
     clock: Clock
     ids: Ids
     store: StorePort
     upstream: UpstreamPort
+    journal: JournalPort
     shop: Shop

@@ -12,6 +12,7 @@ from typing import Protocol
 from farebox.accounts import authenticate
 from farebox.accounts.caller import Caller
 from farebox.kit.errors import FareboxError
+from farebox.kit.failpoints import point
 from farebox.upstreams import send
 from farebox.upstreams.send import Along
 
@@ -35,6 +36,10 @@ class Request(Protocol):
     caller: Caller | None  # known beforehand where we call ourselves
     channel: str  # the only channel to try, for channel tests
     complete: bool  # whether the whole body has come
+
+    @property
+    def once(self) -> str | None:
+        """The header `Idempotency-Key`."""
 
     async def body(self) -> bytes:
         """The whole body; TooLarge, RequestTimeout."""
@@ -70,8 +75,10 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
     route = opening.route(shop, call, offer, now_us, only=request.channel)
     need = await opening.size(call, offer, route, shop.options)
     ask = opening.ask(call, offer, route)
-    opened = opening.record(request.id, shop, caller, call, offer, now_us)
+    opened = opening.record(request.id, shop, caller, call, offer, now_us, once=request.once)
+    point("serve.before_hold")
     cover = Cover(ports.store, opened, need, await hold.place(ports, opened, need), call.echoed_bytes)
+    point("serve.held")
     asked = opening.limited(ask, call, need, cover)
     delivery = Delivery(
         Along(
@@ -82,7 +89,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
         cover,
         StreamWriter(call.kind, call.model, f"chatcmpl-{request.id[5:]}", now_us // 1_000_000),
     )  # fmt: skip
-    under_way = UnderWay(delivery.along, client)
+    under_way = UnderWay(delivery.along, client, caller)
     shop.under_way.add(under_way)
     if shop.halted:  # the others have been stopped while this one's money was set aside
         under_way.halt()
@@ -97,6 +104,8 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
         await client.finish(delivery.body)  # the last bytes, after the commit
     else:
         await client.answer(200, delivery.body)
+        shop.delivered.append(opened.id)
+    point("serve.answered")
 
 
 async def _caller(ports: Ports, request: Request) -> Caller:
@@ -122,6 +131,8 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
             end = await _carry(call, delivery, endpoint, client)
         except send.Left:
             end = await _left(ports, delivery)
+        except send.Revoked:
+            end = await ending.revoked(meter, along)
         except send.TooLong:
             end = await _cut(delivery, client, Outcome.TOO_LONG)
         except send.UpstreamRefused as refused:
@@ -162,6 +173,7 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
                 return await _cut(delivery, client, Outcome.OVER_LIMIT if too_much else Outcome.OUT_OF_MONEY)
             meter.read(event)
         if call.stream:
+            point("serve.event")
             await client.send(writer.write(events))
             continue
         if call.kind == "embeddings" and events[0].choices != call.choices:  # never in part (R27)

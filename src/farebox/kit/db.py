@@ -1,4 +1,4 @@
-"""Transactions on both databases, and the committer: group commit of whatever waits.
+"""Transactions on both databases, and the store as async code sees it, with group commit (see `commits`).
 
 A function that writes takes the transaction first: `fn(tx, …) -> result`. An expected refusal is a `FareboxError`
 that it raises before it has written anything; the rest of its group goes on. Any other error rolls the group back,
@@ -6,7 +6,7 @@ and its members are tried again one by one. `COMMIT` has three outcomes, done, n
 after the latter two the member is run again, so a function given to `Store.write` must find its own earlier work by
 its business key.
 
-This is the only place that knows SQLite from PostgreSQL.
+This and `dbfaults` are the only places that know SQLite from PostgreSQL.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import psycopg
-import pysqlite3.dbapi2 as sqlite
 import structlog
-from django.db import DatabaseError, Error, InterfaceError, connection, transaction
+from django.db import DatabaseError, connection, transaction
 
-from . import statements
-from .errors import FareboxError, Overloaded, StoreUnavailable
+from . import dbfaults, statements
+from .commits import TRIES, TRY_AGAIN_S, Committer, Member
+from .dbfaults import on_sqlite
+from .errors import Overloaded, StoreUnavailable
+from .failpoints import point
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,18 +36,10 @@ Row = tuple[Any, ...]
 
 log = structlog.get_logger(__name__)
 
-TRIES = 3
 _STOP_S = 5
 _HANG_S = 5
-TRY_AGAIN_S = 0.25  # money.md F07: at most 3 tries with jitter inside 250 ms
-_ANY_DATABASE_ERROR = (Error, sqlite.Error, psycopg.Error)
-_LOST = (InterfaceError, sqlite.InterfaceError, psycopg.InterfaceError, psycopg.OperationalError)
+_ANY_DATABASE_ERROR = dbfaults.ANY
 _jitter = random.Random()  # noqa: S311 - spreads retries; guards nothing
-
-
-def on_sqlite() -> bool:
-    """Whether this process's store is SQLite."""
-    return bool(connection.vendor == "sqlite")
 
 
 class Tx:
@@ -71,16 +64,19 @@ class Tx:
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
         """Run one statement; the number of rows it touched."""
+        point("tx.statement")
         self._cursor.execute(self._sql(sql), params)
         return int(self._cursor.rowcount)
 
     def one(self, sql: str, params: Sequence[Any] = ()) -> Row | None:
         """The first row, or None."""
+        point("tx.statement")
         row: Row | None = self._cursor.execute(self._sql(sql), params).fetchone()
         return row
 
     def all(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
         """All rows."""
+        point("tx.statement")
         rows: list[Row] = self._cursor.execute(self._sql(sql), params).fetchall()
         return rows
 
@@ -114,6 +110,8 @@ def writing(lock_sql: str = "", locks: Sequence[str] = (), *, again: bool = Fals
             tx.execute(lock_sql, (sorted(set(locks)),))
         yield tx
         tx.flush()
+        point("store.before_commit")
+    point("store.after_commit")
 
 
 @contextlib.contextmanager
@@ -143,13 +141,13 @@ def write(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
             with writing(again=left < TRIES - 1) as tx:
                 return fn(tx, *args, **kwargs)
         except _ANY_DATABASE_ERROR as fault:
-            _drop_lost(fault)
-            if left and _try_again(fault):
-                time.sleep(_jitter.uniform(0, TRY_AGAIN_S / TRIES))
+            dbfaults.drop_lost(fault)
+            if left and dbfaults.busy(fault):
+                _pause(TRY_AGAIN_S / TRIES)
                 continue
-            if _broken_rule(fault):
+            if dbfaults.broken_rule(fault):
                 raise
-            raise StoreUnavailable(f"The store is not available: {_words(fault)}") from fault
+            raise StoreUnavailable(f"The store is not available: {dbfaults.words(fault)}") from fault
     raise AssertionError("unreachable")
 
 
@@ -161,11 +159,11 @@ def read(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs)
             return fn(Tx(), *args, **kwargs)
         except _ANY_DATABASE_ERROR as fault:
             # A connection that died while idle is no news about the database; a new one is.
-            if _drop_lost(fault) and left:
+            if dbfaults.drop_lost(fault) and left:
                 continue
-            if _broken_rule(fault):
+            if dbfaults.broken_rule(fault):
                 raise
-            raise StoreUnavailable(f"The store is not available: {_words(fault)}") from fault
+            raise StoreUnavailable(f"The store is not available: {dbfaults.words(fault)}") from fault
     raise AssertionError("unreachable")
 
 
@@ -185,70 +183,35 @@ def versions(tx: Tx) -> dict[str, int]:
     return dict(tx.all(statements.READ_VERSIONS))
 
 
-def _words(fault: BaseException) -> str:
-    return str(fault).splitlines()[0][:200] if str(fault) else type(fault).__name__
-
-
-def _cause(fault: BaseException) -> BaseException:
-    return fault.__cause__ if isinstance(fault, Error) and fault.__cause__ is not None else fault
-
-
-def _try_again(fault: BaseException) -> bool:
-    cause = _cause(fault)
-    if isinstance(cause, psycopg.Error):
-        return cause.sqlstate in {"40001", "40P01"}
-    return isinstance(cause, sqlite.OperationalError) and "locked" in str(cause)
-
-
-def _broken_rule(fault: BaseException) -> bool:
-    """Whether a constraint or trigger refused, or the SQL is wrong: a mistake of ours, not the database's."""
-    cause = _cause(fault)
-    if isinstance(cause, psycopg.Error):
-        return not isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
-    return isinstance(
-        cause, (sqlite.IntegrityError, sqlite.ProgrammingError, sqlite.InterfaceError, sqlite.DataError)
-    ) or (isinstance(cause, sqlite.OperationalError) and ("no such" in str(cause) or "syntax" in str(cause)))
-
-
-def _drop_lost(fault: BaseException) -> bool:
-    """Close this thread's connection if `fault` says that it is gone; whether it was."""
-    cause = _cause(fault)
-    lost = isinstance(fault, _LOST) or isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
-    if lost and not on_sqlite():
-        with contextlib.suppress(*_ANY_DATABASE_ERROR):
-            connection.close()
-        if connection.connection is not None:
-            connection.connection = None
-    return lost
-
-
-class _Member:
-    __slots__ = ("abandoned", "args", "error", "fn", "future", "locks", "patient", "result", "since_s", "timer")
-
-    def __init__(self, fn: Any, args: Any, locks: Sequence[str], future: Any, *, patient: bool) -> None:
-        self.fn = fn
-        self.args = args
-        self.locks = locks
-        self.future = future
-        self.patient = patient
-        self.since_s = time.monotonic()
-        self.timer: asyncio.TimerHandle | None = None
-        self.abandoned = False
-        self.result: Any = None
-        self.error: BaseException | None = None
+def _pause(most_s: float) -> None:
+    time.sleep(_jitter.uniform(0, most_s))
 
 
 class Store:
-    """The store as async code sees it: one writer thread with group commit, and a few reader threads."""
+    """The store as async code sees it: one writer thread with group commit, and a few reader threads.
+
+    `alone` says that no other process writes this store, which is proven by the lock on its file (SQLite); else
+    leases decide who lives.
+    """
 
     def __init__(
-        self, *, queue_max: int = 500, wait_s: float = 5.0, group_max: int = 128, readers: int = 2, lock_sql: str = ""
+        self,
+        *,
+        queue_max: int = 500,
+        wait_s: float = 5.0,
+        group_max: int = 128,
+        readers: int = 2,
+        lock_sql: str = "",
+        alone: bool | None = None,
     ) -> None:
-        self._queue: SimpleQueue[_Member | None] = SimpleQueue()
+        self._queue: SimpleQueue[Member | None] = SimpleQueue()
         self._queue_max = queue_max
         self._wait_s = wait_s
         self._group_max = group_max
-        self._lock_sql = lock_sql
+        self.alone = on_sqlite() if alone is None else alone
+        self._committer = Committer(
+            lambda locks: writing(lock_sql, locks), pause=_pause, monotonic_s=time.monotonic, wait_s=wait_s
+        )
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
         self._watcher = ThreadPoolExecutor(1, thread_name_prefix="store-watch")
         self._loop = asyncio.get_running_loop()
@@ -269,20 +232,21 @@ class Store:
         locks: Sequence[str] = (),
         patient: bool = False,
         within_s: float | None = None,
+        again: bool = False,
     ) -> T:
         """Run `fn(tx, *args)` in the next group; its result once the commit is durable.
 
         `locks` name the rows that it changes (locked in order by `lock_sql` on PostgreSQL). Raises what `fn` refused
         with, Overloaded when too many wait, StoreUnavailable when the database is away, with a cause if the write may
         have been done all the same. A `patient` write (the end of a hold) is never turned away for waiting, unless it
-        says `within_s` by itself.
+        says `within_s` by itself. `again` says that an earlier write of the same work may have been done.
         """
         if not self._open:
             raise StoreUnavailable("The service is stopping. Please try again.")
         if self._waiting >= self._queue_max and not patient:
             raise Overloaded
         future: asyncio.Future[T] = self._loop.create_future()
-        member = _Member(fn, args, locks, future, patient=patient)
+        member = Member(fn, args, locks=locks, patient=patient, again=again, since_s=time.monotonic(), future=future)
         if within_s is None and not patient:
             within_s = self._wait_s + _HANG_S
         if within_s is not None:
@@ -291,7 +255,7 @@ class Store:
         self._queue.put(member)
         return await future
 
-    def _give_up(self, member: _Member) -> None:
+    def _give_up(self, member: Member) -> None:
         """The store hangs: whoever waits is told; a write not begun yet is never begun, one under way may be done."""
         member.timer = None
         if not member.future.done():
@@ -361,66 +325,15 @@ class Store:
             self._serve(batch)
         connection.close()
 
-    def _serve(self, batch: list[_Member]) -> None:
-        now_s = time.monotonic()
-        live = []
-        for member in batch:
-            if member.abandoned or (not member.patient and now_s - member.since_s > self._wait_s):
-                member.error = StoreUnavailable()
-            else:
-                live.append(member)
-        if live and not self._together(live):
-            for member in live:
-                self._alone(member)
+    def _serve(self, batch: list[Member]) -> None:
+        try:
+            self._committer.run(batch)
+        except BaseException as end:
+            for member in batch:
+                member.error = end
         self._loop.call_soon_threadsafe(self._deliver, batch)
 
-    def _together(self, members: list[_Member]) -> bool:
-        """Run the members in one transaction; False if it has to be done one by one."""
-        locks = [row for member in members for row in member.locks]
-        try:
-            with writing(self._lock_sql, locks) as tx:
-                for member in members:
-                    try:
-                        member.result = member.fn(tx, *member.args)
-                    except FareboxError as refusal:
-                        # Without its frames: they know the members, and the members know it.
-                        member.error = refusal.with_traceback(None)
-        except BaseException as fault:
-            if len(members) == 1:
-                members[0].error = fault
-            else:
-                log.warning("store.group_again", members=len(members), fault=_words(fault))
-            _drop_lost(fault)
-            for member in members:
-                member.result = None
-                member.error = None
-            return False
-        return True
-
-    def _alone(self, member: _Member) -> None:
-        """Run one member in a transaction of its own, a few times if the database wants it so."""
-        deadline_s = time.monotonic() + TRY_AGAIN_S
-        for left in reversed(range(TRIES)):
-            try:
-                with writing(self._lock_sql, member.locks, again=True) as tx:
-                    member.result = member.fn(tx, *member.args)
-            except FareboxError as refusal:
-                member.error = refusal.with_traceback(None)
-            except _ANY_DATABASE_ERROR as fault:
-                _drop_lost(fault)
-                if not _broken_rule(fault):
-                    if left and (time.monotonic() < deadline_s or _try_again(fault)):
-                        time.sleep(_jitter.uniform(0, TRY_AGAIN_S / TRIES))
-                        continue
-                    member.error = StoreUnavailable()
-                    member.error.__cause__ = fault
-                else:
-                    member.error = fault
-            except BaseException as bug:
-                member.error = bug
-            return
-
-    def _deliver(self, batch: list[_Member]) -> None:
+    def _deliver(self, batch: list[Member]) -> None:
         self._waiting -= len(batch)
         for member in batch:
             future = member.future

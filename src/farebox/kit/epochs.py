@@ -7,6 +7,7 @@ on the data folder proves every older epoch dead.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from . import statements
 from .db import Tx
@@ -14,12 +15,29 @@ from .db import Tx
 
 def begin(tx: Tx, *, epoch: str, node: str, now_us: int) -> None:
     """Begin an epoch."""
-    tx.execute(statements.BEGIN_EPOCH, (epoch, node[:100], now_us))
+    tx.execute(statements.BEGIN_EPOCH, (epoch, node[:100], now_us, now_us))
 
 
-def beat(tx: Tx, epoch: str) -> bool:
-    """Prolong the lease; False if somebody has ended the epoch: then it is lost."""
-    return tx.execute(statements.BEAT, (epoch,)) == 1
+def beat(tx: Tx, epoch: str, now_us: int = 0) -> bool:
+    """Prolong the lease and write `now_us` down; False if somebody has ended the epoch: then it is lost."""
+    return tx.execute(statements.BEAT, (now_us, now_us, epoch)) == 1
+
+
+def newest_us(tx: Tx) -> int:
+    """The newest time that any epoch wrote down, 0 before the first: no clock begins before it (money.md F37)."""
+    times = tx.one(statements.NEWEST_TIMES) or ()
+    return max((int(time_us) for time_us in times if time_us is not None), default=0)
+
+
+def drift_us(tx: Tx, now_us: int) -> int:
+    """By how much `now_us` is ahead of the database's clock, in microseconds; for a report only.
+
+    SQLite has the machine's clock, in whole seconds.
+    """
+    row = tx.one(statements.DATABASE_TIME)
+    given = row[0] if row is not None else ""
+    at = given if isinstance(given, datetime) else datetime.fromisoformat(str(given)).replace(tzinfo=UTC)
+    return now_us - int(at.timestamp() * 1_000_000)
 
 
 def end(tx: Tx, *, epoch: str, why: str, now_us: int) -> None:
@@ -36,6 +54,16 @@ def ended_us(tx: Tx, epoch: str) -> int | None:
     """When an epoch ended; None while it lives. An unknown epoch ended at 0."""
     row = tx.one(statements.ENDED_EPOCH, (epoch,))
     return 0 if row is None else row[0]
+
+
+def uncleared(tx: Tx) -> list[tuple[str, int]]:
+    """(epoch, time of its last sign of life) of the ended epochs whose end somebody still has to look after."""
+    return [(str(epoch), int(seen_us)) for epoch, seen_us in tx.all(statements.UNCLEARED_EPOCHS)]
+
+
+def clear(tx: Tx, *, epoch: str, now_us: int) -> None:
+    """Note that nothing of an ended epoch is left to do."""
+    tx.execute(statements.CLEAR_EPOCH, (now_us, epoch))
 
 
 @dataclass(slots=True)

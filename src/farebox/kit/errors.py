@@ -11,6 +11,7 @@ FareboxError
 │   ├── NotFound               404  path or object
 │   ├── MethodNotAllowed       405
 │   ├── RequestTimeout         408
+│   ├── Conflict               409  idempotency key used before
 │   ├── TooLarge               413
 │   ├── WrongMediaType         415
 │   ├── InsufficientFunds      429  insufficient_quota, never retried
@@ -145,6 +146,19 @@ class RequestTimeout(Refused):
 
     status = 408
     code = "request_timeout"
+
+
+class Conflict(Refused):
+    """409: the same `Idempotency-Key` was sent before; the message names the first call (money.md R26)."""
+
+    status = 409
+    code = "idempotency_conflict"
+
+    def headers(self) -> list[tuple[str, str]]:
+        """While the first call runs, wait for it; afterwards asking again is of no use."""
+        if self.retry_after_s is not None:
+            return [("Retry-After", str(self.retry_after_s)), ("x-should-retry", "true")]
+        return [("x-should-retry", "false")]
 
 
 class TooLarge(Refused):

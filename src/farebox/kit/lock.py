@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -76,3 +77,33 @@ class FolderLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class Watch:
+    """Whether files are still those that were there at first: not deleted, not replaced (money.md F40)."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, tuple[int, int]] = {}
+
+    def add(self, path: Path) -> None:
+        """Watch this file too, if it is there."""
+        with contextlib.suppress(OSError):
+            self._seen[path] = _inode(path)
+
+    def fault(self) -> str | None:
+        """The sentence on the first file that is gone or another; None while all is well."""
+        for path, before in self._seen.items():
+            try:
+                now = _inode(path)
+            except FileNotFoundError:
+                return f"{path} was deleted while the store was in use."
+            except OSError:  # a disk that can't answer is no news about the file
+                continue
+            if now != before:
+                return f"{path} was replaced while the store was in use."
+        return None
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino

@@ -171,6 +171,12 @@ def purses_of(tx: Tx, epoch: str, at_most: int) -> list[str]:
     return sorted({purse for _hold, joined, _amount in rows for purse in str(joined).split()})
 
 
+def purses(tx: Tx, hold: str) -> list[str]:
+    """The purses of one hold, ascending; empty if there is no such hold."""
+    row = tx.one(statements.READ_HOLD, (hold,))
+    return sorted(str(row[3]).split()) if row is not None else []
+
+
 def set_cap(tx: Tx, *, scope: str, period_id: str, cap_micro: int) -> None:
     """Move the floor of the memo account of this period, where there is one, to the new cap.
 

@@ -33,6 +33,7 @@ class _Request:
         self.caller: authenticate.Caller | None = caller
         self.channel = channel
         self.complete = True
+        self.once: str | None = None
         self._body = msgspec.json.encode(body)
 
     async def body(self) -> bytes:

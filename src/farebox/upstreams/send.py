@@ -64,6 +64,10 @@ class Left(Exception):
     """The customer has left, and the wait for the upstream ended for it."""
 
 
+class Revoked(Exception):
+    """The key has ended, and the call with it."""
+
+
 class Halted(Exception):
     """The process stops, and the call with it."""
 
@@ -102,7 +106,7 @@ class Along:
 
     `forced` takes the channels of the route whatever their health. The whole ends after `last_s` seconds, whatever the
     upstream sends meanwhile; `on_late` is called then. `close` it when the call has ended, in every case.
-    Raises Left, Halted, TooLong, UpstreamFailed, UpstreamRefused.
+    Raises Left, Revoked, Halted, TooLong, UpstreamFailed, UpstreamRefused.
     """
 
     upstream: UpstreamPort
@@ -119,6 +123,7 @@ class Along:
     output: bool = False
     done: bool = False
     left: bool = False
+    revoked: bool = False
     halted: bool = False
     overdue: bool = False
     terminal: bool = False  # [DONE] or a finish reason has come
@@ -144,6 +149,12 @@ class Along:
     def leave(self) -> None:
         """The customer has left: whatever is waited for ends with Left."""
         self.left = True
+        if self._exchange is not None:
+            self._exchange.interrupt()
+
+    def revoke(self) -> None:
+        """The key has ended: whatever is waited for ends with Revoked."""
+        self.revoked = True
         if self._exchange is not None:
             self._exchange.interrupt()
 
@@ -228,7 +239,7 @@ class Along:
         if self.last_s is not None and self._deadline is None:
             self._deadline = asyncio.get_running_loop().call_later(self.last_s, self._too_long)
         for candidate in self.route:
-            if self.left or self.halted:
+            if self.left or self.halted or self.revoked:
                 raise self._away()
             self._slot = self.health.take(candidate.channel, self.clock.now_us(), forced=self.forced)
             if self._slot is None:
@@ -266,7 +277,7 @@ class Along:
                 limits.idle_s,
             )
         )
-        if self.left or self.halted or self.overdue:
+        if self.left or self.halted or self.revoked or self.overdue:
             exchange.interrupt()
         try:
             response = await self._patient(exchange, exchange.response)
@@ -420,7 +431,8 @@ class Along:
             try:
                 return await wait()
             except fetch.Interrupted:
-                if self.halted or self.overdue or self._waiting_on or self.ask.stream or not exchange.sent:
+                ends = self.halted or self.revoked or self.overdue or self._waiting_on
+                if ends or self.ask.stream or not exchange.sent:
                     raise self._away() from None
                 self._wait_on(exchange, self.limits.read_on_json_s)
 
@@ -428,6 +440,8 @@ class Along:
         """Why the wait was interrupted."""
         if self.halted:
             return Halted()
+        if self.revoked:
+            return Revoked()
         if self.left:
             return Left()
         if self.output:

@@ -21,6 +21,10 @@ from farebox.upstreams.dialect import Ask, BadAnswer, BadUsage, ChannelSpec, Enc
 _JSON_HEAD: Final = b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
 _STREAM_OPTIONS: Final = Raw(b'{"include_usage":true}')
 _BOM: Final = b"\xef\xbb\xbf"
+# Finish reasons beyond OpenAI's own. Zhipu's word for a content policy:
+_SAME_AS: Final = {"sensitive": "content_filter"}
+# And words for an answer that broke off: OpenRouter, Zhipu, DeepSeek ("Create chat completion" of each).
+_BROKEN: Final = frozenset({"error", "network_error", "insufficient_system_resource"})
 
 _Index = Annotated[int, msgspec.Meta(ge=0, le=4095)]
 _encode: Final = msgspec.json.Encoder().encode
@@ -54,6 +58,7 @@ class _Choice(Struct, gc=False):
     message: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
+    usage: Any = None  # Moonshot reports it here
 
 
 class _Frame(Struct, gc=False):
@@ -66,6 +71,7 @@ class _Frame(Struct, gc=False):
     id: str | None = None
     created: Any = None
     object: str | None = None
+    x_groq: Any = None  # Groq reports usage in it where it was not asked for
 
 
 class _Vector(Struct, gc=False):
@@ -158,6 +164,8 @@ class OpenAI:
         )
         for position, choice in enumerate(choices):
             _read(event, position, choice, chat=kind == "chat", whole=False)
+        if event.usage is None and type(frame.x_groq) is dict:
+            event.usage = frame.x_groq.get("usage")
         return event
 
     def answer(self, body: bytes, kind: str) -> Event:
@@ -201,7 +209,8 @@ class OpenAI:
 
         `cached_tokens` and audio are parts of `prompt_tokens`, reasoning and audio parts of
         `completion_tokens` (OpenAI's API reference, "The usage object"); DeepSeek says
-        `prompt_cache_hit_tokens`, Moonshot `cached_tokens`.
+        `prompt_cache_hit_tokens`, Moonshot `cached_tokens`. xAI counts reasoning beside `completion_tokens`, which
+        its total tells.
         """
         if not isinstance(reported, dict):
             raise BadUsage("The usage is no object.")
@@ -210,12 +219,15 @@ class OpenAI:
         prompt = _count(reported, "prompt_tokens")
         completion = _count(reported, "completion_tokens")
         total = _count(reported, "total_tokens") if reported.get("total_tokens") is not None else prompt + completion
-        if total != prompt + completion:
-            raise BadUsage(f"total_tokens is {total}, not {prompt} + {completion}.")
         into, out = (
             _details(reported, "prompt_tokens_details"),
             _details(reported, "completion_tokens_details"),
         )
+        reasoning = _count(out, "reasoning_tokens")
+        if reasoning and total == prompt + completion + reasoning:
+            completion += reasoning
+        if total != prompt + completion:
+            raise BadUsage(f"total_tokens is {total}, not {prompt} + {completion}.")
         cached = max(
             _count(into, "cached_tokens"),
             _count(reported, "prompt_cache_hit_tokens"),
@@ -223,7 +235,6 @@ class OpenAI:
         )
         written = _count(into, "cache_write_tokens")
         heard, spoken = _count(into, "audio_tokens"), _count(out, "audio_tokens")
-        reasoning = _count(out, "reasoning_tokens")
         if cached + written + heard > prompt:
             raise BadUsage(f"The parts of prompt_tokens are more than its {prompt}.")
         if reasoning + spoken > completion:
@@ -303,8 +314,13 @@ def _read(event: Event, position: int, choice: _Choice, *, chat: bool, whole: bo
     if index is None:
         event.tidy = False
         index = position
-    if choice.finish_reason:
-        event.finishes.append((index, choice.finish_reason))
+    if choice.usage is not None and event.usage is None:
+        event.usage = choice.usage
+    reason = choice.finish_reason
+    if reason:
+        if reason in _BROKEN:
+            event.error = Fault("down", f"The upstream broke the answer off: {reason}.", 502)
+        event.finishes.append((index, _SAME_AS.get(reason, reason)))
     if not chat:
         if choice.text is None:
             event.tidy = False

@@ -1,0 +1,168 @@
+"""Settlements that the store could not take, on disk, until it can (R23, money.md F33).
+
+An answer is complete and the store is away: its settlement is appended to the node's journal and synced; then the last
+byte goes out. The journal is written into the store when that is back, each record as often as needed: a settlement
+finds its own earlier work. What the store refuses by then (the hold has expired, R24) is counted, not charged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from farebox.calls.log import Ended, Opened
+from farebox.kit import errors
+from farebox.kit.failpoints import point
+from farebox.ledger.holds import HoldEnded
+
+from . import settlement
+from .ports import StorePort
+
+log = structlog.get_logger(__name__)
+
+RECORDS_MAX = 1000  # more waiting than this: no new calls
+_AT_ONCE = 100
+_WITHIN_S = 10
+
+
+class LogPort(Protocol):
+    """The file below; see kit.appendlog. The simulator brings its own."""
+
+    inherited: list[bytes]
+
+    async def append(self, records: Sequence[bytes]) -> None:
+        """Make the records durable; OSError, and then none of them is."""
+
+    async def clear(self) -> None:
+        """Forget all records."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One settlement that waits: the call, its end, and the model to unlist, or nothing."""
+
+    opened: Opened
+    ended: Ended
+    unlisted: str = ""
+
+
+@dataclass(slots=True)
+class _Batch:
+    entries: list[Entry] = field(default_factory=list)
+    fault: OSError | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Entry)
+
+
+class Journal:
+    """The settlements that wait for the store, in memory and in the log under it."""
+
+    def __init__(self, log_: LogPort) -> None:
+        self._log = log_
+        self._batch = _Batch()
+        self._writing = asyncio.Lock()
+        self._replaying = asyncio.Lock()
+        self._stuck: list[Entry] = []  # refused by the store for a mistake of ours; they stay on the disk
+        self.waiting: deque[Entry] = deque(self._read(log_.inherited))
+        self._dirty = bool(self.waiting)  # whether the log under it holds anything
+        self.inherited = list(self.waiting)  # of dead processes, for their refunds
+        self.late = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that no new call may begin."""
+        return len(self.waiting) > RECORDS_MAX
+
+    def __len__(self) -> int:
+        return len(self.waiting) + len(self._stuck)
+
+    async def keep(self, opened: Opened, ended: Ended, unlisted: str) -> None:
+        """Put a settlement on the disk; those that come at one time share a sync. OSError."""
+        batch = self._batch
+        batch.entries.append(Entry(opened, ended, unlisted))
+        async with self._writing:
+            if batch is self._batch:  # nobody else has written it yet
+                self._batch = _Batch()
+                point("journal.before_write")
+                try:
+                    await self._log.append([_encoder.encode(each) for each in batch.entries])
+                except OSError as fault:
+                    batch.fault = fault
+                else:
+                    self._dirty = True
+                    self.waiting.extend(batch.entries)
+        if batch.fault is not None:
+            raise batch.fault
+        point("journal.written")
+
+    async def replay(self, store: StorePort) -> int:
+        """Write what waits into the store, oldest first; how many are done. Stops where the store is away."""
+        done = 0
+        async with self._replaying:
+            while self.waiting:
+                some = [self.waiting[place] for place in range(min(_AT_ONCE, len(self.waiting)))]
+                results = await asyncio.gather(*(self._settle(store, entry) for entry in some))
+                for entry, result in zip(some, results, strict=True):
+                    if result is None:
+                        self.waiting.remove(entry)
+                        done += 1
+                if not all(result is None for result in results):
+                    break
+            async with self._writing:
+                if self._dirty and not self.waiting and not self._stuck:
+                    point("journal.replayed")
+                    await self._log.clear()
+                    self._dirty = False
+        if done:
+            log.info("journal.replayed", settlements=done, waiting=len(self.waiting))
+        return done
+
+    async def _settle(self, store: StorePort, entry: Entry) -> Exception | None:
+        """Write one; what kept it from the store, or None where it is done with."""
+        locks = [purse.id for purse in entry.opened.purses]
+        try:
+            await store.write(
+                settlement.end_call,
+                entry.opened,
+                entry.ended,
+                entry.unlisted,
+                locks=locks,
+                patient=True,
+                within_s=_WITHIN_S,
+                again=True,
+            )
+        except HoldEnded:
+            self.late += 1
+            log.warning("settle.late", call=entry.opened.id, journalled=True)
+        except errors.StoreUnavailable as trouble:
+            return trouble
+        except Exception:
+            log.exception("journal.stuck", call=entry.opened.id)
+            self._stuck.append(entry)
+        return None
+
+    @staticmethod
+    def _read(records: Sequence[bytes]) -> list[Entry]:
+        entries = []
+        for record in records:
+            try:
+                entries.append(_decoder.decode(record))
+            except msgspec.ValidationError as fault:
+                raise errors.CommandError(
+                    f"The journal of settlements holds a record that this version can't read ({fault}). Start the "
+                    "version that wrote it once, so that it writes its settlements into the store."
+                ) from None
+        return entries
+
+
+def journalled(ended: Ended) -> Ended:
+    """The end as it stands on the receipt of a call whose settlement went through the journal (R23)."""
+    return replace(ended, rule="R23" if ended.rule == "R02" else ended.rule, flags=[*ended.flags, "journalled"])

@@ -1,0 +1,151 @@
+"""The committer: one commit for whatever waits. Plain and synchronous; `db.Store` is its shell with threads.
+
+`COMMIT` has three outcomes, done, not done and unknown (money.md 1.4). After the latter two its members are run again
+one by one, with `tx.again` set, so a member must find its own earlier work by its business key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import structlog
+
+from . import dbfaults
+from .errors import FareboxError, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+TRIES = 3
+TRY_AGAIN_S = 0.25  # money.md F07: at most 3 tries with jitter inside 250 ms
+
+
+class Transaction(Protocol):
+    """What the committer knows of an open transaction."""
+
+    again: bool
+
+
+Opening = Callable[[Sequence[str]], AbstractContextManager[Transaction]]
+
+
+class Member:
+    """One write that waits for its commit, and what became of it.
+
+    `again` says that an earlier try of the same work may have been committed; `since_s` is when it came, on the
+    committer's clock. A `patient` member is never turned away for having waited; an abandoned one is not begun.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "again",
+        "args",
+        "error",
+        "fn",
+        "future",
+        "locks",
+        "patient",
+        "result",
+        "since_s",
+        "timer",
+    )
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Any],
+        *,
+        locks: Sequence[str] = (),
+        patient: bool = False,
+        again: bool = False,
+        since_s: float,
+        future: asyncio.Future[Any],
+    ) -> None:
+        self.fn = fn
+        self.args = args
+        self.locks = locks
+        self.patient = patient
+        self.again = again
+        self.since_s = since_s
+        self.future = future
+        self.timer: asyncio.TimerHandle | None = None
+        self.abandoned = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Committer:
+    """Runs members together in one transaction, else one by one.
+
+    `opening(locks)` opens a transaction and commits it at its end; `pause(most_s)` waits for a random part of so many
+    seconds; `monotonic_s` is the clock of `wait_s`, the longest that a member waits for its turn.
+    """
+
+    def __init__(
+        self, opening: Opening, *, pause: Callable[[float], None], monotonic_s: Callable[[], float], wait_s: float
+    ) -> None:
+        self._opening = opening
+        self._pause = pause
+        self._monotonic_s = monotonic_s
+        self._wait_s = wait_s
+
+    def run(self, members: Sequence[Member]) -> None:
+        """Give every member its `result` or its `error`. Raises nothing but what no `except Exception` catches."""
+        now_s = self._monotonic_s()
+        live = []
+        for member in members:
+            if member.abandoned or (not member.patient and now_s - member.since_s > self._wait_s):
+                member.error = StoreUnavailable()
+            else:
+                live.append(member)
+        if live and not self._together(live):
+            for member in live:
+                self._alone(member)
+
+    def _together(self, members: Sequence[Member]) -> bool:
+        """Run the members in one transaction; False if it has to be done one by one."""
+        locks = [row for member in members for row in member.locks]
+        try:
+            with self._opening(locks) as tx:
+                for member in members:
+                    tx.again = member.again
+                    try:
+                        member.result = member.fn(tx, *member.args)
+                    except FareboxError as refusal:
+                        # Without its frames: they know the members, and the members know it.
+                        member.error = refusal.with_traceback(None)
+        except Exception as fault:
+            if len(members) > 1:
+                log.warning("store.group_again", members=len(members), fault=dbfaults.words(fault))
+            dbfaults.drop_lost(fault)
+            for member in members:
+                member.result = None
+                member.error = None
+            return False
+        return True
+
+    def _alone(self, member: Member) -> None:
+        """Run one member in a transaction of its own, a few times if the database wants it so."""
+        deadline_s = self._monotonic_s() + TRY_AGAIN_S
+        for left in reversed(range(TRIES)):
+            try:
+                with self._opening(member.locks) as tx:
+                    tx.again = True
+                    member.result = member.fn(tx, *member.args)
+            except FareboxError as refusal:
+                member.error = refusal.with_traceback(None)
+            except dbfaults.ANY as fault:
+                dbfaults.drop_lost(fault)
+                if dbfaults.broken_rule(fault):
+                    member.error = fault
+                    return
+                if left and (self._monotonic_s() < deadline_s or dbfaults.busy(fault)):
+                    self._pause(TRY_AGAIN_S / TRIES)
+                    continue
+                member.error = StoreUnavailable()
+                member.error.__cause__ = fault
+            except Exception as bug:
+                member.error = bug
+            return

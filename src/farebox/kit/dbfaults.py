@@ -1,0 +1,56 @@
+"""What an error of the database means: gone, busy, or a mistake of ours."""
+
+from __future__ import annotations
+
+import contextlib
+
+import psycopg
+import pysqlite3.dbapi2 as sqlite
+from django.db import Error, InterfaceError, connection
+
+ANY = (Error, sqlite.Error, psycopg.Error)
+_LOST = (InterfaceError, sqlite.InterfaceError, psycopg.InterfaceError, psycopg.OperationalError)
+
+
+def on_sqlite() -> bool:
+    """Whether this process's store is SQLite."""
+    return bool(connection.vendor == "sqlite")
+
+
+def words(fault: BaseException) -> str:
+    """The first line of what the database says of itself."""
+    return str(fault).splitlines()[0][:200] if str(fault) else type(fault).__name__
+
+
+def cause(fault: BaseException) -> BaseException:
+    """The driver's own error, where Django wraps it."""
+    return fault.__cause__ if isinstance(fault, Error) and fault.__cause__ is not None else fault
+
+
+def busy(fault: BaseException) -> bool:
+    """Whether others were in the way: a deadlock, a serialization failure, a locked database (money.md F07)."""
+    found = cause(fault)
+    if isinstance(found, psycopg.Error):
+        return found.sqlstate in {"40001", "40P01"}
+    return isinstance(found, sqlite.OperationalError) and "locked" in str(found)
+
+
+def broken_rule(fault: BaseException) -> bool:
+    """Whether a constraint or trigger refused, or the SQL is wrong: a mistake of ours, not the database's."""
+    found = cause(fault)
+    if isinstance(found, psycopg.Error):
+        return not isinstance(found, (psycopg.OperationalError, psycopg.InterfaceError))
+    return isinstance(
+        found, (sqlite.IntegrityError, sqlite.ProgrammingError, sqlite.InterfaceError, sqlite.DataError)
+    ) or (isinstance(found, sqlite.OperationalError) and ("no such" in str(found) or "syntax" in str(found)))
+
+
+def drop_lost(fault: BaseException) -> bool:
+    """Close this thread's connection if `fault` says that it is gone; whether it was."""
+    lost = isinstance(fault, _LOST) or isinstance(cause(fault), (psycopg.OperationalError, psycopg.InterfaceError))
+    if lost and not on_sqlite():
+        with contextlib.suppress(*ANY):
+            connection.close()
+        if connection.connection is not None:
+            connection.connection = None
+    return lost

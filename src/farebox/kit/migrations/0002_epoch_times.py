@@ -1,0 +1,14 @@
+"""An epoch knows the newest time that it wrote, and when nothing of it was left to do (money.md F37, R25)."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    """`seen_us` grows with each heartbeat; `cleared_us` is NULL until the refunds of R25 are done and no hold is open."""
+
+    dependencies = [("kit", "0001_initial")]
+
+    operations = [
+        migrations.AddField("epoch", "seen_us", models.BigIntegerField(default=0)),
+        migrations.AddField("epoch", "cleared_us", models.BigIntegerField(null=True)),
+    ]
