@@ -14,7 +14,15 @@ from typing import Any
 class Talk:
     """One call on a connection of its own, read piece by piece; `leave` closes it at once."""
 
-    def __init__(self, customer: Any, path: str, body: Any, *, receive_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        customer: Any,
+        path: str,
+        body: Any,
+        *,
+        receive_bytes: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         self.data = b""
         self._customer = customer
         self._line = socket.socket()
@@ -23,9 +31,10 @@ class Talk:
         self._line.settimeout(20)
         self._line.connect(("127.0.0.1", customer.shop.server.port))
         raw = json.dumps(body).encode()
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         head = (
             f"POST {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {customer.key}\r\n"
-            f"Connection: close\r\nContent-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
+            f"Connection: close\r\nContent-Type: application/json\r\nContent-Length: {len(raw)}\r\n{more}\r\n"
         )
         self._line.sendall(head.encode() + raw)
 

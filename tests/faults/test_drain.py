@@ -16,6 +16,8 @@ from shop import Shop
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 
+@pytest.mark.rule("R15")
+@pytest.mark.fault("F29")
 def test_sigterm_lets_calls_under_way_end_and_cuts_what_lasts_longer(house):
     """Two streams: one ends within the drain, one does not: it gets an error event, costs nothing, holds nothing."""
     from farebox.ledger.models import Hold

@@ -61,6 +61,8 @@ def check_lines(answer) -> list:
 # Streams
 
 
+@pytest.mark.fault("F19")
+@pytest.mark.fault("F23")
 @pytest.mark.parametrize("quirk", QUIRKS)
 @pytest.mark.parametrize("wanted", [False, True])
 def test_a_chat_stream_has_one_form_whatever_the_upstream_sends(shop, me, quirk, wanted):
@@ -168,6 +170,7 @@ def after_silence(body: bytes) -> bytes:
     return body.lstrip(b"\n")
 
 
+@pytest.mark.fault("F16")
 @pytest.mark.slow
 def test_silence_is_filled_with_empty_lines(shop, me):
     with hasty(shop):
@@ -189,6 +192,7 @@ def test_silence_is_filled_with_empty_lines(shop, me):
     assert paced.body.count(b"\n\n\n") >= 2 and paced.body.endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.fault("F16")
 @pytest.mark.slow
 def test_empty_lines_come_before_json_but_not_for_the_sdk(shop, me):
     slow = said("slow=2.1+status=500")
@@ -233,6 +237,8 @@ def test_errors_before_the_first_byte_keep_their_status(shop, me, stream):
     )
 
 
+@pytest.mark.rule("R14")
+@pytest.mark.fault("F20")
 @pytest.mark.parametrize("fault", ["cut=3", "error-event=3", "garbage=3", "bad-utf8=3", "reset=3"])
 def test_a_stream_that_fails_in_the_middle_ends_properly(shop, me, fault):
     answer = me.chat("gpt-4", said(fault, "one two three four"), stream=True)

@@ -66,6 +66,7 @@ def spent(me) -> int:
     return me.get("/v1/dashboard/billing/usage").json["total_usage"]
 
 
+@pytest.mark.rule("R25")
 def test_a_charge_whose_customer_saw_an_error_is_given_back(shop, deaf):
     from farebox.ledger.models import Entry, LedgerAccount, Posting
 
@@ -107,6 +108,7 @@ def test_a_charge_that_was_given_back_has_eaten_no_credit(shop, me, deaf):
     assert list(shop.read(lots.lots_of, me.account)[1].values()) == [START]
 
 
+@pytest.mark.rule("R15")
 @BOTH
 def test_a_task_that_is_cancelled_while_it_settles(shop, me, option, stream):
     option(settle_wait_s=60)
@@ -231,6 +233,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.rule("R13")
 @pytest.mark.parametrize("case", ENDLESS)
 def test_an_endless_answer_without_output_is_a_timeout(shop, me, option, drip, case):
     option(call_s_max=0.3)
@@ -245,6 +248,7 @@ def test_an_endless_answer_without_output_is_a_timeout(shop, me, option, drip, c
     wait_for(lambda: upstream.left == 1)
 
 
+@pytest.mark.rule("R07")
 @pytest.mark.parametrize("piece", [b": ping\n\n", event(role="assistant")], ids=["comments", "no-output"])
 def test_an_endless_answer_with_output_is_cut(shop, me, option, drip, piece):
     option(call_s_max=0.3)
@@ -262,6 +266,7 @@ def test_an_endless_answer_with_output_is_cut(shop, me, option, drip, piece):
     wait_for(lambda: upstream.left == 1)
 
 
+@pytest.mark.rule("R18")
 def test_a_customer_who_reads_too_slowly_for_a_call(shop, me, option):
     option(call_s_max=1.5)
     name = shop.model("slow-reader", {"input": "1", "output": "1"}, output_tokens_max=200_000, context_tokens=400_000)
@@ -310,6 +315,7 @@ def test_a_key_that_ends_while_the_body_comes(shop, me, what):
 # what an upstream reports
 
 
+@pytest.mark.rule("R27")
 def test_r27_a_report_of_no_input_is_not_believed(shop, me):
     body = {"model": "text-embedding-3-small", "input": "sandbox: usage-zero\n" + "hello world " * 200}
     answer = me.request("POST", "/v1/embeddings", body)
@@ -321,6 +327,7 @@ def test_r27_a_report_of_no_input_is_not_believed(shop, me):
     assert receipt["charge_micro"] > 0
 
 
+@pytest.mark.rule("R05")
 def test_r05_tells_the_operator(shop, me, monkeypatch):
     from farebox.gateway import ending
 
@@ -332,6 +339,7 @@ def test_r05_tells_the_operator(shop, me, monkeypatch):
     assert said == [("meter.unpriced", {"model": name, "classes": ["cached_read"], "call": answer.call})]
 
 
+@pytest.mark.rule("R02")
 @BOTH
 def test_unknown_parameters_that_are_passed_on_are_held_for(shop, me, stream):
     name = f"passes-{stream}".lower()
@@ -375,6 +383,7 @@ def test_a_channel_test_asks_a_channel_that_rests(shop):
 # the service stops
 
 
+@pytest.mark.rule("R15")
 def test_a_call_whose_money_was_held_after_the_others_were_stopped(shop, me):
     own = shop.server.ports.shop
     before = len(shop.sandbox.requests)
@@ -390,6 +399,8 @@ def test_a_call_whose_money_was_held_after_the_others_were_stopped(shop, me):
     assert len(shop.sandbox.requests) == before
 
 
+@pytest.mark.rule("R15")
+@pytest.mark.fault("F29")
 def test_a_customer_who_does_not_read_does_not_keep_the_service(shop):
     from farebox.calls.models import Call
 

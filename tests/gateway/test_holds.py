@@ -58,6 +58,7 @@ OFFICIAL = {
 }  # fmt: skip
 
 
+@pytest.mark.rule("R02")
 @pytest.mark.parametrize("model", OFFICIAL)
 def test_the_official_models_to_the_micro_unit(shop, model):
     from farebox.accounts import accounts
@@ -127,6 +128,8 @@ def watched(me):
         thread.join()
 
 
+@pytest.mark.rule("R01")
+@pytest.mark.fault("F06")
 def test_two_hundred_callers_on_money_for_fifty_calls(shop, priced):
     name = priced()
     me = shop.account(money(50 * 16))
@@ -223,6 +226,7 @@ def test_a_stream_never_holds_more_than_its_limit(shop, priced):
     assert me.receipt(answer)["charge_micro"] == 1100 * TOKEN
 
 
+@pytest.mark.rule("R07")
 def test_out_of_money_in_mid_stream(shop, priced):
     name = priced(output_tokens_max=4096)
     me = shop.account(money(1500))
@@ -245,6 +249,7 @@ def test_out_of_money_in_mid_stream(shop, priced):
     assert "x-farebox-max-tokens" not in answer.headers
 
 
+@pytest.mark.rule("R07")
 def test_an_event_that_is_not_covered_is_not_delivered(shop, priced):
     event = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m",
              "choices": [{"index": 0, "delta": {"content": "y" * 5000}, "finish_reason": None}]}  # fmt: skip
@@ -442,6 +447,8 @@ def test_answers_and_prompts_multiply(shop, priced):
     assert poor.receipt(answer)["charge_micro"] == 48 * TOKEN
 
 
+@pytest.mark.rule("R03")
+@pytest.mark.fault("F23")
 def test_each_answer_is_counted_by_itself(shop):
     """Without a report the texts of several answers are not run together."""
     me = shop.account("1")
@@ -453,6 +460,8 @@ def test_each_answer_is_counted_by_itself(shop):
 # (j), (k) prices and charges
 
 
+@pytest.mark.rule("R02")
+@pytest.mark.fault("F36")
 def test_a_call_keeps_the_price_of_its_hold(shop, priced):
     from farebox.catalog import lists, sheets
     from farebox.kit import clock
@@ -543,6 +552,8 @@ def freed(me) -> None:
     wait_for(lambda: me.balance[1] == 0)
 
 
+@pytest.mark.rule("R15")
+@pytest.mark.fault("F05")
 def test_a_hold_whose_commit_is_unknown_is_voided(shop, priced, failing):
     me = shop.account("1")
     failing("open_call", 1, after=True)
@@ -567,6 +578,7 @@ def test_holds_are_voided_when_the_store_is_back(shop, priced, failing, option, 
     assert not shop.server.ports.shop.to_void
 
 
+@pytest.mark.rule("R01")
 def test_a_hold_that_was_never_placed_needs_no_void(shop, priced, failing):
     me = shop.account("1")
     failing("open_call", 1)
@@ -587,6 +599,7 @@ def test_a_settlement_is_tried_again(shop, priced, failing, stream):
     assert me.balance == (1_000_000 - 5 * TOKEN, 0)
 
 
+@pytest.mark.rule("R15")
 @pytest.mark.parametrize("stream", [False, True])
 def test_without_a_settlement_there_is_no_end_and_no_charge(shop, priced, failing, option, no_journal, stream):
     option(settle_wait_s=0)
@@ -604,6 +617,7 @@ def test_without_a_settlement_there_is_no_end_and_no_charge(shop, priced, failin
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.rule("R15")
 def test_a_stream_whose_hold_cannot_grow_for_the_store_is_free(shop, priced, failing):
     me = shop.account("1")
     failing("extend_hold", 1)
@@ -631,6 +645,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.rule("R15")
 @pytest.mark.parametrize("where", MISTAKES)
 def test_a_mistake_of_ours_ends_the_hold(shop, priced, monkeypatch, where):
     def mistake(*args, **kwargs):
@@ -649,6 +664,7 @@ def test_a_mistake_of_ours_ends_the_hold(shop, priced, monkeypatch, where):
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.rule("R15")
 @pytest.mark.parametrize("how", ["halted", "cancelled"])
 def test_a_call_that_is_stopped_ends_its_hold(shop, priced, how):
     me = shop.account("1")
@@ -673,6 +689,7 @@ def test_a_call_that_is_stopped_ends_its_hold(shop, priced, how):
     assert shop.sandbox.requests[-1].ended == "client-left"
 
 
+@pytest.mark.rule("R15")
 def test_a_call_that_is_cancelled_while_it_waits_for_the_store(shop, priced, failing):
     me = shop.account("1")
     away = failing("end_call", 10**6)
@@ -692,6 +709,7 @@ def test_a_call_that_is_cancelled_while_it_waits_for_the_store(shop, priced, fai
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.rule("R24")
 def test_a_settlement_after_expiry_is_refused(shop, priced):
     from farebox.calls import log
     from farebox.kit import clock

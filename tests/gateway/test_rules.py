@@ -100,6 +100,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.rule("R01")
 @BOTH
 @pytest.mark.parametrize("case", REFUSED)
 def test_r01_refused_by_us(shop, me, case, stream):
@@ -112,6 +113,7 @@ def test_r01_refused_by_us(shop, me, case, stream):
     assert me.get(f"/v1/calls/{answer.call}").status == 404
 
 
+@pytest.mark.rule("R01")
 @BOTH
 def test_r01_without_money(shop, stream):
     poor = shop.account("0")
@@ -124,6 +126,7 @@ def test_r01_without_money(shop, stream):
     assert poor.get(f"/v1/calls/{answer.call}").status == 404
 
 
+@pytest.mark.rule("R01")
 def test_r01_overload_and_no_channel(shop, me, option):
     name = on_sale(shop, shop.model("r01-lonely", {"input": "1", "output": "1"}))
     counts = shop.counts()
@@ -147,6 +150,7 @@ def test_r01_overload_and_no_channel(shop, me, option):
 # R02 to R06: completed
 
 
+@pytest.mark.rule("R02")
 @BOTH
 def test_r02_tools(shop, me, stream):
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -161,6 +165,8 @@ def test_r02_tools(shop, me, stream):
 NO_USAGE = ["no-usage", "usage-null", "usage-negative", "usage-float", "usage-string", "usage-zero", "usage-huge"]
 
 
+@pytest.mark.rule("R03")
+@pytest.mark.fault("F25")
 @BOTH
 @pytest.mark.parametrize("how", NO_USAGE)
 def test_r03_usage_missing_or_malformed(shop, me, how, stream):
@@ -172,6 +178,8 @@ def test_r03_usage_missing_or_malformed(shop, me, how, stream):
     assert "estimated" in receipt["flags"]
 
 
+@pytest.mark.rule("R03")
+@pytest.mark.fault("F25")
 def test_r03_usage_after_the_end(shop, me):
     text = "sandbox: tokens=12+usage-late\nHi"
     answer = me.chat("gpt-4", text, stream=True, stream_options={"include_usage": True})
@@ -181,6 +189,7 @@ def test_r03_usage_after_the_end(shop, me):
     ended(me, answer, "R03", own_input(text) * 30 + 12 * 60)
 
 
+@pytest.mark.rule("R03")
 def test_r03_the_echo_of_a_prompt_is_no_output(shop, me):
     prompt = "sandbox: tokens=5+no-usage\nOnce upon a time"
     body = {"model": "gpt-3.5-turbo-instruct", "prompt": prompt, "echo": True, "max_tokens": 16}
@@ -190,6 +199,8 @@ def test_r03_the_echo_of_a_prompt_is_no_output(shop, me):
     assert receipt["usage"]["output"] == 5
 
 
+@pytest.mark.rule("R04")
+@pytest.mark.fault("F25")
 @pytest.mark.parametrize("how", ["usage-twice", "usage-cumulative"])
 def test_r04_usage_more_than_once(shop, me, how):
     answer = me.chat("gpt-4", f"sandbox: tokens=20+{how}", stream=True)
@@ -200,6 +211,7 @@ def test_r04_usage_more_than_once(shop, me, how):
     assert receipt["usage"]["output"] == 20
 
 
+@pytest.mark.rule("R05")
 @BOTH
 def test_r05_a_class_without_a_price(shop, me, stream):
     name = on_sale(shop, shop.model(f"r05-{stream}", {"input": "30", "output": "60"}))
@@ -217,6 +229,8 @@ def test_r05_a_class_without_a_price(shop, me, stream):
 IMPLAUSIBLE = {"over=100": 116, "usage-mismatch+tokens=10": 10, "usage=900,3+tokens=3": 3, "usage=5,900+tokens=3": 3}
 
 
+@pytest.mark.rule("R06")
+@pytest.mark.fault("F25")
 @BOTH
 @pytest.mark.parametrize("how", IMPLAUSIBLE)
 def test_r06_implausible_usage(shop, me, how, stream):
@@ -231,6 +245,7 @@ def test_r06_implausible_usage(shop, me, how, stream):
 # R07 to R11: unusual ends
 
 
+@pytest.mark.rule("R07")
 @BOTH
 def test_r07_the_limit_that_was_asked_for(shop, me, stream):
     answer = me.chat("gpt-4", "sandbox: full", stream=stream, max_tokens=7)
@@ -240,6 +255,7 @@ def test_r07_the_limit_that_was_asked_for(shop, me, stream):
     assert (receipt["finish_reason"], receipt["limit_tokens"]) == ("length", 7)
 
 
+@pytest.mark.rule("R07")
 def test_r07_the_longest_duration(shop, me, option):
     option(call_s_max=0.3)
     answer = me.chat("gpt-4", "sandbox: tokens=50+pace=20", stream=True)
@@ -250,6 +266,8 @@ def test_r07_the_longest_duration(shop, me, option):
     assert sandboxed(shop).ended == "client-left"
 
 
+@pytest.mark.rule("R07")
+@pytest.mark.fault("F21")
 def test_r07_an_upstream_that_ignores_its_limit(shop, me):
     text = "sandbox: over=3000+pace=0.1"
     answer = me.chat("gpt-4", text, stream=True, max_tokens=16)
@@ -260,6 +278,7 @@ def test_r07_an_upstream_that_ignores_its_limit(shop, me):
     assert sandboxed(shop).ended == "client-left"
 
 
+@pytest.mark.rule("R08")
 @BOTH
 @pytest.mark.parametrize("how", ["content-filter", "refusal"])
 def test_r08_stopped_by_policy(shop, me, how, stream):
@@ -272,6 +291,7 @@ def test_r08_stopped_by_policy(shop, me, how, stream):
     assert me.receipt(free)["rule"] == "R08"
 
 
+@pytest.mark.rule("R08")
 @pytest.mark.parametrize("more", ["", "+usage-cumulative"])
 def test_r08_a_policy_event(shop, me, more):
     answer = me.chat("gpt-4", f"sandbox: tokens=20+policy-event=6{more}", stream=True)
@@ -284,6 +304,7 @@ def test_r08_a_policy_event(shop, me, more):
     assert (receipt["charge_micro"] > 0) == bool(more)
 
 
+@pytest.mark.rule("R08")
 @BOTH
 def test_r08_before_any_output_is_a_400_and_free(shop, me, stream):
     answer = me.chat("gpt-4", "sandbox: policy-event=1+usage-cumulative", stream=stream)
@@ -291,6 +312,7 @@ def test_r08_before_any_output_is_a_400_and_free(shop, me, stream):
     ended(me, answer, "R08", 0)
 
 
+@pytest.mark.rule("R09")
 @BOTH
 def test_r09_an_empty_answer(shop, me, stream):
     answer = me.chat("gpt-4", "sandbox: empty", stream=stream)
@@ -302,6 +324,7 @@ def test_r09_an_empty_answer(shop, me, stream):
     assert me.receipt(paid)["charge_micro"] > 0
 
 
+@pytest.mark.rule("R10")
 @BOTH
 def test_r10_only_reasoning(shop, me, stream):
     prices = {"input": "30", "output": "60", "reasoning": "60"}
@@ -313,6 +336,7 @@ def test_r10_only_reasoning(shop, me, stream):
     assert receipt["usage"]["reasoning"] == 40
 
 
+@pytest.mark.rule("R11")
 def test_r11_a_clean_end_without_an_end_mark(shop, me):
     text = "sandbox: tokens=9+noterminal"
     answer = me.chat("gpt-4", text, stream=True)
@@ -326,6 +350,7 @@ def test_r11_a_clean_end_without_an_end_mark(shop, me):
 # R12 to R14: refusals and failures
 
 
+@pytest.mark.rule("R12")
 @BOTH
 @pytest.mark.parametrize(
     ("how", "status"), [("status=400", 400), ("status=422", 400), ("status=413", 413), ("context", 400)]
@@ -347,6 +372,7 @@ FAILED = {
 }  # fmt: skip
 
 
+@pytest.mark.rule("R13")
 @BOTH
 @pytest.mark.parametrize("how", FAILED)
 def test_r13_failed_before_output(shop, me, how, stream):
@@ -363,6 +389,8 @@ def test_r13_failed_before_output(shop, me, how, stream):
     assert "balance" not in attempt["why"]
 
 
+@pytest.mark.rule("R13")
+@pytest.mark.fault("F16")
 @BOTH
 def test_r13_silence(shop, me, limits, stream):
     limits(first_byte_s=0.2)
@@ -372,6 +400,8 @@ def test_r13_silence(shop, me, limits, stream):
     assert sandboxed(shop).ended == "client-left"
 
 
+@pytest.mark.rule("R13")
+@pytest.mark.fault("F16")
 def test_r13_after_empty_lines(shop, me, option):
     option(keepalive_stream_s=0)
     answer = me.chat("gpt-4", "sandbox: slow=0.8+status=500", stream=True)
@@ -384,6 +414,10 @@ def test_r13_after_empty_lines(shop, me, option):
 AFTER_OUTPUT = ["cut=6", "reset=6", "error-event=6", "garbage=6", "bad-utf8=6", "huge-line=6", "deep=6", "stall=6"]
 
 
+@pytest.mark.rule("R14")
+@pytest.mark.fault("F17")
+@pytest.mark.fault("F18")
+@pytest.mark.fault("F20")
 @pytest.mark.parametrize("split", ["", "+pace=3"])
 @pytest.mark.parametrize("how", AFTER_OUTPUT)
 def test_r14_failed_after_output(shop, me, limits, how, split):
@@ -403,6 +437,8 @@ def test_r14_failed_after_output(shop, me, limits, how, split):
 # R16 to R20: the customer leaves
 
 
+@pytest.mark.rule("R16")
+@pytest.mark.fault("F27")
 def test_r16_left_before_the_upstream_accepted(shop, me):
     talk = Talk(me, "/v1/chat/completions", chat("gpt-4", "sandbox: slow=20", stream=True))
     wait_for(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("slow") == "20")
@@ -412,6 +448,7 @@ def test_r16_left_before_the_upstream_accepted(shop, me):
     assert sandboxed(shop).ended == "client-left"
 
 
+@pytest.mark.rule("R16")
 def test_r16_left_before_the_next_upstream_was_asked(shop, me):
     name = _pair(shop, "left-between", "slow=0.2+html")
     before = len(shop.sandbox.requests)
@@ -423,6 +460,8 @@ def test_r16_left_before_the_next_upstream_was_asked(shop, me):
     assert len(shop.sandbox.requests) == before + 1
 
 
+@pytest.mark.rule("R17")
+@pytest.mark.fault("F27")
 def test_r17_left_before_output(shop, me):
     text = "sandbox: stall=1\nHello"
     talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
@@ -436,6 +475,8 @@ def test_r17_left_before_output(shop, me):
     assert sandboxed(shop).ended == "client-left"
 
 
+@pytest.mark.rule("R18")
+@pytest.mark.fault("F27")
 def test_r18_left_in_mid_stream(shop, me):
     text = "sandbox: tokens=500+pace=10"
     talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
@@ -449,6 +490,7 @@ def test_r18_left_in_mid_stream(shop, me):
     assert receipt["charge_micro"] == own_input(text) * 30 + output * 60
 
 
+@pytest.mark.rule("R18")
 def test_r18_never_more_than_reported(shop, me):
     text = "sandbox: tokens=500+pace=10+usage-cumulative+usage=9,2"
     talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
@@ -457,6 +499,8 @@ def test_r18_never_more_than_reported(shop, me):
     ended(me, talk.call, "R18", 9 * 30 + 2 * 60)
 
 
+@pytest.mark.rule("R18")
+@pytest.mark.fault("F27")
 def test_r18_does_not_read(shop, me, option):
     option(slow_reader_s=1)
     name = shop.model("r18-large", {"input": "1", "output": "1"}, output_tokens_max=200_000, context_tokens=400_000)
@@ -469,6 +513,7 @@ def test_r18_does_not_read(shop, me, option):
     talk.leave()
 
 
+@pytest.mark.rule("R18")
 def test_r18_where_the_upstream_bills_the_whole(shop, me):
     name = shop.model("r18-whole", {"input": "30", "output": "60"})
     from farebox.upstreams import channels
@@ -490,6 +535,8 @@ def test_r18_where_the_upstream_bills_the_whole(shop, me):
     assert attempt["cost_micro"] == -(-whole // 1_000_000)
 
 
+@pytest.mark.rule("R19")
+@pytest.mark.fault("F27")
 def test_r19_a_whole_answer_after_the_customer_left(shop, me):
     talk = Talk(me, "/v1/chat/completions", chat("gpt-4", "sandbox: slow=0.3+tokens=5"))
     wait_for(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("slow") == "0.3")
@@ -501,6 +548,7 @@ def test_r19_a_whole_answer_after_the_customer_left(shop, me):
     assert sandboxed(shop).ended == "complete"
 
 
+@pytest.mark.rule("R19")
 def test_r19_no_whole_answer_in_time(shop, me, limits):
     limits(read_on_json_s=0.2)
     text = "sandbox: stall=20"
@@ -512,6 +560,8 @@ def test_r19_no_whole_answer_in_time(shop, me, limits):
     assert sandboxed(shop).ended == "client-left"
 
 
+@pytest.mark.rule("R20")
+@pytest.mark.fault("F27")
 def test_r20_left_after_the_last_output(shop, me):
     text = "sandbox: tokens=3+pace=150"
     talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
@@ -524,6 +574,7 @@ def test_r20_left_after_the_last_output(shop, me):
     assert usage["prompt_tokens"] != own_input(text)
 
 
+@pytest.mark.rule("R20")
 def test_r20_left_and_the_report_never_came(shop, me, monkeypatch):
     monkeypatch.setattr("farebox.gateway.serve.REPORT_S", 0.05)
     text = "sandbox: tokens=1+pace=400"
@@ -553,6 +604,7 @@ TRY_NEXT = [
 ]  # fmt: skip
 
 
+@pytest.mark.rule("R22")
 @pytest.mark.parametrize("how", TRY_NEXT)
 def test_r22_only_the_attempt_that_delivered_is_charged(shop, how):
     for stream in (True, False):
@@ -568,6 +620,8 @@ def test_r22_only_the_attempt_that_delivered_is_charged(shop, how):
         assert [(a["outcome"], a["charged"]) for a in receipt["attempts"]] == [("failed", False), ("served", True)]
 
 
+@pytest.mark.rule("R22")
+@pytest.mark.fault("F10")
 @BOTH
 def test_r22_nothing_listens(shop, me, stream):
     with socket.socket() as free:
@@ -579,6 +633,7 @@ def test_r22_nothing_listens(shop, me, stream):
     ended(me, answer, "R22")
 
 
+@pytest.mark.rule("R22")
 def test_r22_what_a_failed_attempt_left_does_not_count_for_the_next(shop, me):
     both = b'data: {"choices":[{"index":0,"delta":{"content":"spoilt"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\n'
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n"
@@ -599,6 +654,8 @@ def test_r22_what_a_failed_attempt_left_does_not_count_for_the_next(shop, me):
     assert [a["outcome"] for a in receipt["attempts"]] == ["failed", "failed"]
 
 
+@pytest.mark.rule("R13")
+@pytest.mark.fault("F11")
 @BOTH
 def test_r22_a_request_whose_fate_is_unknown_is_not_sent_again(shop, me, stream):
     with canned(shop, b"") as upstream:
@@ -612,6 +669,8 @@ def test_r22_a_request_whose_fate_is_unknown_is_not_sent_again(shop, me, stream)
     assert [a["outcome"] for a in receipt["attempts"]] == ["unknown"]
 
 
+@pytest.mark.rule("R14")
+@pytest.mark.rule("R22")
 def test_r22_no_second_try_after_output(shop, me):
     name = _pair(shop, "r22-late", "tokens=9+cut=5")
     before = len(shop.sandbox.requests)
@@ -628,6 +687,7 @@ def embed(me, given, **params):
     return me.request("POST", "/v1/embeddings", {"model": "text-embedding-3-small", "input": given, **params})
 
 
+@pytest.mark.rule("R27")
 def test_r27_embeddings(shop, me):
     answer = embed(me, ["Hello", "world"])
     assert answer.status == 200
@@ -636,6 +696,7 @@ def test_r27_embeddings(shop, me):
     assert receipt["usage"] == {"input": usage["prompt_tokens"]}
 
 
+@pytest.mark.rule("R27")
 def test_r27_counted_where_nothing_is_reported(shop, me):
     answer = embed(me, "sandbox: no-usage\nHello")
     assert answer.json["usage"]["prompt_tokens"] > 0
@@ -644,6 +705,7 @@ def test_r27_counted_where_nothing_is_reported(shop, me):
     assert receipt["charge_micro"] > 0
 
 
+@pytest.mark.rule("R27")
 @pytest.mark.parametrize(
     ("how", "status"), [("status=500", 502), ("status=400", 400), ("cut=30", 502), ("garbage", 502)]
 )
@@ -653,6 +715,7 @@ def test_r27_is_free_otherwise(shop, me, how, status):
     ended(me, answer, "R12" if status == 400 else "R13", 0)
 
 
+@pytest.mark.rule("R27")
 def test_r27_never_in_part(shop, me):
     one = {"object": "list", "model": "m", "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 0.5]}],
            "usage": {"prompt_tokens": 2, "total_tokens": 2}}  # fmt: skip
@@ -665,6 +728,7 @@ def test_r27_never_in_part(shop, me):
         ended(me, answer, "R13", 0)
 
 
+@pytest.mark.rule("R27")
 def test_r27_the_customer_leaves(shop, me, limits):
     limits(read_on_json_s=0.1)
     body = {"model": "text-embedding-3-small", "input": "sandbox: stall=20\nHello"}
@@ -675,6 +739,7 @@ def test_r27_the_customer_leaves(shop, me, limits):
     ended(me, talk.call, "R27", 0)
 
 
+@pytest.mark.rule("R33")
 def test_r33_what_is_only_read_is_free(shop, me):
     call = me.chat("gpt-4").call
     before = (shop.counts(), me.balance)

@@ -246,6 +246,19 @@ def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> int:
     return len(expired)
 
 
+def note_late(tx: Tx, call: str, attempts: Sequence[AttemptFacts]) -> bool:
+    """Note that a settlement came after its hold had expired (R24); whether it had, and this is the first to say so.
+
+    The call stays free; what its upstreams cost us is kept.
+    """
+    if tx.execute(statements.NOTE_LATE, (len(attempts), call)) != 1:
+        return False
+    for number, attempt in enumerate(attempts, start=1):
+        attempt.charged = False
+        _write_attempt(tx, call, number, attempt)
+    return True
+
+
 def _text(text: str, chars_max: int) -> str:
     """A text of an upstream's as both databases take it: no NUL, no half of a surrogate pair."""
     return text[:chars_max].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

@@ -47,6 +47,11 @@ UPDATE calls_call SET ended_us = %s, outcome = 'broken', rule = %s, charge_micro
 WHERE id = %s AND outcome = 'open'
 """
 
+NOTE_LATE = """
+UPDATE calls_call SET rule = 'R24', attempts = %s, error = 'the hold had expired when the settlement came'
+WHERE id = %s AND outcome = 'broken' AND flags = 'expired' AND rule <> 'R24'
+"""
+
 _COLUMNS = """
 id, account, project, key, member, endpoint, model, asked, stream, opened_us, ended_us, currency, hold_micro,
 limit_tokens, price_list, price_version, prices, rule_version, outcome, rule, status, charge_micro, usage, usage_source,

@@ -21,7 +21,7 @@ from .hold import Cover
 from .journal import journalled
 from .meter import Ending, Meter, Outcome, believed, conclude, count
 from .ports import Ports
-from .settlement import end_call
+from .settlement import end_call, note_late
 from .voiding import void_later
 
 log = structlog.get_logger(__name__)
@@ -114,6 +114,7 @@ async def settle(
         point("serve.settled")
     except HoldEnded:
         log.warning("settle.late", call=opened.id)
+        await note_late(ports.store, opened, ended)
         return errors.InternalError(f"This call took too long to be settled; it was not charged. (request {opened.id})")
     except asyncio.CancelledError:  # a settlement that is on its way comes first, then there is nothing to void
         void_later(ports, opened)
@@ -142,6 +143,11 @@ async def _ended(
         log.warning("meter.unpriced", model=offer.card.name, classes=list(charge.unpriced), call=opened.id)
     if charge is not None and charge_micro < charge.amount_micro:
         flags.append("short")
+    if along.attempts and meter.substituted(along.attempts[-1].candidate.upstream_model):
+        flags.append("substituted")
+        mapped, channel = along.attempts[-1].candidate.upstream_model, along.attempts[-1].candidate.channel.name
+        answered = meter.answered[:100]
+        log.warning("meter.substituted", channel=channel, mapped=mapped, answered=answered, call=opened.id)
     now_us = ports.clock.now_us()
     ended = Ended(
         outcome=end.outcome.word,

@@ -142,6 +142,7 @@ class Journal:
         except HoldEnded:
             self.late += 1
             log.warning("settle.late", call=entry.opened.id, journalled=True)
+            await settlement.note_late(store, entry.opened, entry.ended)
         except errors.StoreUnavailable as trouble:
             return trouble
         except Exception:

@@ -14,13 +14,13 @@ from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
 from farebox.upstreams.dialect import BadUsage, Dialect, Event, Fault
 
-from . import purse
+from . import overrun, purse
 from .endpoint import Call
+from .overrun import OVER_LIMIT_TOKENS, Overrun
 
-# A report may lie above the limit that was sent by this much: end marks and format tokens (R06).
-OVER_LIMIT_TOKENS = 16
-# No answer has so many bytes a token; what comes beyond that is an upstream that ignores its limit (F21).
-BYTES_PER_TOKEN_MAX = 32
+_THOUGHTS = -1  # the place of shown reasoning among the texts of the choices
+# What a vendor puts behind a model's name for one version of it: -0613, -2024-08-06, @20240229, -1106-preview.
+_DATED = re.compile(r"[-@:](?:\d{4}|\d{6}|\d{8}|\d{4}-\d{2}-\d{2})(?:-preview)?")
 # A refusal with words in it, in a choice; inside a string the quotes would be escaped.
 _REFUSAL = re.compile(rb'"refusal"\s*:\s*"[^"]')
 
@@ -80,39 +80,63 @@ class Meter:
     input_bound: int
     lowered: bool = False
     output_bytes: int = 0
+    pieces: int = 0
     visible: bool = False
     refused: bool = False
     accepted: bool = False
     texts: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    thoughts: list[str] = field(default_factory=list)  # shown reasoning: it counts against the limit, not as output
     finishes: dict[int, str] = field(default_factory=dict)
     reports: deque[Any] = field(default_factory=lambda: deque(maxlen=32))
     reported: int = 0
+    answered: str = ""  # the model that the upstream says has answered
+    watch: Overrun = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = overrun.watch(self.call, self.card, self.limit_tokens)
+
+    async def too_much(self, event: Event, output_bytes: int) -> bool:
+        """Whether `event`, which makes it so many bytes, brings the output beyond what may come (F21).
+
+        Need not be asked below `watch.look_bytes`.
+        """
+        watch = self.watch
+        if self.pieces < watch.tokens_max and output_bytes <= watch.bytes_max:
+            return False
+        coming = event.pieces if event.visible else [(_THOUGHTS, text) for _, text in event.pieces]
+        return await watch.over({**self.texts, _THOUGHTS: self.thoughts}, coming, output_bytes)
 
     def read(self, event: Event) -> None:
         """Take note of one event."""
         if event.pieces:
             self.output_bytes += event.output_bytes
+            self.pieces += len(event.pieces)
             if event.visible:
                 self.visible = True
                 for index, text in event.pieces:
                     self.texts[index].append(text)
                 if b'"refusal"' in event.raw and _REFUSAL.search(event.raw):
                     self.refused = True
+            else:
+                self.thoughts += [text for _, text in event.pieces]
         if event.finishes:
             self.finishes.update(event.finishes)
+        if not self.answered and event.model:
+            self.answered = event.model
         self.report(event)
+
+    def substituted(self, mapped: str) -> bool:
+        """Whether another model has answered than `mapped`, by that name or a dated form of it (F24)."""
+        answered, asked = self.answered.lower(), mapped.lower()
+        if not answered or answered == asked:
+            return False
+        return not (answered.startswith(asked) and _DATED.fullmatch(answered, len(asked)))
 
     def report(self, event: Event) -> None:
         """Take note of what the event reports of usage."""
         if event.usage is not None:
             self.reports.append(event.usage)
             self.reported += 1
-
-    @property
-    def bytes_max(self) -> int:
-        """More output than this can't have come within the limit."""
-        tokens_max = (self.limit_tokens + OVER_LIMIT_TOKENS) * max(1, self.call.outputs)
-        return tokens_max * BYTES_PER_TOKEN_MAX + self.call.echoed_bytes
 
     @property
     def complete(self) -> bool:

@@ -162,12 +162,12 @@ def _write_last(call: Call, delivery: Delivery, end: Ending) -> None:
 async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
     """Event for event: cover it, count it, deliver it."""
     along, meter, writer = delivery.along, delivery.meter, delivery.writer
-    bytes_max = meter.bytes_max if call.stream else None
+    watch = meter.watch
     async for events in along:
         meter.accepted = True
         for number, event in enumerate(events):
             output_bytes = meter.output_bytes + event.output_bytes
-            too_much = bytes_max is not None and output_bytes > bytes_max
+            too_much = output_bytes > watch.look_bytes and await meter.too_much(event, output_bytes)
             if too_much or not await delivery.cover.covers(output_bytes):
                 await client.send(writer.write(events[:number]))
                 return await _cut(delivery, client, Outcome.OVER_LIMIT if too_much else Outcome.OUT_OF_MONEY)

@@ -10,6 +10,10 @@ from farebox.catalog import shelf
 from farebox.kit import errors
 from farebox.kit.db import Tx
 
+from .ports import StorePort
+
+_WITHIN_S = 1
+
 
 def end_call(tx: Tx, opened: Opened, ended: Ended, unlisted: str) -> Receipt:
     """End the call; a model that used a class without a price leaves the shelf with it (R05)."""
@@ -18,3 +22,10 @@ def end_call(tx: Tx, opened: Opened, ended: Ended, unlisted: str) -> Receipt:
         with contextlib.suppress(errors.CommandError):  # it is gone already; the settlement stands
             shelf.unlist(tx, unlisted, "a call used a usage class that has no price", actor="gateway")
     return receipt
+
+
+async def note_late(store: StorePort, opened: Opened, ended: Ended | None) -> None:
+    """Write on the receipt that the settlement came too late (R24); the books know all that matters without it."""
+    attempts = ended.attempts if ended is not None else []
+    with contextlib.suppress(errors.FareboxError):
+        await store.write(records.note_late, opened.id, attempts, patient=True, within_s=_WITHIN_S)

@@ -110,10 +110,9 @@ def line(record: bytes) -> bytes:
 
 def parse(data: bytes) -> tuple[list[bytes], int]:
     """The records of a file's bytes, and how many lines do not fit their CRC."""
-    records, cut = [], 0
-    for each in data.split(b"\n"):
-        if not each:
-            continue
+    *lines, rest = data.split(b"\n")
+    records, cut = [], int(bool(rest))
+    for each in lines:
         if line(each[9:]) == each + b"\n":
             records.append(each[9:])
         else:

@@ -42,7 +42,7 @@ class SystemClock:
         gone_us = wall_us - self._wall_us
         if gone_us < 0:
             self._wall_us = wall_us
-        elif gone_us >= 2:  # noqa: PLR2004 - less would be rounded away, call by call
+        elif gone_us >= 2:  # less would be rounded away, call by call
             self._high_us += gone_us // 2
             self._wall_us = wall_us
         return self._high_us

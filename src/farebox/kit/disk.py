@@ -46,10 +46,10 @@ def trouble(fault: BaseException | None) -> Trouble:
     return ""
 
 
-def file_system(path: Path, *, mounts: Path = MOUNTS) -> str:
+def file_system(path: Path) -> str:
     """The type of the file system that `path` lies on, as the kernel names it (proc(5)); empty where nobody says."""
     try:
-        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+        lines = MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return ""
     where = os.path.realpath(path)
@@ -63,9 +63,9 @@ def file_system(path: Path, *, mounts: Path = MOUNTS) -> str:
     return kind
 
 
-def refuse_network(path: Path, *, mounts: Path = MOUNTS) -> None:
+def refuse_network(path: Path) -> None:
     """CommandError if an SQLite file in `path` would lie on a network disk (money.md F40)."""
-    kind = file_system(path, mounts=mounts)
+    kind = file_system(path)
     if kind in NETWORK or (kind.startswith("fuse.") and kind[5:].startswith(NETWORK_FUSE)):
         raise CommandError(
             f"The data folder {path} lies on a network disk ({kind}), whose locks can't be trusted: an SQLite store "
@@ -86,7 +86,10 @@ class FileCheck:
         self._guard = threading.Lock()
 
     def run(self) -> list[str]:
-        """What is wrong with the file, in SQLite's words; empty if it is whole, or if the check was stopped."""
+        """What is wrong with the file, in SQLite's words; empty if it is whole, or if the check was stopped.
+
+        sqlite.Error if it can't be checked, which is no news about the file.
+        """
         connection = None
         try:
             connection = sqlite.connect(f"{self._file.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
@@ -96,13 +99,18 @@ class FileCheck:
                     return []
             found = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({_FINDINGS_MAX})")]
         except sqlite.Error as fault:
-            return [] if self._stopped else [str(fault)]
+            if self._stopped:
+                return []
+            if "malformed" in str(fault) or "not a database" in str(fault):
+                return [str(fault)]
+            raise
         finally:
             with self._guard:
                 self._connection = None
             if connection is not None:
                 connection.close()
-        return [] if found == ["ok"] else found
+        lines = [line for text in found for line in text.splitlines() if not line.startswith("***")]
+        return [] if lines == ["ok"] else lines
 
     def stop(self) -> None:
         """End the check soon."""

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+import pysqlite3.dbapi2 as sqlite
 import structlog
 
 from . import disk, limits
@@ -35,7 +36,12 @@ class Ground:
     """
 
     def __init__(
-        self, *, ballast: Ballast | None = None, rss_max_bytes: int = 0, connections_max: int = 0, wal: Path | None = None
+        self,
+        *,
+        ballast: Ballast | None = None,
+        rss_max_bytes: int = 0,
+        connections_max: int = 0,
+        wal: Path | None = None,
     ) -> None:
         self.short = False
         self.shed = False
@@ -150,5 +156,9 @@ def check(file: Path) -> None:
     if size_bytes > CHECK_BYTES_MAX:
         log.warning("ground.unchecked", file=str(file), bytes=size_bytes, why="large: it is checked once a day")
         return
-    if found := disk.FileCheck(file).run():
+    try:
+        found = disk.FileCheck(file).run()
+    except sqlite.Error as fault:
+        raise CommandError(f"The store {file} can't be checked: {fault}.") from None
+    if found:
         raise CommandError(disk.damaged(file, found))

@@ -10,7 +10,7 @@ import os
 import resource
 from pathlib import Path
 
-RESERVE_FILES = 128  # the store, logs, listening sockets, resolvers
+RESERVE_FILES = 384  # the store, logs, listening sockets; and idle connections to upstreams, of which 256 are kept
 FILES_MAX = 1_048_576  # where the machine sets no limit; also the kernel's own default (nr_open)
 MIB = 1024 * 1024
 RSS_LEAST_BYTES = 256 * MIB  # what a process needs before its first call, twice
@@ -32,7 +32,7 @@ def raise_open_files() -> int:
 
 def connections_max(files: int, *, wanted: int, calls_max: int) -> int:
     """How many client connections so many open files allow: each call may need a second one, to its upstream."""
-    left = files - RESERVE_FILES
+    left = files - min(RESERVE_FILES, files // 2)
     return max(1, min(wanted, max(left - calls_max, left // 2)))
 
 
@@ -49,9 +49,8 @@ def memory_bytes(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cg
     """Memory of the machine, or of the control group where that has less; 0 where nobody says."""
     found = []
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in (proc / "meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemTotal:"):
-                found.append(int(line.split()[1]) * 1024)
+        lines = (proc / "meminfo").read_text("ascii").splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")]
     with contextlib.suppress(OSError):
         for line in (proc / "self" / "cgroup").read_text("utf-8").splitlines():
             found += _group_bytes(cgroups, *line.split(":", 2)[1:])

@@ -5,6 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+# Tables that a loaded migration keeps: their triggers must be there (kit.shape).
+KEPT: set[str] = set()
+
+
+def names(table: str, vendor: str) -> list[str]:
+    """The names of a kept table's triggers."""
+    if vendor == "sqlite":
+        return [f"{table}_no_update", f"{table}_no_delete"]
+    return [f"{table}_no_change"]
+
 
 def keep(table: str, *, columns: Sequence[str] = ()) -> tuple[Callable[..., None], Callable[..., None]]:
     """The two functions for `migrations.RunPython` that make the rows of `table` append-only, and undo it.
@@ -12,6 +22,7 @@ def keep(table: str, *, columns: Sequence[str] = ()) -> tuple[Callable[..., None
     With `columns`, updates of other columns stay allowed. Only UPDATE and DELETE are refused: no trigger of ours runs
     on INSERT.
     """
+    KEPT.add(table)
 
     def forwards(_apps: Any, editor: Any) -> None:
         if editor.connection.vendor == "sqlite":

@@ -8,6 +8,7 @@ import click
 
 from farebox.ops.commands import (
     accounts,
+    backups,
     calls,
     keys,
     models,
@@ -25,7 +26,7 @@ THEMES = {
     "First steps": ("demo", "migrate", "serve", "options"),
     "Buying from upstreams": ("upstream", "channel"),
     "Selling": ("model", "prices", "account", "project", "key", "person", "member"),
-    "Money and proof": ("grant", "reverse", "call", "usage", "prove", "backup"),
+    "Money and proof": ("grant", "reverse", "call", "usage", "prove", "backup", "restore"),
     "Trying out": ("sandbox",),
 }
 
@@ -43,7 +44,7 @@ farebox = Tour(
 )
 click.version_option(package_name="farebox", message="farebox %(version)s")(farebox)
 
-for _room in (store, serving, upstreams, models, prices, accounts, projects, people, keys, money, calls):
+for _room in (store, backups, serving, upstreams, models, prices, accounts, projects, people, keys, money, calls):
     for _command in _room.COMMANDS:
         farebox.add_command(_command)
 

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from farebox.kit.errors import CommandError
 
@@ -44,6 +45,11 @@ def address(text: str) -> dict[str, str]:
     if not found.get("dbname"):
         raise CommandError("The address of the database names no database: end it with /name.")
     return found
+
+
+def joined(found: dict[str, str]) -> str:
+    """The address of such parameters, what `address` took apart."""
+    return f"postgresql:///?{urlencode(found, quote_via=quote)}"
 
 
 def _settings(place: Path | str) -> dict[str, Any]:

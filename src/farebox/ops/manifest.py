@@ -2,19 +2,23 @@
 
 A JSON object: `at_us` of the snapshot; `store` (`sqlite` or `postgresql`), `program` and `engine`, their versions;
 `schema`, the migrations; `installation`, its id; `trial_balance_micro` by currency and `house_micro` by ledger account;
-`postings`; `rows` by table; `findings` of the ledger's proof on this snapshot; `keys`, fingerprints by kind and number.
+`postings`; `rows` by table; `findings` of the ledger's proof on this snapshot, in which holds of an ended process may
+stay open for `grace_us`; `keys`, the fingerprints of the key files by kind and number.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from farebox.kit import clock, db, money, options, secrets, settings
-from farebox.kit.db import Tx
+from farebox.kit import money, options, secrets
 from farebox.kit.errors import CommandError
+
+if TYPE_CHECKING:
+    from farebox.kit.db import Tx
 
 FINDINGS_MAX = 20
 
@@ -34,15 +38,17 @@ class Compared:
 
 
 def take(tx: Tx, *, at_us: int, grace_us: int) -> dict[str, Any]:
-    """The manifest of the store as `tx` sees it, without the fingerprints of its keys."""
+    """The manifest of the store as `tx` sees it, without `keys`: `at_us` is the time of its snapshot."""
     from django.apps import apps
     from django.db import connection
 
+    from farebox.kit import db, settings
     from farebox.ledger import proof as ledger
 
     books = ledger.prove(tx, now_us=at_us, grace_us=grace_us)
     return {
         "at_us": at_us,
+        "grace_us": grace_us,
         "store": "sqlite" if db.on_sqlite() else "postgresql",
         "program": version("farebox"),
         "engine": ".".join(str(part) for part in connection.get_database_version()),
@@ -54,14 +60,6 @@ def take(tx: Tx, *, at_us: int, grace_us: int) -> dict[str, Any]:
         "rows": {model._meta.db_table: model._default_manager.count() for model in apps.get_models()},
         "findings": books.findings[:FINDINGS_MAX],
     }
-
-
-def grace_us() -> int:
-    """How long after the end of its epoch a hold may stay open, as `farebox prove` sees it, in microseconds."""
-    from farebox.ops import proof
-
-    chosen = options.current()
-    return (proof.SWEEP_S + (0 if db.on_sqlite() else chosen.hold_grace_s)) * 1_000_000
 
 
 def applied() -> list[str]:
@@ -76,9 +74,11 @@ def fingerprints(chosen: options.Options) -> dict[str, dict[str, str]]:
     """16 hex digits by kind and number of each key in the key files: they tell keys apart and lead to none."""
     found = {"pepper": secrets.peppers(chosen), "master": secrets.master_keys(chosen)}
     return {
-        kind: {str(n): hmac.digest(key, f"farebox fingerprint\0{kind}".encode(), "sha256").hex()[:16]}
+        kind: {
+            str(n): hmac.digest(key, f"farebox fingerprint\0{kind}".encode(), "sha256").hex()[:16]
+            for n, key in keys.items()
+        }
         for kind, keys in found.items()
-        for n, key in keys.items()
     }
 
 
@@ -86,7 +86,7 @@ def fits_program(manifest: dict[str, Any]) -> None:
     """CommandError unless this program has just the schema that the backup was made of."""
     from django.db.migrations.loader import MigrationLoader
 
-    ours = {" ".join(key) for key in MigrationLoader(None, ignore_no_initial=True).graph.nodes}
+    ours = {" ".join(key) for key in MigrationLoader(None).graph.nodes}
     theirs = set(manifest["schema"])
     if ours != theirs:
         newer = "a newer" if theirs - ours else "an older"
@@ -129,14 +129,9 @@ def compare(recorded: dict[str, Any], found: dict[str, Any]) -> list[Compared]:
     return rows
 
 
-def now_us() -> int:
-    """The time of a snapshot that is taken now."""
-    return clock.now_us()
-
-
 def _schema(manifest: dict[str, Any]) -> str:
     names = manifest["schema"]
-    return f"{len(names)}, {hmac.digest(b'', chr(10).join(names).encode(), 'sha256').hex()[:8]}"
+    return f"{len(names)} ({hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:8]})"
 
 
 def _amount(amount_micro: int | None) -> str:

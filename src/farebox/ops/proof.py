@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,35 +26,55 @@ class Proof:
         return not any(self.findings.values())
 
 
-def prove(tell: Callable[[str], None] = lambda _room: None) -> Proof:
-    """Prove every room on one snapshot of the store; `tell` hears which room is looked at."""
-    from farebox.kit import db
+def prove(
+    tell: Callable[[str], None] = lambda _room: None,
+    *,
+    now_us: int | None = None,
+    grace_us: int | None = None,
+    peppers: Collection[int] | None = None,
+) -> Proof:
+    """Prove every room on one snapshot of the store; `tell` hears which room is looked at.
+
+    A restored store is proved as of the time of its backup: `now_us`, the `grace_us` of then, and the numbers of the
+    peppers that it had. Without them: now, and as the options and the pepper file say.
+    """
+    from farebox.kit import clock, db, options, secrets
 
     proof = Proof()
+    now_us = clock.now_us() if now_us is None else now_us
+    grace_us = hold_grace_us() if grace_us is None else grace_us
+    peppers = secrets.peppers(options.current()).keys() if peppers is None else peppers
     with db.reading() as tx:
-        for room, found in _rooms(tx, proof, tell):
+        for room, found in _rooms(tx, proof, tell, now_us=now_us, grace_us=grace_us, peppers=peppers):
             proof.findings[room] = found
     return proof
 
 
-def _rooms(tx: Any, proof: Proof, tell: Callable[[str], None]) -> Iterator[tuple[str, list[str]]]:
+def hold_grace_us() -> int:
+    """How long after the end of its process a hold may stay open, in microseconds."""
+    from farebox.kit import options
+
+    chosen = options.current()
+    return (SWEEP_S if chosen.on_sqlite else chosen.hold_grace_s + SWEEP_S) * 1_000_000
+
+
+def _rooms(
+    tx: Any, proof: Proof, tell: Callable[[str], None], *, now_us: int, grace_us: int, peppers: Collection[int]
+) -> Iterator[tuple[str, list[str]]]:
     from farebox.accounts import proof as accounts
     from farebox.calls import proof as calls
     from farebox.catalog import proof as catalog
-    from farebox.kit import clock, options, secrets
     from farebox.ledger import proof as ledger
     from farebox.upstreams import proof as upstreams
 
     tell("ledger")
-    chosen = options.current()
-    grace_s = SWEEP_S if chosen.on_sqlite else chosen.hold_grace_s + SWEEP_S
-    books = ledger.prove(tx, now_us=clock.now_us(), grace_us=grace_s * 1_000_000)
+    books = ledger.prove(tx, now_us=now_us, grace_us=grace_us)
     proof.trial_balance, proof.house, proof.postings = books.trial_balance, books.house, books.entries
     yield "ledger", books.findings
     tell("calls")
     yield "calls", calls.prove(tx)
     tell("accounts")
-    yield "accounts", accounts.prove(tx, pepper_numbers=secrets.peppers(chosen).keys())
+    yield "accounts", accounts.prove(tx, pepper_numbers=peppers)
     tell("catalog")
     yield "catalog", catalog.prove(tx)
     tell("upstreams")

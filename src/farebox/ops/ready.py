@@ -7,9 +7,12 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
+from typing import TextIO, cast
 
 from farebox.kit import options
 from farebox.kit.errors import CommandError
+
+from .logwriter import LogWriter
 
 SETTINGS = "farebox.site.settings"
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -36,7 +39,8 @@ def logs() -> None:
     if name not in _LEVELS:
         raise CommandError(f"log_level must be one of {', '.join(_LEVELS)}, not {name!r}.")
     level = _LEVELS[name]
-    handler = logging.StreamHandler(sys.stderr)
+    writer = LogWriter(sys.stderr)  # a call never waits for a log line (money.md F38)
+    handler = logging.StreamHandler(writer)
     handler.setFormatter(_Lines())
     logging.basicConfig(level=level, handlers=[handler])
     logging.captureWarnings(capture=True)
@@ -50,7 +54,7 @@ def logs() -> None:
             _redacted,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", writer)),
         cache_logger_on_first_use=False,
     )
 
@@ -86,6 +90,7 @@ def store() -> None:
             "folder with FAREBOX_DATA_DIR."
         )
     django()
+    foreign()
     from farebox.kit import secrets
 
     secrets.peppers(chosen)
@@ -118,16 +123,60 @@ def warn_of_modes() -> None:
         print(f"farebox: warning: {'; '.join(found)}.", file=sys.stderr)
 
 
-def schema() -> None:
-    """CommandError unless the store's schema is exactly this program's (money.md F42)."""
+def foreign() -> None:
+    """CommandError if the store belongs to another program; an SQLite file is not written to for that (money.md F42).
+
+    Django must be set up. A store that is not there yet, or is empty, is nobody's.
+    """
+    import pysqlite3
     from django.db import Error, connection
+
+    from farebox.kit import disk, shape
+
+    chosen = options.current()
+    wanted = shape.meant(connection.vendor)
+    try:
+        if chosen.on_sqlite:
+            found = shape.tables_of_file(chosen.sqlite_file) if chosen.sqlite_file.exists() else set()
+        else:
+            found = set(shape.real(connection).columns)
+    except pysqlite3.Error as fault:
+        if "malformed" in str(fault):
+            raise CommandError(disk.damaged(chosen.sqlite_file, [str(fault)])) from None
+        raise CommandError(
+            f"{chosen.sqlite_file} can't be opened as a store: {fault}. Name another data folder with FAREBOX_DATA_DIR."
+        ) from None
+    except Error as fault:
+        raise CommandError(f"The store can't be reached: {str(fault).splitlines()[0]}") from None
+    if tables := shape.strange(found, wanted):
+        raise CommandError(
+            f"This database belongs to another program: it has {shape.shown(tables)}, and no table of Farebox. "
+            "Nothing was changed. Give Farebox a database, or a data folder, of its own."
+        )
+
+
+def schema() -> None:
+    """CommandError unless the store's schema is exactly this program's (money.md F42).
+
+    Newer, older, migrated halfway, or changed by hand: each has its sentence. Looks at names, which takes milliseconds.
+    """
+    from django.db import Error, connection
+    from django.db.migrations.exceptions import InconsistentMigrationHistory
     from django.db.migrations.loader import MigrationLoader
+
+    from farebox.kit import shape
 
     try:
         loader = MigrationLoader(connection)
-        applied = set(loader.applied_migrations)
+        loader.check_consistent_history(connection)
+        found = shape.real(connection)
+    except InconsistentMigrationHistory as fault:
+        raise CommandError(
+            f"The store was migrated halfway: {fault} Restore the backup that was made before, and migrate again."
+        ) from None
     except Error as fault:
         raise CommandError(f"The store can't be reached: {str(fault).splitlines()[0]}") from None
+    applied = set(loader.applied_migrations)
     ours = {key for key in applied if key[0] in loader.migrated_apps}
     if missing := set(loader.graph.nodes) - applied:
         word = "has no tables" if not ours else "is of an older version"
@@ -136,6 +185,11 @@ def schema() -> None:
         raise CommandError(
             f"The store is of a newer version than this program: it knows {newer[0][0]} {newer[0][1]}. "
             "Run the newer Farebox."
+        )
+    if wrong := shape.differences(found, shape.meant(connection.vendor)):
+        raise CommandError(
+            f"The store is not as this version makes it: {shape.shown(wrong)}. Somebody changed it, or a migration "
+            "broke off. Take no money with it: restore the last backup, or put back what is missing."
         )
 
 

@@ -1,4 +1,4 @@
-"""What runs when inside a serving process: lots that expire, diagnostics that are forgotten, refusals that are counted.
+"""What runs when inside a serving process: lots that expire, diagnostics that are forgotten, refusals, the file check.
 
 Each round is its own short write through the store's committer, so no call waits for it. What fails is logged and
 comes again in the next round; nothing here decides about money that the next round would not decide the same way.
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from farebox.kit import clock, options
+from farebox.kit import clock, disk, options
 from farebox.kit.db import Tx
 
 log = structlog.get_logger(__name__)
@@ -22,6 +22,8 @@ LOTS_EVERY_S = 60
 FORGET_EVERY_S = 3600
 FORGET_AT_MOST = 1000
 REFUSALS_EVERY_S = 10
+CHECK_EVERY_S = 86_400
+FIRST_CHECK_S = 3600  # the start has checked a small file; a large one waits for its turn until calls are served
 _DAY_US = 86_400_000_000
 
 Refusals = Mapping[tuple[str, str, str], int]
@@ -41,11 +43,12 @@ class Store(Protocol):
 class Context:
     """What the jobs work with: the store, and `take_refusals`, which hands over the counts since it was last asked.
 
-    Refusals are counted by (UTC day, account or empty, error code).
+    Refusals are counted by (UTC day, account or empty, error code). `damaged` hears what is wrong with the store file.
     """
 
     store: Store
     take_refusals: Callable[[], Refusals] = dict
+    damaged: Callable[[str], None] = lambda _words: None
 
 
 class Schedule:
@@ -57,12 +60,13 @@ class Schedule:
 
     def begin(self) -> None:
         """Start one task a job."""
-        for name, every_s, job in (
-            ("expire_lots", LOTS_EVERY_S, expire_lots),
-            ("forget", FORGET_EVERY_S, forget),
-            ("count_refusals", REFUSALS_EVERY_S, count_refusals),
+        for name, every_s, first_s, job in (
+            ("expire_lots", LOTS_EVERY_S, 0, expire_lots),
+            ("forget", FORGET_EVERY_S, 0, forget),
+            ("count_refusals", REFUSALS_EVERY_S, 0, count_refusals),
+            ("check_file", CHECK_EVERY_S, FIRST_CHECK_S, check_file),
         ):
-            task = asyncio.get_running_loop().create_task(self._every(name, every_s, job), name=name)
+            task = asyncio.get_running_loop().create_task(self._every(name, every_s, first_s, job), name=name)
             self._tasks.append(task)
 
     async def stop(self) -> None:
@@ -74,7 +78,8 @@ class Schedule:
         if tasks:
             await self._once("count_refusals", count_refusals)
 
-    async def _every(self, name: str, every_s: int, job: Callable[[Context], Awaitable[None]]) -> None:
+    async def _every(self, name: str, every_s: int, first_s: int, job: Callable[[Context], Awaitable[None]]) -> None:
+        await asyncio.sleep(first_s)
         while True:
             await self._once(name, job)
             await asyncio.sleep(every_s)
@@ -112,6 +117,21 @@ async def count_refusals(context: Context) -> None:
     counts = dict(context.take_refusals())
     if counts:
         await context.store.write(_count, counts)
+
+
+async def check_file(context: Context) -> None:
+    """Check the SQLite file beside the running calls, in a thread (money.md F41); PostgreSQL looks after its own."""
+    chosen = options.current()
+    if not chosen.on_sqlite:
+        return
+    check = disk.FileCheck(chosen.sqlite_file)
+    try:
+        found = await asyncio.to_thread(check.run)
+    except asyncio.CancelledError:
+        check.stop()  # a stopping process does not wait for it
+        raise
+    if found:
+        context.damaged(disk.damaged(chosen.sqlite_file, found))
 
 
 def _due(tx: Tx, now_us: int) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
-"""The file of a backup: one manifest and one payload, in parts that tell whether they are whole.
+r"""The file of a backup: one manifest and one payload, in parts that tell whether they are whole.
 
 The form, version 1. Numbers are big-endian.
 
-    `farebox backup 1\\n`         17 bytes
+    `farebox backup 1\n`          17 bytes
     n                            4 bytes, the length of the head
     head                         n bytes of JSON: cipher, key, salt, chunk_bytes, plain_bytes
     SHA-256 of all before it     32 bytes: the digest of the head
@@ -85,7 +85,10 @@ def read_key(path: Path) -> bytes:
     if len(raw) == KEY_BYTES:
         return raw
     with contextlib.suppress(ValueError, UnicodeDecodeError):
-        if raw.startswith(_KEY_LINE) and len(found := bytes.fromhex(raw[len(_KEY_LINE) :].decode("ascii"))) == KEY_BYTES:
+        if (
+            raw.startswith(_KEY_LINE)
+            and len(found := bytes.fromhex(raw[len(_KEY_LINE) :].decode("ascii"))) == KEY_BYTES
+        ):
             return found
     raise CommandError(f"{path} is no key of backups: 32 random bytes, or what `farebox backup --make-key` made.")
 

@@ -54,6 +54,7 @@ def _migrated() -> Migrated:
         )
     secrets.ensure(chosen)
     ready.django()
+    ready.foreign()
     from django.core.management import call_command
     from django.db import Error, connection
     from django.db.migrations.recorder import MigrationRecorder

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """`seen_us` grows with each heartbeat; `cleared_us` is NULL until the refunds of R25 are done and no hold is open."""
+    """`seen_us` grows with each heartbeat; `cleared_us` is NULL until nothing of a dead epoch is left to do."""
 
     dependencies = [("kit", "0001_initial")]
 

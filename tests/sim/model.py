@@ -1,0 +1,146 @@
+"""The reference: what each call may cost, from what the upstreams put out and the customers saw. No SQL, no async.
+
+It knows the charging rules (money.md 3.1) and nothing of how they are carried out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .town import OUTPUT_MAX, PRICES
+
+if TYPE_CHECKING:
+    from .client import Sent
+    from .upstream import Made, Produced
+
+_SPACES = re.compile(r"\s+")
+
+
+@dataclass
+class Claim:
+    """What the books say of a call: believed only where the rules leave a choice."""
+
+    state: str = ""
+    charge_micro: int = 0
+    refund_micro: int = 0
+    rule: str = ""
+    flags: list[str] = field(default_factory=list)
+    version: int = 1
+    hold_micro: int = 0
+
+    @property
+    def net_micro(self) -> int:
+        return self.charge_micro - self.refund_micro
+
+
+@dataclass
+class Model:
+    """Balances as they must be, and how many calls were judged by which kind of verdict."""
+
+    balances: dict[str, int]
+    verdicts: Counter[str] = field(default_factory=Counter)
+    findings: list[str] = field(default_factory=list)
+
+    def judge(self, sent: Sent, produced: list[Produced], claim: Claim, account: str, *, died: bool, ended: bool) -> None:
+        """Take a call's charge from its account, after a look at whether it may be that.
+
+        `died`: its node was killed, paused or cut off; `ended`: its key was.
+        """
+        allowed, verdict = self._allowed(sent, produced, claim, died=died, ended=ended)
+        self.verdicts[verdict] += 1
+        self.balances[account] -= claim.net_micro
+        low, high = (min(allowed), max(allowed)) if verdict.endswith("range") else (0, 0)
+        within = low <= claim.net_micro <= high if verdict.endswith("range") else claim.net_micro in allowed
+        if not within:
+            self.findings.append(
+                f"call {sent.id} (c{sent.call.number}r{sent.repeat}) was charged {claim.net_micro} under {claim.rule} "
+                f"{claim.flags}, {verdict} allows {sorted(allowed)}"
+            )
+
+    def _allowed(
+        self, sent: Sent, produced: list[Produced], claim: Claim, *, died: bool, ended: bool
+    ) -> tuple[set[int], str]:
+        answer = sent.read()
+        prices = PRICES[sent.call.model][(claim.version - 1) % 3]
+        if not claim.state:
+            return {0}, "no hold"
+        if answer.status >= 400 and not sent.gone:
+            return {0}, "refused"
+        last = produced[-1] if produced else None
+        if answer.whole and not sent.gone and last is not None:
+            full = self._complete(sent, last, claim, prices, answer.text)
+            if died or "journalled" in claim.flags:  # R25 and R24: given back, or too late
+                return full | {0}, "complete, node died"
+            return full, "complete"
+        if answer.error and not sent.gone and not ended:
+            return {0}, "failed"
+        most = max((self._most(each, sent, prices) for each in produced), default=0)
+        return {0, most}, "range"
+
+    def _complete(
+        self, sent: Sent, last: Produced, claim: Claim, prices: tuple[int, int], text: str
+    ) -> set[int]:
+        """What a call may cost whose customer saw the end: one amount, unless money or limits cut it."""
+        made, wrong = last.made, last.script.wrong
+        own = _price(prices, min(_estimate(_asked(sent)) + (0 if made.embeddings else 6), _bound(sent)),
+                     0 if made.embeddings else min(_estimate(text), _limit(sent, made)))  # fmt: skip
+        if "hold_used_up" in claim.flags or "short" in claim.flags:
+            return {own, claim.hold_micro if claim.charge_micro == claim.hold_micro else own}
+        if not made.embeddings and not made.texts and not made.reasoning:
+            return {0}
+        reported = _reported(made, wrong, stream=sent.call.stream, limit=_limit(sent, made))
+        if reported is None:
+            return {0} if wrong == "filtered" else {own}
+        due = _price(prices, *reported)
+        return {due if due <= claim.hold_micro or claim.charge_micro != claim.hold_micro else claim.hold_micro}
+
+    def _most(self, each: Produced, sent: Sent, prices: tuple[int, int]) -> int:
+        """No end of this attempt may cost more."""
+        made = each.made
+        text = "".join(made.texts)
+        own = _price(prices, _estimate(_asked(sent)) + 6, _estimate(text))
+        return max(own, _price(prices, made.prompt, 0 if made.embeddings else made.tokens))
+
+
+def _asked(sent: Sent) -> str:
+    return f"c{sent.call.number}r{sent.repeat}#{sent.call.text}"
+
+
+def _price(prices: tuple[int, int], given: int, made: int) -> int:
+    return -(-(given * prices[0] + made * prices[1]) // 1_000_000)
+
+
+def _estimate(text: str) -> int:
+    return len(_SPACES.sub(" ", text).encode()) // 6
+
+
+def _bound(sent: Sent) -> int:
+    return 8000 if sent.call.model != "vector" else len(_asked(sent)) + 16 + 64
+
+
+def _limit(sent: Sent, made: Made) -> int:
+    return min(made.limit, OUTPUT_MAX[sent.call.model]) if sent.call.model != "vector" else 0
+
+
+def _reported(made: Made, wrong: str, *, stream: bool, limit: int) -> tuple[int, int] | None:
+    """(input, output) of the last report that can be believed, or None."""
+    silent = {"no usage", "late usage", "no terminal"} if stream else {"no usage"}
+    if wrong in silent or wrong in {"zero usage", "huge usage", "bad usage"}:
+        return None
+    if made.embeddings:
+        return made.prompt, 0
+    if made.tokens > limit + 16:
+        return None
+    return made.prompt, made.tokens
+
+
+def claims(holds: list[Any], refunds: dict[str, int], calls: dict[str, Any]) -> dict[str, Claim]:
+    """The books' own words about each call."""
+    out = {}
+    for hold, state, amount, charge in holds:
+        rule, flags, version = calls.get(hold, ("", "", 1))
+        out[hold] = Claim(state, charge or 0, refunds.get(hold, 0), rule, flags.split(), version, amount)
+    return out

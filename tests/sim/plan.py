@@ -1,0 +1,133 @@
+"""What a seed will do: its calls, its faults, its mode. A plan is data, so that a failure can be shrunk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from .upstream import WRONGS
+
+CALLS = 12
+SPAN_S = 24.0
+
+# Faults of a client, by name; the menu of testing.md 1.4.
+CLIENTS = ("reset", "half-close", "never reads", "reads slowly", "retries", "sends twice", "slow body")
+# Faults of a node, the store, the disk, the clock, and what operators do.
+WORLD = (
+    "kill at a time", "kill at a point", "pause", "restart", "commit not done", "commit unknown", "busy", "store away",
+    "store hangs", "disk full", "journal full", "slow store", "clock jumps", "clock drifts", "price change", "key revoked",
+    "account closed", "grant", "cap change",
+)  # fmt: skip
+POINTS = (
+    "tx.statement", "tx.statement", "store.before_commit", "store.after_commit", "serve.before_hold", "serve.held",
+    "serve.event", "serve.before_settle", "serve.settled", "serve.answered", "journal.before_write", "journal.written",
+    "journal.replayed", "marks.before_write", "node.begun", "node.replayed", "node.refunded",
+)  # fmt: skip
+MENU = (*(f"upstream: {name}" for name in WRONGS), *(f"client: {name}" for name in CLIENTS), *WORLD)
+
+
+@dataclass
+class Call:
+    """One request of one customer, with what its client and its upstreams will do."""
+
+    number: int
+    at_s: float
+    node: int
+    key: int
+    model: str
+    stream: bool
+    text: str
+    limit: int | None
+    include_usage: bool
+    once: bool
+    client: str = ""
+    client_s: float = 1.0
+    wrongs: list[str] = field(default_factory=list)
+    slow: float = 1.0
+
+
+@dataclass
+class Fault:
+    """One fault of the world: what, when, and how."""
+
+    kind: str
+    at_s: float
+    node: int = 0
+    long_s: float = 0.0
+    point: str = ""
+    count: int = 0
+    by: int = 0
+
+
+@dataclass
+class Plan:
+    """A seed's whole plan."""
+
+    seed: int
+    nodes: int
+    options: dict[str, Any]
+    active: list[str]
+    calls: list[Call]
+    faults: list[Fault]
+
+
+def make(seed: int) -> Plan:
+    """The plan of a seed: a random half of the menu is active, each of it fires with its own small chance."""
+    rng = Random(f"plan {seed}")
+    active = [name for name in MENU if rng.random() < 0.5]
+    if rng.random() < 0.1:
+        active = [name for name in active if name.startswith(("upstream", "client"))]
+    nodes = rng.choice((1, 2))
+    options = {
+        "version_poll_ms": 1000,
+        "lease_beat_ms": rng.choice((1000, 2000)),
+        "lease_beats_missed": rng.choice((3, 4)),
+        "hold_grace_s": rng.choice((2, 6, 12)),
+        "first_byte_s": 8, "idle_s": 5, "connect_s": 3, "call_s_max": 30, "slow_reader_s": 4, "read_on_s": 3,
+        "read_on_json_s": 6, "settle_wait_s": 2, "drain_s": rng.choice((1, 5)), "store_wait_ms": rng.choice((250, 1000)),
+        "hold_output_tokens": rng.choice((16, 40, 120)), "attempts_max": 3,
+    }  # fmt: skip
+    calls = [_call(rng, number, nodes, active) for number in range(CALLS)]
+    return Plan(seed, nodes, options, active, calls, _faults(rng, nodes, active))
+
+
+def _call(rng: Random, number: int, nodes: int, active: list[str]) -> Call:
+    model = rng.choice(("plain", "plain", "plain", "thinker", "vector"))
+    wrongs = [name for name in WRONGS if f"upstream: {name}" in active]
+    clients = [name for name in CLIENTS if f"client: {name}" in active]
+    return Call(
+        number=number,
+        at_s=rng.uniform(0.2, SPAN_S) if rng.random() < 0.7 else rng.choice((2.0, 5.0, 9.0)),
+        node=rng.randrange(nodes),
+        key=rng.choice((0, 0, 0, 1, 1, 2, 2, 3)),
+        model=model,
+        stream=model != "vector" and rng.random() < 0.6,
+        text="ask " * rng.choice((1, 5, 30)),
+        limit=rng.choice((None, None, 5, 40, 250)),
+        include_usage=rng.random() < 0.5,
+        once=rng.random() < 0.3,
+        client=rng.choice(clients) if clients and rng.random() < 0.35 else "",
+        client_s=rng.choice((0.005, 0.05, 0.5, 2.0, 6.0)) * rng.random(),
+        wrongs=[rng.choice(wrongs) if wrongs and rng.random() < 0.4 else "" for _ in range(4)],
+        slow=rng.choice((1.0, 1.0, 5.0, 20.0)),
+    )
+
+
+def _faults(rng: Random, nodes: int, active: list[str]) -> list[Fault]:
+    faults = []
+    for kind in (name for name in WORLD if name in active):
+        for _ in range(2):
+            if rng.random() > 0.35:
+                continue
+            fault = Fault(kind, rng.uniform(0.5, SPAN_S), rng.randrange(nodes))
+            fault.long_s = rng.choice((0.3, 1.0, 4.0, 9.0))
+            fault.count = rng.choice((1, 1, 2, 3, 5, 9, 20))
+            fault.by = rng.randint(-3_600_000_000, 3_600_000_000)
+            fault.point = rng.choice(POINTS) if kind == "kill at a point" else ""
+            if kind == "pause":
+                fault.long_s = rng.choice((1.0, 5.0, 20.0, 40.0))
+            faults.append(fault)
+            if kind == "journal full":  # alone it would never be noticed
+                faults.append(Fault("store away", fault.at_s, fault.node, rng.choice((4.0, 9.0))))
+    return sorted(faults, key=lambda fault: fault.at_s)

@@ -1,0 +1,187 @@
+"""Run one seed and judge it; shrink one that failed."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from . import checks, plan, town
+from .loop import Stuck
+from .model import Model, claims
+from .plan import SPAN_S, Call, Plan
+from .world import World
+
+LATE_S = 1800.0  # thirty minutes for everything to come to rest
+PROBES = 60
+
+
+@dataclass
+class Result:
+    """What came of a seed."""
+
+    seed: int
+    findings: list[str]
+    trace: list[str]
+    hash: int
+    counts: Counter[str] = field(default_factory=Counter)
+    crashed: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    active: list[str] = field(default_factory=list)
+    calls: int = 0
+    steps: int = 0
+
+
+def run(seed: int, place: town.Town) -> Result:
+    """Run a seed."""
+    return play(plan.make(seed), place)
+
+
+def play(chosen: Plan, place: town.Town) -> Result:
+    """Run a plan: its faults and calls, then thirty quiet minutes at most, then the judgement."""
+    town.restore(place)
+    world = World(chosen, place)
+    world.enter()
+    model = Model(dict(world.granted))
+    gc.disable()
+    try:
+        _run(world)
+        if not world.findings:
+            _judge(world, model)
+    except Stuck as stuck:
+        world.find(str(stuck))
+    finally:
+        world.leave_it()
+        gc.enable()
+    for context in world.loop.errors:
+        world.find(f"unhandled: {context.get('message')} {context.get('exception')!r}")
+    return Result(
+        chosen.seed, world.findings, world.trace, world.hash, world.counts, world.crashed, model.verdicts,
+        chosen.active, len(world.sents), world.loop.steps,
+    )  # fmt: skip
+
+
+def _run(world: World) -> None:
+    loop = world.loop
+    world.start()
+
+    def busy() -> bool:
+        return bool(world.findings) or (
+            world.open_plans == 0
+            and loop.now > 1000 + SPAN_S
+            and all(each.end_s is not None for each in world.sents)
+        )
+
+    while not busy():
+        loop.run(busy, until_s=loop.now + checks.EVERY_S)
+        checks.every(world)
+        if loop.now > 1000 + SPAN_S + LATE_S:
+            late = [each.id for each in world.sents if each.end_s is None]
+            world.find(f"calls do not end: {late}")
+    world.weather.countdown.clear()
+    world.kill_points.clear()
+    _rest(world, loop.now + LATE_S)
+    if not world.findings:
+        _probe(world, loop.now + LATE_S)
+        _rest(world, loop.now + LATE_S)
+    checks.every(world)
+
+
+def _rest(world: World, until_s: float) -> None:
+    """Liveness: with no more faults everything comes to rest."""
+    loop = world.loop
+    while not world.findings and not checks.resting(world):
+        if loop.now >= until_s:
+            open_holds = checks.rows("SELECT id, epoch FROM ledger_hold WHERE state = 'open'")
+            ups = [(m.life.name, m.life.up, len(m.life.journal), dict(m.life.shop.to_void)) for m in world.machines if m.life and m.life.up]
+            world.find(f"no rest after 30 minutes: holds {open_holds}, nodes {ups}")
+            return
+        end_s = loop.now + 1.0
+        loop.run(lambda: False, until_s=end_s)
+    
+
+def _probe(world: World, until_s: float) -> None:
+    """Liveness: a new call works on each node."""
+    loop = world.loop
+    for node in range(len(world.machines)):
+        number = 100 + node
+        while not world.findings:
+            call = Call(number, 0, node, 0, "plain", stream=False, text="hello", limit=5, include_usage=False, once=False)
+            sent = world.send(call, 0, node, "")
+            loop.run(lambda: sent.end_s is not None, until_s=loop.now + 60)  # noqa: B023 - run at once
+            if sent.read().whole:
+                break
+            number += 10
+            if loop.now > until_s:
+                world.find(f"node {node} answers {sent.read().status} for thirty minutes")
+            loop.run(lambda: False, until_s=loop.now + 5)
+
+
+def _judge(world: World, model: Model) -> None:
+    checks.proven(world, whole=world.plan.seed % 10 == 0)
+    if world.expired and not world.troubled:
+        world.find(f"I16 {world.expired} holds expired, and nothing had happened to any node")
+    books = claims(
+        checks.rows("SELECT id, state, amount_micro, charge_micro FROM ledger_hold"),
+        dict(checks.rows("SELECT e.ref, p.amount_micro FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id"
+                         " AND p.account = e.account WHERE e.kind = 'refund'")),
+        {row[0]: row[1:] for row in checks.rows("SELECT id, rule, flags, price_version FROM calls_call")},
+    )  # fmt: skip
+    model.balances.update(world.granted)
+    from .model import Claim
+
+    charged_once: Counter[str] = Counter()
+    for sent in world.sents:
+        if not sent.id:
+            continue
+        claim = books.pop(sent.id, Claim())
+        if sent.once and claim.net_micro > 0:
+            charged_once[sent.once] += 1
+        key = world.town.keys[sent.call.key]
+        ended_s = world.ended_keys.get(sent.call.key)
+        model.judge(sent, world.produced.get(sent.id, []), claim, key.account, died=world.troubled,
+                    ended=ended_s is not None and (sent.end_s or 1e9) >= ended_s)  # fmt: skip
+    for hold in books:
+        world.find(f"hold {hold} belongs to no call that was sent")
+    for once, charged in charged_once.items():
+        if charged > 1:
+            world.find(f"I26 {once} was charged {charged} times")
+    for finding in model.findings:
+        world.find(finding)
+    stored = dict(checks.rows("SELECT id, posted_micro FROM ledger_ledgeraccount WHERE kind = 'customer' AND floor_micro IS NOT NULL"))
+    for account, balance_micro in model.balances.items():
+        if stored.get(account) != balance_micro:
+            world.find(f"account {account} has {stored.get(account)}, the model {balance_micro}")
+
+
+def shrink(failed: Plan, place: town.Town) -> Result:
+    """Drop faults one by one, then calls, while it still fails; the result of the smallest plan."""
+    best = play(failed, place)
+    going = True
+    while going:
+        going = False
+        for smaller in _smaller(failed):
+            found = play(smaller, place)
+            if found.findings:
+                failed, best, going = smaller, found, True
+                break
+    return best
+
+
+def _smaller(of: Plan) -> Any:
+    for place in range(len(of.faults)):
+        yield replace(of, faults=of.faults[:place] + of.faults[place + 1 :])
+    for place in range(len(of.calls)):
+        yield replace(of, calls=of.calls[:place] + of.calls[place + 1 :])
+    for place, call in enumerate(of.calls):
+        if call.client:
+            calm = replace(call, client="")
+            yield replace(of, calls=[*of.calls[:place], calm, *of.calls[place + 1 :]])
+        if any(call.wrongs):
+            calm = replace(call, wrongs=[])
+            yield replace(of, calls=[*of.calls[:place], calm, *of.calls[place + 1 :]])
+
+
+__all__ = ["Random", "Result", "play", "run", "shrink"]

@@ -1,0 +1,332 @@
+"""The upstream port: production exchanges whose other end is a script, and a truthful record of what it produced."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from farebox.kit.fetch import BodyCut, BrokenResponse, ConnectFailed, Outgoing, Response
+from farebox.kit.fetch.exchange import Exchange, Lane
+
+from .loop import SimLoop
+
+if TYPE_CHECKING:
+    from .world import Life
+
+_MARK = re.compile(rb"c(\d+)r(\d+)#")
+WORDS = ("alpha ", "be ", "gamma-ray ", "δέλτα ", "x", "longer-than-usual ", "\n", "und so weiter ")
+# What an upstream may do beside answering well; the menu of testing.md 1.4.
+WRONGS = (
+    "refuse", "4xx", "5xx", "429", "401", "html", "stall", "stall head", "cut", "cut head", "garbage", "error event",
+    "policy event", "no usage", "zero usage", "double usage", "huge usage", "late usage", "bad usage", "more than asked",
+    "slow", "split", "no terminal", "empty", "filtered", "reasoning only",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Script:
+    """One attempt: status, pieces of the body with the pause before each, and how it ends."""
+
+    wrong: str = ""
+    status: int = 200
+    head: dict[str, str] = field(default_factory=dict)
+    pieces: list[tuple[float, bytes]] = field(default_factory=list)
+    end: str = "whole"  # whole, cut, stall, refuse, cut head, stall head
+    connect_s: float = 0.01
+
+
+@dataclass(slots=True)
+class Produced:
+    """What an attempt truly put out: the world's fact that the model judges by.
+
+    `given` is how many bytes the gateway was handed, `whole` that this was the whole answer.
+    """
+
+    script: Script
+    made: Made
+    channel: str
+    sent_s: float
+    head_s: float | None = None
+    given: int = 0
+    whole: bool = False
+    aborted: bool = False
+
+
+class SimLine:
+    """The connection of one exchange: feeds the script's pieces in virtual time."""
+
+    idle_since = 0.0
+
+    def __init__(self, life: Life, exchange: Exchange, produced: Produced) -> None:
+        self._life = life
+        self._loop: SimLoop = life.world.loop
+        self._exchange: Exchange | None = exchange
+        self._produced = produced
+        self._paused = False
+        self._place = 0
+
+    def begin(self) -> None:
+        script = self._produced.script
+        self._after(script.connect_s, self._connected)
+
+    def _after(self, delay_s: float, step: Any) -> None:
+        # The world's timer; the step itself is the life's, so that a dead or paused node hears nothing.
+        self._loop.call_later(delay_s, self._life.post, step, context=self._life.world.context())
+
+    def _connected(self) -> None:
+        exchange, script = self._exchange, self._produced.script
+        if exchange is None or exchange.over:
+            return
+        if script.end == "refuse":
+            exchange.failed(ConnectFailed("the connection was refused"))
+            return
+        exchange.line = self
+        exchange.sent = True
+        exchange.deadline = self._loop.now + exchange.outgoing.first_byte_s
+        self.expect(exchange.deadline)
+        if script.end == "stall head":
+            return
+        delay_s = script.pieces[0][0] if script.pieces else 0.01
+        self._after(delay_s, self._head)
+
+    def _head(self) -> None:
+        exchange, script = self._exchange, self._produced.script
+        if exchange is None or exchange.over:
+            return
+        if script.end == "cut head":
+            self._exchange = None
+            exchange.failed(BrokenResponse("the connection was closed within the head of the answer"))
+            return
+        self._produced.head_s = self._loop.now
+        exchange.head_arrived(Response(script.status, dict(script.head)))
+        self._piece()
+
+    def _piece(self) -> None:
+        exchange, script = self._exchange, self._produced.script
+        if exchange is None or exchange.over:
+            return
+        if self._paused:
+            self._after(0.05, self._piece)
+            return
+        if self._place < len(script.pieces):
+            data = script.pieces[self._place][1]
+            self._place += 1
+            if data:
+                self._produced.given += len(data)
+                exchange.piece_arrived(data)
+            if self._place < len(script.pieces):
+                self._after(script.pieces[self._place][0], self._piece)
+                return
+        if script.end == "cut":
+            self._exchange = None
+            exchange.failed(BodyCut("the connection was lost within the answer"))
+        elif script.end == "whole":
+            self._produced.whole = True
+            exchange.ended()
+
+    # what an exchange needs of its connection
+
+    def expect(self, deadline: float) -> None:
+        self._loop.call_at(deadline, self._expired, deadline)
+
+    def _expired(self, deadline: float) -> None:
+        exchange = self._exchange
+        if exchange is not None and exchange.deadline == deadline and not exchange.over:
+            exchange.expired()
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+
+    def finish(self) -> None:
+        self._exchange = None
+
+    def drop(self) -> None:
+        self._produced.aborted = True
+        self._exchange = None
+
+
+class SimUpstream:
+    """All upstreams, as one node life reaches them."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._lanes: dict[Any, Lane] = {}
+
+    def start(self, outgoing: Outgoing) -> Exchange:
+        life = self._life
+        life.fence()
+        world = life.world
+        lane = self._lanes.setdefault(outgoing.target, Lane(outgoing.target))
+        exchange = Exchange(outgoing, lane, asyncio.get_running_loop(), 256 * 1024)
+        produced = world.upstream_asked(life, outgoing)
+        line = SimLine(life, exchange, produced)
+        line.begin()
+        return exchange
+
+
+def asked(outgoing: Outgoing) -> tuple[int, int, dict[str, Any]]:
+    """(call of the plan, its repeat, the body) of a request that came to an upstream."""
+    found = _MARK.search(outgoing.body)
+    if found is None:
+        raise AssertionError("an upstream request without its mark")
+    return int(found[1]), int(found[2]), json.loads(outgoing.body)
+
+
+def write(rng: Random, wrong: str, body: dict[str, Any], *, path: bytes, slow: float) -> tuple[Script, Made]:
+    """The script of an attempt, a good answer to `body` spoilt by `wrong`, and the truth about it."""
+    embeddings = b"embeddings" in path
+    if wrong == "reasoning only" and body["model"] != "thinker":
+        wrong = ""
+    made = Made(rng, wrong, body, embeddings=embeddings)
+    return _script(rng, wrong, made, stream=bool(body.get("stream")), slow=slow), made
+
+
+def _script(rng: Random, wrong: str, made: Made, *, stream: bool, slow: float) -> Script:
+    script = Script(wrong, connect_s=rng.uniform(0.001, 0.05))
+    if wrong == "refuse":
+        script.end = "refuse"
+        return script
+    if wrong in {"4xx", "5xx", "429", "401"}:
+        script.status = {"4xx": 400, "5xx": rng.choice((500, 502, 503)), "429": 429, "401": 401}[wrong]
+        message = {"error": {"message": "no", "type": "invalid_request_error" if wrong == "4xx" else "server_error"}}
+        script.head = {"content-type": "application/json"}
+        script.pieces = [(rng.uniform(0.01, 0.3), json.dumps(message).encode())]
+        return script
+    script.head = {"content-type": "text/event-stream" if stream else "application/json"}
+    if wrong == "html":
+        script.head, script.pieces = {"content-type": "text/html"}, [(0.05, b"<html>busy</html>")]
+        return script
+    data = made.stream() if stream else [made.whole()]
+    gap_s = rng.choice((0.002, 0.02, 0.1)) * slow * (20 if wrong == "slow" else 1)
+    script.pieces = [(rng.expovariate(1 / gap_s), piece) for piece in data]
+    if not stream:
+        script.pieces[0] = (rng.uniform(0.02, 1.5) * slow, script.pieces[0][1])
+    if wrong in {"stall head", "cut head"}:
+        script.end = wrong
+    elif wrong in {"cut", "stall", "garbage"}:
+        keep = rng.randint(0, max(0, len(script.pieces) - 1)) if stream else 0
+        piece = script.pieces[keep][1]
+        script.pieces = [*script.pieces[:keep], (script.pieces[keep][0], piece[: rng.randint(0, max(0, len(piece) - 1))])]
+        if wrong == "garbage":
+            script.pieces.append((0.01, b'data: {"choices": [\n\n' if stream else b"\xff{{"))
+        script.end = "whole" if wrong == "garbage" else wrong
+    elif wrong == "split":
+        script.pieces = _split(rng, script.pieces)
+    return script
+
+
+def _split(rng: Random, pieces: list[tuple[float, bytes]]) -> list[tuple[float, bytes]]:
+    """The same bytes, cut anywhere, several events in one piece or one event in several."""
+    data = b"".join(piece for _, piece in pieces)
+    most = rng.choice((1, 3, 17, 400))
+    out, place = [], 0
+    while place < len(data):
+        size = rng.randint(1, most) if len(data) < 2500 or most > 3 else rng.randint(20, 60)
+        out.append((0.0005, data[place : place + size]))
+        place += size
+    return out
+
+
+class Made:
+    """What the upstream answers, and what it says that it used."""
+
+    def __init__(self, rng: Random, wrong: str, body: dict[str, Any], *, embeddings: bool) -> None:
+        self.rng, self.wrong, self.embeddings = rng, wrong, embeddings
+        self.model = body["model"]
+        limit = body.get("max_tokens") or body.get("max_completion_tokens")
+        self.limit = limit if limit is not None else 300
+        self.include = body.get("stream_options") is not None
+        self.tokens = rng.randint(1, min(self.limit, rng.choice((8, 40, 200))))
+        self.finish = "length" if self.tokens == self.limit else "stop"
+        if wrong == "more than asked":
+            self.tokens, self.finish = self.limit + rng.randint(17, 40), "stop"
+        self.prompt = rng.randint(9, 30)
+        self.reasoning = rng.randint(0, self.tokens) if self.model == "thinker" and rng.random() < 0.5 else 0
+        if wrong == "reasoning only":
+            self.reasoning = self.tokens
+        self.texts = [] if wrong == "empty" else [rng.choice(WORDS) for _ in range(self.tokens - self.reasoning)]
+        if wrong == "filtered":
+            self.finish = "content_filter"
+
+    def usage(self) -> Any:
+        reasoning = {"completion_tokens_details": {"reasoning_tokens": self.reasoning}} if self.reasoning else {}
+        out = {"prompt_tokens": self.prompt, "completion_tokens": self.tokens,
+               "total_tokens": self.prompt + self.tokens} | reasoning  # fmt: skip
+        if self.wrong == "zero usage":
+            return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+        if self.wrong == "huge usage":
+            return {"prompt_tokens": 10**8, "completion_tokens": 10**7, "total_tokens": 10**8 + 10**7}
+        if self.wrong == "bad usage":
+            return self.rng.choice(({"prompt_tokens": "7"}, {"prompt_tokens": -3, "completion_tokens": 2}, [1], 3.5,
+                                    {**out, "total_tokens": 1}, {"prompt_tokens": 2**63, "completion_tokens": 1}))  # fmt: skip
+        if self.wrong == "empty" and not self.reasoning:
+            return {"prompt_tokens": self.prompt, "completion_tokens": 0, "total_tokens": self.prompt}
+        return out
+
+    def _base(self, kind: str) -> dict[str, Any]:
+        return {"id": "up-1", "object": kind, "created": 1_700_000_000, "model": self.model}
+
+    def whole(self) -> bytes:
+        if self.embeddings:
+            vectors = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
+            out: dict[str, Any] = {"object": "list", "model": self.model, "data": vectors}
+            usage: Any = {"prompt_tokens": self.prompt, "total_tokens": self.prompt}
+            if self.wrong in {"huge usage", "bad usage", "zero usage"}:
+                usage = self.usage()
+        elif self.wrong in {"error event", "policy event"}:
+            return json.dumps(self._error()).encode()
+        else:
+            message = {"role": "assistant", "content": "".join(self.texts)}
+            choice = {"index": 0, "message": message, "finish_reason": self.finish}
+            out = self._base("chat.completion") | {"choices": [choice]}
+            usage = self.usage()
+        if self.wrong != "no usage":
+            out["usage"] = usage
+        return json.dumps(out).encode()
+
+    def _error(self) -> dict[str, Any]:
+        if self.wrong == "policy event":
+            return {"error": {"message": "stopped by the content policy", "type": "server_error"}}
+        return {"error": {"message": "overloaded", "type": "server_error", "code": 503}}
+
+    def stream(self) -> list[bytes]:
+        """The events, one piece each; the pieces of text in groups."""
+        rng, base = self.rng, self._base("chat.completion.chunk")
+
+        def event(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
+            choice = {"index": 0, "delta": delta, "finish_reason": finish}
+            return b"data: " + json.dumps(base | {"choices": [choice]} | more).encode() + b"\n\n"
+
+        out = [event({"role": "assistant", "content": ""})]
+        if self.reasoning:
+            out.append(event({"reasoning_content": "hm " * min(self.reasoning, 5)}))
+        place = 0
+        while place < len(self.texts):
+            size = rng.randint(1, 1 + len(self.texts) // 3)
+            piece = "".join(self.texts[place : place + size])
+            usage = {"usage": self.usage()} if self.wrong == "double usage" else {}
+            out.append(event({"content": piece}, **usage))
+            place += size
+        if self.wrong in {"error event", "policy event"}:
+            cut = rng.randint(1, len(out))
+            return [*out[:cut], b"data: " + json.dumps(self._error()).encode() + b"\n\n"]
+        if self.wrong == "no terminal":
+            return out
+        out.append(event({}, self.finish))
+        usage_event = b"data: " + json.dumps(base | {"choices": [], "usage": self.usage()}).encode() + b"\n\n"
+        done = b"data: [DONE]\n\n"
+        if self.wrong == "late usage":
+            return [*out, done, usage_event]
+        if self.wrong != "no usage" and self.include:
+            out.append(usage_event)
+            if self.wrong == "double usage":
+                out.append(usage_event)
+        out.append(done)
+        return out

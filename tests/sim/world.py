@@ -1,0 +1,468 @@
+"""One seed: two nodes at most on one store, customers, upstreams, operators, and everything that goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import json
+import zlib
+from collections import Counter
+from random import Random
+from typing import Any
+
+import structlog
+
+from farebox.accounts.ring import KeyRing
+from farebox.catalog import shelf
+from farebox.gateway.app import App
+from farebox.gateway.exchange import Exchange
+from farebox.gateway.journal import Journal
+from farebox.gateway.ports import Ports, Shop
+from farebox.kit import clock, db, failpoints, ids, options
+from farebox.kit.errors import FareboxError
+from farebox.kit.fetch import Outgoing
+from farebox.site.node import Node
+from farebox.upstreams import board
+from farebox.upstreams.health import Health
+from farebox.upstreams.send import Limits
+
+from . import checks, faults, upstream
+from .client import Door, Sent
+from .clocks import SimClock, SimIds, Wall
+from .disk import SimDisk, SimLog
+from .loop import EPOCH, Killed, SimLoop
+from .plan import Call, Fault, Plan
+from .store import SimStore, Weather, trouble
+from .town import Town
+from .upstream import Produced, SimUpstream
+
+# Logged as errors by the code under test, and never to be seen: mistakes of ours.
+_BUGS = frozenset({"serve.broken", "app.broken", "journal.stuck", "void.failed", "serve.job"})
+
+
+class Life:
+    """One life of one node: what a serving process is, without its sockets."""
+
+    def __init__(self, world: World, node: int, number: int) -> None:
+        self.world = world
+        self.node = node
+        self.name = f"n{node}.{number}"
+        self.options = world.options
+        self.up = False
+        self.writing = False
+        self.stopping = False
+        self.doors: dict[Door, None] = {}
+        self.waiting: dict[Sent, None] = {}  # on connections that the process has not taken yet
+        self.tasks: dict[asyncio.Task[None], None] = {}
+        self.app: App
+        self.shop: Shop
+        self.inner: Node
+        self.started_s = world.loop.now
+        self._context = contextvars.Context()
+        self._context.run(EPOCH.set, self)
+        self._jobs: list[asyncio.Task[None]] = []
+
+    def context(self) -> contextvars.Context:
+        return self._context.copy()
+
+    def fence(self) -> None:
+        """Nothing of a dead process reaches the world."""
+        if self in self.world.loop.dead or self.world.loop.over:
+            raise Killed
+
+    def post(self, step: Any, *args: Any) -> None:
+        """Let `step` run in this life: later if it is paused, never if it is dead."""
+        self.world.loop.call_soon(step, *args, context=self.context())
+
+    def spawn(self, coroutine: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = self.world.loop.create_task(coroutine, context=self.context())
+        task.add_done_callback(self._looked_at, context=self.world.context())
+        return task
+
+    def _looked_at(self, task: asyncio.Task[None]) -> None:
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None and not isinstance(fault, Killed):
+            self.world.find(f"{self.name}: a task ended with {fault!r}")
+
+    async def live(self) -> None:
+        """From the start of the process to its orderly end; see site.serve.Server."""
+        world, chosen, town = self.world, self.options, self.world.town
+        rng = Random(f"life {world.plan.seed} {self.name}")
+        machine = world.machines[self.node]
+        store = SimStore(
+            self, world.weather, alone=world.plan.nodes == 1, rng=rng, wait_s=chosen.store_wait_ms / 1000,
+            queue_max=chosen.store_queue_max,
+        )  # fmt: skip
+        self.shop = Shop(
+            options=chosen,
+            ring=KeyRing(peppers=town.peppers, site=town.site, wrong_keys_per_min=chosen.wrong_keys_per_min),
+            shelf=shelf.ShelfKeeper(), board=board.BoardKeeper(), health=Health(),
+            epoch=world.ids.new("ep", machine.clock.now_us()),
+            limits=Limits(
+                connect_s=chosen.connect_s, first_byte_s=chosen.first_byte_s, idle_s=chosen.idle_s,
+                answer_bytes_max=chosen.answer_bytes_max, read_on_json_s=chosen.read_on_json_s,
+            ),
+            rng=rng,
+        )  # fmt: skip
+        world.epochs[self.shop.epoch] = self
+        journal = Journal(SimLog(self, machine.disk))
+        self.journal = journal
+        ports = Ports(machine.clock, world.ids, store, SimUpstream(self), journal, self.shop)
+        self.inner = Node(ports, journal=journal, unseal=board.unsealer(town.master))
+        try:
+            await self.inner.begin()
+        except FareboxError:  # the store is away: the process ends, and is started again
+            world.end_life(self, again_s=1.0)
+            return
+        self.app = App(ports)
+        self.up = True
+        self._jobs = [self.spawn(self.inner.every(seconds, job)) for seconds, job in self.inner.jobs()]
+        await self.inner.lost.wait()
+        await self._stop(0 if not self.stopping else chosen.drain_s)
+        world.end_life(self, again_s=0.5)
+
+    async def _stop(self, drain_s: float) -> None:
+        shop = self.shop
+        shop.stopping = True
+        if self.tasks:
+            await asyncio.wait(list(self.tasks), timeout=drain_s)
+        if self.tasks:
+            shop.halt()
+            await asyncio.wait(list(self.tasks), timeout=shop.options.settle_wait_s + 5)
+        if shop.voider is not None:
+            await asyncio.wait([shop.voider], timeout=2)
+        self.up = False
+        for job in self._jobs:
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        for door in list(self.doors):
+            door.abort()
+        await self.inner.finish()
+
+    def connect(self, sent: Sent) -> None:
+        """A customer's request has come."""
+        world = self.world
+        self.waiting.pop(sent, None)
+        sent.id = world.ids.new("call", world.machines[self.node].clock.now_us())
+        world.by_id[sent.id] = sent
+        door = Door(self, sent)
+        exchange = door.exchange = Exchange(door, sent.id, "10.0.0.1")
+        key = world.town.keys[sent.call.key]
+        exchange.method = "POST"
+        exchange.target = b"/v1/embeddings" if sent.call.model == "vector" else b"/v1/chat/completions"
+        exchange.authorization = f"Bearer {key.text}"
+        exchange.head = {"content-type": "application/json"} | ({"idempotency-key": sent.once} if sent.once else {})
+        self.doors[door] = None
+        body = _body(sent)
+        exchange.length = len(body)
+        if sent.call.client == "slow body":
+            world.fired("client: slow body")
+            exchange.feed(body[:20], 10**6)
+            world.loop.call_later(sent.call.client_s, self._rest, exchange, body[20:])
+        else:
+            exchange.feed(body, 10**6)
+            exchange.whole()
+        task = self.spawn(self.app(exchange))
+        self.tasks[task] = None
+        task.add_done_callback(lambda done: self.tasks.pop(done, None))
+        if sent.call.client in {"reset", "half-close"}:
+            world.loop.call_later(sent.call.client_s, world.leave, sent, self, door, context=world.context())
+
+    @staticmethod
+    def _rest(exchange: Exchange, data: bytes) -> None:
+        exchange.feed(data, 10**6)
+        exchange.whole()
+
+
+def _body(sent: Sent) -> bytes:
+    call = sent.call
+    text = f"c{call.number}r{sent.repeat}#{call.text}"
+    body: dict[str, Any] = {"model": call.model}
+    if call.model == "vector":
+        body["input"] = text
+    else:
+        body["messages"] = [{"role": "user", "content": text}]
+        if call.limit is not None:
+            body["max_tokens"] = call.limit
+        if call.stream:
+            body["stream"] = True
+            if call.include_usage:
+                body["stream_options"] = {"include_usage": True}
+    return json.dumps(body).encode()
+
+
+class Machine:
+    """What a node keeps over its lives: disk and clock."""
+
+    def __init__(self, world: World, node: int) -> None:
+        self.disk = SimDisk(Random(f"disk {world.plan.seed} {node}"))
+        self.clock = SimClock(world.loop, world.wall)
+        self.lives = 0
+        self.life: Life | None = None
+
+
+class World:
+    """Everything of one seed. `findings` is what must not be; `trace` what happened, newest last."""
+
+    def __init__(self, plan: Plan, town: Town) -> None:
+        self.plan = plan
+        self.town = town
+        self.loop = SimLoop(Random(f"order {plan.seed}"))
+        self.wall = Wall()
+        self.ids = SimIds(Random(f"ids {plan.seed}"))
+        self.weather = Weather()
+        self.options = options.Options({**vars(options.current()), **plan.options})
+        self.machines = [Machine(self, node) for node in range(plan.nodes)]
+        self.epochs: dict[str, Life] = {}
+        self.by_id: dict[str, Sent] = {}
+        self.sents: list[Sent] = []
+        self.produced: dict[str, list[Produced]] = {}
+        self.counts: Counter[str] = Counter()
+        self.crashed: Counter[str] = Counter()
+        self.findings: list[str] = []
+        self.trace: list[str] = []
+        self.kill_points: dict[tuple[int, str], list[int]] = {}
+        self.on_disk: set[str] = set()
+        self.published: list[tuple[float, int]] = [(0.0, 0)]
+        self.granted = dict(town.granted)
+        self.ended_keys: dict[int, float] = {}
+        self.open_plans = 0
+        self.quiet_s = 0.0
+        self.troubled = False  # a node was killed, paused or restarted, or the store failed
+        self.expired = 0
+        self.terminal: dict[str, tuple[str, int]] = {}
+        self._world_context = contextvars.Context()
+
+    def context(self) -> contextvars.Context:
+        return self._world_context.copy()
+
+    def wall_us(self) -> int:
+        """The true time of this world."""
+        return clock.SYSTEM.now_us()
+
+    def note(self, text: str) -> None:
+        """One line of the trace."""
+        self.trace.append(f"{self.loop.now - 1000:8.3f} {text}")
+
+    def find(self, text: str) -> None:
+        """Something that must not be."""
+        self.findings.append(text)
+        self.note(f"FINDING {text}")
+
+    def fired(self, kind: str) -> None:
+        """A fault of the menu has bitten."""
+        self.counts[kind] += 1
+        if not kind.startswith(("client", "upstream")):
+            self.quiet_s = max(self.quiet_s, self.loop.now)
+            if kind not in faults.OPERATORS and not kind.startswith("clock"):
+                self.troubled = True
+
+    # how it runs
+
+    def enter(self) -> None:
+        """Put this world's clock, ids, log and failpoints in force."""
+        clock.time = self.wall
+        clock.SYSTEM = SimClock(self.loop, self.wall)
+        ids.RANDOM = self.ids
+        failpoints.arm(self._passed)
+        structlog.configure(
+            processors=[self._logged], wrapper_class=structlog.make_filtering_bound_logger(30),
+            cache_logger_on_first_use=False,
+        )  # fmt: skip
+
+    def leave_it(self) -> None:
+        """Out of force; what is left of the tasks is dropped without a word."""
+        failpoints.arm(None)
+        self.loop.over = True
+        for task in self.loop.kept:
+            task._log_destroy_pending = False
+            if not task.done():
+                with contextlib.suppress(Killed, RuntimeError):
+                    task.get_coro().close()
+        self.loop.kept.clear()
+
+    def _logged(self, logger: Any, name: str, event: Any) -> Any:
+        del logger, name
+        what, life = event.get("event", ""), EPOCH.get()
+        if what == "serve.expired":
+            self.expired += int(event["holds"])
+        self.note(f"{life.name if life is not None else '-'} {what} {event.get('call') or event.get('epoch') or ''}")
+        bug = event.get("exc_info")
+        if what in _BUGS and not self.loop.over:
+            self.find(f"{what}: {event.get('error', '')} {bug!r}")
+        raise structlog.DropEvent
+
+    def start(self) -> None:
+        """Start the nodes, and let the plan come."""
+        for node in range(self.plan.nodes):
+            self.begin_life(node)
+        for call in self.plan.calls:
+            self.open_plans += 1
+            self._at(call.at_s, self._call, call)
+        for fault in self.plan.faults:
+            self.open_plans += 1
+            self._at(fault.at_s, self._fault, fault)
+
+    def _at(self, at_s: float, step: Any, *args: Any) -> None:
+        self.loop.call_at(1000 + at_s, step, *args, context=self.context())
+
+    # lives
+
+    def begin_life(self, node: int) -> None:
+        machine = self.machines[node]
+        machine.lives += 1
+        life = machine.life = Life(self, node, machine.lives)
+        self.note(f"{life.name} starts")
+        life.spawn(life.live())
+
+    def end_life(self, life: Life, *, again_s: float) -> None:
+        """The process has ended by itself; it is started again."""
+        self.note(f"{life.name} has ended")
+        self._bury(life, again_s)
+
+    def kill(self, life: Life, why: str) -> None:
+        """End a process between two steps of it: nothing of it runs any more."""
+        if life in self.loop.dead:
+            return
+        self.note(f"{life.name} killed: {why}")
+        self.fired("kill at a time" if why == "time" else "kill at a point")
+        self._bury(life, Random(f"again {self.plan.seed} {life.name}").choice((0.3, 2.0, 15.0)))
+
+    def _bury(self, life: Life, again_s: float) -> None:
+        life.up = False
+        self.loop.dead.add(life)
+        self.loop.paused.pop(life, None)
+        self.machines[life.node].disk.crash(life.name)
+        for door in list(life.doors):
+            sent = door.sent
+            if not (sent.ended or sent.gone or sent.lost):
+                sent.lost = True
+                self.broken(sent)
+        life.doors.clear()
+        for sent in list(life.waiting):
+            sent.lost = True
+            self.broken(sent)
+        life.waiting.clear()
+        self.loop.call_later(again_s, self.begin_life, life.node, context=self.context())
+
+    def _passed(self, name: str) -> None:
+        """A failpoint: here a process may be killed, or the disk be full."""
+        life = EPOCH.get()
+        if life is None:
+            return
+        if life in self.loop.dead:
+            raise Killed
+        count = self.kill_points.get((life.node, name))
+        if count is not None:
+            count[0] -= 1
+            if count[0] <= 0:
+                del self.kill_points[life.node, name]
+                self.crashed[name] += 1
+                self.kill(life, name)
+                raise Killed
+        if name == "tx.statement" and life.writing and self.weather.full_until_s > self.loop.now:
+            self.fired("disk full")
+            raise trouble("database or disk is full")
+
+    # customers
+
+    def _call(self, call: Call) -> None:
+        self.open_plans -= 1
+        once = f"once-{call.number}" if call.once or call.client == "sends twice" else ""
+        self.send(call, 0, call.node, once)
+        if call.client == "sends twice":
+            self.fired("client: sends twice")
+            self.open_plans += 1
+            self.loop.call_later(call.client_s * 0.1, self._again, call, 1, once, context=self.context())
+
+    def _again(self, call: Call, repeat: int, once: str) -> None:
+        self.open_plans -= 1
+        self.send(call, repeat, (call.node + repeat) % self.plan.nodes, once)
+
+    def send(self, call: Call, repeat: int, node: int, once: str) -> Sent:
+        """One request to one node."""
+        sent = Sent(self, call, repeat, node, once=once)
+        self.sents.append(sent)
+        life = self.machines[node].life
+        if life is None or not life.up or life in self.loop.dead:
+            sent.lost = True
+            self.broken(sent)
+        else:
+            life.waiting[sent] = None
+            life.post(life.connect, sent)
+        return sent
+
+    def leave(self, sent: Sent, life: Life, door: Door) -> None:
+        """The customer leaves."""
+        if sent.ended or sent.lost or sent.gone:
+            return
+        self.fired(f"client: {sent.call.client}")
+        sent.gone = True
+        sent.left_s = sent.end_s = self.loop.now
+        self.note(f"customer of {sent.id[-6:]} leaves")
+        life.post(door.hung_up)
+
+    def ended(self, sent: Sent, life: Life) -> None:
+        """The answer is complete."""
+        sent.ended = True
+        if sent.end_s is None:
+            sent.end_s = self.loop.now
+        if sent.gone or sent.lost:
+            return
+        answer = sent.read()
+        self.note(f"{life.name} c{sent.call.number}r{sent.repeat} {sent.id[-6:]} {answer.status} {answer.code or answer.whole}")
+        if answer.whole:
+            checks.durable(self, sent)
+        self._retry(sent, answer.status)
+
+    def broken(self, sent: Sent) -> None:
+        """The connection broke under a customer who waited."""
+        sent.end_s = self.loop.now
+        self._retry(sent, 0)
+
+    def _retry(self, sent: Sent, status: int) -> None:
+        if sent.call.client == "retries" and (status == 0 or status >= 429) and sent.repeat < 2:
+            self.fired("client: retries")
+            self.open_plans += 1
+            delay_s = 0.2 + sent.call.client_s
+            self.loop.call_later(
+                delay_s, self._again, sent.call, sent.repeat + 1, sent.once, context=self.context()
+            )
+
+    # upstreams
+
+    def upstream_asked(self, life: Life, outgoing: Outgoing) -> Produced:
+        """A request has come to an upstream: from a call with a hold (I12)."""
+        number, repeat, body = upstream.asked(outgoing)
+        sent = next(each for each in reversed(self.sents) if (each.call.number, each.repeat) == (number, repeat))
+        attempts = self.produced.setdefault(sent.id, [])
+        wrongs = sent.call.wrongs
+        wrong = wrongs[(len(attempts) + repeat) % len(wrongs)] if wrongs else ""
+        rng = Random(f"upstream {self.plan.seed} {number} {repeat} {len(attempts)}")
+        script, made = upstream.write(rng, wrong, body, path=outgoing.path, slow=sent.call.slow)
+        if script.wrong:
+            self.fired(f"upstream: {script.wrong}")
+        produced = Produced(script, made, outgoing.target.host, self.loop.now)
+        attempts.append(produced)
+        checks.held(self, life, sent)
+        return produced
+
+    # the rest of the menu
+
+    def journalled(self, records: Any) -> None:
+        """These records are on a disk."""
+        for record in records:
+            call = json.loads(record)["opened"]["id"]
+            self.on_disk.add(call)
+            self.note(f"{call[-6:]} journalled")
+
+    def _fault(self, fault: Fault) -> None:
+        self.open_plans -= 1
+        self.note(f"fault {fault.kind} node {fault.node} {fault.point} {fault.long_s:g} s, {fault.count}")
+        faults.happen(self, fault)
+
+    @property
+    def hash(self) -> int:
+        """Two runs of one seed have the same."""
+        return zlib.crc32(f"{self.loop.mark} {self.loop.steps} {sorted(self.counts.items())}".encode())

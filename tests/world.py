@@ -1,0 +1,219 @@
+"""A shop for the tests that kill: store, upstream, client and serving processes, each a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from nursery import Child, Nursery
+from recording import Client
+from shop import Shop
+from threeway import MODEL, PRICE_MICRO, Comparison
+
+_PRICES = {name: f"{micro / 1_000_000:.2f}" for name, micro in PRICE_MICRO.items()}
+_GRANTED = "1000000"
+_FACTS = {
+    "name": MODEL, "owned_by": "test", "kinds": ["chat"], "modalities": ["text"], "context_tokens": 200_000,
+    "output_tokens_max": 100_000, "hidden_output": False, "tokenizer": "", "image_formula": "",
+    "input_overhead_tokens": 0,
+}  # fmt: skip
+# Holds SQLite's write lock for as long as it is told, as a process would that hangs in a transaction.
+_LOCKER = """
+import sys
+import pysqlite3.dbapi2 as sqlite
+line = sqlite.connect(sys.argv[1], isolation_level=None, timeout=30)
+for word in sys.stdin:
+    line.execute("BEGIN IMMEDIATE" if word == "lock\\n" else "ROLLBACK")
+    print(word.strip(), flush=True)
+"""
+
+
+def free_port() -> int:
+    """A port for a server that comes and goes: none that the system gives to clients meanwhile."""
+    rng = random.Random(os.urandom(8))
+    while True:
+        port = rng.randint(15_000, 30_000)
+        with socket.socket() as line:
+            with contextlib.suppress(OSError):
+                line.bind(("127.0.0.1", port))
+                return port
+
+
+def wait_until(what: Callable[[], Any], timeout_s: float, why: str) -> Any:
+    """The first true value of `what`."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := what()):
+        assert time.monotonic() < deadline, why
+        time.sleep(0.02)
+    return found
+
+
+class Process:
+    """A program that says one line when it is ready, and is killed at the end."""
+
+    def __init__(self, *command: str, environ: dict[str, str] | None = None, talks: bool = False) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            env={**os.environ, **(environ or {})},
+            stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def say(self, word: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        assert self.line() == word
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class World:
+    """Everything beside the serving processes, and the nursery that they come from.
+
+    `environ` is what all of them share; `ports` are where the client looks for them.
+    """
+
+    def __init__(
+        self, stack: contextlib.ExitStack, house: Any, folder: Path, *, nodes: int = 1, callers: int = 6, seed: int = 1
+    ) -> None:
+        self.house = house
+        self.folder = folder
+        self.ports = [free_port() for _ in range(nodes)]
+        self.upstream_journal = folder / "upstream.jsonl"
+        self.client_journal = folder / "client.jsonl"
+        self._stack = stack
+        self.sandbox = self._keep(
+            Process(
+                "-m", "farebox.ops.cli", "sandbox", "--port", "0", "--journal", str(self.upstream_journal)
+            )
+        )  # fmt: skip
+        self.upstream_url = self.sandbox.line().split()[-1]
+        self.account, self.key = self._fill()
+        self.environ = {
+            **house.environ, "FAREBOX_SETTLE_WAIT_S": "1", "FAREBOX_DRAIN_S": "2", "FAREBOX_VERSION_POLL_MS": "500",
+            "FAREBOX_STORE_WAIT_MS": "1000", "FAREBOX_CALL_S_MAX": "30",
+        }  # fmt: skip
+        self.nursery = self._keep(Nursery(self.environ, folder / "serve.log"))
+        self.comparison = Comparison(self.client_journal, self.upstream_journal)
+        self.client = self._keep(
+            Client(self.client_journal, key=self.key, ports=self.ports, model=MODEL, callers=callers, seed=seed)
+        )
+
+    def _keep(self, thing: Any) -> Any:
+        self._stack.callback(thing.close)
+        return thing
+
+    def _fill(self) -> tuple[str, str]:
+        """A model, its price, the upstream's channel, and a customer with money and a key."""
+        from farebox.catalog import goods, lists, sheets
+        from farebox.kit import clock
+
+        shop = Shop(self.house)
+        try:
+            now_us = clock.now_us()
+            shop.write(goods.define_model, **_FACTS, classes=sorted(_PRICES), actor="test", now_us=now_us)
+            rows = [sheets.row(MODEL, usage_class, price) for usage_class, price in _PRICES.items()]
+            shop.write(lists.publish, "usd", rows, actor="test", now_us=now_us)
+            shop.add_channel("far", self.upstream_url, [MODEL])
+            customer = shop.account(_GRANTED)
+            return customer.account, customer.key
+        finally:
+            shop.close()
+
+    def start(self, failpoint: str = "", *, node: int = 0, **changes: str) -> Child:
+        """Fork a serving process for this place; it may not listen yet."""
+        return self.nursery.start(failpoint, FAREBOX_PORT=str(self.ports[node]), **changes)
+
+    def command(self, *, node: int = 0, **changes: str) -> Command:
+        """`farebox serve` as a person starts it; returns once it listens."""
+        return self._keep(Command({**self.environ, "FAREBOX_PORT": str(self.ports[node]), **changes}))
+
+    def locker(self) -> Process:
+        """A process that can hold SQLite's write lock: say `lock` and `free`."""
+        return self._keep(Process("-c", _LOCKER, str(self.house.data / "farebox.db"), talks=True))
+
+    def open_holds(self) -> int:
+        from farebox.ledger.models import Hold
+
+        return Hold.objects.filter(state="open").count()
+
+    def quiet(self, *, timeout_s: float = 20) -> list[str]:
+        """Let the calls under way end, with the servers running; what does not fit then."""
+        self.client.pause()
+        wait_until(lambda: not self.open_holds(), timeout_s, f"holds stayed open\n{self.nursery.said}")
+        deadline = time.monotonic() + timeout_s
+        while (findings := self.comparison.look()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return findings
+
+    def prove(self) -> list[str]:
+        """What `farebox prove` finds, and whether the balance is what the three journals make it."""
+        from farebox.kit import money
+        from farebox.ledger.models import LedgerAccount
+        from farebox.ops import proof
+
+        findings = [finding for found in proof.prove().findings.values() for finding in found]
+        books = LedgerAccount.objects.get(id=self.account)
+        due_micro = money.parse(_GRANTED) - self.comparison.charged_micro
+        if (books.posted_micro, books.held_micro) != (due_micro, 0):
+            findings.append(f"the balance is {books.posted_micro} with {books.held_micro} held, not {due_micro}")
+        return findings
+
+
+@contextlib.contextmanager
+def opened(house: Any, folder: Path, **facts: Any) -> Iterator[World]:
+    """A world, closed afterwards whatever happens."""
+    with contextlib.ExitStack() as stack:
+        yield World(stack, house, folder, **facts)
+
+
+class Command:
+    """`farebox serve` from the command line, with the same face as a Child; `start_s` is how long it took to listen."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        begin = time.monotonic()
+        self._process = Process("-m", "farebox.ops.cli", "serve", environ=environ)
+        said = self._process.line()
+        self.start_s = time.monotonic() - begin
+        assert " serves on http://" in said, f"farebox serve did not start: {said!r}"
+
+    @property
+    def alive(self) -> bool:
+        return self._process.process.poll() is None
+
+    def kill(self) -> None:
+        self._process.close()
+
+    def stop(self) -> int:
+        self._process.process.terminate()
+        code = self._process.process.wait(30)
+        self._process.close()
+        return code
+
+    close = kill
+
+
+def report(counts: dict[str, int]) -> str:
+    """The counts as one line, the most frequent first."""
+    return json.dumps(dict(sorted(counts.items(), key=lambda pair: -pair[1])))
