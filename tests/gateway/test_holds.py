@@ -721,5 +721,7 @@ def test_a_settlement_after_expiry_is_refused(shop, priced):
     talk.rest()
     assert b'"error"' in talk.data
     assert b"[DONE]" not in talk.data
-    assert me.receipt(talk.call)["charge_micro"] == 0
+    receipt = me.receipt(talk.call)
+    assert (receipt["rule"], receipt["charge_micro"]) == ("R24", 0)
+    assert [(attempt["outcome"], attempt["charged"]) for attempt in receipt["attempts"]] == [("served", False)]
     assert me.balance == (1_000_000, 0)

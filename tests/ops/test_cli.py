@@ -13,7 +13,7 @@ import click
 import pytest
 
 from farebox.kit import options
-from farebox.ops import backup, show, when
+from farebox.ops import show, when
 from farebox.ops.cli import THEMES, farebox
 from farebox.ops.commands.base import Command, Group
 from ops import cli
@@ -179,29 +179,6 @@ def test_prove_is_clean_and_finds_what_was_tampered_with(shop, ada):
     shown = cli.run("prove")
     assert shown.code == 1
     assert "ledger: I04" in shown.out
-
-
-def test_backup_of_postgresql_is_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(options.current(), "database", "postgresql://shop@db/shop")
-    with pytest.raises(cli_error(), match="pg_dump"):
-        backup.copy(tmp_path / "copy.db")
-    assert not (tmp_path / "copy.db").exists()
-
-
-@pytest.mark.slow
-def test_backup_is_a_whole_copy_beside_a_writer(house, tmp_path):
-    cli.ok("migrate")
-    cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
-    (tmp_path / "restored").mkdir()
-    made = cli.ok("backup", str(tmp_path / "restored" / "farebox.db"))
-    assert made["bytes"] > 100_000
-    assert (tmp_path / "restored" / "farebox.db").stat().st_mode & 0o777 == 0o600
-    (tmp_path / "restored" / "keys").symlink_to(house.data / "keys")
-    env = {"FAREBOX_DATA_DIR": str(tmp_path / "restored")}
-    listed = cli.program("account", "list", "--json", env=env)
-    assert [row["name"] for row in listed.json] == ["House", "Ada"]
-    assert cli.program("prove", env=env).code == 0
-    assert "exists already" in cli.refused("backup", str(tmp_path / "restored" / "farebox.db"))
 
 
 # who buys

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 USD = 1_000_000
@@ -51,7 +53,7 @@ _town: Town | None = None
 def built() -> Iterator[Town]:
     """The town, with this process's connection on a store in memory; what was there before is put back."""
     import structlog
-    from django.db import connection
+    from django.db import connection, connections
 
     from farebox.kit import clock, ids, options
 
@@ -60,6 +62,8 @@ def built() -> Iterator[Town]:
     before = options.current(), connection.settings_dict["NAME"], clock.time, clock.SYSTEM, ids.RANDOM
     logs = structlog.get_config()
     connection.close()
+    handler: Any = connections
+    locals_, handler._connections = handler._connections, SimpleNamespace(default=connections["default"])
     with tempfile.TemporaryDirectory(prefix="farebox-sim-") as folder:
         connection.settings_dict["NAME"] = ":memory:"
         options.use(options.read({"FAREBOX_DATA_DIR": folder, "FAREBOX_LOG_LEVEL": "error"}))
@@ -67,12 +71,15 @@ def built() -> Iterator[Town]:
         clock.SYSTEM = clock.SystemClock()
         ids.RANDOM = clocks.SimIds(Random(0))
         structlog.configure(processors=[_silent], wrapper_class=structlog.make_filtering_bound_logger(50))
+        os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # one thread: a transaction is one step of the loop
         try:
             yield _build()
         finally:
+            del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
             structlog.configure(**logs)
             connection.connection.close()
             connection.connection = None
+            handler._connections = locals_
             options.use(before[0])
             connection.settings_dict["NAME"] = before[1]
             clock.time, clock.SYSTEM, ids.RANDOM = before[2:]

@@ -480,6 +480,19 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.parametrize("fault", [OSError(24, "Too many open files"), RuntimeError("can't start new thread")])
+def test_a_request_that_finds_nothing_left_may_come_again(house, monkeypatch, fault):
+    from farebox.gateway import app
+
+    async def used_up(*_: Any) -> Any:
+        raise fault
+
+    with opened(house) as shop:
+        me = shop.account("10")
+        monkeypatch.setitem(app.FREE, "/models", used_up)
+        refused_kindly(me.get("/v1/models"), "overloaded")
+
+
 @pytest.mark.slow
 def test_more_connections_than_open_files_get_503_and_do_not_spin(house):
     with opened(house) as shop:

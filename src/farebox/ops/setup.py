@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farebox.kit import options, secrets
+from farebox.kit import disk, options, secrets
 from farebox.kit.errors import CommandError
 from farebox.kit.lock import FolderLock
 
@@ -39,6 +39,7 @@ def migrate() -> Migrated:
     if not chosen.on_sqlite:
         done = _migrated()
     else:
+        disk.refuse_network(chosen.data)
         with FolderLock(chosen.data, wait_s=2):
             done = _migrated()
     ready.warn_of_modes()
