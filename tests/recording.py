@@ -161,7 +161,7 @@ class _Caller(threading.Thread):
             self._drop(port)
         self.shared.write(at=time.time(), **seen)
         if not seen["status"] and seen.get("fault") == "ConnectionRefusedError":
-            time.sleep(0.01)
+            time.sleep(0.03)
         if seen["status"] == 503:
             time.sleep(0.02)
         if seen["end"] or seen["left"] or seen["again"] == "false":

@@ -22,7 +22,7 @@ _FIELDS = (
     "id", "limit_tokens", "outcome", "rule", "status", "charge_micro", "usage", "usage_source", "flags", "stream",
     "epoch", "delivered_us", "ended_us", "hold_micro",
 )  # fmt: skip
-_COMPLETED = {"R02", "R03", "R11", "R22", "R23"}
+_COMPLETED = {"R02", "R03", "R07", "R11", "R22", "R23"}
 
 
 def price_micro(usage: dict[str, int]) -> int:

@@ -11,13 +11,13 @@ import random
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import world
+from faultpoints import Points
 from world import World, wait_until
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
@@ -27,34 +27,6 @@ _LOOK_EVERY = 20
 _PROVE_EVERY = 200
 _COMMAND_EVERY = 10
 _START_S_MAX = 3.0
-# How often a point is passed, so that a small number is reached soon.
-_PASSES = {"tx.statement": 60, "store.before_commit": 15, "store.after_commit": 15, "serve.event": 60}
-_ONCE = ("node.", "journal.", "marks.")
-
-
-def passes(rng: random.Random, name: str) -> int:
-    """At which passage to kill."""
-    if name.startswith(_ONCE):
-        return 1
-    return rng.randint(1, _PASSES.get(name, 8))
-
-
-class Points:
-    """Which point comes next: round robin; one that was not reached comes again."""
-
-    def __init__(self, rng: random.Random) -> None:
-        from farebox.kit import failpoints
-
-        self.rng = rng
-        self.hits: Counter[str] = Counter(dict.fromkeys(failpoints.POINTS, 0))
-        self.missed: Counter[str] = Counter()
-
-    def next(self) -> str:
-        """The point hit least often so far; of these, the first that was tried least in vain."""
-        return min(self.hits, key=lambda name: (self.hits[name] + self.missed[name] // 3, list(self.hits).index(name)))
-
-    def text(self, name: str) -> str:
-        return f"{name}:{passes(self.rng, name)}:kill"
 
 
 def hit(tested: World, locker: Any, child: Any, name: str) -> bool:
@@ -93,16 +65,15 @@ def one_kill(
         command.kill()
     elif number % 2:
         child = tested.start()
-        assert child.wait_ready()
-        time.sleep(rng.uniform(0.02, 0.4))
+        assert child.wait_ready(), tested.nursery.said
+        time.sleep(rng.uniform(0.02, 0.4) if number % 3 else rng.uniform(0.5, 1.2))  # marks come within half a second
         child.kill()
     else:
         name = points.next()
         child = tested.start(points.text(name))
         done = hit(tested, locker, child, name)
         child.kill()
-        points.hits[name] += done
-        points.missed[name] += not done
+        points.count(name, reached=done)
 
 
 @pytest.mark.timeout(60 + 6 * KILLS)
@@ -132,11 +103,11 @@ def test_kill_9_on_sqlite(house: Any, tmp_path: Path, capsys: Any) -> None:
         counts = tested.comparison.counts
         with capsys.disabled():
             print(f"\n{KILLS} kills in {took_s:.0f} s, {tested.comparison.calls} calls: {world.report(counts)}")
-            print(f"kills by failpoint: {world.report(points.hits)}; not reached: {world.report(points.missed)}")
+            print(points.report())
         assert counts["end seen, stream"] and counts["end seen, whole"] and counts["stream cut, free"]
         # A single start may have waited for a busy machine.
         assert not starts_s or sorted(starts_s)[len(starts_s) // 2] <= _START_S_MAX, f"starts took {starts_s} s"
-        if KILLS >= 3 * len(points.hits):
+        if 3 * len(points.hits) <= KILLS:
             assert all(points.hits.values()), "a failpoint was never hit"
 
 

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
+from receipts import START, broken_off, complete, ended, own_input, own_output, pair, sandboxed
 from talk import Talk, canned, chat, http, on_sale, wait_for
 
 pytestmark = pytest.mark.store
 
-START = 1_000_000
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 # gpt-4 costs 30 micro-USD a token of input and 60 a token of output.
 
@@ -39,58 +39,6 @@ def limits(shop):
 
     yield change
     own.limits = before
-
-
-def own_input(text: str) -> int:
-    """The exact input of a chat of one message for cl100k, by OpenAI's recipe."""
-    from farebox.catalog import tokens
-
-    return tokens.count_exact("cl100k_base", [text]) + tokens.chat_overhead(1)
-
-
-def own_output(text: str) -> int:
-    """The exact count of an answer for cl100k."""
-    from farebox.catalog import tokens
-
-    return tokens.count_exact("cl100k_base", [text])
-
-
-def ended(me, call, rule: str, charge_micro: int | None = None):
-    """The receipt, after checking that the money agrees with it and that nothing is held."""
-    receipt = me.receipt(call)
-    assert receipt["rule"] == rule, receipt
-    if charge_micro is not None:
-        assert receipt["charge_micro"] == charge_micro, receipt
-    assert me.balance == (START - receipt["charge_micro"], 0)
-    assert receipt["charge_micro"] <= receipt["hold_micro"]
-    return receipt
-
-
-def complete(answer, *, reason: str = "stop") -> None:
-    """The customer saw a whole answer."""
-    assert answer.status == 200
-    if answer.headers["content-type"].startswith("text/event-stream"):
-        assert answer.events[-1] == "[DONE]"
-        reasons = [c["finish_reason"] for e in answer.events[:-1] for c in e["choices"] if c["finish_reason"]]
-        assert reasons == [reason]
-    else:
-        assert answer.json["choices"][0]["finish_reason"] == reason
-        usage = answer.json["usage"]
-        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
-
-
-def broken_off(answer, code: str = "upstream_error") -> None:
-    """The customer saw output, then an error event, then the clean end of the body, and no [DONE]."""
-    assert answer.status == 200
-    assert "[DONE]" not in answer.events
-    assert answer.events[-1]["error"]["code"] == code
-    assert answer.text
-
-
-def sandboxed(shop):
-    """The sandbox's record of the newest request, once it has ended."""
-    shop.loop.run(shop.sandbox.idle())
-    return shop.sandbox.requests[-1]
 
 
 # R01
@@ -235,7 +183,9 @@ def test_r05_a_class_without_a_price(shop, me, stream):
 
 IMPLAUSIBLE = {"over=100": 116, "usage-mismatch+tokens=10": 10, "usage=900,3+tokens=3": 3, "usage=5,900+tokens=3": 3}
 # A stream is stopped before it can report so much: R07.
-IMPLAUSIBLE_CASES = [(how, stream) for how in IMPLAUSIBLE for stream in (False, True) if how != "over=100" or not stream]
+IMPLAUSIBLE_CASES = [
+    (how, stream) for how in IMPLAUSIBLE for stream in (False, True) if how != "over=100" or not stream
+]
 
 
 @pytest.mark.rule("R06")
@@ -459,7 +409,7 @@ def test_r16_left_before_the_upstream_accepted(shop, me):
 
 @pytest.mark.rule("R16")
 def test_r16_left_before_the_next_upstream_was_asked(shop, me):
-    name = _pair(shop, "left-between", "slow=0.2+html")
+    name = pair(shop, "left-between", "slow=0.2+html")
     before = len(shop.sandbox.requests)
     talk = Talk(me, "/v1/chat/completions", chat(name, "Hello"))
     wait_for(lambda: me.balance[1] and len(shop.sandbox.requests) > before)
@@ -599,15 +549,6 @@ def test_r20_left_and_the_report_never_came(shop, me, monkeypatch):
 # R22: the next upstream
 
 
-def _pair(shop, name: str, behaviours: str, base_url: str = "") -> str:
-    """A model that a broken channel is asked for first, and the sandbox second."""
-    shop.model(name, {"input": "30", "output": "60"})
-    front = f"front-{name}"
-    shop.add_channel(front, base_url or shop.sandbox.base_url, [], tier=0)
-    shop.offer(front, name, f"echo+{behaviours}" if behaviours else "")
-    return on_sale(shop, name, 2)
-
-
 TRY_NEXT = [
     "status=500", "status=429", "status=401", "status=402", "status=404", "quota", "html", "error-200", "empty-body",
     "garbage", "cut", "reset=1", "error-event", "redirect", "noterminal+empty",
@@ -621,7 +562,7 @@ def test_r22_only_the_attempt_that_delivered_is_charged(shop, how):
         if how == "noterminal+empty" and not stream:
             continue  # a whole answer is terminal by itself
         me = shop.account("1")
-        name = _pair(shop, f"r22-{TRY_NEXT.index(how)}-{stream}".lower(), how)
+        name = pair(shop, f"r22-{TRY_NEXT.index(how)}-{stream}".lower(), how)
         answer = me.chat(name, "Hello", stream=stream)
         complete(answer)
         assert answer.text == "[sandbox] You said: Hello"
@@ -637,7 +578,7 @@ def test_r22_nothing_listens(shop, me, stream):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-        name = _pair(shop, f"r22-dead-{stream}".lower(), "", dead)
+        name = pair(shop, f"r22-dead-{stream}".lower(), "", dead)
         answer = me.chat(name, "Hello", stream=stream)
     complete(answer)
     usage = sandboxed(shop).usage
@@ -649,7 +590,7 @@ def test_r22_what_a_failed_attempt_left_does_not_count_for_the_next(shop, me):
     both = b'data: {"choices":[{"index":0,"delta":{"content":"spoilt"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\n'
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n"
     with canned(shop, head + both[: both.index(b"\n")]) as upstream:  # cut within its first event
-        name = _pair(shop, "r22-spoilt", "", upstream.base_url)
+        name = pair(shop, "r22-spoilt", "", upstream.base_url)
         answer = me.chat(name, "sandbox: empty", stream=True)
         assert upstream.requests == 1
     complete(answer)
@@ -658,7 +599,7 @@ def test_r22_what_a_failed_attempt_left_does_not_count_for_the_next(shop, me):
     shape = http({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0,
                   "message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}]})  # fmt: skip
     with canned(shop, shape) as upstream:  # JSON where a stream was asked for
-        name = _pair(shop, "r22-json", "", upstream.base_url)
+        name = pair(shop, "r22-json", "", upstream.base_url)
         answer = me.chat(name, "sandbox: cut=1", stream=True)
     assert answer.status == 502
     receipt = ended(me, answer, "R13", 0)
@@ -670,7 +611,7 @@ def test_r22_what_a_failed_attempt_left_does_not_count_for_the_next(shop, me):
 @BOTH
 def test_r22_a_request_whose_fate_is_unknown_is_not_sent_again(shop, me, stream):
     with canned(shop, b"") as upstream:
-        name = _pair(shop, f"f11-{stream}".lower(), "", upstream.base_url)
+        name = pair(shop, f"f11-{stream}".lower(), "", upstream.base_url)
         before = len(shop.sandbox.requests)
         answer = me.chat(name, stream=stream)
         assert upstream.requests == 1
@@ -683,7 +624,7 @@ def test_r22_a_request_whose_fate_is_unknown_is_not_sent_again(shop, me, stream)
 @pytest.mark.rule("R14")
 @pytest.mark.rule("R22")
 def test_r22_no_second_try_after_output(shop, me):
-    name = _pair(shop, "r22-late", "tokens=9+cut=5")
+    name = pair(shop, "r22-late", "tokens=9+cut=5")
     before = len(shop.sandbox.requests)
     answer = me.chat(name, stream=True)
     broken_off(answer)

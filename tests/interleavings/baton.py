@@ -64,12 +64,6 @@ class Actor:
 
     def _live(self) -> None:
         _here.actor = self
-        with self.stage.changed:
-            connection.ensure_connection()
-            with connection.cursor() as cursor:
-                cursor.execute("SET deadlock_timeout = '5ms'")
-                cursor.execute("SET synchronous_commit = off")
-            self.pid = connection.connection.info.backend_pid
         try:
             while True:
                 with self.stage.changed:
@@ -118,6 +112,8 @@ class Actor:
         if self.tries > 1:
             self.stage.counts["retries"] += 1
             self.gate(_AGAIN)
+        connection.ensure_connection()  # a new one after a deadlock
+        self.pid = connection.connection.info.backend_pid
         try:
             with _writing(lock_sql, locks, again=again) as tx:
                 yield tx
@@ -131,6 +127,11 @@ class Stage:
     """The scheduler of two actors, in the thread that made it; close it. Counts waits, deadlocks and retries."""
 
     def __init__(self) -> None:
+        with connection.cursor() as cursor:
+            name = connection.ops.quote_name(connection.settings_dict["NAME"])
+            cursor.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '5ms'")
+            cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        connection.close()
         self.changed = threading.Condition()
         self.counts: Counter[str] = Counter()
         self.end: Callable[[], Any] = lambda: None

@@ -13,12 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import IntegrityError
-
 from farebox.accounts import accounts, keys
 from farebox.accounts.models import ApiKey, Project
 from farebox.catalog.models import PriceList
-from farebox.kit import db, settings
+from farebox.kit import db, dbfaults, settings
 from farebox.kit.commits import Committer, Member
 from farebox.kit.errors import FareboxError
 from farebox.ledger import holds, journal, lots
@@ -268,10 +266,10 @@ def script(operation: Operation, scene: Scene, who: str, *, locking: bool) -> Ca
             return through_committer() if operation.through_committer else db.write(operation.run, scene, who)
         except (FareboxError, HoldEnded):
             return REFUSED
-        except IntegrityError:
-            if operation.through_committer:
+        except dbfaults.ANY as fault:
+            if operation.through_committer or not dbfaults.broken_rule(fault):
                 raise
-            return REFUSED  # the CLI says so
+            return REFUSED  # two CLIs at once: UNIQUE has refused one of them
 
     return run
 
@@ -365,4 +363,3 @@ def _books_agree(scene: Scene, pots: Any, found: Any, entries: Any, broken: list
             broken.append(f"I08 hold {name} is {state} with {amount}, charge {charge}")
         if -entries.get(("charge", name), 0) != (charge or 0):
             broken.append(f"I07 hold {name} was charged {charge}, its entry says {entries.get(('charge', name))}")
-

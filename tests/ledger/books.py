@@ -142,9 +142,7 @@ class Books:
         return pot.posted - pot.held - (pot.floor if cap is None else -cap)
 
     def _take(self, purses: Purses, amount: int) -> bool:
-        if any(
-            amount > min(self._pot(purse, cap).available, self._seen(purse, cap)) for purse, cap in purses
-        ):
+        if any(amount > min(self._pot(purse, cap).available, self._seen(purse, cap)) for purse, cap in purses):
             return False
         for purse, cap in purses:
             self.pots.setdefault(purse, Pot(floor=-(cap or 0))).held += amount

@@ -111,7 +111,16 @@ def _operate(world: World, fault: Fault) -> None:
     """An operator's command, in a transaction of its own beside the nodes."""
     kind, now_us = fault.kind, world.wall_us()
     key = world.town.keys[1 + fault.count % (len(world.town.keys) - 1)]
-    world.fired(kind)
+    try:
+        _command(world, fault, key, now_us)
+    except CommandError as refusal:
+        world.note(f"refused: {refusal.message}")
+    else:
+        world.fired(kind)
+
+
+def _command(world: World, fault: Fault, key: town.Key, now_us: int) -> None:
+    kind = fault.kind
     if kind == "price change":
         number = len(world.published)
         town.publish(number, now_us)
@@ -131,15 +140,12 @@ def _operate(world: World, fault: Fault) -> None:
 
 
 def _end_key(world: World, kind: str, key: town.Key, now_us: int) -> None:
-    try:
-        if kind == "key revoked":
-            db.write(keys.revoke, key.id, now_us=now_us, actor="sim")
-            gone = [key.id]
-        else:
-            db.write(accounts.close, key.account, leave_money=True, now_us=now_us, actor="sim")
-            gone = [each.id for each in world.town.keys if each.account == key.account]
-    except CommandError:
-        return  # it was ended before
+    if kind == "key revoked":
+        db.write(keys.revoke, key.id, now_us=now_us, actor="sim")
+        gone = [key.id]
+    else:
+        db.write(accounts.close, key.account, leave_money=True, now_us=now_us, actor="sim")
+        gone = [each.id for each in world.town.keys if each.account == key.account]
     for number, each in enumerate(world.town.keys):
         if each.id in gone:
             world.ended_keys.setdefault(number, world.loop.now)

@@ -87,7 +87,7 @@ class Model:
         made, wrong = last.made, last.script.wrong
         own = _price(prices, min(_estimate(_asked(sent)) + (0 if made.embeddings else 6), _bound(sent)),
                      0 if made.embeddings else min(_estimate(text), _limit(sent, made)))  # fmt: skip
-        if "hold_used_up" in claim.flags or "short" in claim.flags:
+        if not {"hold_used_up", "longest_duration", "over_limit", "short"}.isdisjoint(claim.flags):
             return {own, claim.hold_micro if claim.charge_micro == claim.hold_micro else own}
         if not made.embeddings and not made.texts and not made.reasoning:
             return {0}

@@ -289,7 +289,7 @@ class World:
             self.expired += int(event["holds"])
         self.note(f"{life.name if life is not None else '-'} {what} {event.get('call') or event.get('epoch') or ''}")
         bug = event.get("exc_info")
-        if what in _BUGS and not self.loop.over:
+        if what in _BUGS and not self.loop.over and (what != "serve.job" or bug):
             self.find(f"{what}: {event.get('error', '')} {bug!r}")
         raise structlog.DropEvent
 

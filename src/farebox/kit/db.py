@@ -274,7 +274,12 @@ class Store:
 
     async def _read(self, threads: ThreadPoolExecutor, fn: Callable[..., T], args: Sequence[Any]) -> T:
         try:
-            return await self._loop.run_in_executor(threads, lambda: read(fn, *args))
+            # Readers that hang, or are all busy, turn nobody's look-up into a wait without end (money.md F02).
+            async with asyncio.timeout(self._wait_s + _HANG_S):
+                return await self._loop.run_in_executor(threads, lambda: read(fn, *args))
+        except TimeoutError as late:
+            log.warning("store.read", fault="no answer in time")
+            raise StoreUnavailable from late
         except StoreUnavailable as trouble:
             # What the database says of itself is for our log, not for whoever called.
             log.warning("store.read", fault=trouble.message)

@@ -10,6 +10,7 @@ from farebox.ops.commands import (
     accounts,
     backups,
     calls,
+    care,
     keys,
     models,
     money,
@@ -26,7 +27,7 @@ THEMES = {
     "First steps": ("demo", "migrate", "serve", "options"),
     "Buying from upstreams": ("upstream", "channel"),
     "Selling": ("model", "prices", "account", "project", "key", "person", "member"),
-    "Money and proof": ("grant", "reverse", "call", "usage", "prove", "backup", "restore"),
+    "Money and proof": ("grant", "reverse", "call", "usage", "prove", "doctor", "selftest", "backup", "restore"),
     "Trying out": ("sandbox",),
 }
 
@@ -44,7 +45,7 @@ farebox = Tour(
 )
 click.version_option(package_name="farebox", message="farebox %(version)s")(farebox)
 
-for _room in (store, backups, serving, upstreams, models, prices, accounts, projects, people, keys, money, calls):
+for _room in (store, backups, serving, upstreams, models, prices, accounts, projects, people, keys, money, calls, care):
     for _command in _room.COMMANDS:
         farebox.add_command(_command)
 

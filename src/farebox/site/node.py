@@ -34,6 +34,7 @@ _MARKS_AT_MOST = 500
 _LOOK_AGAIN_S = 10  # so long after a change of keys calls under way are looked at: one may just have been let in
 _TIDY_S = 0.5
 _SLACK_US = 60_000_000
+_WITHIN_S = 5  # a store that hangs keeps neither the marks nor the stop
 
 
 class Node:
@@ -57,7 +58,7 @@ class Node:
         self._refunded: set[str] = set()
 
     async def begin(self) -> None:
-        """Begin the epoch; then replay the journal, refund (R25), and only then expire, in this order (money.md 1.5)."""
+        """Begin the epoch; then replay the journal, refund (R25), and only then expire (money.md 1.5)."""
         ports = self.ports
         store, own = ports.store, ports.shop.epoch
         await store.write(_begin, own, ports.clock.now_us(), store.alone)
@@ -96,7 +97,8 @@ class Node:
             self._stale_timer.cancel()
         try:
             await self.tidy()
-            await self.ports.store.write(_end, self.ports.shop.epoch, self.ports.clock.now_us(), patient=True)
+            now_us = self.ports.clock.now_us()
+            await self.ports.store.write(_end, self.ports.shop.epoch, now_us, patient=True, within_s=_WITHIN_S)
         except FareboxError as trouble:
             log.warning("serve.finish", error=trouble.message)
 
@@ -133,19 +135,19 @@ class Node:
             await self._after_the_dead()
 
     async def tidy(self) -> None:
-        """Mark what was delivered, write what the store could not take, cut calls whose key has ended."""
+        """Cut calls whose key has ended, write what the store could not take, mark what was delivered."""
         shop, store = self.ports.shop, self.ports.store
+        await self._cut_revoked()
         if len(self._journal):
             await self._journal.replay(store)
         while shop.delivered:
             calls, shop.delivered = shop.delivered[:_MARKS_AT_MOST], shop.delivered[_MARKS_AT_MOST:]
             point("marks.before_write")
             try:
-                await store.write(_mark, calls, self.ports.clock.now_us(), patient=True)
+                await store.write(_mark, calls, self.ports.clock.now_us(), patient=True, within_s=_WITHIN_S)
             except FareboxError:
                 shop.delivered += calls
                 raise
-        await self._cut_revoked()
 
     # inside
 

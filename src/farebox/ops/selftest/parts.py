@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from farebox.kit.errors import FareboxError
@@ -32,8 +33,8 @@ def run(tell: Tell, *, database: str = "", recordings: Path = replay.RECORDINGS)
             return Tried("a scratch store, made and filled", times=1, note="PostgreSQL" if database else "SQLite")
 
         found.append(_timed(made, "a scratch store"))
-        for part in _ON_A_SHOP if shops else ():
-            found.append(_timed(lambda part=part: part(tell, shops[0]), part.__module__.rpartition(".")[2]))  # type: ignore[misc]
+        if shops:
+            found += [_timed(partial(part, tell, shops[0]), part.__module__) for part in _ON_A_SHOP]
     return found
 
 

@@ -1,0 +1,154 @@
+"""The books: the proof, drift, receipts, what is held by whom, what waits on the disk, and time that went back."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from farebox.kit import appendlog, db, epochs, secrets
+from farebox.kit.errors import CommandError
+from farebox.ops import proof
+
+from .finding import Check, Finding, Look, ok, some, span, warning, wrong
+
+BEHIND_WRONG_US = 5_000_000
+DRIFT_WARNING_US = 2_000_000
+DRIFT_WRONG_US = 60_000_000
+WAITING_WRONG = 1_000
+_JITTER_US = 1_000_000
+_DRIFT = re.compile(r"I04 (?:ledger|memo) account (\S+) ")
+_SENTENCES = 2
+
+
+def clocks(look: Look) -> Iterator[Finding]:
+    """The machine's clock against the newest time in the books, and against the database's."""
+    newest_us = db.read(_newest_us)
+    behind_us = newest_us - time.time_ns() // 1000
+    if behind_us > _JITTER_US:
+        seen = f"{span(behind_us // 1_000_000)} behind the newest time in the books"
+        todo = "Set the clock right. If it is right, it ran ahead once, and time goes on from there more slowly."
+        yield wrong("clock", seen, todo) if behind_us > BEHIND_WRONG_US else warning("clock", seen, todo)
+    else:
+        yield ok("clock", "not behind the books")
+    if not look.chosen.on_sqlite:
+        off_us = abs(db.read(lambda tx: epochs.drift_us(tx, time.time_ns() // 1000)))
+        seen, todo = f"{off_us // 1000:,} ms apart from the database's", "Synchronise both machines' clocks by NTP."
+        if off_us > DRIFT_WRONG_US:
+            yield wrong("clock and database", seen, todo)
+        elif off_us > DRIFT_WARNING_US:
+            yield warning("clock and database", seen, todo)
+        else:
+            yield ok("clock and database", seen)
+
+
+def _newest_us(tx: db.Tx) -> int:
+    from farebox.calls.models import Call
+    from farebox.kit.models import AuditEvent
+    from farebox.ledger.models import Entry
+
+    rows: tuple[Any, ...] = (
+        Call.objects.order_by("-id").values_list("opened_us", flat=True).first(),
+        Entry.objects.order_by("-id").values_list("at_us", flat=True).first(),
+        AuditEvent.objects.order_by("-at_us").values_list("at_us", flat=True).first(),
+    )
+    return max(epochs.newest_us(tx), *(int(row or 0) for row in rows))
+
+
+def proved(look: Look) -> Iterator[Finding]:
+    """`farebox prove`, with drift (I04) and receipts (I09) in rows of their own."""
+    try:
+        have = set(secrets.peppers(look.chosen))
+    except CommandError:  # said already; the rest is proved all the same
+        have = _peppers_in_use()
+    found = proof.prove(lambda room: look.tell(f"Proving {room} …"), peppers=have)
+    sentences = [(room, sentence) for room, listed in found.findings.items() for sentence in listed]
+    drift = [sentence for _, sentence in sentences if _DRIFT.match(sentence)]
+    receipts = [sentence for _, sentence in sentences if sentence.startswith("I09 ")]
+    rest = [f"{room}: {sentence}" for room, sentence in sentences if sentence not in (*drift, *receipts)]
+    look.drifted = [named[1] for sentence in drift if (named := _DRIFT.match(sentence))]
+    yield _proof(
+        "balances", drift, "every balance is the sum of its postings", "Run farebox doctor --freeze, then look."
+    )
+    yield _proof("receipts", receipts, "every receipt recomputes to its charge", "Run farebox call show on each.")
+    yield _proof("proof", rest, f"{found.postings:,} postings, every room is clean", "Run farebox prove for all of it.")
+
+
+def _peppers_in_use() -> set[int]:
+    from farebox.accounts.models import ApiKey
+
+    return set(ApiKey.objects.values_list("pepper_n", flat=True).distinct())
+
+
+def _proof(check: str, found: list[str], clean: str, todo: str) -> Finding:
+    if not found:
+        return ok(check, clean)
+    more = f" (and {len(found) - _SENTENCES} more)" if len(found) > _SENTENCES else ""
+    return wrong(check, "; ".join(found[:_SENTENCES]) + more, todo)
+
+
+def frozen(look: Look) -> Iterator[Finding]:
+    """Ledger accounts that take no hold since their balance had drifted."""
+    del look
+    from farebox.ledger.models import LedgerAccount
+
+    found = list(LedgerAccount.objects.filter(frozen=True).order_by("id").values_list("id", flat=True))
+    if found:
+        seen = f"spending of {some(found)} is frozen"
+        yield warning("frozen accounts", seen, "Once the cause is mended: farebox doctor --unfreeze ACCOUNT.")
+    else:
+        yield ok("frozen accounts", "none")
+
+
+def held(look: Look) -> Iterator[Finding]:
+    """The oldest open hold, and holds that a dead process left (I15)."""
+    from farebox.kit.models import Epoch
+    from farebox.ledger.models import Hold
+
+    oldest = Hold.objects.filter(state="open").order_by("placed_us").first()
+    if oldest is None:
+        yield ok("holds", "none is open")
+        return
+    now_us, grace_us = time.time_ns() // 1000, proof.hold_grace_us()
+    many = Hold.objects.filter(state="open").count()
+    age_s = max(0, (now_us - oldest.placed_us) // 1_000_000)
+    of = set(Hold.objects.filter(state="open").values_list("epoch", flat=True).distinct())
+    alive = set(Epoch.objects.filter(id__in=of, ended_us=None).values_list("id", flat=True))
+    late = set(Epoch.objects.filter(id__in=of, ended_us__gte=now_us - grace_us).values_list("id", flat=True))
+    left = sorted(of - alive - late)
+    seen = f"{many:,} open, the oldest for {span(age_s)}, of process {oldest.epoch}"
+    if left:
+        todo = "Start a server: it ends what dead processes left. If one runs, restart it and look at its log."
+        yield wrong("holds", f"{seen}; {some(left)} ended and left holds", todo)
+    elif age_s > look.chosen.call_s_max + look.chosen.drain_s + look.chosen.settle_wait_s:
+        yield warning("holds", f"{seen}, longer than a call may last", "Is its server still running? Start one.")
+    else:
+        yield ok("holds", seen)
+
+
+def waiting(look: Look) -> Iterator[Finding]:
+    """Settlements that wait on the disk because the store was away (R23)."""
+    records = cut = 0
+    files = sorted((look.chosen.data / "journal").glob("*.log"))
+    for file in files:
+        whole, broken = appendlog.parse(file.read_bytes())
+        records += len(whole)
+        cut += broken
+    seen = f"{records:,} settlements in {len(files)} files" + (f", {cut} lines are cut" if cut else "")
+    todo = "Start a server on this data folder, with the store in reach: it writes them into the books."
+    if records > WAITING_WRONG:
+        yield wrong("journal", seen, todo)
+    elif records or cut:
+        yield warning("journal", seen, todo)
+    else:
+        yield ok("journal", "no settlement waits on the disk")
+
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("clock", clocks),
+    ("proof", proved),
+    ("frozen accounts", frozen),
+    ("holds", held),
+)
+FILES: tuple[tuple[str, Check], ...] = (("journal", waiting),)

@@ -1,0 +1,73 @@
+"""The key files: there, whole, and those that the store's keys and secrets were made with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from farebox.kit import secrets
+from farebox.kit.errors import CommandError
+
+from .finding import Check, Finding, Look, ok, some, warning, wrong
+
+_RESTORE = "Restore the file from its backup; a new one would not fit."
+
+
+def files(look: Look) -> Iterator[Finding]:
+    """Both key files can be read, and hold keys of the right size."""
+    for name, load in (("pepper", secrets.peppers), ("master key", secrets.master_keys)):
+        try:
+            found = load(look.chosen)
+        except CommandError as refusal:
+            yield wrong(name, refusal.message, _RESTORE)
+        else:
+            yield ok(name, f"{len(found)} of {secrets.KEY_BYTES} bytes, the newest is number {max(found)}")
+
+
+def peppers_in_use(look: Look) -> Iterator[Finding]:
+    """Every key that works has its pepper in the file."""
+    from django.db.models import Count
+
+    from farebox.accounts.models import ApiKey
+
+    try:
+        have = secrets.peppers(look.chosen)
+    except CommandError:
+        have = {}
+    used = dict(ApiKey.objects.filter(state="active").values_list("pepper_n").annotate(Count("id")).order_by())
+    lost = {n: many for n, many in used.items() if n not in have}
+    if lost:
+        seen = f"{sum(lost.values()):,} keys need pepper {some([str(n) for n in sorted(lost)])}, which the file lacks"
+        yield wrong("keys", seen, "Restore the pepper file from its backup: until then these keys are refused.")
+    else:
+        yield ok("keys", f"{sum(used.values()):,} active keys, each with its pepper")
+
+
+def sealed(look: Look) -> Iterator[Finding]:
+    """Every secret of an upstream opens with a master key that is there."""
+    from farebox.upstreams import board
+    from farebox.upstreams.models import Channel
+
+    try:
+        master = secrets.master_keys(look.chosen)
+    except CommandError:
+        master = {}
+    unseal = board.unsealer(master)
+    shut: dict[str, list[str]] = {"active": [], "disabled": []}
+    opened = 0
+    for channel in Channel.objects.exclude(secret="").order_by("name"):
+        try:
+            unseal(channel.secret, channel.id)
+            opened += 1
+        except CommandError:
+            shut.setdefault(channel.state, []).append(channel.name)
+    todo = "Restore the master key file, or enter the secret again: farebox channel secret NAME."
+    if shut["active"]:
+        yield wrong("sealed secrets", f"can't be opened: {some(shut['active'])}", todo)
+    elif shut["disabled"]:
+        yield warning("sealed secrets", f"of disabled channels, can't be opened: {some(shut['disabled'])}", todo)
+    else:
+        yield ok("sealed secrets", f"{opened} open with the master key")
+
+
+FILES: tuple[tuple[str, Check], ...] = (("key files", files),)
+CHECKS: tuple[tuple[str, Check], ...] = (("keys", peppers_in_use), ("sealed secrets", sealed))

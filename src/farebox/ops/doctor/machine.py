@@ -1,0 +1,115 @@
+"""The machine: room on the disk, the kind of disk, who may read the files, and whether the clock is disciplined."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from farebox.kit import disk
+
+from .finding import Check, Finding, Look, ok, some, warning, wrong
+
+MIB = 1024 * 1024
+FREE_WRONG_BYTES = 128 * MIB
+FREE_WARNING_BYTES = 1024 * MIB
+_TIMESYNC = Path("/run/systemd/timesync/synchronized")
+_IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+# struct timex of adjtimex(2) on 64-bit Linux: `status` is the int behind modes, offset, freq, maxerror and esterror.
+_TIMEX_BYTES = 256
+_STATUS_AT = 40
+_STA_UNSYNC = 0x0040
+
+
+def room(look: Look) -> Iterator[Finding]:
+    """Room for the store, its WAL, the journal of settlements and a backup."""
+    found = os.statvfs(look.chosen.data)
+    free_bytes = found.f_bavail * found.f_frsize
+    store_bytes = look.chosen.sqlite_file.stat().st_size if look.chosen.on_sqlite else 0
+    seen = f"{free_bytes // MIB:,} MiB free in {look.chosen.data}"
+    if free_bytes < FREE_WRONG_BYTES:
+        yield wrong("disk", seen, "Make room now: with a full disk no call can be settled.")
+    elif free_bytes < max(FREE_WARNING_BYTES, 2 * store_bytes):
+        yield warning("disk", seen, "Make room: a backup needs once more what the store has, and the WAL grows.")
+    else:
+        yield ok("disk", seen)
+
+
+def kind(look: Look) -> Iterator[Finding]:
+    """No network disk under an SQLite store or a journal (money.md F40)."""
+    data = look.chosen.data
+    name = disk.file_system(data)
+    if not name:
+        yield ok("file system", "not known: this system does not say")
+    elif name in disk.NETWORK or (name.startswith("fuse.") and name[5:].startswith(disk.NETWORK_FUSE)):
+        todo = f"Move {data} to a local disk: locks and syncs of a network disk can't be trusted."
+        seen = f"{name}, a network disk"
+        yield wrong("file system", seen, todo) if look.chosen.on_sqlite else warning("file system", seen, todo)
+    elif name in _IN_MEMORY:
+        yield warning("file system", f"{name}, in memory", f"Move {data} to a disk: a loss of power loses all of it.")
+    else:
+        yield ok("file system", name)
+
+
+def modes(look: Look) -> Iterator[Finding]:
+    """Nobody else on this machine reads keys, store or journal."""
+    chosen = look.chosen
+    store = [chosen.sqlite_file, Path(f"{chosen.sqlite_file}-wal")] if chosen.on_sqlite else []
+    bad = _open((chosen.pepper, chosen.master_key, *store, *sorted((chosen.data / "journal").glob("*.log"))))
+    if bad:
+        yield wrong("modes of files", f"open to others: {some(bad)}", "Close them: chmod go= FILE.")
+    elif _open((chosen.data, chosen.pepper.parent, chosen.master_key.parent)):
+        yield warning(
+            "modes of files", f"others may look into {chosen.data} or the folder of keys", "chmod 700 both folders."
+        )
+    else:
+        yield ok("modes of files", "keys and store are their owner's alone")
+
+
+def discipline(look: Look) -> Iterator[Finding]:
+    """Whether something keeps the clock right; `not known` is no finding against it."""
+    del look
+    synchronised = _synchronised()
+    if synchronised is None:
+        yield ok("clock discipline", "not known: this system does not say")
+    elif synchronised:
+        yield ok("clock discipline", "the kernel's clock is synchronised")
+    else:
+        yield warning("clock discipline", "nothing synchronises the clock", "Run an NTP service on this machine.")
+
+
+def _synchronised() -> bool | None:
+    if _TIMESYNC.exists():
+        return True
+    if not sys.platform.startswith("linux") or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    timex = ctypes.create_string_buffer(_TIMEX_BYTES)  # all 0: asks, and sets nothing
+    try:
+        state: int = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
+    except (OSError, AttributeError):
+        return None
+    if state < 0:
+        return None
+    return not int.from_bytes(timex.raw[_STATUS_AT : _STATUS_AT + 4], sys.byteorder) & _STA_UNSYNC
+
+
+def _open(paths: tuple[Path, ...]) -> list[str]:
+    found = []
+    for path in paths:
+        try:
+            mode = path.stat().st_mode & 0o777
+        except OSError:
+            continue
+        if mode & 0o077:
+            found.append(f"{path} ({mode:04o})")
+    return found
+
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("disk", room),
+    ("file system", kind),
+    ("modes of files", modes),
+    ("clock discipline", discipline),
+)

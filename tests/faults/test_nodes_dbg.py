@@ -1,0 +1,221 @@
+"""kill -9 on PostgreSQL: two nodes on one database; one dies while the other works, and the other ends its holds.
+
+One kill in four hits the database (immediate stop), one in eight is a pause longer than lease and grace: the node that
+wakes up can settle nothing any more, and leaves. `KILLS` is how many (60; 2,000 a night).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import world
+from faultpoints import Points
+from nursery import Child
+from world import World, wait_until
+
+pytestmark = [pytest.mark.store, pytest.mark.slow]
+
+KILLS = int(os.environ.get("KILLS", "60"))
+_LOOK_EVERY = 20
+_PROVE_EVERY = 200
+_LEASE = {"FAREBOX_LEASE_BEAT_MS": "50", "FAREBOX_LEASE_BEATS_MISSED": "5", "FAREBOX_HOLD_GRACE_S": "1"}
+_LONG_S = 20  # for what takes half a second on a machine that has nothing else to do
+
+
+class Nodes:
+    """Two nodes that are started again whenever they are found dead. `lost` counts those that left by themselves."""
+
+    def __init__(self, tested: World) -> None:
+        self.tested = tested
+        self.lost = 0
+        self.places: list[Child | None] = [None, None]
+        self.next_point = ""
+
+    def environ(self, place: int) -> dict[str, str]:
+        house = self.tested.house
+        return {
+            **_LEASE,
+            "FAREBOX_DATA_DIR": str(self.tested.folder / f"node{place}"),
+            "FAREBOX_PEPPER_FILE": str(house.data / "keys" / "pepper"),
+            "FAREBOX_MASTER_KEY_FILE": str(house.data / "keys" / "master"),
+        }
+
+    def start(self, place: int, failpoint: str = "") -> Child:
+        child = self.tested.start(failpoint, node=place, **self.environ(place))
+        self.places[place] = child
+        return child
+
+    def ready(self) -> None:
+        """Both listen, or are started until they do."""
+        for place in (0, 1):
+            for _ in range(20):
+                child = self.places[place]
+                if child is None or not child.alive:
+                    self.lost += child is not None and child.code == 1
+                    child = self.start(place)
+                if child.wait_ready():
+                    break
+            else:
+                raise AssertionError(f"a node does not start\n{self.tested.nursery.said}")
+
+    def stop(self) -> None:
+        for child in self.places:
+            if child is not None and child.alive:
+                child.stop()
+
+
+def epochs_of_holds() -> set[str]:
+    from farebox.ledger.models import Hold
+
+    return set(Hold.objects.filter(state="open").values_list("epoch", flat=True))
+
+
+def alive_epochs() -> set[str]:
+    from farebox.kit.models import Epoch
+
+    return set(Epoch.objects.filter(ended_us=None).values_list("id", flat=True))
+
+
+def others_end_holds(nodes: Nodes, before: set[str]) -> None:
+    """What a dead node held is ended while it stays dead: the living one does it."""
+    dead = before & epochs_of_holds()
+    wait_until(
+        lambda: not (dead - alive_epochs()) & epochs_of_holds() and len(alive_epochs()) <= 1,
+        _LONG_S,
+        f"the holds of a dead node stayed open\n{nodes.tested.nursery.said}",
+    )
+
+
+def kill_node(nodes: Nodes, points: Points, rng: random.Random, number: int) -> None:
+    """One node dies, at a failpoint or at any time; sometimes it comes back only after the other has cleared up."""
+    place = rng.randrange(2)
+    if number % 8 in {2, 6}:
+        child = nodes.places[place]
+        assert child is not None
+        time.sleep(rng.uniform(0.05, 0.4))
+        child.kill()
+    else:
+        name = points.next(lambda name: not name.startswith("journal."))
+        old = nodes.places[place]
+        assert old is not None
+        old.kill()
+        child = nodes.start(place, points.text(name))
+        points.count(name, reached=child.wait_ended(8) and child.hit)
+        child.kill()
+    if number % 4 == 2:
+        others_end_holds(nodes, alive_epochs())
+
+
+def kill_database(nodes: Nodes, points: Points, rng: random.Random, number: int) -> None:
+    """The database crashes under load; for so long that settlements are journalled, or for a moment."""
+    from django.db import connection
+
+    server = nodes.tested.house.server
+    long = number % 8 == 5
+    name = points.next(lambda name: name.startswith("journal.")) if long else ""
+    child = None
+    if long:
+        place = rng.randrange(2)
+        old = nodes.places[place]
+        assert old is not None
+        old.kill()
+        child = nodes.start(place, points.text(name))
+        if not child.wait_ready():
+            points.count(name, reached=child.hit)
+            return
+        time.sleep(0.2)
+    begin = time.time()
+    connection.close()  # this process's own, which would be cut too
+    server.stop()
+    if child is None:
+        time.sleep(rng.uniform(0.0, 0.4))
+    elif name == "journal.replayed":
+        folder = nodes.tested.folder
+        journals = f"node{nodes.places.index(child)}/journal/*.log"
+        wait_until(
+            lambda: not child.alive or any(path.stat().st_size for path in folder.glob(journals)),
+            _LONG_S,
+            f"nothing was journalled while the database was away\n{nodes.tested.nursery.said}",
+        )
+    else:
+        child.wait_ended(_LONG_S)
+    server.start()
+    if child is not None:
+        points.count(name, reached=child.wait_ended(8) and child.hit)
+        child.kill()
+    # So long a journal may be replayed too late for the grace of these tests.
+    nodes.tested.comparison.away.append((begin, time.time() + 2))
+
+
+def pause_node(nodes: Nodes, rng: random.Random) -> bool:
+    """Stop a node for longer than lease and grace, then wake it; whether it left, as it must."""
+    place = rng.randrange(2)
+    child = nodes.places[place]
+    assert child is not None
+    time.sleep(rng.uniform(0.02, 0.2))
+    child.signal(signal.SIGSTOP)
+    import threading
+    def dbg():
+        import psycopg
+        with psycopg.connect(nodes.tested.house.database, autocommit=True) as l:
+            for r in l.execute("select pid,state,wait_event_type,wait_event,now()-xact_start,left(query,100),pg_blocking_pids(pid) from pg_stat_activity where datname=current_database()").fetchall(): print(r)
+            for r in l.execute("select id,beats,ended_us,ended_why from kit_epoch").fetchall(): print(r)
+            for r in l.execute("select epoch,count(*) from ledger_hold where state='open' group by 1").fetchall(): print(r)
+        print(nodes.tested.nursery.said[-2000:])
+    tm=threading.Timer(15,dbg); tm.start()
+    wait_until(
+        lambda: len(alive_epochs()) <= 1 and not epochs_of_holds() - alive_epochs(),
+        _LONG_S,
+        f"nobody ended the epoch of a node that hangs\n{nodes.tested.nursery.said}",
+    )
+    tm.cancel()
+    child.signal(signal.SIGCONT)
+    assert child.wait_ended(_LONG_S), f"a node that has lost its lease goes on\n{nodes.tested.nursery.said}"
+    return child.code == 1
+
+
+@pytest.mark.timeout(90 + 6 * KILLS)
+def test_kill_9_on_postgresql(fragile_house: Any, tmp_path: Path, capsys: Any) -> None:
+    from django.db import connection
+
+    if connection.vendor == "sqlite":
+        return  # one process is the point of SQLite: test_kill.py
+    rng = random.Random(20261125)
+    zombies = 0
+    with world.opened(fragile_house, tmp_path, nodes=2, seed=2) as tested:
+        points = Points(rng)
+        nodes = Nodes(tested)
+        begin = time.monotonic()
+        tested.client.go()
+        for number in range(KILLS):
+            nodes.ready()
+            if number % 4 == 1:
+                kill_database(nodes, points, rng, number)
+            elif number % 8 == 3:
+                zombies += pause_node(nodes, rng)
+            else:
+                kill_node(nodes, points, rng, number)
+            if number % _LOOK_EVERY == _LOOK_EVERY - 1 or number == KILLS - 1:
+                nodes.ready()
+                assert not (findings := tested.quiet()), "\n".join(findings)
+                if number % _PROVE_EVERY == _PROVE_EVERY - 1 or number == KILLS - 1:
+                    assert not (findings := tested.prove()), "\n".join(findings)
+                tested.client.go()
+        took_s = time.monotonic() - begin
+        tested.client.pause()
+        nodes.stop()
+        counts = tested.comparison.counts
+        with capsys.disabled():
+            print(f"\n{KILLS} kills in {took_s:.0f} s, {tested.comparison.calls} calls: {world.report(counts)}")
+            print(f"{zombies} zombies left; {nodes.lost} nodes lost their lease; {points.report()}")
+        assert counts["end seen, stream"] and counts["end seen, whole"] and counts["stream cut, free"]
+        assert zombies == len([number for number in range(KILLS) if number % 8 == 3])
+        if len(points.hits) * 4 <= KILLS:
+            assert all(points.hits.values()), "a failpoint was never hit"

@@ -1,0 +1,422 @@
+"""The faults of one call (money.md 3.2) before there is an answer: the store, the keys, and upstreams that refuse."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import threading
+import time
+
+import pytest
+
+from receipts import START, alone, complete, ended, own_input, pair, sandboxed
+from shop import Customer, opened
+from talk import Talk, canned, chat, http, wait_for
+
+pytestmark = pytest.mark.store
+
+BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+
+
+@pytest.fixture(autouse=True)
+def _healthy(shop):
+    shop.reset_health()
+
+
+@pytest.fixture
+def me(shop):
+    return shop.account("1")
+
+
+@pytest.fixture
+def limits(shop):
+    """Change the limits of a call at its upstream, for one test."""
+    own = shop.server.ports.shop
+    before = own.limits
+
+    def change(**changes):
+        own.limits = dataclasses.replace(before, **changes)
+
+    yield change
+    own.limits = before
+
+
+def refused(answer, status: int, code: str) -> None:
+    assert (answer.status, answer.json["error"]["code"]) == (status, code), answer.body
+    if status == 503:
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+
+
+# F02: the store is away while a key is looked up
+
+
+@contextlib.contextmanager
+def store_away(shop, monkeypatch):
+    """The database takes no connection any more (PostgreSQL), or its disk reads nothing (SQLite)."""
+    from django.db import connection
+
+    if connection.vendor == "sqlite":
+        import pysqlite3
+
+        from farebox.kit import db
+
+        def fails(*args):
+            raise pysqlite3.OperationalError("disk I/O error")
+
+        with monkeypatch.context() as patch:
+            for way in ("one", "all", "execute"):
+                patch.setattr(db.Tx, way, fails)
+            yield
+        return
+    import psycopg
+
+    params = connection.get_connection_params()
+    name = params.pop("dbname")
+    connection.close()
+    keep = {key: params[key] for key in ("user", "password", "host", "port") if params.get(key)}
+    with psycopg.connect(dbname="postgres", autocommit=True, **keep) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        try:
+            yield
+        finally:
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+@pytest.mark.fault("F02")
+@pytest.mark.rule("R01")
+def test_a_store_that_is_away_is_503_and_no_key_is_called_bad(shop, monkeypatch):
+    from farebox.accounts import key_format
+
+    me, known = shop.account("1"), shop.account("1")
+    assert known.chat("gpt-4", "sandbox: tokens=1").status == 200
+    unknown = Customer(shop, "", "", key_format.mint(shop.server.ports.shop.ring.site))
+    before, asked = shop.counts(), len(shop.sandbox.requests)
+    with store_away(shop, monkeypatch):
+        for who in (me, unknown):
+            for answer in (who.chat("gpt-4"), who.chat("gpt-4", stream=True), who.get("/v1/models")):
+                refused(answer, 503, "store_unavailable")
+        refused(known.chat("gpt-4"), 503, "store_unavailable")  # his key is known; his money can't be held
+    assert len(shop.sandbox.requests) == asked
+    wait_for(lambda: known.get("/v1/balance").status == 200)
+    assert me.chat("gpt-4", "sandbox: tokens=1").status == 200  # nobody remembers it as a bad key
+    refused(unknown.chat("gpt-4"), 401, "invalid_api_key")
+    after = shop.counts()
+    assert (after["Call"] - before["Call"], after["Hold"] - before["Hold"]) == (1, 1)
+    wait_for(lambda: me.balance[1] == known.balance[1] == 0)
+
+
+@pytest.mark.fault("F02")
+def test_a_look_up_that_finds_every_reader_busy_is_503(house, monkeypatch):
+    monkeypatch.setattr("farebox.kit.db._HANG_S", 0.3)
+    with opened(house, store_wait_ms=200) as shop:
+        me = shop.account("1")
+        gate = threading.Event()
+        store = shop.server.store
+        hung = [shop.loop.loop.call_soon_threadsafe(_hang, shop, store, gate) for _ in range(2)]
+        assert len(hung) == 2
+        since_s = time.monotonic()
+        refused(me.chat("gpt-4"), 503, "store_unavailable")
+        assert 0.4 < time.monotonic() - since_s < 5
+        gate.set()
+        wait_for(lambda: me.chat("gpt-4", "sandbox: tokens=1").status == 200)
+
+
+def _hang(shop, store, gate) -> None:
+    from farebox.kit import errors
+
+    async def read() -> None:
+        with contextlib.suppress(errors.StoreUnavailable):
+            await store.read(lambda tx: gate.wait(20))
+
+    shop.loop.loop.create_task(read())
+
+
+# F03: what is remembered of a key
+
+
+class Blind:
+    """A store whose versions can't be read; `reads` counts look-ups."""
+
+    def __init__(self, store) -> None:
+        self._store = store
+        self.blind = False
+        self.reads = 0
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def watch(self, fn, *args):
+        from farebox.kit import errors
+
+        if self.blind:
+            raise errors.StoreUnavailable
+        return await self._store.watch(fn, *args)
+
+    async def read(self, fn, *args):
+        if fn.__name__ == "_find":
+            self.reads += 1
+        return await self._store.read(fn, *args)
+
+
+def revoke(shop, me) -> None:
+    """As another process does: this one is not told."""
+    from farebox.accounts import keys
+    from farebox.kit import clock
+
+    shop.write(keys.revoke, me.key_id, now_us=clock.now_us(), actor="test")
+
+
+@pytest.mark.fault("F03")
+def test_a_revoked_key_is_refused_within_a_second(house):
+    with opened(house, version_poll_ms=500) as shop:
+        me = shop.account("1")
+        assert me.chat("gpt-4", "sandbox: tokens=1").status == 200
+        revoke(shop, me)
+        since_s = time.monotonic()
+        wait_for(lambda: me.get("/v1/models").status == 401, 5)
+        assert time.monotonic() - since_s < 1.3
+        refused(me.chat("gpt-4"), 401, "invalid_api_key")
+
+
+@pytest.mark.fault("F03")
+def test_a_node_that_cannot_poll_looks_every_key_up(shop, me):
+    ports = shop.server.ports
+    own, ports.store = ports.store, Blind(ports.store)
+    try:
+        assert me.get("/v1/models").status == 200
+        ports.store.blind = True
+        wait_for(lambda: ports.shop.ring.stale, 3)
+        seen = ports.store.reads
+        assert me.get("/v1/models").status == me.get("/v1/models").status == 200
+        assert ports.store.reads == seen + 2
+        revoke(shop, me)
+        assert me.get("/v1/models").status == 401
+        ports.store.blind = False
+        wait_for(lambda: not ports.shop.ring.stale, 3)
+        other = shop.account("1")
+        assert other.get("/v1/models").status == 200
+        seen = ports.store.reads
+        assert other.get("/v1/models").status == 200
+        assert ports.store.reads == seen
+    finally:
+        ports.store = own
+
+
+@pytest.mark.fault("F03")
+def test_no_balance_is_remembered(shop):
+    import uuid
+
+    from farebox.kit import clock
+    from farebox.ledger import lots
+
+    poor = shop.account("0")
+    refused(poor.chat("gpt-4"), 429, "insufficient_quota")
+    shop.write(
+        lots.grant, account=poor.account, currency="USD", amount_micro=2_000, ref=uuid.uuid4().hex, expires_us=None,
+        now_us=clock.now_us(), note="test", requester="test", single_person=True,
+    )  # fmt: skip
+    text = "sandbox: usage=5,25+tokens=25"
+    assert poor.chat("gpt-4", text, max_tokens=25).status == 200
+    assert poor.balance == (2_000 - 5 * 30 - 25 * 60, 0)
+    refused(poor.chat("gpt-4", text, max_tokens=25), 429, "insufficient_quota")
+
+
+# F12: an upstream that refuses our key or our account
+
+
+OURS = ["status=401", "status=402", "status=403", "quota"]
+
+
+@pytest.mark.fault("F12")
+@BOTH
+@pytest.mark.parametrize("how", OURS)
+def test_our_key_or_money_at_an_upstream_is_a_502_and_one_alert(shop, me, how, stream):
+    name = f"f12-{OURS.index(how)}-{stream}".lower()
+    pair(shop, name, how)
+    from farebox.upstreams import channels
+
+    shop.write(channels.withdraw, channel="sandbox", model=name, actor="test")
+    shop.refresh()
+    own = shop.server.ports.shop
+    [candidate] = own.board.current.candidates(name)
+    alerts, asked = own.health.alerts, len(shop.sandbox.requests)
+    answer = me.chat(name, stream=stream)
+    refused(answer, 502, "upstream_error")
+    assert answer.json["error"]["type"] == "server_error"
+    for word in ("key", "quota", "billing", "account", "balance"):
+        assert word not in answer.json["error"]["message"]
+    assert own.health.state(candidate.channel.id, time.time_ns() // 1000) == "open"
+    ended(me, answer, "R13", 0)
+    refused(me.chat(name, stream=stream), 503, "upstream_error")  # the channel is not asked again
+    assert len(shop.sandbox.requests) == asked + 1
+    assert own.health.alerts == alerts + 1
+
+
+# F13: an upstream that has no capacity
+
+
+@pytest.mark.fault("F13")
+@BOTH
+@pytest.mark.parametrize(("given", "told"), [("7", "7"), ("600", "60"), ("0.2", "1"), ("", "1")])
+def test_no_capacity_says_when_to_come_again(shop, me, given, told, stream):
+    how = f"status=429+retry-after={given}" if given else "status=429"
+    answer = me.chat("gpt-4", f"sandbox: {how}", stream=stream)
+    refused(answer, 503, "upstream_error")
+    assert answer.headers["retry-after"] == told
+    ended(me, answer, "R13", 0)
+
+
+# F14: a 200 that is no answer
+
+
+@pytest.mark.fault("F14")
+@BOTH
+@pytest.mark.parametrize("how", ["html", "empty-body", "error-200"])
+def test_a_200_without_an_answer_is_a_failure(shop, me, how, stream):
+    answer = me.chat("gpt-4", f"sandbox: {how}", stream=stream)
+    refused(answer, 502, "upstream_error")
+    receipt = ended(me, answer, "R13", 0)
+    assert (receipt["usage"], receipt["status"]) == ({}, 502)
+    [attempt] = receipt["attempts"]
+    assert (attempt["outcome"], attempt["status"], attempt["charged"]) == ("failed", 200, False)
+    name = pair(shop, f"f14-{how}-{stream}".lower(), how)
+    second = me.chat(name, "Hi", stream=stream)
+    complete(second)
+    assert second.text == "[sandbox] You said: Hi"
+
+
+@pytest.mark.fault("F14")
+def test_the_words_of_an_error_are_no_output(shop, me):
+    """The error object stands beside choices, and a long text stands in it."""
+    words = {"error": {"message": "many words " * 500, "type": "server_error"}}
+    both = words | {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": None,
+                    "choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}]}  # fmt: skip
+    for number, body in enumerate((words, both)):
+        with canned(shop, http(body)) as upstream:
+            name = alone(shop, f"f14-words-{number}", upstream.base_url)
+            answer = me.chat(name)
+            assert upstream.requests == 1
+        refused(answer, 502, "upstream_error")
+        assert "many words" not in answer.json["error"]["message"]
+        assert ended(me, answer, "R13", 0)["usage"] == {}
+
+
+# F15: redirects
+
+
+@pytest.mark.fault("F15")
+@BOTH
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(shop, me, status, stream):
+    place = f"{shop.sandbox.base_url}/chat/completions"
+    raw = http(b"", status=f"{status} Moved").replace(b"\r\n\r\n", f"\r\nLocation: {place}\r\n\r\n".encode(), 1)
+    with canned(shop, raw) as upstream:
+        name = alone(shop, f"f15-{status}-{stream}".lower(), upstream.base_url)
+        before = len(shop.sandbox.requests)
+        answer = me.chat(name, stream=stream)
+        assert upstream.requests == 1
+    refused(answer, 502, "upstream_error")
+    assert len(shop.sandbox.requests) == before
+    ended(me, answer, "R13", 0)
+
+
+# F16: silence
+
+
+def heard(me, body) -> tuple[Talk, list[float]]:
+    """The call, and when each of its bare empty lines came, in seconds from the request."""
+    since_s = time.monotonic()
+    talk = Talk(me, "/v1/chat/completions", body)
+    times: list[float] = []
+    while piece := talk._line.recv(65_536):
+        times += [time.monotonic() - since_s] * piece.count(b"\r\n1\r\n\n\r\n")
+        if piece.startswith(b"1\r\n\n\r\n"):
+            times.append(time.monotonic() - since_s)
+        talk.data += piece
+    talk.leave()
+    return talk, times
+
+
+@pytest.mark.slow
+@pytest.mark.fault("F16")
+def test_silence_is_filled_in_time_and_the_next_upstream_may_answer(shop, me, option):
+    option(keepalive_stream_s=1.5, keepalive_every_s=1, keepalive_json_s=2.5)
+    name = pair(shop, "f16", "slow=3.9+status=500")
+    found: dict[bool, tuple[Talk, list[float]]] = {}
+    callers = {False: me, True: shop.account("1")}
+    threads = [
+        threading.Thread(target=lambda s=s: found.update({s: heard(callers[s], chat(name, "Hi", stream=s))}))
+        for s in (False, True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    for stream, (talk, times) in found.items():
+        first_s = 1.5 if stream else 2.5
+        assert first_s <= times[0] < first_s + 0.8  # the watch looks twice a second
+        assert all(1 <= later - earlier < 1.8 for earlier, later in zip(times, times[1:], strict=False))
+        assert len(times) == (2 if stream else 1) or len(times) == (3 if stream else 2)
+        assert talk.data.startswith(b"HTTP/1.1 200 OK")
+        assert b"You said: Hi" in talk.data.replace(b'"}', b"") or stream
+        assert b'"error"' not in talk.data
+        assert (b"data: [DONE]" in talk.data) == stream
+        usage = {"prompt_tokens": 0}
+        shop.loop.run(shop.sandbox.idle())
+        usage = shop.sandbox.requests[-1].usage
+        charge_micro = usage["prompt_tokens"] * 30 + usage["completion_tokens"] * 60
+        receipt = ended(callers[stream], talk.call, "R22", charge_micro)
+        assert [attempt["outcome"] for attempt in receipt["attempts"]] == ["failed", "served"]
+
+
+@pytest.mark.fault("F16")
+@BOTH
+def test_silence_up_to_the_limit_leaves_an_attempt_of_unknown_fate(shop, me, limits, stream):
+    limits(first_byte_s=0.2)
+    answer = me.chat("gpt-4", "sandbox: silent", stream=stream)
+    refused(answer, 504, "upstream_timeout")
+    receipt = ended(me, answer, "R13", 0)
+    assert [attempt["outcome"] for attempt in receipt["attempts"]] == ["unknown"]
+    assert sandboxed(shop).ended == "client-left"
+
+
+# F18: an upstream that stalls
+
+
+@pytest.mark.fault("F18")
+def test_a_stall_before_any_output_is_a_timeout_and_the_next_upstream_answers(shop, me, limits):
+    limits(idle_s=0.3)
+    answer = me.chat("gpt-4", "sandbox: stall=1", stream=True)
+    refused(answer, 504, "upstream_timeout")
+    ended(me, answer, "R13", 0)
+    name = pair(shop, "f18", "stall=1")
+    second = shop.account("1")
+    answer = second.chat(name, "Hi", stream=True)
+    complete(answer)
+    usage = sandboxed(shop).usage
+    ended(second, answer, "R22", usage["prompt_tokens"] * 30 + usage["completion_tokens"] * 60)
+
+
+@pytest.mark.fault("F18")
+@pytest.mark.rule("R14")
+def test_a_stall_in_mid_stream_ends_it_and_the_breaker_counts(shop, me, limits):
+    limits(idle_s=0.3)
+    own = shop.server.ports.shop
+    channel = own.board.current.candidates("gpt-4")[0].channel
+    answer = me.chat("gpt-4", "sandbox: tokens=20+stall=6", stream=True)
+    assert answer.events[-1]["error"]["code"] == "upstream_timeout"
+    assert own.health.report(0)[channel.id]["failures"] == 1
+    ended(me, answer, "R14", 0)
+
+
+# F36 stands in test_holds.py. F26, F19 to F25: test_answers.py.
+
+
+def test_the_helpers_count_as_the_gateway_does(shop, me):
+    """What the other tests compute from the price list is what a call without a report is charged."""
+    text = "sandbox: tokens=3+no-usage"
+    answer = me.chat("gpt-4", text)
+    assert json.loads(answer.body)["usage"]["prompt_tokens"] == own_input(text)
+    assert me.balance == (START - own_input(text) * 30 - 3 * 60, 0)

@@ -1,0 +1,87 @@
+"""The judge of interleavings finds what it is there for: guards taken out of the ledger, one at a time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from farebox.kit import db
+from farebox.ledger import holds, statements
+from farebox.ledger.holds import Purse
+from interleavings.scripts import OPERATIONS
+from interleavings.theatre import ORDERS, Theatre
+
+pytestmark = pytest.mark.store
+
+
+@pytest.fixture
+def theatre(house: Any) -> Iterator[Theatre]:
+    found = Theatre()
+    with found.stage.armed():
+        yield found
+    found.stage.close()
+
+
+def played(theatre: Theatre, first: str, second: str) -> str:
+    orders = random.Random(1).sample(ORDERS, 20)
+    return "\n".join(theatre.run(OPERATIONS[first], OPERATIONS[second], orders, locking=False))
+
+
+def test_an_unguarded_end_of_a_hold_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert played(theatre, "settle", "expire") == ""
+    unguarded = statements.END_HOLD.replace(" AND state = 'open'", "")
+    assert unguarded != statements.END_HOLD
+    monkeypatch.setattr(statements, "END_HOLD", unguarded)
+    wrong = played(theatre, "settle", "expire")
+    assert "I05" in wrong
+    assert "I07" in wrong
+
+
+def test_a_hold_that_looks_first_and_takes_then_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    guarded = holds._take_one
+
+    def looks_first(tx: db.Tx, purse: Purse, currency: str, amount_micro: int) -> bool:
+        if tx.one(statements.READ_ACCOUNT, (purse.id,)) is None:
+            return guarded(tx, purse, currency, amount_micro)
+        if holds._available(tx, purse)[0] < amount_micro:
+            return False
+        sql = "UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s WHERE id = %s"
+        return tx.execute(sql, (amount_micro, purse.id)) == 1
+
+    monkeypatch.setattr(holds, "_take_one", looks_first)
+    assert played(theatre, "place", "place") == "", "the constraint of the table stands behind the guard"
+
+    def drop(tx: db.Tx) -> None:
+        tx.execute("ALTER TABLE ledger_ledgeraccount DROP CONSTRAINT ledger_never_below_floor")
+
+    db.write(drop)
+    assert "I03" in played(theatre, "place", "place")
+
+
+def test_an_update_lost_between_two_holds_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    guarded = holds._take_one
+
+    def reads_and_writes_back(tx: db.Tx, purse: Purse, currency: str, amount_micro: int) -> bool:
+        row = tx.one(statements.READ_ACCOUNT, (purse.id,))
+        if row is None:
+            return guarded(tx, purse, currency, amount_micro)
+        if holds._available(tx, purse)[0] < amount_micro:
+            return False
+        sql = "UPDATE ledger_ledgeraccount SET held_micro = %s WHERE id = %s"
+        return tx.execute(sql, (row[1] + amount_micro, purse.id)) == 1
+
+    monkeypatch.setattr(holds, "_take_one", reads_and_writes_back)
+    assert "I05" in played(theatre, "place", "extend")
+
+
+def test_a_refund_that_forgets_its_reference_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert played(theatre, "refund", "refund") == ""
+
+    def drop(tx: db.Tx) -> None:
+        tx.execute("ALTER TABLE ledger_entry DROP CONSTRAINT ledger_entry_once")
+
+    db.write(drop)
+    assert "I04" in played(theatre, "refund", "refund")
