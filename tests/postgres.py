@@ -10,10 +10,13 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from world import free_port
 
 _numbers = itertools.count(1)
+# A node that hangs in a transaction lets go of its rows after this; ten seconds are usual.
+_HANG_MS = 1000
 _SETTINGS = "fsync = on\nmax_connections = 60\nshared_buffers = 32MB\nmax_wal_size = 256MB\n"
 
 
@@ -38,7 +41,8 @@ class Server:
 
     def uri(self, database: str, port: int | None = None) -> str:
         """The address of a database; `port` is another one that leads to it."""
-        return f"postgresql://postgres:@127.0.0.1:{port or self.port}/{database}"
+        options = quote(f"-c idle_in_transaction_session_timeout={_HANG_MS}")
+        return f"postgresql://postgres:@127.0.0.1:{port or self.port}/{database}?options={options}"
 
     def make_database(self) -> str:
         """A new, empty database; its name."""

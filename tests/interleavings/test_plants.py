@@ -52,13 +52,13 @@ def test_a_hold_that_looks_first_and_takes_then_is_found(theatre: Theatre, monke
         return tx.execute(sql, (amount_micro, purse.id)) == 1
 
     monkeypatch.setattr(holds, "_take_one", looks_first)
-    assert played(theatre, "place", "place") == "", "the constraint of the table stands behind the guard"
+    assert played(theatre, "place", "reverse") == "", "the constraint of the table stands behind the guard"
 
     def drop(tx: db.Tx) -> None:
         tx.execute("ALTER TABLE ledger_ledgeraccount DROP CONSTRAINT ledger_never_below_floor")
 
     db.write(drop)
-    assert "I03" in played(theatre, "place", "place")
+    assert "I03" in played(theatre, "place", "reverse")
 
 
 def test_an_update_lost_between_two_holds_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,57 @@ def held(world: World, life: Life, sent: Sent) -> None:
     del life
 
 
+def late_settlement(world: World, call: str) -> None:
+    """R24: only a hold that has expired refuses a settlement; its own earlier one does not."""
+    found = rows("SELECT state FROM ledger_hold WHERE id = ?", (call,))
+    if found and found[0][0] != "expired":
+        world.find(f"the settlement of {call} was refused, and its hold is {found[0][0]}")
+
+
+def expiry(world: World, epoch: str) -> None:
+    """I15: a hold expires once its epoch has ended and the grace is over; clocks that jumped are left out."""
+    if len(world.machines) == 1 or world.counts["clock jumps"] or world.counts["clock drifts"]:
+        return
+    found = rows("SELECT ended_us FROM kit_epoch WHERE id = ?", (epoch,))
+    ended_us = found[0][0] if found else 0
+    if ended_us is None or world.wall_us() - ended_us < world.options.hold_grace_s * 1_000_000:
+        world.find(f"I15 holds of {epoch} expired, which ended at {ended_us}, now {world.wall_us()}")
+
+
+def text(world: World, sent: Sent) -> None:
+    """What a customer saw to its end is what one upstream sent, and nothing else."""
+    attempts, answer = world.produced.get(sent.id, []), sent.read()
+    if sent.call.model == "vector" or not answer.whole or not attempts:
+        return
+    truth = "".join(attempts[-1].made.texts)
+    if not truth.startswith(answer.text):
+        world.find(f"the customer of {sent.id} saw {answer.text[:40]!r}, the upstream sent {truth[:40]!r}")
+
+
+def promptly(world: World, sent: Sent) -> None:
+    """R21 and F03: an ended key cuts its calls within 5 s, and is refused within 1 s; prices count as soon."""
+    life = sent.life
+    if life is None or life.paused or world.stormy or life.gone_s is not None or sent.end_s is None:
+        return
+    ended_s = world.ended_keys.get(sent.call.key)
+    if ended_s is not None:
+        if sent.at_s < ended_s and sent.end_s > ended_s + 6.5:
+            world.find(f"R21 {sent.id} went on for {sent.end_s - ended_s:.1f} s after its key had ended")
+        if sent.at_s > ended_s + 1.5 and sent.read().whole:
+            world.find(f"F03 {sent.id} was answered {sent.at_s - ended_s:.1f} s after its key had ended")
+
+
+def prices(world: World, sent: Sent, version: int) -> None:
+    """The price is the one in force when the money was held: never an older one for long, never a later one."""
+    life = sent.life
+    if life is None or life.paused or world.stormy or world.counts["clock jumps"] or world.counts["clock drifts"]:
+        return
+    begun_s = world.published[version - 1][0]
+    over_s = world.published[version][0] if version < len(world.published) else 1e12
+    if begun_s > (sent.end_s or 1e12) or over_s + 1.5 < sent.at_s:
+        world.find(f"F36 {sent.id} of {sent.at_s:.1f} has prices of version {version}")
+
+
 def resting(world: World) -> bool:
     """Whether nothing is owed: no open hold, empty journals, every node up."""
     for machine in world.machines:

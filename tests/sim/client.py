@@ -24,6 +24,7 @@ class Sent:
         self.repeat = repeat
         self.node = node
         self.once = once
+        self.life: Life | None = None
         self.id = ""  # of our call, once a node has taken the connection
         self.raw: list[bytes] = []
         self.at_s = world.loop.now

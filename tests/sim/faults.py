@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .world import World
 
 OPERATORS = frozenset({"price change", "key revoked", "account closed", "grant", "cap change"})
+STORE = frozenset(
+    {"commit not done", "commit unknown", "busy", "store away", "store hangs", "disk full", "slow store", "journal full"}
+)
 _COMMITS = frozenset({"commit not done", "commit unknown", "busy"})
 
 
@@ -43,6 +46,7 @@ def _pause(world: World, fault: Fault) -> None:
     if life is None or life in world.loop.dead or life in world.loop.paused:
         return
     world.fired("pause")
+    life.paused = True
     world.loop.paused[life] = []
     world.loop.call_later(fault.long_s, _wake, world, life, context=world.context())
 

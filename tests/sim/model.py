@@ -44,12 +44,12 @@ class Model:
     verdicts: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
 
-    def judge(self, sent: Sent, produced: list[Produced], claim: Claim, account: str, *, died: bool, ended: bool) -> None:
+    def judge(self, sent: Sent, produced: list[Produced], claim: Claim, account: str, *, doubt: str, ended: bool) -> None:
         """Take a call's charge from its account, after a look at whether it may be that.
 
-        `died`: its node was killed, paused or cut off; `ended`: its key was.
+        `doubt`: the rule by which a whole answer may be free all the same, or nothing; `ended`: its key was ended.
         """
-        allowed, verdict = self._allowed(sent, produced, claim, died=died, ended=ended)
+        allowed, verdict = self._allowed(sent, produced, claim, doubt=doubt, ended=ended)
         self.verdicts[verdict] += 1
         self.balances[account] -= claim.net_micro
         low, high = (min(allowed), max(allowed)) if verdict.endswith("range") else (0, 0)
@@ -61,7 +61,7 @@ class Model:
             )
 
     def _allowed(
-        self, sent: Sent, produced: list[Produced], claim: Claim, *, died: bool, ended: bool
+        self, sent: Sent, produced: list[Produced], claim: Claim, *, doubt: str, ended: bool
     ) -> tuple[set[int], str]:
         answer = sent.read()
         prices = PRICES[sent.call.model][(claim.version - 1) % 3]
@@ -72,23 +72,42 @@ class Model:
         last = produced[-1] if produced else None
         if answer.whole and not sent.gone and last is not None:
             full = self._complete(sent, last, claim, prices, answer.text)
-            if died or "journalled" in claim.flags:  # R25 and R24: given back, or too late
-                return full | {0}, "complete, node died"
-            return full, "complete"
+            return (full | {0}, f"complete, {doubt}") if doubt else (full, "complete")
         if answer.error and not sent.gone and not ended:
             return {0}, "failed"
-        most = max((self._most(each, sent, prices) for each in produced), default=0)
-        return {0, most}, "range"
+        if not sent.call.stream and not sent.gone:
+            return {0}, "no answer"
+        if not any(each.head_s is not None and each.script.status == 200 for each in produced):
+            return {0}, "never accepted"
+        return self._left(sent, produced, claim, prices)
+
+    def _left(
+        self, sent: Sent, produced: list[Produced], claim: Claim, prices: tuple[int, int]
+    ) -> tuple[set[int], str]:
+        """A customer who left, or whose node died or key ended: the rule that the books name, and what it allows."""
+        if claim.rule in {"", "R09", "R13", "R14", "R15", "R16"}:
+            return {0}, f"left, {claim.rule or 'open'}"
+        last = produced[-1]
+        given = {last.made.prompt, _own_input(sent, last.made)}
+        only_input = {_price(prices, each, 0) for each in given}
+        if claim.rule == "R17":
+            return only_input, "left, R17"
+        most = max(self._most(each, sent, prices) for each in produced)
+        least = min(only_input) if claim.rule in {"R18", "R19"} else 0
+        if claim.refund_micro or (claim.charge_micro and claim.charge_micro == claim.hold_micro):
+            least = 0
+        return {least, most}, f"left, {claim.rule}, range"
 
     def _complete(
         self, sent: Sent, last: Produced, claim: Claim, prices: tuple[int, int], text: str
     ) -> set[int]:
         """What a call may cost whose customer saw the end: one amount, unless money or limits cut it."""
         made, wrong = last.made, last.script.wrong
-        own = _price(prices, min(_estimate(_asked(sent)) + (0 if made.embeddings else 6), _bound(sent)),
-                     0 if made.embeddings else min(_estimate(text), _limit(sent, made)))  # fmt: skip
-        if not {"hold_used_up", "longest_duration", "over_limit", "short"}.isdisjoint(claim.flags):
-            return {own, claim.hold_micro if claim.charge_micro == claim.hold_micro else own}
+        output = 0 if made.embeddings else min(_estimate(text), _limit(sent, made))
+        own = _price(prices, _own_input(sent, made), output)
+        cut = not {"hold_used_up", "longest_duration", "over_limit", "short"}.isdisjoint(claim.flags)
+        if cut and "estimated" in claim.flags:
+            return {own if claim.charge_micro != claim.hold_micro else claim.hold_micro}
         if not made.embeddings and not made.texts and not made.reasoning:
             return {0}
         reported = _reported(made, wrong, stream=sent.call.stream, limit=_limit(sent, made))
@@ -117,8 +136,8 @@ def _estimate(text: str) -> int:
     return len(_SPACES.sub(" ", text).encode()) // 6
 
 
-def _bound(sent: Sent) -> int:
-    return 8000 if sent.call.model != "vector" else len(_asked(sent)) + 16 + 64
+def _own_input(sent: Sent, made: Made) -> int:
+    return _estimate(_asked(sent)) + (0 if made.embeddings else 6)
 
 
 def _limit(sent: Sent, made: Made) -> int:

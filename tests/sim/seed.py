@@ -9,13 +9,14 @@ from random import Random
 from typing import Any
 
 from . import checks, plan, town
+from .client import Sent
 from .loop import Stuck
-from .model import Model, claims
+from .model import Claim, Model, claims
 from .plan import SPAN_S, Call, Plan
 from .world import World
 
 LATE_S = 1800.0  # thirty minutes for everything to come to rest
-PROBES = 60
+_MARKED_S = 3.0  # so long after the answer its mark is surely written, if the store lets it be
 
 
 @dataclass
@@ -130,8 +131,6 @@ def _judge(world: World, model: Model) -> None:
         {row[0]: row[1:] for row in checks.rows("SELECT id, rule, flags, price_version FROM calls_call")},
     )  # fmt: skip
     model.balances.update(world.granted)
-    from .model import Claim
-
     charged_once: Counter[str] = Counter()
     for sent in world.sents:
         if not sent.id:
@@ -139,9 +138,13 @@ def _judge(world: World, model: Model) -> None:
         claim = books.pop(sent.id, Claim())
         if sent.once and claim.net_micro > 0:
             charged_once[sent.once] += 1
+        checks.text(world, sent)
+        checks.promptly(world, sent)
+        if claim.state:
+            checks.prices(world, sent, claim.version)
         key = world.town.keys[sent.call.key]
         ended_s = world.ended_keys.get(sent.call.key)
-        model.judge(sent, world.produced.get(sent.id, []), claim, key.account, died=world.troubled,
+        model.judge(sent, world.produced.get(sent.id, []), claim, key.account, doubt=_doubt(world, sent),
                     ended=ended_s is not None and (sent.end_s or 1e9) >= ended_s)  # fmt: skip
     for hold in books:
         world.find(f"hold {hold} belongs to no call that was sent")
@@ -154,6 +157,19 @@ def _judge(world: World, model: Model) -> None:
     for account, balance_micro in model.balances.items():
         if stored.get(account) != balance_micro:
             world.find(f"account {account} has {stored.get(account)}, the model {balance_micro}")
+
+
+def _doubt(world: World, sent: Sent) -> str:
+    """The rule by which a call may be free although its customer saw the end; bounded, and counted by name."""
+    life = sent.life
+    if life is None or sent.end_s is None:
+        return ""
+    gone_s = life.gone_s if life.gone_s is not None else 1e12
+    if not sent.call.stream and gone_s < 1e12 and (gone_s - sent.end_s < _MARKED_S or world.stormy):
+        return "R25"
+    if sent.id in world.on_disk and len(world.machines) > 1 and (gone_s < 1e12 or life.paused):
+        return "R24"
+    return ""
 
 
 def shrink(failed: Plan, place: town.Town) -> Result:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import json
+import sys
 import zlib
 from collections import Counter
 from random import Random
@@ -20,7 +21,7 @@ from farebox.gateway.exchange import Exchange
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
 from farebox.kit import clock, db, failpoints, ids, options
-from farebox.kit.errors import FareboxError
+from farebox.kit.errors import FareboxError, StoreUnavailable
 from farebox.kit.fetch import Outgoing
 from farebox.site.node import Node
 from farebox.upstreams import board
@@ -58,7 +59,8 @@ class Life:
         self.app: App
         self.shop: Shop
         self.inner: Node
-        self.started_s = world.loop.now
+        self.gone_s: float | None = None  # when it was killed, or had ended
+        self.paused = False  # at any time
         self._context = contextvars.Context()
         self._context.run(EPOCH.set, self)
         self._jobs: list[asyncio.Task[None]] = []
@@ -113,7 +115,7 @@ class Life:
         try:
             await self.inner.begin()
         except FareboxError:  # the store is away: the process ends, and is started again
-            world.end_life(self, again_s=1.0)
+            world.end_life(self, again_s=2.5)
             return
         self.app = App(ports)
         self.up = True
@@ -144,6 +146,7 @@ class Life:
         """A customer's request has come."""
         world = self.world
         self.waiting.pop(sent, None)
+        sent.life = self
         sent.id = world.ids.new("call", world.machines[self.node].clock.now_us())
         world.by_id[sent.id] = sent
         door = Door(self, sent)
@@ -229,6 +232,7 @@ class World:
         self.ended_keys: dict[int, float] = {}
         self.open_plans = 0
         self.quiet_s = 0.0
+        self.stormy = False  # the store failed or was slow
         self.troubled = False  # a node was killed, paused or restarted, or the store failed
         self.expired = 0
         self.terminal: dict[str, tuple[str, int]] = {}
@@ -257,6 +261,8 @@ class World:
             self.quiet_s = max(self.quiet_s, self.loop.now)
             if kind not in faults.OPERATORS and not kind.startswith("clock"):
                 self.troubled = True
+            if kind in faults.STORE:
+                self.stormy = True
 
     # how it runs
 
@@ -287,8 +293,15 @@ class World:
         what, life = event.get("event", ""), EPOCH.get()
         if what == "serve.expired":
             self.expired += int(event["holds"])
+            checks.expiry(self, event["epoch"])
+        elif what == "settle.late":
+            checks.late_settlement(self, event["call"])
+        elif what == "serve.lease_lost" and life is not None and not life.paused and not self.stormy:
+            self.find(f"{life.name} has lost its lease, and nothing had happened to it")
         self.note(f"{life.name if life is not None else '-'} {what} {event.get('call') or event.get('epoch') or ''}")
         bug = event.get("exc_info")
+        if what == "settle.failed" and not isinstance(sys.exc_info()[1], StoreUnavailable):
+            self.find(f"settle.failed: {sys.exc_info()[1]!r}")
         if what in _BUGS and not self.loop.over and (what != "serve.job" or bug):
             self.find(f"{what}: {event.get('error', '')} {bug!r}")
         raise structlog.DropEvent
@@ -331,6 +344,7 @@ class World:
 
     def _bury(self, life: Life, again_s: float) -> None:
         life.up = False
+        life.gone_s = self.loop.now
         self.loop.dead.add(life)
         self.loop.paused.pop(life, None)
         self.machines[life.node].disk.crash(life.name)

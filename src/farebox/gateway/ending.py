@@ -89,7 +89,7 @@ async def read_rest(along: Along, meter: Meter, seconds: int) -> None:
         async for events in along:
             for event in events:
                 meter.report(event)
-    except (send.Left, send.Halted, send.UpstreamFailed, send.UpstreamRefused):
+    except (send.Left, send.Revoked, send.Halted, send.UpstreamFailed, send.UpstreamRefused):
         return
 
 

@@ -129,7 +129,7 @@ class Shop:
     calls: int = 0
     stopping: bool = False
     halted: bool = False
-    under_way: set[UnderWay] = field(default_factory=set)
+    under_way: dict[UnderWay, None] = field(default_factory=dict)  # a set in the order of coming
     refusals: dict[tuple[str, str, str], int] = field(default_factory=dict)
     delivered: list[str] = field(default_factory=list)  # calls whose whole answer has left, to be marked (R25)
     to_void: dict[str, tuple[Opened, list[AttemptFacts]]] = field(default_factory=dict)  # see voiding.void_later

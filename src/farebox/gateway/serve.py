@@ -90,11 +90,11 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
         StreamWriter(call.kind, call.model, f"chatcmpl-{request.id[5:]}", now_us // 1_000_000),
     )  # fmt: skip
     under_way = UnderWay(delivery.along, client, caller)
-    shop.under_way.add(under_way)
+    shop.under_way[under_way] = None
     if shop.halted:  # the others have been stopped while this one's money was set aside
         under_way.halt()
     end = await deliver(ports, call, delivery, endpoint, client)
-    shop.under_way.discard(under_way)
+    del shop.under_way[under_way]
     delivery.along.close()
     error = await ending.settle(ports, opened, cover, delivery.along, delivery.meter, end)  # the hold ends exactly once
     client.on_left(None)

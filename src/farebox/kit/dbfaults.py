@@ -9,6 +9,8 @@ import pysqlite3.dbapi2 as sqlite
 from django.db import Error, InterfaceError, connection
 
 ANY = (Error, sqlite.Error, psycopg.Error)
+# Ends of a connection that the driver counts among its internal errors: a transaction that idled for too long.
+_LOST_STATES = frozenset({"25P03", "25P04"})
 _LOST = (InterfaceError, sqlite.InterfaceError, psycopg.InterfaceError, psycopg.OperationalError)
 
 
@@ -39,7 +41,7 @@ def broken_rule(fault: BaseException) -> bool:
     """Whether a constraint or trigger refused, or the SQL is wrong: a mistake of ours, not the database's."""
     found = cause(fault)
     if isinstance(found, psycopg.Error):
-        return not isinstance(found, (psycopg.OperationalError, psycopg.InterfaceError))
+        return not _is_lost(found)
     return isinstance(
         found, (sqlite.IntegrityError, sqlite.ProgrammingError, sqlite.InterfaceError, sqlite.DataError)
     ) or (isinstance(found, sqlite.OperationalError) and ("no such" in str(found) or "syntax" in str(found)))
@@ -47,10 +49,16 @@ def broken_rule(fault: BaseException) -> bool:
 
 def drop_lost(fault: BaseException) -> bool:
     """Close this thread's connection if `fault` says that it is gone; whether it was."""
-    lost = isinstance(fault, _LOST) or isinstance(cause(fault), (psycopg.OperationalError, psycopg.InterfaceError))
+    lost = isinstance(fault, _LOST) or _is_lost(cause(fault))
     if lost and not on_sqlite():
         with contextlib.suppress(*ANY):
             connection.close()
         if connection.connection is not None:
             connection.connection = None
     return lost
+
+
+def _is_lost(found: BaseException) -> bool:
+    return isinstance(found, (psycopg.OperationalError, psycopg.InterfaceError)) or (
+        isinstance(found, psycopg.Error) and found.sqlstate in _LOST_STATES
+    )

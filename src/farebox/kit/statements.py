@@ -25,7 +25,7 @@ INSERT INTO kit_auditevent (id, at_us, actor, verb, object, before, after) VALUE
 
 BEGIN_EPOCH = """
 INSERT INTO kit_epoch (id, node, started_us, beats, ended_us, ended_why, seen_us, cleared_us)
-VALUES (%s, %s, %s, 0, NULL, '', %s, NULL)
+VALUES (%s, %s, %s, 0, NULL, '', %s, NULL) ON CONFLICT (id) DO NOTHING
 """
 
 NEWEST_TIMES = "SELECT MAX(started_us), MAX(seen_us), MAX(ended_us) FROM kit_epoch"

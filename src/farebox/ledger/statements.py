@@ -9,7 +9,8 @@ WHERE id = %s AND NOT frozen AND (floor_micro IS NULL OR posted_micro - held_mic
 
 TAKE_CAPPED = """
 UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s
-WHERE id = %s AND posted_micro - held_micro - %s >= %s AND posted_micro - held_micro - %s >= floor_micro
+WHERE id = %s AND NOT frozen AND posted_micro - held_micro - %s >= %s
+ AND posted_micro - held_micro - %s >= floor_micro
 """
 
 GIVE_BACK = """

@@ -17,6 +17,8 @@ _PATIENCE = {
     "keepalives_count": "3",
     "tcp_user_timeout": "10000",
     "application_name": "farebox",
+    # A process that hangs in the middle of a transaction must not keep its locks: the others would wait with it.
+    "options": "-c idle_in_transaction_session_timeout=10000",
 }
 
 
