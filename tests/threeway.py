@@ -185,7 +185,7 @@ class Comparison:
             yield "the client saw the end, and the charge is not the price of what the upstream made (I14)"
         if "refunded" in row["flags"].split():
             self.counts["end seen, refunded in doubt"] += 1
-            if row["stream"] or _marked_before_refund(row):
+            if row["stream"] or _known_delivered(row):
                 yield "what was delivered was refunded"
             return
         self.counts["end seen, stream" if row["stream"] else "end seen, whole"] += 1
@@ -228,13 +228,11 @@ class Comparison:
         return len(self._begun)
 
 
-def _marked_before_refund(row: dict[str, Any]) -> bool:
-    """Whether the books knew that it was delivered when they gave it back: a paused node marks late."""
-    from farebox.ledger.models import Entry
+def _known_delivered(row: dict[str, Any]) -> bool:
+    """Whether the books knew that it was delivered when they gave it back; a node that was paused may mark later."""
+    from farebox.kit.models import Epoch
 
-    if row["delivered_us"] is None:
-        return False
-    return row["delivered_us"] < Entry.objects.get(kind="refund", ref=row["id"]).at_us
+    return row["delivered_us"] is not None and Epoch.objects.get(id=row["epoch"]).ended_why != "its heartbeat stopped"
 
 
 def _usage(record: dict[str, Any]) -> dict[str, int]:

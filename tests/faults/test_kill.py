@@ -18,7 +18,7 @@ import pytest
 
 import world
 from faultpoints import Points
-from world import World, wait_until
+from world import World
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 
@@ -27,6 +27,7 @@ _LOOK_EVERY = 20
 _PROVE_EVERY = 200
 _COMMAND_EVERY = 10
 _START_S_MAX = 3.0
+_AWAY_S = 12  # a process waits for SQLite's lock before it finds that the store is away
 
 
 def hit(tested: World, locker: Any, child: Any, name: str) -> bool:
@@ -35,19 +36,14 @@ def hit(tested: World, locker: Any, child: Any, name: str) -> bool:
         return bool(child.wait_ended(8))
     if not child.wait_ready():
         return bool(child.hit)
-    time.sleep(0.1)
+    tested.wait_busy(child)
     begin = time.time()
     locker.say("lock")
     try:
         if name == "journal.replayed":
-            folder = tested.house.data / "journal"
-            wait_until(
-                lambda: not child.alive or any(path.stat().st_size for path in folder.glob("*.log")),
-                20,
-                f"nothing was journalled while the store was away\n{tested.nursery.said}",
-            )
+            tested.wait_journal(child, tested.house.data, _AWAY_S)
         else:
-            child.wait_ended(20)
+            child.wait_ended(_AWAY_S)
     finally:
         locker.say("free")
         tested.comparison.away.append((begin, time.time() + 1))

@@ -363,7 +363,7 @@ def test_overwritten_pages_are_found(tmp_path):
         found = disk.FileCheck(file).run()
         assert found
         assert hashlib.sha256(file.read_bytes()).digest() == before
-        with pytest.raises(CommandError, match=r"is damaged: .* put the last backup in its place"):
+        with pytest.raises(CommandError, match=r"is damaged: .* restore the last backup"):
             ground.check(file)
 
 

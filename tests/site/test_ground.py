@@ -140,22 +140,27 @@ def test_a_server_that_reads_only_closes_the_shop_and_opens_it_again(house, monk
             connection.cursor().execute("PRAGMA query_only = off")
         return trouble(fault)
 
-    def only_read(tx: Any, word: str) -> None:
-        tx.execute(f"PRAGMA query_only = {word}" if on_sqlite() else f"SET default_transaction_read_only = {word}")
+    def only_read(tx: Any) -> None:
+        tx.execute("PRAGMA query_only = on" if on_sqlite() else "SET default_transaction_read_only = on")
+
+    def new_lines_only_read(word: str) -> None:
+        if not on_sqlite():
+            name = connection.settings_dict["NAME"]
+            connection.cursor().execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {word}")
 
     monkeypatch.setattr(disk, "trouble", mended)
     with opened(house) as shop:
         me = shop.account("10")
         assert me.chat("gpt-4", "Hello").status == 200
-        shop.loop.run(shop.server.store.write(only_read, "on"))
+        new_lines_only_read("on")
+        shop.loop.run(shop.server.store.write(only_read))
         refused_kindly(me.chat("gpt-4", "Hello"), "store_unavailable")
         wait_for(lambda: shop.server.ground.short, 5, "nobody noticed that the store can't be written")
         refused_kindly(me.chat("gpt-4", "Hello"), "store_unavailable")
         reads_work(me)
         assert shop.server.ground.ballast.path.exists()
         again.set()
-        if not on_sqlite():
-            shop.loop.run(shop.server.store.write(only_read, "off"))
+        new_lines_only_read("off")
         wait_for(lambda: me.chat("gpt-4", "Hello").status == 200, 10, "the shop stayed shut")
         assert shop.findings() == []
 
@@ -281,6 +286,15 @@ def on_a_small_disk(tmp_path: Path, shop: Shop, me: Customer) -> None:
             assert [answer.events[-1] for answer in running] == ["[DONE]"]
             charged = ask(port, key, "GET", f"/v1/calls/{running[0].call}").json
             assert (charged["outcome"], charged["rule"]) == ("served", "R02")
+            fill_up(place / "slack")
+            server.process.kill()
+            server.end()
+            with pytest.raises(AssertionError, match=r"takes no writes: it is full or read-only. Make room"):
+                Process(environ)
+            (place / "slack").unlink()
+            server = Process(environ)  # what room the ballast had is enough for a start
+            port = server.port
+            refused_kindly(say_hello(port, key), "store_unavailable")
             (place / "filler").unlink()
             wait_for(lambda: say_hello(port, key).status == 200, 15, "the shop stayed shut though there was room")
             assert (data / "ballast").stat().st_blocks * 512 >= 4 * MIB
@@ -420,7 +434,7 @@ def test_a_damaged_store_does_not_start(house):
         file = options.current().sqlite_file
         good = file.read_bytes()
         spoil(file, pages=20)
-        with pytest.raises(CommandError, match=r"is damaged: .* put the last backup in its place"):
+        with pytest.raises(CommandError, match=r"is damaged: .* restore the last backup"):
             shop.start()
         shop.server = None
         file.write_bytes(good)
