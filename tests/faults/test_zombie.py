@@ -66,7 +66,8 @@ def test_a_zombie_charges_nothing_and_leaves(house, stream):
         serving = Serving({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_LEASE_BEAT_MS": "200"})
         try:
             shop.server = Door(serving.port)
-            talk = Talk(me, "/v1/chat/completions", chat("gpt-4", "sandbox: tokens=20+pace=40", stream=stream))
+            how = "tokens=20+pace=40" if stream else "tokens=20+slow=0.8"
+            talk = Talk(me, "/v1/chat/completions", chat("gpt-4", f"sandbox: {how}", stream=stream))
             if stream:
                 talk.until(b"data: ", times=3)
             wait_for(lambda: me.balance[1] > 0 and shop.sandbox.requests)
@@ -93,7 +94,8 @@ def test_a_zombie_charges_nothing_and_leaves(house, stream):
             assert (call.outcome, call.rule, call.charge_micro, call.flags) == ("broken", "R24", 0, "expired")
             assert shop.findings() == []
         finally:
-            serving.process.send_signal(signal.SIGCONT) if serving.process.poll() is None else None
+            if serving.process.poll() is None:
+                serving.process.send_signal(signal.SIGCONT)
             serving.kill()
 
 

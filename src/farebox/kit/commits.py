@@ -80,16 +80,24 @@ class Committer:
     """Runs members together in one transaction, else one by one.
 
     `opening(locks)` opens a transaction and commits it at its end; `pause(most_s)` waits for a random part of so many
-    seconds; `monotonic_s` is the clock of `wait_s`, the longest that a member waits for its turn.
+    seconds; `monotonic_s` is the clock of `wait_s`, the longest that a member waits for its turn. `on_fault` hears of
+    each failure before anything is tried again: it may make room on a full disk (money.md F08).
     """
 
     def __init__(
-        self, opening: Opening, *, pause: Callable[[float], None], monotonic_s: Callable[[], float], wait_s: float
+        self,
+        opening: Opening,
+        *,
+        pause: Callable[[float], None],
+        monotonic_s: Callable[[], float],
+        wait_s: float,
+        on_fault: Callable[[BaseException], object] = lambda _fault: None,
     ) -> None:
         self._opening = opening
         self._pause = pause
         self._monotonic_s = monotonic_s
         self._wait_s = wait_s
+        self._on_fault = on_fault
 
     def run(self, members: Sequence[Member]) -> None:
         """Give every member its `result` or its `error`. Raises nothing but what no `except Exception` catches."""
@@ -120,6 +128,7 @@ class Committer:
             if len(members) > 1:
                 log.warning("store.group_again", members=len(members), fault=dbfaults.words(fault))
             dbfaults.drop_lost(fault)
+            self._on_fault(fault)
             for member in members:
                 member.result = None
                 member.error = None
@@ -138,6 +147,7 @@ class Committer:
                 member.error = refusal.with_traceback(None)
             except dbfaults.ANY as fault:
                 dbfaults.drop_lost(fault)
+                self._on_fault(fault)
                 if dbfaults.broken_rule(fault):
                     member.error = fault
                     return
