@@ -26,6 +26,7 @@ _FACTS = {
     "output_tokens_max": 100_000, "hidden_output": False, "tokenizer": "", "image_formula": "",
     "input_overhead_tokens": 0,
 }  # fmt: skip
+_OUR_MISTAKES = ('"app.broken"', '"journal.stuck"', '"void.failed"', '"serve.job"')
 # Holds SQLite's write lock for as long as it is told, as a process would that hangs in a transaction.
 _LOCKER = """
 import sys
@@ -204,10 +205,11 @@ class World:
         return [finding for found in proof.prove().findings.values() for finding in found]
 
     def prove(self) -> list[str]:
-        """The same, and whether the balance is what the three journals make it."""
+        """The same, whether the balance is what the three journals make it, and what the servers call their mistakes."""
         from farebox.ledger.models import LedgerAccount
 
-        findings = self.findings()
+        log = self.nursery.log.read_text(errors="replace").splitlines()
+        findings = self.findings() + [line[:2000] for line in log if any(event in line for event in _OUR_MISTAKES)]
         books = LedgerAccount.objects.get(id=self.account)
         due_micro = GRANTED_MICRO - self.comparison.charged_micro
         if (books.posted_micro, books.held_micro) != (due_micro, 0):
