@@ -285,7 +285,7 @@ def test_a_report_that_is_none_is_replaced_by_our_count(shop, me, how, stream):
     text = f"sandbox: tokens=12+{COUNTED[how]}\nHi"
     options = {"stream_options": {"include_usage": True}} if stream else {}
     answer = me.chat("gpt-4", text, stream=stream, max_tokens=100, **options)
-    complete(answer) if not stream else None
+    complete(answer)
     shown = answer.events[-2]["usage"] if stream else answer.json["usage"]
     assert (shown["prompt_tokens"], shown["completion_tokens"]) == (own_input(text), 12)
     receipt = ended(me, answer, RULES.get(how, "R03"), own_input(text) * 30 + 12 * 60)

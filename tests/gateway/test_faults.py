@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gzip
 import json
 import threading
 import time
@@ -285,6 +286,24 @@ def test_silence_up_to_the_limit_leaves_an_attempt_of_unknown_fate(shop, me, lim
     receipt = ended(me, answer, "R13", 0)
     assert [attempt["outcome"] for attempt in receipt["attempts"]] == ["unknown"]
     assert sandboxed(shop).ended == "client-left"
+
+
+# F22: compressed answers
+
+
+@pytest.mark.fault("F22")
+@pytest.mark.rule("R13")
+@BOTH
+def test_a_compressed_answer_is_refused_unread(shop, me, stream):
+    """A bomb: a kilobyte of it would be a megabyte."""
+    bomb = gzip.compress(b"data: " + b"x" * 50_000_000)
+    kind = "text/event-stream" if stream else "application/json"
+    raw = http(bomb, kind=kind).replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n", 1)
+    with canned(shop, raw) as upstream:
+        answer = me.chat(alone(shop, f"f22-{stream}".lower(), upstream.base_url), stream=stream)
+        assert b"\r\naccept-encoding: identity\r\n" in upstream.head.lower()
+    refused(answer, 502, "upstream_error")
+    ended(me, answer, "R13", 0)
 
 
 # F18: an upstream that stalls

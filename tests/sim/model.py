@@ -108,7 +108,7 @@ class Model:
         cut = not {"hold_used_up", "longest_duration", "over_limit", "short"}.isdisjoint(claim.flags)
         if cut and "estimated" in claim.flags:
             return {own if claim.charge_micro != claim.hold_micro else claim.hold_micro}
-        if cut and not text:  # the money did not cover the first word
+        if cut and not text and (not made.reasoning or not claim.charge_micro):  # it did not come to the first word
             return {0}
         reported = _reported(made, wrong, stream=sent.call.stream, limit=_limit(sent, made))
         if not made.embeddings and not made.texts:  # R09, unless thoughts were reported, or streamed to a limit (R10)

@@ -15,7 +15,6 @@ from farebox.kit import db
 from farebox.kit.commits import Committer, Member
 from farebox.kit.errors import Overloaded, StoreUnavailable
 
-
 from . import checks
 
 if TYPE_CHECKING:

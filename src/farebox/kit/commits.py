@@ -108,12 +108,16 @@ class Committer:
                 member.error = StoreUnavailable()
             else:
                 live.append(member)
-        if live and not self._together(live):
-            for member in live:
-                self._alone(member)
+        fault = self._together(live) if live else None
+        if fault is None:
+            return
+        # Where a member itself has failed, nothing was committed; where the database has, nobody knows.
+        unknown = isinstance(fault, dbfaults.ANY)
+        for member in live:
+            self._alone(member, again=member.again or unknown)
 
-    def _together(self, members: Sequence[Member]) -> bool:
-        """Run the members in one transaction; False if it has to be done one by one."""
+    def _together(self, members: Sequence[Member]) -> Exception | None:
+        """Run the members in one transaction; what went wrong if it has to be done one by one."""
         locks = [row for member in members for row in member.locks]
         try:
             with self._opening(locks) as tx:
@@ -132,16 +136,16 @@ class Committer:
             for member in members:
                 member.result = None
                 member.error = None
-            return False
-        return True
+            return fault
+        return None
 
-    def _alone(self, member: Member) -> None:
+    def _alone(self, member: Member, *, again: bool) -> None:
         """Run one member in a transaction of its own, a few times if the database wants it so."""
         deadline_s = self._monotonic_s() + TRY_AGAIN_S
         for left in reversed(range(TRIES)):
             try:
                 with self._opening(member.locks) as tx:
-                    tx.again = True
+                    tx.again = again
                     member.result = member.fn(tx, *member.args)
             except FareboxError as refusal:
                 member.error = refusal.with_traceback(None)
@@ -151,6 +155,7 @@ class Committer:
                 if dbfaults.broken_rule(fault):
                     member.error = fault
                     return
+                again = True
                 if left and (self._monotonic_s() < deadline_s or dbfaults.busy(fault)):
                     self._pause(TRY_AGAIN_S / TRIES)
                     continue

@@ -50,7 +50,7 @@ def broken_rule(fault: BaseException) -> bool:
 
 def drop_lost(fault: BaseException) -> bool:
     """Close this thread's connection if `fault` says that it is gone; whether it was."""
-    lost = isinstance(fault, _LOST) or _is_lost(cause(fault))
+    lost = not busy(fault) and (isinstance(fault, _LOST) or _is_lost(cause(fault)))
     if lost and not on_sqlite():
         with contextlib.suppress(*ANY):
             connection.close()

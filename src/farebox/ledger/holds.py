@@ -131,6 +131,9 @@ def refund(tx: Tx, *, hold: str, currency: str, now_us: int) -> int:
     account = next(purse for purse in purses if not chart.is_memo(purse))
     if tx.one(statements.FIND_ENTRY, (account, "refund", hold)) is not None:
         return 0
+    charged = tx.one(statements.FIND_ENTRY, (account, "charge", hold))
+    if charged is not None and tx.one(statements.FIND_ENTRY, (account, "reversal", charged[0])) is not None:
+        return 0
     journal.post(
         tx,
         account=account,
