@@ -178,6 +178,7 @@ def pause_node(nodes: Nodes, rng: random.Random) -> bool:
 
 
 @pytest.mark.timeout(90 + 6 * KILLS)
+@pytest.mark.fault("F28", "F30", "F31")
 def test_kill_9_on_postgresql(fragile_house: Any, tmp_path: Path, capsys: Any) -> None:
     from django.db import connection
 

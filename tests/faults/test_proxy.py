@@ -295,6 +295,7 @@ def _text(stream: bool) -> str:
     return "tokens=30+pace=5" if stream else "bytes=4000"
 
 
+@pytest.mark.fault("F10", "F11", "F17", "F18", "F27", "F33")
 def test_fault_on_a_link(links: Links, link: str, fault: str, stream: bool) -> None:
     proxy = links.at(link, fault)
     if link != "store" or fault in _HARMLESS:

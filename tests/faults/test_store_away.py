@@ -44,6 +44,7 @@ def take_away(tested: World, house: Any) -> Any:
 
 
 @pytest.mark.timeout(120 + 3 * AWAY_S)
+@pytest.mark.fault("F33")
 def test_the_store_is_away_under_load(fragile_house: Any, tmp_path: Path, capsys: Any) -> None:
     environ = {"FAREBOX_STORE_WAIT_MS": "100"}
     with world.opened(fragile_house, tmp_path, callers=12, seed=3, environ=environ) as tested:

@@ -49,6 +49,7 @@ def chosen(number: int, many: int) -> list[Order]:
 
 
 @pytest.mark.parametrize("number", range(len(PAIRS)), ids=[f"{first}-{second}" for first, second in PAIRS])
+@pytest.mark.fault("F06", "F07", "F35")
 def test_a_pair_ends_as_if_one_came_after_the_other(theatre: Theatre, number: int) -> None:
     first, second = (OPERATIONS[name] for name in PAIRS[number])
     wrong = theatre.run(first, second, chosen(number, SAMPLE_LOCKED), locking=True)

@@ -82,6 +82,7 @@ def reads_work(me: Customer) -> None:
 # F08
 
 
+@pytest.mark.fault("F08")
 def test_a_store_that_may_not_grow_settles_what_runs_and_takes_nothing_new(house, monkeypatch):
     """SQLite's own SQLITE_FULL; the room that the ballast gives up is what the limit is then raised by."""
     from django.db import connection
@@ -309,6 +310,7 @@ def on_a_small_disk(tmp_path: Path, shop: Shop, me: Customer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["full", *(["tmpfs"] if os.geteuid() == 0 and may_mount() else [])])
+@pytest.mark.fault("F08")
 def test_a_disk_that_is_really_full(house, tmp_path, way):
     """Where a small disk may be mounted it is filled; elsewhere the start finds no room for its ballast."""
     if way == "tmpfs" and not on_sqlite():
@@ -343,6 +345,7 @@ def test_a_disk_that_is_really_full(house, tmp_path, way):
 # F37
 
 
+@pytest.mark.fault("F37")
 def test_a_clock_behind_the_books_holds_and_one_far_behind_does_not_start(house, monkeypatch):
     from farebox.calls.models import Call
     from farebox.kit import clock
@@ -377,6 +380,7 @@ def test_a_clock_behind_the_books_holds_and_one_far_behind_does_not_start(house,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("deed", ["replaced", "deleted", "lock", "log"])
+@pytest.mark.fault("F40")
 def test_a_store_that_is_gone_stops_its_process(house, deed):
     if not on_sqlite():
         return  # no file of ours
@@ -404,6 +408,7 @@ def test_a_store_that_is_gone_stops_its_process(house, deed):
             copy.replace(file)
 
 
+@pytest.mark.fault("F40")
 def test_an_sqlite_store_on_a_network_disk_does_not_start(house, tmp_path, monkeypatch):
     (tmp_path / "mountinfo").write_text("30 27 0:40 / / rw - nfs4 host:/export rw\n")
     with opened(house) as shop:
@@ -420,6 +425,7 @@ def test_an_sqlite_store_on_a_network_disk_does_not_start(house, tmp_path, monke
 # F41
 
 
+@pytest.mark.fault("F41")
 def test_a_damaged_store_does_not_start(house):
     if not on_sqlite():
         return  # PostgreSQL has checksums of its own
@@ -442,6 +448,7 @@ def test_a_damaged_store_does_not_start(house):
         assert shop.account("1").chat("gpt-4", "Hello").status == 200
 
 
+@pytest.mark.fault("F41")
 def test_damage_that_the_daily_check_finds_closes_the_shop(house):
     if not on_sqlite():
         return
@@ -471,6 +478,7 @@ def test_damage_that_the_daily_check_finds_closes_the_shop(house):
 # F43
 
 
+@pytest.mark.fault("F43")
 def test_calls_are_shed_while_memory_is_short(house):
     from farebox.kit import limits
 
@@ -508,6 +516,7 @@ def test_a_request_that_finds_nothing_left_may_come_again(house, monkeypatch, fa
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F43")
 def test_more_connections_than_open_files_get_503_and_do_not_spin(house):
     with opened(house) as shop:
         me = shop.account("10")

@@ -202,7 +202,7 @@ async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Endi
     along, meter = delivery.along, delivery.meter
     along.stop()
     along.settle_attempt("served", "stopped by us")
-    open_choices = [index for index in range(meter.call.choices) if index not in meter.finishes]
+    open_choices = [index for index in meter.indexes if index not in meter.finishes]
     for index in open_choices:
         meter.finishes[index] = "length"
     if open_choices:
