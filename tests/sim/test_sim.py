@@ -143,8 +143,9 @@ def test_a_paused_life_goes_on_late():
             at_s.append(loop.now - 1000)
 
     in_life(loop, "life", live())
+    loop.run(lambda: False, until_s=1000.5)
     loop.paused["life"] = []
-    loop.call_later(50, loop.resume, "life")
+    loop.call_at(1050, loop.resume, "life")
     loop.run(lambda: False, until_s=1100)
     assert at_s == [pytest.approx(50), pytest.approx(51)]
 

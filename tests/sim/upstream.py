@@ -215,7 +215,7 @@ def _script(rng: Random, wrong: str, made: Made, *, stream: bool, slow: float) -
         piece = script.pieces[keep][1]
         script.pieces = [*script.pieces[:keep], (script.pieces[keep][0], piece[: rng.randint(0, max(0, len(piece) - 1))])]
         if wrong == "garbage":
-            script.pieces.append((0.01, b'data: {"choices": [\n\n' if stream else b"\xff{{"))
+            script.pieces.append((0.01, b'\n\ndata: {"choices": [\n\n' if stream else b"\xff{{"))
         script.end = "whole" if wrong == "garbage" else wrong
     elif wrong == "split":
         script.pieces = _split(rng, script.pieces)
