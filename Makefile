@@ -11,10 +11,10 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check fix lock bench clean
+.PHONY: help run test test-fast check fix lock bench sim interleavings kills nightly clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## Serve a filled demo shop on 127.0.0.1:8080 (PORT= for another); run again, it goes on
 	@$(BIN)/farebox demo --port $(PORT)
@@ -25,6 +25,26 @@ test: $(VENV)/.dev ## Run all tests, on SQLite and then on PostgreSQL (its serve
 
 test-fast: $(VENV)/.dev ## Run the tests that take less than a minute together, on SQLite
 	$(PYTEST) -n 2 --dist loadfile -m "not slow and not clients"
+
+SEED ?= 0
+COUNT ?= 1
+sim: $(VENV)/.dev ## Run the simulator from SEED=n, COUNT=n seeds; BUG=name plants a bug (tests/sim/bugs.py)
+	$(BIN)/python tests/sim/run.py --from $(SEED) --count $(COUNT)
+
+interleavings: $(VENV)/.dev ## Run every interleaving of every pair of money operations, on PostgreSQL (minutes)
+	INTERLEAVINGS=all $(PYTEST) tests/interleavings --db postgresql
+
+kills: $(VENV)/.dev ## Kill real processes KILLS=2000 times on each database (an hour)
+	KILLS=$(or $(KILLS),2000) $(PYTEST) -s tests/faults/test_kill.py
+	KILLS=$(or $(KILLS),2000) $(PYTEST) -s tests/faults/test_nodes.py --db postgresql
+
+nightly: $(VENV)/.dev ## Prove at length: 200,000 seeds, all planted bugs, kills, interleavings, every cut link (hours)
+	$(BIN)/python tests/sim/run.py --from $(SEED) --count 200000 --processes 2
+	SIM_SEEDS=8 SIM_BUGS=all $(PYTEST) -s tests/sim
+	$(MAKE) kills interleavings
+	PROXY=all AWAY_S=30 $(PYTEST) tests/faults/test_proxy.py tests/faults/test_store_away.py
+	PROXY=all AWAY_S=30 $(PYTEST) tests/faults/test_proxy.py tests/faults/test_store_away.py --db postgresql
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/ledger/test_machine.py
 
 check: $(VENV)/.dev ## Lint, format, types, import contracts, missing migrations, lock files
 	$(BIN)/ruff check

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from farebox.calls import delivery, once
-
 from farebox.calls import statements as call_sql
 from farebox.catalog.usage import Usage
 from farebox.gateway import ending, hold, journal, meter, serve, settlement
@@ -85,7 +84,9 @@ def hold_placed_twice(put: Put) -> None:
 
 @bug("a hold that grows takes the money and does not note it")
 def extension_not_recorded(put: Put) -> None:
-    put(sql, "GROW_HOLD", "UPDATE ledger_hold SET amount_micro = amount_micro + 0 * %s WHERE id = %s AND state = 'open'")
+    put(
+        sql, "GROW_HOLD", "UPDATE ledger_hold SET amount_micro = amount_micro + 0 * %s WHERE id = %s AND state = 'open'"
+    )
 
 
 @bug("an idempotency key is ignored")
@@ -446,5 +447,3 @@ def early_leaver_billed(put: Put) -> None:
     put(meter, "conclude", conclude)
     put(serve, "conclude", conclude)
     put(ending, "conclude", conclude)
-
-

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 OPERATORS = frozenset({"price change", "key revoked", "account closed", "grant", "cap change"})
 STORE = frozenset(
-    {"commit not done", "commit unknown", "busy", "store away", "store hangs", "disk full", "slow store", "journal full"}
+    {
+        "commit not done",
+        "commit unknown",
+        "busy",
+        "store away",
+        "store hangs",
+        "disk full",
+        "slow store",
+        "journal full",
+    }
 )
 _COMMITS = frozenset({"commit not done", "commit unknown", "busy"})
 

@@ -44,7 +44,9 @@ class Model:
     verdicts: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
 
-    def judge(self, sent: Sent, produced: list[Produced], claim: Claim, account: str, *, doubt: str, ended: bool) -> None:
+    def judge(
+        self, sent: Sent, produced: list[Produced], claim: Claim, account: str, *, doubt: str, ended: bool
+    ) -> None:
         """Take a call's charge from its account, after a look at whether it may be that.
 
         `doubt`: the rule by which a whole answer may be free all the same, or nothing; `ended`: its key was ended.
@@ -98,9 +100,7 @@ class Model:
             least = 0
         return {least, most}, f"left, {claim.rule}, range"
 
-    def _complete(
-        self, sent: Sent, last: Produced, claim: Claim, prices: tuple[int, int], text: str
-    ) -> set[int]:
+    def _complete(self, sent: Sent, last: Produced, claim: Claim, prices: tuple[int, int], text: str) -> set[int]:
         """What a call may cost whose customer saw the end: one amount, unless money or limits cut it."""
         made, wrong = last.made, last.script.wrong
         output = 0 if made.embeddings else min(_estimate(text), _limit(sent, made))

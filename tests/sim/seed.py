@@ -70,9 +70,7 @@ def _run(world: World) -> None:
 
     def busy() -> bool:
         return bool(world.findings) or (
-            world.open_plans == 0
-            and loop.now > 1000 + SPAN_S
-            and all(each.end_s is not None for each in world.sents)
+            world.open_plans == 0 and loop.now > 1000 + SPAN_S and all(each.end_s is not None for each in world.sents)
         )
 
     while not busy():
@@ -96,12 +94,16 @@ def _rest(world: World, until_s: float) -> None:
     while not world.findings and not checks.resting(world):
         if loop.now >= until_s:
             open_holds = checks.rows("SELECT id, epoch FROM ledger_hold WHERE state = 'open'")
-            ups = [(m.life.name, m.life.up, len(m.life.journal), dict(m.life.shop.to_void)) for m in world.machines if m.life and m.life.up]
+            ups = [
+                (m.life.name, m.life.up, len(m.life.journal), dict(m.life.shop.to_void))
+                for m in world.machines
+                if m.life and m.life.up
+            ]
             world.find(f"no rest after 30 minutes: holds {open_holds}, nodes {ups}")
             return
         end_s = loop.now + 1.0
         loop.run(lambda: False, until_s=end_s)
-    
+
 
 def _probe(world: World, until_s: float) -> None:
     """Liveness: a new call works on each node."""
@@ -109,7 +111,9 @@ def _probe(world: World, until_s: float) -> None:
     for node in range(len(world.machines)):
         number = 100 + node
         while not world.findings:
-            call = Call(number, 0, node, 0, "plain", stream=False, text="hello", limit=5, include_usage=False, once=False)
+            call = Call(
+                number, 0, node, 0, "plain", stream=False, text="hello", limit=5, include_usage=False, once=False
+            )
             sent = world.send(call, 0, node, "")
             loop.run(lambda: sent.end_s is not None, until_s=loop.now + 60)  # noqa: B023 - run at once
             if sent.read().whole:
@@ -153,7 +157,11 @@ def _judge(world: World, model: Model) -> None:
             world.find(f"I26 {once} was charged {charged} times")
     for finding in model.findings:
         world.find(finding)
-    stored = dict(checks.rows("SELECT id, posted_micro FROM ledger_ledgeraccount WHERE kind = 'customer' AND floor_micro IS NOT NULL"))
+    stored = dict(
+        checks.rows(
+            "SELECT id, posted_micro FROM ledger_ledgeraccount WHERE kind = 'customer' AND floor_micro IS NOT NULL"
+        )
+    )
     for account, balance_micro in model.balances.items():
         if stored.get(account) != balance_micro:
             world.find(f"account {account} has {stored.get(account)}, the model {balance_micro}")

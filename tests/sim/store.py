@@ -57,7 +57,9 @@ class Weather:
 class SimStore:
     """The store as one node life sees it."""
 
-    def __init__(self, life: Life, weather: Weather, *, alone: bool, rng: Random, wait_s: float, queue_max: int) -> None:
+    def __init__(
+        self, life: Life, weather: Weather, *, alone: bool, rng: Random, wait_s: float, queue_max: int
+    ) -> None:
         self.alone = alone
         self._life = life
         self._world = life.world
@@ -90,9 +92,7 @@ class SimStore:
             raise Overloaded
         loop = self._loop
         future = loop.create_future()
-        member = Member(
-            fn, args, locks=locks, patient=patient, again=again, since_s=self._monotonic_s(), future=future
-        )
+        member = Member(fn, args, locks=locks, patient=patient, again=again, since_s=self._monotonic_s(), future=future)
         if within_s is None and not patient:
             within_s = self._committer._wait_s + _HANG_S
         if within_s is not None:
@@ -193,5 +193,3 @@ class SimStore:
             if self._rng.random() < 0.5:  # what ate the answer is still wrong
                 weather.hangs, weather.away_until_s = False, now_s + self._rng.uniform(0.5, 6)
             raise trouble("the connection was lost")
-
-

@@ -71,7 +71,9 @@ def test_a_planted_bug_is_found(place, name, capsys):
         number = next((number for number in range(WITHIN) if seed.run(number, place).findings), None)
     with capsys.disabled():
         print(f"\nplanted bug {name}: seed {number}")
-    assert number is not None, f"{name} ({bugs.BUGS[name][0]}) was not found within {WITHIN} seeds: the simulator is blind"
+    assert number is not None, (
+        f"{name} ({bugs.BUGS[name][0]}) was not found within {WITHIN} seeds: the simulator is blind"
+    )
 
 
 def test_a_bug_leaves_nothing_behind(place):

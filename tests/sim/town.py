@@ -125,7 +125,6 @@ def _fill(town: Town) -> None:
     from farebox.accounts import accounts, key_format, keys, projects
     from farebox.catalog import goods, lists
     from farebox.kit import clock, db, settings
-    from farebox.ledger import lots
     from farebox.upstreams import channels
 
     now_us = clock.now_us()
@@ -173,7 +172,6 @@ def _fill(town: Town) -> None:
     db.write(projects.cap, capped.id, cap_micro=16_000, cap_period="day", now_us=now_us, actor="sim")
     key(capped, "c", cap_micro=7_000, cap_period="ever")
     key(capped, "d")
-
 
 
 def _classes(model: str) -> list[str]:

@@ -213,7 +213,10 @@ def _script(rng: Random, wrong: str, made: Made, *, stream: bool, slow: float) -
     elif wrong in {"cut", "stall", "garbage"}:
         keep = rng.randint(0, max(0, len(script.pieces) - 1)) if stream else 0
         piece = script.pieces[keep][1]
-        script.pieces = [*script.pieces[:keep], (script.pieces[keep][0], piece[: rng.randint(0, max(0, len(piece) - 1))])]
+        script.pieces = [
+            *script.pieces[:keep],
+            (script.pieces[keep][0], piece[: rng.randint(0, max(0, len(piece) - 1))]),
+        ]
         if wrong == "garbage":
             script.pieces.append((0.01, b'\n\ndata: {"choices": [\n\n' if stream else b"\xff{{"))
         script.end = "whole" if wrong == "garbage" else wrong

@@ -20,7 +20,7 @@ from farebox.gateway.app import App
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
-from farebox.kit import clock, db, failpoints, ids, options
+from farebox.kit import clock, failpoints, ids, options
 from farebox.kit.errors import FareboxError, StoreUnavailable
 from farebox.kit.fetch import Outgoing
 from farebox.ledger.holds import HoldEnded
@@ -301,7 +301,9 @@ class World:
             self.find(f"{life.name} has lost its lease, and nothing had happened to it")
         bug = event.get("exc_info")
         if what != "serve.job" or bug:
-            self.note(f"{life.name if life is not None else '-'} {what} {event.get('call') or event.get('epoch') or ''}")
+            self.note(
+                f"{life.name if life is not None else '-'} {what} {event.get('call') or event.get('epoch') or ''}"
+            )
         if what == "settle.failed" and not isinstance(sys.exc_info()[1], StoreUnavailable):
             self.find(f"settle.failed: {sys.exc_info()[1]!r}")
         if isinstance(bug, HoldEnded):  # a node that was paused so long that its holds have expired (R24)
@@ -429,7 +431,9 @@ class World:
         if sent.gone or sent.lost:
             return
         answer = sent.read()
-        self.note(f"{life.name} c{sent.call.number}r{sent.repeat} {sent.id[-6:]} {answer.status} {answer.code or answer.whole}")
+        self.note(
+            f"{life.name} c{sent.call.number}r{sent.repeat} {sent.id[-6:]} {answer.status} {answer.code or answer.whole}"
+        )
         if answer.whole:
             checks.durable(self, sent)
         self._retry(sent, answer.status)
@@ -444,9 +448,7 @@ class World:
             self.fired("client: retries")
             self.open_plans += 1
             delay_s = 0.2 + sent.call.client_s
-            self.loop.call_later(
-                delay_s, self._again, sent.call, sent.repeat + 1, sent.once, context=self.context()
-            )
+            self.loop.call_later(delay_s, self._again, sent.call, sent.repeat + 1, sent.once, context=self.context())
 
     # upstreams
 
