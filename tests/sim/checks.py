@@ -147,7 +147,10 @@ def resting(world: World) -> bool:
             return False
         if len(life.journal) or life.shop.to_void or life.tasks or life.shop.delivered:
             return False
-    return not rows("SELECT 1 FROM ledger_hold WHERE state = 'open' LIMIT 1")
+    if rows("SELECT 1 FROM ledger_hold WHERE state = 'open' LIMIT 1"):
+        return False
+    living = {machine.life.shop.epoch for machine in world.machines if machine.life is not None}
+    return {row[0] for row in rows("SELECT id FROM kit_epoch WHERE cleared_us IS NULL")} <= living
 
 
 def proven(world: World, *, whole: bool) -> None:

@@ -33,6 +33,10 @@ class SimClock:
         self.offset_us = offset_us
         self.drift_ppm = drift_ppm
 
+    def restart(self) -> None:
+        """Another process, which remembers nothing."""
+        self._held = clock.SystemClock()
+
     def wall_us(self) -> int:
         world_us = int((self._loop.now - 1000.0) * 1e6)
         return BASE_US + world_us + self.offset_us + world_us * self.drift_ppm // 1_000_000

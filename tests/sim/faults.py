@@ -56,6 +56,7 @@ def _pause(world: World, fault: Fault) -> None:
         return
     world.fired("pause")
     life.paused = True
+    life.pauses_s.append(world.loop.now)
     world.loop.paused[life] = []
     world.loop.call_later(fault.long_s, _wake, world, life, context=world.context())
 

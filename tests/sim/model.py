@@ -112,8 +112,8 @@ class Model:
             return {0}
         reported = _reported(made, wrong, stream=sent.call.stream, limit=_limit(sent, made))
         if not made.embeddings and not made.texts:  # R09, unless thoughts were reported, or streamed to a limit (R10)
-            thought = made.reasoning and (reported is not None or sent.call.stream)
-            if not thought:
+            told = reported is not None or wrong == "more usage than text" or "disputed" in claim.flags
+            if not (made.reasoning and (told or sent.call.stream)):
                 return {0}
         if reported is None:
             return {0} if wrong == "filtered" else {own}

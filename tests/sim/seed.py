@@ -173,7 +173,9 @@ def _doubt(world: World, sent: Sent) -> str:
     if life is None or sent.end_s is None:
         return ""
     gone_s = life.gone_s if life.gone_s is not None else 1e12
-    if not sent.call.stream and gone_s < 1e12 and (gone_s - sent.end_s < _MARKED_S or world.stormy):
+    stops_s = [*life.pauses_s, gone_s]
+    soon = any(0 <= stop_s - sent.end_s < _MARKED_S for stop_s in stops_s)
+    if not sent.call.stream and gone_s < 1e12 and (soon or world.stormy):
         return "R25"
     if sent.id in world.on_disk and len(world.machines) > 1 and (gone_s < 1e12 or life.paused):
         return "R24"

@@ -20,7 +20,7 @@ from farebox.gateway.app import App
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
-from farebox.kit import clock, failpoints, ids, options
+from farebox.kit import clock, epochs, failpoints, ids, options
 from farebox.kit.errors import FareboxError, StoreUnavailable
 from farebox.kit.fetch import Outgoing
 from farebox.ledger.holds import HoldEnded
@@ -62,6 +62,7 @@ class Life:
         self.inner: Node
         self.gone_s: float | None = None  # when it was killed, or had ended
         self.paused = False  # at any time
+        self.pauses_s: list[float] = []  # when each began
         self._context = contextvars.Context()
         self._context.run(EPOCH.set, self)
         self._jobs: list[asyncio.Task[None]] = []
@@ -97,6 +98,12 @@ class Life:
             self, world.weather, alone=world.plan.nodes == 1, rng=rng, wait_s=chosen.store_wait_ms / 1000,
             queue_max=chosen.store_queue_max,
         )  # fmt: skip
+        machine.clock.restart()
+        try:
+            machine.clock.not_before(await store.read(epochs.newest_us), behind_h_max=chosen.clock_behind_h_max)
+        except FareboxError:  # the store is away: the process ends, and is started again
+            world.end_life(self, again_s=2.5)
+            return
         self.shop = Shop(
             options=chosen,
             ring=KeyRing(peppers=town.peppers, site=town.site, wrong_keys_per_min=chosen.wrong_keys_per_min),
@@ -115,7 +122,7 @@ class Life:
         self.inner = Node(ports, journal=journal, unseal=board.unsealer(town.master))
         try:
             await self.inner.begin()
-        except FareboxError:  # the store is away: the process ends, and is started again
+        except FareboxError:
             world.end_life(self, again_s=2.5)
             return
         self.app = App(ports)

@@ -22,12 +22,16 @@ def mark(tx: Tx, calls: Sequence[str], *, now_us: int) -> None:
         tx.execute(statements.MARK_DELIVERED, (now_us, call))
 
 
-def undelivered(tx: Tx, epoch: str, *, from_us: int) -> list[tuple[str, str]]:
+def first_from(from_us: int) -> str:
+    """The smallest id of a call whose request began at `from_us` or later."""
+    return "call_" + ids.base62(max(0, from_us), 9)
+
+
+def undelivered(tx: Tx, epoch: str, *, first: str) -> list[tuple[str, str]]:
     """(call, account) of the charged answers that a dead epoch has left without a mark in its last 5 s.
 
-    Calls opened before `from_us` are not looked at.
+    Calls whose id is smaller than `first` are not looked at.
     """
-    first = "call_" + ids.base62(max(0, from_us), 9)
     row = tx.one(statements.LAST_SETTLED, (first, epoch))
     if row is None or row[0] is None:
         return []

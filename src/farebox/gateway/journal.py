@@ -74,7 +74,11 @@ class Journal:
         self._stuck: list[Entry] = []  # refused by the store for a mistake of ours; they stay on the disk
         self.waiting: deque[Entry] = deque(self._read(log_.inherited))
         self._dirty = bool(self.waiting)  # whether the log under it holds anything
-        self.inherited = list(self.waiting)  # of dead processes, for their refunds
+# The smallest id of a call of each dead epoch, for their refunds: the id is older than the time of the hold.
+        self.inherited: dict[str, str] = {}
+        for entry in self.waiting:
+            epoch, call = entry.opened.epoch, entry.opened.id
+            self.inherited[epoch] = min(call, self.inherited.get(epoch, call))
         self.late = 0
 
     @property

@@ -64,9 +64,8 @@ class Node:
         await store.write(_begin, own, ports.clock.now_us(), store.alone)
         point("node.begun")
         await self._journal.replay(store)
-        for epoch in sorted({entry.opened.epoch for entry in self._journal.inherited}):
-            opened_us = min(e.opened.opened_us for e in self._journal.inherited if e.opened.epoch == epoch)
-            await self._refund(epoch, opened_us)
+        for epoch, first in sorted(self._journal.inherited.items()):
+            await self._refund(epoch, first)
         point("node.replayed")
         await self._after_the_dead()
         await self.poll()
@@ -174,7 +173,8 @@ class Node:
         dead = await store.read(epochs.uncleared)
         for epoch, seen_us in dead:
             if epoch not in self._refunded:
-                await self._refund(epoch, seen_us - self._options.call_s_max * 1_000_000 - _SLACK_US)
+                from_us = seen_us - self._options.call_s_max * 1_000_000 - _SLACK_US
+                await self._refund(epoch, delivery.first_from(from_us))
                 self._refunded.add(epoch)
         point("node.refunded")
         grace_us = 0 if store.alone else self._options.hold_grace_s * 1_000_000
@@ -189,9 +189,9 @@ class Node:
                 await store.write(_clear, epoch, ports.clock.now_us(), patient=True)
                 self._refunded.discard(epoch)
 
-    async def _refund(self, epoch: str, from_us: int) -> None:
+    async def _refund(self, epoch: str, first: str) -> None:
         store = self.ports.store
-        for call, account in await store.read(_undelivered, epoch, from_us):
+        for call, account in await store.read(_undelivered, epoch, first):
             locks = await store.read(delivery.purses, call)
             refund_micro = await store.write(
                 _give_back, call, account, self.ports.clock.now_us(), locks=locks, patient=True
@@ -252,8 +252,8 @@ def _mark(tx: Tx, calls: list[str], now_us: int) -> None:
     delivery.mark(tx, calls, now_us=now_us)
 
 
-def _undelivered(tx: Tx, epoch: str, from_us: int) -> list[tuple[str, str]]:
-    return delivery.undelivered(tx, epoch, from_us=from_us)
+def _undelivered(tx: Tx, epoch: str, first: str) -> list[tuple[str, str]]:
+    return delivery.undelivered(tx, epoch, first=first)
 
 
 def _give_back(tx: Tx, call: str, account: str, now_us: int) -> int:

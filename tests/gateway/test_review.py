@@ -1,0 +1,387 @@
+"""Corners of the endings: what a journal, a start, a cut and a stop do where something else goes wrong beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shop import opened
+from talk import Talk, chat, wait_for
+
+pytestmark = pytest.mark.store
+
+TOKEN = 10
+START = 1_000_000
+
+
+@pytest.fixture
+def shop_here(house):
+    with opened(house, settle_wait_s=1) as running:
+        running.model("far", {"input": "0", "output": "10"}, output_tokens_max=4_000_000, context_tokens=8_000_000)
+        yield running
+        assert running.findings() == []
+
+
+def settlement(number: int) -> tuple[Any, Any]:
+    from farebox.calls.log import Ended, Opened
+    from farebox.ledger.holds import Purse
+
+    begun = Opened(
+        id=f"call_{number}", account="acc", project="prj", key="key", member=None, endpoint="chat", model="m",
+        asked="m", stream=True, epoch="ep", currency="USD", limit_tokens=None, price_list="pl", price_version=1,
+        prices="{}", rule_version=1, opened_us=1, purses=(Purse("acc"),),
+    )  # fmt: skip
+    ended = Ended(
+        outcome="served", rule="R02", status=200, charge_micro=1, usage={}, usage_source="", finish_reason="",
+        flags=[], attempts=[], ended_us=2,
+    )  # fmt: skip
+    return begun, ended
+
+
+# the journal
+
+
+class SlowLog:
+    """A log whose next `append` waits for `gate`."""
+
+    def __init__(self) -> None:
+        self.inherited: list[bytes] = []
+        self.records: list[bytes] = []
+        self.gate = asyncio.Event()
+
+    async def append(self, records: Any) -> None:
+        await self.gate.wait()
+        self.records += records
+
+    async def clear(self) -> None:
+        self.records.clear()
+
+
+@pytest.mark.fault("F33")
+@pytest.mark.parametrize("how", ["cancelled", "bug"])
+def test_who_shares_a_write_that_breaks_off_is_not_told_that_it_is_done(how):
+    """The first of a batch writes for all; where he is stopped meanwhile the others know that it was not done."""
+    from farebox.gateway.journal import Journal
+
+    async def run() -> None:
+        log = SlowLog()
+        journal = Journal(log)
+        tasks = [asyncio.create_task(journal.keep(*settlement(number), "")) for number in range(3)]
+        await asyncio.sleep(0)
+        if how == "cancelled":
+            log.gate.set()
+            await tasks[0]
+            log.gate.clear()
+            await asyncio.sleep(0.01)
+            tasks[1].cancel()
+            await asyncio.sleep(0.01)
+            log.gate.set()
+        else:
+            async def broken(records: Any) -> None:
+                raise RuntimeError("no thread takes it")
+
+            log.append = broken  # type: ignore[method-assign]
+            log.gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        kept = {entry.opened.id for entry in journal.waiting}
+        for number, result in enumerate(results):
+            assert (result is None) == (f"call_{number}" in kept), (number, result, kept)
+
+    asyncio.run(run())
+
+
+def test_a_record_that_can_not_be_written_down_fails_alone():
+    from farebox.gateway.journal import Journal
+
+    async def run() -> None:
+        log = SlowLog()
+        journal = Journal(log)
+        bad = settlement(1)
+        bad[1].error = "half of a pair: \ud83d"
+        tasks = [asyncio.create_task(journal.keep(*each, "")) for each in (settlement(0), bad, settlement(2))]
+        await asyncio.sleep(0)
+        log.gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [type(None), UnicodeEncodeError, type(None)]
+        assert [entry.opened.id for entry in journal.waiting] == ["call_0", "call_2"]
+        assert len(log.records) == 2
+
+    asyncio.run(run())
+
+
+def test_two_processes_begin_on_one_folder_at_one_time(tmp_path, monkeypatch):
+    """The second looks for the dead while the first has made its file and not locked it yet."""
+    from farebox.kit import appendlog
+
+    right, others = os.open, []
+
+    def slow(path: Any, *args: Any) -> int:
+        handle = right(path, *args)
+        if "ep_1" in str(path) and not others:
+            others.append(None)
+            others[0] = appendlog.AppendLog(tmp_path, "ep_2")
+        return handle
+
+    monkeypatch.setattr(os, "open", slow)
+    first = appendlog.AppendLog(tmp_path, "ep_1")
+    monkeypatch.undo()
+    asyncio.run(first.append([b"{}"]))
+    asyncio.run(others[0].clear())
+    assert (tmp_path / "ep_1.log").read_bytes() == appendlog.line(b"{}")
+    first.close()
+    others[0].close()
+
+
+def test_a_dead_file_that_another_has_cleared_meanwhile_is_passed_over(tmp_path, monkeypatch):
+    from farebox.kit.appendlog import AppendLog
+
+    right = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, words: [*right(self, words), self / "ep_gone.log"])
+    log = AppendLog(tmp_path, "ep_1")
+    assert log.inherited == []
+    log.close()
+
+
+# the start
+
+
+class Away:
+    """The store of a running shop: every write fails while `away`."""
+
+    def __init__(self, shop: Any) -> None:
+        self._store = shop.server.ports.store
+        self.away = False
+        shop.server.ports.store = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def write(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        from farebox.kit import errors
+
+        if self.away:
+            raise errors.StoreUnavailable from OSError("the database is away")
+        return await self._store.write(fn, *args, **kwargs)
+
+
+@pytest.mark.fault("F33")
+@pytest.mark.rule("R23")
+def test_nothing_expires_while_the_journal_still_waits(shop_here, monkeypatch):
+    """The store takes the new epoch, fails once at the replay, and is back: the journal's charge must not be lost."""
+    from farebox.gateway import settlement as settling
+    from farebox.kit import db, errors
+
+    away = Away(shop_here)
+    me = shop_here.account("1")
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: slow=1+tokens=20", stream=True))
+    wait_for(lambda: me.balance[1] > 0)
+    away.away = True
+    talk.rest()
+    assert b"[DONE]" in talk.data
+    shop_here.stop()
+    right, failed = db.Store.write, []
+
+    async def write(self: Any, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        if fn is settling.end_call and not failed:
+            failed.append(fn)
+            raise errors.StoreUnavailable from OSError("the database is away")
+        return await right(self, fn, *args, **kwargs)
+
+    monkeypatch.setattr(db.Store, "write", write)
+    for _ in range(2):
+        try:
+            shop_here.start()
+        except errors.StoreUnavailable:
+            continue
+        break
+    assert failed
+    wait_for(lambda: me.balance == (START - 20 * TOKEN, 0))
+    assert me.receipt(talk.call)["rule"] == "R23"
+
+
+@pytest.mark.rule("R25")
+def test_what_ended_before_there_were_marks_is_not_refunded(house):
+    """An epoch that ended under an older version left no delivery marks; its answers were delivered all the same."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    from farebox.kit.models import Epoch
+
+    call_command("migrate", "kit", "0001", verbosity=0)
+    with connection.cursor() as cursor:
+        for name, ended in (("ep_ended", "9"), ("ep_open", "NULL")):
+            cursor.execute(
+                "INSERT INTO kit_epoch (id, node, started_us, beats, ended_us, ended_why) "
+                f"VALUES ('{name}', 'n', 1, 1, {ended}, '')"
+            )
+    call_command("migrate", "kit", verbosity=0)
+    assert Epoch.objects.get(id="ep_ended").cleared_us == 9
+    assert Epoch.objects.get(id="ep_open").cleared_us is None
+
+
+@pytest.mark.rule("R25")
+@pytest.mark.fault("F32")
+def test_what_waited_long_for_its_commit_is_of_the_last_seconds_too(shop_here):
+    """A settlement may be as old as the store was silent when it is committed; its answer has not left before that."""
+    from farebox.calls.models import Call
+
+    me = shop_here.account("1")
+    waited, last = me.chat("far", "sandbox: tokens=5"), me.chat("far", "sandbox: tokens=7")
+    wait_for(lambda: Call.objects.get(id=last.call).delivered_us and Call.objects.get(id=waited.call).delivered_us)
+    crash(shop_here)
+    row = Call.objects.get(id=last.call)
+    waited_us = (shop_here.options.settle_wait_s + 3) * 1_000_000
+    Call.objects.filter(id=waited.call).update(delivered_us=None, ended_us=row.ended_us - waited_us - 4_000_000)
+    shop_here.start()
+    assert me.balance == (START - 7 * TOKEN, 0)
+
+
+def crash(shop: Any) -> None:
+    """End the server without its last words: its epoch stays as it is."""
+    from farebox.kit.models import Epoch
+
+    epoch = shop.server.ports.shop.epoch
+    shop.stop()
+    ended = None if shop.options.on_sqlite else 1
+    Epoch.objects.filter(id=epoch).update(ended_us=ended, cleared_us=None)
+
+
+# idempotency keys
+
+
+@pytest.mark.rule("R26")
+def test_old_idempotency_keys_are_forgotten_by_the_schedule(shop_here):
+    from farebox.calls import once
+    from farebox.calls.models import Once
+    from farebox.kit import clock
+    from farebox.ops import schedule
+
+    now_us = clock.now_us()
+    Once.objects.create(id="old", call="call_1", at_us=now_us - once.KEPT_US - 1)
+    Once.objects.create(id="new", call="call_2", at_us=now_us)
+    shop_here.loop.run(schedule.forget(schedule.Context(store=shop_here.server.store)))
+    assert [row.id for row in Once.objects.all()] == ["new"]
+
+
+# keys that end under a call (R21)
+
+
+def revoke(shop: Any, me: Any) -> None:
+    from farebox.accounts import keys
+    from farebox.kit import clock
+
+    shop.write(keys.revoke, me.key_id, now_us=clock.now_us(), actor="test")
+
+
+@pytest.mark.rule("R21")
+def test_a_cut_waits_for_a_store_that_can_not_be_asked(shop_here, monkeypatch):
+    """The look fails for longer than calls are looked at after a change; it is made up for."""
+    from farebox.accounts import authenticate
+    from farebox.kit import errors
+    from farebox.site import node
+
+    monkeypatch.setattr(node, "_LOOK_AGAIN_S", 0.5)
+    store, away = shop_here.server.ports.store, [True]
+    right = store.watch
+
+    async def watch(fn: Any, *args: Any) -> Any:
+        if away[0] and fn.__module__ == authenticate.__name__:
+            raise errors.StoreUnavailable
+        return await right(fn, *args)
+
+    monkeypatch.setattr(store, "watch", watch)
+    me = shop_here.account("1")
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: tokens=1000+pace=20", stream=True))
+    talk.until(b"data: ")
+    revoke(shop_here, me)
+    time.sleep(2)
+    away[0] = False
+    begun = time.monotonic()
+    talk.rest()
+    assert time.monotonic() - begun < 5
+    assert b'"invalid_api_key"' in talk.data
+
+
+@pytest.mark.rule("R21")
+@pytest.mark.parametrize("how", ["set_expiry", "rotate"])
+def test_a_key_that_is_given_an_end_under_the_call(shop_here, monkeypatch, how):
+    from farebox.accounts import keys
+    from farebox.kit import clock
+    from farebox.site import node
+
+    monkeypatch.setattr(node, "_LOOK_AGAIN_S", 0.3)
+    me = shop_here.account("1")
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: tokens=1000+pace=20", stream=True))
+    talk.until(b"data: ")
+    now_us = clock.now_us()
+    if how == "set_expiry":
+        shop_here.write(keys.set_expiry, me.key_id, expires_us=now_us + 3_000_000, now_us=now_us, actor="test")
+    else:
+        shop_here.write(keys.rotate, me.key_id, grace_s=3, now_us=now_us, actor="test")
+    begun = time.monotonic()
+    talk.rest()
+    assert 2 < time.monotonic() - begun < 3 + 5
+    assert b'"invalid_api_key"' in talk.data
+
+
+# a store that hangs
+
+
+@pytest.mark.fault("F29")
+def test_a_stream_whose_hold_must_grow_does_not_wait_for_a_store_that_hangs(shop_here):
+    gate = threading.Event()
+    store = shop_here.server.store
+
+    def hang(tx: Any) -> None:
+        gate.wait(40)
+
+    me = shop_here.account("100")
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: tokens=4000+pace=2", stream=True))
+    talk.until(b"data: ", times=3)
+    hung = asyncio.run_coroutine_threadsafe(store.write(hang, patient=True), shop_here.loop.loop)
+    try:
+        begun = time.monotonic()
+        talk.rest()
+        assert time.monotonic() - begun < 20
+        assert b"[DONE]" not in talk.data
+        assert b'"error"' in talk.data
+    finally:
+        gate.set()
+        hung.result(10)
+    assert me.receipt(talk.call)["charge_micro"] == 0
+    assert me.balance == (100 * START, 0)
+
+
+HANGS = """
+import asyncio, threading
+from farebox.ops import ready
+ready.logs(); ready.store()
+from farebox.kit import db
+
+async def main():
+    store = db.Store()
+    for part in (store.read, store.watch):
+        asyncio.get_running_loop().create_task(part(lambda tx: threading.Event().wait()))
+    await asyncio.sleep(0.2)
+    await store.close()
+    print("closed", flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.fault("F29")
+def test_a_process_ends_though_readers_of_its_store_hang(house):
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS], env={**os.environ, **house.environ}, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.DEVNULL, timeout=40, check=False,
+    )  # fmt: skip
+    assert done.stdout == "closed\n"
