@@ -74,6 +74,8 @@ class Comparison:
             else:
                 self._seen[line["n"]] = line
         for record in self._upstream.lines():
+            if not record["body"]:
+                continue  # the request was cut off before it was whole: nothing was answered
             number = int(record["body"]["messages"][0]["content"].split("\n")[1].split()[0])
             self._made[number].append(record)
         self._read_rows()

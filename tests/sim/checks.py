@@ -12,7 +12,8 @@ from farebox.ledger import proof as ledger_proof
 
 if TYPE_CHECKING:
     from .client import Sent
-    from .world import Life, World
+    from .life import Life
+    from .world import World
 
 EVERY_S = 20.0
 

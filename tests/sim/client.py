@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from farebox.gateway.exchange import Exchange
 
 if TYPE_CHECKING:
+    from .life import Life
     from .plan import Call
-    from .world import Life, World
+    from .world import World
 
 _READS_BYTES = 700
 

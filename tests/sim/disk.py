@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .world import Life
+    from .life import Life
 
 
 class SimDisk:

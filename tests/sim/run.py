@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 TRACE_LINES = 30
-CHUNK = 250
+CHUNK = 1000
 REPORTED_MAX = 5
 # With so many seeds every fault of the menu must have bitten.
 ENOUGH = 1000
@@ -88,9 +88,12 @@ class Report:
         found = self.as_dict()
         exact = sum(count for name, count in self.verdicts.items() if not name.endswith("range") and "," not in name)
         judged = max(1, sum(self.verdicts.values()))
+        ran = (
+            f"{self.seeds:,} seeds ({self.repeated:,} of them run twice), {self.calls:,} requests, {found['kills']:,} "
+            f"kills, {self.steps:,} steps, {self.seconds:,.0f} s: {len(self.failures)} failures"
+        )
         lines = [
-            f"{self.seeds:,} seeds ({self.repeated:,} of them run twice), {self.calls:,} requests, {found['kills']:,} kills, "
-            f"{self.steps:,} steps, {self.seconds:,.0f} s: {len(self.failures)} failures",
+            ran,
             f"judged: {exact / judged:.1%} of the requests to one amount; "
             + ", ".join(f"{name} {count:,}" for name, count in self.verdicts.most_common()),
             "faults (active in seeds, fired): "
@@ -171,7 +174,7 @@ def main() -> int:
     given = parser.parse_args()
     begun_s = time.monotonic()
     report = Report()
-    size = CHUNK * 20 if given.count > CHUNK * 40 else max(1, -(-given.count // given.processes))
+    size = max(1, min(CHUNK, -(-given.count // given.processes)))
     chunks = [(start, min(size, given.start + given.count - start))
               for start in range(given.start, given.start + given.count, size)]  # fmt: skip
     spawn = multiprocessing.get_context("spawn")

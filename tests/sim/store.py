@@ -18,7 +18,7 @@ from farebox.kit.errors import Overloaded, StoreUnavailable
 from . import checks
 
 if TYPE_CHECKING:
-    from .world import Life
+    from .life import Life
 
 _HANG_S = 5
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import gc
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,6 +54,7 @@ def built() -> Iterator[Town]:
     """The town, with this process's connection on a store in memory; what was there before is put back."""
     import structlog
     from django.db import connection, connections
+    from django.utils import asyncio as guard
 
     from farebox.kit import clock, ids, options
 
@@ -71,11 +72,15 @@ def built() -> Iterator[Town]:
         clock.SYSTEM = clock.SystemClock()
         ids.RANDOM = clocks.SimIds(Random(0))
         structlog.configure(processors=[_silent], wrapper_class=structlog.make_filtering_bound_logger(50))
-        os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # one thread: a transaction is one step of the loop
+        # One thread, and a transaction is one step of the loop: what Django guards against can't happen.
+        running, guard.get_running_loop = guard.get_running_loop, _no_loop
         try:
-            yield _build()
+            built = _build()
+            gc.freeze()
+            yield built
         finally:
-            del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+            gc.unfreeze()
+            guard.get_running_loop = running
             structlog.configure(**logs)
             connection.connection.close()
             connection.connection = None
@@ -83,6 +88,10 @@ def built() -> Iterator[Town]:
             options.use(before[0])
             connection.settings_dict["NAME"] = before[1]
             clock.time, clock.SYSTEM, ids.RANDOM = before[2:]
+
+
+def _no_loop() -> Any:
+    raise RuntimeError
 
 
 def _silent(logger: Any, name: str, event: Any) -> Any:

@@ -15,7 +15,7 @@ from farebox.kit.fetch.exchange import Exchange, Lane
 from .loop import SimLoop
 
 if TYPE_CHECKING:
-    from .world import Life
+    from .life import Life
 
 _MARK = re.compile(rb"c(\d+)r(\d+)#")
 WORDS = ("alpha ", "be ", "gamma-ray ", "δέλτα ", "x", "longer-than-usual ", "\n", "und so weiter ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import json
@@ -14,203 +13,23 @@ from typing import Any
 
 import structlog
 
-from farebox.accounts.ring import KeyRing
-from farebox.catalog import shelf
-from farebox.gateway.app import App
-from farebox.gateway.exchange import Exchange
-from farebox.gateway.journal import Journal
-from farebox.gateway.ports import Ports, Shop
-from farebox.kit import clock, epochs, failpoints, ids, options
-from farebox.kit.errors import FareboxError, StoreUnavailable
+from farebox.kit import clock, failpoints, ids, options
+from farebox.kit.errors import StoreUnavailable
 from farebox.kit.fetch import Outgoing
 from farebox.ledger.holds import HoldEnded
-from farebox.site.node import Node
-from farebox.upstreams import board
-from farebox.upstreams.health import Health
-from farebox.upstreams.send import Limits
 
 from . import checks, faults, upstream
 from .client import Door, Sent
 from .clocks import SimClock, SimIds, Wall
-from .disk import SimDisk, SimLog
+from .life import Life, Machine
 from .loop import EPOCH, Killed, SimLoop
 from .plan import Call, Fault, Plan
-from .store import SimStore, Weather, trouble
+from .store import Weather, trouble
 from .town import Town
-from .upstream import Produced, SimUpstream
+from .upstream import Produced
 
 # Logged as errors by the code under test, and never to be seen: mistakes of ours.
 _BUGS = frozenset({"serve.broken", "app.broken", "journal.stuck", "void.failed", "serve.job"})
-
-
-class Life:
-    """One life of one node: what a serving process is, without its sockets."""
-
-    def __init__(self, world: World, node: int, number: int) -> None:
-        self.world = world
-        self.node = node
-        self.name = f"n{node}.{number}"
-        self.options = world.options
-        self.up = False
-        self.writing = False
-        self.stopping = False
-        self.doors: dict[Door, None] = {}
-        self.waiting: dict[Sent, None] = {}  # on connections that the process has not taken yet
-        self.tasks: dict[asyncio.Task[None], None] = {}
-        self.app: App
-        self.shop: Shop
-        self.inner: Node
-        self.gone_s: float | None = None  # when it was killed, or had ended
-        self.paused = False  # at any time
-        self.pauses_s: list[float] = []  # when each began
-        self._context = contextvars.Context()
-        self._context.run(EPOCH.set, self)
-        self._jobs: list[asyncio.Task[None]] = []
-
-    def context(self) -> contextvars.Context:
-        return self._context.copy()
-
-    def fence(self) -> None:
-        """Nothing of a dead process reaches the world."""
-        if self in self.world.loop.dead or self.world.loop.over:
-            raise Killed
-
-    def post(self, step: Any, *args: Any) -> None:
-        """Let `step` run in this life: later if it is paused, never if it is dead."""
-        self.world.loop.call_soon(step, *args, context=self.context())
-
-    def spawn(self, coroutine: Any) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = self.world.loop.create_task(coroutine, context=self.context())
-        task.add_done_callback(self._looked_at, context=self.world.context())
-        return task
-
-    def _looked_at(self, task: asyncio.Task[None]) -> None:
-        fault = None if task.cancelled() else task.exception()
-        if fault is not None and not isinstance(fault, Killed):
-            self.world.find(f"{self.name}: a task ended with {fault!r}")
-
-    async def live(self) -> None:
-        """From the start of the process to its orderly end; see site.serve.Server."""
-        world, chosen, town = self.world, self.options, self.world.town
-        rng = Random(f"life {world.plan.seed} {self.name}")
-        machine = world.machines[self.node]
-        store = SimStore(
-            self, world.weather, alone=world.plan.nodes == 1, rng=rng, wait_s=chosen.store_wait_ms / 1000,
-            queue_max=chosen.store_queue_max,
-        )  # fmt: skip
-        machine.clock.restart()
-        try:
-            machine.clock.not_before(await store.read(epochs.newest_us), behind_h_max=chosen.clock_behind_h_max)
-        except FareboxError:  # the store is away: the process ends, and is started again
-            world.end_life(self, again_s=2.5)
-            return
-        self.shop = Shop(
-            options=chosen,
-            ring=KeyRing(peppers=town.peppers, site=town.site, wrong_keys_per_min=chosen.wrong_keys_per_min),
-            shelf=shelf.ShelfKeeper(), board=board.BoardKeeper(), health=Health(),
-            epoch=world.ids.new("ep", machine.clock.now_us()),
-            limits=Limits(
-                connect_s=chosen.connect_s, first_byte_s=chosen.first_byte_s, idle_s=chosen.idle_s,
-                answer_bytes_max=chosen.answer_bytes_max, read_on_json_s=chosen.read_on_json_s,
-            ),
-            rng=rng,
-        )  # fmt: skip
-        world.epochs[self.shop.epoch] = self
-        journal = Journal(SimLog(self, machine.disk))
-        self.journal = journal
-        ports = Ports(machine.clock, world.ids, store, SimUpstream(self), journal, self.shop)
-        self.inner = Node(ports, journal=journal, unseal=board.unsealer(town.master))
-        try:
-            await self.inner.begin()
-        except FareboxError:
-            world.end_life(self, again_s=2.5)
-            return
-        self.app = App(ports)
-        self.up = True
-        self._jobs = [self.spawn(self.inner.every(seconds, job)) for seconds, job in self.inner.jobs()]
-        await self.inner.lost.wait()
-        await self._stop(0 if not self.stopping else chosen.drain_s)
-        world.end_life(self, again_s=0.5)
-
-    async def _stop(self, drain_s: float) -> None:
-        shop = self.shop
-        shop.stopping = True
-        if self.tasks:
-            await asyncio.wait(list(self.tasks), timeout=drain_s)
-        if self.tasks:
-            shop.halt()
-            await asyncio.wait(list(self.tasks), timeout=shop.options.settle_wait_s + 5)
-        if shop.voider is not None:
-            await asyncio.wait([shop.voider], timeout=2)
-        self.up = False
-        for job in self._jobs:
-            job.cancel()
-        await asyncio.gather(*self._jobs, return_exceptions=True)
-        for door in list(self.doors):
-            door.abort()
-        await self.inner.finish()
-
-    def connect(self, sent: Sent) -> None:
-        """A customer's request has come."""
-        world = self.world
-        self.waiting.pop(sent, None)
-        sent.life = self
-        sent.id = world.ids.new("call", world.machines[self.node].clock.now_us())
-        world.by_id[sent.id] = sent
-        door = Door(self, sent)
-        exchange = door.exchange = Exchange(door, sent.id, "10.0.0.1")
-        key = world.town.keys[sent.call.key]
-        exchange.method = "POST"
-        exchange.target = b"/v1/embeddings" if sent.call.model == "vector" else b"/v1/chat/completions"
-        exchange.authorization = f"Bearer {key.text}"
-        exchange.head = {"content-type": "application/json"} | ({"idempotency-key": sent.once} if sent.once else {})
-        self.doors[door] = None
-        body = _body(sent)
-        exchange.length = len(body)
-        if sent.call.client == "slow body":
-            world.fired("client: slow body")
-            exchange.feed(body[:20], 10**6)
-            world.loop.call_later(sent.call.client_s, self._rest, exchange, body[20:])
-        else:
-            exchange.feed(body, 10**6)
-            exchange.whole()
-        task = self.spawn(self.app(exchange))
-        self.tasks[task] = None
-        task.add_done_callback(lambda done: self.tasks.pop(done, None))
-        if sent.call.client in {"reset", "half-close"}:
-            world.loop.call_later(sent.call.client_s, world.leave, sent, self, door, context=world.context())
-
-    @staticmethod
-    def _rest(exchange: Exchange, data: bytes) -> None:
-        exchange.feed(data, 10**6)
-        exchange.whole()
-
-
-def _body(sent: Sent) -> bytes:
-    call = sent.call
-    text = f"c{call.number}r{sent.repeat}#{call.text}"
-    body: dict[str, Any] = {"model": call.model}
-    if call.model == "vector":
-        body["input"] = text
-    else:
-        body["messages"] = [{"role": "user", "content": text}]
-        if call.limit is not None:
-            body["max_tokens"] = call.limit
-        if call.stream:
-            body["stream"] = True
-            if call.include_usage:
-                body["stream_options"] = {"include_usage": True}
-    return json.dumps(body).encode()
-
-
-class Machine:
-    """What a node keeps over its lives: disk and clock."""
-
-    def __init__(self, world: World, node: int) -> None:
-        self.disk = SimDisk(Random(f"disk {world.plan.seed} {node}"))
-        self.clock = SimClock(world.loop, world.wall)
-        self.lives = 0
-        self.life: Life | None = None
 
 
 class World:

@@ -62,14 +62,16 @@ def house_caller(tx: Tx) -> Caller:
     return from_row(row).caller
 
 
-def ended(tx: Tx, keys: Sequence[str], now_us: int) -> set[str]:
-    """Which of these keys (ids) may no longer be used: switched off, expired, gone, or of a closed account (R21)."""
-    out = set()
+def ends_us(tx: Tx, keys: Sequence[str]) -> dict[str, int | None]:
+    """When these keys (ids) end, in epoch microseconds; None is never.
+
+    0 is for those that have ended: switched off, gone, or of a closed account (R21).
+    """
+    out: dict[str, int | None] = {}
     for key in keys:
         row = tx.one(statements.READ_KEY, (key,))
         known = None if row is None else from_row(row)
-        if known is None or known.dead or _expired(known.caller, now_us):
-            out.add(key)
+        out[key] = 0 if known is None or known.dead else known.caller.expires_us
     return out
 
 
@@ -192,6 +194,6 @@ __all__ = [
     "Throttle",
     "bearer",
     "by_key",
-    "ended",
+    "ends_us",
     "house_caller",
 ]

@@ -27,15 +27,16 @@ def first_from(from_us: int) -> str:
     return "call_" + ids.base62(max(0, from_us), 9)
 
 
-def undelivered(tx: Tx, epoch: str, *, first: str) -> list[tuple[str, str]]:
+def undelivered(tx: Tx, epoch: str, *, first: str, waited_us: int = 0) -> list[tuple[str, str]]:
     """(call, account) of the charged answers that a dead epoch has left without a mark in its last 5 s.
 
-    Calls whose id is smaller than `first` are not looked at.
+    Calls whose id is smaller than `first` are not looked at. A settlement is as old as its commit, which may come up
+    to `waited_us` after the end that stands in its row.
     """
     row = tx.one(statements.LAST_SETTLED, (first, epoch))
     if row is None or row[0] is None:
         return []
-    rows = tx.all(statements.UNDELIVERED, (first, epoch, int(row[0]) - LAST_US))
+    rows = tx.all(statements.UNDELIVERED, (first, epoch, int(row[0]) - LAST_US - waited_us))
     return [(str(found[0]), str(found[1])) for found in rows]
 
 

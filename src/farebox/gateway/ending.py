@@ -26,7 +26,7 @@ from .voiding import void_later
 
 log = structlog.get_logger(__name__)
 
-_HANG_S = 3  # how much longer than `settle_wait_s` a store may be silent
+HANG_S = 3  # how much longer than `settle_wait_s` a store may be silent
 _SHORTLY_S = 1  # the same for a store that is known to be away
 _AGAIN_S = 0.2
 
@@ -203,7 +203,7 @@ async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str) -> i
     locks = [purse.id for purse in opened.purses]
     again = False
     while True:
-        within_s = wait_s + _HANG_S if not again and not ports.journal else _SHORTLY_S
+        within_s = wait_s + HANG_S if not again and not ports.journal else _SHORTLY_S
         since = now()
         try:
             receipt = await ports.store.write(

@@ -13,6 +13,8 @@ from .ports import Ports, StorePort
 from .purse import Need
 from .voiding import void_later
 
+_GROW_S = 8  # a store that is silent for longer ends the answer, which is free then
+
 
 async def place(ports: Ports, opened: Opened, need: Need) -> int:
     """First write: hold the money and open the record; the micro-units held. Refuses as `holds.place` does.
@@ -83,6 +85,7 @@ class Cover:
                 fit,
                 locks=[purse.id for purse in self.opened.purses],
                 patient=True,
+                within_s=_GROW_S,
             )
             self.held_micro += added_micro
             self.covered_tokens = max(self.covered_tokens, self.need.pays_for(self.held_micro))

@@ -55,6 +55,7 @@ class Entry:
 @dataclass(slots=True)
 class _Batch:
     entries: list[Entry] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
     fault: OSError | None = None
 
 
@@ -74,7 +75,7 @@ class Journal:
         self._stuck: list[Entry] = []  # refused by the store for a mistake of ours; they stay on the disk
         self.waiting: deque[Entry] = deque(self._read(log_.inherited))
         self._dirty = bool(self.waiting)  # whether the log under it holds anything
-# The smallest id of a call of each dead epoch, for their refunds: the id is older than the time of the hold.
+        # The smallest id of a call of each dead epoch, for their refunds: the id is older than the time of the hold.
         self.inherited: dict[str, str] = {}
         for entry in self.waiting:
             epoch, call = entry.opened.epoch, entry.opened.id
@@ -91,19 +92,22 @@ class Journal:
 
     async def keep(self, opened: Opened, ended: Ended, unlisted: str) -> None:
         """Put a settlement on the disk; those that come at one time share a sync. OSError."""
-        batch = self._batch
-        batch.entries.append(Entry(opened, ended, unlisted))
+        batch, entry = self._batch, Entry(opened, ended, unlisted)
+        batch.records.append(_encoder.encode(entry))
+        batch.entries.append(entry)
         async with self._writing:
             if batch is self._batch:  # nobody else has written it yet
                 self._batch = _Batch()
                 point("journal.before_write")
-                records = [_encoder.encode(each) for each in batch.entries]
+                # What the others are told if this writer is stopped: they may be on the disk, or not.
+                batch.fault = OSError("the write of the journal was broken off")
+                self._dirty = True
                 try:
-                    await self._append(records)
+                    await self._append(batch.records)
                 except OSError as fault:
                     batch.fault = fault
                 else:
-                    self._dirty = True
+                    batch.fault = None
                     self.waiting.extend(batch.entries)
         if batch.fault is not None:
             raise batch.fault

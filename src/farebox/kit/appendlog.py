@@ -21,6 +21,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _SUFFIX = ".log"
+_NEW = ".new"  # a file before it is locked, which nobody takes for that of a dead process
 
 
 class AppendLog:
@@ -37,8 +38,10 @@ class AppendLog:
         for path in sorted(folder.glob(f"*{_SUFFIX}")):
             self._take_over(path)
         self._path = folder / f"{name}{_SUFFIX}"
-        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        new = folder / f"{name}{_NEW}"
+        self._handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        new.rename(self._path)
         _sync_folder(folder)
         self._bytes = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
@@ -66,13 +69,17 @@ class AppendLog:
             os.close(handle)
 
     def _take_over(self, path: Path) -> None:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:  # another process has just done what it said
+            return
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:  # its process lives
             os.close(handle)
             return
-        records, cut = parse(path.read_bytes())
+        with os.fdopen(os.dup(handle), "rb") as file:
+            records, cut = parse(file.read())
         if cut:
             log.warning("journal.cut", file=path.name, lines=cut)
         self.inherited += records

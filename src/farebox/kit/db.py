@@ -17,7 +17,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -29,6 +28,7 @@ from .commits import TRIES, TRY_AGAIN_S, Committer, Member
 from .dbfaults import on_sqlite
 from .errors import Overloaded, StoreUnavailable
 from .failpoints import point
+from .threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -217,8 +217,8 @@ class Store:
             wait_s=wait_s,
             on_fault=on_fault,
         )
-        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
-        self._watcher = ThreadPoolExecutor(1, thread_name_prefix="store-watch")
+        self._readers = Threads(readers, name="store-read")
+        self._watcher = Threads(1, name="store-watch")
         self._loop = asyncio.get_running_loop()
         self._waiting = 0
         self._open = True
@@ -277,7 +277,7 @@ class Store:
         """The same in a thread of its own, which no customer's look-up can keep busy: for the poll of versions."""
         return await self._read(self._watcher, fn, args)
 
-    async def _read(self, threads: ThreadPoolExecutor, fn: Callable[..., T], args: Sequence[Any]) -> T:
+    async def _read(self, threads: Threads, fn: Callable[..., T], args: Sequence[Any]) -> T:
         try:
             # Readers that hang, or are all busy, turn nobody's look-up into a wait without end (money.md F02).
             async with asyncio.timeout(self._wait_s + _HANG_S):
@@ -301,9 +301,9 @@ class Store:
         for threads in (self._readers, self._watcher):
             await self._close_threads(threads)
 
-    async def _close_threads(self, threads: ThreadPoolExecutor) -> None:
+    async def _close_threads(self, threads: Threads) -> None:
         """Close each thread's own connection, then the threads."""
-        many = threads._max_workers
+        many = threads.many
         barrier = threading.Barrier(many)
 
         def part() -> None:
@@ -313,7 +313,7 @@ class Store:
 
         parts = [self._loop.run_in_executor(threads, part) for _ in range(many)]
         _, late = await asyncio.wait(parts, timeout=_STOP_S)
-        threads.shutdown(wait=not late, cancel_futures=True)
+        threads.shutdown(wait=not (late or barrier.broken), cancel_futures=True)
 
     def _work(self) -> None:
         queue, group_max = self._queue, self._group_max

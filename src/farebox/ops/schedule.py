@@ -106,7 +106,9 @@ async def expire_lots(context: Context) -> None:
 
 
 async def forget(context: Context) -> None:
-    """Forget the diagnostics of calls that are older than the option `diagnostics_days` (money.md 1.11)."""
+    """Forget idempotency keys after a day, diagnostics of calls after `diagnostics_days` (money.md 1.11, 1.15)."""
+    while await context.store.write(_forget_once, clock.now_us()) == FORGET_AT_MOST:  # noqa: ASYNC110 - see below
+        await asyncio.sleep(0.1)
     older_than_us = clock.now_us() - options.current().diagnostics_days * _DAY_US
     while await context.store.write(_forget, older_than_us) == FORGET_AT_MOST:  # noqa: ASYNC110 - no wait for an event
         await asyncio.sleep(0.1)  # leaves room for others' writes
@@ -154,6 +156,12 @@ def _forget(tx: Tx, older_than_us: int) -> int:
     from farebox.calls import retention
 
     return retention.forget(tx, older_than_us=older_than_us, at_most=FORGET_AT_MOST)
+
+
+def _forget_once(tx: Tx, now_us: int) -> int:
+    from farebox.calls import once
+
+    return once.forget(tx, now_us=now_us, at_most=FORGET_AT_MOST)
 
 
 def _count(tx: Tx, counts: dict[tuple[str, str, str], int]) -> None:

@@ -15,11 +15,12 @@ from farebox.accounts import authenticate
 from farebox.calls import delivery
 from farebox.calls import log as records
 from farebox.catalog import shelf
+from farebox.gateway.ending import HANG_S
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports
 from farebox.kit import db, epochs
 from farebox.kit.db import Tx
-from farebox.kit.errors import FareboxError
+from farebox.kit.errors import FareboxError, StoreUnavailable
 from farebox.kit.failpoints import point
 from farebox.ledger import holds
 from farebox.upstreams import board
@@ -55,6 +56,8 @@ class Node:
         self._polling = asyncio.Lock()
         self._stale_timer: asyncio.TimerHandle | None = None
         self._look_until = 0.0
+        self._looking = False
+        self._ends_us: dict[str, int | None] = {}  # of the keys of calls under way, when they were looked at last
         self._refunded: set[str] = set()
 
     async def begin(self) -> None:
@@ -64,6 +67,8 @@ class Node:
         await store.write(_begin, own, ports.clock.now_us(), store.alone)
         point("node.begun")
         await self._journal.replay(store)
+        if self._journal.waiting:  # what comes next would refund too little, and let its holds expire
+            raise StoreUnavailable("The store went away while the journal of settlements was written into it.")
         for epoch, first in sorted(self._journal.inherited.items()):
             await self._refund(epoch, first)
         point("node.replayed")
@@ -154,17 +159,22 @@ class Node:
         """Cut the calls under way whose key was switched off or has expired, or whose account was closed (R21)."""
         shop, now_us = self.ports.shop, self.ports.clock.now_us()
         calls = [each for each in shop.under_way if not each.caller.house]
-        if not calls:
-            return
-        ended = {
-            each.caller.key for each in calls if each.caller.expires_us is not None and each.caller.expires_us <= now_us
-        }
-        if asyncio.get_running_loop().time() < self._look_until:
-            keys = sorted({each.caller.key for each in calls} - ended)
-            ended |= await self.ports.store.watch(authenticate.ended, keys, now_us)
+        fault: FareboxError | None = None
+        if self._looking:
+            # The last look begins when the time is up, however long the store could not be asked meanwhile.
+            last = asyncio.get_running_loop().time() >= self._look_until
+            keys = sorted({each.caller.key for each in calls})
+            try:
+                self._ends_us = await self.ports.store.watch(authenticate.ends_us, keys) if keys else {}
+                self._looking = not last
+            except FareboxError as trouble:
+                fault = trouble
         for each in calls:
-            if each.caller.key in ended:
-                each.revoke()
+            for ends_us in (each.caller.expires_us, self._ends_us.get(each.caller.key)):
+                if ends_us is not None and ends_us <= now_us:
+                    each.revoke()
+        if fault is not None:
+            raise fault
 
     async def _after_the_dead(self) -> None:
         """Refund what dead epochs charged and did not deliver, then end what they held, once their grace is over."""
@@ -191,7 +201,8 @@ class Node:
 
     async def _refund(self, epoch: str, first: str) -> None:
         store = self.ports.store
-        for call, account in await store.read(_undelivered, epoch, first):
+        waited_us = (self._options.settle_wait_s + HANG_S) * 1_000_000
+        for call, account in await store.read(_undelivered, epoch, first, waited_us):
             locks = await store.read(delivery.purses, call)
             refund_micro = await store.write(
                 _give_back, call, account, self.ports.clock.now_us(), locks=locks, patient=True
@@ -208,6 +219,7 @@ class Node:
     async def _load_keys(self) -> None:
         self.ports.shop.ring.forget_all()
         self._look_until = asyncio.get_running_loop().time() + _LOOK_AGAIN_S
+        self._looking = True
 
     async def _load_shelf(self) -> None:
         ports = self.ports
@@ -252,8 +264,8 @@ def _mark(tx: Tx, calls: list[str], now_us: int) -> None:
     delivery.mark(tx, calls, now_us=now_us)
 
 
-def _undelivered(tx: Tx, epoch: str, first: str) -> list[tuple[str, str]]:
-    return delivery.undelivered(tx, epoch, first=first)
+def _undelivered(tx: Tx, epoch: str, first: str, waited_us: int) -> list[tuple[str, str]]:
+    return delivery.undelivered(tx, epoch, first=first, waited_us=waited_us)
 
 
 def _give_back(tx: Tx, call: str, account: str, now_us: int) -> int:
