@@ -249,7 +249,7 @@ def test_what_was_settled_earlier_is_not_looked_at(shop_here):
     wait_for(lambda: Call.objects.get(id=last.call).delivered_us)
     crash(shop_here)
     row = Call.objects.get(id=early.call)
-    Call.objects.filter(id=early.call).update(delivered_us=None, ended_us=row.ended_us - delivery.LAST_US - 1_000_000)
+    Call.objects.filter(id=early.call).update(delivered_us=None, ended_us=row.ended_us - delivery.LAST_US - 6_000_000)
     shop_here.start()
     assert me.balance == (1_000_000 - 12 * TOKEN, 0)
 
