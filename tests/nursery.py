@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import json
 import os
 import select
@@ -191,6 +192,7 @@ def _fork(order: dict[str, Any], sockets: list[int]) -> int:
         if os.getppid() == nursery:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            faulthandler.register(signal.SIGUSR1)  # says where it hangs, if it does
             _serve(order, sockets)
             code = 0
     except BaseException:

