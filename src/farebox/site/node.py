@@ -82,6 +82,8 @@ class Node:
             (options.version_poll_ms / 1000, self.poll),
             (options.lease_beat_ms / 1000, self.beat),
             (_TIDY_S, self.tidy),
+            # A job of its own: much to do for a dead neighbour must not cost this node its own lease.
+            *([] if self.ports.store.alone else [(options.lease_beat_ms / 1000, self._after_the_dead)]),
         ]
 
     async def every(self, seconds: float, job: Job) -> None:
@@ -105,6 +107,8 @@ class Node:
             await self.ports.store.write(_end, self.ports.shop.epoch, now_us, patient=True, within_s=_WITHIN_S)
         except FareboxError as trouble:
             log.warning("serve.finish", error=trouble.message)
+        except Exception:  # whatever it is, store and lock are let go of
+            log.exception("serve.finish")
 
     # what goes on
 
@@ -124,7 +128,7 @@ class Node:
             self._stale_timer = asyncio.get_running_loop().call_later(_STALE_AFTER_S, self._mark_stale)
 
     async def beat(self) -> None:
-        """Prolong the lease; look after dead neighbours and what they held."""
+        """Prolong the lease; end the epochs of neighbours that do so no more."""
         ports, own = self.ports, self.ports.shop.epoch
         if not await ports.store.write(epochs.beat, own, ports.clock.now_us(), patient=True):
             log.error("serve.lease_lost", epoch=own)
@@ -136,7 +140,6 @@ class Node:
             )
             for epoch in ended:
                 log.warning("serve.neighbour_dead", epoch=epoch)
-            await self._after_the_dead()
 
     async def tidy(self) -> None:
         """Cut calls whose key has ended, write what the store could not take, mark what was delivered."""
