@@ -171,7 +171,7 @@ async def conclude(meter: Meter, outcome: Outcome, dialect: Dialect | None, *, t
     usage, report, flags = believed(meter, dialect)
     if left and not meter.complete:
         return await _left(meter, usage, flags)
-    rule = _rule(meter, outcome, terminal=terminal)
+    rule = _rule(meter, outcome, usage, terminal=terminal)
     if rule == "R09" or (rule == "R08" and usage is None):
         return Ending(outcome, rule, flags=flags)
     if rule == "R07" and meter.lowered:
@@ -193,29 +193,20 @@ def _as_left(rule: str) -> str:
     return "R20" if rule in {"R02", "R03", "R04", "R11"} else rule
 
 
-def _rule(meter: Meter, outcome: Outcome, *, terminal: bool) -> str:
+def _rule(meter: Meter, outcome: Outcome, usage: Usage | None, *, terminal: bool) -> str:
     call = meter.call
     if call.kind == "embeddings":
         return "R27"
     reason = meter.finish_reason
     if reason == "content_filter" or meter.refused:
         return "R08"
-    if not meter.output_bytes and not meter.visible and not _reports_reasoning(meter):
+    if not meter.output_bytes and not meter.visible and not (usage is not None and usage.reasoning):
         return "R02" if call.may_be_empty else "R09"
     if not meter.visible and reason == "length":
         return "R10"
     if outcome in CUT or reason == "length":
         return "R07"
     return "R02" if terminal else "R11"
-
-
-def _reports_reasoning(meter: Meter) -> bool:
-    for report in meter.reports:
-        details = report.get("completion_tokens_details") if isinstance(report, dict) else None
-        tokens_ = details.get("reasoning_tokens") if isinstance(details, dict) else None
-        if type(tokens_) is int and tokens_ > 0:
-            return True
-    return False
 
 
 async def _left(meter: Meter, usage: Usage | None, flags: list[str]) -> Ending:
