@@ -194,12 +194,10 @@ def void_call(tx: Tx, call: Opened, ended: Ended) -> int:
     """End a call whose customer was told that it failed, at no charge; the micro-units given back.
 
     Where its settlement had been committed after all the charge is given back, once (R25): the row keeps it and is
-    marked `refunded`. The charge of a stream stands, since its text was delivered.
+    marked `refunded`. So it is for a stream too: what ends with an error of ours is free (I13).
     """
     with contextlib.suppress(holds.HoldEnded):  # it was never placed, or it has ended: by its settlement?
         end_call(tx, call, ended)
-    if call.stream:
-        return 0
     return give_back(
         tx,
         call=call.id,
