@@ -111,12 +111,9 @@ class Model:
         if cut and not text and (not made.reasoning or not claim.charge_micro):  # it did not come to the first word
             return {0}
         reported = _reported(made, wrong, stream=sent.call.stream, limit=_limit(sent, made))
-        if not made.embeddings and not made.texts:  # R09, unless thoughts were reported, or streamed to a limit (R10)
-            told = reported is not None or wrong in {"more usage than text", "more than asked"}
-            if made.reasoning and wrong == "bad usage" and not sent.call.stream:
-                return {0, own}  # some of those reports tell of thoughts, and some do not
-            if not (made.reasoning and (told or sent.call.stream)):
-                return {0}
+        thought = made.reasoning and (reported is not None or sent.call.stream)  # reported, or streamed (R10)
+        if not made.embeddings and not made.texts and not thought:  # R09
+            return {0}
         if reported is None:
             return {0} if wrong == "filtered" else {own}
         due = _price(prices, *reported)

@@ -129,7 +129,8 @@ class Meter:
     def substituted(self, mapped: str) -> bool:
         """Whether another model has answered than `mapped`, by that name or a dated form of it (F24)."""
         answered, asked = self.answered.lower(), mapped.lower()
-        if not answered or answered == asked:
+        # Servers of one's own (llama.cpp, vLLM) name the file or folder of the weights: no word about which model.
+        if not answered or answered == asked or answered.startswith("/") or answered.endswith(".gguf"):
             return False
         return not (answered.startswith(asked) and _DATED.fullmatch(answered, len(asked)))
 
