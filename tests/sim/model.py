@@ -45,13 +45,14 @@ class Model:
     findings: list[str] = field(default_factory=list)
 
     def judge(
-        self, sent: Sent, produced: list[Produced], claim: Claim, account: str, *, doubt: str, ended: bool
+        self, sent: Sent, produced: list[Produced], claim: Claim, account: str, *, doubt: str, ended: bool, jumped: bool
     ) -> None:
         """Take a call's charge from its account, after a look at whether it may be that.
 
-        `doubt`: the rule by which a whole answer may be free all the same, or nothing; `ended`: its key was ended.
+        `doubt`: the rule by which a whole answer may be free all the same, or nothing; `ended`: its key was ended;
+        `jumped`: its node was killed, and the machine's clock had jumped.
         """
-        allowed, verdict = self._allowed(sent, produced, claim, doubt=doubt, ended=ended)
+        allowed, verdict = self._allowed(sent, produced, claim, doubt=doubt, ended=ended, jumped=jumped)
         self.verdicts[verdict] += 1
         self.balances[account] -= claim.net_micro
         low, high = (min(allowed), max(allowed)) if verdict.endswith("range") else (0, 0)
@@ -63,7 +64,7 @@ class Model:
             )
 
     def _allowed(
-        self, sent: Sent, produced: list[Produced], claim: Claim, *, doubt: str, ended: bool
+        self, sent: Sent, produced: list[Produced], claim: Claim, *, doubt: str, ended: bool, jumped: bool
     ) -> tuple[set[int], str]:
         answer = sent.read()
         prices = PRICES[sent.call.model][(claim.version - 1) % 3]
@@ -78,6 +79,9 @@ class Model:
         if answer.error and not sent.gone and not ended:
             return {0}, "failed"
         if not sent.call.stream and not sent.gone:
+            if jumped:  # R25 looks at the last settlements by their times: known, bounded, counted
+                most = max((self._most(each, sent, prices) for each in produced), default=0)
+                return {0, most}, "no answer, clock jumped, range"
             return {0}, "no answer"
         if not any(each.head_s is not None and each.script.status == 200 for each in produced):
             return {0}, "never accepted"
@@ -113,6 +117,8 @@ class Model:
         reported = _reported(made, wrong, stream=sent.call.stream, limit=_limit(sent, made))
         thought = made.reasoning and (reported is not None or sent.call.stream)  # reported, or streamed (R10)
         if not made.embeddings and not made.texts and not thought:  # R09
+            return {0}
+        if wrong == "filtered" and cut and not claim.charge_micro:  # cut before the report came (R08)
             return {0}
         if reported is None:
             return {0} if wrong == "filtered" else {own}

@@ -149,6 +149,7 @@ def _judge(world: World, model: Model) -> None:
         key = world.town.keys[sent.call.key]
         ended_s = world.ended_keys.get(sent.call.key)
         model.judge(sent, world.produced.get(sent.id, []), claim, key.account, doubt=_doubt(world, sent),
+                    jumped=bool(world.counts["clock jumps"]) and sent.life is not None and sent.life.gone_s is not None,
                     ended=ended_s is not None and (sent.end_s or 1e9) >= ended_s)  # fmt: skip
     for hold in books:
         world.find(f"hold {hold} belongs to no call that was sent")
