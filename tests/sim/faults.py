@@ -99,7 +99,9 @@ def _slow(world: World, fault: Fault) -> None:
 
 def _jump(world: World, fault: Fault) -> None:
     world.fired("clock jumps")
-    world.machines[fault.node].clock.offset_us += fault.by
+    machine = world.machines[fault.node]
+    machine.clock.offset_us += fault.by
+    machine.jumps.append((world.loop.now, fault.by))
 
 
 def _drift(world: World, fault: Fault) -> None:

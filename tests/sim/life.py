@@ -199,4 +199,5 @@ class Machine:
         self.disk = SimDisk(Random(f"disk {world.plan.seed} {node}"))
         self.clock = SimClock(world.loop, world.wall)
         self.lives = 0
+        self.jumps: list[tuple[float, int]] = []  # of the clock: when, and by how many microseconds
         self.life: Life | None = None

@@ -79,7 +79,7 @@ class Model:
         if answer.error and not sent.gone and not ended:
             return {0}, "failed"
         if not sent.call.stream and not sent.gone:
-            if jumped:  # R25 looks at the last settlements by their times: known, bounded, counted
+            if jumped and claim.net_micro:  # R25 looks at the last settlements by their times: known, bounded, counted
                 most = max((self._most(each, sent, prices) for each in produced), default=0)
                 return {0, most}, "no answer, clock jumped, range"
             return {0}, "no answer"
