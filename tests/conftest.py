@@ -130,6 +130,28 @@ def _copy(settings: Any, template_data: Path) -> tuple[Path, str]:
 
 
 @pytest.fixture
+def empty_database(template: Any) -> Iterator[str]:
+    """The address of a database without tables, sorted by bytes; empty on SQLite."""
+    from django.db import connection
+
+    from farebox.kit import options
+
+    if options.current().on_sqlite:
+        yield ""
+        return
+    connection.close()
+    template["NAME"] = "postgres"
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE empty_house TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'")
+    connection.close()
+    yield os.environ["FAREBOX_DATABASE"].replace("/postgres?", "/empty_house?")
+    template["NAME"] = "postgres"
+    with connection.cursor() as cursor:
+        cursor.execute("DROP DATABASE empty_house WITH (FORCE)")
+    connection.close()
+
+
+@pytest.fixture
 def house(template: Any) -> Iterator[House]:
     """A fresh store; the process's own connection and options point at it."""
     yield from open_house(template)

@@ -114,6 +114,14 @@ class Shop:
             self.loop.run(self.server.stop())
             self.server = None
 
+    def crash(self) -> None:
+        """End the server without its last words: its epoch stays as it is, or, on PostgreSQL, another has ended it."""
+        from farebox.kit.models import Epoch
+
+        epoch = self.server.ports.shop.epoch
+        self.stop()
+        Epoch.objects.filter(id=epoch).update(ended_us=None if self.options.on_sqlite else 1, cleared_us=None)
+
     def close(self) -> None:
         from django.db import connection
 
@@ -291,6 +299,25 @@ class Customer:
 
         posted_micro, held_micro, _ = self.shop.read(holds.balance, self.account)
         return posted_micro, held_micro
+
+
+class Away:
+    """The store of a running shop, that can go away: every write fails as if the database were gone."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._store = shop.server.ports.store
+        self.away = False
+        shop.server.ports.store = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def write(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        from farebox.kit import errors
+
+        if self.away:
+            raise errors.StoreUnavailable from OSError("the database is away")
+        return await self._store.write(fn, *args, **kwargs)
 
 
 @contextlib.contextmanager

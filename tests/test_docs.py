@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import socket
@@ -198,25 +197,6 @@ def test_lock_files_are_checked(tmp_path):
     assert ran.returncode == 1
     for sign in ("names a host", "pins django 4.2", "left-pad has no hash", "Run `make lock`."):
         assert sign in ran.stdout
-
-
-@pytest.fixture
-def empty_database(template):
-    """The address of a database without tables; empty on SQLite."""
-    from django.db import connection
-
-    if options.current().on_sqlite:
-        yield ""
-        return
-    connection.close()
-    template["NAME"] = "postgres"
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE DATABASE empty_house")
-    connection.close()
-    yield os.environ["FAREBOX_DATABASE"].replace("/postgres?", "/empty_house?")
-    with connection.cursor() as cursor:
-        cursor.execute("DROP DATABASE empty_house WITH (FORCE)")
-    connection.close()
 
 
 @pytest.mark.slow

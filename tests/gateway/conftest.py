@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+from shop import opened
 
 
 @pytest.fixture
@@ -31,3 +34,31 @@ def no_journal(shop, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shop.server.ports.journal, "keep", keep)
+
+
+@pytest.fixture
+def me(shop):
+    """A customer with one dollar."""
+    return shop.account("1")
+
+
+@pytest.fixture
+def limits(shop):
+    """Change the limits of a call at its upstream, for one test."""
+    own = shop.server.ports.shop
+    before = own.limits
+
+    def change(**changes):
+        own.limits = dataclasses.replace(before, **changes)
+
+    yield change
+    own.limits = before
+
+
+@pytest.fixture
+def shop_here(house):
+    """A shop of the test's own, to be stopped and started; the books are proved at the end."""
+    with opened(house, settle_wait_s=1) as running:
+        running.model("far", {"input": "0", "output": "10"})
+        yield running
+        assert running.findings() == []

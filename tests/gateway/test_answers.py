@@ -19,11 +19,6 @@ def _healthy(shop):
     shop.reset_health()
 
 
-@pytest.fixture
-def me(shop):
-    return shop.account("1")
-
-
 def chunk(content: str | None = None, *, index: int = 0, finish: str | None = None, **more) -> dict:
     delta = {} if content is None else {"content": content}
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}

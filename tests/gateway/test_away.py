@@ -6,44 +6,16 @@ import asyncio
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from shop import Shop, opened
+from shop import Away, Shop
 from talk import Talk, chat, wait_for
 
 pytestmark = pytest.mark.store
 
 TOKEN = 10
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-
-
-class Away:
-    """The store of a running shop, that can go away: every write fails as if the database were gone."""
-
-    def __init__(self, shop: Shop) -> None:
-        self._store = shop.server.ports.store
-        self.away = False
-        shop.server.ports.store = self
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def write(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        from farebox.kit import errors
-
-        if self.away:
-            raise errors.StoreUnavailable from OSError("the database is away")
-        return await self._store.write(fn, *args, **kwargs)
-
-
-@pytest.fixture
-def shop_here(house):
-    with opened(house, settle_wait_s=1) as running:
-        running.model("far", {"input": "0", "output": "10"})
-        yield running
-        assert running.findings() == []
 
 
 @pytest.fixture
@@ -225,7 +197,7 @@ def test_a_charged_answer_that_never_left_is_refunded_at_the_next_start(shop_her
     stream = me.chat("far", "sandbox: tokens=3", stream=True)
     wait_for(lambda: Call.objects.get(id=kept.call).delivered_us)
     assert Call.objects.get(id=stream.call).delivered_us is None
-    crash(shop_here)
+    shop_here.crash()
     Call.objects.filter(id=lost.call).update(delivered_us=None)
     shop_here.start()
     receipt = me.receipt(lost)
@@ -233,7 +205,7 @@ def test_a_charged_answer_that_never_left_is_refunded_at_the_next_start(shop_her
     assert receipt["charge"]["refunded_micro"] == receipt["charge_micro"] == 5 * TOKEN
     assert Entry.objects.get(kind="refund", ref=lost.call).note == "refund:call"
     assert me.balance == (1_000_000 - 10 * TOKEN, 0)
-    crash(shop_here)
+    shop_here.crash()
     shop_here.start()
     assert me.balance == (1_000_000 - 10 * TOKEN, 0)
     assert Entry.objects.filter(kind="refund").count() == 1
@@ -247,7 +219,7 @@ def test_what_was_settled_earlier_is_not_looked_at(shop_here):
     me = shop_here.account("1")
     early, last = me.chat("far", "sandbox: tokens=5"), me.chat("far", "sandbox: tokens=7")
     wait_for(lambda: Call.objects.get(id=last.call).delivered_us)
-    crash(shop_here)
+    shop_here.crash()
     row = Call.objects.get(id=early.call)
     Call.objects.filter(id=early.call).update(delivered_us=None, ended_us=row.ended_us - delivery.LAST_US - 6_000_000)
     shop_here.start()
@@ -263,14 +235,3 @@ def test_a_clean_stop_leaves_nothing_to_refund(shop_here):
     assert not Call.objects.filter(id__in=[answer.call for answer in answers], delivered_us=None).exists()
     shop_here.start()
     assert me.balance == (1_000_000 - 15 * TOKEN, 0)
-
-
-def crash(shop: Shop) -> None:
-    """End the server without its last words: its epoch stays as it is."""
-    from farebox.kit.models import Epoch
-
-    epoch = shop.server.ports.shop.epoch
-    shop.stop()
-    Epoch.objects.filter(id=epoch).update(ended_us=None, cleared_us=None)
-    if not shop.options.on_sqlite:  # no lock proves it dead; here another node has ended it
-        Epoch.objects.filter(id=epoch).update(ended_us=1, ended_why="its heartbeat stopped")

@@ -23,11 +23,6 @@ def _healthy(shop):
     shop.reset_health()
 
 
-@pytest.fixture
-def me(shop):
-    return shop.account("1")
-
-
 # a settlement that was committed although its customer was told otherwise
 
 

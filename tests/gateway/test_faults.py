@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gzip
 import json
 import threading
@@ -23,24 +22,6 @@ BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 @pytest.fixture(autouse=True)
 def _healthy(shop):
     shop.reset_health()
-
-
-@pytest.fixture
-def me(shop):
-    return shop.account("1")
-
-
-@pytest.fixture
-def limits(shop):
-    """Change the limits of a call at its upstream, for one test."""
-    own = shop.server.ports.shop
-    before = own.limits
-
-    def change(**changes):
-        own.limits = dataclasses.replace(before, **changes)
-
-    yield change
-    own.limits = before
 
 
 def refused(answer, status: int, code: str) -> None:

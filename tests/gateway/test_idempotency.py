@@ -19,11 +19,6 @@ def name(shop):
     return shop.model("once", {"input": "0", "output": "10"})
 
 
-@pytest.fixture
-def me(shop):
-    return shop.account("1")
-
-
 def once(key: str) -> dict[str, str]:
     return {"Idempotency-Key": key}
 

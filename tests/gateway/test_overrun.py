@@ -42,11 +42,6 @@ def _healthy(shop):
     shop.reset_health()
 
 
-@pytest.fixture
-def me(shop):
-    return shop.account("1")
-
-
 def stopped(pieces, tokens_max: int) -> tuple[dict[int, list[str]], bool, int]:
     """What an upstream of these (choice, text) pieces has delivered by the end or the stop, and how often was looked."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from farebox.kit import options
 from farebox.kit.errors import CommandError
 from farebox.ops.selftest import house, kills, parts, race, replay, restored
 from farebox.ops.selftest.tried import Tried
@@ -48,26 +46,6 @@ def few(tmp_path):
 @pytest.fixture
 def none(tmp_path):
     return recordings(tmp_path / "none")
-
-
-@pytest.fixture
-def empty_database(template):
-    """The address of a database without tables; empty on SQLite."""
-    from django.db import connection
-
-    if options.current().on_sqlite:
-        yield ""
-        return
-    connection.close()
-    template["NAME"] = "postgres"
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE DATABASE selftest TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'")
-    connection.close()
-    yield os.environ["FAREBOX_DATABASE"].replace("/postgres?", "/selftest?")
-    template["NAME"] = "postgres"
-    with connection.cursor() as cursor:
-        cursor.execute("DROP DATABASE selftest WITH (FORCE)")
-    connection.close()
 
 
 def said(tried: Tried) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from farebox.kit import ids
 from farebox.kit.db import Tx
-from farebox.ledger import holds
 
 from . import log, statements
 
@@ -27,7 +26,7 @@ def first_from(from_us: int) -> str:
     return "call_" + ids.base62(max(0, from_us), 9)
 
 
-def undelivered(tx: Tx, epoch: str, *, first: str, waited_us: int = 0) -> list[tuple[str, str]]:
+def undelivered(tx: Tx, epoch: str, *, first: str, waited_us: int) -> list[tuple[str, str]]:
     """(call, account) of the charged answers that a dead epoch has left without a mark in its last 5 s.
 
     Calls whose id is smaller than `first` are not looked at. A settlement is as old as its commit, which may come up
@@ -42,23 +41,6 @@ def undelivered(tx: Tx, epoch: str, *, first: str, waited_us: int = 0) -> list[t
 
 def refund(tx: Tx, call: str, account: str, *, now_us: int) -> int:
     """Give back what an answer was charged that never left, once; the micro-units given back now."""
-    found = tx.one(statements.READ_CALL, (call, account))
-    if found is None or tx.one(statements.DELIVERED, (call,)) is not None:  # its process lives after all
+    if tx.one(statements.DELIVERED, (call,)) is not None:  # its process lives after all
         return 0
-    facts = log.as_dict(found)
-    return log.give_back(
-        tx,
-        call=call,
-        account=account,
-        project=facts["project"],
-        key=facts["key"],
-        model=facts["model"],
-        currency=facts["currency"],
-        opened_us=facts["opened_us"],
-        now_us=now_us,
-    )
-
-
-def purses(tx: Tx, call: str) -> list[str]:
-    """The purses that `refund` changes, for the committer to lock in order."""
-    return holds.purses(tx, call)
+    return log.give_back(tx, call, account, now_us=now_us)

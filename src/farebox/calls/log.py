@@ -198,41 +198,23 @@ def void_call(tx: Tx, call: Opened, ended: Ended) -> int:
     """
     with contextlib.suppress(holds.HoldEnded):  # it was never placed, or it has ended: by its settlement?
         end_call(tx, call, ended)
-    return give_back(
-        tx,
-        call=call.id,
-        account=call.account,
-        project=call.project,
-        key=call.key,
-        model=call.model,
-        currency=call.currency,
-        opened_us=call.opened_us,
-        now_us=ended.ended_us,
-    )
+    return give_back(tx, call.id, call.account, now_us=ended.ended_us)
 
 
-def give_back(
-    tx: Tx,
-    *,
-    call: str,
-    account: str,
-    project: str,
-    key: str,
-    model: str,
-    currency: str,
-    opened_us: int,
-    now_us: int,
-) -> int:
+def give_back(tx: Tx, call: str, account: str, *, now_us: int) -> int:
     """Refund the charge of a call whose answer never left, once (R25); the micro-units given back now."""
-    refund_micro = holds.refund(tx, hold=call, currency=currency, now_us=now_us)
+    row = tx.one(statements.READ_CALL, (call, account))
+    if row is None:
+        return 0
+    facts = as_dict(row)
+    refund_micro = holds.refund(tx, hold=call, currency=facts["currency"], now_us=now_us)
     if refund_micro:
         tx.execute(statements.MARK_REFUNDED, (call,))
         last = tx.all(statements.READ_ATTEMPTS, (call,))[-1:]
         channel, cost_currency = (last[0][2], last[0][9]) if last else ("", "")
-        ident = (account, project, key, model, currency)
-        tx.accumulate(
-            statements.ADD_TO_DAY, _day_key(opened_us, ident, channel, cost_currency), (0, -refund_micro, 0, 0, 0)
-        )
+        of = (account, facts["project"], facts["key"], facts["model"], facts["currency"])
+        day = _day_key(facts["opened_us"], of, channel, cost_currency)
+        tx.accumulate(statements.ADD_TO_DAY, day, (0, -refund_micro, 0, 0, 0))
     return refund_micro
 
 

@@ -1,4 +1,4 @@
-"""What the path of a call needs of the world: five ports, and the shop's own state beside them."""
+"""What the path of a call needs of the world: six ports, and the shop's own state beside them."""
 
 from __future__ import annotations
 

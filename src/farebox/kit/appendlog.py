@@ -82,8 +82,12 @@ class AppendLog:
             records, cut = parse(file.read())
         if cut:
             log.warning("journal.cut", file=path.name, lines=cut)
-        self.inherited += records
-        self._dead.append((path, handle))
+        if records:
+            self.inherited += records
+            self._dead.append((path, handle))
+        else:  # it owed nothing: without this each crash would leave a file
+            path.unlink(missing_ok=True)
+            os.close(handle)
 
     def _append(self, records: Sequence[bytes]) -> None:
         data = b"".join(line(record) for record in records)

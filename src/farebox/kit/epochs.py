@@ -18,7 +18,7 @@ def begin(tx: Tx, *, epoch: str, node: str, now_us: int) -> None:
     tx.execute(statements.BEGIN_EPOCH, (epoch, node[:100], now_us, now_us))
 
 
-def beat(tx: Tx, epoch: str, now_us: int = 0) -> bool:
+def beat(tx: Tx, epoch: str, now_us: int) -> bool:
     """Prolong the lease and write `now_us` down; False if somebody has ended the epoch: then it is lost."""
     return tx.execute(statements.BEAT, (now_us, now_us, epoch)) == 1
 

@@ -206,7 +206,7 @@ class Node:
         store = self.ports.store
         waited_us = (self._options.settle_wait_s + HANG_S) * 1_000_000
         for call, account in await store.read(_undelivered, epoch, first, waited_us):
-            locks = await store.read(delivery.purses, call)
+            locks = await store.read(holds.purses, call)
             refund_micro = await store.write(
                 _give_back, call, account, self.ports.clock.now_us(), locks=locks, patient=True
             )

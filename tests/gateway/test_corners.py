@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from shop import opened
+from shop import Away
 from talk import Talk, chat, wait_for
 
 pytestmark = pytest.mark.store
@@ -23,11 +23,10 @@ START = 1_000_000
 
 
 @pytest.fixture
-def shop_here(house):
-    with opened(house, settle_wait_s=1) as running:
-        running.model("far", {"input": "0", "output": "10"}, output_tokens_max=4_000_000, context_tokens=8_000_000)
-        yield running
-        assert running.findings() == []
+def shop_here(shop_here):
+    """With a model whose answers may be long."""
+    shop_here.model("far", {"input": "0", "output": "10"}, output_tokens_max=4_000_000, context_tokens=8_000_000)
+    return shop_here
 
 
 def settlement(number: int) -> tuple[Any, Any]:
@@ -143,6 +142,17 @@ def test_two_processes_begin_on_one_folder_at_one_time(tmp_path, monkeypatch):
     others[0].close()
 
 
+def test_a_dead_process_that_owed_nothing_leaves_no_file(tmp_path):
+    from farebox.kit.appendlog import AppendLog
+
+    (tmp_path / "ep_dead.log").write_bytes(b"")
+    (tmp_path / "ep_cut.log").write_bytes(b"0000")
+    log = AppendLog(tmp_path, "ep_new")
+    assert [path.name for path in tmp_path.iterdir()] == ["ep_new.log"]
+    assert log.inherited == []
+    log.close()
+
+
 def test_a_dead_file_that_another_has_cleared_meanwhile_is_passed_over(tmp_path, monkeypatch):
     from farebox.kit.appendlog import AppendLog
 
@@ -154,25 +164,6 @@ def test_a_dead_file_that_another_has_cleared_meanwhile_is_passed_over(tmp_path,
 
 
 # the start
-
-
-class Away:
-    """The store of a running shop: every write fails while `away`."""
-
-    def __init__(self, shop: Any) -> None:
-        self._store = shop.server.ports.store
-        self.away = False
-        shop.server.ports.store = self
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def write(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        from farebox.kit import errors
-
-        if self.away:
-            raise errors.StoreUnavailable from OSError("the database is away")
-        return await self._store.write(fn, *args, **kwargs)
 
 
 @pytest.mark.fault("F33")
@@ -239,22 +230,12 @@ def test_what_waited_long_for_its_commit_is_of_the_last_seconds_too(shop_here):
     me = shop_here.account("1")
     waited, last = me.chat("far", "sandbox: tokens=5"), me.chat("far", "sandbox: tokens=7")
     wait_for(lambda: Call.objects.get(id=last.call).delivered_us and Call.objects.get(id=waited.call).delivered_us)
-    crash(shop_here)
+    shop_here.crash()
     row = Call.objects.get(id=last.call)
     waited_us = (shop_here.options.settle_wait_s + 3) * 1_000_000
     Call.objects.filter(id=waited.call).update(delivered_us=None, ended_us=row.ended_us - waited_us - 4_000_000)
     shop_here.start()
     assert me.balance == (START - 7 * TOKEN, 0)
-
-
-def crash(shop: Any) -> None:
-    """End the server without its last words: its epoch stays as it is."""
-    from farebox.kit.models import Epoch
-
-    epoch = shop.server.ports.shop.epoch
-    shop.stop()
-    ended = None if shop.options.on_sqlite else 1
-    Epoch.objects.filter(id=epoch).update(ended_us=ended, cleared_us=None)
 
 
 # idempotency keys
