@@ -82,8 +82,8 @@ class Nodes:
                 raise AssertionError(f"a node does not start\n{self.tested.nursery.said}")
 
     def epoch(self, place: int) -> str:
-        """The epoch of the node that lives there: its journal bears the name."""
-        return max(path.stem for path in (self.tested.folder / f"node{place}" / "journal").glob("*.log"))
+        """The epoch of the node that lives there: its journal bears the name. "" if it has just left by itself."""
+        return max((path.stem for path in (self.tested.folder / f"node{place}" / "journal").glob("*.log")), default="")
 
     def stop(self) -> None:
         for child in self.places:
@@ -101,6 +101,13 @@ def alive_epochs() -> set[str]:
     from farebox.kit.models import Epoch
 
     return set(Epoch.objects.filter(ended_us=None).values_list("id", flat=True))
+
+
+def all_epochs() -> str:
+    from farebox.kit.models import Epoch
+
+    rows = Epoch.objects.order_by("-id").values_list("id", "beats", "started_us", "ended_us", "ended_why")[:6]
+    return "\n".join(map(str, rows))
 
 
 def others_end_holds(nodes: Nodes, before: set[str]) -> None:
@@ -188,7 +195,10 @@ def pause_node(nodes: Nodes, rng: random.Random) -> bool:
     if not child.wait_ended(_LONG_S):
         child.signal(signal.SIGUSR1)
         time.sleep(1)
-    assert child.wait_ended(0), f"a node that has lost its lease goes on\n{nodes.tested.nursery.said}"
+    assert child.wait_ended(0), (
+        f"a node that has lost its lease goes on; it was {epoch}, is {nodes.epoch(place)}, and these are known:\n"
+        f"{all_epochs()}\n{nodes.tested.nursery.said}"
+    )
     return child.code == 1
 
 

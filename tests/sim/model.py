@@ -45,14 +45,13 @@ class Model:
     findings: list[str] = field(default_factory=list)
 
     def judge(
-        self, sent: Sent, produced: list[Produced], claim: Claim, account: str, *, doubt: str, ended: bool, jumped: bool
+        self, sent: Sent, produced: list[Produced], claim: Claim, account: str, *, doubt: str, ended: bool
     ) -> None:
         """Take a call's charge from its account, after a look at whether it may be that.
 
-        `doubt`: the rule by which a whole answer may be free all the same, or nothing; `ended`: its key was ended;
-        `jumped`: its node was killed, and the machine's clock had jumped.
+        `doubt`: the rule by which a whole answer may be free all the same, or nothing; `ended`: its key was ended.
         """
-        allowed, verdict = self._allowed(sent, produced, claim, doubt=doubt, ended=ended, jumped=jumped)
+        allowed, verdict = self._allowed(sent, produced, claim, doubt=doubt, ended=ended)
         self.verdicts[verdict] += 1
         self.balances[account] -= claim.net_micro
         low, high = (min(allowed), max(allowed)) if verdict.endswith("range") else (0, 0)
@@ -64,7 +63,7 @@ class Model:
             )
 
     def _allowed(
-        self, sent: Sent, produced: list[Produced], claim: Claim, *, doubt: str, ended: bool, jumped: bool
+        self, sent: Sent, produced: list[Produced], claim: Claim, *, doubt: str, ended: bool
     ) -> tuple[set[int], str]:
         answer = sent.read()
         prices = PRICES[sent.call.model][(claim.version - 1) % 3]
@@ -79,9 +78,6 @@ class Model:
         if answer.error and not sent.gone and not ended:
             return {0}, "failed"
         if not sent.call.stream and not sent.gone:
-            if jumped and claim.net_micro:  # R25 looks at the last settlements by their times: known, bounded, counted
-                most = max((self._most(each, sent, prices) for each in produced), default=0)
-                return {0, most}, "no answer, clock jumped, range"
             return {0}, "no answer"
         if not any(each.head_s is not None and each.script.status == 200 for each in produced):
             return {0}, "never accepted"

@@ -149,7 +149,6 @@ def _judge(world: World, model: Model) -> None:
         key = world.town.keys[sent.call.key]
         ended_s = world.ended_keys.get(sent.call.key)
         model.judge(sent, world.produced.get(sent.id, []), claim, key.account, doubt=_doubt(world, sent),
-                    jumped=_jumped(world, sent),
                     ended=ended_s is not None and (sent.end_s or 1e9) >= ended_s)  # fmt: skip
     for hold in books:
         world.find(f"hold {hold} belongs to no call that was sent")
@@ -181,15 +180,6 @@ def _doubt(world: World, sent: Sent) -> str:
     if sent.id in world.on_disk and len(world.machines) > 1 and (gone_s < 1e12 or life.paused):
         return "R24"
     return ""
-
-
-def _jumped(world: World, sent: Sent) -> bool:
-    """Whether the clock of its machine jumped forward between its beginning and the death of its node."""
-    life = sent.life
-    if life is None or life.gone_s is None:
-        return False
-    jumps = world.machines[life.node].jumps
-    return any(by_us > 0 and sent.at_s <= at_s <= life.gone_s for at_s, by_us in jumps)
 
 
 def shrink(failed: Plan, place: town.Town) -> Result:

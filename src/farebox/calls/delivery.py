@@ -5,7 +5,7 @@ A stream needs no mark: its text was delivered before its charge.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from farebox.kit import ids
 from farebox.kit.db import Tx
@@ -24,6 +24,12 @@ def mark(tx: Tx, calls: Sequence[str], *, now_us: int) -> None:
 def first_from(from_us: int) -> str:
     """The smallest id of a call whose request began at `from_us` or later."""
     return "call_" + ids.base62(max(0, from_us), 9)
+
+
+def oldest_us(calls: Iterable[str], *, now_us: int) -> int:
+    """When the oldest of these calls began, `now_us` if there is none; microseconds."""
+    first = min(calls, default="")
+    return ids.time_us(first) if first else now_us
 
 
 def undelivered(tx: Tx, epoch: str, *, first: str, waited_us: int) -> list[tuple[str, str]]:

@@ -51,6 +51,7 @@ class App:
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. Never raises."""
         shop = self.ports.shop
+        shop.begun.add(exchange.id)
         try:
             await self._answer(exchange)
         except FareboxError as refusal:
@@ -67,6 +68,7 @@ class App:
                 errors.InternalError(f"Something went wrong on our side; nothing was charged. (request {exchange.id})")
             )
         finally:
+            shop.begun.discard(exchange.id)
             if shop.stopping:
                 exchange.keep_alive = False
 

@@ -131,6 +131,7 @@ class Shop:
     calls: int = 0
     stopping: bool = False
     halted: bool = False
+    begun: set[str] = field(default_factory=set)  # the ids of the requests that are being answered
     under_way: dict[UnderWay, None] = field(default_factory=dict)  # a set in the order of coming
     refusals: dict[tuple[str, str, str], int] = field(default_factory=dict)
     delivered: list[str] = field(default_factory=list)  # calls whose whole answer has left, to be marked (R25)

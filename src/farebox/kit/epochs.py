@@ -15,12 +15,15 @@ from .db import Tx
 
 def begin(tx: Tx, *, epoch: str, node: str, now_us: int) -> None:
     """Begin an epoch."""
-    tx.execute(statements.BEGIN_EPOCH, (epoch, node[:100], now_us, now_us))
+    tx.execute(statements.BEGIN_EPOCH, (epoch, node[:100], now_us, now_us, now_us))
 
 
-def beat(tx: Tx, epoch: str, now_us: int) -> bool:
-    """Prolong the lease and write `now_us` down; False if somebody has ended the epoch: then it is lost."""
-    return tx.execute(statements.BEAT, (now_us, now_us, epoch)) == 1
+def beat(tx: Tx, epoch: str, now_us: int, oldest_us: int) -> bool:
+    """Prolong the lease; False if somebody has ended the epoch: then it is lost.
+
+    Writes down `now_us`, and `oldest_us`, when the oldest of the requests that are being answered had begun.
+    """
+    return tx.execute(statements.BEAT, (oldest_us, now_us, now_us, epoch)) == 1
 
 
 def newest_us(tx: Tx) -> int:
@@ -56,9 +59,10 @@ def ended_us(tx: Tx, epoch: str) -> int | None:
     return 0 if row is None else row[0]
 
 
-def uncleared(tx: Tx) -> list[tuple[str, int]]:
-    """(epoch, time of its last sign of life) of the ended epochs whose end somebody still has to look after."""
-    return [(str(epoch), int(seen_us)) for epoch, seen_us in tx.all(statements.UNCLEARED_EPOCHS)]
+def uncleared(tx: Tx) -> list[tuple[str, int, int]]:
+    """(epoch, its last sign of life, the oldest request then) of ended epochs that somebody still has to look after."""
+    rows = tx.all(statements.UNCLEARED_EPOCHS)
+    return [(str(epoch), int(seen_us), int(oldest_us)) for epoch, seen_us, oldest_us in rows]
 
 
 def clear(tx: Tx, *, epoch: str, now_us: int) -> None:

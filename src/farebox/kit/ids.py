@@ -28,6 +28,14 @@ def base62(number: int, digits: int) -> str:
     return "".join(reversed(out))
 
 
+def time_us(ident: str) -> int:
+    """The time that an id of ours sorts by, in microseconds."""
+    number = 0
+    for digit in ident.partition("_")[2][:_TIME_DIGITS]:
+        number = number * 62 + ALPHABET.index(digit)
+    return number
+
+
 class RandomIds:
     """Time-ordered ids with 95 random bits."""
 

@@ -15,8 +15,9 @@ class Version(models.Model):
 class Epoch(models.Model):
     """One life of one server process; its heartbeat is its lease (money.md 1.5).
 
-    `seen_us` is the newest time that it wrote down: no later life's clock begins before it. `cleared_us` says since
-    when nothing is left to do for a dead epoch: its refunds of R25 are done, and no hold of it is open.
+    `seen_us` is the newest time that it wrote down: no later life's clock begins before it. `oldest_us` is when the
+    oldest of the requests under way began, as of its last heartbeat. `cleared_us` says since when nothing is left to do
+    for a dead epoch: its refunds of R25 are done, and no hold of it is open.
     """
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -26,6 +27,7 @@ class Epoch(models.Model):
     ended_us = models.BigIntegerField(null=True)
     ended_why = models.CharField(max_length=32, default="")
     seen_us = models.BigIntegerField(default=0)
+    oldest_us = models.BigIntegerField(default=0)
     cleared_us = models.BigIntegerField(null=True)
 
 

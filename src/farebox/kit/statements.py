@@ -11,7 +11,7 @@ ON CONFLICT (name) DO UPDATE SET n = kit_version.n + 1
 READ_VERSIONS = "SELECT name, n FROM kit_version"
 
 BEAT = """
-UPDATE kit_epoch SET beats = beats + 1, seen_us = CASE WHEN seen_us < %s THEN %s ELSE seen_us END
+UPDATE kit_epoch SET beats = beats + 1, oldest_us = %s, seen_us = CASE WHEN seen_us < %s THEN %s ELSE seen_us END
 WHERE id = %s AND ended_us IS NULL
 """
 
@@ -24,8 +24,8 @@ INSERT INTO kit_auditevent (id, at_us, actor, verb, object, before, after) VALUE
 """
 
 BEGIN_EPOCH = """
-INSERT INTO kit_epoch (id, node, started_us, beats, ended_us, ended_why, seen_us, cleared_us)
-VALUES (%s, %s, %s, 0, NULL, '', %s, NULL) ON CONFLICT (id) DO NOTHING
+INSERT INTO kit_epoch (id, node, started_us, beats, ended_us, ended_why, seen_us, oldest_us, cleared_us)
+VALUES (%s, %s, %s, 0, NULL, '', %s, %s, NULL) ON CONFLICT (id) DO NOTHING
 """
 
 NEWEST_TIMES = "SELECT MAX(started_us), MAX(seen_us), MAX(ended_us) FROM kit_epoch"
@@ -38,7 +38,7 @@ ENDED_EPOCH = "SELECT ended_us FROM kit_epoch WHERE id = %s"
 END_OTHER_EPOCHS = "UPDATE kit_epoch SET ended_us = %s, ended_why = %s WHERE id <> %s AND ended_us IS NULL"
 
 UNCLEARED_EPOCHS = """
-SELECT id, CASE WHEN seen_us > started_us THEN seen_us ELSE started_us END FROM kit_epoch
+SELECT id, CASE WHEN seen_us > started_us THEN seen_us ELSE started_us END, oldest_us FROM kit_epoch
 WHERE ended_us IS NOT NULL AND cleared_us IS NULL ORDER BY id
 """
 

@@ -129,8 +129,9 @@ class Node:
 
     async def beat(self) -> None:
         """Prolong the lease; end the epochs of neighbours that do so no more."""
-        ports, own = self.ports, self.ports.shop.epoch
-        if not await ports.store.write(epochs.beat, own, ports.clock.now_us(), patient=True):
+        ports, own, now_us = self.ports, self.ports.shop.epoch, self.ports.clock.now_us()
+        oldest_us = delivery.oldest_us(ports.shop.begun, now_us=now_us)
+        if not await ports.store.write(epochs.beat, own, now_us, oldest_us, patient=True):
             log.error("serve.lease_lost", epoch=own)
             self.lost.set()
             return
@@ -184,9 +185,9 @@ class Node:
         ports = self.ports
         store, own = ports.store, ports.shop.epoch
         dead = await store.read(epochs.uncleared)
-        for epoch, seen_us in dead:
+        for epoch, seen_us, oldest_us in dead:
             if epoch not in self._refunded:
-                from_us = seen_us - self._options.call_s_max * 1_000_000 - _SLACK_US
+                from_us = min(oldest_us, seen_us - self._options.call_s_max * 1_000_000 - _SLACK_US)
                 await self._refund(epoch, delivery.first_from(from_us))
                 self._refunded.add(epoch)
         point("node.refunded")
@@ -197,7 +198,7 @@ class Node:
             if epoch != own and ended_us is not None and ports.clock.now_us() >= ended_us + grace_us:
                 await self._expire(epoch)
                 held = [each for each in held if each != epoch]
-        for epoch, _ in dead:
+        for epoch, _, _ in dead:
             if epoch not in held:
                 await store.write(_clear, epoch, ports.clock.now_us(), patient=True)
                 self._refunded.discard(epoch)
