@@ -278,14 +278,14 @@ def test_an_observer_ends_an_epoch_whose_heart_stopped_and_counts_each_tick_once
     observer = epochs.Observer(missed_max=3)
     ended: list[str] = []
     for tick in range(6):
-        db.write(epochs.beat, "alive", 1)
+        db.write(epochs.beat, "alive", 1, 1)
         db.write(lambda tx: observer.tick(tx, own="own", now_us=9))  # a try whose commit is not known to be done
         found, observer.seen = db.write(lambda tx: observer.tick(tx, own="own", now_us=10))
         ended += found
         assert ("dead" in ended or db.read(epochs.ended_us, "dead") is not None) == (tick >= 3)
     assert db.read(epochs.ended_us, "alive") is None
-    assert not db.write(epochs.beat, "dead", 1)
-    assert db.write(epochs.beat, "alive", 1)
+    assert not db.write(epochs.beat, "dead", 1, 1)
+    assert db.write(epochs.beat, "alive", 1, 1)
 
 
 def test_again_is_said_of_each_member_by_itself(house):

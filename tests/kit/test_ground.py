@@ -224,13 +224,13 @@ def test_the_books_know_the_newest_time(house):
     assert db.read(epochs.newest_us) == 0
     db.write(epochs.begin, epoch="ep_a", node="a", now_us=1000)
     assert db.read(epochs.newest_us) == 1000
-    assert db.write(epochs.beat, "ep_a", 5000)
-    assert db.write(epochs.beat, "ep_a", 4000)
+    assert db.write(epochs.beat, "ep_a", 5000, 5000)
+    assert db.write(epochs.beat, "ep_a", 4000, 4000)
     db.write(epochs.begin, epoch="ep_b", node="b", now_us=2000)
     assert db.read(epochs.newest_us) == 5000
     db.write(epochs.end, epoch="ep_b", why="stopped", now_us=9000)
     assert db.read(epochs.newest_us) == 9000
-    assert not db.write(epochs.beat, "ep_b", 9500)
+    assert not db.write(epochs.beat, "ep_b", 9500, 9500)
     assert db.read(epochs.newest_us) == 9000
 
 
@@ -481,9 +481,9 @@ def test_a_store_migrated_halfway_is_refused(house):
 @pytest.mark.store
 @pytest.mark.fault("F42")
 def test_an_older_and_a_newer_store_are_refused(house):
-    run_sql("DELETE FROM django_migrations WHERE app = 'kit' AND name = '0002_epoch_times'")
+    run_sql("DELETE FROM django_migrations WHERE app = 'kit' AND name = '0003_epoch_oldest'")
     assert "is of an older version (1 migrations to do). Run `farebox migrate` first." in refusal()
-    run_sql("INSERT INTO django_migrations (app, name, applied) VALUES ('kit', '0002_epoch_times', CURRENT_TIMESTAMP)")
+    run_sql("INSERT INTO django_migrations (app, name, applied) VALUES ('kit', '0003_epoch_oldest', CURRENT_TIMESTAMP)")
     ready.schema()
     run_sql("INSERT INTO django_migrations (app, name, applied) VALUES ('kit', '0999_future', CURRENT_TIMESTAMP)")
     assert "is of a newer version than this program: it knows kit 0999_future" in refusal()

@@ -189,8 +189,7 @@ def main() -> int:
     report.seconds = time.monotonic() - begun_s
     if given.json is not None:
         given.json.write_text(json.dumps(report.as_dict(), indent=1))
-    if given.count > 1:
-        print(report.as_text())
+    print(report.as_text() if given.count > 1 else f"seed {given.start}: {len(report.failures)} failures")
     return 1 if report.failures or (given.count >= ENOUGH and report.never) else 0
 
 
