@@ -35,6 +35,7 @@ from farebox.upstreams.send import Limits
 
 from . import probe
 from .node import Node
+from .pages import Pages
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,7 @@ class Server:
         self._admin: Any = None
         self._schedule: Any = None
         self._log: AppendLog | None = None
+        self._pages: Pages | None = None
         self.node: Node | None = None
         self.ports: Ports
         self.reception: Reception
@@ -105,7 +107,8 @@ class Server:
         self.ports = Ports(clock.SYSTEM, ids.RANDOM, self.store, self.fetch, journal, shop)
         self.node = Node(self.ports, journal=journal, unseal=board.unsealer(secrets.master_keys(options)))
         await self.node.begin()
-        self.reception = Reception(App(self.ports), options=options, clock=clock.SYSTEM, ids=ids.RANDOM)
+        self._pages = Pages(options)
+        self.reception = Reception(App(self.ports, self._pages), options=options, clock=clock.SYSTEM, ids=ids.RANDOM)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             self.reception, options.host, options.port, backlog=2048, reuse_address=True
@@ -153,6 +156,8 @@ class Server:
             self._listener.close()
         if self.node is not None:
             await self.node.finish()
+        if self._pages is not None:
+            await self._pages.close()
         await self.fetch.close()
         await self.store.close()
         if self._log is not None:
