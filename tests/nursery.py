@@ -214,9 +214,13 @@ def main() -> None:
     from farebox.ops import ready
 
     ready.django()
-    from farebox.catalog import tokens  # noqa: F401
+    from django.db.migrations.loader import MigrationLoader
+
+    from farebox.calls import retention  # noqa: F401
     from farebox.gateway import endpoints  # noqa: F401
     from farebox.site import serve  # noqa: F401
+
+    MigrationLoader(None)  # imports all migrations, which each start compares with the store
 
     told, tells = os.pipe()
     os.set_blocking(told, False)

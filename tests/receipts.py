@@ -69,19 +69,19 @@ def pair(shop: Any, name: str, behaviours: str, base_url: str = "") -> str:
     return on_sale(shop, name, 2)
 
 
-def alone(shop: Any, name: str, base_url: str) -> str:
+def alone(shop: Any, name: str, base_url: str, **facts: Any) -> str:
     """A model that the upstream at this address alone answers."""
     from farebox.upstreams import channels
 
-    with_front(shop, name, "", base_url)
+    with_front(shop, name, "", base_url, **facts)
     shop.write(channels.withdraw, channel="sandbox", model=name, actor="test")
     shop.refresh()
     return on_sale(shop, name, 1)
 
 
-def with_front(shop: Any, name: str, behaviours: str, base_url: str) -> None:
+def with_front(shop: Any, name: str, behaviours: str, base_url: str, **facts: Any) -> None:
     """A model with a channel before the sandbox's own."""
-    shop.model(name, {"input": "30", "output": "60"}, tokenizer="cl100k_base")
+    shop.model(name, {"input": "30", "output": "60"}, **{"tokenizer": "cl100k_base", **facts})
     front = f"front-{name}"
     shop.add_channel(front, base_url or shop.sandbox.base_url, [], tier=0)
     shop.offer(front, name, f"echo+{behaviours}" if behaviours else "")

@@ -85,11 +85,12 @@ def on_sale(shop: Any, model: str, channels: int = 1) -> str:
 
 
 class Canned:
-    """An upstream that answers every request with the same bytes, and closes. `requests` counts them."""
+    """An upstream that answers every request with the same bytes, and closes. `requests` counts them, `head` is the newest."""
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
         self.requests = 0
+        self.head = b""
         self._server: Any = None
 
     @property
@@ -102,6 +103,7 @@ class Canned:
             length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
             await reader.readexactly(length)
             self.requests += 1
+            self.head = head
             writer.write(self.answer)
             await writer.drain()
         writer.close()

@@ -13,6 +13,8 @@ import farebox
 ROOT = Path(farebox.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if "migrations" not in path.parts)
 SQL = re.compile(r"^\s*(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM)\s", re.IGNORECASE | re.DOTALL)
+# What a database says of itself is no table of a room, and reads differently on each.
+OF_ITSELF = re.compile(r"\b(sqlite_master|pg_class|pg_constraint)\b")
 ROOMS = ("kit", "ledger", "catalog", "accounts", "upstreams", "calls", "payments")
 # Tables of a lower floor that a room may read for its proof: it compares its own rows with them.
 READS_BELOW = {"calls": {"ledger"}}
@@ -30,7 +32,7 @@ def strings(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_sql_lives_in_statements_and_names_only_its_room(path: Path) -> None:
     for text in strings(path):
-        if not SQL.match(text):
+        if not SQL.match(text) or OF_ITSELF.search(text):
             continue
         assert path.name == "statements.py", f"SQL outside statements.py: {text[:60]!r}"
         own = room_of(path)

@@ -49,10 +49,9 @@ class _Tail:
 
 
 class Comparison:
-    """What the three have said so far; `counts` is how often each kind of ending was met."""
+    """What the three have said so far."""
 
     def __init__(self, client: Path, upstream: Path) -> None:
-        self.counts: Counter[str] = Counter()
         self.away: list[tuple[float, float]] = []  # when the store was away, seconds since 1970
         self._client = _Tail(client)
         self._upstream = _Tail(upstream)
@@ -62,6 +61,7 @@ class Comparison:
         self._rows: dict[int, dict[str, Any]] = {}
         self._keys: dict[str, list[int]] = defaultdict(list)
         self._last = ""
+        self._kinds: dict[int, set[str]] = defaultdict(set)
         self._done: set[int] = set()  # compared, and nothing can change them any more
 
     def read(self) -> None:
@@ -98,10 +98,11 @@ class Comparison:
         alive = set(Epoch.objects.filter(ended_us=None).values_list("id", flat=True))
         findings: list[str] = []
         for number in sorted(self._begun.keys() - self._done):
+            self._kinds[number].clear()
             found = list(self._fits(number, alive))
             findings += [f"call {number}: {each}; {self._facts(number)}" for each in found]
             row = self._rows.get(number)
-            if not found and (row is None or row["stream"] or row["delivered_us"] or row["epoch"] not in alive):
+            if not found and (row is None or not _may_be_refunded(row, alive)):
                 self._done.add(number)
         unknown = self._rows.keys() - self._begun.keys()
         findings += [f"the ledger has a call {number} that no client made" for number in unknown]
@@ -128,7 +129,7 @@ class Comparison:
                 yield "the client saw the end of a call that the books do not know (I14)"
             if made:
                 yield "a request went upstream without a hold (I12)"
-            self.counts["refused" if seen["status"] else "never arrived"] += 1
+            self._kinds[number].add("refused" if seen["status"] else "never arrived")
             return
         if row["outcome"] == "open":
             yield "it is still open"
@@ -163,34 +164,34 @@ class Comparison:
         if seen["end"]:
             yield from self._agreed_end(seen, row, whole, alive)
         elif seen["left"]:
-            self.counts["left"] += 1
+            self._kinds[seen["n"]].add("left")
         elif seen["status"] >= 400 or seen["error"]:
-            self.counts[f"failed {seen['code']}"] += 1
+            self._kinds[seen["n"]].add(f"failed {seen['code']}")
             if charged:
                 yield "a failed call was charged (I13)"
         elif row["stream"]:
-            self.counts["stream cut, charged" if charged else "stream cut, free"] += 1
+            self._kinds[seen["n"]].add("stream cut, charged" if charged else "stream cut, free")
             if charged and not whole:
                 yield "a stream that was cut was charged for a part"
         else:
-            self.counts["answer lost, refunded" if "refunded" in flags else "answer lost, free"] += 1
+            self._kinds[seen["n"]].add("answer lost, refunded" if "refunded" in flags else "answer lost, free")
             if charged:
                 yield "an answer that never came was charged"
 
     def _agreed_end(self, seen: dict[str, Any], row: dict[str, Any], whole: bool, alive: set[str]) -> Iterable[str]:
         if not row["charge_micro"] and self._lost_with_store(seen):
-            self.counts["end seen, journal too late"] += 1
+            self._kinds[seen["n"]].add("end seen, journal too late")
             return
         if not whole:
             yield "the client saw the end, and the charge is not the price of what the upstream made (I14)"
         if "refunded" in row["flags"].split():
-            self.counts["end seen, refunded in doubt"] += 1
-            if row["stream"] or _marked_before_refund(row):
+            self._kinds[seen["n"]].add("end seen, refunded in doubt")
+            if row["stream"] or _known_delivered(row):
                 yield "what was delivered was refunded"
             return
-        self.counts["end seen, stream" if row["stream"] else "end seen, whole"] += 1
+        self._kinds[seen["n"]].add("end seen, stream" if row["stream"] else "end seen, whole")
         if "journalled" in row["flags"].split():
-            self.counts["end seen, journalled"] += 1
+            self._kinds[seen["n"]].add("end seen, journalled")
         if not row["stream"] and row["delivered_us"] is None and row["epoch"] in alive:
             yield "it was delivered and is not marked"
 
@@ -213,10 +214,14 @@ class Comparison:
         for number in numbers:
             seen = self._seen.get(number, {})
             if seen.get("code") == "idempotency_conflict":
-                if number not in self._done:
-                    self.counts["same key again"] += 1
+                self._kinds[number].add("same key again")
                 if seen["named"] not in names:
                     yield f"the key {key} was refused for {seen['named']}, which is none of {sorted(names)}"
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often each kind of ending was met."""
+        return Counter(kind for kinds in self._kinds.values() for kind in kinds)
 
     @property
     def charged_micro(self) -> int:
@@ -228,13 +233,16 @@ class Comparison:
         return len(self._begun)
 
 
-def _marked_before_refund(row: dict[str, Any]) -> bool:
-    """Whether the books knew that it was delivered when they gave it back: a paused node marks late."""
-    from farebox.ledger.models import Entry
+def _may_be_refunded(row: dict[str, Any], alive: set[str]) -> bool:
+    """Whether a later death of its process can still change the charge (R25)."""
+    return bool(row["charge_micro"]) and not row["stream"] and not row["delivered_us"] and row["epoch"] in alive
 
-    if row["delivered_us"] is None:
-        return False
-    return row["delivered_us"] < Entry.objects.get(kind="refund", ref=row["id"]).at_us
+
+def _known_delivered(row: dict[str, Any]) -> bool:
+    """Whether the books knew that it was delivered when they gave it back; a node that was paused may mark later."""
+    from farebox.kit.models import Epoch
+
+    return row["delivered_us"] is not None and Epoch.objects.get(id=row["epoch"]).ended_why != "its heartbeat stopped"
 
 
 def _usage(record: dict[str, Any]) -> dict[str, int]:

@@ -20,12 +20,13 @@ from shop import Shop
 from threeway import MODEL, PRICE_MICRO, Comparison
 
 _PRICES = {name: f"{micro / 1_000_000:.2f}" for name, micro in PRICE_MICRO.items()}
-_GRANTED = "1000000"
+GRANTED_MICRO = 1_000_000_000_000
 _FACTS = {
-    "name": MODEL, "owned_by": "test", "kinds": ["chat"], "modalities": ["text"], "context_tokens": 200_000,
+    "owned_by": "test", "kinds": ["chat"], "modalities": ["text"], "context_tokens": 200_000,
     "output_tokens_max": 100_000, "hidden_output": False, "tokenizer": "", "image_formula": "",
     "input_overhead_tokens": 0,
 }  # fmt: skip
+_OUR_MISTAKES = ('"app.broken"', '"journal.stuck"', '"void.failed"', '"serve.job"')
 # Holds SQLite's write lock for as long as it is told, as a process would that hangs in a transaction.
 _LOCKER = """
 import sys
@@ -91,11 +92,21 @@ class Process:
 class World:
     """Everything beside the serving processes, and the nursery that they come from.
 
-    `environ` is what all of them share; `ports` are where the client looks for them.
+    `environ` is what all of them share; `ports` are where the client looks for them. `reach` says for the upstream's
+    address which models are sold, and under which address each is reached.
     """
 
     def __init__(
-        self, stack: contextlib.ExitStack, house: Any, folder: Path, *, nodes: int = 1, callers: int = 6, seed: int = 1
+        self,
+        stack: contextlib.ExitStack,
+        house: Any,
+        folder: Path,
+        *,
+        nodes: int = 1,
+        callers: int = 6,
+        seed: int = 1,
+        reach: Callable[[str], dict[str, str]] | None = None,
+        environ: dict[str, str] | None = None,
     ) -> None:
         self.house = house
         self.folder = folder
@@ -109,10 +120,10 @@ class World:
             )
         )  # fmt: skip
         self.upstream_url = self.sandbox.line().split()[-1]
-        self.account, self.key = self._fill()
+        self.account, self.key = self._fill({MODEL: self.upstream_url} if reach is None else reach(self.upstream_url))
         self.environ = {
             **house.environ, "FAREBOX_SETTLE_WAIT_S": "1", "FAREBOX_DRAIN_S": "2", "FAREBOX_VERSION_POLL_MS": "500",
-            "FAREBOX_STORE_WAIT_MS": "1000", "FAREBOX_CALL_S_MAX": "30",
+            "FAREBOX_STORE_WAIT_MS": "1000", "FAREBOX_CALL_S_MAX": "30", **(environ or {}),
         }  # fmt: skip
         self.nursery = self._keep(Nursery(self.environ, folder / "serve.log"))
         self.comparison = Comparison(self.client_journal, self.upstream_journal)
@@ -124,19 +135,21 @@ class World:
         self._stack.callback(thing.close)
         return thing
 
-    def _fill(self) -> tuple[str, str]:
-        """A model, its price, the upstream's channel, and a customer with money and a key."""
+    def _fill(self, models: dict[str, str]) -> tuple[str, str]:
+        """The models, their price, the upstream's channels, and a customer with money and a key."""
         from farebox.catalog import goods, lists, sheets
         from farebox.kit import clock
 
         shop = Shop(self.house)
         try:
             now_us = clock.now_us()
-            shop.write(goods.define_model, **_FACTS, classes=sorted(_PRICES), actor="test", now_us=now_us)
-            rows = [sheets.row(MODEL, usage_class, price) for usage_class, price in _PRICES.items()]
-            shop.write(lists.publish, "usd", rows, actor="test", now_us=now_us)
-            shop.add_channel("far", self.upstream_url, [MODEL])
-            customer = shop.account(_GRANTED)
+            for model, address in models.items():
+                facts = {**_FACTS, "name": model}
+                shop.write(goods.define_model, **facts, classes=sorted(_PRICES), actor="test", now_us=now_us)
+                rows = [sheets.row(model, usage_class, price) for usage_class, price in _PRICES.items()]
+                shop.write(lists.publish, "usd", rows, actor="test", now_us=now_us)
+                shop.add_channel(f"far-{model}", address, [model])
+            customer = shop.account(str(GRANTED_MICRO // 1_000_000))
             return customer.account, customer.key
         finally:
             shop.close()
@@ -158,6 +171,24 @@ class World:
 
         return Hold.objects.filter(state="open").count()
 
+    def wait_busy(self, child: Child) -> None:
+        """Return once several calls of the serving process that began last are under way, or it has ended."""
+        from farebox.kit.models import Epoch
+        from farebox.ledger.models import Hold
+
+        epoch = Epoch.objects.latest("started_us").id
+        holds = Hold.objects.filter(state="open", epoch=epoch)
+        wait_until(lambda: not child.alive or holds.count() > 1, 20, f"no call is under way\n{self.nursery.said}")
+
+    def wait_journal(self, child: Child, data: Path, timeout_s: float) -> bool:
+        """Whether the process wrote settlements into the journal of its data folder in so many seconds, and lives."""
+        deadline = time.monotonic() + timeout_s
+        while child.alive and time.monotonic() < deadline:
+            if any(path.stat().st_size for path in (data / "journal").glob("*.log")):
+                return True
+            time.sleep(0.02)
+        return False
+
     def quiet(self, *, timeout_s: float = 20) -> list[str]:
         """Let the calls under way end, with the servers running; what does not fit then."""
         self.client.pause()
@@ -167,15 +198,20 @@ class World:
             time.sleep(0.1)
         return findings
 
-    def prove(self) -> list[str]:
-        """What `farebox prove` finds, and whether the balance is what the three journals make it."""
-        from farebox.kit import money
-        from farebox.ledger.models import LedgerAccount
+    def findings(self) -> list[str]:
+        """What `farebox prove` finds."""
         from farebox.ops import proof
 
-        findings = [finding for found in proof.prove().findings.values() for finding in found]
+        return [finding for found in proof.prove().findings.values() for finding in found]
+
+    def prove(self) -> list[str]:
+        """The same, whether the balance is what the three journals make it, and what the servers call their mistakes."""
+        from farebox.ledger.models import LedgerAccount
+
+        log = self.nursery.log.read_text(errors="replace").splitlines()
+        findings = self.findings() + [line[:2000] for line in log if any(event in line for event in _OUR_MISTAKES)]
         books = LedgerAccount.objects.get(id=self.account)
-        due_micro = money.parse(_GRANTED) - self.comparison.charged_micro
+        due_micro = GRANTED_MICRO - self.comparison.charged_micro
         if (books.posted_micro, books.held_micro) != (due_micro, 0):
             findings.append(f"the balance is {books.posted_micro} with {books.held_micro} held, not {due_micro}")
         return findings

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import raw
-from farebox.gateway.door import FrontDoor
+from farebox.gateway.door import SPARE_MAX, FrontDoor
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.wire import HEADS_PER_ADDRESS_MAX
 
@@ -253,10 +253,16 @@ def test_a_thousand_idle_connections_cost_little_and_end(shop, me):
         assert lines[0].recv(1) == b"" and lines[-1].recv(1) == b""
 
 
-def test_connections_over_the_limit_are_closed_at_once(shop, me):
+def test_connections_over_the_limit_get_503_and_many_more_are_closed_at_once(shop, me):
     with contextlib.ExitStack() as stack:
-        with options(shop, connections_max=len(shop.server.reception.doors) + 5):
+        doors = len(shop.server.reception.doors)
+        with options(shop, connections_max=doors + 5):
             lines = [stack.enter_context(contextlib.closing(raw.connect(shop))) for _ in range(8)]
+            until(lambda: len(shop.server.reception.doors) == doors + 8)
+            refused = me.get("/v1/models")
+            assert (refused.status, refused.json["error"]["code"]) == (503, "overloaded")
+            assert refused.headers["retry-after"] and refused.headers["connection"] == "close"
+            lines += [stack.enter_context(contextlib.closing(raw.connect(shop))) for _ in range(SPARE_MAX)]
             assert raw.listen(lines[-1], quiet_s=3).closed
     assert me.get("/v1/models").status == 200
 

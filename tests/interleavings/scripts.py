@@ -323,7 +323,7 @@ def picture(tx: db.Tx, scene: Scene) -> tuple[dict[str, Any], list[str]]:
         "SELECT id, posted_micro, held_micro, floor_micro FROM ledger_ledgeraccount WHERE id IN (%s, %s)",
         (scene.account, scene.cap),
     ):
-        pots[name] = (posted, held)
+        pots[name] = (posted, held, floor)
         if held < 0 or posted - held < floor:
             broken.append(f"I03 {name} has posted {posted}, held {held}, floor {floor}")
     rows = tx.all("SELECT id, state, amount_micro, charge_micro FROM ledger_hold WHERE account = %s", (scene.account,))
@@ -355,7 +355,7 @@ def _books_agree(scene: Scene, pots: Any, found: Any, entries: Any, broken: list
     if pots[scene.cap][0] != -spent:
         broken.append(f"I04 the cap counts {pots[scene.cap][0]}, its calls were charged {spent}")
     held = sum(amount for state, amount, _ in found.values() if state == "open")
-    for name, (_posted, kept) in pots.items():
+    for name, (_posted, kept, _floor) in pots.items():
         if kept != held:
             broken.append(f"I05 {name} holds {kept}, its open holds {held}")
     for name, (state, amount, charge) in found.items():

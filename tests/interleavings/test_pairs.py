@@ -17,13 +17,15 @@ import pytest
 from farebox.kit import db
 from farebox.ledger import proof
 from interleavings.scripts import OPERATIONS
-from interleavings.theatre import ORDERS, Theatre
+from interleavings.theatre import ORDERS, Order, Theatre
 
 pytestmark = [pytest.mark.store, pytest.mark.timeout(3600)]
 
 ALL = os.environ.get("INTERLEAVINGS") == "all"
-SAMPLE = 6
+SAMPLE_LOCKED, SAMPLE_BARE = 3, 9  # where rows are locked first, most orders come to the same
 SEED = 20_270_131
+# Orders that once found a mistake, without locks: they are played for ever.
+KNOWN = {("extend", "expire"): "0000101111"}  # a hold grew after its expiry had looked at it
 PAIRS = list(itertools.combinations_with_replacement(OPERATIONS, 2))
 
 
@@ -42,15 +44,18 @@ def theatre(shared_house: Any, request: pytest.FixtureRequest) -> Iterator[Theat
         print(f"\n{line}")
 
 
-def chosen(number: int) -> list[tuple[int, ...]]:
-    return ORDERS if ALL else random.Random(SEED + number).sample(ORDERS, SAMPLE)
+def chosen(number: int, many: int) -> list[Order]:
+    return ORDERS if ALL else random.Random(SEED + number).sample(ORDERS, many)
 
 
 @pytest.mark.parametrize("number", range(len(PAIRS)), ids=[f"{first}-{second}" for first, second in PAIRS])
+@pytest.mark.fault("F06", "F07", "F35")
 def test_a_pair_ends_as_if_one_came_after_the_other(theatre: Theatre, number: int) -> None:
     first, second = (OPERATIONS[name] for name in PAIRS[number])
-    wrong = theatre.run(first, second, chosen(number), locking=True)
-    wrong += theatre.run(first, second, chosen(number + len(PAIRS)), locking=False)
+    wrong = theatre.run(first, second, chosen(number, SAMPLE_LOCKED), locking=True)
+    wrong += theatre.run(first, second, chosen(number + len(PAIRS), SAMPLE_BARE), locking=False)
+    if known := KNOWN.get(PAIRS[number]):
+        wrong += theatre.run(first, second, [tuple(map(int, known))], locking=False)
     with db.reading() as tx:
         wrong += proof.prove(tx, now_us=0, grace_us=1).findings
     assert wrong == [], "\n".join(wrong[:10]) + f"\n… {len(wrong)} in all"

@@ -128,7 +128,7 @@ class Books:
     def picture(self) -> dict[str, Any]:
         """All that the store must say of this account, in a form to compare."""
         return {
-            "pots": {name: (pot.posted, pot.held) for name, pot in self.pots.items()},
+            "pots": {name: (pot.posted, pot.held, pot.floor) for name, pot in self.pots.items()},
             "holds": {name: (hold.state, hold.amount, hold.charge) for name, hold in self.holds.items()},
             "entries": dict(self.entries),
         }

@@ -141,6 +141,30 @@ def test_the_journal_is_append_only_and_an_entry_happens_once(house):
     clean()
 
 
+@pytest.mark.parametrize("first", ["refund", "reversal"])
+def test_a_charge_is_given_back_once_by_whichever_way(house, first):
+    from farebox.kit import errors
+    from farebox.ledger.models import Entry
+
+    db.write(fund, 1000)
+    db.write(place, "call_1", 100)
+    db.write(settle, "call_1", 60)
+    entry = Entry.objects.get(kind="charge", ref="call_1").id
+
+    def refund():
+        return db.write(holds.refund, hold="call_1", currency="USD", now_us=3)
+
+    if first == "refund":
+        assert refund() == 60
+        with pytest.raises(errors.CommandError, match="refunded already"):
+            db.write(journal.reverse, entry=entry, at_us=4)
+    else:
+        db.write(journal.reverse, entry=entry, at_us=4)
+        assert refund() == 0
+    assert db.read(holds.balance, ACC) == (1000, 0, 1000)
+    clean()
+
+
 def test_no_balance_falls_below_its_floor_by_any_statement(house):
     from farebox.ledger.models import LedgerAccount
 

@@ -421,6 +421,20 @@ def test_holds_that_a_dead_process_left(fit):
     assert verdict("holds") == "wrong"
 
 
+def test_a_dead_process_that_nobody_looked_after(fit):
+    from farebox.kit.models import Epoch
+
+    long_ago_us = now_us() - 2 * HOUR_US
+    dead = Epoch.objects.create(id="ep_1", node="a", started_us=long_ago_us, seen_us=long_ago_us, ended_us=long_ago_us)
+    assert verdict("processes") == "ok"  # nobody serves: the next start looks after it
+    Epoch.objects.create(id="ep_2", node="b", started_us=now_us())
+    _, found = look()
+    assert found["processes"]["verdict"] == "warning"
+    assert found["processes"]["seen"] == "1 serve, on b; ep_1 ended and were not looked after"
+    Epoch.objects.filter(id=dead.id).update(cleared_us=now_us())
+    assert verdict("processes") == "ok"
+
+
 def test_settlements_that_wait_on_the_disk(fit):
     (fit.data / "journal").mkdir(mode=0o700)
     file = fit.data / "journal" / "ep_1.log"

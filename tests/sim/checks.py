@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 EVERY_S = 20.0
 
+_BELOW_FLOOR = """
+SELECT id FROM ledger_ledgeraccount
+WHERE held_micro < 0 OR (floor_micro IS NOT NULL AND posted_micro - held_micro < floor_micro)
+"""
 # Each finds nothing where the invariant holds (money.md 2).
 QUERIES = {
     "I01 an entry does not balance": """
         SELECT entry_id FROM ledger_posting GROUP BY entry_id HAVING SUM(amount_micro) <> 0 OR COUNT(*) < 2""",
-    "I03 an account is below its floor": """
-        SELECT id FROM ledger_ledgeraccount
-        WHERE held_micro < 0 OR (floor_micro IS NOT NULL AND posted_micro - held_micro < floor_micro)""",
     "I04 an account is not the sum of its postings": """
         SELECT a.id FROM ledger_ledgeraccount a WHERE a.kind = 'customer' AND a.posted_micro <>
         (SELECT COALESCE(SUM(p.amount_micro), 0) FROM ledger_posting p WHERE p.account = a.id)""",
@@ -63,6 +64,12 @@ def every(world: World) -> None:
         before = world.terminal.setdefault(hold, (state, charge))
         if before != (state, charge):
             world.find(f"I06 hold {hold} was {before}, is {(state, charge)}")
+
+
+def solvent(world: World) -> None:
+    """I03 after each commit."""
+    for row in rows(_BELOW_FLOOR):
+        world.find(f"I03 {row[0]} is below its floor")
 
 
 def durable(world: World, sent: Sent) -> None:

@@ -134,7 +134,7 @@ def _command(world: World, fault: Fault, key: town.Key, now_us: int) -> None:
         town.grant(key.account, amount_micro, f"sim {fault.at_s}", now_us)
         world.granted[key.account] += amount_micro
     elif kind == "cap change":
-        cap_micro = 4000 * fault.count
+        cap_micro = 2000 * fault.count
         if fault.node:
             db.write(projects.cap, key.project, cap_micro=cap_micro, cap_period="day", now_us=now_us, actor="sim")
         else:

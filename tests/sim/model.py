@@ -108,9 +108,13 @@ class Model:
         cut = not {"hold_used_up", "longest_duration", "over_limit", "short"}.isdisjoint(claim.flags)
         if cut and "estimated" in claim.flags:
             return {own if claim.charge_micro != claim.hold_micro else claim.hold_micro}
-        if not made.embeddings and not made.texts and not made.reasoning:
+        if cut and not text and (not made.reasoning or not claim.charge_micro):  # it did not come to the first word
             return {0}
         reported = _reported(made, wrong, stream=sent.call.stream, limit=_limit(sent, made))
+        if not made.embeddings and not made.texts:  # R09, unless thoughts were reported, or streamed to a limit (R10)
+            thought = made.reasoning and (reported is not None or sent.call.stream)
+            if not thought:
+                return {0}
         if reported is None:
             return {0} if wrong == "filtered" else {own}
         due = _price(prices, *reported)

@@ -125,6 +125,12 @@ def _faults(rng: Random, nodes: int, active: list[str]) -> list[Fault]:
             fault.count = rng.choice((1, 1, 2, 3, 5, 9, 20))
             fault.by = rng.randint(-3_600_000_000, 3_600_000_000)
             fault.point = rng.choice(POINTS) if kind == "kill at a point" else ""
+            if fault.point.startswith(("node", "journal")):  # passed seldom: wait for the first, and bring it about
+                fault.count = rng.choice((1, 1, 2))
+                if fault.point.startswith("node"):
+                    faults.append(Fault("kill at a time", fault.at_s + 0.5, fault.node))
+                else:
+                    faults.append(Fault("store away", fault.at_s + 0.5, fault.node, 4.0))
             if kind == "pause":
                 fault.long_s = rng.choice((1.0, 5.0, 20.0, 40.0))
             faults.append(fault)

@@ -15,6 +15,7 @@ from farebox.kit import db
 from farebox.kit.commits import Committer, Member
 from farebox.kit.errors import Overloaded, StoreUnavailable
 
+from . import checks
 
 if TYPE_CHECKING:
     from .world import Life
@@ -153,6 +154,7 @@ class SimStore:
             self._committer.run(batch)
         finally:
             self._life.writing = False
+        checks.solvent(self._world)
         took_s, self._paused_s = self._paused_s + self._latency_s(), 0.0
         self._loop.call_later(took_s, self._deliver, batch)
 
@@ -188,6 +190,8 @@ class SimStore:
                 raise trouble("disk I/O error")
         if weather.due("commit unknown"):
             world.fired("commit unknown")
+            if self._rng.random() < 0.5:  # what ate the answer is still wrong
+                weather.hangs, weather.away_until_s = False, now_s + self._rng.uniform(0.5, 6)
             raise trouble("the connection was lost")
 
 

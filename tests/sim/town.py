@@ -167,11 +167,11 @@ def _fill(town: Town) -> None:
 
     _, rich = account("rich", 3 * USD)
     key(rich, "a")
-    _, poor = account("poor", 30_000)
+    _, poor = account("poor", 9_000)
     key(poor, "b")
     _, capped = account("capped", USD)
-    db.write(projects.cap, capped.id, cap_micro=60_000, cap_period="day", now_us=now_us, actor="sim")
-    key(capped, "c", cap_micro=25_000, cap_period="ever")
+    db.write(projects.cap, capped.id, cap_micro=16_000, cap_period="day", now_us=now_us, actor="sim")
+    key(capped, "c", cap_micro=7_000, cap_period="ever")
     key(capped, "d")
 
 

@@ -23,7 +23,7 @@ WORDS = ("alpha ", "be ", "gamma-ray ", "δέλτα ", "x", "longer-than-usual "
 WRONGS = (
     "refuse", "4xx", "5xx", "429", "401", "html", "stall", "stall head", "cut", "cut head", "garbage", "error event",
     "policy event", "no usage", "zero usage", "double usage", "huge usage", "late usage", "bad usage", "more than asked",
-    "slow", "split", "no terminal", "empty", "filtered", "reasoning only",
+    "more usage than text", "slow", "split", "no terminal", "empty", "filtered", "reasoning only",
 )  # fmt: skip
 
 
@@ -215,7 +215,7 @@ def _script(rng: Random, wrong: str, made: Made, *, stream: bool, slow: float) -
         piece = script.pieces[keep][1]
         script.pieces = [*script.pieces[:keep], (script.pieces[keep][0], piece[: rng.randint(0, max(0, len(piece) - 1))])]
         if wrong == "garbage":
-            script.pieces.append((0.01, b'data: {"choices": [\n\n' if stream else b"\xff{{"))
+            script.pieces.append((0.01, b'\n\ndata: {"choices": [\n\n' if stream else b"\xff{{"))
         script.end = "whole" if wrong == "garbage" else wrong
     elif wrong == "split":
         script.pieces = _split(rng, script.pieces)
@@ -246,12 +246,14 @@ class Made:
         self.tokens = rng.randint(1, min(self.limit, rng.choice((8, 40, 200))))
         self.finish = "length" if self.tokens == self.limit else "stop"
         if wrong == "more than asked":
-            self.tokens, self.finish = self.limit + rng.randint(17, 40), "stop"
+            self.tokens, self.finish = self.limit + rng.randint(1, 40), "stop"
         self.prompt = rng.randint(9, 30)
         self.reasoning = rng.randint(0, self.tokens) if self.model == "thinker" and rng.random() < 0.5 else 0
         if wrong == "reasoning only":
             self.reasoning = self.tokens
         self.texts = [] if wrong == "empty" else [rng.choice(WORDS) for _ in range(self.tokens - self.reasoning)]
+        if wrong == "more usage than text" and not embeddings:
+            self.tokens, self.prompt = rng.randint(self.tokens, self.limit + 16), 20 + len(json.dumps(body["messages"]))
         if wrong == "filtered":
             self.finish = "content_filter"
 

@@ -23,6 +23,7 @@ from farebox.gateway.ports import Ports, Shop
 from farebox.kit import clock, db, failpoints, ids, options
 from farebox.kit.errors import FareboxError, StoreUnavailable
 from farebox.kit.fetch import Outgoing
+from farebox.ledger.holds import HoldEnded
 from farebox.site.node import Node
 from farebox.upstreams import board
 from farebox.upstreams.health import Health
@@ -298,11 +299,14 @@ class World:
             checks.late_settlement(self, event["call"])
         elif what == "serve.lease_lost" and life is not None and not life.paused and not self.stormy:
             self.find(f"{life.name} has lost its lease, and nothing had happened to it")
-        self.note(f"{life.name if life is not None else '-'} {what} {event.get('call') or event.get('epoch') or ''}")
         bug = event.get("exc_info")
+        if what != "serve.job" or bug:
+            self.note(f"{life.name if life is not None else '-'} {what} {event.get('call') or event.get('epoch') or ''}")
         if what == "settle.failed" and not isinstance(sys.exc_info()[1], StoreUnavailable):
             self.find(f"settle.failed: {sys.exc_info()[1]!r}")
-        if what in _BUGS and not self.loop.over and (what != "serve.job" or bug):
+        if isinstance(bug, HoldEnded):  # a node that was paused so long that its holds have expired (R24)
+            checks.late_settlement(self, str(bug))
+        elif what in _BUGS and not self.loop.over and (what != "serve.job" or bug):
             self.find(f"{what}: {event.get('error', '')} {bug!r}")
         raise structlog.DropEvent
 

@@ -82,6 +82,7 @@ def reads_work(me: Customer) -> None:
 # F08
 
 
+@pytest.mark.fault("F08")
 def test_a_store_that_may_not_grow_settles_what_runs_and_takes_nothing_new(house, monkeypatch):
     """SQLite's own SQLITE_FULL; the room that the ballast gives up is what the limit is then raised by."""
     from django.db import connection
@@ -140,22 +141,27 @@ def test_a_server_that_reads_only_closes_the_shop_and_opens_it_again(house, monk
             connection.cursor().execute("PRAGMA query_only = off")
         return trouble(fault)
 
-    def only_read(tx: Any, word: str) -> None:
-        tx.execute(f"PRAGMA query_only = {word}" if on_sqlite() else f"SET default_transaction_read_only = {word}")
+    def only_read(tx: Any) -> None:
+        tx.execute("PRAGMA query_only = on" if on_sqlite() else "SET default_transaction_read_only = on")
+
+    def new_lines_only_read(word: str) -> None:
+        if not on_sqlite():
+            name = connection.settings_dict["NAME"]
+            connection.cursor().execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {word}")
 
     monkeypatch.setattr(disk, "trouble", mended)
     with opened(house) as shop:
         me = shop.account("10")
         assert me.chat("gpt-4", "Hello").status == 200
-        shop.loop.run(shop.server.store.write(only_read, "on"))
+        new_lines_only_read("on")
+        shop.loop.run(shop.server.store.write(only_read))
         refused_kindly(me.chat("gpt-4", "Hello"), "store_unavailable")
         wait_for(lambda: shop.server.ground.short, 5, "nobody noticed that the store can't be written")
         refused_kindly(me.chat("gpt-4", "Hello"), "store_unavailable")
         reads_work(me)
         assert shop.server.ground.ballast.path.exists()
         again.set()
-        if not on_sqlite():
-            shop.loop.run(shop.server.store.write(only_read, "off"))
+        new_lines_only_read("off")
         wait_for(lambda: me.chat("gpt-4", "Hello").status == 200, 10, "the shop stayed shut")
         assert shop.findings() == []
 
@@ -281,6 +287,15 @@ def on_a_small_disk(tmp_path: Path, shop: Shop, me: Customer) -> None:
             assert [answer.events[-1] for answer in running] == ["[DONE]"]
             charged = ask(port, key, "GET", f"/v1/calls/{running[0].call}").json
             assert (charged["outcome"], charged["rule"]) == ("served", "R02")
+            fill_up(place / "slack")
+            server.process.kill()
+            server.end()
+            with pytest.raises(AssertionError, match=r"takes no writes: it is full or read-only. Make room"):
+                Process(environ)
+            (place / "slack").unlink()
+            server = Process(environ)  # what room the ballast had is enough for a start
+            port = server.port
+            refused_kindly(say_hello(port, key), "store_unavailable")
             (place / "filler").unlink()
             wait_for(lambda: say_hello(port, key).status == 200, 15, "the shop stayed shut though there was room")
             assert (data / "ballast").stat().st_blocks * 512 >= 4 * MIB
@@ -295,6 +310,7 @@ def on_a_small_disk(tmp_path: Path, shop: Shop, me: Customer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["full", *(["tmpfs"] if os.geteuid() == 0 and may_mount() else [])])
+@pytest.mark.fault("F08")
 def test_a_disk_that_is_really_full(house, tmp_path, way):
     """Where a small disk may be mounted it is filled; elsewhere the start finds no room for its ballast."""
     if way == "tmpfs" and not on_sqlite():
@@ -329,6 +345,7 @@ def test_a_disk_that_is_really_full(house, tmp_path, way):
 # F37
 
 
+@pytest.mark.fault("F37")
 def test_a_clock_behind_the_books_holds_and_one_far_behind_does_not_start(house, monkeypatch):
     from farebox.calls.models import Call
     from farebox.kit import clock
@@ -363,6 +380,7 @@ def test_a_clock_behind_the_books_holds_and_one_far_behind_does_not_start(house,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("deed", ["replaced", "deleted", "lock", "log"])
+@pytest.mark.fault("F40")
 def test_a_store_that_is_gone_stops_its_process(house, deed):
     if not on_sqlite():
         return  # no file of ours
@@ -390,6 +408,7 @@ def test_a_store_that_is_gone_stops_its_process(house, deed):
             copy.replace(file)
 
 
+@pytest.mark.fault("F40")
 def test_an_sqlite_store_on_a_network_disk_does_not_start(house, tmp_path, monkeypatch):
     (tmp_path / "mountinfo").write_text("30 27 0:40 / / rw - nfs4 host:/export rw\n")
     with opened(house) as shop:
@@ -406,6 +425,7 @@ def test_an_sqlite_store_on_a_network_disk_does_not_start(house, tmp_path, monke
 # F41
 
 
+@pytest.mark.fault("F41")
 def test_a_damaged_store_does_not_start(house):
     if not on_sqlite():
         return  # PostgreSQL has checksums of its own
@@ -420,7 +440,7 @@ def test_a_damaged_store_does_not_start(house):
         file = options.current().sqlite_file
         good = file.read_bytes()
         spoil(file, pages=20)
-        with pytest.raises(CommandError, match=r"is damaged: .* put the last backup in its place"):
+        with pytest.raises(CommandError, match=r"is damaged: .* restore the last backup"):
             shop.start()
         shop.server = None
         file.write_bytes(good)
@@ -428,6 +448,7 @@ def test_a_damaged_store_does_not_start(house):
         assert shop.account("1").chat("gpt-4", "Hello").status == 200
 
 
+@pytest.mark.fault("F41")
 def test_damage_that_the_daily_check_finds_closes_the_shop(house):
     if not on_sqlite():
         return
@@ -457,6 +478,7 @@ def test_damage_that_the_daily_check_finds_closes_the_shop(house):
 # F43
 
 
+@pytest.mark.fault("F43")
 def test_calls_are_shed_while_memory_is_short(house):
     from farebox.kit import limits
 
@@ -494,6 +516,7 @@ def test_a_request_that_finds_nothing_left_may_come_again(house, monkeypatch, fa
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F43")
 def test_more_connections_than_open_files_get_503_and_do_not_spin(house):
     with opened(house) as shop:
         me = shop.account("10")

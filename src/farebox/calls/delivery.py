@@ -38,7 +38,7 @@ def undelivered(tx: Tx, epoch: str, *, from_us: int) -> list[tuple[str, str]]:
 def refund(tx: Tx, call: str, account: str, *, now_us: int) -> int:
     """Give back what an answer was charged that never left, once; the micro-units given back now."""
     found = tx.one(statements.READ_CALL, (call, account))
-    if found is None:
+    if found is None or tx.one(statements.DELIVERED, (call,)) is not None:  # its process lives after all
         return 0
     facts = log.as_dict(found)
     return log.give_back(

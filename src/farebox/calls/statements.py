@@ -137,7 +137,8 @@ FORGET_ONCE = """
 DELETE FROM calls_once WHERE id IN (SELECT id FROM calls_once WHERE at_us < %s ORDER BY at_us LIMIT %s)
 """
 
-MARK_DELIVERED = "UPDATE calls_call SET delivered_us = %s WHERE id = %s"
+# A charge that was given back stays given back, whoever says later that the answer has left.
+MARK_DELIVERED = "UPDATE calls_call SET delivered_us = %s WHERE id = %s AND flags NOT LIKE '%%refunded'"
 
 # By the primary key, which sorts by the time of opening: what an epoch settled last is at the end.
 LAST_SETTLED = """
@@ -149,3 +150,5 @@ SELECT id, account, project, key, model, currency, opened_us FROM calls_call
 WHERE id >= %s AND epoch = %s AND charge_micro > 0 AND NOT stream AND delivered_us IS NULL AND ended_us >= %s
  AND flags NOT LIKE '%%refunded' AND outcome = 'served' ORDER BY id
 """
+
+DELIVERED = "SELECT id FROM calls_call WHERE id = %s AND delivered_us IS NOT NULL"

@@ -12,7 +12,7 @@ import structlog
 from farebox.accounts import authenticate
 from farebox.accounts.caller import Caller
 from farebox.calls import log as records
-from farebox.kit import errors
+from farebox.kit import errors, limits
 from farebox.kit.errors import FareboxError
 
 from . import me, models
@@ -69,6 +69,10 @@ class App:
             await exchange.refuse(refusal)
             refusal.__traceback__ = None  # its frames hold this request, and who refused may still hold it
         except Exception as bug:
+            if limits.exhausted(bug):  # no open files, memory or threads are left: it may pass (money.md F43)
+                log.warning("app.exhausted", request=exchange.id, error=str(bug)[:200])
+                await exchange.refuse(errors.Overloaded())
+                return
             log.exception("app.broken", request=exchange.id, error=type(bug).__name__)
             await exchange.refuse(
                 errors.InternalError(f"Something went wrong on our side; nothing was charged. (request {exchange.id})")
@@ -122,8 +126,10 @@ class App:
             "charset=" in charset and "charset=utf-8" not in charset and "charset=utf8" not in charset
         ):
             raise errors.WrongMediaType("The Content-Type must be application/json, in UTF-8.")
-        if shop.calls >= shop.options.calls_max or shop.stopping:
+        if shop.calls >= shop.options.calls_max or shop.stopping or shop.ground.shed:
             raise errors.Overloaded
+        if shop.ground.short:  # the disk has room for what is under way alone (money.md F08)
+            raise errors.StoreUnavailable
         if self.ports.journal.full:  # what is owed is written into the store first (money.md F33)
             raise errors.StoreUnavailable
         shop.calls += 1

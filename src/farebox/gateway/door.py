@@ -23,6 +23,7 @@ from . import head
 from .exchange import Exchange
 
 PER_ADDRESS_MAX = 256
+SPARE_MAX = 64  # connections beyond the limit that are told so (503); more are closed without a word
 PIPELINED_MAX = 128  # requests that came on one connection before the first was answered
 PIPELINED_READ = 8  # and how many until no more is read
 WAITING_BYTES_MAX = 256 * 1024
@@ -72,6 +73,7 @@ class FrontDoor(asyncio.Protocol):
         "_reading",
         "_since",
         "_stuck_since",
+        "_surplus",
         "_transport",
         "_trusted",
         "_waiting",
@@ -107,6 +109,7 @@ class FrontDoor(asyncio.Protocol):
         self._stuck_since = self._since
         self._lingers_until = 0.0
         self._counted = False
+        self._surplus = False  # one connection too many: its first request gets 503 (money.md F43)
 
     # asyncio.Protocol
 
@@ -119,9 +122,11 @@ class FrontDoor(asyncio.Protocol):
         same = hall.per_address.get(self._address, 0)
         self._trusted = self._address in hall.trusted
         exempt = self._address in _LOCAL or self._trusted
-        if len(hall.doors) >= self.options.connections_max or (same >= PER_ADDRESS_MAX and not exempt):
+        surplus = len(hall.doors) - self.options.connections_max
+        if surplus >= SPARE_MAX or (same >= PER_ADDRESS_MAX and not exempt):
             transport.close()
             return
+        self._surplus = surplus >= 0
         self._counted = True
         hall.per_address[self._address] = same + 1
         hall.doors.add(self)
@@ -250,6 +255,8 @@ class FrontDoor(asyncio.Protocol):
         )
         if fault is None and len(self._waiting) >= PIPELINED_MAX:
             fault = errors.BadRequest("Too many requests were sent at once on one connection.")
+        if fault is None and self._surplus:
+            fault = errors.Overloaded()
         if fault is not None:
             self._refuse(fault)
             return

@@ -204,6 +204,7 @@ async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str) -> i
     again = False
     while True:
         within_s = wait_s + _HANG_S if not again and not ports.journal else _SHORTLY_S
+        since = now()
         try:
             receipt = await ports.store.write(
                 end_call, opened, ended, unlisted, locks=locks, patient=True, within_s=within_s, again=again
@@ -212,7 +213,9 @@ async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str) -> i
             again = True
         else:
             return receipt.short_micro
-        if now() >= deadline or ports.journal:
+        # Who was paused meanwhile can't tell from that one try that the store is away, nor that his hold lives (F30).
+        paused = now() - since > within_s + _SHORTLY_S
+        if not paused and (now() >= deadline or ports.journal):
             try:
                 await ports.journal.keep(opened, journalled(ended), unlisted)
             except OSError as fault:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -65,8 +65,9 @@ _decoder = msgspec.json.Decoder(Entry)
 class Journal:
     """The settlements that wait for the store, in memory and in the log under it."""
 
-    def __init__(self, log_: LogPort) -> None:
+    def __init__(self, log_: LogPort, *, on_fault: Callable[[BaseException], bool] = lambda _fault: False) -> None:
         self._log = log_
+        self._on_fault = on_fault  # whether another try may find room on the disk
         self._batch = _Batch()
         self._writing = asyncio.Lock()
         self._replaying = asyncio.Lock()
@@ -92,8 +93,9 @@ class Journal:
             if batch is self._batch:  # nobody else has written it yet
                 self._batch = _Batch()
                 point("journal.before_write")
+                records = [_encoder.encode(each) for each in batch.entries]
                 try:
-                    await self._log.append([_encoder.encode(each) for each in batch.entries])
+                    await self._append(records)
                 except OSError as fault:
                     batch.fault = fault
                 else:
@@ -102,6 +104,14 @@ class Journal:
         if batch.fault is not None:
             raise batch.fault
         point("journal.written")
+
+    async def _append(self, records: Sequence[bytes]) -> None:
+        try:
+            await self._log.append(records)
+        except OSError as fault:
+            if not self._on_fault(fault):
+                raise
+            await self._log.append(records)
 
     async def replay(self, store: StorePort) -> int:
         """Write what waits into the store, oldest first; how many are done. Stops where the store is away."""

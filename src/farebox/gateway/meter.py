@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
@@ -137,6 +138,13 @@ class Meter:
         if event.usage is not None:
             self.reports.append(event.usage)
             self.reported += 1
+
+    @property
+    def indexes(self) -> list[int]:
+        """The indexes of the choices: those that came, and the lowest others for those that have not yet."""
+        came = sorted(self.texts)[: self.call.choices]
+        missing = (index for index in range(self.call.choices) if index not in self.texts)
+        return sorted([*came, *itertools.islice(missing, self.call.choices - len(came))])
 
     @property
     def complete(self) -> bool:

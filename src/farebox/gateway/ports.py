@@ -14,6 +14,7 @@ from farebox.calls.log import AttemptFacts, Ended, Opened
 from farebox.catalog.shelf import ShelfKeeper
 from farebox.kit.clock import Clock
 from farebox.kit.errors import FareboxError
+from farebox.kit.ground import Ground
 from farebox.kit.ids import Ids
 from farebox.kit.options import Options
 from farebox.upstreams.board import BoardKeeper
@@ -126,6 +127,7 @@ class Shop:
     epoch: str
     limits: Limits
     rng: Random
+    ground: Ground = field(default_factory=Ground)
     calls: int = 0
     stopping: bool = False
     halted: bool = False

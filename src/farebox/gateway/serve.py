@@ -13,6 +13,7 @@ from farebox.accounts import authenticate
 from farebox.accounts.caller import Caller
 from farebox.kit.errors import FareboxError
 from farebox.kit.failpoints import point
+from farebox.ledger.holds import HoldEnded
 from farebox.upstreams import send
 from farebox.upstreams.send import Along
 
@@ -143,6 +144,8 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
     except (send.Halted, asyncio.CancelledError):
         along.settle_attempt("unknown", "the service stopped")
         return Ending(Outcome.BROKEN, "R15", error="the service stops")
+    except HoldEnded:  # we slept for too long; the settlement will find the same (R24)
+        return Ending(Outcome.BROKEN, "R15", error="the hold has ended")
     except FareboxError as trouble:  # the store is away while the hold should grow
         return Ending(Outcome.BROKEN, "R15", error=trouble.message)
     except Exception as bug:
@@ -199,7 +202,7 @@ async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Endi
     along, meter = delivery.along, delivery.meter
     along.stop()
     along.settle_attempt("served", "stopped by us")
-    open_choices = [index for index in range(meter.call.choices) if index not in meter.finishes]
+    open_choices = [index for index in meter.indexes if index not in meter.finishes]
     for index in open_choices:
         meter.finishes[index] = "length"
     if open_choices:

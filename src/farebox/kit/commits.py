@@ -80,16 +80,24 @@ class Committer:
     """Runs members together in one transaction, else one by one.
 
     `opening(locks)` opens a transaction and commits it at its end; `pause(most_s)` waits for a random part of so many
-    seconds; `monotonic_s` is the clock of `wait_s`, the longest that a member waits for its turn.
+    seconds; `monotonic_s` is the clock of `wait_s`, the longest that a member waits for its turn. `on_fault` hears of
+    each failure before anything is tried again: it may make room on a full disk (money.md F08).
     """
 
     def __init__(
-        self, opening: Opening, *, pause: Callable[[float], None], monotonic_s: Callable[[], float], wait_s: float
+        self,
+        opening: Opening,
+        *,
+        pause: Callable[[float], None],
+        monotonic_s: Callable[[], float],
+        wait_s: float,
+        on_fault: Callable[[BaseException], object] = lambda _fault: None,
     ) -> None:
         self._opening = opening
         self._pause = pause
         self._monotonic_s = monotonic_s
         self._wait_s = wait_s
+        self._on_fault = on_fault
 
     def run(self, members: Sequence[Member]) -> None:
         """Give every member its `result` or its `error`. Raises nothing but what no `except Exception` catches."""
@@ -100,12 +108,16 @@ class Committer:
                 member.error = StoreUnavailable()
             else:
                 live.append(member)
-        if live and not self._together(live):
-            for member in live:
-                self._alone(member)
+        fault = self._together(live) if live else None
+        if fault is None:
+            return
+        # Where a member itself has failed, nothing was committed; where the database has, nobody knows.
+        unknown = isinstance(fault, dbfaults.ANY)
+        for member in live:
+            self._alone(member, again=member.again or unknown)
 
-    def _together(self, members: Sequence[Member]) -> bool:
-        """Run the members in one transaction; False if it has to be done one by one."""
+    def _together(self, members: Sequence[Member]) -> Exception | None:
+        """Run the members in one transaction; what went wrong if it has to be done one by one."""
         locks = [row for member in members for row in member.locks]
         try:
             with self._opening(locks) as tx:
@@ -120,27 +132,30 @@ class Committer:
             if len(members) > 1:
                 log.warning("store.group_again", members=len(members), fault=dbfaults.words(fault))
             dbfaults.drop_lost(fault)
+            self._on_fault(fault)
             for member in members:
                 member.result = None
                 member.error = None
-            return False
-        return True
+            return fault
+        return None
 
-    def _alone(self, member: Member) -> None:
+    def _alone(self, member: Member, *, again: bool) -> None:
         """Run one member in a transaction of its own, a few times if the database wants it so."""
         deadline_s = self._monotonic_s() + TRY_AGAIN_S
         for left in reversed(range(TRIES)):
             try:
                 with self._opening(member.locks) as tx:
-                    tx.again = True
+                    tx.again = again
                     member.result = member.fn(tx, *member.args)
             except FareboxError as refusal:
                 member.error = refusal.with_traceback(None)
             except dbfaults.ANY as fault:
                 dbfaults.drop_lost(fault)
+                self._on_fault(fault)
                 if dbfaults.broken_rule(fault):
                     member.error = fault
                     return
+                again = True
                 if left and (self._monotonic_s() < deadline_s or dbfaults.busy(fault)):
                     self._pause(TRY_AGAIN_S / TRIES)
                     continue

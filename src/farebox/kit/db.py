@@ -203,6 +203,7 @@ class Store:
         readers: int = 2,
         lock_sql: str = "",
         alone: bool | None = None,
+        on_fault: Callable[[BaseException], object] = lambda _fault: None,
     ) -> None:
         self._queue: SimpleQueue[Member | None] = SimpleQueue()
         self._queue_max = queue_max
@@ -210,7 +211,11 @@ class Store:
         self._group_max = group_max
         self.alone = on_sqlite() if alone is None else alone
         self._committer = Committer(
-            lambda locks: writing(lock_sql, locks), pause=_pause, monotonic_s=time.monotonic, wait_s=wait_s
+            lambda locks: writing(lock_sql, locks),
+            pause=_pause,
+            monotonic_s=time.monotonic,
+            wait_s=wait_s,
+            on_fault=on_fault,
         )
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-read")
         self._watcher = ThreadPoolExecutor(1, thread_name_prefix="store-watch")

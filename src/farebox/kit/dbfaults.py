@@ -9,8 +9,9 @@ import pysqlite3.dbapi2 as sqlite
 from django.db import Error, InterfaceError, connection
 
 ANY = (Error, sqlite.Error, psycopg.Error)
-# Ends of a connection that the driver counts among its internal errors: a transaction that idled for too long.
-_LOST_STATES = frozenset({"25P03", "25P04"})
+# Ends of a connection that the driver counts among its internal errors: a transaction that idled for too long; a server
+# that may only read, since a fail-over: a new connection may lead to the one that writes.
+_LOST_STATES = frozenset({"25P03", "25P04", "25006"})
 _LOST = (InterfaceError, sqlite.InterfaceError, psycopg.InterfaceError, psycopg.OperationalError)
 
 
@@ -49,7 +50,7 @@ def broken_rule(fault: BaseException) -> bool:
 
 def drop_lost(fault: BaseException) -> bool:
     """Close this thread's connection if `fault` says that it is gone; whether it was."""
-    lost = isinstance(fault, _LOST) or _is_lost(cause(fault))
+    lost = not busy(fault) and (isinstance(fault, _LOST) or _is_lost(cause(fault)))
     if lost and not on_sqlite():
         with contextlib.suppress(*ANY):
             connection.close()

@@ -124,6 +124,6 @@ class FileCheck:
 def damaged(file: Path, found: list[str]) -> str:
     """The sentence on a damaged store, with what to do next."""
     return (
-        f"The store {file} is damaged: {'; '.join(found)[:200]}. Nothing was changed. Keep the file, put the last "
-        "backup in its place (docs/operate.md, A damaged store), and find out what its disk did."
+        f"The store {file} is damaged: {'; '.join(found)[:200]}. Nothing was changed. Keep the file, restore the "
+        "last backup into another folder (docs/operate.md, Restore), and find out what its disk did."
     )

@@ -80,9 +80,9 @@ class Ground:
         return ground
 
     def _begin(self) -> None:
-        if self.ballast is not None and not self.ballast.make():
+        if not self._ballasted():
             self.short = True
-            log.error("ground.short", why="no room for the ballast", free_bytes=self.ballast.room())
+            log.error("ground.short", why="no room for the ballast")
 
     def full(self, fault: BaseException) -> bool:
         """Whether `fault` says that nothing can be written; then nothing new is taken, and the ballast is given up.
@@ -125,14 +125,20 @@ class Ground:
         with self._guard:
             if time.monotonic() - self._full_s < QUIET_S:
                 return
-            if self.ballast is not None:
-                room = self.ballast.room()
-                if not room or (not self.ballast.there and (room <= 2 * self.ballast.size_bytes)):
-                    return
-                if not self.ballast.make():
-                    return
+            if not self._ballasted():
+                return
             self.short = False
         log.warning("ground.mended")
+
+    def _ballasted(self) -> bool:
+        """Put the ballast in place, unless that would take the last room; whether it is there and the disk writable."""
+        ballast = self.ballast
+        if ballast is None:
+            return True
+        room_bytes = ballast.room()
+        if not room_bytes or (not ballast.path.exists() and room_bytes <= 2 * ballast.size_bytes):
+            return False
+        return ballast.make()
 
     def _weigh(self) -> None:
         if not self._rss_max_bytes:
@@ -152,7 +158,10 @@ class Ground:
 
 def check(file: Path) -> None:
     """CommandError if an SQLite file is damaged; a large one is left to the nightly check (money.md F41)."""
-    size_bytes = file.stat().st_size
+    try:
+        size_bytes = file.stat().st_size
+    except OSError as fault:
+        raise CommandError(f"The store {file} can't be opened: {fault.strerror}.") from None
     if size_bytes > CHECK_BYTES_MAX:
         log.warning("ground.unchecked", file=str(file), bytes=size_bytes, why="large: it is checked once a day")
         return

@@ -131,6 +131,9 @@ def refund(tx: Tx, *, hold: str, currency: str, now_us: int) -> int:
     account = next(purse for purse in purses if not chart.is_memo(purse))
     if tx.one(statements.FIND_ENTRY, (account, "refund", hold)) is not None:
         return 0
+    charged = tx.one(statements.FIND_ENTRY, (account, "charge", hold))
+    if charged is not None and tx.one(statements.FIND_ENTRY, (account, "reversal", charged[0])) is not None:
+        return 0
     journal.post(
         tx,
         account=account,
@@ -150,9 +153,11 @@ def refund(tx: Tx, *, hold: str, currency: str, now_us: int) -> int:
 def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> list[str]:
     """End open holds of a dead epoch with no charge; their ids, `at_most` of them. Ask again until none is left."""
     expired = []
-    for hold, joined, amount_micro in tx.all(statements.OPEN_HOLDS_OF_EPOCH, (epoch, at_most)):
-        if tx.one(statements.END_HOLD, ("expired", 0, now_us, hold)) is None:
+    for hold, joined, _amount in tx.all(statements.OPEN_HOLDS_OF_EPOCH, (epoch, at_most)):
+        row = tx.one(statements.END_HOLD, ("expired", 0, now_us, hold))
+        if row is None:
             continue
+        amount_micro = int(row[0])  # it may have grown since it was looked for
         for purse in str(joined).split():
             if tx.execute(statements.GIVE_BACK, (amount_micro, purse, amount_micro)) != 1:
                 raise AssertionError(f"ledger account {purse} holds less than its hold {hold}")

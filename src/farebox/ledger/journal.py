@@ -77,10 +77,15 @@ def post(
 
 
 def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = "", single_person: bool = False) -> str:
-    """Post the entry that undoes `entry`, once; its id. CommandError if there is none or the money is gone."""
+    """Post the entry that undoes `entry`, once; its id.
+
+    CommandError if there is none, if the money is gone, or if it is a charge that was refunded before.
+    """
     head = tx.one(statements.READ_ENTRY, (entry,))
     if head is None:
         raise errors.CommandError(f"There is no entry {entry}.")
+    if head[1] == "charge" and tx.one(statements.FIND_ENTRY, (head[0], "refund", head[2])) is not None:
+        raise errors.CommandError(f"The charge of entry {entry} was refunded already.")
     lines = [(str(name), -int(amount)) for name, amount in tx.all(statements.READ_POSTINGS, (entry,))]
     return post(
         tx,

@@ -15,7 +15,7 @@ class LedgerAccount(models.Model):
 
     `customer` and `memo` accounts store posted, held and floor; `house` accounts store none: theirs is the sum of
     their postings, or revenue would be one hot row for the whole shop. `floor_micro` NULL means no floor. A `frozen`
-    ledger account takes no new hold; `farebox doctor` will set it where a balance has drifted, `prove` only reads.
+    ledger account takes no new hold; `farebox doctor --freeze` sets it where a balance has drifted, `prove` only reads.
     """
 
     id = models.CharField(primary_key=True, max_length=80)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 from collections import deque
@@ -15,11 +16,11 @@ _LAST_S = 1.0  # how long the end of the process waits for the last lines
 class LogWriter:
     """Takes whole lines like a text file, and writes them to `stream` in a thread of its own.
 
-    A full pipe or disk, or a closed one, costs lines and nothing else: more than `lines_max` waiting are dropped.
-    `dropped` counts them, and a line says so once there is room again.
+    A full pipe or disk, or a closed one, costs lines and nothing else: what comes while `lines_max` wait is dropped.
+    `dropped` counts lost lines, and a line says so once there is room again. `stream` is None where there is none.
     """
 
-    def __init__(self, stream: TextIO, *, lines_max: int = LINES_MAX) -> None:
+    def __init__(self, stream: TextIO | None, *, lines_max: int = LINES_MAX) -> None:
         self.dropped = 0
         self._stream = stream
         self._lines_max = lines_max
@@ -31,7 +32,7 @@ class LogWriter:
 
     def write(self, text: str) -> int:
         """Take a line; its length, as files answer."""
-        if len(self._lines) >= self._lines_max:
+        if self._stream is None or len(self._lines) >= self._lines_max:
             self._drop()
             return len(text)
         self._lines.append(text)
@@ -58,19 +59,30 @@ class LogWriter:
     def _work(self) -> None:
         while True:
             self._some.wait()
-            self._some.clear()
             self._busy = True
+            self._some.clear()
             while self._lines:
                 self._put(self._lines.popleft())
             self._busy = False
 
     def _put(self, text: str) -> None:
         try:
-            self._stream.write(text)
-            self._stream.flush()
+            self._out(text)
             if self._untold:
                 untold, self._untold = self._untold, 0
-                self._stream.write(f'{{"event": "log.dropped", "lines": {untold}, "level": "warning"}}\n')
-                self._stream.flush()
+                self._out(f'{{"event": "log.dropped", "lines": {untold}, "level": "warning"}}\n')
         except (OSError, ValueError):  # full, gone, or closed
             self._drop()
+
+    def _out(self, text: str) -> None:
+        """Write; past the buffer of a stream with a descriptor, whose lock a write that hangs would hold to the end."""
+        assert self._stream is not None  # noqa: S101 - nothing is taken otherwise
+        try:
+            number = self._stream.fileno()
+        except (OSError, ValueError):  # a stream in memory
+            self._stream.write(text)
+            self._stream.flush()
+            return
+        data = text.encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(number, data) :]

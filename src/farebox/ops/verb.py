@@ -23,9 +23,7 @@ class Verb:
 
         FareboxError if it was refused, also where a rule of the store itself refuses.
         """
-        from django.db import IntegrityError
-
-        from farebox.kit import db
+        from farebox.kit import db, dbfaults
 
         parameters = inspect.signature(self.run).parameters
         open_ended = any(found.kind is found.VAR_KEYWORD for found in parameters.values())
@@ -36,5 +34,7 @@ class Verb:
             )
         try:
             return msgspec.to_builtins(db.write(self.run, actor=actor, **args))
-        except IntegrityError as fault:
+        except dbfaults.ANY as fault:
+            if not dbfaults.broken_rule(fault):
+                raise
             raise CommandError(f"The store refuses that: {str(fault).splitlines()[0]}.") from fault

@@ -19,11 +19,12 @@ from farebox.gateway.app import App
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
 from farebox.gateway.wire import Reception
-from farebox.kit import clock, ids, secrets, settings
+from farebox.kit import clock, disk, epochs, ids, secrets, settings
 from farebox.kit.appendlog import AppendLog
 from farebox.kit.db import Store
-from farebox.kit.errors import CommandError
+from farebox.kit.errors import CommandError, StoreUnavailable
 from farebox.kit.fetch import Fetch
+from farebox.kit.ground import Ground
 from farebox.kit.lock import FolderLock
 from farebox.kit.options import Options
 from farebox.ledger import holds
@@ -38,6 +39,8 @@ from .node import Node
 from .pages import Pages
 
 log = structlog.get_logger(__name__)
+
+_DRIFT_US_MAX = 2_000_000
 
 
 class Server:
@@ -55,6 +58,8 @@ class Server:
         self._log: AppendLog | None = None
         self._pages: Pages | None = None
         self.node: Node | None = None
+        self.fault: str | None = None  # why the ground under the process gave way
+        self.ground: Ground
         self.ports: Ports
         self.reception: Reception
         self.store: Store
@@ -65,22 +70,41 @@ class Server:
         options = self.options
         options.data.mkdir(parents=True, exist_ok=True)
         if options.on_sqlite:
+            disk.refuse_network(options.data)
             self._lock.take()
+        try:
+            self.ground = Ground.under(options)
+        except BaseException:
+            self._lock.release()
+            raise
+        options.connections_max = self.ground.connections_max
         self.store = Store(
             queue_max=options.store_queue_max,
             wait_s=options.store_wait_ms / 1000,
             group_max=options.group_max,
             lock_sql=holds.LOCK_PURSES,
+            on_fault=self.ground.full,
         )
         self.fetch = Fetch()
         try:
             await self._open()
-        except BaseException:
+        except BaseException as trouble:
             await self._close_parts()
+            if self.ground.short and isinstance(trouble, StoreUnavailable):
+                raise CommandError(
+                    f"The disk of the store ({options.data}) takes no writes: it is full or read-only. Make room, then "
+                    "start again."
+                ) from trouble
             raise
 
     async def _open(self) -> None:
         options = self.options
+        newest_us = await self.store.read(epochs.newest_us)
+        if behind_us := clock.SYSTEM.not_before(newest_us, behind_h_max=options.clock_behind_h_max):
+            log.warning("serve.clock_behind", seconds=behind_us // 1_000_000)
+        drift_us = await self.store.read(epochs.drift_us, clock.now_us())
+        if abs(drift_us) > _DRIFT_US_MAX:  # told, never obeyed (money.md F37)
+            log.warning("serve.clock_drift", ahead_of_the_database_s=drift_us // 1_000_000)
         epoch = ids.new("ep", clock.now_us())
         site = key_format.site_code(await self.store.read(settings.installation_id))
         shop = Shop(
@@ -98,12 +122,13 @@ class Server:
                 read_on_json_s=options.read_on_json_s,
             ),
             rng=Random(),  # noqa: S311 - spreads load, guards nothing
+            ground=self.ground,
         )
         try:
             self._log = AppendLog(options.data / "journal", epoch)
         except OSError as fault:
             raise CommandError(f"The journal of settlements in {options.data} can't be opened: {fault}.") from None
-        journal = Journal(self._log)
+        journal = Journal(self._log, on_fault=self.ground.full)
         self.ports = Ports(clock.SYSTEM, ids.RANDOM, self.store, self.fetch, journal, shop)
         self.node = Node(self.ports, journal=journal, unseal=board.unsealer(secrets.master_keys(options)))
         await self.node.begin()
@@ -115,10 +140,12 @@ class Server:
         )
         self.port = self._listener.sockets[0].getsockname()[1]
         self.reception.watch()
-        self._schedule = await schedule.start(schedule.Context(store=self.store, take_refusals=self._take_refusals))
+        self._schedule = await schedule.start(
+            schedule.Context(store=self.store, take_refusals=self._take_refusals, damaged=self.ground.damaged)
+        )
         self._admin = await admin.start(options.admin_socket, {**VERBS, "channel.test": self._test_channel})
         self._tasks = [loop.create_task(self.node.every(seconds, job)) for seconds, job in self.node.jobs()]
-        self._tasks.append(loop.create_task(self._leave_when_lost()))
+        self._tasks += [loop.create_task(self._leave_when_lost()), loop.create_task(self._stand())]
 
     async def stop(self, *, drain_s: float | None = None) -> None:
         """Take no more calls, let those under way end for `drain_s` seconds, then end them; close everything."""
@@ -169,6 +196,18 @@ class Server:
         await self.node.lost.wait()
         self.lost.set()
 
+    async def _stand(self) -> None:
+        """Look at the ground once a second; a store that is gone from under the process stops it (money.md F40)."""
+        while True:
+            await asyncio.sleep(1)
+            self.ground.look()
+            self.fault = self.ground.fault()
+            if self.fault is not None:
+                log.error("serve.ground", fault=self.fault)
+                self.ports.shop.stopping = True
+                self.lost.set()
+                return
+
     async def _test_channel(self, *, actor: str, channel: str, model: str) -> dict[str, Any]:
         del actor
         assert self.node is not None  # noqa: S101
@@ -201,6 +240,8 @@ async def _serve(options: Options, ready: Callable[[int], None] | None) -> None:
     await server.lost.wait()
     lost = server.node is not None and server.node.lost.is_set()
     # Who has lost his lease can settle nothing any more: his calls end at once.
-    await server.stop(drain_s=0 if lost else None)
+    await server.stop(drain_s=0 if lost or server.fault else None)
+    if server.fault:
+        raise CommandError(f"{server.fault} This process stops. Look at the files, then start it anew.")
     if lost:
         raise CommandError("This process has lost its lease: another one has ended its epoch. It stops.")

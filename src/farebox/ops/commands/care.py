@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,14 @@ def doctor(probe: bool, backups: Path | None, freeze: bool, unfreeze: str | None
         emit(done, lambda: print(f"{done['account']} may spend again."))
         return
     from farebox.ops.doctor.examine import examine
-    from farebox.ops.doctor.finding import Look
+    from farebox.ops.doctor.finding import VERDICTS, Look
 
     with _progress() as tell:
         look = Look(options.current(), tell=tell, backups=backups, probe=probe)
         found = examine(look)
     frozen = write("ledger.freeze", accounts=look.drifted)["frozen"] if freeze and look.drifted else []
-    counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in ("ok", "warning", "wrong")}
+    counted = Counter(one.verdict for one in found)
+    counts: dict[str, int] = {verdict: counted[verdict] for verdict in VERDICTS}
     data = {
         "fit": not counts["wrong"],
         **counts,
@@ -152,8 +154,11 @@ def _show_tried(tried: list[Any]) -> None:
     for part in tried:
         for sentence in part.failures:
             print(f"{part.what}: {sentence}")
-    failed = sum(bool(part.failures) for part in tried)
-    print(f"{failed} of {len(tried)} parts failed: do not take money with this program." if failed else "All passed.")
+    counts = Counter(part.verdict for part in tried)
+    if counts["failed"]:
+        print(f"{counts['failed']} of {len(tried)} parts failed: do not take money with this program.")
+    else:
+        print(f"{counts['ok']} of {len(tried)} parts passed, {counts['not tried']} could not be tried.")
 
 
 COMMANDS = (doctor, selftest)

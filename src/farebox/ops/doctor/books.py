@@ -127,6 +127,22 @@ def held(look: Look) -> Iterator[Finding]:
         yield ok("holds", seen)
 
 
+def processes(look: Look) -> Iterator[Finding]:
+    """Who serves, and ended processes whose refunds (R25) and holds nobody has looked after."""
+    del look
+    from farebox.kit.models import Epoch
+
+    serving = list(Epoch.objects.filter(ended_us=None).order_by("id").values_list("node", flat=True))
+    before_us = time.time_ns() // 1000 - proof.hold_grace_us()
+    late = [epoch for epoch, seen_us in db.read(epochs.uncleared) if seen_us < before_us]
+    seen = f"{len(serving)} serve" + (f", on {some(sorted(set(serving)))}" if serving else "")
+    if serving and late:
+        todo = "Look at the log of the server: it should look after them within its lease and grace."
+        yield warning("processes", f"{seen}; {some(late)} ended and were not looked after", todo)
+    else:
+        yield ok("processes", seen)
+
+
 def waiting(look: Look) -> Iterator[Finding]:
     """Settlements that wait on the disk because the store was away (R23)."""
     records = cut = 0
@@ -150,5 +166,6 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("proof", proved),
     ("frozen accounts", frozen),
     ("holds", held),
+    ("processes", processes),
 )
 FILES: tuple[tuple[str, Check], ...] = (("journal", waiting),)

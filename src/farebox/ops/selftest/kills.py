@@ -13,7 +13,7 @@ from . import scratch
 from .scratch import Scratch, Serving
 from .tried import Tell, Tried
 
-KILLS = 4
+KILLS = 3
 CLIENTS = 6
 UNDER_WAY_S = 10
 RECOVERED_S = 15

@@ -40,8 +40,8 @@ PRICES = {
     "reasoning": 8_000_000,
 }
 # Streams up to here are cut at every byte, longer ones at so many places.
-EVERY_BYTE_MAX = 6_000
-PLACES = 160
+EVERY_BYTE_MAX = 1_600
+PLACES = 320
 _LIMIT_TOKENS = 512
 _INPUT_BOUND = 4_096
 _CARD = ModelCard(

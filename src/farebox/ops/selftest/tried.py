@@ -20,5 +20,7 @@ class Tried:
 
     @property
     def verdict(self) -> str:
-        """`ok`, or `failed`."""
-        return "failed" if self.failures else "ok"
+        """`ok`, `failed`, or `not tried`."""
+        if self.failures:
+            return "failed"
+        return "ok" if self.times else "not tried"

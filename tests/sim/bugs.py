@@ -1,0 +1,450 @@
+"""Planted bugs: production functions and statements replaced by wrong ones, to see that the simulator is not blind.
+
+Production code has no hooks for them. Each is a patch by name; `planted(name)` puts it in force and takes it out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from farebox.calls import delivery, once
+
+from farebox.calls import statements as call_sql
+from farebox.catalog.usage import Usage
+from farebox.gateway import ending, hold, journal, meter, serve, settlement
+from farebox.gateway.meter import Ending, Outcome
+from farebox.kit import epochs
+from farebox.kit import statements as kit_sql
+from farebox.ledger import holds
+from farebox.ledger import journal as entries
+from farebox.ledger import statements as sql
+from farebox.site import node
+from farebox.upstreams import send
+
+Put = Callable[[Any, str, Any], None]
+BUGS: dict[str, tuple[str, Callable[[Put], None]]] = {}
+
+
+def bug(sentence: str) -> Callable[[Callable[[Put], None]], Callable[[Put], None]]:
+    """Enter a bug under the name of its function, with `-` for `_`."""
+
+    def entered(patch: Callable[[Put], None]) -> Callable[[Put], None]:
+        BUGS[patch.__name__.replace("_", "-")] = (sentence, patch)
+        return patch
+
+    return entered
+
+
+@contextlib.contextmanager
+def planted(name: str) -> Iterator[None]:
+    """One bug is in force."""
+    undone: list[tuple[Any, str, Any]] = []
+
+    def put(owner: Any, attribute: str, wrong: Any) -> None:
+        undone.append((owner, attribute, getattr(owner, attribute)))
+        setattr(owner, attribute, wrong)
+
+    BUGS[name][1](put)
+    try:
+        yield
+    finally:
+        for owner, attribute, right in reversed(undone):
+            setattr(owner, attribute, right)
+
+
+# placing
+
+
+@bug("the money is looked at first and taken in another transaction, without a condition")
+def check_then_act_hold(put: Put) -> None:
+    right = hold.place
+
+    async def place(ports: Any, opened: Any, need: Any) -> int:
+        await ports.store.read(holds.balance, opened.account)
+        return await right(ports, opened, need)
+
+    put(hold, "place", place)
+    put(sql, "TAKE", "UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s WHERE id = %s AND %s >= 0")
+
+
+@bug("after a commit of unknown outcome the hold is placed again")
+def hold_placed_twice(put: Put) -> None:
+    right = holds.place
+
+    def place(tx: Any, **facts: Any) -> int:
+        again, tx.again = tx.again, False
+        try:
+            return right(tx, **facts)
+        finally:
+            tx.again = again
+
+    put(holds, "place", place)
+
+
+@bug("a hold that grows takes the money and does not note it")
+def extension_not_recorded(put: Put) -> None:
+    put(sql, "GROW_HOLD", "UPDATE ledger_hold SET amount_micro = amount_micro + 0 * %s WHERE id = %s AND state = 'open'")
+
+
+@bug("an idempotency key is ignored")
+def idempotency_key_ignored(put: Put) -> None:
+    put(once, "check", lambda tx, *, key, call, now_us: call)
+
+
+@bug("an idempotency key is free while its call runs")
+def key_freed_while_running(put: Put) -> None:
+    right = once._is_free
+    put(once, "_is_free", lambda tx, call: once._is_open(tx, call) or right(tx, call))
+
+
+# settling
+
+
+@bug("a hold that has ended can be settled")
+def unguarded_settle(put: Put) -> None:
+    put(sql, "END_HOLD", sql.END_HOLD.replace("AND state = 'open'", ""))
+    right = holds.settle
+
+    def settle(tx: Any, *, hold: str, charge_micro: int, **facts: Any) -> Any:
+        tx.execute("UPDATE ledger_hold SET state = 'open', charge_micro = NULL, ended_us = NULL WHERE id = %s", (hold,))
+        return right(tx, hold=hold, charge_micro=charge_micro, **facts)
+
+    put(holds, "settle", settle)
+
+
+@bug("a charge has one posting")
+def one_legged_entry(put: Put) -> None:
+    put(
+        sql,
+        "WRITE_TWO_POSTINGS",
+        "INSERT INTO ledger_posting (id, entry_id, account, amount_micro) SELECT %s, %s, %s, %s WHERE %s || %s || %s <> %s",
+    )
+
+
+@bug("usage that is reported more than once is summed")
+def usage_summed(put: Put) -> None:
+    right = meter.believed
+
+    def believed(of: Any, dialect: Any) -> Any:
+        usage, report, flags = right(of, dialect)
+        if usage is None:
+            return usage, report, flags
+        times = len(of.reports)
+        return Usage(**{name: units * times for name, units in usage.items()}), report, flags
+
+    put(meter, "believed", believed)
+
+
+@bug("the prompt of a failed call is billed")
+def failed_prompt_billed(put: Put) -> None:
+    def failed(failure: Any) -> Ending:
+        rule = "R11" if failure.after_output else "R17"
+        return Ending(Outcome.FAILED, rule, usage=Usage(input=9), source="counted", fault=failure.fault)
+
+    put(ending, "failed", failed)
+
+
+@bug("a call that broke off after output is charged for it")
+def charge_after_a_break(put: Put) -> None:
+    right = ending.failed
+
+    def failed(failure: Any) -> Ending:
+        end = right(failure)
+        if failure.after_output:
+            end.rule, end.usage, end.source, end.outcome = "R11", Usage(input=9, output=9), "counted", Outcome.SERVED
+        return end
+
+    put(ending, "failed", failed)
+
+
+@bug("a failed call's hold is forgotten")
+def leak_on_error(put: Put) -> None:
+    right = ending.settle
+
+    async def settle(ports: Any, opened: Any, cover: Any, along: Any, of: Any, end: Any) -> Any:
+        if end.outcome is Outcome.FAILED:
+            return ending._error(opened, end)
+        return await right(ports, opened, cover, along, of, end)
+
+    put(ending, "settle", settle)
+
+
+@bug("a settlement that is repeated charges again")
+def double_settle_on_repeat(put: Put) -> None:
+    right = holds._ended
+
+    def ended(tx: Any, hold: str, found: Any) -> Any:
+        done = right(tx, hold, found)
+        if done.repeated and done.charge_micro:
+            account = str(found[3]).split()[0]
+            entries.write_charge(
+                tx, account=account, ref=f"{hold}.again", currency="USD", amount_micro=done.charge_micro, at_us=1
+            )
+            tx.execute(sql.PAY, (0, done.charge_micro, account, 0))
+        return done
+
+    put(holds, "_ended", ended)
+
+
+@bug("a repeat of a settlement takes its own earlier one for somebody else's")
+def settled_without_again(put: Put) -> None:
+    right = ending._write
+
+    async def write(ports: Any, *facts: Any) -> int:
+        store = ports.store
+
+        class Forgets:
+            alone = store.alone
+
+            async def write(self, *args: Any, again: bool = False, **more: Any) -> Any:
+                return await store.write(*args, **more)
+
+        class Other:
+            clock, shop, journal = ports.clock, ports.shop, ports.journal
+
+        other: Any = Other()
+        other.store = Forgets()
+        return await right(other, *facts)
+
+    put(ending, "_write", write)
+
+
+@bug("a charge above the hold is booked without stretching the hold")
+def settle_above_the_hold(put: Put) -> None:
+    put(holds, "_stretch", lambda tx, hold, purses, currency, missing_micro: 0)
+
+
+@bug("a cap is not given back what the call held")
+def cap_not_given_back(put: Put) -> None:
+    right = holds.settle
+
+    def settle(tx: Any, *, purses: Any, **facts: Any) -> Any:
+        return right(tx, purses=[purse for purse in purses if purse.cap_micro is None], **facts)
+
+    put(holds, "settle", settle)
+
+
+@bug("a cap does not count what the call cost")
+def cap_not_charged(put: Put) -> None:
+    put(
+        sql,
+        "PAY",
+        "UPDATE ledger_ledgeraccount SET held_micro = held_micro - %s, posted_micro = posted_micro -"
+        " CASE WHEN kind = 'memo' THEN 0 ELSE %s END WHERE id = %s AND held_micro >= %s",
+    )
+
+
+@bug("the price of the end is charged, not that of the hold")
+def price_of_the_end(put: Put) -> None:
+    right = ending._ended
+
+    async def ended(ports: Any, opened: Any, cover: Any, *rest: Any) -> Any:
+        now = ports.shop.shelf.current.offer(opened.model, opened.price_list, ports.clock.now_us())
+        if now is not None:
+            cover.need.offer = now
+        return await right(ports, opened, cover, *rest)
+
+    put(ending, "_ended", ended)
+
+
+# the last byte
+
+
+@bug("the last byte goes out before the settlement")
+def last_byte_before_settle(put: Put) -> None:
+    right = ending.settle
+
+    async def settle(*facts: Any) -> Any:
+        import asyncio
+
+        asyncio.get_running_loop().create_task(right(*facts))
+        return ending._error(facts[1], facts[5])
+
+    put(ending, "settle", settle)
+
+
+@bug("the journal is not synced before the last byte")
+def journal_not_synced(put: Put) -> None:
+    async def keep(self: Any, opened: Any, ended: Any, unlisted: str) -> None:
+        import asyncio
+
+        entry = journal.Entry(opened, ended, unlisted)
+        self.waiting.append(entry)
+        asyncio.get_running_loop().create_task(self._log.append([journal._encoder.encode(entry)]))
+
+    put(journal.Journal, "keep", keep)
+
+
+@bug("an answer is marked as delivered with its settlement")
+def mark_before_the_body(put: Put) -> None:
+    right = settlement.end_call
+
+    def end_call(tx: Any, opened: Any, ended: Any, unlisted: str) -> Any:
+        receipt = right(tx, opened, ended, unlisted)
+        delivery.mark(tx, [opened.id], now_us=ended.ended_us)
+        return receipt
+
+    put(settlement, "end_call", end_call)
+    put(ending, "end_call", end_call)
+
+
+@bug("after output another upstream is tried")
+def retry_after_output(put: Put) -> None:
+    right = send.Along.__anext__
+
+    async def following(self: Any) -> Any:
+        try:
+            return await right(self)
+        except send.UpstreamFailed as failed:
+            if not failed.after_output or len(self.route) < 2:
+                raise
+            self.route = self.route[1:]
+            self._drop()
+            self.done = self.accepted = False
+            return await self._begin()
+
+    put(send.Along, "__anext__", following)
+
+
+@bug("a revoked key does not cut its calls")
+def revoked_key_not_cut(put: Put) -> None:
+    async def cut(self: Any) -> None:
+        """Look away."""
+
+    put(node.Node, "_cut_revoked", cut)
+
+
+# what the dead left
+
+
+@bug("nobody ends the holds of the dead")
+def no_sweeper(put: Put) -> None:
+    async def expire(self: Any, epoch: str) -> None:
+        """Look away."""
+
+    put(node.Node, "_expire", expire)
+
+
+@bug("the holds of the dead are charged in full")
+def sweeper_charges_the_hold(put: Put) -> None:
+    def expire(tx: Any, *, epoch: str, now_us: int, at_most: int = 500) -> list[str]:
+        expired = []
+        for name, joined, amount_micro in tx.all(sql.OPEN_HOLDS_OF_EPOCH, (epoch, at_most)):
+            purses = [holds.Purse(each, None if each.startswith("acc") else 0) for each in str(joined).split()]
+            holds.settle(tx, hold=name, purses=purses, currency="USD", charge_micro=amount_micro, now_us=now_us)
+            expired.append(str(name))
+        return expired
+
+    put(holds, "expire", expire)
+    put(
+        call_sql,
+        "CLOSE_EXPIRED",
+        "UPDATE calls_call SET ended_us = %s, outcome = 'left', rule = 'R18', charge_micro = hold_micro,"
+        " flags = 'expired' WHERE id <> %s AND id = %s AND outcome = 'open'",
+    )
+
+
+@bug("expiry does not look whether the node lives")
+def expire_ignores_living_lease(put: Put) -> None:
+    put(epochs, "ended_us", lambda tx, epoch: 0)
+
+
+@bug("holds expire without grace")
+def expire_without_grace(put: Put) -> None:
+    right = epochs.ended_us
+
+    def ended_us(tx: Any, epoch: str) -> int | None:
+        return None if right(tx, epoch) is None else 0
+
+    put(epochs, "ended_us", ended_us)
+
+
+@bug("a clock ends a lease, not missed heartbeats")
+def clock_ends_a_lease(put: Put) -> None:
+    def tick(self: Any, tx: Any, *, own: str, now_us: int) -> Any:
+        ended = []
+        for epoch, beats, seen_us in tx.all("SELECT id, beats, seen_us FROM kit_epoch WHERE ended_us IS NULL"):
+            if epoch != own and now_us - seen_us > 8_000_000:
+                tx.execute(kit_sql.END_EPOCH, (now_us, "late", epoch, beats))
+                ended.append(epoch)
+        return ended, {}
+
+    put(epochs.Observer, "tick", tick)
+
+
+@bug("the dead are expired before their journal is replayed")
+def expire_before_replay(put: Put) -> None:
+    right = node.Node.begin
+
+    async def begin(self: Any) -> None:
+        inherited, self._journal.waiting = self._journal.waiting, type(self._journal.waiting)()
+        await right(self)
+        self._journal.waiting = inherited
+
+    put(node.Node, "begin", begin)
+
+
+@bug("the journal is replayed as if nothing of it had been written before")
+def replayed_without_again(put: Put) -> None:
+    right = journal.Journal._settle
+
+    async def settle(self: Any, store: Any, entry: Any) -> Any:
+        class Forgets:
+            async def write(self, *args: Any, again: bool = False, **more: Any) -> Any:
+                return await store.write(*args, **more)
+
+        return await right(self, Forgets(), entry)
+
+    put(journal.Journal, "_settle", settle)
+
+
+@bug("nothing is given back for answers that never left")
+def no_refund(put: Put) -> None:
+    async def refund(self: Any, epoch: str, from_us: int) -> None:
+        """Look away."""
+
+    put(node.Node, "_refund", refund)
+
+
+@bug("a refund is given as often as it is asked for")
+def refund_twice(put: Put) -> None:
+    put(call_sql, "UNDELIVERED", call_sql.UNDELIVERED.replace("AND flags NOT LIKE '%%refunded'", ""))
+    put(sql, "FIND_ENTRY", sql.FIND_ENTRY.replace("ref = %s", "ref = %s AND kind <> 'refund'"))
+    right = entries.post
+    given: list[int] = [0]
+
+    def post(tx: Any, *, kind: str, ref: str, **facts: Any) -> str:
+        given[0] += 1
+        return right(tx, kind=kind, ref=f"{ref}.{given[0]}" if kind == "refund" else ref, **facts)
+
+    put(entries, "post", post)
+
+
+@bug("streams whose text was delivered are given back too")
+def refund_of_a_stream(put: Put) -> None:
+    put(call_sql, "UNDELIVERED", call_sql.UNDELIVERED.replace("NOT stream", "1 = 1"))
+
+
+@bug("a call that failed while the store was away is forgotten")
+def not_voided_later(put: Put) -> None:
+    put(ending, "void_later", lambda *facts: None)
+    put(hold, "void_later", lambda *facts: None)
+
+
+@bug("a call that left before anything was accepted pays its prompt")
+def early_leaver_billed(put: Put) -> None:
+    right = meter.conclude
+
+    async def conclude(of: Any, outcome: Any, dialect: Any, *, terminal: bool) -> Ending:
+        end = await right(of, outcome, dialect, terminal=terminal)
+        if end.rule == "R16":
+            return Ending(outcome, "R17", Usage(input=9), "counted")
+        return end
+
+    put(meter, "conclude", conclude)
+    put(serve, "conclude", conclude)
+    put(ending, "conclude", conclude)
+
+
