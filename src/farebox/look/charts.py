@@ -1,4 +1,4 @@
-"""Charts drawn on the server: zero-based bars as SVG, at most six series and the rest, with a table of the same data."""
+"""Charts drawn on the server: zero-based bars as SVG, six series and the rest at most, and the same as a table."""
 
 from __future__ import annotations
 
@@ -45,11 +45,20 @@ def bars(title: str, labels: Sequence[str], series: Sequence[Series], shown: Cal
             height = plot * value / top
             base -= height
             shapes.append(
-                (f"k{number}", _LEFT + place * step + step * 0.1, base, step * 0.8, height, label, each.name, shown(value))
+                (
+                    f"k{number}",
+                    _LEFT + place * step + step * 0.1,
+                    base,
+                    step * 0.8,
+                    height,
+                    label,
+                    each.name,
+                    shown(value),
+                )
             )
     return format_html(
-        '<figure class="chart"><figcaption>{}</figcaption><svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>'
-        "{}</figure>",
+        '<figure class="chart"><figcaption>{}</figcaption>'
+        '<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>{}</figure>',
         title, _WIDTH, _HEIGHT, title, _axis(top, plot, shown),
         format_html_join(
             "",
@@ -67,7 +76,8 @@ def _axis(top: int, plot: int, shown: Callable[[int], str]) -> SafeString:
         rows.append((_LEFT, y, _WIDTH, y, _LEFT - 8, y + 4, shown(top * part // 4)))
     return format_html_join(
         "",
-        '<line class="axis" x1="{}" y1="{:.1f}" x2="{}" y2="{:.1f}"/><text x="{}" y="{:.1f}" text-anchor="end">{}</text>',
+        '<line class="axis" x1="{}" y1="{:.1f}" x2="{}" y2="{:.1f}"/>'
+        '<text x="{}" y="{:.1f}" text-anchor="end">{}</text>',
         rows,
     )
 
@@ -87,12 +97,14 @@ def _legend(series: Sequence[Series]) -> SafeString:
         return SafeString("")
     rows = [(number, each.name) for number, each in enumerate(series, start=1)]
     items = format_html_join(
-        "", '<li><svg viewBox="0 0 12 12" aria-hidden="true"><rect class="k{}" width="12" height="12"/></svg> {}</li>', rows
+        "",
+        '<li><svg viewBox="0 0 12 12" aria-hidden="true"><rect class="k{}" width="12" height="12"/></svg> {}</li>',
+        rows,
     )
     return format_html('<ul class="legend">{}</ul>', items)
 
 
 def _nice(most: int) -> int:
     """The next round number that four lines divide."""
-    size = 10 ** max(0, len(str(most)) - 2)
+    size: int = 10 ** max(0, len(str(most)) - 2)
     return -(-most // (4 * size)) * 4 * size

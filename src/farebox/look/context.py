@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from django.http import HttpRequest
 from django.utils.translation import get_language
 
 from farebox.kit import options
 
-from .middleware import CHINESE, PREFIX, THEME_COOKIE, THEMES
+from .middleware import CHINESE, ENGLISH, PREFIX, THEME_COOKIE, THEMES
 
 
 def page(request: HttpRequest) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "prefix": PREFIX if request.META.get("SCRIPT_NAME") == PREFIX else "",
         "other_language": "en" if chinese else "zh-Hans",
         "other_language_name": "English" if chinese else "简体中文",
-        "other_language_url": f"/language/{'en' if chinese else 'zh-hans'}?next={path}",
+        "other_language_url": f"/language/{ENGLISH if chinese else CHINESE}?next={quote(path)}",
         "theme": theme if theme in THEMES else "",
         "request_id": request.META.get("farebox.request", ""),
     }

@@ -23,11 +23,13 @@ from django.urls import Resolver404, resolve
 from farebox.gateway.exchange import Exchange
 from farebox.kit import errors
 from farebox.kit.options import Options
+from farebox.look.middleware import PREFIX
 
 log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 _API = ("/v1/", "/V1/")
+_OURS = (PREFIX + "/", "/static/")
 _THREADS = 3
 _STOP_S = 5
 
@@ -48,6 +50,8 @@ class Pages:
         path = _path(exchange.target)
         if path.startswith(_API):
             return False
+        if path.startswith(_OURS) or path == PREFIX:
+            return True
         with contextlib.suppress(Resolver404):
             resolve(path)
             return True
@@ -105,11 +109,13 @@ class Pages:
     def _environ(self, exchange: Exchange, body: bytes) -> dict[str, Any]:
         """The request as PEP 3333 describes it. Links are made of the configured origin, never of the Host sent."""
         target, _, query = exchange.target.partition(b"?")
+        path = unquote_to_bytes(target).decode("latin-1")
+        script = PREFIX if path == PREFIX or path.startswith(PREFIX + "/") else ""
         host, _, port = self._host.rpartition(":") if ":" in self._host else (self._host, "", "")
         environ: dict[str, Any] = {
             "REQUEST_METHOD": exchange.method,
-            "SCRIPT_NAME": "",
-            "PATH_INFO": unquote_to_bytes(target).decode("latin-1"),
+            "SCRIPT_NAME": script,
+            "PATH_INFO": path.removeprefix(script) or "/",
             "QUERY_STRING": query.decode("latin-1"),
             "CONTENT_TYPE": exchange.head.get("content-type", ""),
             "CONTENT_LENGTH": str(len(body)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,10 +13,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from farebox.kit import clock
+from farebox.kit import money as amounts
 
 register = template.Library()
 
-SIGNS = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "HKD": "HK$"}
+SIGNS = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "JPY": "JP¥", "HKD": "HK$"}
 _ICONS = {
     "check": '<path d="M4 12l5 5L20 6"/>',
     "todo": '<circle cx="12" cy="12" r="8"/>',
@@ -30,29 +30,25 @@ _ICONS = {
 
 
 @register.filter
-def money(micro: int | None, currency: str = "") -> str:
-    """Micro-units as `¥12.34`; small amounts with as many places as they need, up to six."""
-    if micro is None:
+def money(micro: int | str | None, currency: str = "") -> str:
+    """Micro-units as `¥12.34`; small amounts with as many places as they need, up to six; else a dash."""
+    if not isinstance(micro, int):  # None, or a template's empty text for what is not there
         return "–"
-    amount = Decimal(micro) / 1_000_000
-    text = f"{abs(amount):,.6f}"
-    whole, _dot, places = text.partition(".")
-    places = places.rstrip("0").ljust(2, "0")
     sign = "−" if micro < 0 else ""
-    return f"{sign}{SIGNS.get(currency, currency + ' ' if currency else '')}{whole}.{places}"
+    return f"{sign}{SIGNS.get(currency, f'{currency} ' if currency else '')}{amounts.text(abs(micro))}"
 
 
 @register.filter
-def figure(number: int | None) -> str:
+def figure(number: int | str | None) -> str:
     """A whole number with commas."""
-    return "–" if number is None else f"{number:,}"
+    return f"{number:,}" if isinstance(number, int) else "–"
 
 
 @register.simple_tag(takes_context=True)
 def when(context: Any, at_us: int | None) -> SafeString:
     """A moment, relative, with the exact one in the person's time zone on hover."""
     if not at_us:
-        return mark_safe("–")  # noqa: S308 - a dash
+        return mark_safe("–")
     at = datetime.fromtimestamp(at_us / 1_000_000, UTC)
     zone = getattr(getattr(context.get("request"), "user", None), "time_zone", "") or "UTC"
     local = at.astimezone(ZoneInfo(zone))
@@ -86,4 +82,4 @@ def icon(name: str) -> SafeString:
 def here(context: Any, *names: str) -> SafeString:
     """`aria-current` on the link to this page."""
     match = getattr(context.get("request"), "resolver_match", None)
-    return mark_safe(' aria-current="page"') if match and match.view_name in names else mark_safe("")  # noqa: S308
+    return mark_safe(' aria-current="page"') if match and match.view_name in names else mark_safe("")
