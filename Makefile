@@ -16,7 +16,7 @@ PYTEST := $(BIN)/pytest
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(VENV)/.run ## Serve a filled demo shop on 127.0.0.1:8080 (PORT= for another); run again, it goes on
+run: $(VENV)/.words ## Serve a filled demo shop on 127.0.0.1:8080 (PORT= for another); run again, it goes on
 	@$(BIN)/farebox demo --port $(PORT)
 
 test: $(VENV)/.dev ## Run all tests, on SQLite and then on PostgreSQL (its server comes as a wheel)
@@ -64,7 +64,7 @@ lock: $(VENV)/.dev ## Make the hashed lock files anew from pyproject.toml
 	requirements/compile.sh
 	tests/clients/requirements/compile.sh
 
-bench: $(VENV)/.run ## Measure the shop beside its peers (bench/README.md; minutes, two cores, a C compiler)
+bench: $(VENV)/.words ## Measure the shop beside its peers (bench/README.md; minutes, two cores, a C compiler)
 	bench/run.sh
 
 clean: ## Remove the environment; the store in var/ stays
@@ -90,7 +90,12 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml requirements/base.txt requirements/de
 	@$(INSTALL) --no-deps --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+# The Chinese of the pages, in the form that is read at run time.
+$(VENV)/.words: $(VENV)/.run $(wildcard src/farebox/*/locale/*/LC_MESSAGES/django.po)
+	@$(BIN)/python -m farebox.look.words
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run $(VENV)/.words requirements/dev.txt
 	@echo "Installing the tools and test servers of requirements/dev.txt …"
 	@$(INSTALL) --require-hashes --only-binary :all: -r requirements/dev.txt
 	@touch $@

@@ -152,3 +152,13 @@ WHERE id >= %s AND epoch = %s AND charge_micro > 0 AND NOT stream AND delivered_
 """
 
 DELIVERED = "SELECT id FROM calls_call WHERE id = %s AND delivered_us IS NOT NULL"
+
+# By the primary key alone: whether a span of time holds more calls than these.
+CALL_BEYOND = "SELECT id FROM calls_call WHERE id >= %s AND id < %s ORDER BY id LIMIT 1 OFFSET %s"
+
+# The last attempt is the one whose answer the customer got, so its first byte is what he waited for.
+ENDED_CALLS = """
+SELECT c.model, c.outcome, c.rule, c.opened_us, c.ended_us, a.first_byte_us FROM calls_call c
+LEFT JOIN calls_attempt a ON a.call_id = c.id AND a.n = c.attempts
+WHERE c.id >= %s AND c.id < %s AND c.account <> %s AND c.outcome <> 'open' ORDER BY c.id LIMIT %s
+"""

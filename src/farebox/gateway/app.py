@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -39,14 +39,25 @@ FREE: dict[str, Free] = {
 BILLING_CLASSES = frozenset({"metered"})
 
 
+class Pages(Protocol):
+    """What answers the paths that are not the API's; the roof brings it where the process serves pages."""
+
+    def wants(self, exchange: Exchange) -> bool:
+        """Whether this request is for a page."""
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer it. Raises a FareboxError for a request that can't be read."""
+
+
 class App:
     """The front door's own part of a serving process."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, pages: Pages | None = None) -> None:
         for path, endpoint in ENDPOINTS.items():
             if endpoint.billing not in BILLING_CLASSES:
                 raise RuntimeError(f"{path} has no billing class")
         self.ports = ports
+        self.pages = pages
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. Never raises."""
@@ -75,6 +86,9 @@ class App:
     async def _answer(self, exchange: Exchange) -> None:
         if exchange.refusal is not None:
             raise exchange.refusal
+        if self.pages is not None and self.pages.wants(exchange):
+            await self.pages(exchange)
+            return
         if exchange.method == "OPTIONS":
             await exchange.answer(204, b"", PREFLIGHT)
             return

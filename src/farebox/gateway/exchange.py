@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
@@ -276,6 +276,35 @@ class Exchange:
             self._door.write(head + body if self.method != "HEAD" else head)
         self._end()
 
+    async def page(self, status: int, headers: Sequence[tuple[str, str]], pieces: AsyncIterator[bytes]) -> None:
+        """Answer with a page: its own headers and no others but the id; no CORS, for it is read with cookies.
+
+        `headers` hold the Content-Length where it is known; else the pieces go out as chunks. A piece waits until the
+        reader has caught up.
+        """
+        if self.left:
+            self._end()
+            return
+        self._begun = True
+        known = any(name.lower() == "content-length" for name, _ in headers)
+        if not known and status not in {204, 304}:
+            self._chunked = self.version == "1.1"
+            self.keep_alive = self.keep_alive and self._chunked
+        body_head = b"Transfer-Encoding: chunked\r\n" if self._chunked else b""
+        self._door.write(self._head(status, body_head, headers, common=b""))
+        if self.method != "HEAD":
+            await self._pass_on(pieces)
+        self._end()
+
+    async def _pass_on(self, pieces: AsyncIterator[bytes]) -> None:
+        async for piece in pieces:
+            if piece:
+                await self.send(piece)
+            if self.left:
+                return
+        if self._chunked:
+            self._door.write(b"0\r\n\r\n")
+
     async def refuse(self, error: FareboxError) -> None:
         """Answer with an error in OpenAI's form: with its status, or inside a stream that has begun."""
         body = _json(error.body())
@@ -297,14 +326,16 @@ class Exchange:
             self.length is not None and self.length <= UNREAD_BYTES_MAX and "expect" not in self.head
         )
 
-    def _head(self, status: int, body_head: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
+    def _head(
+        self, status: int, body_head: bytes, headers: Sequence[tuple[str, str]], *, common: bytes = _COMMON
+    ) -> bytes:
         if self._door.closing or not self.soon_complete:
             self.keep_alive = False
         lines = [
             _STATUS_LINES[status],
             _date.line(),
             f"x-request-id: {self.id}\r\n".encode(),
-            _COMMON,
+            common,
             body_head,
         ]
         lines += [f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers]

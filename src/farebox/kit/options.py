@@ -51,6 +51,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("public_url", "", "Address under which customers reach this shop; empty means http://host:port."),
     Option("shop_name", "Farebox", "Name of this shop, as customers see it."),
     Option(
+        "public_price_list",
+        "",
+        "Price list that visitors see; empty means the only one that is not the official one.",
+    ),
+    Option(
         "pepper_file",
         "",
         "File of the pepper that digests customers' keys; empty means keys/pepper in the data folder.",
@@ -164,6 +169,12 @@ class Options:
     def data(self) -> Path:
         """The data folder."""
         return Path(self.data_dir)
+
+    @property
+    def origin(self) -> str:
+        """The address under which customers reach this shop, without a last slash and without `/v1`."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104
+        return str(self.public_url).rstrip("/") or f"http://{host}:{self.port}"
 
     @property
     def sqlite_file(self) -> Path:

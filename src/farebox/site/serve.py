@@ -36,6 +36,7 @@ from farebox.upstreams.send import Limits
 
 from . import probe
 from .node import Node
+from .pages import Pages
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,7 @@ class Server:
         self._admin: Any = None
         self._schedule: Any = None
         self._log: AppendLog | None = None
+        self._pages: Pages | None = None
         self.node: Node | None = None
         self.fault: str | None = None  # why the ground under the process gave way
         self.ground: Ground
@@ -130,12 +132,13 @@ class Server:
         self.ports = Ports(clock.SYSTEM, ids.RANDOM, self.store, self.fetch, journal, shop)
         self.node = Node(self.ports, journal=journal, unseal=board.unsealer(secrets.master_keys(options)))
         await self.node.begin()
-        self.reception = Reception(App(self.ports), options=options, clock=clock.SYSTEM, ids=ids.RANDOM)
+        self._pages = Pages(options)
+        self.reception = Reception(App(self.ports, self._pages), options=options, clock=clock.SYSTEM, ids=ids.RANDOM)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             self.reception, options.host, options.port, backlog=2048, reuse_address=True
         )
-        self.port = self._listener.sockets[0].getsockname()[1]
+        options.port = self.port = self._listener.sockets[0].getsockname()[1]  # links name it
         self.reception.watch()
         self._schedule = await schedule.start(
             schedule.Context(store=self.store, take_refusals=self._take_refusals, damaged=self.ground.damaged)
@@ -180,6 +183,8 @@ class Server:
             self._listener.close()
         if self.node is not None:
             await self.node.finish()
+        if self._pages is not None:
+            await self._pages.close()
         await self.fetch.close()
         await self.store.close()
         if self._log is not None:

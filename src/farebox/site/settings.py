@@ -53,7 +53,56 @@ INSTALLED_APPS = [
     "farebox.accounts",
     "farebox.upstreams",
     "farebox.calls",
+    "farebox.look",
+    "farebox.console",
+    "farebox.office",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
 ]
+MIDDLEWARE = [
+    "csp.middleware.CSPMiddleware",
+    "farebox.look.middleware.guard",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "farebox.look.middleware.language",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+ROOT_URLCONF = "farebox.site.urls"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.messages.context_processors.messages",
+                "farebox.look.context.page",
+            ],
+        },
+    }
+]
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+CSRF_FAILURE_VIEW = "farebox.look.views.forbidden"
+CSRF_COOKIE_HTTPONLY = True
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+# Security.md 2: nothing from elsewhere, nothing inline.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
 AUTH_USER_MODEL = "accounts.Person"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -61,7 +110,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = True
-# Nothing of ours signs with it yet; sessions and forms will.
+# Messages and forms are signed with it.
 SECRET_KEY = secrets.derived_text(_options, "django")
-ALLOWED_HOSTS: list[str] = []
+# No link is made of the host that a client sends; it is compared with the origin of forms alone.
+ALLOWED_HOSTS = ["*"]
 LOGGING_CONFIG = None

@@ -1,0 +1,23 @@
+"""Cells of CSV files, safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def text(given: str) -> str:
+    """A text that no spreadsheet takes for a formula. Numbers that we wrote need it not."""
+    return f"'{given}" if given.startswith(_FORMULA) else given
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV file (RFC 4180)."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(head)
+    writer.writerows(rows)
+    return out.getvalue()

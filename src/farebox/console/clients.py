@@ -1,0 +1,196 @@
+"""Ready settings for the programs that people use: the guide shows them, and so does the stub of a new key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from urllib.parse import quote
+
+from django.utils.translation import gettext as _
+
+from farebox.catalog.pricing import ModelCard
+
+# What a page shows where there is no key to show.
+SOME_KEY = "sk-..."
+_SNIPPETS = Path(__file__).with_name("snippets")
+_OFFICIAL = "https://api.openai.com/v1/"
+# OpenAI models that GPT Academic knows by their own name; any other is entered as `one-api-NAME(max_token=N)`.
+_KNOWN_TO_ACADEMIC = frozenset(
+    {
+        *("gpt-3.5-turbo", "gpt-3.5-turbo-16k", "gpt-3.5-turbo-1106", "gpt-3.5-turbo-0125"),
+        *("gpt-4", "gpt-4-32k", "gpt-4-1106-preview", "gpt-4-0125-preview", "gpt-4-turbo"),
+        *("gpt-4o", "gpt-4o-mini"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A text to copy, and what it is."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program or library: its name, where its settings go, the settings, and what is good to know."""
+
+    id: str
+    name: str
+    about: str
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...] = ()
+
+
+def settings(origin: str, models: Sequence[ModelCard], *, key: str = SOME_KEY) -> list[Client]:
+    """The settings of every client for the shop at `origin`; `models` are the chat models that it sells, best first."""
+    names = [card.name for card in models]
+    first = names[0] if names else "gpt-4o-mini"
+    base = origin + "/v1"
+    return [
+        _python(base, key, first),
+        _node(base, key, first),
+        _langchain(base, key, first),
+        _curl(base, key, first),
+        _env(base, key),
+        _nextchat(origin, key, names or [first]),
+        _academic(base, key, models),
+    ]
+
+
+def import_link(nextchat: str, origin: str, key: str) -> str:
+    """The link that opens NextChat at the address `nextchat` and sets key and endpoint there."""
+    return f"{nextchat.rstrip('/')}/#/?settings={quote(json.dumps({'key': key, 'url': origin}), safe='')}"
+
+
+def academic_name(card: ModelCard) -> str:
+    """A model as GPT Academic wants it written."""
+    if card.name in _KNOWN_TO_ACADEMIC:
+        return card.name
+    return f"one-api-{card.name}(max_token={card.context_tokens})"
+
+
+def _snippet(name: str, base: str, key: str, model: str) -> str:
+    return Template((_SNIPPETS / f"{name}.txt").read_text(encoding="utf-8")).substitute(base=base, key=key, model=model)
+
+
+def _python(base: str, key: str, model: str) -> Client:
+    return Client(
+        "python",
+        "OpenAI SDK · Python",
+        _("Give the client the base URL and the key, or set them in the environment and leave both out."),
+        (
+            Block("python-install", _("Install"), "pip install openai"),
+            Block("python-code", "chat.py", _snippet("python", base, key, model)),
+        ),
+    )
+
+
+def _node(base: str, key: str, model: str) -> Client:
+    return Client(
+        "node",
+        "OpenAI SDK · Node",
+        _("The option is called baseURL here."),
+        (
+            Block("node-install", _("Install"), "npm install openai"),
+            Block("node-code", "chat.mjs", _snippet("node", base, key, model)),
+        ),
+    )
+
+
+def _langchain(base: str, key: str, model: str) -> Client:
+    return Client(
+        "langchain",
+        "LangChain",
+        _("Use ChatOpenAI with the base URL. Embeddings work in the same way with OpenAIEmbeddings."),
+        (
+            Block("langchain-install", _("Install"), "pip install langchain-openai"),
+            Block("langchain-code", "chat.py", _snippet("langchain", base, key, model)),
+        ),
+        (
+            _("If OPENAI_API_BASE is set in the environment, LangChain takes it before OPENAI_BASE_URL."),
+            _("For the token counts of a stream set stream_usage=True."),
+        ),
+    )
+
+
+def _curl(base: str, key: str, model: str) -> Client:
+    return Client(
+        "curl",
+        "curl",
+        _("The quickest way to try a key."),
+        (
+            Block("curl-chat", _("A chat"), _snippet("curl", base, key, model)),
+            Block(
+                "curl-balance",
+                _("The balance, and the receipts of the last calls"),
+                f"""curl {base}/balance -H "Authorization: Bearer {key}"
+curl {base}/calls -H "Authorization: Bearer {key}"
+""",
+            ),
+        ),
+    )
+
+
+def _env(base: str, key: str) -> Client:
+    return Client(
+        "env",
+        ".env",
+        _("OpenAI's SDKs read these two names by themselves, and so do most programs that are built on them."),
+        (Block("env-file", ".env", f"OPENAI_BASE_URL={base}\nOPENAI_API_KEY={key}\n"),),
+    )
+
+
+def _nextchat(origin: str, key: str, names: Sequence[str]) -> Client:
+    own = ",".join(["-all", *(f"+{name}@OpenAI" for name in names)])
+    return Client(
+        "nextchat",
+        "NextChat",
+        _("Open Settings, tick Custom Endpoint, and choose OpenAI. The endpoint has no /v1 at its end."),
+        (
+            Block("nextchat-endpoint", _("OpenAI Endpoint"), origin),
+            Block("nextchat-key", _("OpenAI API Key"), key),
+            Block("nextchat-models", _("Custom Models"), own),
+            Block(
+                "nextchat-deployment",
+                _("Environment of a deployment of your own"),
+                f"BASE_URL={origin}\nOPENAI_API_KEY={key}\nENABLE_BALANCE_QUERY=1\nCUSTOM_MODELS={own}\n",
+            ),
+        ),
+        (
+            _("NextChat never asks for the list of models: type their names under Custom Models."),
+            _("It sends a second, small call for the title of a chat. That call has a receipt too."),
+            _("The balance under Settings is the balance here, in US dollars."),
+        ),
+    )
+
+
+def _academic(base: str, key: str, models: Sequence[ModelCard]) -> Client:
+    names = [academic_name(card) for card in models] or ["gpt-4o-mini"]
+    listed = "".join(f'    "{name}",\n' for name in names)
+    return Client(
+        "gpt-academic",
+        "GPT Academic · GPT 学术优化",
+        _("Put these lines into config_private.py, beside config.py. Here the whole address is given."),
+        (
+            Block(
+                "gpt-academic-config",
+                "config_private.py",
+                f"""API_KEY = "{key}"
+API_URL_REDIRECT = {{"{_OFFICIAL}chat/completions": "{base}/chat/completions"}}
+LLM_MODEL = "{names[0]}"
+AVAIL_LLM_MODELS = [
+{listed}]
+""",
+            ),
+        ),
+        (
+            _("A model that GPT Academic does not know is written one-api-NAME(max_token=N); it arrives here as NAME."),
+            _("It knows our keys by their form, so CUSTOM_API_KEY_PATTERN stays empty."),
+        ),
+    )

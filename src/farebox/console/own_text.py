@@ -1,0 +1,62 @@
+"""An operator's own text of a page: `texts/<page>.<language>.md` in the data folder, in a few marks of Markdown."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from farebox.kit import options
+
+CHARS_MAX = 200_000
+LANGUAGES = {"zh-hans": "zh", "en": "en"}
+_HEADINGS = {"# ": "h1", "## ": "h2", "### ": "h3"}
+
+
+class Part(NamedTuple):
+    """A heading (`h1` to `h3`), a paragraph (`p`) or a list (`ul`) with its lines."""
+
+    kind: str
+    lines: tuple[str, ...]
+
+
+class Text(NamedTuple):
+    """A page in the operator's words; `lang` is the language that it is written in."""
+
+    lang: str
+    parts: tuple[Part, ...]
+
+
+def find(page: str, language: str) -> Text | None:
+    """The text of a page in this language, else in the other one; None where there is no file."""
+    wanted = LANGUAGES.get(language, "en")
+    for lang in sorted(LANGUAGES.values(), key=lambda each: each != wanted):
+        path = options.current().data / "texts" / f"{page}.{lang}.md"
+        try:
+            found = path.read_text(encoding="utf-8-sig", errors="replace")
+        except OSError:
+            continue
+        return Text("zh-Hans" if lang == "zh" else "en", parts(found[:CHARS_MAX]))
+    return None
+
+
+def parts(text: str) -> tuple[Part, ...]:
+    """Headings (`#`), lists (`-`) and paragraphs; an empty line ends a part. Everything else is shown as it stands."""
+    made: list[Part] = []
+    for block in text.replace("\r\n", "\n").split("\n\n"):
+        for line in filter(None, map(str.strip, block.split("\n"))):
+            kind, words = _kind(line)
+            # A line goes on with the paragraph or list before it, in the same block.
+            if made and kind == made[-1].kind and kind in {"p", "ul"}:
+                made[-1] = Part(kind, (*made[-1].lines, words))
+            else:
+                made.append(Part(kind, (words,)))
+        made.append(Part("", ()))
+    return tuple(part for part in made if part.kind)
+
+
+def _kind(line: str) -> tuple[str, str]:
+    for mark, kind in _HEADINGS.items():
+        if line.startswith(mark):
+            return kind, line.removeprefix(mark).strip()
+    if line.startswith(("- ", "* ")):
+        return "ul", line[2:].strip()
+    return "p", line

@@ -1,0 +1,93 @@
+"""Pages without a login: what this shop sells, how to connect, how it charges, its terms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import get_language
+from django.views.decorators.http import require_safe
+
+from farebox.catalog import pricing
+from farebox.catalog.usage import Usage
+from farebox.kit import clock, db, options
+
+from . import clients, labels, own_text, pricebook, rules
+from .pricebook import Book, Line
+
+SHOWN_MAX = 6
+_EXAMPLE = {"input": 1200, "output": 350}
+
+
+@require_safe
+def landing(request: HttpRequest) -> HttpResponse:
+    """What this shop sells, with prices of today and the receipt of an example."""
+    book = db.read(pricebook.read, clock.now_us())
+    shown = _chat(book)[:SHOWN_MAX]
+    classes = [name for name in ("input", "output") if any(name in line.quotes for line in shown)]
+    context = {
+        "base_url": options.current().origin + "/v1",
+        "book": book,
+        "heads": [labels.CLASSES[name] for name in classes],
+        "rows": [{"card": line.card, "quotes": [line.quotes.get(name) for name in classes]} for line in shown],
+        "example": _example(shown[0]) if shown else None,
+    }
+    return render(request, "console/landing.html", context)
+
+
+@require_safe
+def guide(request: HttpRequest) -> HttpResponse:
+    """How to connect each client."""
+    cards = [line.card for line in _chat(db.read(pricebook.read, clock.now_us()))]
+    origin = options.current().origin
+    context = {"origin": origin, "base_url": origin + "/v1", "clients": clients.settings(origin, cards)}
+    return render(request, "console/guide.html", context)
+
+
+@require_safe
+def charging(request: HttpRequest) -> HttpResponse:
+    """The charging rules in plain words."""
+    return render(request, "console/rules.html", {"groups": rules.GROUPS, "version": pricing.RULE_VERSION})
+
+
+@require_safe
+def terms(request: HttpRequest) -> HttpResponse:
+    """What buyer and shop owe each other."""
+    return _text(request, "terms")
+
+
+@require_safe
+def privacy(request: HttpRequest) -> HttpResponse:
+    """What is kept of calls and visitors."""
+    return _text(request, "privacy", diagnostics_days=options.current().diagnostics_days)
+
+
+def _text(request: HttpRequest, page: str, **facts: Any) -> HttpResponse:
+    """The operator's own text where there is one, else ours."""
+    own = own_text.find(page, get_language() or "")
+    if own is not None:
+        return render(request, "console/own_text.html", {"own": own})
+    return render(request, f"console/{page}.html", facts)
+
+
+def _chat(book: Book | None) -> list[Line]:
+    """The chat models on sale, newest first."""
+    lines = [] if book is None else [line for line in book.lines if "chat" in line.card.kinds]
+    return sorted(lines, key=lambda line: (-line.card.created_s, line.card.name))
+
+
+def _example(sold: Line) -> dict[str, Any]:
+    """A call as its receipt would show it, made by the same arithmetic."""
+    used = Usage(**{name: units for name, units in _EXAMPLE.items() if name in sold.quotes})
+    made = pricing.charge({name: quote.micro for name, quote in sold.quotes.items()}, used)
+    lines = [
+        {
+            "label": labels.CLASSES[line.usage_class],
+            "units": line.units,
+            "micro": line.micro_per_million,
+            "amount": pricing.fraction(line.numerator),
+        }
+        for line in made.lines
+    ]
+    return {"model": sold.card.name, "lines": lines, "amount_micro": made.amount_micro}

@@ -1,0 +1,30 @@
+"""What every template knows."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from django.http import HttpRequest
+from django.utils.translation import get_language
+
+from farebox.kit import options
+
+from .middleware import CHINESE, ENGLISH, PREFIX, THEME_COOKIE, THEMES
+
+
+def page(request: HttpRequest) -> dict[str, Any]:
+    """Shop, language and its other, theme, the id of the request."""
+    chinese = get_language() == CHINESE
+    path = request.get_full_path_info()
+    theme = request.COOKIES.get(THEME_COOKIE, "")
+    return {
+        "shop_name": options.current().shop_name,
+        "lang": "zh-Hans" if chinese else "en",
+        "prefix": PREFIX if request.META.get("SCRIPT_NAME") == PREFIX else "",
+        "other_language": "en" if chinese else "zh-Hans",
+        "other_language_name": "English" if chinese else "简体中文",
+        "other_language_url": f"/language/{ENGLISH if chinese else CHINESE}?next={quote(path)}",
+        "theme": theme if theme in THEMES else "",
+        "request_id": request.META.get("farebox.request", ""),
+    }

@@ -1,0 +1,142 @@
+"""The pages behind the front door: Django's own handler in a few threads, fed by the exchange.
+
+The front door keeps its limits (head, body, slowness) for pages too. Each thread has its connection to the store; what
+pages write shares the lock of the process with the committer (money.md 1.7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import structlog
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import connection
+from django.urls import Resolver404, resolve
+
+from farebox.gateway.exchange import Exchange
+from farebox.kit import errors
+from farebox.kit.options import Options
+from farebox.look.middleware import PREFIX
+
+log = structlog.get_logger(__name__)
+
+BODY_BYTES_MAX = 2 * 1024 * 1024
+_API = ("/v1/", "/V1/")
+_OURS = (PREFIX + "/", "/static/")
+_THREADS = 3
+_STOP_S = 5
+
+
+class Pages:
+    """Answers what is not the API's. `await close()` at the end."""
+
+    def __init__(self, options: Options) -> None:
+        self._handler = WSGIHandler()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pages")
+        self._options = options
+
+    def wants(self, exchange: Exchange) -> bool:
+        """Whether there is such a page, or a browser asks for one that there is not."""
+        if exchange.refusal is not None:
+            return False
+        path = _path(exchange.target)
+        if path.startswith(_API):
+            return False
+        if path.startswith(_OURS) or path == PREFIX:
+            return True
+        with contextlib.suppress(Resolver404):
+            resolve(path)
+            return True
+        return exchange.method == "GET" and "text/html" in exchange.head.get("accept", "")
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request with its page."""
+        body = await exchange.body()
+        if len(body) > BODY_BYTES_MAX:
+            raise errors.TooLarge(f"A form may have {BODY_BYTES_MAX} bytes.")
+        loop = asyncio.get_running_loop()
+        environ = self._environ(exchange, body)
+        status, headers, pieces, close = await loop.run_in_executor(self._threads, self._respond, environ)
+        try:
+            await exchange.page(status, headers, self._read(pieces))
+        finally:
+            await loop.run_in_executor(self._threads, close)
+
+    async def close(self) -> None:
+        """Close each thread's connection, then the threads."""
+        loop = asyncio.get_running_loop()
+        barrier = threading.Barrier(_THREADS)
+
+        def part() -> None:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                barrier.wait(timeout=_STOP_S)
+            connection.close()
+
+        _, late = await asyncio.wait(
+            [loop.run_in_executor(self._threads, part) for _ in range(_THREADS)], timeout=_STOP_S
+        )
+        self._threads.shutdown(wait=not late, cancel_futures=True)
+
+    def _respond(
+        self, environ: dict[str, Any]
+    ) -> tuple[int, list[tuple[str, str]], Iterator[bytes], Callable[[], None]]:
+        said: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            del exc_info
+            said.append((status, headers))
+
+        response: Any = self._handler(environ, start)
+        status, headers = said[0]
+        return int(status.split()[0]), headers, iter(response), getattr(response, "close", lambda: None)
+
+    async def _read(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        while True:
+            piece = await loop.run_in_executor(self._threads, next, pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+    def _environ(self, exchange: Exchange, body: bytes) -> dict[str, Any]:
+        """The request as PEP 3333 describes it. Links are made of the configured origin, never of the Host sent."""
+        target, _, query = exchange.target.partition(b"?")
+        path = unquote_to_bytes(target).decode("latin-1")
+        script = PREFIX if path == PREFIX or path.startswith(PREFIX + "/") else ""
+        ours = urlsplit(self._options.origin)
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": exchange.method,
+            "SCRIPT_NAME": script,
+            "PATH_INFO": path.removeprefix(script) or "/",
+            "QUERY_STRING": query.decode("latin-1"),
+            "CONTENT_TYPE": exchange.head.get("content-type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "SERVER_NAME": ours.hostname or "",
+            "SERVER_PORT": str(ours.port or (443 if ours.scheme == "https" else 80)),
+            "SERVER_PROTOCOL": f"HTTP/{exchange.version}",
+            "REMOTE_ADDR": exchange.address,
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": ours.scheme,
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "farebox.request": exchange.id,
+        }
+        for name, value in exchange.head.items():
+            if name not in {"content-type", "content-length", "authorization", "transfer-encoding"}:
+                environ["HTTP_" + name.upper().replace("-", "_")] = value
+        environ["HTTP_HOST"] = exchange.head.get("host", ours.netloc)
+        return environ
+
+
+def _path(target: bytes) -> str:
+    return unquote_to_bytes(target.partition(b"?")[0]).decode("utf-8", "replace")

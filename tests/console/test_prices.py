@@ -1,0 +1,263 @@
+"""The public prices: what the table, the files and the history say is what the price list says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from fractions import Fraction
+
+import pytest
+
+from visitor import Page, Visitor
+
+pytestmark = pytest.mark.store
+
+DAY_US = 86_400_000_000
+_names = itertools.count(1)
+
+
+@pytest.fixture
+def retail(shop, publish, option):
+    """A public list in yuan, derived from the official one at 7.25 with ten percent off; its name."""
+    name = f"retail-{next(_names)}"
+    publish(name, {"gpt-4o-mini": {"input": "1", "cached_read": "0.5", "output": "4.4"}},
+            from_usd_source="official-usd", rate="7.25", factor="0.9")  # fmt: skip
+    option(public_price_list=name)
+    return name
+
+
+def sheet(shop, name):
+    from farebox.catalog import lists
+    from farebox.kit import clock
+
+    return shop.read(lists.show, name, now_us=clock.now_us())
+
+
+def test_every_price_stands_beside_the_official_one(shop, visitor, retail):
+    from farebox.kit import money
+
+    page = visitor.page("/prices")
+    assert page.status == 200
+    assert page.tables[0][0] == ["Model ↑", "Context", "Input", "Cached input", "Output", "Against official"]
+    rows = page.rows()
+    own, official = sheet(shop, retail).rows, {(r.model, r.usage_class): r for r in sheet(shop, "official-usd").rows}
+    assert set(rows) == {row.model for row in own}
+    for row in own:
+        cell = rows[row.model][{"input": 1, "cached_read": 2, "output": 3}[row.usage_class]]
+        there = official.get((row.model, row.usage_class))
+        shown = f"¥{money.text(row.micro_per_million)}"
+        if there is None:
+            assert cell == shown
+        else:
+            assert cell == f"{shown} official ${money.text(there.micro_per_million)}"
+            assert Fraction(row.micro_per_million, there.micro_per_million) == Fraction("7.25") * Fraction("0.9")
+            assert rows[row.model][4] == "10% less"
+    assert rows["gpt-4"][0] == "8,192"
+    assert rows["gpt-4o-mini"][4] == "–"
+    assert "7.25 CNY for one USD" in page.text
+
+
+@pytest.mark.parametrize(
+    ("own", "official", "rate", "tenths"),
+    [
+        (10_000_000, 10_000_000, "1", 0),
+        (65_250_000, 10_000_000, "7.25", 100),
+        (65_256_000, 10_000_000, "7.25", 99),
+        (72_500_001, 10_000_000, "7.25", -1),
+        (1, 3, "1", 666),
+        (0, 5, "1", 1000),
+        (7, 0, "1", None),
+    ],
+)
+def test_a_discount_is_never_overstated(own, official, rate, tenths):
+    from farebox.console import pricebook
+
+    assert pricebook.discount_tenths(own, official, rate) == tenths
+
+
+def test_words_for_discounts(shop, visitor, publish, option):
+    publish("words", {
+        "gpt-4": {"input": "30", "output": "60"},
+        "gpt-4-32k": {"input": "54", "output": "90"},
+        "gpt-4-0125-preview": {"input": "11", "output": "33"},
+        "gpt-4-1106-preview": {"input": "11", "output": "27"},
+    }, "USD")  # fmt: skip
+    option(public_price_list="words")
+    rows = visitor.page("/prices").rows()
+    assert {name: cells[-1] for name, cells in rows.items()} == {
+        "gpt-4": "same", "gpt-4-32k": "10–25% less", "gpt-4-0125-preview": "10% more", "gpt-4-1106-preview": "varies",
+    }  # fmt: skip
+
+
+def test_sorted_by_any_column_both_ways(shop, visitor, retail):
+    prices = {(row.model, row.usage_class): row.micro_per_million for row in sheet(shop, retail).rows}
+    for column, value in {
+        "input": lambda name: prices[name, "input"],
+        "output": lambda name: prices.get((name, "output")),
+        "cached_read": lambda name: prices.get((name, "cached_read")),
+    }.items():
+        up = list(visitor.page(f"/prices?sort={column}").rows())
+        down = list(visitor.page(f"/prices?sort=-{column}").rows())
+        for names, sign in ((up, 1), (down, -1)):
+            values = [value(name) for name in names]
+            known = [each for each in values if each is not None]
+            assert known == sorted(known, key=lambda each: sign * each)
+            assert values == known + [None] * (len(values) - len(known))
+    contexts = [int(each.replace(",", "")) for each in visitor.page("/prices?sort=-context").column(1)]
+    assert contexts == sorted(contexts, reverse=True)
+    names = list(visitor.page("/prices").rows())
+    assert names == sorted(names, key=str.casefold)
+    assert list(visitor.page("/prices?sort=none").rows()) == names
+    assert list(visitor.page("/prices?sort=-model").rows()) == names[::-1]
+    page = visitor.page("/prices?sort=input&q=gpt")
+    assert 'aria-sort="ascending"' in page.html
+    assert 'href="/prices?q=gpt&amp;sort=-input"' in page.html
+
+
+def test_searched_and_filtered(shop, visitor, retail):
+    from farebox.catalog import goods
+
+    every = set(visitor.page("/prices").rows())
+    assert set(visitor.page("/prices?q=PREVIEW").rows()) == {name for name in every if "preview" in name}
+    assert set(visitor.page("/prices?q=gpt+32k").rows()) == {"gpt-4-32k"}
+    assert set(visitor.page("/prices?kind=completions").rows()) == {"gpt-3.5-turbo-instruct"}
+    assert set(visitor.page("/prices?kind=nonsense").rows()) == every
+    assert set(visitor.page("/prices?owner=openai").rows()) == every
+    shop.write(goods.alias, "four", "gpt-4", actor="test")
+    assert set(visitor.page("/prices?q=four").rows()) == {"gpt-4"}
+    empty = visitor.page("/prices?owner=nobody")
+    assert empty.tables == []
+    assert "No model fits this search." in empty.text
+
+
+def test_json_and_csv_equal_the_table(shop, visitor, retail):
+    for query in ("", "?sort=-output", "?q=preview&sort=input"):
+        names = list(visitor.page(f"/prices{query}").rows())
+        found = visitor.request("GET", f"/prices.json{query}").json
+        lines = list(csv.DictReader(io.StringIO(visitor.request("GET", f"/prices.csv{query}").body.decode())))
+        assert [each["model"] for each in found["models"]] == names
+        assert list(dict.fromkeys(line["model"] for line in lines)) == names
+        assert (found["price_list"], found["currency"], found["units"]) == (retail, "CNY", 1_000_000)
+        in_csv = {(line["model"], line["usage_class"]): line for line in lines}
+        in_json = {(each["model"], name): each for each in found["models"] for name in each["prices"]}
+        assert in_csv.keys() == in_json.keys()
+        for (model, name), line in in_csv.items():
+            facts = in_json[model, name]
+            assert line["price"] == facts["prices"][name]
+            assert line["official_price_usd"] == facts["official_prices_usd"].get(name, "")
+            assert line["discount_percent"] == facts["discount_percent"].get(name, "")
+            assert int(line["context_tokens"]) == facts["context_tokens"]
+    exact = {(row.model, row.usage_class): row.micro_per_million for row in sheet(shop, retail).rows}
+    for each in visitor.request("GET", "/prices.json").json["models"]:
+        for name, text in each["prices"].items():
+            assert Fraction(text) * 1_000_000 == exact[each["model"], name]
+    assert exact["gpt-3.5-turbo-0125", "input"] == 3_262_500
+
+
+def test_names_are_shown_as_text_and_are_no_formula(shop, visitor, publish, option):
+    """C05, and no script of a name's or a search's."""
+    evil = '=cmd()|"<script>alert(1)</script>'
+    shop.model("evil-model", {"input": "1", "output": "2"}, owned_by=evil)
+    option(public_price_list="usd")
+    for path in ("/prices", "/prices/evil-model", "/prices?q=%22%3E%3Cscript%3Ealert(2)%3C/script%3E", "/estimate"):
+        page = visitor.page(path)
+        assert page.status == 200
+        assert "<script>alert" not in page.html
+    assert evil in visitor.page("/prices").text
+    lines = list(csv.DictReader(io.StringIO(visitor.request("GET", "/prices.csv?q=evil").body.decode())))
+    assert {line["owned_by"] for line in lines} == {f"'{evil}"}
+    assert visitor.request("GET", "/prices.json?q=evil").json["models"][0]["owned_by"] == evil
+
+
+def test_announced_changes_and_history(shop, visitor, retail, publish):
+    from farebox.kit import clock
+
+    now_us = clock.now_us()
+    publish(retail, {"gpt-4": {"input": "150", "output": "300"}}, valid_from_us=now_us + 30 * DAY_US)
+    publish(retail, {"gpt-4": {"input": "180", "output": "391.5"}}, valid_from_us=now_us + 3 * DAY_US)
+    publish(retail, {"gpt-4": {"input": "999", "output": "999"}}, valid_from_us=now_us + 9 * DAY_US)
+    withdrawn = {"gpt-4": {"input": "180", "output": "391.5"}, "gpt-4-32k": {"input": "1", "output": "1"}}
+    publish(retail, withdrawn, valid_from_us=now_us + 9 * DAY_US, remove=["gpt-4o-mini"])
+    page = visitor.page("/prices")
+    assert "gpt-4 will change" in page.column(0)[[*page.rows()].index("gpt-4")]
+    assert "Announced changes" in page.text
+    assert "(in 3 days)" in page.text
+    assert "Input ¥195.75 → ¥180.00 −8%" in page.text
+    assert "999" not in page.text  # withdrawn before its time by the version after it
+    assert "gpt-4o-mini Input no longer sold" in page.text
+    found = {each["model"]: each for each in visitor.request("GET", "/prices.json").json["models"]}
+    assert [(each["usage_class"], each["before"], each["after"]) for each in found["gpt-4"]["announced"]] == [
+        ("input", "195.75", "180.00"), ("input", "180.00", "150.00"), ("output", "391.50", "300.00"),
+    ]  # fmt: skip
+    one = visitor.page("/prices/gpt-4")
+    assert [(row[0].split()[-1], *row[1:]) for row in one.tables[0][1:]] == [
+        ("announced", "¥150.00 −16.7%", "¥300.00 −23.4%", "2"),
+        ("announced", "¥180.00 −8%", "¥391.50", "3"),
+        ("force", "¥195.75", "¥391.50", "1"),
+    ]
+    assert '<path class="line l1"' in one.html
+    gone = visitor.page("/prices/gpt-4o-mini").tables[0]
+    assert "no longer sold" not in gone[1][0]  # what was published first for a later day still sells it then
+    assert "no longer sold" in gone[2][0]
+    assert gone[2][1:4] == ["–", "–", "–"]
+
+
+def test_pages_of_models_that_are_not_public(shop, visitor, retail, publish):
+    from farebox.catalog import goods, shelf
+
+    publish("secret", {"text-embedding-3-small": {"input": "1"}})
+    assert visitor.page("/prices/text-embedding-3-small").status == 404
+    assert visitor.page("/prices/nothing").status == 404
+    shop.write(goods.alias, "vendor/four", "gpt-4", actor="test")
+    moved = visitor.page("/prices/vendor/four")
+    assert (moved.status, moved.headers["location"]) == (302, "/prices/gpt-4")
+    shop.write(shelf.unlist, "gpt-4-32k", "test", "test")
+    try:
+        assert "gpt-4-32k" not in visitor.page("/prices").rows()
+        assert "not on sale" in visitor.page("/prices/gpt-4-32k").text
+    finally:
+        shop.write(goods.relist, "gpt-4-32k", actor="test")
+    assert "gpt-4-32k" in visitor.page("/prices").rows()
+
+
+def test_without_a_public_list(shop, visitor, option, retail):
+    """Of several lists none is shown until one is named: a list may be one customer's."""
+    for name in ("", "no-such-list"):
+        option(public_price_list=name)
+        assert "published no prices yet" in visitor.page("/prices").text
+        assert visitor.request("GET", "/prices.json").status == 404
+        assert visitor.request("GET", "/prices.csv").status == 404
+        assert visitor.page("/prices/gpt-4").status == 404
+        assert visitor.page("/estimate").status == 200
+        assert visitor.page("/status").status == 200
+
+
+def test_what_is_ours_stays_ours(shop, visitor, publish, option):
+    """Who published, why, and with which factor is the operator's own affair."""
+    publish(
+        "margin", from_usd_source="official-usd", rate="7.25", factor="0.4321", note="the-secret-note", actor="the-boss"
+    )
+    option(public_price_list="margin")
+    for path in ("/prices", "/prices.json", "/prices.csv", "/prices/gpt-4"):
+        text = visitor.request("GET", path).body.decode()
+        assert not any(word in text for word in ("0.4321", "the-secret-note", "the-boss"))
+
+
+def test_methods(visitor, retail):
+    for path in ("/prices", "/prices.json", "/prices.csv", "/prices/gpt-4"):
+        head = visitor.request("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+    assert visitor.request("POST", "/prices.json", {}).status in {403, 405}
+
+
+def test_in_chinese(shop, retail):
+    page = Page(Visitor(shop, "zh-CN").request("GET", "/prices"))
+    assert page.tables[0][0] == ["模型 ↑", "上下文", "输入", "缓存输入", "输出", "与官方价相比"]
+    assert page.rows()["gpt-4"] == ["8,192", "¥195.75 官方 $30.00", "–", "¥391.50 官方 $60.00", "低 10%"]
+    there = Visitor(shop).page("/zh/prices")
+    assert there.tables == page.tables
+    assert 'href="/zh/prices/gpt-4"' in there.html
+    one = Visitor(shop).page("/zh/prices/gpt-4")
+    assert "价格变化" in one.text
+    assert "现行" in one.tables[0][1][0]

@@ -1,0 +1,213 @@
+"""First page, guide, rules, terms and privacy: what they say is what the shop does."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from html import unescape
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from farebox.catalog import pricing
+from farebox.console import clients, own_text, rules
+from farebox.kit import money, options
+from visitor import Visitor
+
+pytestmark = pytest.mark.store
+KEY = "sk-FBX1" + "a" * 44
+
+
+@pytest.fixture
+def visitor(shop):
+    return Visitor(shop)
+
+
+@pytest.fixture
+def cards(shop):
+    from farebox.catalog import shelf
+    from farebox.kit import clock
+
+    return [
+        card for card in shop.read(shelf.load, clock.now_us()).models("usd", clock.now_us()) if "chat" in card.kinds
+    ]
+
+
+@pytest.fixture
+def settings(cards):
+    found = clients.settings("https://shop.example", cards, key=KEY)
+    return {block.id: block.text for client in found for block in client.blocks}
+
+
+def text(answer):
+    return unescape(answer.body.decode())
+
+
+# first page
+
+
+def test_the_example_receipt_is_arithmetic_of_the_shop(shop, visitor):
+    page = text(visitor.get("/"))
+    ticket = page[page.index('class="ticket') : page.index("</section>")]
+    prices = {"input": money.parse("0.15"), "output": money.parse("0.60")}
+    made = pricing.charge(prices, pricing.Usage(input=1200, output=350))
+    assert "gpt-4o-mini" in ticket
+    assert money.show(made.amount_micro, "USD") in ticket
+    for line in made.lines:
+        assert pricing.fraction(line.numerator) in ticket
+    assert "Price list usd, version 1" in ticket
+
+
+def test_prices_on_the_first_page_are_those_of_the_list(shop, visitor):
+    page = text(visitor.get("/"))
+    row = re.search(r"<tr[^>]*><th[^>]*>(?:<[^>]+>)*gpt-4<.*?</tr>", page)[0]
+    assert re.findall(r'<td class="n[^"]*">([^<]*)</td>', row) == ["8,192", "$30.00", "$60.00"]
+
+
+def test_without_a_public_list_no_price_is_shown(shop, visitor, monkeypatch):
+    monkeypatch.setattr(shop.options, "public_price_list", "nowhere")
+    page = text(visitor.get("/"))
+    assert "No prices are published yet." in page
+    assert "$30.00" not in page
+    assert visitor.get("/guide").status == 200
+
+
+def test_a_second_list_hides_prices_until_one_is_named(shop, visitor, monkeypatch):
+    from farebox.catalog import lists
+    from farebox.catalog.models import PriceList
+
+    shop.write(lists.create_list, name="friends", currency="USD", about="", actor="test")
+    try:
+        assert "No prices are published yet." in text(visitor.get("/"))
+        monkeypatch.setattr(shop.options, "public_price_list", "usd")
+        assert "$30.00" in text(visitor.get("/"))
+    finally:
+        PriceList.objects.filter(name="friends").delete()
+
+
+# guide
+
+
+def test_the_guide_shows_the_settings_of_this_shop(shop, visitor, monkeypatch):
+    monkeypatch.setattr(shop.options, "public_url", "https://shop.example/")
+    page = text(visitor.get("/guide"))
+    shown = dict(re.findall(r'<pre id="([^"]+)">(.*?)</pre>', page, re.DOTALL))
+    assert shown["base"] == "https://shop.example/v1"
+    assert shown["env-file"] == "OPENAI_BASE_URL=https://shop.example/v1\nOPENAI_API_KEY=sk-...\n"
+    assert shown["nextchat-endpoint"] == "https://shop.example"
+    assert "127.0.0.1" not in page
+
+
+def test_gpt_academic_reads_its_lines(settings, cards):
+    """As the program does: Python assignments, one whole address in place of the official one."""
+    lines = {
+        node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(settings["gpt-academic-config"]).body
+    }
+    official = "https://api.openai.com/v1/chat/completions"
+    assert lines["API_KEY"] == KEY
+    assert lines["API_URL_REDIRECT"] == {official: "https://shop.example/v1/chat/completions"}
+    assert lines["LLM_MODEL"] in lines["AVAIL_LLM_MODELS"]
+    for name in lines["AVAIL_LLM_MODELS"]:
+        known = re.fullmatch(r"one-api-(.+)\(max_token=(\d+)\)", name)
+        card = next(card for card in cards if card.name == (known[1] if known else name))
+        assert not known or int(known[2]) == card.context_tokens
+
+
+def test_nextchat_reads_its_import_link():
+    link = clients.import_link("https://chat.example/", "https://shop.example", KEY)
+    assert link.startswith("https://chat.example/#/?settings=")
+    given = json.loads(unquote(urlsplit(link).fragment.partition("settings=")[2]))
+    assert given == {"key": KEY, "url": "https://shop.example"}
+
+
+def test_a_deployment_of_nextchat_reads_its_lines(settings, cards):
+    lines = dict(line.split("=", 1) for line in settings["nextchat-deployment"].splitlines())
+    assert lines["BASE_URL"] == "https://shop.example"
+    assert lines["OPENAI_API_KEY"] == KEY
+    assert lines["ENABLE_BALANCE_QUERY"] == "1"
+    first, *models = lines["CUSTOM_MODELS"].split(",")
+    assert first == "-all"
+    assert models == [f"+{card.name}@OpenAI" for card in cards]
+
+
+def test_code_for_python_is_python(settings):
+    for name in ("python-code", "langchain-code"):
+        ast.parse(settings[name])
+        assert 'base_url="https://shop.example/v1"' in settings[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["python-code", "langchain-code"])
+def test_code_for_python_runs(shop, cards, capsys, name):
+    me = shop.account("1")
+    first = [card for card in cards if card.name == "gpt-4o-mini"]
+    found = clients.settings(shop.url, first, key=me.key)
+    (code,) = (block.text for client in found for block in client.blocks if block.id == name)
+    exec(compile(code, name, "exec"), {})
+    assert "Hello!" in capsys.readouterr().out
+
+
+def test_the_address_of_the_shop():
+    def origin(**given):
+        return options.Options(given).origin
+
+    assert origin(public_url="https://a.example/") == "https://a.example"
+    assert origin(host="0.0.0.0", port=81) == "http://127.0.0.1:81"
+    assert origin(host="::", port=81) == "http://[::1]:81"
+    assert origin(host="10.1.2.3") == "http://10.1.2.3:8080"
+
+
+# rules
+
+
+def test_every_rule_is_on_the_page_once(visitor):
+    written = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+    numbers = re.findall(r"^\| (R\d\d) \|", written, re.MULTILINE)
+    assert sorted(rule.number for group in rules.GROUPS for rule in group.rules) == numbers
+    for path in ("/rules", "/zh/rules"):
+        assert sorted(re.findall(r'id="(R\d\d)"', text(visitor.get(path)))) == numbers
+
+
+def test_the_free_rules_are_those_of_pricing():
+    (free,) = (group for group in rules.GROUPS if str(group.title) == "Free")
+    # R26 is free for the repeated call alone, R09 unless the caller asked for it.
+    assert {rule.number for rule in free.rules} == (pricing.FREE_RULES - {"R26"}) | {pricing.FREE_WHEN_EMPTY}
+
+
+# terms and privacy
+
+
+def test_privacy_says_how_long(shop, visitor, monkeypatch):
+    monkeypatch.setattr(shop.options, "diagnostics_days", 14)
+    assert "14 days" in text(visitor.get("/privacy"))
+    assert "14 天" in text(visitor.get("/zh/privacy"))
+
+
+@pytest.mark.parametrize("page", ["terms", "privacy"])
+def test_an_operators_own_text_stands_in_place_of_ours(shop, visitor, page):
+    folder = shop.options.data / "texts"
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{page}.zh.md"
+    file.write_text("\ufeff# 本店条款\n\n第一条。\n第二条。\n\n- 甲\n- <b>乙</b>\n\n## 联系", encoding="utf-8")
+    try:
+        chinese, english = text(visitor.get(f"/zh/{page}")), visitor.get(f"/{page}").body.decode()
+        assert "<h1>本店条款</h1>" in chinese
+        assert '<article class="text" lang="zh-Hans"' in english
+        assert "&lt;b&gt;乙&lt;/b&gt;" in english
+        (folder / f"{page}.en.md").write_text("# Our own\n", encoding="utf-8")
+        assert "<h1>Our own</h1>" in text(visitor.get(f"/{page}"))
+        assert "本店条款" in text(visitor.get(f"/zh/{page}"))
+    finally:
+        for each in folder.iterdir():
+            each.unlink()
+
+
+def test_the_few_marks_of_an_own_text():
+    made = own_text.parts("# A\nb\nc\n\n\n- d\n* e\n\n- f\r\n\r\n### g\n# not #h\n#i")
+    assert made == (
+        ("h1", ("A",)), ("p", ("b", "c")), ("ul", ("d", "e")), ("ul", ("f",)), ("h3", ("g",)), ("h1", ("not #h",)),
+        ("p", ("#i",)),
+    )  # fmt: skip
+    assert own_text.parts("") == ()

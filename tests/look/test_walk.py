@@ -1,0 +1,212 @@
+"""Every public page in Chromium, in both languages, narrow and wide, light and dark.
+
+No error in the console, nothing that the policy forbids, nothing loaded from elsewhere, no scrolling sideways, no serious
+finding of axe-core, no English word on a Chinese page.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+# Arguments of routes that have some; a route that lacks them here fails.
+EXAMPLES = {"price": ("gpt-4o-mini",)}
+# Routes that are files, not pages.
+FILES = {"prices.json", "prices.csv"}
+WALKS = [("en", 1440, "light"), ("zh", 360, "light"), ("zh", 1440, "dark"), ("en", 360, "dark")]
+# What stands in Latin letters on a Chinese page: names and words of the trade.
+LATIN = {
+    "token", "base", "Base", "curl", "env", "embeddings", "stop", "Cookie", "Key", "Python", "Node", "one-api", "ms",
+    "usd", "openai",  # this shop's price list, and who made its models
+}  # fmt: skip
+TEXTS = """() => {
+  const out = [];
+  const names = "[translate=no], code, pre, kbd, samp, .mono, time, script, style, option[lang], [lang]:not(html)";
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walk.nextNode(); node; node = walk.nextNode())
+    if (!node.parentElement.closest(names)) out.push(node.textContent);
+  for (const name of ["title", "aria-label", "placeholder", "alt", "data-label", "data-copied"])
+    for (const each of document.querySelectorAll(`[${name}]`))
+      if (!each.closest("[translate=no]")) out.push(each.getAttribute(name));
+  out.push(document.title);
+  return out.map((text) => text.trim()).filter((text) => text);
+}"""
+
+
+def chromium():
+    """Where a Chromium is; empty where playwright has one of its own, None where there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if found := shutil.which(name):
+            return found
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as tools:
+        return "" if Path(tools.chromium.executable_path).is_file() else None
+
+
+@pytest.fixture(scope="module")
+def browser(shop):
+    """It has a loop in this thread, so all that needs the store happens before it."""
+    from playwright.sync_api import sync_playwright
+
+    found = chromium()
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("There is no Chromium here, and CI must walk the pages.")
+        pytest.skip(
+            "The pages were not walked: there is no Chromium. Get it with .venv/bin/playwright install chromium."
+        )
+    shop.account("1").chat("gpt-4o-mini", "Hello")
+    with sync_playwright() as tools:
+        running = tools.chromium.launch(executable_path=found or None, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+def routes():
+    """Every route of the console, with its path."""
+    from django.urls import reverse
+
+    from farebox.console.urls import urlpatterns
+
+    for route in urlpatterns:
+        if route.name not in FILES:
+            yield route.name, reverse(route.name, args=EXAMPLES.get(route.name, ()))
+
+
+def english(texts, shop_name):
+    """Words that look like English on a Chinese page."""
+    found = []
+    for text in texts:
+        for word in re.findall(r"[A-Za-z0-9_.:/\-=()]*[A-Za-z][A-Za-z0-9_.:/\-=()]*", text.replace(shop_name, "")):
+            plain = word.strip(".:()/-")
+            if re.fullmatch(r"[A-Z]?[a-z]+(?:[-/][a-z]+)*", plain) and len(plain) > 1 and plain not in LATIN:
+                found.append(f"{plain} in {text[:60]!r}")
+    return found
+
+
+class Walk:
+    """One window that notes everything it should not see."""
+
+    def __init__(self, browser, shop, language, width, theme):
+        self.shop = shop
+        self.faults = []
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=theme,
+            locale="zh-CN" if language == "zh" else "en-US",
+        )  # fmt: skip
+        self.page = self.context.new_page()
+        self.page.on("console", lambda said: said.type in {"error", "warning"} and self.faults.append(said.text))
+        self.page.on("pageerror", lambda fault: self.faults.append(str(fault)))
+        self.page.on("request", self._request)
+        self.page.add_init_script(
+            "document.addEventListener('securitypolicyviolation', (e) => console.error('CSP ' + e.violatedDirective))"
+        )
+
+    def _request(self, request):
+        if not request.url.startswith((self.shop.url + "/", "data:")):
+            self.faults.append(f"loads {request.url}")
+
+    def look(self, path):
+        """What is wrong with the page at this path."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        self.faults = []
+        answer = self.page.goto(self.shop.url + path)
+        if answer.status != 200:
+            self.faults.append(f"status {answer.status}")
+        for closed in self.page.query_selector_all("details:not([open]) > summary"):
+            if closed.is_visible():
+                closed.click()
+        wide, seen = self.page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        if wide > seen:
+            self.faults.append(f"scrolls sideways: {wide} > {seen}")
+        for found in Axe().run(self.page).response["violations"]:
+            if found["impact"] in {"serious", "critical"}:
+                where = "; ".join(str(node["target"]) for node in found["nodes"][:4])
+                self.faults.append(f"axe {found['id']}: {found['help']} at {where}")
+        return self.faults
+
+
+@pytest.mark.parametrize(("language", "width", "theme"), WALKS)
+def test_every_page(browser, shop, language, width, theme):
+    walk = Walk(browser, shop, language, width, theme)
+    faults = []
+    for name, path in routes():
+        path = ("/zh" if language == "zh" else "") + path
+        found = walk.look(path)
+        if language == "zh":
+            found = [*found, *english(walk.page.evaluate(TEXTS), shop.options.shop_name)]
+        faults += [f"{name} ({path}): {each}" for each in found]
+    walk.context.close()
+    assert not faults, "\n".join(["", *faults])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_page_that_is_not_there(browser, shop, language):
+    walk = Walk(browser, shop, language, 360, "light")
+    found = [fault for fault in walk.look(("/zh" if language == "zh" else "") + "/nothing") if "404" not in fault]
+    if language == "zh":
+        found += english(walk.page.evaluate(TEXTS), shop.options.shop_name)
+    walk.context.close()
+    assert found == []
+
+
+def test_theme_and_language_by_their_buttons(browser, shop):
+    walk = Walk(browser, shop, "en", 1440, "light")
+    page = walk.page
+    page.goto(shop.url + "/prices?q=gpt")
+    background = "getComputedStyle(document.body.parentElement).backgroundColor"
+    light = page.evaluate(background)
+    page.get_by_role("button", name="Dark").click()
+    assert page.url == shop.url + "/prices?q=gpt"
+    assert page.evaluate(background) != light
+    page.get_by_role("link", name="简体中文").click()
+    assert page.url == shop.url + "/zh/prices?q=gpt"
+    page.get_by_role("button", name="浅色").click()
+    assert page.evaluate(background) == light
+    page.get_by_role("link", name="English").click()
+    assert page.url == shop.url + "/prices?q=gpt"
+    assert walk.faults == []
+    walk.context.close()
+
+
+def test_copy_buttons_copy(browser, shop):
+    walk = Walk(browser, shop, "en", 1440, "light")
+    walk.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = walk.page
+    page.goto(shop.url + "/guide")
+    button = page.get_by_role("button", name="Copy").first
+    button.click()
+    page.get_by_text("Copied").first.wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator("#base").inner_text().strip()
+    assert walk.faults == []
+    walk.context.close()
+
+
+def test_pages_work_without_javascript(browser, shop):
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 360, "height": 900})
+    page = context.new_page()
+    page.goto(shop.url + "/guide")
+    assert page.get_by_role("button", name="Copy").count() == 0
+    page.get_by_role("button", name="Dark").click()
+    assert page.url == shop.url + "/guide"
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    context.close()
+
+
+def test_by_keyboard_the_content_is_one_step_away(browser, shop):
+    walk = Walk(browser, shop, "en", 1440, "light")
+    page = walk.page
+    page.goto(shop.url + "/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#main")
+    walk.context.close()
