@@ -132,3 +132,24 @@ class ApiKey(Cap):
     revoked_us = models.BigIntegerField(null=True)
     # Last in the class: from here on its name hides the module's.
     models = models.TextField(default="[]")
+
+
+class Session(models.Model):
+    """A browser that has been here; `id` is the SHA-256 of its key, `person` is set while somebody is signed in.
+
+    `area` is `console` or `office`: a session of one is none in the other.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    area = models.CharField(max_length=8)
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, null=True)
+    data = models.TextField(default="")
+    address = models.CharField(max_length=64, default="")
+    agent = models.CharField(max_length=200, default="")
+    created_us = models.BigIntegerField()
+    seen_us = models.BigIntegerField(db_index=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(area__in=["console", "office"]), name="accounts_session_area")
+        ]

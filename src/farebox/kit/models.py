@@ -31,6 +31,14 @@ class Epoch(models.Model):
     cleared_us = models.BigIntegerField(null=True)
 
 
+class Cache(models.Model):
+    """What Django's database cache keeps: counters of attempts, above all. The columns are Django's."""
+
+    cache_key = models.CharField(primary_key=True, max_length=255)
+    value = models.TextField()
+    expires = models.DateTimeField(db_index=True)
+
+
 class AuditEvent(models.Model):
     """Who did what to which object, with opaque values before and after (JSON texts)."""
 

@@ -1,0 +1,181 @@
+"""Signed-in browsers: 256 random bits in the cookie, their SHA-256 in the store, limits of idleness and age.
+
+Two areas that know nothing of each other: `console` for customers, `office` for operators (security.md 2). Django reads
+and writes a session through `SessionStore`; what a person may see of his own sessions, and end, is here too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+
+from farebox.kit import audit, clock, db
+from farebox.kit.db import Tx
+
+from .models import Person, Session
+
+KEY_BYTES = 32
+TEXT_CHARS_MAX = 200
+SEEN_EVERY_US = 60_000_000  # the time of the last page is written once a minute at most
+_S_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds without a page, and from the sign-in, after which a session ends."""
+
+    idle_s: int
+    age_s: int
+
+
+AREAS = {"console": Limits(12 * 3600, 14 * 86_400), "office": Limits(30 * 60, 12 * 3600)}
+
+
+def digest(key: str) -> str:
+    """What the store knows of a session's key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class SessionStore(SessionBase):
+    """Django's session, kept in our table. `area` says whose rules hold; `where` is (address, agent) of the browser."""
+
+    def __init__(self, session_key: str | None = None, *, area: str = "console", where: tuple[str, str] = ("", "")):
+        super().__init__(session_key)
+        self.area = area
+        self.where = where
+
+    def _get_new_session_key(self) -> str:
+        return secrets.token_urlsafe(KEY_BYTES)
+
+    def exists(self, session_key: str) -> bool:
+        """Whether there is such a session, alive or not."""
+        return Session.objects.filter(id=digest(session_key)).exists()
+
+    def load(self) -> dict[str, Any]:
+        """What is in it; empty, and with no key, where it has ended."""
+        row = _alive(self.session_key or "", self.area, clock.now_us())
+        if row is None:
+            self._session_key = None
+            return {}
+        if clock.now_us() - row.seen_us > SEEN_EVERY_US:
+            Session.objects.filter(id=row.id, seen_us=row.seen_us).update(seen_us=clock.now_us())
+        return self.decode(row.data)
+
+    def create(self) -> None:
+        """Another session under a new key."""
+        self._session_key = self._get_new_session_key()
+        self.save(must_create=True)
+        self.modified = True
+
+    def save(self, must_create: bool = False) -> None:
+        """Write what is in it; UpdateError if it has ended meanwhile."""
+        if self.session_key is None:
+            self.create()
+            return
+        data = self._get_session(no_load=must_create)  # type: ignore[attr-defined]  # the stubs leave it out
+        now_us = clock.now_us()
+        values: dict[str, Any] = {"data": self.encode(data), "person_id": data.get(SESSION_KEY), "seen_us": now_us}
+        key = digest(self.session_key)
+        if must_create:
+            _, made = Session.objects.get_or_create(
+                id=key,
+                defaults=values
+                | {
+                    "area": self.area,
+                    "created_us": now_us,
+                    "address": self.where[0][:64],
+                    "agent": self.where[1][:TEXT_CHARS_MAX],
+                },
+            )
+            if not made:
+                raise CreateError
+        elif not Session.objects.filter(id=key, area=self.area).update(**values):
+            raise UpdateError
+
+    def delete(self, session_key: str | None = None) -> None:
+        """End it."""
+        key = session_key or self.session_key
+        if key is not None:
+            Session.objects.filter(id=digest(key)).delete()
+
+    def get_expiry_age(self, **_kwargs: Any) -> int:
+        """Seconds that the cookie lives: as long as the session may."""
+        return AREAS[self.area].age_s
+
+    def get_expiry_date(self, **_kwargs: Any) -> datetime:
+        """The same as a moment."""
+        return datetime.fromtimestamp(clock.now_us() / _S_US + self.get_expiry_age(), UTC)
+
+    @classmethod
+    def clear_expired(cls) -> None:
+        """Forget what has ended."""
+        db.write(forget, now_us=clock.now_us())
+
+
+def sign_in(person: Person, *, area: str, methods: list[dict[str, Any]], where: tuple[str, str] = ("", "")) -> str:
+    """A new session of this person, for a one-time link and for tests; the value of its cookie.
+
+    `methods` are what the person has proved, as allauth's `account_authentication_methods` lists them.
+    """
+    store = SessionStore(area=area, where=where)
+    store[SESSION_KEY] = str(person.pk)
+    store[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    store[HASH_SESSION_KEY] = person.get_session_auth_hash()
+    store["account_authentication_methods"] = methods
+    store.create()
+    assert store.session_key is not None  # noqa: S101 - create gives it one
+    return store.session_key
+
+
+def list_sessions(person: str, *, area: str, now_us: int) -> list[dict[str, Any]]:
+    """The living sessions of a person, the one used last first: id, address, agent, created_us, seen_us."""
+    limits = AREAS[area]
+    rows = Session.objects.filter(
+        person=person,
+        area=area,
+        seen_us__gt=now_us - limits.idle_s * _S_US,
+        created_us__gt=now_us - limits.age_s * _S_US,
+    ).order_by("-seen_us")
+    return [dict(row) for row in rows.values("id", "address", "agent", "created_us", "seen_us")]
+
+
+def end(tx: Tx, person: str, *, session: str, actor: str) -> bool:
+    """End one session of a person by its id; whether there was one."""
+    gone, _ = Session.objects.filter(person=person, id=session).delete()
+    if gone:
+        audit.record(tx, actor=actor, verb="session.end", object=person)
+    return bool(gone)
+
+
+def end_others(tx: Tx, person: str, *, keep: str, actor: str) -> int:
+    """End all sessions of a person in both areas but the one whose key is `keep`; how many."""
+    gone, _ = Session.objects.filter(person=person).exclude(id=digest(keep)).delete()
+    if gone:
+        audit.record(tx, actor=actor, verb="session.end_others", object=person, after=gone)
+    return gone
+
+
+def forget(tx: Tx, *, now_us: int) -> int:
+    """Delete the sessions that have ended by themselves; how many."""
+    del tx  # the ORM writes in the same transaction
+    gone = 0
+    for area, limits in AREAS.items():
+        rows = Session.objects.filter(area=area)
+        gone += rows.filter(seen_us__lt=now_us - limits.idle_s * _S_US).delete()[0]
+        gone += rows.filter(created_us__lt=now_us - limits.age_s * _S_US).delete()[0]
+    return gone
+
+
+def _alive(key: str, area: str, now_us: int) -> Session | None:
+    row = Session.objects.filter(id=digest(key), area=area).first() if key else None
+    if row is None:
+        return None
+    limits = AREAS[area]
+    young = now_us - row.created_us < limits.age_s * _S_US and now_us - row.seen_us < limits.idle_s * _S_US
+    return row if young else None

@@ -1,0 +1,109 @@
+"""Who is at the customer's counter: a person, his account, his role there. Every view below /console/ begins here."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec
+from urllib.parse import quote
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from farebox.accounts.models import Member
+
+P = ParamSpec("P")
+RANKS = {"member": 1, "admin": 2, "owner": 3}
+CHOSEN = "account"  # the account chosen in this session, of a person who has several
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A signed-in customer. `role` is `owner` (of the account), `admin` (of `project`) or `member` (of `project`).
+
+    An owner has no project: he sees the whole account. A member sees what is his own.
+    """
+
+    person: str
+    email: str
+    name: str
+    account: str
+    account_name: str
+    account_state: str
+    currency: str
+    time_zone: str
+    member: str
+    role: str
+    project: str | None
+
+    @property
+    def actor(self) -> str:
+        """How the audit trail names this person."""
+        return f"person:{self.person}"
+
+    def at_least(self, role: str) -> bool:
+        """Whether the role is this one or a greater one."""
+        return RANKS[self.role] >= RANKS[role]
+
+
+View = Callable[Concatenate[HttpRequest, Principal, P], HttpResponse]
+
+
+def signed_in(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    """A page of any member of an account; who is not signed in goes to the sign-in page and comes back."""
+    return needs("member")(view)
+
+
+def needs(role: str) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P], HttpResponse]]:
+    """A page for this role or a greater one; for others it does not exist (404)."""
+
+    def wrap(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+        @functools.wraps(view)
+        def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if not request.user.is_authenticated:
+                return HttpResponseRedirect(f"{reverse('account_login')}?next={quote(request.get_full_path())}")
+            me = find(request)
+            if me is None or not me.at_least(role):
+                raise Http404
+            request.principal = me  # type: ignore[attr-defined]
+            return view(request, me, *args, **kwargs)
+
+        checked.needs = role  # type: ignore[attr-defined]
+        return checked
+
+    return wrap
+
+
+def find(request: HttpRequest) -> Principal | None:
+    """The member who is signed in, or None: nobody, or somebody without a place in an account."""
+    user: Any = request.user
+    if not user.is_authenticated or user.operator_role:
+        return None
+    rows = list(
+        Member.objects.filter(person=user.pk, state="active")
+        .exclude(account__state="closed")
+        .select_related("account")
+        .order_by("created_us", "id")
+    )
+    if not rows:
+        return None
+    chosen = request.session.get(CHOSEN)
+    here = [row for row in rows if row.account_id == chosen] or [
+        row for row in rows if row.account_id == rows[0].account_id
+    ]
+    row = max(here, key=lambda each: RANKS[each.role])
+    account = row.account
+    return Principal(
+        person=user.pk,
+        email=user.email,
+        name=user.name,
+        account=account.id,
+        account_name=account.name,
+        account_state=account.state,
+        currency=account.currency,
+        time_zone=user.time_zone or account.time_zone,
+        member=row.id,
+        role=row.role,
+        project=None if row.role == "owner" else row.project_id,
+    )

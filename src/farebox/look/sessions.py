@@ -1,0 +1,61 @@
+"""Which cookie carries a session: one for the customers' pages, another for the operators' (security.md 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.sessions.backends.base import UpdateError
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
+
+from farebox.accounts.sessions import AREAS, SessionStore
+
+COOKIES = {"console": "__Host-s", "office": "__Host-o"}
+_SAME_SITE = {"console": "Lax", "office": "Strict"}
+
+
+def area_of(request: HttpRequest) -> str:
+    """`office` below /office, else `console`."""
+    path = request.path_info
+    return "office" if path == "/office" or path.startswith("/office/") else "console"
+
+
+def sessions(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Give each request the session of its area, and its cookie to the answer where the session has changed."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        area = area_of(request)
+        where = (str(request.META.get("REMOTE_ADDR", "")), request.headers.get("user-agent", ""))
+        session: Any = SessionStore(request.COOKIES.get(COOKIES[area]), area=area, where=where)
+        request.session = session
+        response = get_response(request)
+        name = COOKIES[area]
+        if session.accessed:
+            patch_vary_headers(response, ("Cookie",))
+        if session.is_empty() if session.modified or session.accessed else False:
+            if name in request.COOKIES:
+                response.set_cookie(
+                    name,
+                    "",
+                    max_age=0,
+                    secure=True,
+                    httponly=True,
+                    samesite=_SAME_SITE[area],  # type: ignore[arg-type]
+                )
+        elif session.modified and response.status_code < 500:
+            try:
+                session.save()
+            except UpdateError:  # signed out elsewhere in the meantime: it stays so
+                return response
+            response.set_cookie(
+                name,
+                session.session_key,
+                max_age=AREAS[area].age_s,
+                secure=True,
+                httponly=True,
+                samesite=_SAME_SITE[area],  # type: ignore[arg-type]
+            )
+        return response
+
+    return answer

@@ -1,0 +1,92 @@
+"""Who is at the operator's desk: a person with an operator role and a proved second factor."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec
+from urllib.parse import quote
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from farebox.kit import clock
+
+P = ParamSpec("P")
+ROLES = ("support", "finance", "admin", "auditor")
+STEP_UP_S = 300
+_METHODS = "account_authentication_methods"
+_SECOND = frozenset({"mfa", "link"})  # a one-time link of the demo counts as both factors
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A signed-in operator; `role` is `support`, `finance`, `admin` or `auditor` (security.md 1: S, F, X, U)."""
+
+    person: str
+    email: str
+    name: str
+    role: str
+    time_zone: str
+
+    @property
+    def actor(self) -> str:
+        """How the audit trail names this person."""
+        return f"operator:{self.person}"
+
+
+View = Callable[Concatenate[HttpRequest, Operator, P], HttpResponse]
+
+
+def operator(*roles: str) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P], HttpResponse]]:
+    """A page for operators of these roles, all if none is named; for other operators it does not exist (404).
+
+    Who is not signed in with both factors goes to the office's sign-in page and comes back.
+    """
+    allowed = roles or ROLES
+
+    def wrap(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+        @functools.wraps(view)
+        def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            me = find(request)
+            if me is None:
+                return HttpResponseRedirect(f"{reverse('office:sign_in')}?next={quote(request.get_full_path())}")
+            if me.role not in allowed:
+                raise Http404
+            request.operator = me  # type: ignore[attr-defined]
+            return view(request, me, *args, **kwargs)
+
+        checked.roles = allowed  # type: ignore[attr-defined]
+        return checked
+
+    return wrap
+
+
+def step_up(view: View[P]) -> View[P]:
+    """Under `operator`: only within five minutes of a proof of the person; else that proof is asked for first."""
+
+    @functools.wraps(view)
+    def checked(request: HttpRequest, me: Operator, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not proved_lately(request):
+            return HttpResponseRedirect(f"{reverse('office:step_up')}?next={quote(request.get_full_path())}")
+        return view(request, me, *args, **kwargs)
+
+    checked.step_up = True  # type: ignore[attr-defined]
+    return checked
+
+
+def find(request: HttpRequest) -> Operator | None:
+    """The operator who is signed in with both factors, or None."""
+    user: Any = request.user
+    if not user.is_authenticated or not user.operator_role or not user.is_active:
+        return None
+    if not any(method.get("method") in _SECOND for method in request.session.get(_METHODS, [])):
+        return None
+    return Operator(user.pk, user.email, user.name, user.operator_role, user.time_zone)
+
+
+def proved_lately(request: HttpRequest) -> bool:
+    """Whether the person has proved who he is within the last five minutes."""
+    proofs = [float(method.get("at", 0)) for method in request.session.get(_METHODS, [])]
+    return max(proofs, default=0.0) > clock.now_us() / 1_000_000 - STEP_UP_S
