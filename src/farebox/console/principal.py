@@ -59,8 +59,7 @@ def needs(role: str) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P]
     """A page for this role or a greater one; for others it does not exist (404)."""
 
     def wrap(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-        @functools.wraps(view)
-        def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def checked(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if not request.user.is_authenticated:
                 return HttpResponseRedirect(f"{reverse('account_login')}?next={quote(request.get_full_path())}")
             me = find(request)
@@ -69,6 +68,7 @@ def needs(role: str) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P]
             request.principal = me  # type: ignore[attr-defined]
             return view(request, me, *args, **kwargs)
 
+        functools.update_wrapper(checked, view)
         checked.needs = role  # type: ignore[attr-defined]
         return checked
 

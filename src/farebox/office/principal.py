@@ -47,8 +47,7 @@ def operator(*roles: str) -> Callable[[View[P]], Callable[Concatenate[HttpReques
     allowed = roles or ROLES
 
     def wrap(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-        @functools.wraps(view)
-        def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def checked(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             me = find(request)
             if me is None:
                 return HttpResponseRedirect(f"{reverse('office:sign_in')}?next={quote(request.get_full_path())}")
@@ -57,6 +56,7 @@ def operator(*roles: str) -> Callable[[View[P]], Callable[Concatenate[HttpReques
             request.operator = me  # type: ignore[attr-defined]
             return view(request, me, *args, **kwargs)
 
+        functools.update_wrapper(checked, view)
         checked.roles = allowed  # type: ignore[attr-defined]
         return checked
 
@@ -66,12 +66,12 @@ def operator(*roles: str) -> Callable[[View[P]], Callable[Concatenate[HttpReques
 def step_up(view: View[P]) -> View[P]:
     """Under `operator`: only within five minutes of a proof of the person; else that proof is asked for first."""
 
-    @functools.wraps(view)
-    def checked(request: HttpRequest, me: Operator, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def checked(request: HttpRequest, me: Operator, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         if not proved_lately(request):
             return HttpResponseRedirect(f"{reverse('office:step_up')}?next={quote(request.get_full_path())}")
         return view(request, me, *args, **kwargs)
 
+    functools.update_wrapper(checked, view)
     checked.step_up = True  # type: ignore[attr-defined]
     return checked
 
