@@ -1,4 +1,4 @@
-"""Every public page in Chromium, in both languages, narrow and wide, light and dark.
+"""Every page in Chromium, of visitors, customers and operators, in both languages, narrow and wide, light and dark.
 
 No error in the console, nothing that the policy forbids, nothing loaded from elsewhere, no scrolling sideways, no serious
 finding of axe-core, no English word on a Chinese page.
@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import people
+
 pytestmark = pytest.mark.slow
 
-# Arguments of routes that have some; a route that lacks them here fails.
-EXAMPLES = {"price": ("gpt-4o-mini",)}
-# Routes that are files, not pages.
-FILES = {"prices.json", "prices.csv"}
+# Routes that are files, or answer programs.
+FILES = {"prices.json", "prices.csv", "calls.json", "calls.csv", "settings.data", "playground.models"}
+MATRIX = tomllib.loads((Path(__file__).parents[1] / "matrix.toml").read_text("utf-8"))
 WALKS = [("en", 1440, "light"), ("zh", 360, "light"), ("zh", 1440, "dark"), ("en", 360, "dark")]
 # What stands in Latin letters on a Chinese page: names and words of the trade.
 LATIN = {
@@ -59,25 +62,59 @@ def browser(shop):
     if found is None:
         if os.environ.get("CI"):
             pytest.fail("There is no Chromium here, and CI must walk the pages.")
-        pytest.skip(
-            "The pages were not walked: there is no Chromium. Get it with .venv/bin/playwright install chromium."
-        )
-    shop.account("1").chat("gpt-4o-mini", "Hello")
+        pytest.skip("The pages were not walked: there is no Chromium. Get it with apt-get install chromium.")
+    shop.options.public_price_list = "usd"
+    shop.walk = pages(shop)
     with sync_playwright() as tools:
         running = tools.chromium.launch(executable_path=found or None, args=["--no-sandbox"])
         yield running
         running.close()
 
 
-def routes():
-    """Every route of the console, with its path."""
+def pages(shop):
+    """(name, path, who) of every page, with something on it; who is A, O or X, and `cookies` has their sessions."""
     from django.urls import reverse
 
-    from farebox.console.urls import urlpatterns
+    owner, operator = people.customer(shop, "20"), people.operator(shop)
+    made = examples(shop, owner)
+    found = []
+    for name, said in MATRIX.items():
+        row = said.get("GET", "").split()
+        if not row or name in FILES or name.startswith("GET "):
+            continue
+        who = next((who for who, at in (("A", 0), ("O", 4), ("X", 7)) if row[at].startswith("ok")), None)
+        kinds = dict(part.split("=") for part in said.get("objects", "").split())
+        if who is None or (kinds and not set(kinds.values()) <= set(made)) or name == "language":
+            continue
+        found.append((name, reverse(name, kwargs={at: made[kind] for at, kind in kinds.items()}), who))
+    cookies = {"A": {}, "O": owner.cookies, "X": operator.cookies}
+    return found, cookies
 
-    for route in urlpatterns:
-        if route.name not in FILES:
-            yield route.name, reverse(route.name, args=EXAMPLES.get(route.name, ()))
+
+def examples(shop, owner):
+    """An object of each kind that has a page, by kind; long names, a call that failed, an open invitation."""
+    from farebox.accounts import invitations, projects
+    from farebox.accounts.models import Member, Project
+    from farebox.upstreams.models import Channel
+
+    stamp = {"now_us": time.time_ns() // 1000, "actor": "test"}
+    account = owner.customer.account
+    project = shop.write(projects.create, account=account, name="A project with a long name 项目 " + "x" * 30, **stamp)
+    people.customer(shop, role="member", of=owner, project=project.id)
+    code = []
+    terms = invitations.Terms(project=project.id, with_key=True)
+    guest = invitations.Guest("a.person.with.a.very.long.address@subdomain.of.a.long.example.com")
+    shop.write(invitations.invite, account, [guest], terms, lambda *given: code.append(given[2]), **stamp)
+    owner.customer.chat("gpt-4", "Hello")
+    call = owner.customer.chat("gpt-4o-mini", "Hello")
+    owner.customer.receipt(call)
+    operator = people.person(shop, operator_role="finance")
+    return {
+        "model": "gpt-4o-mini", "project": project.id, "invitation_code": code[0], "call": call.call,
+        "key": owner.customer.key_id, "statement": time.strftime("%Y-%m", time.gmtime()), "account": account,
+        "member": Member.objects.exclude(id=owner.member).get(project=Project.objects.get(id=project.id)).id,
+        "operator": operator.id, "channel": Channel.objects.get(name="sandbox").id, "list": "usd",
+    }  # fmt: skip
 
 
 def english(texts, shop_name):
@@ -101,6 +138,7 @@ class Walk:
             viewport={"width": width, "height": 900}, color_scheme=theme,
             locale="zh-CN" if language == "zh" else "en-US",
         )  # fmt: skip
+        self._signed_in(language)
         self.page = self.context.new_page()
         self.page.on("console", lambda said: said.type in {"error", "warning"} and self.faults.append(said.text))
         self.page.on("pageerror", lambda fault: self.faults.append(str(fault)))
@@ -108,6 +146,22 @@ class Walk:
         self.page.add_init_script(
             "document.addEventListener('securitypolicyviolation', (e) => console.error('CSP ' + e.violatedDirective))"
         )
+
+    def _signed_in(self, language):
+        """The sessions of a customer and an operator, each in its own cookie."""
+        from farebox.look.sessions import COOKIES
+
+        _, cookies = self.shop.walk
+        self.sessions = [
+            {"name": name, "value": value, "url": self.shop.url.replace("http:", "https:"), "secure": True}
+            for who in cookies for name, value in cookies[who].items() if name in COOKIES.values()
+        ]  # fmt: skip
+
+    def as_one(self, who):
+        """Go on as this one: A is nobody."""
+        self.context.clear_cookies()
+        if who != "A":
+            self.context.add_cookies(self.sessions)
 
     def _request(self, request):
         if not request.url.startswith((self.shop.url + "/", "data:")):
@@ -138,8 +192,9 @@ class Walk:
 def test_every_page(browser, shop, language, width, theme):
     walk = Walk(browser, shop, language, width, theme)
     faults = []
-    for name, path in routes():
+    for name, path, who in shop.walk[0]:
         path = ("/zh" if language == "zh" else "") + path
+        walk.as_one(who)
         found = walk.look(path)
         if language == "zh":
             found = [*found, *english(walk.page.evaluate(TEXTS), shop.options.shop_name)]

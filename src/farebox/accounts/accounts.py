@@ -34,7 +34,7 @@ def open_account(
     Raises CommandError for a name, currency, price list or time zone that will not do.
     """
     checked_name(name)
-    _checked_zone(time_zone)
+    checked_zone(time_zone)
     listed = _list_for(price_list, _currency(currency))
     account = Account(
         id=ids.new("acc", now_us),
@@ -223,7 +223,8 @@ def _currency(code: str) -> str:
         raise CommandError(f"{fault}.") from None
 
 
-def _checked_zone(time_zone: str) -> None:
+def checked_zone(time_zone: str) -> None:
+    """CommandError for what is no time zone."""
     try:
         ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -62,6 +62,14 @@ def house_caller(tx: Tx) -> Caller:
     return from_row(row).caller
 
 
+def caller_of(tx: Tx, key: str) -> Caller:
+    """The caller that this key (id) makes; CommandError if there is no such key."""
+    row = tx.one(statements.READ_KEY, (key,))
+    if row is None:
+        raise CommandError(f"There is no key {key[:40]!r}.")
+    return from_row(row).caller
+
+
 def ends_us(tx: Tx, keys: Sequence[str]) -> dict[str, int | None]:
     """When these keys (ids) end, in epoch microseconds; None is never.
 

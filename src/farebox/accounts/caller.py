@@ -12,6 +12,7 @@ import msgspec
 from farebox.ledger.holds import Purse
 
 from . import caps
+from .pace import Pace
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -29,7 +30,8 @@ class Caller:
     """An authenticated API key and everything that a call of it needs to know about its account.
 
     `models` empty means all models, `addresses` empty means all addresses; `caps` are (scope id, micro-units,
-    period) of member, project and key where one is set; `expires_us` is in epoch microseconds.
+    period) of member, project and key where one is set, `paces` the limits a minute and at once of key, member,
+    project and account where one is set; `expires_us` is in epoch microseconds.
     """
 
     key: str
@@ -47,6 +49,7 @@ class Caller:
     expires_us: int | None = None
     house: bool = False
     caps: tuple[tuple[str, int, str], ...] = ()
+    paces: tuple[Pace, ...] = ()
     _current: _Purses = field(default_factory=_Purses, repr=False, compare=False)
 
     def purses(self, now_us: int) -> tuple[Purse, ...]:
@@ -84,7 +87,9 @@ def from_row(row: Sequence[Any]) -> Known:
     (key, key_name, key_state, models, addresses, expires_us, key_cap, key_period, pepper_n) = row[:9]
     (project, project_state, project_cap, project_period) = row[9:13]
     (account, account_name, kind, account_state, currency, price_list, time_zone) = row[13:20]
-    (member, member_state, member_cap, member_period) = row[20:]
+    (member, member_state, member_cap, member_period) = row[20:24]
+    scopes = (("key", key), ("project", project), ("account", account), ("member", member))
+    paced = [(kind, scope, row[24 + 3 * n : 27 + 3 * n]) for n, (kind, scope) in enumerate(scopes) if scope is not None]
     capped = (
         (key, key_cap, key_period),
         (project, project_cap, project_period),
@@ -106,6 +111,7 @@ def from_row(row: Sequence[Any]) -> Known:
         expires_us=expires_us,
         house=kind == "house",
         caps=tuple((scope, int(cap), period) for scope, cap, period in capped if cap is not None),
+        paces=tuple(Pace(kind, scope, *limits) for kind, scope, limits in paced if any(limits)),
     )
     alive = key_state == "active" and project_state == "active" and member_state in {None, "active"}
     return Known(caller, dead=not alive or account_state == "closed", pepper_n=int(pepper_n))

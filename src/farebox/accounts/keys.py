@@ -17,7 +17,7 @@ from farebox.kit import audit, db, ids, options, secrets, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, caps, key_format, people, projects
+from . import accounts, caps, key_format, pace, people, projects
 from .authenticate import HOUSE_KEY, IMPORTED
 from .caller import networks
 from .key_format import Verdict
@@ -39,6 +39,9 @@ class Limits:
     expires_us: int | None = None
     cap_micro: int | None = None
     cap_period: str = ""
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
 
 
 def issue(
@@ -51,15 +54,20 @@ def issue(
     expires_us: int | None = None,
     cap_micro: int | None = None,
     cap_period: str = "",
+    rpm: int | None = None,
+    tpm: int | None = None,
+    concurrency: int | None = None,
     member: str | None = None,
+    session: str = "",
     now_us: int,
     actor: str,
 ) -> tuple[ApiKey, str]:
     """A new key of a project and its text, which is nowhere kept and can't be shown again.
 
-    `project` is an id, `account/project`, or an account for its default project. Raises CommandError.
+    `project` is an id, `account/project`, or an account for its default project. `session` makes it the key of the
+    playground in that session. Raises CommandError.
     """
-    limits = Limits(models, addresses, expires_us, cap_micro, cap_period)
+    limits = Limits(models, addresses, expires_us, cap_micro, cap_period, rpm, tpm, concurrency)
     where, who = _place(project, member)
     _check(name, limits, now_us)
     return _insert(
@@ -69,6 +77,7 @@ def issue(
         member=who,
         name=name,
         limits=limits,
+        session=session,
         now_us=now_us,
         actor=actor,
         verb="key.issue",
@@ -139,7 +148,7 @@ def revoke(tx: Tx, key: str, *, now_us: int, actor: str) -> ApiKey:
 def rename(tx: Tx, key: str, *, name: str, actor: str) -> ApiKey:
     """Give the key another name."""
     accounts.checked_name(name)
-    found = _living(key)
+    found = living(key)
     before, found.name = found.name, name
     found.save(update_fields=["name"])
     _changed(tx, found, "key.rename", actor=actor, before=before, after=name)
@@ -156,7 +165,7 @@ def set_limits(
     actor: str,
 ) -> ApiKey:
     """Another list of models or addresses, empty for all of them; None leaves the list as it is."""
-    found = _living(key)
+    found = living(key)
     before = {"models": found.models, "addresses": found.addresses}
     _check(found.name, Limits(models=models or (), addresses=addresses or ()), now_us)
     if models is not None:
@@ -171,17 +180,17 @@ def set_limits(
 
 def set_expiry(tx: Tx, key: str, *, expires_us: int | None, now_us: int, actor: str) -> ApiKey:
     """Another end of the key; None for never."""
-    found = _living(key)
+    found = living(key)
     _check(found.name, Limits(expires_us=expires_us), now_us)
-    before, found.expires_us = found.expires_us, expires_us
+    before, found.expires_us = found.expires_us, projects.key_end(found.project, expires_us, now_us)
     found.save(update_fields=["expires_us"])
-    _changed(tx, found, "key.set_expiry", actor=actor, before=before, after=expires_us)
+    _changed(tx, found, "key.set_expiry", actor=actor, before=before, after=found.expires_us)
     return found
 
 
 def set_cap(tx: Tx, key: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str) -> ApiKey:
     """Limit what the key's calls may cost per `day`, `month` or `ever`; None lifts the limit."""
-    found = _living(key)
+    found = living(key)
     caps.change(
         tx,
         found,
@@ -202,15 +211,22 @@ def rotate(tx: Tx, key: str, *, grace_s: int = 86_400, now_us: int, actor: str) 
     """
     if not 0 <= grace_s <= GRACE_S_MAX:
         raise CommandError("The old key may go on for 0 seconds to 90 days.")
-    old = _living(key)
+    old = living(key)
+    if old.kind:
+        raise CommandError("The key of the playground is made anew by itself.")
     if old.expires_us is not None and old.expires_us <= now_us:
         raise CommandError(f"Key {old.id} has expired. Issue a new one.")
+    if old.replaced_by:
+        raise CommandError(f"Key {old.id} was rotated before; its successor is {old.replaced_by}.")
     limits = Limits(
         models=msgspec.json.decode(old.models, type=list[str]),
         addresses=msgspec.json.decode(old.addresses, type=list[str]),
         expires_us=old.expires_us,
         cap_micro=old.cap_micro,
         cap_period=old.cap_period,
+        rpm=old.rpm,
+        tpm=old.tpm,
+        concurrency=old.concurrency,
     )
     new, plaintext = _insert(
         tx,
@@ -225,7 +241,8 @@ def rotate(tx: Tx, key: str, *, grace_s: int = 86_400, now_us: int, actor: str) 
     )
     ends_us = now_us + grace_s * 1_000_000
     before, old.expires_us = old.expires_us, min(ends_us, old.expires_us or ends_us)
-    old.save(update_fields=["expires_us"])
+    old.replaced_by = new.id
+    old.save(update_fields=["expires_us", "replaced_by"])
     after = {"expires_us": old.expires_us, "new_key": new.id}
     _changed(tx, old, "key.rotate", actor=actor, before={"expires_us": before}, after=after)
     return new, plaintext
@@ -267,6 +284,11 @@ def view(key: ApiKey) -> dict[str, Any]:
         "addresses": msgspec.json.decode(key.addresses),
         "cap_micro": key.cap_micro,
         "cap_period": key.cap_period,
+        "rpm": key.rpm,
+        "tpm": key.tpm,
+        "concurrency": key.concurrency,
+        "kind": key.kind,
+        "replaced_by": key.replaced_by,
         "expires_us": key.expires_us,
         "created_us": key.created_us,
         "revoked_us": key.revoked_us,
@@ -281,6 +303,7 @@ def _insert(
     member: Member | None,
     name: str,
     limits: Limits,
+    session: str = "",
     now_us: int,
     actor: str,
     verb: str,
@@ -298,9 +321,14 @@ def _insert(
         hint=key_format.hint(plaintext),
         models=_encode(sorted(set(limits.models))).decode(),
         addresses=_encode(list(limits.addresses)).decode(),
-        expires_us=limits.expires_us,
+        expires_us=projects.key_end(project, limits.expires_us, now_us),
         cap_micro=limits.cap_micro,
         cap_period=limits.cap_period,
+        rpm=limits.rpm,
+        tpm=limits.tpm,
+        concurrency=limits.concurrency,
+        kind="playground" if session else "",
+        session=session,
         created_us=now_us,
     )
     key.save(force_insert=True)
@@ -325,6 +353,7 @@ def _place(project: str, member: str | None) -> tuple[Project, Member | None]:
 def _check(name: str, limits: Limits, now_us: int) -> None:
     accounts.checked_name(name)
     caps.check(limits.cap_micro, limits.cap_period)
+    pace.check(rpm=limits.rpm, tpm=limits.tpm, concurrency=limits.concurrency)
     if limits.expires_us is not None and limits.expires_us <= now_us:
         raise CommandError("The end of a key lies in the future.")
     if len(limits.addresses) > ADDRESSES_MAX:
@@ -340,7 +369,8 @@ def _check(name: str, limits: Limits, now_us: int) -> None:
         raise CommandError(f"There is no model {min(wanted - known)[:128]!r}. `farebox prices show` lists them.")
 
 
-def _living(key: str) -> ApiKey:
+def living(key: str) -> ApiKey:
+    """The key of this id or name if it can still be changed; CommandError otherwise."""
     found = find(key)
     if found.state != "active" or found.id == HOUSE_KEY:
         raise CommandError(f"Key {found.id} is {found.state} and stays as it is.")

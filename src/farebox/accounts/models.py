@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
-from django.db.models import Q
+from django.db.models import Index, Q
 
 from farebox.catalog.models import PriceList
 
@@ -32,6 +32,7 @@ class Person(AbstractBaseUser):
     language = models.CharField(max_length=12, default="")
     time_zone = models.CharField(max_length=64, default="UTC")
     is_active = models.BooleanField(default=True)
+    by_sign_up = models.BooleanField(default=False)  # made himself; forgotten if his mailbox is never confirmed
     created_us = models.BigIntegerField()
 
     objects: ClassVar[PersonManager] = PersonManager()
@@ -48,7 +49,18 @@ class Person(AbstractBaseUser):
         ]
 
 
-class Account(models.Model):
+class Paced(models.Model):
+    """What account, project, member and key have in common: limits a minute and at once; null is none."""
+
+    rpm = models.IntegerField(null=True)  # calls that begin within a minute
+    tpm = models.IntegerField(null=True)  # text tokens within a minute
+    concurrency = models.IntegerField(null=True)  # calls at one time
+
+    class Meta:
+        abstract = True
+
+
+class Account(Paced):
     """A customer who holds a balance and pays. Its ledger account has the same id.
 
     `kind`: `customer`, or `house` for calls of our own. `state`: `active`, `frozen` (no new calls), `barred`, `closed`.
@@ -83,7 +95,7 @@ class Cap(models.Model):
         abstract = True
 
 
-class Project(Cap):
+class Project(Cap, Paced):
     """A division of an account with its own keys and optional cap."""
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -91,12 +103,13 @@ class Project(Cap):
     name = models.CharField(max_length=100)
     state = models.CharField(max_length=8, default="active")
     created_us = models.BigIntegerField()
+    keys_end_us = models.BigIntegerField(null=True)  # no key of the project lives longer
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "name"], name="accounts_project_name")]
 
 
-class Member(Cap):
+class Member(Cap, Paced):
     """A person's place in an account, with a role: `owner`, `admin` (of a project), `member`."""
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -111,10 +124,12 @@ class Member(Cap):
         constraints = [models.UniqueConstraint(fields=["account", "person", "project"], name="accounts_member_once")]
 
 
-class ApiKey(Cap):
+class ApiKey(Cap, Paced):
     """A secret that calls the API; shown once, kept as HMAC-SHA256 digest under pepper `pepper_n` (security.md 4).
 
     `hint` is what may be shown of it for ever; `models` and `addresses` are JSON lists, empty for "all".
+    `kind` is empty, or `playground` for the short-lived key of the session with the id `session`; `replaced_by` is the
+    key that a rotation made.
     """
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -130,8 +145,14 @@ class ApiKey(Cap):
     expires_us = models.BigIntegerField(null=True)
     created_us = models.BigIntegerField()
     revoked_us = models.BigIntegerField(null=True)
+    kind = models.CharField(max_length=12, default="")
+    session = models.CharField(max_length=64, default="")
+    replaced_by = models.CharField(max_length=40, default="")
     # Last in the class: from here on its name hides the module's.
     models = models.TextField(default="[]")
+
+    class Meta:
+        indexes = [Index(fields=["session"], condition=~Q(session=""), name="accounts_key_session")]
 
 
 class Session(models.Model):
@@ -153,3 +174,174 @@ class Session(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(area__in=["console", "office"]), name="accounts_session_area")
         ]
+
+
+# Teams: begin
+
+
+class Invitation(Cap):
+    """A place in an account that waits for its person; the code of its link is kept as digest (security.md 4).
+
+    `state`: `open`, `used`, `revoked`; an open one ends at `expires_us`. `with_key`: who joins gets a key at once.
+    The cap is the member's to be.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, null=True)
+    role = models.CharField(max_length=8)
+    email = models.CharField(max_length=254)
+    name = models.CharField(max_length=100, default="")
+    with_key = models.BooleanField(default=False)
+    state = models.CharField(max_length=8, default="open")
+    digest = models.CharField(max_length=64, unique=True)
+    invited_by = models.CharField(max_length=80)
+    member = models.ForeignKey(Member, on_delete=models.PROTECT, null=True)
+    created_us = models.BigIntegerField()
+    sent_us = models.BigIntegerField()
+    sent_n = models.IntegerField(default=1)
+    expires_us = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["account", "state"], name="accounts_invitations_of")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["open", "used", "revoked"]), name="accounts_invitation_state"
+            ),
+            models.UniqueConstraint(
+                fields=["account", "project", "email"], condition=Q(state="open"), name="accounts_invited_once"
+            ),
+        ]
+
+
+# Teams: end
+
+
+# Operators: begin
+
+
+class OfficeCode(models.Model):
+    """A one-time code of the office, kept as digest: it makes the first administrator (no `person`), or lets an
+    operator choose a password and a second factor.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, null=True)
+    made_us = models.BigIntegerField()
+    expires_us = models.BigIntegerField()
+    used_us = models.BigIntegerField(null=True)
+
+
+class OperatorChange(models.Model):
+    """A change of who works in the office. It waits for a second administrator, unless one person may act alone.
+
+    `kind`: `role` (also a new operator, or none any more), `reset` (password and second factors anew). `state`:
+    `proposed`, `approved`, `refused`; a proposed one ends after 72 hours.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    kind = models.CharField(max_length=8)
+    email = models.CharField(max_length=254)
+    name = models.CharField(max_length=100, default="")
+    role_before = models.CharField(max_length=8, default="")
+    role_after = models.CharField(max_length=8, default="")
+    why = models.CharField(max_length=200, default="")
+    state = models.CharField(max_length=10, default="proposed")
+    requester = models.CharField(max_length=200)
+    approver = models.CharField(max_length=200, default="")
+    single_person = models.BooleanField(default=False)
+    made_us = models.BigIntegerField()
+    decided_us = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["proposed", "approved", "refused"]), name="accounts_change_state"
+            ),
+            models.UniqueConstraint(
+                fields=["email"], condition=Q(state="proposed"), name="accounts_change_of_one_at_a_time"
+            ),
+        ]
+
+
+# Operators: end
+
+
+class Link(models.Model):
+    """A one-time link that signs in at the demo; `id` is the digest of its code."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    person = models.ForeignKey(Person, on_delete=models.CASCADE)
+    area = models.CharField(max_length=8)
+    expires_us = models.BigIntegerField(db_index=True)
+
+
+class Trial(models.Model):
+    """Trial credit that was granted; `id` is the digest of the mailbox, so that each has it once.
+
+    `network` is where the sign-up came from (/24 or /64), which has a limit a day.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT)
+    network = models.CharField(max_length=64)
+    granted_us = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["network", "granted_us"], name="accounts_trial_network")]
+
+
+class Notice(models.Model):
+    """What a member wants to be told of his account, and by which way; `told` is JSON of what he was told last.
+
+    `low_micro` and `low_days` ask for a word when less money, or fewer days of it, is left; null for neither.
+    `webhook_secret` is sealed.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    person = models.ForeignKey(Person, on_delete=models.CASCADE)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    low_micro = models.BigIntegerField(null=True)
+    low_days = models.IntegerField(null=True)
+    prices = models.BooleanField(default=False)
+    keys = models.BooleanField(default=False)
+    by_mail = models.BooleanField(default=True)
+    webhook_url = models.CharField(max_length=500, default="")
+    webhook_secret = models.TextField(default="")
+    told = models.TextField(default="{}")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["person", "account"], name="accounts_notice_once")]
+
+
+# Tokens of the management API: begin
+
+
+class OfficeToken(models.Model):
+    """A secret of a script that does an operator's work (`/office/api`), shown once, kept as digest.
+
+    `role` is that of `person`, or `auditor`; it is worth nothing once the person has another. `addresses` is a JSON
+    list, empty for all.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    person = models.ForeignKey(Person, on_delete=models.CASCADE)
+    name = models.CharField(max_length=100)
+    role = models.CharField(max_length=8)
+    digest = models.CharField(max_length=64, unique=True)
+    hint = models.CharField(max_length=24)
+    addresses = models.TextField(default="[]")
+    made_us = models.BigIntegerField()
+    expires_us = models.BigIntegerField()
+    used_us = models.BigIntegerField(null=True)
+    revoked_us = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(role__in=["support", "finance", "admin", "auditor"]), name="accounts_token_role"
+            )
+        ]
+
+
+# Tokens of the management API: end

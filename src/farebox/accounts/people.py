@@ -22,10 +22,16 @@ from .models import ApiKey, Member, Person
 
 OPERATOR_ROLES = ("", "support", "finance", "admin", "auditor")
 MEMBER_ROLES = ("owner", "admin", "member")
+LANGUAGES = ("", "en", "zh-hans")
 PASSWORD_CHARS_MIN = 8
 PASSWORD_CHARS_MAX = 256
 EMAIL_CHARS_MAX = 254
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)*")
+
+
+def is_email(text: str) -> bool:
+    """Whether this looks like an e-mail address, without spaces around it."""
+    return len(text) <= EMAIL_CHARS_MAX and _EMAIL.fullmatch(text) is not None
 
 
 def hashed(password: str, *, own_words: tuple[str, ...] = ()) -> str:
@@ -34,15 +40,20 @@ def hashed(password: str, *, own_words: tuple[str, ...] = ()) -> str:
     Takes tens of milliseconds on purpose: hash before the transaction, or every other write waits.
     `own_words` are the person's and the shop's names, which are refused too.
     """
+    check_password(password, own_words=own_words)
+    return make_password(password)
+
+
+def check_password(password: str, *, own_words: tuple[str, ...] = ()) -> None:
+    """CommandError, with the fault as its `param`, for a password that will not do."""
     if not PASSWORD_CHARS_MIN <= len(password) <= PASSWORD_CHARS_MAX:
-        raise CommandError(f"A password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.")
+        raise CommandError(f"A password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.", param="length")
     try:
         CommonPasswordValidator().validate(password)
     except ValidationError:
-        raise CommandError("This password is one of the commonest. Please choose another.") from None
+        raise CommandError("This password is one of the commonest. Please choose another.", param="common") from None
     if password.lower() in {word.lower() for word in own_words}:
-        raise CommandError("A name is no password. Please choose another.")
-    return make_password(password)
+        raise CommandError("A name is no password. Please choose another.", param="name")
 
 
 def create(
@@ -60,7 +71,7 @@ def create(
     `password_hash` comes from `hashed`; without it the person can't sign in by password. Raises CommandError.
     """
     address = email.strip().lower()
-    if len(address) > EMAIL_CHARS_MAX or not _EMAIL.fullmatch(address):
+    if not is_email(address):
         raise CommandError(f"{email[:254]!r} is no e-mail address.")
     _checked_role(operator_role)
     if name:
@@ -92,6 +103,28 @@ def set_password(tx: Tx, person: str, *, password_hash: str, actor: str) -> Pers
     found.password = password_hash
     found.save(update_fields=["password"])
     audit.record(tx, actor=actor, verb="person.set_password", object=found.id)
+    return found
+
+
+def set_profile(tx: Tx, person: str, *, name: str, language: str, time_zone: str, actor: str) -> Person:
+    """What a person is called, and in which language and time zone he reads; CommandError for what can't be."""
+    found = find(person)
+    if name:
+        accounts.checked_name(name)
+    if language not in LANGUAGES:
+        raise CommandError(f"A language is one of {', '.join(each for each in LANGUAGES if each)}.")
+    accounts.checked_zone(time_zone)
+    before = (found.name, found.language, found.time_zone)
+    found.name, found.language, found.time_zone = name, language, time_zone
+    found.save(update_fields=["name", "language", "time_zone"])
+    audit.record(
+        tx,
+        actor=actor,
+        verb="person.set_profile",
+        object=found.id,
+        before=list(before),
+        after=[name, language, time_zone],
+    )
     return found
 
 

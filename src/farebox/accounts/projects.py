@@ -47,6 +47,17 @@ def cap(tx: Tx, project: str, *, cap_micro: int | None, cap_period: str = "", no
     return found
 
 
+def key_end(project: Project, expires_us: int | None, now_us: int) -> int | None:
+    """When a key of this project ends that should end at `expires_us`: never after the project's own date for keys.
+
+    CommandError where that date has come.
+    """
+    if project.keys_end_us is not None and project.keys_end_us <= now_us:
+        raise CommandError(f"The keys of project {project.name} have ended. Move that date first.")
+    ends = [end_us for end_us in (expires_us, project.keys_end_us) if end_us is not None]
+    return min(ends, default=None)
+
+
 def archive(tx: Tx, project: str, *, now_us: int, actor: str) -> Project:
     """Take the project out of use for good; its keys are revoked, its calls and charges stay on record."""
     found = find(project)
@@ -90,5 +101,6 @@ def view(project: Project) -> dict[str, Any]:
         "state": project.state,
         "cap_micro": project.cap_micro,
         "cap_period": project.cap_period,
+        "keys_end_us": project.keys_end_us,
         "created_us": project.created_us,
     }

@@ -14,10 +14,12 @@ from typing import Any
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
+from django.db import connection
 
 from farebox.kit import audit, clock, db
 from farebox.kit.db import Tx
 
+from . import playground
 from .models import Person, Session
 
 KEY_BYTES = 32
@@ -101,8 +103,14 @@ class SessionStore(SessionBase):
     def delete(self, session_key: str | None = None) -> None:
         """End it."""
         key = session_key or self.session_key
-        if key is not None:
-            Session.objects.filter(id=digest(key)).delete()
+        if key is None:
+            return
+        if playground.has_keys([digest(key)]):
+            if connection.in_atomic_block:
+                playground.end(db.Tx(), [digest(key)], now_us=clock.now_us())
+            else:
+                db.write(playground.end, [digest(key)], now_us=clock.now_us())
+        Session.objects.filter(id=digest(key)).delete()
 
     def get_expiry_age(self, **_kwargs: Any) -> int:
         """Seconds that the cookie lives: as long as the session may."""
@@ -149,13 +157,16 @@ def end(tx: Tx, person: str, *, session: str, actor: str) -> bool:
     """End one session of a person by its id; whether there was one."""
     gone, _ = Session.objects.filter(person=person, id=session).delete()
     if gone:
+        playground.end(tx, [session], now_us=clock.now_us())
         audit.record(tx, actor=actor, verb="session.end", object=person)
     return bool(gone)
 
 
 def end_others(tx: Tx, person: str, *, keep: str, actor: str) -> int:
     """End all sessions of a person in both areas but the one whose key is `keep`; how many."""
-    gone, _ = Session.objects.filter(person=person).exclude(id=digest(keep)).delete()
+    rows = Session.objects.filter(person=person).exclude(id=digest(keep))
+    playground.end(tx, list(rows.values_list("id", flat=True)), now_us=clock.now_us())
+    gone, _ = rows.delete()
     if gone:
         audit.record(tx, actor=actor, verb="session.end_others", object=person, after=gone)
     return gone

@@ -4,7 +4,9 @@ _CALLER = """
 SELECT k.id, k.name, k.state, k.models, k.addresses, k.expires_us, k.cap_micro, k.cap_period, k.pepper_n,
        p.id, p.state, p.cap_micro, p.cap_period,
        a.id, a.name, a.kind, a.state, a.currency, a.price_list_id, a.time_zone,
-       m.id, m.state, m.cap_micro, m.cap_period
+       m.id, m.state, m.cap_micro, m.cap_period,
+       k.rpm, k.tpm, k.concurrency, p.rpm, p.tpm, p.concurrency,
+       a.rpm, a.tpm, a.concurrency, m.rpm, m.tpm, m.concurrency
 FROM accounts_apikey k
 JOIN accounts_project p ON p.id = k.project_id
 JOIN accounts_account a ON a.id = k.account_id

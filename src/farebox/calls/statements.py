@@ -162,3 +162,86 @@ SELECT c.model, c.outcome, c.rule, c.opened_us, c.ended_us, a.first_byte_us FROM
 LEFT JOIN calls_attempt a ON a.call_id = c.id AND a.n = c.attempts
 WHERE c.id >= %s AND c.id < %s AND c.account <> %s AND c.outcome <> 'open' ORDER BY c.id LIMIT %s
 """
+
+# === The request log, totals, statements: begin ===
+
+_SHOWN = """
+id, project, key, member, endpoint, model, asked, stream, opened_us, ended_us, currency, outcome, rule, status,
+charge_micro, usage, usage_source, finish_reason, flags, attempts, price_list, price_version
+"""
+
+_FITS = """
+account = %s AND (%s = '' OR project = %s) AND (%s = '' OR member = %s) AND (%s = '' OR model = %s)
+ AND (%s = '' OR outcome = %s) AND (%s = '' OR rule = %s) AND COALESCE(charge_micro, 0) BETWEEN %s AND %s
+"""
+
+# At most so many rows are read, whatever the filter leaves of them: 20,000 take 50 ms on SQLite, where a filter over
+# ten million would take a minute. The inner order is the index's; nothing between it and the outer limit changes it.
+SEARCH_ACCOUNT = f"""
+SELECT {_SHOWN} FROM (SELECT * FROM calls_call WHERE account = %s AND id >= %s AND id < %s ORDER BY id DESC LIMIT %s) c
+WHERE {_FITS} LIMIT %s
+"""
+
+SEARCH_KEY = f"""
+SELECT {_SHOWN} FROM (SELECT * FROM calls_call WHERE key = %s AND id >= %s AND id < %s ORDER BY id DESC LIMIT %s) c
+WHERE {_FITS} LIMIT %s
+"""
+
+SEARCH_ACCOUNT_END = """
+SELECT id FROM calls_call WHERE account = %s AND id >= %s AND id < %s ORDER BY id DESC LIMIT 1 OFFSET %s
+"""
+
+SEARCH_KEY_END = """
+SELECT id FROM calls_call WHERE key = %s AND id >= %s AND id < %s ORDER BY id DESC LIMIT 1 OFFSET %s
+"""
+
+ANY_CALL = "SELECT id FROM calls_call WHERE account = %s LIMIT 1"
+
+# By hours, which no total is kept of, so that a call costs no second total: 200,000 calls take 0.4 s.
+HOURS = """
+SELECT (opened_us + %s) / 3600000000 AS hour, project, key, model, COUNT(*),
+ SUM(CASE WHEN flags LIKE '%%refunded' THEN 0 ELSE COALESCE(charge_micro, 0) END)
+FROM (SELECT opened_us, project, key, model, charge_micro, flags, outcome FROM calls_call
+ WHERE account = %s AND id >= %s AND id < %s ORDER BY id DESC LIMIT %s) c
+WHERE outcome <> 'open' AND opened_us >= %s AND opened_us < %s GROUP BY hour, project, key, model
+"""
+
+# Calls that began before a moment and ended at it or later; none lasts longer than the span of ids says.
+ACROSS = """
+SELECT id, project, model, opened_us, charge_micro, flags FROM calls_call
+WHERE account = %s AND id >= %s AND id < %s AND opened_us < %s AND ended_us >= %s ORDER BY id
+"""
+
+SAW = "INSERT INTO calls_seen (account, call, at_us) VALUES (%s, %s, %s) ON CONFLICT (account) DO NOTHING"
+
+SEEN = "SELECT call FROM calls_seen WHERE account = %s"
+
+# The journal itself, by the span of its ids, which sort by time: what a month's statement must add up to.
+MOVED = """
+SELECT COUNT(*), COALESCE(SUM(amount_micro), 0) FROM ledger_posting WHERE account = %s AND id >= %s AND id < %s
+"""
+
+NEXT_KIND = "SELECT MIN(kind) FROM ledger_entry WHERE account = %s AND kind > %s"
+
+# By the unique index of account, kind and reference, and then by entry: what a large account was charged stays unread.
+ENTRIES_OF_KIND = """
+SELECT e.id, e.kind, e.ref, e.at_us, e.note, e.single_person, p.amount_micro
+FROM ledger_entry e CROSS JOIN ledger_posting p
+WHERE e.account = %s AND e.kind = %s AND p.entry_id = e.id AND p.account || '' = e.account ORDER BY e.ref
+"""
+
+# === The request log, totals, statements: end ===
+
+# === Margins, attempts: begin ===
+
+_SUMS = "SUM(calls), SUM(charge_micro), SUM(cost_micro) FROM calls_daytotal WHERE day >= %s AND day <= %s"
+
+MARGINS = {
+    by: f"SELECT {by}, currency, cost_currency, {_SUMS} GROUP BY {by}, currency, cost_currency"
+    for by in ("day", "channel", "model", "account")
+}
+
+# By the primary key, which sorts by time.
+LAST_ATTEMPTS = "SELECT channel, outcome, started_us FROM calls_attempt ORDER BY id DESC LIMIT %s"
+
+# === Margins, attempts: end ===

@@ -81,20 +81,10 @@ def publish(
     head = _head(price_list)
     # Two operators who publish at once get numbers one after the other.
     PriceList.objects.select_for_update().get(name=price_list)
-    begins_us = now_us if valid_from_us is None else valid_from_us
-    if begins_us < now_us:
-        raise CommandError("A version can't begin in the past. Leave its time out to begin now.")
-    before = _at(head, begins_us)
-    made = _making(head, before, from_usd_source=from_usd_source, rate=rate, factor=factor, usd_rate=usd_rate)
-    prices = _prices(before)
-    for model in remove:
-        _drop(prices, model)
-    if from_usd_source:
-        source, derived = _derive(from_usd_source, made, now_us)
-        made["source"] = source
-        prices.update(derived)
-    prices.update({(line.model, line.usage_class): line.micro_per_million for line in map(sheets.check, rows)})
-    _complete(price_list, prices)
+    how = {"from_usd_source": from_usd_source, "rate": rate, "factor": factor, "usd_rate": usd_rate}
+    begins_us, before, made, prices = _draw_up(
+        head, rows, how, remove=remove, valid_from_us=valid_from_us, now_us=now_us
+    )
     last = PriceListVersion.objects.filter(price_list=head).order_by("-n").first()
     version = PriceListVersion.objects.create(
         id=ids.new("plv", now_us),
@@ -121,6 +111,70 @@ def publish(
         after={"valid_from_us": begins_us, "note": note, **made, "changes": changes},
     )
     return sheet
+
+
+def preview(
+    tx: Tx,  # noqa: ARG001 - the ORM reads in the caller's transaction
+    price_list: str,
+    rows: Iterable[PriceRow] = (),
+    *,
+    from_usd_source: str = "",
+    rate: str = "",
+    factor: str = "1",
+    usd_rate: str = "",
+    remove: Iterable[str] = (),
+    valid_from_us: int | None = None,
+    now_us: int,
+) -> tuple[Sheet | None, Sheet]:
+    """The sheet that `publish` would follow, and the one that it would make; nothing is written. CommandError as there.
+
+    The new sheet has the number 0 and nobody as its publisher.
+    """
+    head = _head(price_list)
+    how = {"from_usd_source": from_usd_source, "rate": rate, "factor": factor, "usd_rate": usd_rate}
+    begins_us, before, made, prices = _draw_up(
+        head, rows, how, remove=remove, valid_from_us=valid_from_us, now_us=now_us
+    )
+    lines = sheets.ordered(PriceRow(*key, micro) for key, micro in prices.items())
+    after = Sheet(
+        price_list=head.name,
+        version=0,
+        currency=head.currency,
+        valid_from_us=begins_us,
+        published_us=now_us,
+        published_by="",
+        note="",
+        rows=lines,
+        **made,
+    )
+    return (None if before is None else _sheet(before)), after
+
+
+def _draw_up(
+    head: PriceList,
+    rows: Iterable[PriceRow],
+    how: Mapping[str, str],
+    *,
+    remove: Iterable[str],
+    valid_from_us: int | None,
+    now_us: int,
+) -> tuple[int, PriceListVersion | None, dict[str, str], _Prices]:
+    """When a version would begin, what it follows, how it is made, and its prices; CommandError if it can't be."""
+    begins_us = now_us if valid_from_us is None else valid_from_us
+    if begins_us < now_us:
+        raise CommandError("A version can't begin in the past. Leave its time out to begin now.")
+    before = _at(head, begins_us)
+    made = _making(head, before, **how)
+    prices = _prices(before)
+    for model in remove:
+        _drop(prices, model)
+    if how["from_usd_source"]:
+        source, derived = _derive(how["from_usd_source"], made, now_us)
+        made["source"] = source
+        prices.update(derived)
+    prices.update({(line.model, line.usage_class): line.micro_per_million for line in map(sheets.check, rows)})
+    _complete(head.name, prices)
+    return begins_us, before, made, prices
 
 
 def show(tx: Tx, price_list: str, *, version: int | None = None, now_us: int) -> Sheet:  # noqa: ARG001

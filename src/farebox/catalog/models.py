@@ -88,3 +88,34 @@ class Price(models.Model):
             models.UniqueConstraint(fields=["version", "model", "usage_class"], name="catalog_price_once"),
             models.CheckConstraint(condition=Q(micro_per_million__gte=0), name="catalog_price_not_negative"),
         ]
+
+
+class PriceDraft(models.Model):
+    """A version that somebody proposes: what `lists.publish` would be given, as JSON, and who decided what.
+
+    `base_n` is the newest version of the list when it was drawn up: after another it has to be drawn up anew.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    price_list = models.ForeignKey(PriceList, on_delete=models.PROTECT)
+    base_n = models.IntegerField()
+    plan = models.TextField()
+    note = models.CharField(max_length=300, default="")
+    state = models.CharField(max_length=10, default="open")
+    requester = models.CharField(max_length=200)
+    made_us = models.BigIntegerField()
+    decider = models.CharField(max_length=200, default="")
+    decided_us = models.BigIntegerField(null=True)
+    single_person = models.BooleanField(default=False)
+    version_n = models.IntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["open", "published", "dropped"]), name="catalog_price_draft_state"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="published") | Q(single_person=True) | ~Q(decider=models.F("requester")),
+                name="catalog_draft_two_people",
+            ),
+        ]

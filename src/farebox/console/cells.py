@@ -16,8 +16,11 @@ def text(given: str) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A CSV file (RFC 4180)."""
+    return lines([head, *rows])
+
+
+def lines(rows: Iterable[Sequence[object]]) -> str:
+    """Lines of a CSV file, for one that is made piece by piece."""
     out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(head)
-    writer.writerows(rows)
+    csv.writer(out).writerows(rows)
     return out.getvalue()

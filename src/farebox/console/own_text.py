@@ -1,10 +1,13 @@
-"""An operator's own text of a page: `texts/<page>.<language>.md` in the data folder, in a few marks of Markdown."""
+"""An operator's own text of a page, in a few marks of Markdown: a shop setting, or a file of the data folder.
+
+The file is `texts/<page>.<language>.md`; the setting, `terms_en` and its like, comes before it.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from farebox.kit import options
+from farebox.kit import db, options, settings
 
 CHARS_MAX = 200_000
 LANGUAGES = {"zh-hans": "zh", "en": "en"}
@@ -26,16 +29,23 @@ class Text(NamedTuple):
 
 
 def find(page: str, language: str) -> Text | None:
-    """The text of a page in this language, else in the other one; None where there is no file."""
+    """The text of a page in this language, else in the other one; None where there is none."""
     wanted = LANGUAGES.get(language, "en")
+    set_here = db.read(settings.values)
     for lang in sorted(LANGUAGES.values(), key=lambda each: each != wanted):
-        path = options.current().data / "texts" / f"{page}.{lang}.md"
-        try:
-            found = path.read_text(encoding="utf-8-sig", errors="replace")
-        except OSError:
+        found = str(set_here.get(f"{page}_{lang}", "")) or _file(page, lang)
+        if not found:
             continue
         return Text("zh-Hans" if lang == "zh" else "en", parts(found[:CHARS_MAX]))
     return None
+
+
+def _file(page: str, lang: str) -> str:
+    path = options.current().data / "texts" / f"{page}.{lang}.md"
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return ""
 
 
 def parts(text: str) -> tuple[Part, ...]:

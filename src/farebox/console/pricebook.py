@@ -117,6 +117,15 @@ def card(tx: Tx, asked: str, now_us: int) -> ModelCard | None:
     return _on_shelf(tx, now_us).card(asked)
 
 
+def sold_by(tx: Tx, price_list: str, now_us: int) -> list[tuple[ModelCard, Mapping[str, int]]]:
+    """The models that this list sells now, each with its prices in micro-units for 1,000,000 units by usage class."""
+    found = _on_shelf(tx, now_us)
+    edition = found.edition(price_list, now_us)
+    if edition is None:
+        return []
+    return [(card, edition.prices[card.name]) for card in found.models(price_list, now_us)]
+
+
 def discount_tenths(micro: int, official_micro: int, usd_rate: str) -> int | None:
     """Tenths of a percent that a price lies below the vendor's at `usd_rate`, rounded down; None if that is 0."""
     there = official_micro * Fraction(usd_rate)

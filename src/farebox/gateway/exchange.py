@@ -23,7 +23,9 @@ UNREAD_BYTES_MAX = 64 * 1024
 _json = msgspec.json.Encoder().encode
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _EXPOSED = (
-    "x-request-id, x-farebox-max-tokens, x-ignored-parameters, retry-after, retry-after-ms, x-should-retry, allow"
+    "x-request-id, x-farebox-max-tokens, x-ignored-parameters, retry-after, retry-after-ms, x-should-retry, allow, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
 _COMMON = (
     "Access-Control-Allow-Origin: *\r\n"

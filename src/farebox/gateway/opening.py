@@ -19,9 +19,10 @@ from farebox.upstreams import plan
 from farebox.upstreams.board import Candidate
 from farebox.upstreams.dialect import Ask
 
-from . import purse
+from . import limits, purse
 from .endpoint import Call, Endpoint
 from .hold import Cover
+from .limits import Seat
 from .ports import Shop
 from .purse import Need
 
@@ -117,6 +118,15 @@ def limited(asked: Ask, call: Call, need: Need, cover: Cover) -> Ask:
     if call.has_output and (need.asked or cover.lowered or call.default_limit_tokens is not None):
         asked.limit_tokens = cover.limit_tokens
     return asked
+
+
+def seat(shop: Shop, caller: Caller, call: Call, need: Need, now_us: int) -> Seat:
+    """The call's place within the limits a minute and at once; RateLimited. Without limits it costs nothing."""
+    if not caller.paces:
+        return shop.rates.admit((), 0, 0, now_us)
+    reserved = limits.tokens(text_bytes=call.text_bytes, input_tokens=call.input_tokens, bound_tokens=need.input_tokens)
+    output_tokens = min(need.whole_tokens, shop.options.hold_output_tokens * need.outputs)
+    return shop.rates.admit(caller.paces, reserved, output_tokens, now_us)
 
 
 def headers(call: Call, cover: Cover, route: Sequence[Candidate]) -> list[tuple[str, str]]:

@@ -21,6 +21,8 @@ from farebox.upstreams.board import BoardKeeper
 from farebox.upstreams.health import Health
 from farebox.upstreams.send import Along, Limits, UpstreamPort
 
+from .limits import Rates
+
 T = TypeVar("T")
 
 
@@ -128,6 +130,7 @@ class Shop:
     limits: Limits
     rng: Random
     ground: Ground = field(default_factory=Ground)
+    rates: Rates = field(default_factory=Rates)
     calls: int = 0
     stopping: bool = False
     halted: bool = False

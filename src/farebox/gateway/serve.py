@@ -20,6 +20,7 @@ from farebox.upstreams.send import Along
 from . import ending, hold, opening, writing
 from .endpoint import Call, Endpoint
 from .hold import Cover
+from .limits import Seat
 from .meter import CUT, Ending, Meter, Outcome, conclude
 from .ports import ClientPort, Ports, UnderWay
 from .writing import StreamWriter
@@ -57,6 +58,7 @@ class Delivery:
     meter: Meter
     cover: Cover
     writer: StreamWriter
+    seat: Seat
     body: bytes = b""
 
 
@@ -77,27 +79,32 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
     need = await opening.size(call, offer, route, shop.options)
     ask = opening.ask(call, offer, route)
     opened = opening.record(request.id, shop, caller, call, offer, now_us, once=request.once)
-    point("serve.before_hold")
-    cover = Cover(ports.store, opened, need, await hold.place(ports, opened, need), call.echoed_bytes)
-    point("serve.held")
-    asked = opening.limited(ask, call, need, cover)
-    delivery = Delivery(
-        Along(
-            ports.upstream, ports.clock, shop.health, route, asked, shop.limits,
-            forced=bool(request.channel), last_s=shop.options.call_s_max, on_late=client.cut,
-        ),
-        Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered),
-        cover,
-        StreamWriter(call.kind, call.model, f"chatcmpl-{request.id[5:]}", now_us // 1_000_000),
-    )  # fmt: skip
-    under_way = UnderWay(delivery.along, client, caller)
-    shop.under_way[under_way] = None
-    if shop.halted:  # the others have been stopped while this one's money was set aside
-        under_way.halt()
-    end = await deliver(ports, call, delivery, endpoint, client)
-    del shop.under_way[under_way]
-    delivery.along.close()
-    error = await ending.settle(ports, opened, cover, delivery.along, delivery.meter, end)  # the hold ends exactly once
+    with opening.seat(shop, caller, call, need, now_us) as seat:
+        point("serve.before_hold")
+        cover = Cover(ports.store, opened, need, await hold.place(ports, opened, need), call.echoed_bytes)
+        point("serve.held")
+        asked = opening.limited(ask, call, need, cover)
+        delivery = Delivery(
+            Along(
+                ports.upstream, ports.clock, shop.health, route, asked, shop.limits,
+                forced=bool(request.channel), last_s=shop.options.call_s_max, on_late=client.cut,
+            ),
+            Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered),
+            cover,
+            StreamWriter(call.kind, call.model, f"chatcmpl-{request.id[5:]}", now_us // 1_000_000),
+            seat,
+        )  # fmt: skip
+        under_way = UnderWay(delivery.along, client, caller)
+        shop.under_way[under_way] = None
+        if shop.halted:  # the others have been stopped while this one's money was set aside
+            under_way.halt()
+        end = await deliver(ports, call, delivery, endpoint, client)
+        del shop.under_way[under_way]
+        delivery.along.close()
+        error = await ending.settle(
+            ports, opened, cover, delivery.along, delivery.meter, end
+        )  # the hold ends exactly once
+        seat.used(end.usage.total if end.usage is not None else 0, ports.clock.now_us())
     client.on_left(None)
     if error is not None:
         await client.refuse(error)
@@ -127,7 +134,8 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
     along, meter = delivery.along, delivery.meter
     try:
         client.on_left(along.leave)
-        client.begin(opening.headers(call, delivery.cover, along.route), stream=call.stream)
+        headers = delivery.seat.headers(opening.headers(call, delivery.cover, along.route))
+        client.begin(headers, stream=call.stream)
         try:
             end = await _carry(call, delivery, endpoint, client)
         except send.Left:

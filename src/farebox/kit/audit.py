@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from . import clock, ids, statements
+from . import clock, db, ids, statements
 from .db import Tx
 
 _encode = msgspec.json.Encoder().encode
+_LAST_ID = "aud_~"
+_EVER_US = 2**62
+PAGE = 500
 
 
 def record(tx: Tx, *, actor: str, verb: str, object: str, before: Any = None, after: Any = None) -> None:  # noqa: A002
@@ -27,3 +32,43 @@ def record(tx: Tx, *, actor: str, verb: str, object: str, before: Any = None, af
             "" if after is None else _encode(after).decode(),
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which events are wanted: beginnings of actor, verb and object (empty for all), and a span of time."""
+
+    actor: str = ""
+    verb: str = ""
+    object: str = ""
+    from_us: int = 0
+    until_us: int = _EVER_US
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of the trail; `before` and `after` are JSON texts, empty where there is nothing."""
+
+    id: str
+    at_us: int
+    actor: str
+    verb: str
+    object: str
+    before: str
+    after: str
+
+
+def search(tx: Tx, wanted: Search, *, before: str = "", limit: int = 50) -> list[Event]:
+    """Events that are wanted, newest first, older than the id `before`."""
+    params: tuple[Any, ...] = (before or _LAST_ID, wanted.from_us, min(wanted.until_us, _EVER_US))
+    for text in (wanted.actor, wanted.verb, wanted.object):
+        params += (text, text)
+    return [Event(*row) for row in tx.all(statements.SEARCH_AUDIT, (*params, limit))]
+
+
+def pages(wanted: Search) -> Iterator[list[Event]]:
+    """All events that are wanted, newest first, a page at a time: for exports at constant memory."""
+    last = ""
+    while found := db.read(search, wanted, before=last, limit=PAGE):
+        yield found
+        last = found[-1].id

@@ -151,6 +151,13 @@ def write(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
     raise AssertionError("unreachable")
 
 
+def write_or_join(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `fn` in the transaction that this thread has open, or else in one of its own: for hooks that others call."""
+    if connection.in_atomic_block:
+        return fn(Tx(), *args, **kwargs)
+    return write(fn, *args, **kwargs)
+
+
 def read(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `fn` for reading in this thread; StoreUnavailable if the database is away."""
     for left in (1, 0):
@@ -368,5 +375,6 @@ __all__ = [
     "reading",
     "versions",
     "write",
+    "write_or_join",
     "writing",
 ]

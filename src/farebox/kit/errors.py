@@ -28,6 +28,7 @@ FareboxError
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 _jitter = random.SystemRandom()
 
@@ -190,19 +191,25 @@ class InsufficientFunds(Refused):
 
 
 class RateLimited(Refused):
-    """429 `rate_limit_exceeded` with Retry-After: waiting cures it."""
+    """429 `rate_limit_exceeded` with Retry-After: waiting cures it, unless `retry_after_s` is None."""
 
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
 
-    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+    def __init__(self, message: str, *, retry_after_s: int | None = 1, more: Sequence[tuple[str, str]] = ()) -> None:
+        """`more` are headers of the answer that say what is left of the limits."""
         super().__init__(message, retry_after_s=retry_after_s)
+        self.more = more
+        if retry_after_s is None:
+            self.retry = False
 
     def headers(self) -> list[tuple[str, str]]:
         """Retry-After, and the same with jitter in milliseconds, so that not all come back at once."""
-        jittered_ms = 1000 * (self.retry_after_s or 0) + _jitter.randint(-300, 300)
-        return [*super().headers(), ("retry-after-ms", str(jittered_ms))]
+        out = [*super().headers(), *self.more]
+        if self.retry_after_s is not None:
+            out.append(("retry-after-ms", str(1000 * self.retry_after_s + _jitter.randint(-300, 300))))
+        return out
 
 
 class Trouble(FareboxError):

@@ -56,3 +56,27 @@ class Setting(models.Model):
 
     name = models.CharField(primary_key=True, max_length=64)
     value = models.TextField()
+
+
+class Outbox(models.Model):
+    """One message on its way out; `payload` is sealed (it may hold a code), and emptied when it has left or died.
+
+    `kind`: `mail` or `webhook`. `state`: `waiting`, `sent`, `dead` (given up after `outbox.TRIES`). Whoever takes it
+    moves `due_us` on first: that is his lease.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    kind = models.CharField(max_length=8)
+    payload = models.TextField()
+    state = models.CharField(max_length=8, default="waiting")
+    tries = models.IntegerField(default=0)
+    due_us = models.BigIntegerField()
+    fault = models.CharField(max_length=200, default="")
+    created_us = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["state", "due_us"], name="kit_outbox_due")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(kind__in=["mail", "webhook"]), name="kit_outbox_kind"),
+            models.CheckConstraint(condition=models.Q(state__in=["waiting", "sent", "dead"]), name="kit_outbox_state"),
+        ]

@@ -86,6 +86,13 @@ OPTIONS: tuple[Option, ...] = (
         1,
         10_000_000,
     ),
+    # signing up and in, mail
+    Option("mail_url", "", "Mail server, `smtp://name:password@host:587`; empty writes mail into the data folder."),
+    Option("mail_from", "", "Sender of mail, such as `Shop <shop@example.org>`; empty means noreply@ the shop's host."),
+    Option("sign_up", True, "Visitors may sign up by themselves; else only those who were invited."),
+    Option("sign_ups_per_h", 5, "Sign-ups an hour from one address, those who were invited aside.", 1, 100_000),
+    Option("sign_up_captcha", False, "Browsers that sign up solve a small puzzle first."),
+    Option("nextchat_url", "https://app.nextchat.dev", "NextChat that the import link on the page of a new key opens."),
     Option("single_person", True, "One person may grant money alone; recorded with each such entry."),
     Option("trusted_proxies", "", "Addresses of reverse proxies whose X-Forwarded-For counts, separated by commas."),
     Option("log_level", "info", "Least serious log line that is written: debug, info, warning, error."),

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
+from django.db import connection
 
-from . import audit, db
+from . import audit, db, money, statements
 from .db import Tx
 from .errors import CommandError
 from .models import Setting
 
 NAME_CHARS_MAX = 64
+TEXT_CHARS_MAX = 40_000
+LINE_CHARS_MAX = 200
+_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?\Z")
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -50,3 +59,114 @@ def installation_id(tx: Tx) -> str:
     if found is None:
         raise CommandError("This store belongs to no installation yet. Run `farebox migrate` first.")
     return str(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A setting of the shop that operators change: what its value is, and what it is before anybody has set it.
+
+    `kind`: `line` and `text` are texts; `count` a whole number; `factor` a decimal text of at least 1; `currency` a
+    code or empty; `amount` micro-units; `amounts` micro-units by currency. `low` and `high` bound a number.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    low: int = 0
+    high: int = 0
+
+
+KNOWN: tuple[Known, ...] = (
+    Known("shop_name", "line", ""),
+    Known("support_contact", "line", ""),
+    Known("terms_en", "text", ""),
+    Known("terms_zh", "text", ""),
+    Known("privacy_en", "text", ""),
+    Known("privacy_zh", "text", ""),
+    Known("signup_currency", "currency", ""),
+    Known("signup_price_list", "line", ""),
+    Known("trial_micro", "amounts", {}, 0, 1000 * money.MICRO),
+    Known("trial_days", "count", 30, 1, 3650),
+    Known("price_warn_factor", "factor", "1.5"),
+    Known("money_day_support_micro", "amount", 100 * money.MICRO, 0, money.AMOUNT_MICRO_MAX),
+    Known("money_day_finance_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX),
+    Known("money_day_admin_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX),
+)
+BY_NAME: Mapping[str, Known] = {known.name: known for known in KNOWN}
+_DEFAULTS: dict[str, Any] = {known.name: known.default for known in KNOWN}
+# What this process has read: the store and its version, and the values then.
+_read: tuple[tuple[str, int], Mapping[str, Any]] | None = None
+
+
+def values(tx: Tx) -> Mapping[str, Any]:
+    """Every known setting as it is now; read anew only after one has changed, on any node."""
+    global _read  # noqa: PLW0603 - one cache of a process
+    row = tx.one(statements.READ_VERSION, ("settings",))
+    state = (str(connection.settings_dict["NAME"]), int(row[0]) if row else 0)
+    if _read is None or _read[0] != state:
+        found = dict(Setting.objects.filter(name__in=list(BY_NAME)).values_list("name", "value"))
+        _read = state, MappingProxyType(_DEFAULTS | {name: msgspec.json.decode(text) for name, text in found.items()})
+    return _read[1]
+
+
+def put_all(tx: Tx, changes: Mapping[str, Any], *, actor: str) -> list[str]:
+    """Set known settings, those alone that differ; their names. CommandError, before anything is written."""
+    checked = {name: check(name, value) for name, value in changes.items()}
+    before = values(tx)
+    changed = [name for name, value in checked.items() if before[name] != value]
+    for name in changed:
+        put(tx, name, checked[name], actor=actor)
+    return changed
+
+
+def check(name: str, value: Any) -> Any:
+    """`value` itself if the known setting `name` can have it; CommandError with what is wrong otherwise."""
+    known = BY_NAME.get(name)
+    if known is None:
+        raise CommandError(f"There is no setting {name[:64]!r}.")
+    _CHECKS[known.kind](known, value)
+    return value
+
+
+def _check_text(known: Known, value: Any) -> None:
+    line = known.kind == "line"
+    chars_max = LINE_CHARS_MAX if line else TEXT_CHARS_MAX
+    if not isinstance(value, str) or len(value) > chars_max or "\x00" in value or (line and not value.isprintable()):
+        raise CommandError(f"{known.name}: a text of at most {chars_max:,} characters{' in one line' if line else ''}.")
+
+
+def _check_number(known: Known, value: Any) -> None:
+    if type(value) is not int or not known.low <= value <= known.high:
+        raise CommandError(f"{known.name}: a whole number from {known.low:,} to {known.high:,}.")
+
+
+def _check_factor(known: Known, value: Any) -> None:
+    if not isinstance(value, str) or not _DECIMAL.match(value) or Fraction(value) < 1:
+        raise CommandError(f"{known.name}: a decimal number of at least 1, such as 1.5.")
+
+
+def _check_currency(known: Known, value: Any) -> None:
+    try:
+        if value != "":
+            money.check_currency(str(value))
+    except money.MoneyError as fault:
+        raise CommandError(f"{known.name}: {fault}.") from None
+
+
+def _check_amounts(known: Known, value: Any) -> None:
+    if not isinstance(value, dict) or len(value) > 20:
+        raise CommandError(f"{known.name}: amounts by currency, such as USD 1.00.")
+    for currency, amount in value.items():
+        _check_currency(known, currency or "-")
+        _check_number(known, amount)
+
+
+_CHECKS = {
+    "line": _check_text,
+    "text": _check_text,
+    "count": _check_number,
+    "amount": _check_number,
+    "factor": _check_factor,
+    "currency": _check_currency,
+    "amounts": _check_amounts,
+}

@@ -122,6 +122,49 @@ class Posting(models.Model):
         ]
 
 
+class Adjustment(models.Model):
+    """Manual money: proposed by one person with a reason, approved by another, booked once (money.md I27).
+
+    `kind` is one of `adjustments.KINDS`. `state`: `proposed`, `booked`, `declined`, `withdrawn`; what is proposed
+    lapses by its age alone. `requester` and `decider` name persons; `booked_micro` is what was moved, `entry` where.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    account = models.CharField(max_length=80)
+    kind = models.CharField(max_length=12)
+    amount_micro = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    reason = models.CharField(max_length=300)
+    call = models.CharField(max_length=40, default="")
+    expires_us = models.BigIntegerField(null=True)
+    state = models.CharField(max_length=10, default="proposed")
+    requester = models.CharField(max_length=200)
+    proposed_us = models.BigIntegerField(db_index=True)
+    decider = models.CharField(max_length=200, default="")
+    decided_us = models.BigIntegerField(null=True)
+    note = models.CharField(max_length=300, default="")
+    single_person = models.BooleanField(default=False)
+    booked_micro = models.BigIntegerField(null=True)
+    entry = models.CharField(max_length=40, default="")
+
+    class Meta:
+        indexes = [models.Index(fields=["account", "id"], name="ledger_adjustment_account")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["proposed", "booked", "declined", "withdrawn"]), name="ledger_adjustment_state"
+            ),
+            models.CheckConstraint(condition=Q(amount_micro__gt=0), name="ledger_adjustment_amount"),
+            models.CheckConstraint(
+                condition=~Q(state="booked") | Q(single_person=True) | ~Q(decider=F("requester")),
+                name="ledger_adjustment_two_people",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="booked") | (Q(booked_micro__gt=0, booked_micro__lte=F("amount_micro"))),
+                name="ledger_adjustment_booked",
+            ),
+        ]
+
+
 class CreditLot(models.Model):
     """Granted credit: not refundable, counted as spent first, may expire (money.md 1.8).
 

@@ -47,10 +47,10 @@ def bars(title: str, labels: Sequence[str], series: Sequence[Series], shown: Cal
             shapes.append(
                 (
                     f"k{number}",
-                    _LEFT + place * step + step * 0.1,
-                    base,
-                    step * 0.8,
-                    height,
+                    f"{_LEFT + place * step + step * 0.1:.1f}",
+                    f"{base:.1f}",
+                    f"{step * 0.8:.1f}",
+                    f"{height:.1f}",
                     label,
                     each.name,
                     shown(value),
@@ -62,7 +62,7 @@ def bars(title: str, labels: Sequence[str], series: Sequence[Series], shown: Cal
         title, _WIDTH, _HEIGHT, title, _axis(top, plot, shown),
         format_html_join(
             "",
-            '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{} · {} · {}</title></rect>',
+            '<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{} · {} · {}</title></rect>',
             shapes,
         ),
         _labels(labels, step), _legend(series),
@@ -73,11 +73,10 @@ def _axis(top: int, plot: int, shown: Callable[[int], str]) -> SafeString:
     rows = []
     for part in range(5):
         y = _HEIGHT - _BOTTOM - plot * part / 4
-        rows.append((_LEFT, y, _WIDTH, y, _LEFT - 8, y + 4, shown(top * part // 4)))
+        rows.append((_LEFT, f"{y:.1f}", _WIDTH, f"{y:.1f}", _LEFT - 8, f"{y + 4:.1f}", shown(top * part // 4)))
     return format_html_join(
         "",
-        '<line class="axis" x1="{}" y1="{:.1f}" x2="{}" y2="{:.1f}"/>'
-        '<text x="{}" y="{:.1f}" text-anchor="end">{}</text>',
+        '<line class="axis" x1="{}" y1="{}" x2="{}" y2="{}"/><text x="{}" y="{}" text-anchor="end">{}</text>',
         rows,
     )
 
@@ -85,11 +84,11 @@ def _axis(top: int, plot: int, shown: Callable[[int], str]) -> SafeString:
 def _labels(labels: Sequence[str], step: float) -> SafeString:
     every = max(1, -(-len(labels) // 10))
     rows = [
-        (_LEFT + place * step + step / 2, _HEIGHT - 6, label)
+        (f"{_LEFT + place * step + step / 2:.1f}", _HEIGHT - 6, label)
         for place, label in enumerate(labels)
         if place % every == 0
     ]
-    return format_html_join("", '<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>', rows)
+    return format_html_join("", '<text x="{}" y="{}" text-anchor="middle">{}</text>', rows)
 
 
 def _legend(series: Sequence[Series]) -> SafeString:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from django.http import HttpRequest
 from django.utils.translation import get_language
 
-from farebox.kit import options
+from farebox.kit import db, options, settings
+from farebox.kit.errors import StoreUnavailable
 
 from .middleware import CHINESE, ENGLISH, PREFIX, THEME_COOKIE, THEMES
 
@@ -18,8 +20,10 @@ def page(request: HttpRequest) -> dict[str, Any]:
     chinese = get_language() == CHINESE
     path = request.get_full_path_info()
     theme = request.COOKIES.get(THEME_COOKIE, "")
+    shop = _shop()
     return {
-        "shop_name": options.current().shop_name,
+        "shop_name": shop.get("shop_name") or options.current().shop_name,
+        "support_contact": shop.get("support_contact", ""),
         "lang": "zh-Hans" if chinese else "en",
         "prefix": PREFIX if request.META.get("SCRIPT_NAME") == PREFIX else "",
         "other_language": "en" if chinese else "zh-Hans",
@@ -28,3 +32,11 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "theme": theme if theme in THEMES else "",
         "request_id": request.META.get("farebox.request", ""),
     }
+
+
+def _shop() -> Mapping[str, Any]:
+    """The shop's settings; none while the store is away, so that its page of errors can be drawn."""
+    try:
+        return db.read(settings.values)
+    except StoreUnavailable:
+        return {}

@@ -14,6 +14,7 @@ from farebox.ops.commands import (
     keys,
     models,
     money,
+    operators,
     people,
     prices,
     projects,
@@ -24,7 +25,7 @@ from farebox.ops.commands import (
 from farebox.ops.commands.base import Tour
 
 THEMES = {
-    "First steps": ("demo", "migrate", "serve", "options"),
+    "First steps": ("demo", "migrate", "serve", "operator", "options"),
     "Buying from upstreams": ("upstream", "channel"),
     "Selling": ("model", "prices", "account", "project", "key", "person", "member"),
     "Money and proof": ("grant", "reverse", "call", "usage", "prove", "doctor", "selftest", "backup", "restore"),
@@ -45,7 +46,22 @@ farebox = Tour(
 )
 click.version_option(package_name="farebox", message="farebox %(version)s")(farebox)
 
-for _room in (store, backups, serving, upstreams, models, prices, accounts, projects, people, keys, money, calls, care):
+for _room in (
+    store,
+    backups,
+    serving,
+    operators,
+    upstreams,
+    models,
+    prices,
+    accounts,
+    projects,
+    people,
+    keys,
+    money,
+    calls,
+    care,
+):
     for _command in _room.COMMANDS:
         farebox.add_command(_command)
 

@@ -38,7 +38,7 @@ def run(roof: Callable[[str], Any], *, real: bool = False) -> None:
             f"Put your OpenAI key into {OPENAI_KEY} first. (OPENAI_API_KEY is not read: after `source "
             f"{chosen.data / 'demo.env'}` that is this shop's own.)"
         )
-    _say("Preparing the demo shop …")
+    _say("Preparing the demo shop; the first time writes a month of calls …")
     setup.migrate()
     with ExitStack() as stack:
         small = _small(stack, chosen.data)
@@ -113,9 +113,10 @@ def greeting(filled: Filled, chat_model: str, path: Path) -> str:
     from farebox.kit import money
 
     base = base_url()
+    origin = base.removesuffix("/v1")
     return f"""
-The demo shop serves on {base.removesuffix("/v1")} until Ctrl-C.
-
+The demo shop serves on {origin} until Ctrl-C.
+{doors(filled, origin)}
   base URL  {base}
   key       {filled.key}
   balance   {money.text(filled.available_micro)} USD
@@ -135,6 +136,21 @@ With the OpenAI SDK (pip install openai), after: source {path}
   print(answer.choices[0].message.content)
 
 What it cost: farebox call list, farebox call show <id>; do the books add up: farebox prove.
+"""
+
+
+def doors(filled: Filled, origin: str) -> str:
+    """The addresses of both areas, each with its one-time sign-in link; empty where the store is not the demo's own."""
+    if not all(filled.links):
+        return ""
+    console, office = filled.links
+    return f"""
+  console   {origin}/console/
+  sign in   {origin}/account/link/{console}
+  office    {origin}/office/
+  sign in   {origin}/office/link/{office}
+
+Each sign-in link works once, for an hour, from this machine; the next start prints new ones.
 """
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from farebox.kit import options
 
-from . import smallmodel
+from . import demo_history, demo_people, smallmodel
 
 if TYPE_CHECKING:
+    from farebox.catalog.sheets import PriceRow
     from farebox.kit.db import Tx
 
 ACTOR = "demo"
@@ -18,6 +19,11 @@ LIST = "demo-usd"
 CUSTOMER = "Demo customer"
 EMPTY = "Empty customer"
 GRANT = "5.00"
+STARTER = "60.00"
+# Whose price has changed in the past month, and whose will.
+CHANGED, CHEAPER_DAYS = "gpt-4o-mini", 12
+ANNOUNCED, ANNOUNCED_DAYS = "gpt-4", 8
+_DAY_US = 86_400_000_000
 OPENAI = "https://api.openai.com/v1"
 SMALL_PRICES = {"input": "0.05", "cached_read": "0.01", "output": "0.10"}
 # llama.cpp puts tokens of its chat template before the messages; SmolLM2's are fewer than this.
@@ -35,39 +41,112 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """The two keys of the demo, and what the customer with money has left, in micro-USD."""
+    """The two keys of the demo, and what the customer with money has left, in micro-USD.
+
+    `links` are codes of one-time sign-in links: the owner's for the console, the administrator's for the office.
+    """
 
     key: str
     empty_key: str
     available_micro: int
+    links: tuple[str, str] = field(default=("", ""), compare=False, repr=False)
 
 
 def fill(tx: Tx, sources: Sources, known: Mapping[str, str]) -> Filled:
-    """Bring the store to what the demo needs; `known` are the keys that an earlier run wrote down."""
+    """Bring the store to what the demo needs; `known` are the keys that an earlier run wrote down.
+
+    A store without customers gets a month behind it: prices that changed, a team, and its calls.
+    """
     from farebox.accounts import accounts
-    from farebox.kit import clock, money
-    from farebox.ledger import holds, lots
+    from farebox.accounts.models import Account
+    from farebox.kit import clock
+    from farebox.ledger import holds
 
     now_us = clock.now_us()
+    fresh = not Account.objects.filter(kind="customer").exists()
+    if fresh:
+        _past(tx, sources, now_us)
     _goods(tx, small=sources.small is not None, now_us=now_us)
     _upstreams(tx, sources)
     customer = _account(tx, CUSTOMER, now_us)
     empty = _account(tx, EMPTY, now_us)
-    lots.grant(
-        tx,
-        account=customer,
-        currency="USD",
-        amount_micro=money.parse(GRANT),
-        ref="demo",
-        expires_us=None,
-        now_us=now_us,
-        note="money to try the demo with",
-        requester=ACTOR,
-        single_person=True,
-    )
+    _grant(tx, customer, GRANT, ref="demo", note="money to try the demo with", now_us=now_us)
     key = _key(tx, customer, known.get("OPENAI_API_KEY", ""), now_us)
     empty_key = _key(tx, empty, known.get("FAREBOX_EMPTY_KEY", ""), now_us)
-    return Filled(key, empty_key, holds.balance(tx, accounts.find(customer).id)[2])
+    links = demo_people.doors(tx, customer, empty, now_us, fresh=fresh)
+    return Filled(key, empty_key, holds.balance(tx, accounts.find(customer).id)[2], links)
+
+
+def _past(tx: Tx, sources: Sources, now_us: int) -> None:
+    """The month before: prices, customers, a team, its calls, an announced change, credit that has expired."""
+    from farebox.catalog import lists
+    from farebox.ledger import lots
+
+    begin_us = now_us - (demo_history.DAYS + 1) * _DAY_US
+    with demo_history.at(begin_us) as move:
+        _dearer(tx, begin_us)
+        _goods(tx, small=sources.small is not None, now_us=begin_us)
+        _upstreams(tx, sources)
+        customer = _account(tx, CUSTOMER, begin_us)
+        note, ends_us = "starter credit of the demo, for a month", now_us - 60_000_000
+        _grant(tx, customer, STARTER, ref="demo-month", note=note, now_us=begin_us, expires_us=ends_us)
+        move(begin_us + 3_600_000_000)
+        demo_key = _own_key(tx, customer, begin_us)
+        team = demo_people.team(tx, customer, begin_us)
+        move(now_us - CHEAPER_DAYS * _DAY_US)
+        rows = [row for row in _sold() if row.model == CHANGED]
+        cheaper_us = now_us - CHEAPER_DAYS * _DAY_US
+        lists.publish(tx, LIST, rows, note="cheaper from today", actor=ACTOR, now_us=cheaper_us)
+        demo_history.write(tx, team, demo_key, until_us=now_us, move=move)
+        move(now_us)
+        lots.expire(tx, account=customer, currency="USD", now_us=now_us)
+        later = _times(ANNOUNCED, 9, 10)
+        begins_us = (now_us // _DAY_US + ANNOUNCED_DAYS) * _DAY_US
+        lists.publish(
+            tx, LIST, later, valid_from_us=begins_us, note="announced a week ahead", actor=ACTOR, now_us=now_us
+        )
+
+
+def _grant(
+    tx: Tx, account: str, amount: str, *, ref: str, note: str, now_us: int, expires_us: int | None = None
+) -> None:
+    from farebox.kit import money
+    from farebox.ledger import lots
+
+    lots.grant(
+        tx, account=account, currency="USD", amount_micro=money.parse(amount), ref=ref, expires_us=expires_us,
+        now_us=now_us, note=note, requester=ACTOR, single_person=True,
+    )  # fmt: skip
+
+
+def _sold() -> list[PriceRow]:
+    from farebox.catalog import official
+
+    return [row for model in (*official.OFFICIAL_MODELS, *official.DEMO_MODELS) for row in model.rows()]
+
+
+def _times(model: str, up: int, down: int) -> list[PriceRow]:
+    """The prices of a model times a fraction."""
+    return [row._replace(micro_per_million=row.micro_per_million * up // down) for row in _sold() if row.model == model]
+
+
+def _dearer(tx: Tx, now_us: int) -> None:
+    """The list as it began: one model cost more then."""
+    from farebox.catalog import lists, official
+
+    official.define(tx, official.DEMO_MODELS, actor=ACTOR, now_us=now_us)
+    lists.create_list(tx, LIST, "USD", about="What the demo's customers pay", actor=ACTOR)
+    rows = [row for row in _sold() if row.model != CHANGED]
+    lists.publish(
+        tx, LIST, [*rows, *_times(CHANGED, 6, 5)], note="first prices of the demo", actor=ACTOR, now_us=now_us
+    )
+
+
+def _own_key(tx: Tx, account: str, now_us: int) -> str:
+    """A key of the account's own default project, beside the one that is printed."""
+    from farebox.accounts import keys
+
+    return keys.issue(tx, project=account, name="search index", now_us=now_us, actor=ACTOR)[0].id
 
 
 def _goods(tx: Tx, *, small: bool, now_us: int) -> None:
@@ -76,7 +155,7 @@ def _goods(tx: Tx, *, small: bool, now_us: int) -> None:
     from farebox.catalog.models import PriceListVersion
 
     official.define(tx, official.DEMO_MODELS, actor=ACTOR, now_us=now_us)
-    rows = [row for model in (*official.OFFICIAL_MODELS, *official.DEMO_MODELS) for row in model.rows()]
+    rows = _sold()
     if small:
         goods.define_model(
             tx,
@@ -108,8 +187,13 @@ def _upstreams(tx: Tx, sources: Sources) -> None:
     from farebox.catalog import official
 
     sold = (*official.OFFICIAL_MODELS, *official.DEMO_MODELS)
-    names = {model.name: None for model in sold}
-    _channel(tx, "sandbox", sources.sandbox, models=names, about="Our own upstream to try things with; it echoes")
+    _channel(
+        tx,
+        "sandbox",
+        sources.sandbox,
+        models={model.name: _costs(model.prices) for model in sold},
+        about="Our own upstream to try things with; it echoes",
+    )
     _channel(
         tx,
         "smollm2",
@@ -127,6 +211,13 @@ def _upstreams(tx: Tx, sources: Sources) -> None:
         about="OpenAI",
         secret=sources.openai_key or "",
     )
+
+
+def _costs(prices: Mapping[str, str]) -> dict[str, str]:
+    """What the sandbox would cost if it were a vendor: six tenths of the price, so that there is a margin to see."""
+    from farebox.kit import money
+
+    return {name: money.exact(money.parse(price) * 6 // 10) for name, price in prices.items()}
 
 
 def _channel(

@@ -1,4 +1,4 @@
-"""What runs when inside a serving process: lots that expire, diagnostics that are forgotten, refusals, the file check.
+"""What runs when inside a serving process: lots that expire, what is forgotten, refusals, mail, the file check.
 
 Each round is its own short write through the store's committer, so no call waits for it. What fails is logged and
 comes again in the next round; nothing here decides about money that the next round would not decide the same way.
@@ -16,6 +16,8 @@ import structlog
 from farebox.kit import clock, disk, options
 from farebox.kit.db import Tx
 
+from .sending import send_outbox
+
 log = structlog.get_logger(__name__)
 
 LOTS_EVERY_S = 60
@@ -23,6 +25,8 @@ FORGET_EVERY_S = 3600
 FORGET_AT_MOST = 1000
 REFUSALS_EVERY_S = 10
 CHECK_EVERY_S = 86_400
+SEND_EVERY_S = 1
+TELL_EVERY_S = 60
 FIRST_CHECK_S = 3600  # the start has checked a small file; a large one waits for its turn until calls are served
 _DAY_US = 86_400_000_000
 
@@ -64,6 +68,8 @@ class Schedule:
             ("expire_lots", LOTS_EVERY_S, 0, expire_lots),
             ("forget", FORGET_EVERY_S, 0, forget),
             ("count_refusals", REFUSALS_EVERY_S, 0, count_refusals),
+            ("send_outbox", SEND_EVERY_S, 0, send_outbox),
+            ("tell", TELL_EVERY_S, 0, tell),
             ("check_file", CHECK_EVERY_S, FIRST_CHECK_S, check_file),
         ):
             task = asyncio.get_running_loop().create_task(self._every(name, every_s, first_s, job), name=name)
@@ -106,9 +112,13 @@ async def expire_lots(context: Context) -> None:
 
 
 async def forget(context: Context) -> None:
-    """Forget idempotency keys after a day, diagnostics of calls after `diagnostics_days` (money.md 1.11, 1.15)."""
+    """Forget idempotency keys after a day, diagnostics of calls after `diagnostics_days` (money.md 1.11, 1.15).
+
+    With them go sessions, links and sign-ups that came to nothing, and messages that left long ago.
+    """
     while await context.store.write(_forget_once, clock.now_us()) == FORGET_AT_MOST:  # noqa: ASYNC110 - see below
         await asyncio.sleep(0.1)
+    await context.store.write(_forget_of_people, clock.now_us())
     older_than_us = clock.now_us() - options.current().diagnostics_days * _DAY_US
     while await context.store.write(_forget, older_than_us) == FORGET_AT_MOST:  # noqa: ASYNC110 - no wait for an event
         await asyncio.sleep(0.1)  # leaves room for others' writes
@@ -119,6 +129,14 @@ async def count_refusals(context: Context) -> None:
     counts = dict(context.take_refusals())
     if counts:
         await context.store.write(_count, counts)
+
+
+async def tell(context: Context) -> None:
+    """Tell members what they want to be told, one write each."""
+    from . import notices
+
+    for notice in await context.store.read(notices.due):
+        await context.store.write(notices.tell, notice, clock.now_us())
 
 
 async def check_file(context: Context) -> None:
@@ -162,6 +180,16 @@ def _forget_once(tx: Tx, now_us: int) -> int:
     from farebox.calls import once
 
     return once.forget(tx, now_us=now_us, at_most=FORGET_AT_MOST)
+
+
+def _forget_of_people(tx: Tx, now_us: int) -> None:
+    from farebox.accounts import links, sessions, signup
+    from farebox.kit import outbox
+
+    sessions.forget(tx, now_us=now_us)
+    links.forget(tx, now_us=now_us)
+    signup.forget(tx, now_us=now_us)
+    outbox.forget(tx, now_us=now_us)
 
 
 def _count(tx: Tx, counts: dict[tuple[str, str, str], int]) -> None:

@@ -77,6 +77,33 @@ def _migrated() -> Migrated:
     return Migrated(applied, installation, official)
 
 
+def first_code() -> str:
+    """A one-time code for the first administrator, as the only writer of the store; empty once there is an operator."""
+    ready.store()
+    from farebox.kit import db
+
+    chosen = options.current()
+    if db.read(_has_operator):
+        return ""
+    if not chosen.on_sqlite:
+        return db.write(_first_code, actor=admin.actor())
+    with FolderLock(chosen.data, wait_s=2):
+        return db.write(_first_code, actor=admin.actor())
+
+
+def _has_operator(tx: Tx) -> bool:
+    from farebox.accounts import setup
+
+    return setup.has_operator(tx)
+
+
+def _first_code(tx: Tx, *, actor: str) -> str:
+    from farebox.accounts import setup
+    from farebox.kit import clock
+
+    return setup.first_code(tx, now_us=clock.now_us(), actor=actor)
+
+
 def _first_facts(tx: Tx, *, actor: str) -> tuple[str, bool]:
     from farebox.accounts import accounts
     from farebox.catalog import official

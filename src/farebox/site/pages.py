@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 _API = ("/v1/", "/V1/")
+_MANAGEMENT = "/office/api/"
 _OURS = (PREFIX + "/", "/static/")
 _THREADS = 3
 _STOP_S = 5
@@ -134,6 +135,9 @@ class Pages:
         for name, value in exchange.head.items():
             if name not in {"content-type", "content-length", "authorization", "transfer-encoding"}:
                 environ["HTTP_" + name.upper().replace("-", "_")] = value
+        # Tokens of the management API go to it alone; no other page knows what to do with credentials in a header.
+        if script == "" and path.startswith(_MANAGEMENT) and "authorization" in exchange.head:
+            environ["HTTP_AUTHORIZATION"] = exchange.head["authorization"]
         environ["HTTP_HOST"] = exchange.head.get("host", ours.netloc)
         return environ
 

@@ -28,6 +28,7 @@ from farebox.kit.ground import Ground
 from farebox.kit.lock import FolderLock
 from farebox.kit.options import Options
 from farebox.ledger import holds
+from farebox.office import ports as office
 from farebox.ops import admin, schedule
 from farebox.ops.verbs import VERBS
 from farebox.upstreams import board
@@ -35,6 +36,7 @@ from farebox.upstreams.health import Health
 from farebox.upstreams.send import Limits
 
 from . import probe
+from .desk import Desk
 from .node import Node
 from .pages import Pages
 
@@ -57,6 +59,7 @@ class Server:
         self._schedule: Any = None
         self._log: AppendLog | None = None
         self._pages: Pages | None = None
+        self._desk: Desk | None = None
         self.node: Node | None = None
         self.fault: str | None = None  # why the ground under the process gave way
         self.ground: Ground
@@ -143,6 +146,8 @@ class Server:
         self._schedule = await schedule.start(
             schedule.Context(store=self.store, take_refusals=self._take_refusals, damaged=self.ground.damaged)
         )
+        self._desk = Desk(lambda: shop.health.report(clock.now_us()), self._test_channel)
+        office.put(self._desk)
         self._admin = await admin.start(options.admin_socket, {**VERBS, "channel.test": self._test_channel})
         self._tasks = [loop.create_task(self.node.every(seconds, job)) for seconds, job in self.node.jobs()]
         self._tasks += [loop.create_task(self._leave_when_lost()), loop.create_task(self._stand())]
@@ -172,6 +177,8 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._desk is not None:
+            office.take(self._desk)
         if self._admin is not None:
             await self._admin.stop()
         if self._schedule is not None:

@@ -69,6 +69,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "farebox.look.sessions.sessions",
     "farebox.look.middleware.language",
+    "farebox.look.trouble.trouble",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -117,7 +118,62 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "landing"
 AUTH_USER_MODEL = "accounts.Person"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = ["farebox.accounts.hashing.Argon2"]
+EMAIL_BACKEND = "farebox.kit.mail.Backend"
+# Signing up and in at the customers' door (console/door.py). Codes by mail, not links: they work in one browser alone.
+ACCOUNT_ADAPTER = "farebox.console.door.Door"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_MAX_ATTEMPTS = 5
+ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
+ACCOUNT_PASSWORD_RESET_BY_CODE_TIMEOUT = 15 * 60
+ACCOUNT_LOGIN_ON_PASSWORD_RESET = False
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "5/m/key",
+    "signup": "60/m/ip",
+    "confirm_email": "5/h/key",
+    "reset_password": "5/h/ip,5/h/key",
+    "reset_password_from_key": "20/m/ip",
+    "manage_email": "20/h/user",
+    "change_password": "5/m/user",
+    "reauthenticate": "10/m/user",
+}
+_FORMS = "farebox.console.forms_sign."
+ACCOUNT_FORMS = {
+    "login": _FORMS + "SignIn",
+    "signup": _FORMS + "SignUp",
+    "reset_password": _FORMS + "ForgottenPassword",
+    "reset_password_from_key": _FORMS + "NewPassword",
+    "change_password": _FORMS + "ChangePassword",
+    "set_password": _FORMS + "SetPassword",
+    "add_email": _FORMS + "ChangeEmail",
+    "confirm_email_verification_code": _FORMS + "MailCode",
+    "confirm_password_reset_code": _FORMS + "ResetCode",
+    "reauthenticate": _FORMS + "AgainPassword",
+}
+MFA_ADAPTER = "farebox.console.door.Second"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_TOLERANCE = 1
+MFA_FORMS = {
+    "authenticate": _FORMS + "FactorCode",
+    "reauthenticate": _FORMS + "AgainFactorCode",
+    "activate_totp": _FORMS + "NewTotp",
+    "add_webauthn": _FORMS + "NewPasskey",
+    "edit_webauthn": _FORMS + "NamePasskey",
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -14,6 +14,7 @@ from .projects import PERIODS, cap_arguments
 
 key = Group("key", help="API keys: secrets that call the API.")
 COMMANDS = (key,)
+KINDS = click.Choice(["key", "project", "member", "account"])
 
 
 @key.command("create", example="farebox key create 'Ada Lovelace' --name laptop --cap 2.00 --period day")
@@ -24,6 +25,9 @@ COMMANDS = (key,)
 @click.option("--expires", help="End of the key: 30d, 2026-12-31 or 2026-12-31T18:00.")
 @click.option("--cap", help="What its calls may cost a period, such as 2.00.")
 @click.option("--period", type=PERIODS, help="Period of the cap.")
+@click.option("--rpm", type=int, help="Calls a minute.")
+@click.option("--tpm", type=int, help="Text tokens a minute.")
+@click.option("--concurrency", type=int, help="Calls at one time.")
 @click.option("--member", help="The member whose key it is.")
 def create(
     project: str,
@@ -33,6 +37,9 @@ def create(
     expires: str | None,
     cap: str | None,
     period: str | None,
+    rpm: int | None,
+    tpm: int | None,
+    concurrency: int | None,
     member: str | None,
 ) -> None:
     """A new key of PROJECT (id, account/project, or an account for its default project).
@@ -46,6 +53,9 @@ def create(
         models=list(models),
         addresses=list(addresses),
         expires_us=None if expires is None else when.point(expires, now_us=clock.now_us()),
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
         member=member,
         **({} if cap is None else cap_arguments(cap, period)),
     )
@@ -128,6 +138,7 @@ def show_(key: str) -> None:
                 ("models", ", ".join(found["models"]) or "all"),
                 ("addresses", ", ".join(found["addresses"]) or "all"),
                 ("cap", show.cap(found["cap_micro"], found["cap_period"])),
+                ("limits", _rates(found)),
                 ("made (UTC)", when.shown(found["created_us"])),
                 ("expires (UTC)", when.shown(found["expires_us"])),
                 ("revoked (UTC)", when.shown(found["revoked_us"])),
@@ -192,6 +203,36 @@ def expire(key: str, at: str) -> None:
     done = write("key.expire", key=key, expires_us=expires_us)
     end = "never" if done["expires_us"] is None else f"at {when.shown(done['expires_us'])} UTC"
     emit(done, lambda: print(f"Key {done['id']} ends {end}."))
+
+
+@key.command("rates", example="farebox key rates laptop --rpm 60 --tpm 100000 --concurrency none")
+@click.argument("name")
+@click.option("--of", "kind", type=KINDS, default="key", show_default=True, help="What NAME is.")
+@click.option("--rpm", help="Calls a minute, or `none`.")
+@click.option("--tpm", help="Text tokens a minute, or `none`.")
+@click.option("--concurrency", help="Calls at one time, or `none`.")
+def set_rates(name: str, kind: str, rpm: str | None, tpm: str | None, concurrency: str | None) -> None:
+    """Limits a minute and at once of NAME: a key, project, member or account. What is left out stays as it is."""
+    given = {"rpm": rpm, "tpm": tpm, "concurrency": concurrency}
+    limits = {limit: _limit(text) for limit, text in given.items() if text is not None}
+    if not limits:
+        raise click.UsageError("Say what to limit: --rpm, --tpm or --concurrency.")
+    done = write("key.rates", kind=kind, name=name, limits=limits)
+    emit(done, lambda: print(f"{kind.capitalize()} {done['id']}: {_rates(done)}."))
+
+
+def _limit(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 12):
+        raise click.UsageError(f"{text[:32]!r} is no limit: give a whole number, or `none`.")
+    return int(text)
+
+
+def _rates(found: dict[str, Any]) -> str:
+    words = (("rpm", "calls a minute"), ("tpm", "tokens a minute"), ("concurrency", "calls at one time"))
+    said = [f"{found[name]:,} {what}" for name, what in words if found[name] is not None]
+    return ", ".join(said) or "none"
 
 
 def _stub(done: dict[str, Any]) -> None:

@@ -9,9 +9,10 @@ import click
 
 from farebox.kit import options
 from farebox.kit.errors import CommandError
-from farebox.ops import ready
+from farebox.ops import ready, setup
 
 from .base import Command
+from .operators import link
 
 # The roof, named as Django names its settings: nothing here imports upwards.
 ROOF = "farebox.site.serve"
@@ -64,11 +65,15 @@ def serve(role: str, host: str | None, port: int | None) -> None:
     ready.logs()
     ready.store()
     ready.warn_of_modes()
+    code = setup.first_code()
     host_shown = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
-    importlib.import_module(ROOF).run(
-        chosen,
-        ready=lambda port: click.echo(f"{chosen.shop_name} serves on http://{host_shown}:{port} until Ctrl-C."),
-    )
+
+    def listening(port: int) -> None:
+        click.echo(f"{chosen.shop_name} serves on http://{host_shown}:{port} until Ctrl-C.")
+        if code:
+            click.echo(f"Nobody works in its office yet. Become the administrator within an hour:\n  {link(code)}")
+
+    importlib.import_module(ROOF).run(chosen, ready=listening)
 
 
 @click.command("sandbox", cls=SandboxCommand, example="farebox sandbox --port 9000 --pace-ms 20")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from farebox.accounts import keys
+from farebox.accounts import keys, rates
 from farebox.kit import clock
 from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
 
 
 def create(
@@ -21,6 +22,9 @@ def create(
     expires_us: int | None = None,
     cap_micro: int | None = None,
     cap_period: str = "",
+    rpm: int | None = None,
+    tpm: int | None = None,
+    concurrency: int | None = None,
     member: str | None = None,
 ) -> dict[str, Any]:
     """A new key of a project; `plaintext` in the result is shown now or never."""
@@ -33,6 +37,9 @@ def create(
         expires_us=expires_us,
         cap_micro=cap_micro,
         cap_period=cap_period,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
         member=member,
         now_us=clock.now_us(),
         actor=actor,
@@ -101,6 +108,15 @@ def expire(tx: Tx, *, actor: str, key: str, expires_us: int | None) -> dict[str,
     return keys.view(keys.set_expiry(tx, key, expires_us=expires_us, now_us=clock.now_us(), actor=actor))
 
 
+def set_rates(tx: Tx, *, actor: str, kind: str, name: str, limits: Mapping[str, int | None]) -> dict[str, Any]:
+    """Other limits a minute and at once of a key, project, member or account; those not in `limits` stay."""
+    unknown = set(limits) - {"rpm", "tpm", "concurrency"}
+    if unknown:
+        raise CommandError(f"There is no limit {min(unknown)[:40]!r}, but rpm, tpm and concurrency.")
+    row = rates.limit(tx, kind, name, **rates.now(kind, name) | dict(limits), actor=actor)
+    return {"kind": kind, "id": row.id, **rates.shown(row)}
+
+
 RUNS: dict[str, Callable[..., Any]] = {
     "key.create": create,
     "key.import": import_key,
@@ -109,4 +125,5 @@ RUNS: dict[str, Callable[..., Any]] = {
     "key.cap": cap,
     "key.limits": limits,
     "key.expire": expire,
+    "key.rates": set_rates,
 }

@@ -1,0 +1,124 @@
+"""Manual money on customers' accounts: who may propose and approve what, and for whom (security.md 1 and 8)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from farebox.kit import money, options, settings
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.ledger import adjustments
+from farebox.ledger.models import Adjustment
+
+from .models import Account, Member
+
+PROPOSES = ("support", "finance", "admin")
+APPROVES = ("finance",)
+
+
+def person_of(actor: str) -> str:
+    """Whose deed it is: an actor names the person first, then perhaps by what he acted."""
+    return actor.partition(" ")[0]
+
+
+def approves(role: str) -> bool:
+    """Whether this role moves money: finance, and where one person runs the shop the administrator too."""
+    return role in APPROVES or (role == "admin" and bool(options.current().single_person))
+
+
+def propose(
+    tx: Tx,
+    *,
+    account: str,
+    kind: str,
+    amount: str,
+    reason: str,
+    call: str = "",
+    expires_us: int | None = None,
+    role: str,
+    actor: str,
+    now_us: int,
+) -> Adjustment:
+    """Propose to move `amount`, a decimal text in the account's currency; CommandError with what is wrong."""
+    if role not in PROPOSES:
+        raise CommandError("Your role proposes no money.")
+    found = _customer(account)
+    _not_own(found, actor)
+    barred = found.state in {"barred", "closed"}
+    if kind == "write_off" and not barred:
+        raise CommandError("Only what is left on a barred or closed account is written off.")
+    if kind != "write_off" and found.state == "closed":
+        raise CommandError("This account is closed.")
+    try:
+        amount_micro = money.parse(amount)
+    except money.MoneyError as fault:
+        raise CommandError(f"{fault}.") from None
+    return adjustments.propose(
+        tx,
+        account=found.id,
+        currency=found.currency,
+        kind=kind,
+        amount_micro=amount_micro,
+        reason=reason,
+        call=call.strip(),
+        expires_us=expires_us,
+        day_max_micro=settings.values(tx)[f"money_day_{role}_micro"],
+        requester=person_of(actor),
+        actor=actor,
+        now_us=now_us,
+    )
+
+
+def approve(tx: Tx, adjustment: str, *, role: str, actor: str, now_us: int) -> Adjustment:
+    """Approve what another person proposed, and book it; CommandError where the role or the person may not."""
+    if not approves(role):
+        raise CommandError("Your role approves no money.")
+    row = adjustments.find(adjustment)
+    found = _customer(row.account)
+    _not_own(found, actor)
+    if row.kind == "write_off" and found.state not in {"barred", "closed"}:
+        raise CommandError("Only what is left on a barred or closed account is written off.")
+    return adjustments.approve(
+        tx,
+        row.id,
+        approver=person_of(actor),
+        single_person=bool(options.current().single_person),
+        actor=actor,
+        now_us=now_us,
+    )
+
+
+def decline(tx: Tx, adjustment: str, *, role: str, note: str = "", actor: str, now_us: int) -> Adjustment:
+    """Decline what another proposed, as who may approve it, or withdraw what one has proposed oneself."""
+    row = adjustments.find(adjustment)
+    if not approves(role) and row.requester != person_of(actor):
+        raise CommandError("Your role declines no money.")
+    return adjustments.decline(tx, row.id, decider=person_of(actor), note=note, actor=actor, now_us=now_us)
+
+
+def shown(tx: Tx, adjustment: str, *, now_us: int) -> dict[str, Any]:
+    """A row for who decides: what it is, the account's name, the balances before and after."""
+    row = adjustments.find(adjustment)
+    before_micro, moved_micro, after_micro = adjustments.effect(tx, row)
+    account = Account.objects.get(id=row.account)
+    return adjustments.view(row, now_us=now_us) | {
+        "account_name": account.name,
+        "before_micro": before_micro,
+        "moved_micro": moved_micro,
+        "after_micro": after_micro,
+        "lapses_us": row.proposed_us + adjustments.LAPSES_US,
+    }
+
+
+def _customer(account: str) -> Account:
+    found = Account.objects.filter(id=account, kind="customer").first()
+    if found is None:
+        raise CommandError("There is no such account.")
+    return found
+
+
+def _not_own(account: Account, actor: str) -> None:
+    """Nobody moves money on an account in which he has, or once had, a place (I27)."""
+    person = person_of(actor).rpartition(":")[2]
+    if Member.objects.filter(account=account, person=person).exists():
+        raise CommandError("This is an account of your own: another person has to do it.")

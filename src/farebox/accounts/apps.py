@@ -1,0 +1,17 @@
+"""What is done once when the house opens."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class Accounts(AppConfig):
+    """Persons and accounts."""
+
+    name = "farebox.accounts"
+
+    def ready(self) -> None:
+        """Second factors are kept our way."""
+        from . import second_factor  # noqa: PLC0415 - needs the settings
+
+        second_factor.install()

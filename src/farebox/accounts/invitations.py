@@ -1,0 +1,239 @@
+"""Invitations: send, send again, take back, accept. The code stands in the mail alone; the store keeps its digest.
+
+Who has the code has read the mailbox that it was sent to: a person who is made by it needs no other confirmation.
+"""
+
+from __future__ import annotations
+
+import secrets as random_
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from allauth.account.models import EmailAddress
+
+from farebox.kit import audit, ids, options, secrets
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+
+from . import accounts, caps, keys, people, projects
+from .models import Invitation, Member, Person
+
+CODE_BYTES = 16
+DAYS_DEFAULT = 14
+DAYS_MAX = 60
+AT_ONCE_MAX = 200
+OPEN_MAX = 1000
+SENT_MAX = 5
+SENT_PER_DAY_MAX = 500  # mails of one account, whatever becomes of them: nobody mails strangers through a shop
+_DAY_US = 86_400_000_000
+
+Send = Callable[[Tx, Invitation, str], None]  # writes the mail that carries the code, in the same transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Whom to invite."""
+
+    email: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the invited get: a role, in which project, with which cap, with a key at once or not; open for `days`."""
+
+    role: str = "member"
+    project: str | None = None
+    cap_micro: int | None = None
+    cap_period: str = ""
+    with_key: bool = False
+    days: int = DAYS_DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Who was invited now, and who was left out: members, and those whose invitation is open."""
+
+    invited: list[Invitation]
+    known: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A new place, and the text of its key where the invitation promised one: it can't be shown again."""
+
+    member: Member
+    key: str
+    plaintext: str
+
+
+def invite(tx: Tx, account: str, guests: Sequence[Guest], terms: Terms, send: Send, *, now_us: int, actor: str) -> Sent:
+    """Invite all of them, in one transaction; `send` writes each mail. CommandError, and nobody is invited."""
+    owner, project = _checked(account, terms)
+    if not 0 < len(guests) <= AT_ONCE_MAX:
+        raise CommandError(f"Invite 1 to {AT_ONCE_MAX} people at once.")
+    seats = Member.objects.filter(account=owner, state="active", project=terms.project)
+    known = set(seats.values_list("person__email", flat=True))
+    _expire(owner.id, now_us)
+    waiting = Invitation.objects.filter(account=owner, state="open")
+    known |= set(waiting.filter(project=terms.project).values_list("email", flat=True))
+    fresh = {guest.email.strip().lower(): guest for guest in guests}
+    left_out = sorted(fresh.keys() & known)
+    wanted = [(email, guest) for email, guest in fresh.items() if email not in known]
+    if waiting.count() + len(wanted) > OPEN_MAX:
+        raise CommandError(f"An account has {OPEN_MAX} open invitations at most. Revoke some first.")
+    _within_day(owner.id, len(wanted), now_us)
+    made = []
+    for email, guest in wanted:
+        if not people.is_email(email):
+            raise CommandError(f"{email[:254]!r} is no e-mail address.")
+        code, digest = _mint()
+        row = Invitation.objects.create(
+            id=ids.new("inv", now_us), account=owner, project=project, role=terms.role, email=email,
+            name=guest.name[: accounts.NAME_CHARS_MAX], with_key=terms.with_key, digest=digest, invited_by=actor,
+            cap_micro=terms.cap_micro, cap_period=terms.cap_period, created_us=now_us, sent_us=now_us,
+            expires_us=now_us + terms.days * _DAY_US,
+        )  # fmt: skip
+        send(tx, row, code)
+        audit.record(tx, actor=actor, verb="invitation.send", object=row.id, after=view(row))
+        made.append(row)
+    return Sent(made, left_out)
+
+
+def resend(tx: Tx, invitation: str, send: Send, *, now_us: int, actor: str) -> Invitation:
+    """Send it again with a new code and a new end; the old code is void. CommandError for one that is not open."""
+    row = _find(invitation)
+    if row.sent_n >= SENT_MAX:
+        raise CommandError(f"This invitation was sent {SENT_MAX} times. Revoke it, and check the address.")
+    _within_day(row.account_id, 1, now_us)
+    code, row.digest = _mint()
+    row.expires_us = now_us + max(_DAY_US, row.expires_us - row.sent_us)
+    row.sent_us, row.sent_n = now_us, row.sent_n + 1
+    row.save(update_fields=["digest", "sent_us", "sent_n", "expires_us"])
+    send(tx, row, code)
+    audit.record(tx, actor=actor, verb="invitation.resend", object=row.id, after={"expires_us": row.expires_us})
+    return row
+
+
+def revoke(tx: Tx, invitation: str, *, actor: str) -> Invitation:
+    """Take it back: its link leads nowhere from now on."""
+    row = _find(invitation)
+    if Invitation.objects.filter(id=row.id, state="open").update(state="revoked") != 1:
+        raise CommandError("This invitation is no longer open.")
+    row.state = "revoked"
+    audit.record(tx, actor=actor, verb="invitation.revoke", object=row.id, before="open", after="revoked")
+    return row
+
+
+def by_code(code: str, *, now_us: int) -> Invitation | None:
+    """The open invitation of this code; used, revoked, ended and unknown are the same."""
+    if not 0 < len(code) <= 64 or not code.isascii():
+        return None
+    digests = [secrets.digest_code(pepper, code, label="invite") for pepper in _peppers().values()]
+    rows = Invitation.objects.select_related("account", "project").filter(digest__in=digests, state="open")
+    row = rows.filter(expires_us__gt=now_us).exclude(account__state="closed").first()
+    return None if row is None or (row.project is not None and row.project.state != "active") else row
+
+
+def open_ones(account: str, *, projects_: frozenset[str] | None, now_us: int) -> list[Invitation]:
+    """The invitations of an account, or of some projects of it, that are open, the newest first."""
+    rows = Invitation.objects.select_related("project").filter(account=account, state="open", expires_us__gt=now_us)
+    if projects_ is not None:
+        rows = rows.filter(project__in=projects_)
+    return list(rows.order_by("-sent_us", "email"))
+
+
+def accept(tx: Tx, code: str, *, person: str, now_us: int) -> Joined:
+    """Give the person the place, and the key if one was promised; the code is used up. CommandError."""
+    row = by_code(code, now_us=now_us)
+    if row is None or Invitation.objects.filter(id=row.id, state="open").update(state="used") != 1:
+        raise CommandError("This invitation is no longer open.")
+    actor = f"person:{person}"
+    member = people.add_member(
+        tx, account=row.account_id, person=person, role=row.role, project=row.project_id, cap_micro=row.cap_micro,
+        cap_period=row.cap_period, now_us=now_us, actor=actor,
+    )  # fmt: skip
+    Invitation.objects.filter(id=row.id).update(member=member)
+    audit.record(tx, actor=actor, verb="invitation.accept", object=row.id, after={"member": member.id})
+    if not row.with_key or row.project_id is None:
+        return Joined(member, "", "")
+    who = people.find(person)
+    key, plaintext = keys.issue(
+        tx, project=row.project_id, member=member.id, name=(who.name or who.email)[: accounts.NAME_CHARS_MAX],
+        now_us=now_us, actor=actor,
+    )  # fmt: skip
+    return Joined(member, key.id, plaintext)
+
+
+def sign_up(tx: Tx, code: str, *, name: str, password_hash: str, now_us: int) -> tuple[Person, Joined]:
+    """A new person by an invitation, without an account of his own, and his place; CommandError."""
+    row = by_code(code, now_us=now_us)
+    if row is None:
+        raise CommandError("This invitation is no longer open.")
+    person = people.create(
+        tx, email=row.email, name=name, password_hash=password_hash, now_us=now_us, actor=f"invitation:{row.id}"
+    )
+    EmailAddress.objects.create(user=person, email=person.email, verified=True, primary=True)
+    return person, accept(tx, code, person=person.id, now_us=now_us)
+
+
+def find_within(account: str, invitation: str, *, projects_: frozenset[str] | None) -> Invitation | None:
+    """The open invitation of this id in this account, or in some projects of it; foreign and absent are the same."""
+    rows = Invitation.objects.filter(id=invitation, account=account, state="open")
+    return (rows if projects_ is None else rows.filter(project__in=projects_)).first()
+
+
+def view(row: Invitation) -> dict[str, Any]:
+    """What may be shown of an invitation, JSON-able: never its code."""
+    return {
+        "id": row.id, "account": row.account_id, "project": row.project_id, "role": row.role, "email": row.email,
+        "name": row.name, "with_key": row.with_key, "cap_micro": row.cap_micro, "cap_period": row.cap_period,
+        "expires_us": row.expires_us,
+    }  # fmt: skip
+
+
+def _checked(account: str, terms: Terms) -> tuple[Any, Any]:
+    owner = accounts.find(account)
+    if owner.state == "closed":
+        raise CommandError(f"Account {owner.id} is closed.")
+    if terms.role not in people.MEMBER_ROLES:
+        raise CommandError(f"A member is one of {', '.join(people.MEMBER_ROLES)}.")
+    caps.check(terms.cap_micro, terms.cap_period)
+    if not 1 <= terms.days <= DAYS_MAX:
+        raise CommandError(f"An invitation is open for 1 to {DAYS_MAX} days.")
+    if (terms.role == "owner") == (terms.project is not None):
+        raise CommandError("An owner has a place in the whole account, an admin or a member in a project.")
+    if terms.project is None:
+        return owner, None
+    project = projects.find(terms.project)
+    if project.account_id != owner.id or project.state != "active":
+        raise CommandError(f"Project {project.id} is not in use in account {owner.id}.")
+    return owner, project
+
+
+def _within_day(account: str, wanted: int, now_us: int) -> None:
+    sent = Invitation.objects.filter(account=account, sent_us__gt=now_us - _DAY_US).count()
+    if sent + wanted > SENT_PER_DAY_MAX:
+        raise CommandError(f"An account sends {SENT_PER_DAY_MAX} invitations a day at most. Go on tomorrow.")
+
+
+def _expire(account: str, now_us: int) -> None:
+    """An invitation that has ended no longer keeps its address from being invited."""
+    Invitation.objects.filter(account=account, state="open", expires_us__lte=now_us).update(state="revoked")
+
+
+def _find(invitation: str) -> Invitation:
+    row = Invitation.objects.select_related("account", "project").filter(id=invitation, state="open").first()
+    if row is None:
+        raise CommandError("This invitation is no longer open.")
+    return row
+
+
+def _mint() -> tuple[str, str]:
+    code = random_.token_urlsafe(CODE_BYTES)
+    return code, secrets.digest_code(secrets.newest(_peppers())[1], code, label="invite")
+
+
+def _peppers() -> Any:
+    return secrets.peppers(options.current())

@@ -1,0 +1,46 @@
+"""Change everything of a key at once, as a form does it: only what differs is written and audited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from farebox.kit.db import Tx
+
+from . import keys, rates
+from .models import ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The name and the limits that a key shall have; empty lists mean all, None is no limit."""
+
+    name: str
+    models: Sequence[str] = ()
+    addresses: Sequence[str] = ()
+    expires_us: int | None = None
+    cap_micro: int | None = None
+    cap_period: str = ""
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+
+
+def change(tx: Tx, key: str, wanted: Wanted, *, now_us: int, actor: str) -> ApiKey:
+    """Give the key this name and these limits, all of them or none; CommandError."""
+    found = keys.living(key)
+    if found.name != wanted.name:
+        keys.rename(tx, found.id, name=wanted.name, actor=actor)
+    models = msgspec.json.decode(found.models, type=list[str])
+    addresses = msgspec.json.decode(found.addresses, type=list[str])
+    if (models, addresses) != (sorted(set(wanted.models)), list(wanted.addresses)):
+        keys.set_limits(tx, found.id, models=wanted.models, addresses=wanted.addresses, now_us=now_us, actor=actor)
+    if found.expires_us != wanted.expires_us:
+        keys.set_expiry(tx, found.id, expires_us=wanted.expires_us, now_us=now_us, actor=actor)
+    if (found.cap_micro, found.cap_period) != (wanted.cap_micro, wanted.cap_period):
+        keys.set_cap(tx, found.id, cap_micro=wanted.cap_micro, cap_period=wanted.cap_period, now_us=now_us, actor=actor)
+    if (found.rpm, found.tpm, found.concurrency) != (wanted.rpm, wanted.tpm, wanted.concurrency):
+        rates.limit(tx, "key", found.id, rpm=wanted.rpm, tpm=wanted.tpm, concurrency=wanted.concurrency, actor=actor)
+    return keys.living(found.id)

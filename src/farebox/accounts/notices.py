@@ -1,0 +1,115 @@
+"""What a member wants to be told of his account: by mail, or by a webhook signed with a secret of his own."""
+
+from __future__ import annotations
+
+import secrets as random_
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from farebox.kit import audit, clock, ids, options, outbox, secrets, webhook
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.kit.fetch import AddressRefused
+
+from .models import Notice
+
+URL_CHARS_MAX = 500
+LOW_DAYS_MAX = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """When to be told (nothing by default), and how. `low_micro` and `low_days` None ask for no word."""
+
+    low_micro: int | None = None
+    low_days: int | None = None
+    prices: bool = False
+    keys: bool = False
+    by_mail: bool = True
+    webhook_url: str = ""
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to tell at all."""
+        return self.low_micro is not None or self.low_days is not None or self.prices or self.keys
+
+
+def read(tx: Tx, *, person: str, account: str) -> Wishes:
+    """The wishes of a person about an account."""
+    del tx  # the ORM reads in the same transaction
+    row = Notice.objects.filter(person=person, account=account).first()
+    return Wishes() if row is None else wishes(row)
+
+
+def wishes(row: Notice) -> Wishes:
+    """What stands in a row."""
+    return Wishes(row.low_micro, row.low_days, row.prices, row.keys, row.by_mail, row.webhook_url)
+
+
+def put(tx: Tx, *, person: str, account: str, wanted: Wishes, actor: str) -> str:
+    """Keep the wishes; a new webhook's secret, to be shown once, or empty. CommandError for an impossible address."""
+    if wanted.webhook_url:
+        try:
+            webhook.check(wanted.webhook_url)
+        except AddressRefused as fault:
+            raise CommandError(f"This address can't be used: {fault}.") from None
+    if len(wanted.webhook_url) > URL_CHARS_MAX:
+        raise CommandError(f"An address has {URL_CHARS_MAX} characters at most.")
+    now_us = clock.now_us()
+    row = Notice.objects.filter(person=person, account=account).first()
+    if row is None:
+        row = Notice(id=ids.new("ntc", now_us), person_id=person, account_id=account, told=_told({"since_us": now_us}))
+    before, secret = wishes(row), ""
+    if wanted.webhook_url and wanted.webhook_url != before.webhook_url:
+        secret = f"whsec_{random_.token_urlsafe(24)}"
+        row.webhook_secret = _sealed(row.id, secret)
+    elif not wanted.webhook_url:
+        row.webhook_secret = ""
+    row.low_micro, row.low_days = wanted.low_micro, wanted.low_days
+    row.prices, row.keys, row.by_mail = wanted.prices, wanted.keys, wanted.by_mail
+    row.webhook_url = wanted.webhook_url
+    row.save()
+    audit.record(tx, actor=actor, verb="notice.put", object=account, before=_shown(before), after=_shown(wanted))
+    return secret
+
+
+def told(row: Notice) -> dict[str, Any]:
+    """What he was told last."""
+    return dict(msgspec.json.decode(row.told))
+
+
+def tell(tx: Tx, row: Notice, *, event: str, subject: str, text: str, data: dict[str, Any]) -> None:
+    """Let one word leave, by the ways that he wants."""
+    if row.by_mail:
+        outbox.mail(tx, to=row.person.email, subject=subject, text=text)
+    if row.webhook_url and row.webhook_secret:
+        secret = secrets.unseal(
+            secrets.master_keys(options.current()),
+            row.webhook_secret,
+            table="accounts_notice",
+            column="webhook_secret",
+            row=row.id,
+        )
+        facts = {"account": row.account_id, **data}
+        outbox.webhook(tx, url=row.webhook_url, secret=secret, event=event, data=facts)
+
+
+def remember(tx: Tx, row: Notice, facts: dict[str, Any]) -> None:
+    """Keep what he was told, so that he is told once."""
+    del tx  # the ORM writes in the same transaction
+    Notice.objects.filter(id=row.id).update(told=_told(facts))
+
+
+def _sealed(row: str, secret: str) -> str:
+    master = secrets.master_keys(options.current())
+    return secrets.seal(master, secret, table="accounts_notice", column="webhook_secret", row=row)
+
+
+def _told(facts: dict[str, Any]) -> str:
+    return msgspec.json.encode(facts).decode()
+
+
+def _shown(wanted: Wishes) -> dict[str, Any]:
+    return {name: getattr(wanted, name) for name in Wishes.__slots__}

@@ -1,0 +1,208 @@
+"""Who works in the office, and the changes of that: each needs a second administrator (security.md 1 and 8).
+
+An installation of one person acts alone (the option `single_person`); that is written down with each change and shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from allauth.mfa.models import Authenticator
+from django.db.models import Max
+
+from farebox.kit import audit, ids, options
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+
+from . import accounts, people, setup
+from .models import Member, OperatorChange, Person, Session
+
+VALID_US = 72 * 3_600_000_000
+LANGUAGES = ("", "en", "zh-hans")
+_KINDS = {"totp": "totp", "webauthn": "passkey"}
+
+
+def listed(tx: Tx) -> list[dict[str, Any]]:
+    """The operators by e-mail: what people.view says, second factors, whether there is a password, when last seen."""
+    del tx  # the ORM reads in the same transaction
+    seen = dict(
+        Session.objects.filter(area="office", person__isnull=False)
+        .values_list("person")
+        .annotate(Max("seen_us"))
+        .order_by()
+    )
+    factors: dict[str, set[str]] = {}
+    for person, kind in Authenticator.objects.exclude(user__operator_role="").values_list("user_id", "type"):
+        if kind in _KINDS:
+            factors.setdefault(person, set()).add(_KINDS[kind])
+    return [
+        people.view(row)
+        | {
+            "factors": sorted(factors.get(row.id, ())),
+            "has_password": row.has_usable_password(),
+            "seen_us": seen.get(row.id),
+        }
+        for row in Person.objects.exclude(operator_role="").order_by("email")
+    ]
+
+
+def find(tx: Tx, person: str) -> Person | None:
+    """The operator of this id, or None."""
+    del tx
+    return Person.objects.exclude(operator_role="").filter(id=person).first()
+
+
+def propose(
+    tx: Tx,
+    *,
+    kind: str,
+    email: str,
+    name: str = "",
+    role: str = "",
+    why: str = "",
+    now_us: int,
+    actor: str,
+    alone: bool | None = None,
+) -> tuple[OperatorChange, str]:
+    """A change of an operator, in force at once where one person may act `alone` (the option, unless said).
+
+    The change, and the one-time code that it made, empty if none. CommandError where it can't be.
+    """
+    address = email.strip().lower()
+    person = Person.objects.filter(email=address).first()
+    _check(kind, address, name, role, person)
+    _forget_old(now_us)
+    if OperatorChange.objects.filter(email=address, state="proposed").exists():
+        raise CommandError(f"A change of {address} waits for its second person already.")
+    row = OperatorChange(
+        id=ids.new("opc", now_us),
+        kind=kind,
+        email=address,
+        name=name,
+        role_before=person.operator_role if person else "",
+        role_after=role if kind == "role" else "",
+        why=why[:200],
+        requester=actor,
+        single_person=options.current().single_person if alone is None else alone,
+        made_us=now_us,
+    )
+    row.save(force_insert=True)
+    audit.record(tx, actor=actor, verb="operator.propose", object=address, after=view(row))
+    if not row.single_person:
+        return row, ""
+    return row, _approved(tx, row, now_us=now_us, actor=actor)
+
+
+def approve(tx: Tx, change: str, *, now_us: int, actor: str) -> tuple[OperatorChange, str]:
+    """Carry out what another administrator proposed, once; the change and the one-time code that it made."""
+    row = _open(change, now_us)
+    if actor in {row.requester, f"operator:{_id_of(row.email)}"}:
+        raise CommandError("Another administrator must approve this.")
+    return row, _approved(tx, row, now_us=now_us, actor=actor)
+
+
+def refuse(tx: Tx, change: str, *, now_us: int, actor: str) -> OperatorChange:
+    """Say no to a change, also to one's own."""
+    row = _open(change, now_us)
+    _decide(row, "refused", now_us=now_us, actor=actor)
+    audit.record(tx, actor=actor, verb="operator.refuse", object=row.email, after=view(row))
+    return row
+
+
+def waiting(tx: Tx, *, now_us: int) -> list[dict[str, Any]]:
+    """Changes that wait for their second person, oldest first."""
+    del tx
+    rows = OperatorChange.objects.filter(state="proposed", made_us__gt=now_us - VALID_US).order_by("made_us")
+    return [view(row) for row in rows]
+
+
+def waiting_one(tx: Tx, change: str, *, now_us: int) -> dict[str, Any] | None:
+    """The waiting change of this id, or None."""
+    return next((row for row in waiting(tx, now_us=now_us) if row["id"] == change), None)
+
+
+def change_profile(tx: Tx, person: str, *, name: str, language: str, time_zone: str, actor: str) -> Person:
+    """How a person is called, in which language and by which clock he reads."""
+    found = people.find(person)
+    if name:
+        accounts.checked_name(name)
+    if language not in LANGUAGES or time_zone not in available_timezones():
+        raise CommandError("There is no such language or time zone.")
+    ZoneInfo(time_zone)
+    before = {"name": found.name, "language": found.language, "time_zone": found.time_zone}
+    found.name, found.language, found.time_zone = name, language, time_zone
+    found.save(update_fields=list(before))
+    after = {"name": name, "language": language, "time_zone": time_zone}
+    audit.record(tx, actor=actor, verb="person.profile", object=found.id, before=before, after=after)
+    return found
+
+
+def view(row: OperatorChange) -> dict[str, Any]:
+    """What may be shown of a change, JSON-able."""
+    names = "id kind email name role_before role_after why state requester approver single_person made_us".split()
+    return {name: getattr(row, name) for name in names}
+
+
+def _check(kind: str, address: str, name: str, role: str, person: Person | None) -> None:
+    now = person.operator_role if person else ""
+    if kind not in {"role", "reset"}:
+        raise CommandError("A change of an operator is role or reset.")
+    if kind == "reset":
+        if not now:
+            raise CommandError(f"There is no operator {address[:254]!r}.")
+        return
+    people._checked_role(role)
+    if name:
+        accounts.checked_name(name)
+    if role == now:
+        raise CommandError(f"{address[:254]} has that role already.")
+    if person is not None and Member.objects.filter(person=person, state="active").exists():
+        raise CommandError(f"{address} is a member of an account. An operator needs an e-mail address of his own.")
+    others = Person.objects.filter(operator_role="admin", is_active=True).exclude(email=address)
+    if now == "admin" and role != "admin" and not others.exists():
+        raise CommandError(f"{address} is the last administrator. Make another one first.")
+
+
+def _approved(tx: Tx, row: OperatorChange, *, now_us: int, actor: str) -> str:
+    person = Person.objects.filter(email=row.email).first()
+    _check(row.kind, row.email, row.name, row.role_after, person)  # the world may have changed while it waited
+    _decide(row, "approved", now_us=now_us, actor=actor)
+    audit.record(tx, actor=actor, verb="operator.approve", object=row.email, after=view(row))
+    fresh = person is None
+    if person is None:
+        person = people.create(
+            tx, email=row.email, name=row.name, operator_role=row.role_after, now_us=now_us, actor=actor
+        )
+    elif row.kind == "role":
+        people.set_operator_role(tx, person.id, operator_role=row.role_after, actor=actor)
+    Session.objects.filter(person=person).delete()
+    if row.kind == "reset":
+        setup.shut(tx, person)
+        Authenticator.objects.filter(user=person).delete()
+    if fresh or row.kind == "reset" or (row.role_after and not person.has_usable_password()):
+        return setup.code_for(tx, person, now_us=now_us, actor=actor)
+    return ""
+
+
+def _decide(row: OperatorChange, state: str, *, now_us: int, actor: str) -> None:
+    decided = {"state": state, "approver": actor, "decided_us": now_us}
+    if OperatorChange.objects.filter(id=row.id, state="proposed").update(**decided) != 1:
+        raise CommandError("This change was decided before.")
+    row.state, row.approver, row.decided_us = state, actor, now_us
+
+
+def _open(change: str, now_us: int) -> OperatorChange:
+    row = OperatorChange.objects.filter(id=change, state="proposed", made_us__gt=now_us - VALID_US).first()
+    if row is None:
+        raise CommandError("This change was decided before, or it waited for longer than 72 hours.")
+    return row
+
+
+def _forget_old(now_us: int) -> None:
+    old = OperatorChange.objects.filter(state="proposed", made_us__lte=now_us - VALID_US)
+    old.update(state="refused", approver="system", decided_us=now_us)
+
+
+def _id_of(email: str) -> str:
+    return str(Person.objects.filter(email=email).values_list("id", flat=True).first() or "")

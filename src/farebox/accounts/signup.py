@@ -1,0 +1,93 @@
+"""Signing up: a person first, and his account when his mailbox is confirmed.
+
+A sign-up that is never confirmed leaves nothing in the books: it makes a person alone, who is forgotten after a day.
+With the confirmation come, in one transaction, account, ledger account, project, ownership and trial credit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from allauth.account.models import EmailAddress
+
+from farebox.catalog.models import PriceList
+from farebox.catalog.official import OFFICIAL
+from farebox.kit import audit, options, settings
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+
+from . import accounts, people, trial
+from .models import Account, Member, Person
+
+UNCONFIRMED_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A new account, and the trial credit that it was given."""
+
+    account: Account
+    trial_micro: int
+
+
+def register(tx: Tx, *, email: str, password_hash: str | None, language: str = "", now_us: int) -> Person:
+    """A person who signs up by himself; CommandError where the address has a person already."""
+    person = people.create(tx, email=email, password_hash=password_hash, now_us=now_us, actor="sign-up")
+    person.language, person.by_sign_up = language, True
+    person.save(update_fields=["language", "by_sign_up"])
+    return person
+
+
+def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> Opened | None:
+    """The account of a person whose mailbox is confirmed, with its trial credit; None if he has a place already.
+
+    CommandError while the shop has said by no setting and no list in what currency it sells.
+    """
+    found = people.find(person)
+    if found.operator_role or Member.objects.filter(person=found, state="active").exists():
+        return None
+    sold_by = price_list(tx)
+    if sold_by is None:
+        raise CommandError("This shop sells nothing yet: an operator must publish a price list first.")
+    actor = f"person:{found.id}"
+    account, _ = accounts.open_account(
+        tx,
+        name=(found.name or found.email.partition("@")[0])[: accounts.NAME_CHARS_MAX],
+        currency=sold_by.currency,
+        price_list=sold_by.name,
+        time_zone=found.time_zone,
+        now_us=now_us,
+        actor=actor,
+    )
+    people.add_member(tx, account=account.id, person=found.id, role="owner", now_us=now_us, actor=actor)
+    given_micro = trial.grant(tx, account=account, email=found.email, address=address, now_us=now_us)
+    return Opened(account, given_micro)
+
+
+def price_list(tx: Tx) -> PriceList | None:
+    """What new accounts buy by: the setting, the option for visitors, or the only list of the shop's own.
+
+    `signup_currency` picks among several; a name that fits no list is as good as none.
+    """
+    known = settings.values(tx)
+    rows = PriceList.objects.all()
+    wanted = known["signup_price_list"] or options.current().public_price_list
+    if wanted:
+        return rows.filter(name=wanted).first()
+    own = rows.exclude(name__in=[OFFICIAL, accounts.HOUSE_LIST])
+    if known["signup_currency"]:
+        own = own.filter(currency=known["signup_currency"])
+    found = list(own[:2])
+    return found[0] if len(found) == 1 else None
+
+
+def forget(tx: Tx, *, now_us: int) -> int:
+    """Forget persons who signed up more than a day ago and never confirmed their mailbox; how many."""
+    confirmed = EmailAddress.objects.filter(verified=True).values("user_id")
+    rows = Person.objects.filter(by_sign_up=True, operator_role="", created_us__lt=now_us - UNCONFIRMED_US)
+    gone = 0
+    for person in rows.exclude(id__in=confirmed).exclude(id__in=Member.objects.values("person_id"))[:500]:
+        audit.record(tx, actor="system", verb="person.forget", object=person.id)
+        person.delete()
+        gone += 1
+    return gone

@@ -1,0 +1,128 @@
+"""What was used and spent: by UTC day from the totals that settlements keep, by hour from the calls themselves.
+
+Amounts are micro-units of the account's currency; charges that were given back are not in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db.models import QuerySet, Sum
+
+from farebox.accounts.models import ApiKey
+from farebox.kit.db import Tx
+
+from . import statements
+from .delivery import first_from
+from .models import DayTotal
+from .scope import Scope
+
+WAYS = ("model", "key", "project", "member")
+DAYS_MAX = 92
+HOURS_MAX = 48
+HOURLY_CALLS_MAX = 200_000
+_HOUR_US = 3_600_000_000
+_EARLIER_US = 600_000_000  # the id of a call is as old as its first byte, its row as its hold
+
+
+@dataclass(slots=True)
+class Sums:
+    """Calls that have ended, their charges, and their tokens (0 where only hours were asked for)."""
+
+    calls: int = 0
+    charge_micro: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def add(self, other: Sums) -> None:
+        """Count another's in."""
+        self.calls += other.calls
+        self.charge_micro += other.charge_micro
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+
+
+Table = dict[tuple[str, str], Sums]  # by (when, what): a day or the begin of an hour, and the name of the part
+
+
+def days(tx: Tx, scope: Scope, *, from_day: str, until_day: str) -> dict[str, Sums]:
+    """The sums of each UTC day that has any, both days included."""
+    return {day: sums for (day, _), sums in by_day(tx, scope, way="", from_day=from_day, until_day=until_day).items()}
+
+
+def by_day(
+    tx: Tx, scope: Scope, *, way: str, from_day: str, until_day: str, only: Mapping[str, str] | None = None
+) -> Table:
+    """Sums by UTC day and by `way` (one of WAYS, or empty for none); `only` keeps one model, key or project."""
+    del tx  # the ORM reads in the same transaction
+    column = {"member": "key"}.get(way, way)
+    groups = ["day", column] if column else ["day"]
+    rows = _within(scope, from_day, until_day, only or {}).values_list(*groups)
+    found = rows.annotate(Sum("calls"), Sum("charge_micro"), Sum("input_tokens"), Sum("output_tokens"))
+    members = _members(scope) if way == "member" else {}
+    table: Table = {}
+    for row in found:
+        part = str(row[1]) if column else ""
+        name = members.get(part, "") if way == "member" else part
+        table.setdefault((str(row[0]), name), Sums()).add(Sums(*(int(value) for value in row[len(groups) :])))
+    return table
+
+
+def spent_by_key(tx: Tx, scope: Scope, *, from_day: str, until_day: str) -> dict[str, int]:
+    """Charges of each key on the UTC days from and until which, both included."""
+    del tx  # the ORM reads in the same transaction
+    rows = _within(scope, from_day, until_day, {}).values_list("key").annotate(Sum("charge_micro"))
+    return {str(key): int(charge_micro) for key, charge_micro in rows}
+
+
+def by_hour(
+    tx: Tx,
+    scope: Scope,
+    *,
+    way: str,
+    from_us: int,
+    until_us: int,
+    zone: ZoneInfo,
+    only: Mapping[str, str] | None = None,
+) -> tuple[dict[tuple[int, str], Sums], bool]:
+    """Sums by the begin of each hour of `zone` in microseconds, and by `way`; and whether every call was counted.
+
+    Beyond 200,000 calls the newest are counted, and it says so.
+    """
+    offset = datetime.fromtimestamp(from_us // 1_000_000, zone).utcoffset() or timedelta()
+    shift_us = int(offset.total_seconds()) * 1_000_000 % _HOUR_US
+    span = first_from(from_us - _EARLIER_US), first_from(until_us)
+    rows = tx.all(statements.HOURS, (shift_us, scope.account, *span, HOURLY_CALLS_MAX, from_us, until_us))
+    complete = tx.one(statements.SEARCH_ACCOUNT_END, (scope.account, *span, HOURLY_CALLS_MAX)) is None
+    keys = set(scope.keys()) if scope.member is not None else None
+    members = _members(scope) if way == "member" else {}
+    table: dict[tuple[int, str], Sums] = {}
+    for hour, project, key, model, calls, charge_micro in rows:
+        parts: dict[str, Any] = {"project": project, "key": key, "model": model}
+        parts["member"] = members.get(str(key), "")
+        if scope.project not in {None, project} or (keys is not None and key not in keys):
+            continue
+        if any(parts[name] != value for name, value in (only or {}).items()):
+            continue
+        begin_us = int(hour) * _HOUR_US - shift_us
+        table.setdefault((begin_us, str(parts.get(way, ""))), Sums()).add(Sums(int(calls), int(charge_micro)))
+    return table, complete
+
+
+def _within(scope: Scope, from_day: str, until_day: str, only: Mapping[str, str]) -> QuerySet[DayTotal]:
+    rows = DayTotal.objects.filter(account=scope.account, day__gte=from_day, day__lte=until_day)
+    if scope.project is not None:
+        rows = rows.filter(project=scope.project)
+    if scope.member is not None:
+        rows = rows.filter(key__in=scope.keys())
+    return rows.filter(**only).order_by()
+
+
+def _members(scope: Scope) -> dict[str, str]:
+    """The member of each key of the account that has one."""
+    rows = ApiKey.objects.filter(account=scope.account, member__isnull=False).values_list("id", "member_id")
+    return {str(key): str(member) for key, member in rows}

@@ -1,0 +1,216 @@
+"""Drafts of prices: one person draws a version up, another publishes it; both see the same differences first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import msgspec
+
+from farebox.catalog import lists, pricing, sheets
+from farebox.catalog.models import PriceDraft, PriceListVersion
+from farebox.catalog.sheets import PriceRow
+from farebox.catalog.usage import Usage
+from farebox.kit import audit, ids
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+
+# The call by which people judge a price: so many units of each class.
+EXAMPLE = {"input": 1000, "output": 500}
+ROWS_MAX = 5000
+_encode = msgspec.json.Encoder().encode
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `lists.publish` is given; rows are (model, usage class, micro-units for 1,000,000 units)."""
+
+    rows: list[tuple[str, str, int]] = []
+    from_usd_source: str = ""
+    rate: str = ""
+    factor: str = "1"
+    usd_rate: str = ""
+    remove: list[str] = []
+    valid_from_us: int | None = None
+
+
+class Line(NamedTuple):
+    """A price that would change; `steep` where by more than the shop's factor, or to or from nothing."""
+
+    model: str
+    usage_class: str
+    before_micro: int | None
+    after_micro: int | None
+    steep: bool
+
+
+class Example(NamedTuple):
+    """What one example call of a model costs before and after, in micro-units; None where it is not sold."""
+
+    model: str
+    before_micro: int | None
+    after_micro: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a draft would change, line by line and for an example call of each model concerned."""
+
+    before: sheets.Sheet | None
+    after: sheets.Sheet
+    lines: tuple[Line, ...]
+    examples: tuple[Example, ...]
+
+
+def draw_up(
+    tx: Tx, price_list: str, plan: Plan, *, note: str = "", actor: str, requester: str, now_us: int
+) -> PriceDraft:
+    """Write a plan down for somebody to publish; CommandError where it could not be, or would change nothing."""
+    if len(plan.rows) > ROWS_MAX:
+        raise CommandError(f"A draft names {ROWS_MAX:,} prices at most.")
+    before, after = _preview(tx, price_list, plan, now_us)
+    if before is not None and not sheets.diff(before, after) and after.usd_rate == before.usd_rate:
+        raise CommandError("These are the prices of the list already: nothing would change.")
+    draft = PriceDraft.objects.create(
+        id=ids.new("pld", now_us),
+        price_list_id=price_list,
+        base_n=_newest(price_list),
+        plan=_encode(plan).decode(),
+        note=note[:300],
+        requester=requester,
+        made_us=now_us,
+    )
+    audit.record(tx, actor=actor, verb="prices.propose", object=price_list, after={"draft": draft.id, "note": note})
+    return draft
+
+
+def publish(
+    tx: Tx, draft: str, *, actor: str, decider: str, single_person: bool, now_us: int
+) -> tuple[PriceDraft, sheets.Sheet]:
+    """Publish what another person has drawn up, once; CommandError if it was decided, is out of date, or is one's own.
+
+    `single_person` says that this shop lets one person do both; the row says so too then.
+    """
+    row = find(draft)
+    alone = row.requester == decider
+    if alone and not single_person:
+        raise CommandError("You have drawn this up yourself: another person publishes it.")
+    changed = PriceDraft.objects.filter(id=row.id, state="open").update(
+        state="published", decider=decider, decided_us=now_us, single_person=alone
+    )
+    if changed != 1:
+        raise CommandError(f"This draft is {row.state} already.")
+    if _newest(row.price_list_id) != row.base_n:
+        raise CommandError("The price list has a newer version than this draft knows. Draw it up anew.")
+    plan = plan_of(row)
+    begins_us = plan.valid_from_us
+    if begins_us is not None and begins_us < now_us:
+        raise CommandError("The day on which this draft should begin has passed. Draw it up anew.")
+    sheet = lists.publish(
+        tx,
+        row.price_list_id,
+        [PriceRow(*line) for line in plan.rows],
+        **_how(plan),
+        note=row.note,
+        actor=actor,
+        now_us=now_us,
+    )
+    PriceDraft.objects.filter(id=row.id).update(version_n=sheet.version)
+    after = {"draft": row.id, "version": sheet.version, "requester": row.requester, "single_person": alone}
+    audit.record(tx, actor=actor, verb="prices.approve", object=row.price_list_id, after=after)
+    return find(row.id), sheet
+
+
+def drop(tx: Tx, draft: str, *, actor: str, decider: str, now_us: int) -> PriceDraft:
+    """Put a draft away unpublished; CommandError if it was decided before."""
+    row = find(draft)
+    changed = PriceDraft.objects.filter(id=row.id, state="open").update(
+        state="dropped", decider=decider, decided_us=now_us
+    )
+    if changed != 1:
+        raise CommandError(f"This draft is {row.state} already.")
+    audit.record(tx, actor=actor, verb="prices.drop", object=row.price_list_id, before={"draft": row.id})
+    return find(row.id)
+
+
+def find(draft: str) -> PriceDraft:
+    """The draft of this id; CommandError otherwise."""
+    row = PriceDraft.objects.select_related("price_list").filter(id=draft).first()
+    if row is None:
+        raise CommandError("There is no such draft.")
+    return row
+
+
+def of_list(tx: Tx, price_list: str = "", *, limit: int = 20) -> list[PriceDraft]:
+    """The open drafts of a list, or of all, newest first."""
+    del tx  # the ORM reads in the same transaction
+    rows = PriceDraft.objects.filter(state="open").order_by("-id")
+    return list((rows.filter(price_list=price_list) if price_list else rows)[:limit])
+
+
+def plan_of(row: PriceDraft) -> Plan:
+    """What a draft would publish."""
+    return msgspec.json.decode(row.plan, type=Plan)
+
+
+def difference(tx: Tx, row: PriceDraft, *, warn_factor: str, now_us: int) -> Difference:
+    """What publishing the draft now would change; CommandError where it can't be published any more."""
+    before, after = _preview(tx, row.price_list_id, plan_of(row), now_us)
+    return compare(before, after, warn_factor=warn_factor)
+
+
+def compare(before: sheets.Sheet | None, after: sheets.Sheet, *, warn_factor: str) -> Difference:
+    """Two sheets line by line, steep changes marked, and an example call of each model that differs."""
+    changes = sheets.diff(before, after)
+    lines = tuple(Line(*each, steep(each.before_micro, each.after_micro, warn_factor)) for each in changes)
+    old, new = _by_model(before), _by_model(after)
+    models = dict.fromkeys(line.model for line in lines)
+    examples = tuple(Example(model, example(old.get(model)), example(new.get(model))) for model in models)
+    return Difference(before, after, lines, examples)
+
+
+def example(prices: dict[str, int] | None) -> int | None:
+    """What the example call costs at these prices; None where they don't sell its classes."""
+    if prices is None or "input" not in prices:
+        return None
+    used = Usage(**{name: units for name, units in EXAMPLE.items() if name in prices})
+    return pricing.charge(prices, used).amount_micro
+
+
+def steep(before_micro: int | None, after_micro: int | None, warn_factor: str) -> bool:
+    """Whether a change is by more than the factor, up or down. A new price is none; one that ends, or becomes 0, is."""
+    factor = Fraction(warn_factor)
+    if before_micro is None:
+        return False
+    if not after_micro or not before_micro:
+        return True
+    return after_micro > before_micro * factor or after_micro * factor < before_micro
+
+
+def _by_model(sheet: sheets.Sheet | None) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    rows: Iterable[PriceRow] = () if sheet is None else sheet.rows
+    for line in rows:
+        found.setdefault(line.model, {})[line.usage_class] = line.micro_per_million
+    return found
+
+
+def _preview(tx: Tx, price_list: str, plan: Plan, now_us: int) -> tuple[sheets.Sheet | None, sheets.Sheet]:
+    return lists.preview(tx, price_list, [PriceRow(*line) for line in plan.rows], **_how(plan), now_us=now_us)
+
+
+def _how(plan: Plan) -> dict[str, Any]:
+    return {
+        "from_usd_source": plan.from_usd_source,
+        "rate": plan.rate,
+        "factor": plan.factor,
+        "usd_rate": plan.usd_rate,
+        "remove": plan.remove,
+        "valid_from_us": plan.valid_from_us,
+    }
+
+
+def _newest(price_list: str) -> int:
+    last = PriceListVersion.objects.filter(price_list=price_list).order_by("-n").values_list("n", flat=True).first()
+    return int(last or 0)

@@ -1,0 +1,63 @@
+"""What an operator sees of models: what each can do, which lists sell it, and where a price is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from farebox.catalog import shelf
+from farebox.catalog.models import Model, PriceList
+from farebox.catalog.pricing import ModelCard
+from farebox.catalog.usage import CLASSES
+from farebox.kit.db import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Stocked:
+    """A model. `sold` are the lists that sell it now; `missing` are, by list, classes without a price."""
+
+    card: ModelCard
+    listed: bool
+    unlisted_why: str
+    aliases: tuple[str, ...] = ()
+    sold: tuple[str, ...] = ()
+    missing: dict[str, list[str]] = field(default_factory=dict)
+
+
+def models(tx: Tx, *, now_us: int) -> list[Stocked]:
+    """Every model by name."""
+    whole = shelf.load(tx, now_us)
+    why = dict(Model.objects.values_list("name", "unlisted_why"))
+    return [_stocked(whole, name, why.get(name, ""), now_us) for name in sorted(whole.cards)]
+
+
+def model(tx: Tx, name: str, *, now_us: int) -> Stocked | None:
+    """One model, or None."""
+    whole = shelf.load(tx, now_us)
+    if name not in whole.cards:
+        return None
+    why = Model.objects.filter(name=name).values_list("unlisted_why", flat=True).first()
+    return _stocked(whole, name, why or "", now_us)
+
+
+def list_names(tx: Tx, *, currency: str = "") -> list[str]:
+    """The price lists by name, of one currency if given, without the house's own."""
+    del tx  # the ORM reads in the same transaction
+    rows = PriceList.objects.exclude(name=shelf.HOUSE).order_by("name")
+    return list((rows.filter(currency=currency) if currency else rows).values_list("name", flat=True))
+
+
+def _stocked(whole: shelf.Shelf, name: str, why: str, now_us: int) -> Stocked:
+    card = whole.cards[name]
+    sold, missing = [], {}
+    for price_list in sorted(whole.editions):
+        edition = whole.edition(price_list, now_us)
+        prices = None if edition is None else edition.prices.get(name)
+        if prices is None:
+            continue
+        lacking = [each for each in CLASSES if each in card.classes and each not in prices]
+        if lacking:
+            missing[price_list] = lacking
+        else:
+            sold.append(price_list)
+    aliases = tuple(sorted(other for other, target in whole.aliases.items() if target == name))
+    return Stocked(card, name in whole.listed, why, aliases, tuple(sold), missing)

@@ -1,0 +1,111 @@
+"""What pages call outcomes, flags, ends of answers, kinds of journal entries, and why an attempt failed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from . import rules
+from .rules import Rule
+
+# Word and colour of the badge.
+OUTCOMES: dict[str, tuple[Any, str]] = {
+    "served": (gettext_lazy("answered"), "good"),
+    "left": (gettext_lazy("you left"), ""),
+    "revoked": (gettext_lazy("key ended"), "warn"),
+    "refused": (gettext_lazy("refused by the upstream"), "warn"),
+    "failed": (gettext_lazy("upstream failed"), "bad"),
+    "broken": (gettext_lazy("our fault"), "bad"),
+    "open": (gettext_lazy("running"), ""),
+}
+FLAGS: dict[str, Any] = {
+    "estimated": gettext_lazy("The usage was counted by us: the upstream did not report it, or not in time."),
+    "disputed": gettext_lazy("The usage that the upstream reported can't be true, so we counted ourselves."),
+    "malformed": gettext_lazy("A report of the upstream could not be read."),
+    "unpriced": gettext_lazy("Part of the usage has no price; that part was free."),
+    "short": gettext_lazy("The usage was worth more than the hold. You pay no more than the hold."),
+    "substituted": gettext_lazy("The upstream names another model than the one it was asked for. We look into it."),
+    "journalled": gettext_lazy("The books could not be reached at the end of the call; the charge came later."),
+    "limit_lowered": gettext_lazy("The answer was limited to what the balance or a cap pays."),
+    "no_terminal": gettext_lazy("The answer ended without the usual last line."),
+    "policy": gettext_lazy("A content policy ended the answer."),
+    "after_output": gettext_lazy("The upstream broke off after part of the answer had come."),
+    "left": gettext_lazy("You left before the end."),
+    "hold_used_up": gettext_lazy("The answer was ended because the hold was used up."),
+    "longest_duration": gettext_lazy("The answer was ended at the longest duration of a call."),
+    "over_limit": gettext_lazy("The answer was ended at its limit of tokens."),
+    "voided": gettext_lazy("The call could not be settled and was made free."),
+    "expired": gettext_lazy("The process that served this call ended before the call did. It was free."),
+    "refunded": gettext_lazy("The charge was given back."),
+}
+SOURCES: dict[str, Any] = {
+    "reported": gettext_lazy("reported by the upstream"),
+    "counted": gettext_lazy("counted by us"),
+}
+ATTEMPTS: dict[str, tuple[Any, str]] = {
+    "served": (gettext_lazy("answered"), "good"),
+    "left": (gettext_lazy("you left"), ""),
+    "refused": (gettext_lazy("refused by the upstream"), "warn"),
+    "failed": (gettext_lazy("upstream failed"), "bad"),
+    "unknown": (gettext_lazy("no answer came"), "warn"),
+}
+_WHY: dict[str, Any] = {
+    "this upstream is not available": gettext_lazy("this upstream is not available"),
+    "this upstream has no capacity": gettext_lazy("this upstream has no capacity"),
+    "this upstream failed": gettext_lazy("this upstream failed"),
+    "this upstream was silent for too long": gettext_lazy("this upstream was silent for too long"),
+    "the customer left": gettext_lazy("You left before the end."),
+    "the key was revoked": gettext_lazy("the key was revoked"),
+    "the service stopped": gettext_lazy("the service stopped"),
+    "stopped by us": gettext_lazy("stopped by us"),
+}
+KINDS: dict[str, Any] = {
+    "grant": gettext_lazy("Credit given to you"),
+    "expiry": gettext_lazy("Credit expired"),
+    "refund": gettext_lazy("Refund of a call"),
+    "call_refund": gettext_lazy("Refund of a call"),
+    "reversal": gettext_lazy("Correction of an entry"),
+    "credit": gettext_lazy("Correction in your favour"),
+    "debit": gettext_lazy("Correction in our favour"),
+    "write_off": gettext_lazy("Written off"),
+    "topup": gettext_lazy("Top-up"),
+    "payment": gettext_lazy("Top-up"),
+}
+
+
+class Why(NamedTuple):
+    """Why an attempt failed, and whether these are the upstream's own words."""
+
+    text: str
+    foreign: bool
+
+
+def why(text: str) -> Why:
+    """What a receipt says of an attempt, in the reader's language where the words are ours."""
+    known = _WHY.get(text)
+    return Why(text, bool(text)) if known is None else Why(str(known), foreign=False)
+
+
+def outcome(name: str) -> tuple[Any, str]:
+    """Word and colour of an outcome."""
+    return OUTCOMES.get(name, (name, ""))
+
+
+def attempt(name: str) -> tuple[Any, str]:
+    """Word and colour of an attempt's outcome."""
+    return ATTEMPTS.get(name, (_("not finished"), ""))
+
+
+def rule(number: str) -> Rule | None:
+    """A charging rule with its sentences, or None for a number that no page knows."""
+    return _RULES.get(number)
+
+
+def kind(name: str) -> str:
+    """What a journal entry is called."""
+    return str(KINDS.get(name, _("Other entry")))
+
+
+_RULES = {each.number: each for group in rules.GROUPS for each in group.rules}

@@ -1,0 +1,196 @@
+"""The request log with its search, and the receipt of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from farebox.calls import receipts, search
+from farebox.calls.search import Found, Row, Wanted
+from farebox.kit import clock, db, money
+from farebox.kit.db import Tx
+
+from . import call_words, labels, rules, scoped
+from .principal import Principal, signed_in
+from .scoped import Names
+
+PAGE = 50
+_TEXT_CHARS_MAX = 128
+_RULES = sorted({each.number for group in rules.GROUPS for each in group.rules} - {"R01", "R26", "R33"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the form says, as it was typed; `wrong` names the fields that can't be read."""
+
+    fields: Mapping[str, str]
+    wanted: Wanted
+    wrong: tuple[str, ...]
+
+    @property
+    def query(self) -> str:
+        """The same as a query, without what is empty."""
+        return urlencode({name: value for name, value in self.fields.items() if value})
+
+
+@require_safe
+@signed_in
+def page(request: HttpRequest, me: Principal) -> HttpResponse:
+    """The calls that are asked for, newest first."""
+    ident = request.GET.get("id", "").strip()[:_TEXT_CHARS_MAX]
+    if ident and receipts.is_id(ident) and db.read(receipts.read, ident, scoped.scope(me)) is not None:
+        return HttpResponseRedirect(reverse("call", args=[ident]))
+    before = request.GET.get("before", "")
+    if before and not receipts.is_id(before):
+        before = ""
+    names = scoped.names(me)
+    asked = read_form(request.GET, names, me.time_zone)
+    none = bool(ident or asked.wrong)
+    found = Found((), None) if none else db.read(_page, me, asked.wanted, before)
+    context = {
+        "asked": asked,
+        "ident": ident,
+        "rows": [_shown(row, names) for row in found.rows],
+        "older": f"?{urlencode({'before': found.after})}&{asked.query}" if found.after else "",
+        "looked_until_us": found.looked_until_us,
+        "first_page": not before,
+        "searched": bool(asked.query or ident),
+        "keys": [(key, name, key == asked.wanted.key) for key, name in list(names.keys.items())[: scoped.NAMES_MAX]],
+        "outcomes": [
+            (name, word, name == asked.wanted.outcome) for name, (word, _colour) in call_words.OUTCOMES.items()
+        ],
+        "rules": [(number, number == asked.wanted.rule) for number in _RULES],
+        "zone": me.time_zone,
+    }
+    return render(request, "console/calls.html", context)
+
+
+@require_safe
+@signed_in
+def receipt(request: HttpRequest, me: Principal, call: str) -> HttpResponse:
+    """What a call used, what that cost, and why."""
+    found = db.read(receipts.read, call, scoped.scope(me)) if receipts.is_id(call) else None
+    if found is None:
+        raise Http404
+    if found["outcome"] != "open" and not db.read(receipts.seen, me.account):
+        db.write(receipts.saw, me.account, call, now_us=clock.now_us())
+    names = scoped.names(me)
+    rule = call_words.rule(found["rule"])
+    word, colour = call_words.outcome(found["outcome"])
+    context = {
+        "call": found,
+        "charge_micro": found["charge_micro"],
+        **_sums(found),
+        "same": found["due_micro"] == found["charge_micro"],
+        "capped": not found["free"] and found["due_micro"] is not None and found["due_micro"] < found["rounded_micro"],
+        "refunded": "refunded" in found["flags"],
+        "rule": rule,
+        "outcome": word,
+        "colour": colour,
+        "kind": labels.KINDS.get(found["endpoint"], found["endpoint"]),
+        "source": call_words.SOURCES.get(found["usage_source"], ""),
+        "flags": [call_words.FLAGS.get(flag, flag) for flag in found["flags"] if flag != "refunded"],
+        "attempts": [_attempt(attempt) for attempt in found["attempts"]],
+        "begun": scoped.exact(found["opened_us"], me.time_zone),
+        "ended": scoped.exact(found["ended_us"], me.time_zone),
+        "times": {name: labels.lasting(value) for name, value in found["times"].items()},
+        "key_name": names.keys.get(found["key"], found["key"]),
+        "project_name": names.projects.get(found["project"], found["project"]),
+        "member_name": names.members.get(found["member"] or "", ""),
+    }
+    return render(request, "console/call.html", context)
+
+
+def _sums(found: dict[str, Any]) -> dict[str, Any]:
+    """The lines and what they come to, filled up with blanks as wide as figures so that the points stand in a column."""
+    amounts = [line["amount"] for line in found["lines"]]
+    places = max((len(amount.partition(".")[2]) for amount in (*amounts, found["sum"])), default=6)
+
+    def aligned(amount: str) -> str:
+        return amount + "\u2007" * (places - len(amount.partition(".")[2]))
+
+    lines = [
+        {**line, "label": labels.CLASSES.get(line["class"], line["class"]), "amount": aligned(line["amount"])}
+        for line in found["lines"]
+    ]
+    micro = {"rounded": found["rounded_micro"], "hold": found["hold_micro"], "nothing": 0}
+    return {
+        "lines": lines,
+        "sum": aligned(found["sum"]),
+        **{name: aligned(money.exact(value)) for name, value in micro.items()},
+    }
+
+
+def _attempt(found: dict[str, Any]) -> dict[str, Any]:
+    """An attempt with its words."""
+    return {
+        **found,
+        "word": call_words.attempt(found["outcome"]),
+        "told": call_words.why(found["why"]),
+        "first_byte": labels.lasting(found["first_byte_ms"]),
+        "total": labels.lasting(found["total_ms"]),
+    }
+
+
+def read_form(query: QueryDict, names: Names, zone: str) -> Asked:
+    """What is searched for; a field that can't be read is named, so that nobody takes everything for the answer."""
+    fields = {
+        name: query.get(name, "").strip()[:_TEXT_CHARS_MAX].replace("\x00", "")
+        for name in ("key", "model", "outcome", "rule", "least", "most", "from", "until")
+    }
+    wrong: list[str] = []
+    if fields["key"] and fields["key"] not in names.keys:
+        wrong.append("key")
+    if fields["outcome"] and fields["outcome"] not in search.OUTCOMES:
+        wrong.append("outcome")
+    amounts = {"least": 0, "most": money.AMOUNT_MICRO_MAX}
+    for name in ("least", "most"):
+        try:
+            amounts[name] = money.parse(fields[name]) if fields[name] else amounts[name]
+        except money.MoneyError:
+            wrong.append(name)
+    times = {"from": 0, "until": 0}
+    for name in ("from", "until"):
+        try:
+            day = scoped.next_day(fields[name]) if name == "until" and fields[name] else fields[name]
+            times[name] = max(1, scoped.midnight_us(day, zone)) if day else 0
+        except (ValueError, OverflowError):
+            wrong.append(name)
+    wanted = Wanted(
+        key=fields["key"],
+        model=fields["model"],
+        outcome=fields["outcome"],
+        rule=fields["rule"],
+        least_micro=amounts["least"],
+        most_micro=amounts["most"],
+        from_us=times["from"],
+        until_us=times["until"],
+    )
+    return Asked(fields, wanted, tuple(wrong))
+
+
+def _page(tx: Tx, me: Principal, wanted: Wanted, before: str) -> Found:
+    return search.page(tx, scoped.scope(me), wanted, before=before or None, limit=PAGE)
+
+
+def _shown(row: Row, names: Names) -> dict[str, Any]:
+    """A row with its words."""
+    word, colour = call_words.outcome(row.outcome)
+    usage = row.usage
+    return {
+        "row": row,
+        "outcome": word,
+        "colour": colour,
+        "key": names.keys.get(row.key, _("another key")),
+        "tokens_in": sum(usage.get(name, 0) for name in ("input", "cached_read", "cache_write", "input_audio")),
+        "tokens_out": sum(usage.get(name, 0) for name in ("output", "reasoning", "output_audio")),
+        "lasted": labels.lasting(None if row.ended_us is None else max(0, row.ended_us - row.opened_us) // 1000),
+    }

@@ -1,0 +1,248 @@
+"""Where allauth asks us: who may in, what is said and mailed, what happens in our books when a mailbox is proved."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.stagekit import clear_login
+from django.contrib import messages
+from django.contrib.auth import authenticate
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+
+from farebox.accounts import attempts, browsers, people, second_factor, sessions, signup
+from farebox.accounts.models import Person
+from farebox.kit import audit, clock, db, options, outbox
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+
+KNOWN_COOKIE = "__Host-known"
+STEP_UP_S = 300
+RECORDS = "account_authentication_methods"
+_NEW_FACTORS = "mfa/email/"
+_PASSWORD_FAULTS = {
+    "length": _("A password has 8 to 256 characters."),
+    "common": _("This password is one of the commonest. Please choose another."),
+    "name": _("A name is no password. Please choose another."),
+}
+_SAID = {
+    "account/messages/email_confirmed.txt": _("Your e-mail address is confirmed."),
+    "account/messages/email_confirmation_failed.txt": _("This address belongs to somebody else by now."),
+    "account/messages/logged_out.txt": _("You are signed out."),
+    "account/messages/password_changed.txt": _("Your password is changed. All other sessions have ended."),
+    "account/messages/password_set.txt": _("Your password is set. All other sessions have ended."),
+    "mfa/messages/totp_activated.txt": _("Codes from your authenticator app are asked for from now on."),
+    "mfa/messages/totp_deactivated.txt": _("Codes from an authenticator app are no longer asked for."),
+    "mfa/messages/webauthn_added.txt": _("The passkey is added."),
+    "mfa/messages/webauthn_removed.txt": _("The passkey is removed."),
+    "mfa/messages/recovery_codes_generated.txt": _("Here are new recovery codes. Earlier ones no longer work."),
+    "socialaccount/messages/account_connected.txt": _("The sign-in service is connected."),
+    "socialaccount/messages/account_disconnected.txt": _("The sign-in service is disconnected."),
+}
+
+
+class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
+    """The customers' door. Operators have their own; here they are strangers."""
+
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "account_inactive": _("This person is switched off. Please ask us."),
+        "duplicate_email": _("This is your address already."),
+        "email_password_mismatch": _("This address and this password do not go together."),
+        "email_taken": _("This address can't be used."),
+        "enter_current_password": _("This is not your present password."),
+        "incorrect_code": _("This code is wrong, or was used before."),
+        "incorrect_password": _("This password is wrong."),
+        "too_many_login_attempts": _("Too many wrong tries. Please wait a few minutes, then try again."),
+        "rate_limited": _("Too many tries. Please wait a moment, then try again."),
+        "same_as_current": _("This is your address already."),
+    }
+
+    # who comes in
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Whether visitors may sign up by themselves."""
+        del request
+        return bool(options.current().sign_up)
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> Any:
+        """The customer with this password, or None; wrong ones are counted before they are looked at."""
+        email = str(credentials.get("email", "")).strip().lower()
+        known = Person.objects.filter(email=email).values_list("pk", flat=True).first()
+        counted = browsers.counted(request.COOKIES.get(KNOWN_COOKIE, ""), person=known or "", email=email)
+        try:
+            db.write(attempts.take, counted, now_us=clock.now_us())
+        except attempts.TooMany:
+            raise self.validation_error("too_many_login_attempts") from None
+        person: Any = authenticate(request, email=email, password=credentials.get("password"))
+        if person is None or person.operator_role:
+            return None
+        db.write(attempts.forget, counted)
+        return person
+
+    def reauthenticate(self, user: Any, password: str) -> bool:
+        """Whether it is this person's password."""
+        found = self.authenticate(self.request, email=user.email, password=password)
+        return found is not None and found.pk == user.pk
+
+    def is_reauthentication_required(self, *, app: str, **_kwargs: Any) -> bool:
+        """Whether the last proof of who this is lies more than five minutes back (security.md 2)."""
+        del app
+        proofs = [float(each.get("at", 0)) for each in self.request.session.get(RECORDS, [])]
+        return max(proofs, default=0.0) < time.time() - STEP_UP_S
+
+    def pre_login(self, request: HttpRequest, user: Any, **facts: Any) -> HttpResponse | None:
+        """None to let him in; an operator is sent away whatever he has proved."""
+        if user.operator_role:
+            clear_login(request)
+            messages.error(request, self.error_messages["email_password_mismatch"])
+            return HttpResponseRedirect(reverse("account_login"))
+        refused: HttpResponse | None = super().pre_login(request, user, **facts)
+        return refused
+
+    def post_login(self, request: HttpRequest, user: Any, **facts: Any) -> HttpResponse:
+        """Where he wanted to go; this browser is known from now on."""
+        response: HttpResponse = super().post_login(request, user, **facts)
+        response.set_cookie(
+            KNOWN_COOKIE,
+            browsers.mark(user.pk),
+            max_age=browsers.KNOWN_AGE_S,
+            secure=True,
+            httponly=True,
+            samesite="Lax",
+        )
+        return response
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """The address that the front door has found, which knows the proxies that may name another."""
+        return str(request.META.get("REMOTE_ADDR", ""))
+
+    # what changes in our books
+
+    def clean_password(self, password: str, user: Any = None) -> str:
+        """The password itself, if it will do."""
+        own = (options.current().shop_name, getattr(user, "name", ""), getattr(user, "email", "") or "")
+        words = tuple(word for word in (*own, own[2].partition("@")[0]) if word)
+        try:
+            people.check_password(password, own_words=words)
+        except CommandError as fault:
+            raise ValidationError(_PASSWORD_FAULTS[fault.param or ""]) from None
+        return password
+
+    def save_user(self, request: HttpRequest, user: Any, form: Any, commit: bool = True) -> Any:
+        """A new person; his account comes with the confirmed mailbox."""
+        del request, user, commit
+        password = form.cleaned_data.get("password1")
+        facts = {
+            "email": form.cleaned_data["email"],
+            "password_hash": people.hashed(password) if password else None,
+            "language": get_language() or "",
+        }
+        return db.write(signup.register, **facts, now_us=clock.now_us())
+
+    def confirm_email(self, request: HttpRequest, email_address: Any) -> bool:
+        """Confirm an address, and open the account of a person who has none yet, both or neither."""
+        sure = super().confirm_email
+
+        def confirm(tx: Tx) -> bool:
+            if not sure(request, email_address):
+                return False
+            person = email_address.user_id
+            audit.record(tx, actor=f"person:{person}", verb="person.confirm_email", object=person)
+            _open(tx, request, person)
+            return True
+
+        return db.write(confirm)
+
+    def set_password(self, user: Any, password: str) -> None:
+        """Another password; every other session of this person ends."""
+        made = people.hashed(password)
+        keep = self.request.session.session_key or "" if self.request.user.is_authenticated else ""
+
+        def change(tx: Tx) -> None:
+            actor = f"person:{user.pk}"
+            people.set_password(tx, user.pk, password_hash=made, actor=actor)
+            sessions.end_others(tx, user.pk, keep=keep, actor=actor)
+
+        db.write(change)
+        user.password = made
+
+    # what is said
+
+    def add_message(
+        self,
+        request: HttpRequest,
+        level: int,
+        message_template: str | None = None,
+        message_context: dict[str, Any] | None = None,
+        extra_tags: str = "",
+        message: str | None = None,
+    ) -> None:
+        """Our own words, or those of `error_messages`; nothing where silence says enough."""
+        del message_context
+        words = message or _SAID.get(message_template or "")
+        if words:
+            tag = "bad" if level >= messages.ERROR else "good"
+            messages.add_message(request, level, words, extra_tags=extra_tags or tag)
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Put a mail into the outbox; its links are of the shop's own address, whatever the request says."""
+        facts = {**context, "email": email, "origin": options.current().origin, "request": self.request}
+        facts["prefix"] = self.request.META.get("SCRIPT_NAME", "")
+        subject = " ".join(render_to_string(f"{template_prefix}_subject.txt", facts, self.request).split())
+        text = render_to_string(f"{template_prefix}_message.txt", facts, self.request).strip() + "\n"
+        db.write_or_join(outbox.mail, to=email, subject=subject, text=text)
+
+    def send_notification_mail(
+        self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None
+    ) -> None:
+        """Tell a person what was changed; with another second factor his other sessions end."""
+        if template_prefix.startswith(_NEW_FACTORS):
+            keep = self.request.session.session_key or ""
+            db.write_or_join(sessions.end_others, user.pk, keep=keep, actor=f"person:{user.pk}")
+        self.send_mail(
+            template_prefix, email or user.email, {"ip": self.get_client_ip(self.request), **(context or {})}
+        )
+
+
+class Second(second_factor.Adapter):
+    """What second factors are called."""
+
+    error_messages = second_factor.Adapter.error_messages | {
+        "incorrect_code": _("This code is wrong, or was used before."),
+        "unverified_email": _("Confirm your e-mail address first."),
+        "cannot_delete_authenticator": _("This second factor can't be removed."),
+        "cannot_generate_recovery_codes": _("Add an authenticator app or a passkey first."),
+    }
+
+    def get_totp_issuer(self) -> str:
+        """The shop's name."""
+        return str(options.current().shop_name)
+
+    def generate_authenticator_name(self, user: Any, type: Any) -> str:  # noqa: A002 - allauth's name
+        """What a new passkey is called until he says so."""
+        del user, type
+        return str(_("Passkey"))
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """Passkeys belong to the shop's own host, whatever the request says."""
+        chosen = options.current()
+        return {"id": urlsplit(chosen.origin).hostname or "", "name": str(chosen.shop_name)}
+
+
+def _open(tx: Tx, request: HttpRequest, person: str) -> None:
+    """An account for a new person; while the shop sells nothing yet, he opens it later."""
+    try:
+        address = str(request.META.get("REMOTE_ADDR", ""))
+        signup.open_account(tx, person, address=address, now_us=clock.now_us())
+    except CommandError as fault:
+        messages.warning(request, fault.message, extra_tags="warn")
+
+
+__all__ = ["Door", "Second"]

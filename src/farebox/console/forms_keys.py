@@ -1,0 +1,163 @@
+"""Forms of keys: what a key may do, how long the old one lives on, who may call the playground's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from farebox.accounts import pace
+from farebox.accounts.caller import networks
+from farebox.accounts.key_edit import Wanted
+from farebox.accounts.models import ApiKey
+from farebox.kit import clock, money
+
+from .team_forms import Cap
+
+GRACES = {
+    "86400": gettext_lazy("one day"),
+    "3600": gettext_lazy("one hour"),
+    "604800": gettext_lazy("seven days"),
+    "0": gettext_lazy("not at all"),
+}
+_ADDRESSES_MAX = 100
+_DAY_FORMAT = "%Y-%m-%d"
+
+
+class KeyForm(Cap):
+    """A key's name, models, cap, limits, addresses and last day; all but the name may stay empty."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name"), max_length=100, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+    project = forms.ChoiceField(label=gettext_lazy("Project"))
+    models = forms.MultipleChoiceField(
+        label=gettext_lazy("Models"), required=False, widget=forms.CheckboxSelectMultiple
+    )
+    day = forms.DateField(
+        label=gettext_lazy("Last day"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format=_DAY_FORMAT),
+    )
+    rpm = forms.IntegerField(label=gettext_lazy("Calls a minute"), required=False, min_value=1, max_value=pace.RPM_MAX)
+    tpm = forms.IntegerField(label=gettext_lazy("Tokens a minute"), required=False, min_value=1, max_value=pace.TPM_MAX)
+    concurrency = forms.IntegerField(
+        label=gettext_lazy("Calls at one time"), required=False, min_value=1, max_value=pace.CONCURRENCY_MAX
+    )
+    addresses = forms.CharField(
+        label=gettext_lazy("Addresses"),
+        required=False,
+        max_length=5000,
+        help_text=gettext_lazy("One a line, such as 203.0.113.7 or 10.0.0.0/8. Empty means everywhere."),
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off"}),
+    )
+
+    def __init__(
+        self, *args: Any, models: Sequence[str], zone: str, projects: Sequence[tuple[str, str]] = (), **kwargs: Any
+    ) -> None:
+        """`models` may be ticked, `projects` (id, name) chosen; without projects the key has its own already."""
+        super().__init__(*args, **kwargs)
+        self.zone = ZoneInfo(zone)
+        self.fields["models"].choices = [(name, name) for name in models]  # type: ignore[attr-defined]
+        if projects:
+            self.fields["project"].choices = list(projects)  # type: ignore[attr-defined]
+        else:
+            del self.fields["project"]
+
+    @property
+    def boxes(self) -> list[tuple[str, bool]]:
+        """The models, and whether each is ticked: Django's own widget takes a template a box."""
+        ticked = {str(name) for name in self["models"].value() or ()}
+        return [(name, name in ticked) for name, _label in self.fields["models"].choices]  # type: ignore[attr-defined]
+
+    def clean_name(self) -> str:
+        """A name that can be printed."""
+        name: str = self.cleaned_data["name"]
+        if not name.isprintable():
+            raise forms.ValidationError(_("A name has no control characters."))
+        return name
+
+    def clean_addresses(self) -> list[str]:
+        """Addresses and networks, one a line."""
+        lines = [line.strip() for line in self.cleaned_data["addresses"].replace(",", "\n").splitlines()]
+        found = [line for line in lines if line]
+        for line in found:
+            try:
+                networks([line])
+            except ValueError:
+                raise forms.ValidationError(
+                    _("%(line)s is no address such as 203.0.113.7 and no network such as 10.0.0.0/8."),
+                    params={"line": line[:64]},
+                ) from None
+        if len(found) > _ADDRESSES_MAX:
+            raise forms.ValidationError(_("A key takes 100 addresses at most."))
+        return found
+
+    def clean_day(self) -> int | None:
+        """The end of that day in the person's time zone, in microseconds; a day that stays as it was may be over."""
+        day: date | None = self.cleaned_data["day"]
+        if day is None:
+            return None
+        if day == self.initial.get("day"):
+            ends: int = self.initial["expires_us"]
+            return ends
+        try:
+            after = day + timedelta(days=1)
+            ends_us = int(datetime(after.year, after.month, after.day, tzinfo=self.zone).timestamp()) * 1_000_000
+        except OverflowError:
+            raise forms.ValidationError(_("Choose a day that is not over yet.")) from None
+        if ends_us <= clock.now_us():
+            raise forms.ValidationError(_("Choose a day that is not over yet."))
+        return ends_us
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the domain takes."""
+        given = self.cleaned_data
+        return Wanted(
+            name=given["name"],
+            models=given["models"],
+            addresses=given["addresses"],
+            expires_us=given["day"],
+            rpm=given["rpm"],
+            tpm=given["tpm"],
+            concurrency=given["concurrency"],
+            **self.limit(),
+        )
+
+
+def initial(key: ApiKey, zone: str) -> dict[str, Any]:
+    """What the form of this key shows at first."""
+    out: dict[str, Any] = {
+        "name": key.name,
+        "models": msgspec.json.decode(key.models),
+        "cap": "" if key.cap_micro is None else money.text(key.cap_micro).replace(",", ""),
+        "period": key.cap_period,
+        "rpm": key.rpm,
+        "tpm": key.tpm,
+        "concurrency": key.concurrency,
+        "addresses": "\n".join(msgspec.json.decode(key.addresses)),
+    }
+    if key.expires_us is not None:
+        last = datetime.fromtimestamp(key.expires_us // 1_000_000, UTC) - timedelta(seconds=1)
+        out |= {"day": last.astimezone(ZoneInfo(zone)).date(), "expires_us": key.expires_us}
+    return out
+
+
+class Rotate(forms.Form):
+    """How long the old key goes on."""
+
+    grace = forms.ChoiceField(label=gettext_lazy("The old key goes on for"), choices=list(GRACES.items()))
+
+
+class Mint(forms.Form):
+    """What the playground may spend with one key; empty for no limit of its own."""
+
+    cap = Cap.base_fields["cap"]
+    clean_cap = Cap.clean_cap

@@ -1,0 +1,173 @@
+"""The forms of signing up and in: allauth's, in our words."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from allauth.account import forms as account
+from allauth.core.internal import ratelimit
+from allauth.mfa.base import forms as factors
+from allauth.mfa.totp import forms as totp
+from allauth.mfa.webauthn import forms as passkeys
+from django import forms
+from django.contrib.auth.hashers import make_password
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from farebox.kit import options
+
+from . import puzzle
+
+_EMAIL = _("E-mail address")
+_PASSWORD = _("Password")
+_NEW_PASSWORD = _("New password")
+_RULE = _("8 to 256 characters. A sentence is a good one.")
+_CODE = _("Code")
+_IN_MAIL = _("It is in the mail that we have sent to you.")
+
+
+class Worded(forms.Form):
+    """A form whose fields say what `words` has for them: a label, and a hint; no placeholders."""
+
+    words: ClassVar[dict[str, tuple[Any, Any]]] = {}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["label_suffix"] = ""
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            field.widget.attrs.pop("placeholder", None)
+            if name in self.words:
+                field.label, field.help_text = self.words[name]
+            if name in {"login", "email"}:
+                field.widget.attrs["autocomplete"] = "username"
+            if name == "code":
+                field.widget.attrs |= {"autocapitalize": "off", "spellcheck": "false", "inputmode": "text"}
+
+
+class SignIn(Worded, account.LoginForm):  # type: ignore[misc]  # allauth has no types
+    """Address and password."""
+
+    words = {"login": (_EMAIL, ""), "password": (_PASSWORD, "")}
+
+
+class SignUp(Worded, account.SignupForm):  # type: ignore[misc]
+    """Address and password, and where the shop asks for it a solved puzzle."""
+
+    words = {"email": (_EMAIL, ""), "password1": (_PASSWORD, _RULE)}
+    altcha = forms.CharField(required=False, widget=forms.HiddenInput, max_length=2000)
+
+    def clean(self) -> dict[str, Any]:
+        """Refused after so many from one address (one alone without the puzzle), or with a wrong solution."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if self.errors:
+            return cleaned
+        solution = cleaned.get("altcha", "")
+        asked = options.current().sign_up_captcha
+        if asked and solution and not puzzle.passes(solution):
+            raise forms.ValidationError(_("The puzzle was not solved in time. Please send the form once more."))
+        limit = {"sign_up": f"{1 if asked and not solution else options.current().sign_ups_per_h}/h/ip"}
+        request = account.context.request
+        if not ratelimit.consume(request, app="farebox", action="sign_up", config=limit):
+            raise forms.ValidationError(_("Too many people have signed up from your network. Please try later."))
+        return cleaned
+
+    def try_save(self, request: HttpRequest) -> Any:
+        """A new person, or a mail to the one who is known; both take as long, for both hash a password."""
+        if self.account_already_exists:
+            make_password(self.cleaned_data.get("password1"))
+        return super().try_save(request)
+
+
+class ForgottenPassword(Worded, account.ResetPasswordForm):  # type: ignore[misc]
+    """The address to which a code goes."""
+
+    words = {"email": (_EMAIL, "")}
+    users: Any
+
+    def clean_email(self) -> str:
+        """Operators' passwords are not changed at the customers' door."""
+        email: str = super().clean_email()
+        self.users = [user for user in self.users if not user.operator_role]
+        return email
+
+
+class NewPassword(Worded, account.ResetPasswordKeyForm):  # type: ignore[misc]
+    """A new password after a code."""
+
+    words = {"password1": (_NEW_PASSWORD, _RULE), "password2": (_("The same again"), "")}
+
+
+class ChangePassword(Worded, account.ChangePasswordForm):  # type: ignore[misc]
+    """The present password and a new one."""
+
+    words = {
+        "oldpassword": (_("Present password"), ""),
+        "password1": (_NEW_PASSWORD, _RULE),
+        "password2": (_("The same again"), ""),
+    }
+
+
+class SetPassword(Worded, account.SetPasswordForm):  # type: ignore[misc]
+    """A first password, for who has signed in without one."""
+
+    words = {"password1": (_NEW_PASSWORD, _RULE), "password2": (_("The same again"), "")}
+
+
+class ChangeEmail(Worded, account.AddEmailForm):  # type: ignore[misc]
+    """Another address; it counts once it is confirmed."""
+
+    words = {"email": (_("New e-mail address"), _("We send a code there. Until you enter it, nothing changes."))}
+
+
+class MailCode(Worded, account.ConfirmEmailVerificationCodeForm):  # type: ignore[misc]
+    """The code that was mailed to confirm an address."""
+
+    words = {"code": (_CODE, _IN_MAIL)}
+
+
+class ResetCode(Worded, account.ConfirmPasswordResetCodeForm):  # type: ignore[misc]
+    """The code that was mailed for a forgotten password."""
+
+    words = {"code": (_CODE, _IN_MAIL)}
+
+
+class AgainPassword(Worded, account.ReauthenticateForm):  # type: ignore[misc]
+    """The password once more."""
+
+    words = {"password": (_PASSWORD, "")}
+
+
+class FactorCode(Worded, factors.AuthenticateForm):  # type: ignore[misc]
+    """A code of the authenticator app, or a recovery code."""
+
+    words = {"code": (_CODE, _("From your authenticator app, or one of your recovery codes."))}
+
+
+class AgainFactorCode(Worded, factors.ReauthenticateForm):  # type: ignore[misc]
+    """The same, once more."""
+
+    words = FactorCode.words
+
+
+class NewTotp(Worded, totp.ActivateTOTPForm):  # type: ignore[misc]
+    """The first code of a new authenticator app."""
+
+    words = {"code": (_("Code from the app"), _("Six figures; a new one every 30 seconds."))}
+
+
+class NewPasskey(Worded, passkeys.AddWebAuthnForm):  # type: ignore[misc]
+    """A passkey that the browser has made."""
+
+    words = {
+        "name": (_("Name"), _("So that you know it again: the device, for instance.")),
+        "passwordless": (
+            _("Sign in with it alone"),
+            _("No password is asked for. The device asks for a finger or a PIN."),
+        ),
+    }
+
+
+class NamePasskey(Worded, passkeys.EditWebAuthnForm):  # type: ignore[misc]
+    """Another name of a passkey."""
+
+    words = {"name": (_("Name"), "")}

@@ -1,0 +1,136 @@
+"""Inviting people: one, or a whole class by a pasted list; sending again, taking back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_POST
+
+from farebox.accounts import invitations, teams
+from farebox.accounts.models import Invitation
+from farebox.kit import clock, db, options, outbox
+from farebox.kit.errors import CommandError
+
+from . import team
+from .principal import Principal, needs
+from .team_forms import Invite
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs("admin")
+def page(request: HttpRequest, me: Principal) -> HttpResponse:
+    """Whom to invite, to what."""
+    within = team.reach(me)
+    choices = {"projects": teams.projects_within(within), "owner": within.whole}
+    if request.method != "POST":
+        wanted = request.GET.get("project", "")
+        mine = [row.id for row in choices["projects"] if row.state == "active"]  # type: ignore[attr-defined]
+        initial = {"project": wanted if wanted in mine else (mine[0] if len(mine) == 1 else "")}
+        return render(request, "console/invite.html", {"form": Invite(**choices, initial=initial)})  # type: ignore[arg-type]
+    form = Invite(request.POST, **choices)  # type: ignore[arg-type]
+    if not form.is_valid():
+        return render(request, "console/invite.html", {"form": form}, status=400)
+    try:
+        sent = db.write(
+            invitations.invite, me.account, form.cleaned_data["people"], form.terms(), letter(request, me),
+            now_us=clock.now_us(), actor=me.actor,
+        )  # fmt: skip
+    except CommandError as fault:
+        form.add_error(None, str(fault))
+        return render(request, "console/invite.html", {"form": form}, status=400)
+    _say(request, sent)
+    project = form.cleaned_data["project"]
+    return HttpResponseRedirect(reverse("project", args=[project]) if project else reverse("team"))
+
+
+@require_POST
+@needs("admin")
+def resend(request: HttpRequest, me: Principal, invitation: str) -> HttpResponse:
+    """Send an invitation again; its old link is void."""
+    row = _found(me, invitation)
+    try:
+        db.write(invitations.resend, row.id, letter(request, me), now_us=clock.now_us(), actor=me.actor)
+    except CommandError:
+        messages.error(
+            request, _("This was sent often enough. Check the address, or invite another one."), extra_tags="bad"
+        )
+    else:
+        messages.success(request, _("Sent again to %(email)s.") % {"email": row.email}, extra_tags="good")
+    return _back(row)
+
+
+@require_POST
+@needs("admin")
+def revoke(request: HttpRequest, me: Principal, invitation: str) -> HttpResponse:
+    """Take an invitation back."""
+    row = _found(me, invitation)
+    try:
+        db.write(invitations.revoke, row.id, actor=me.actor)
+    except CommandError as fault:
+        return team.refused(request, fault, "team")
+    messages.success(request, _("The invitation of %(email)s is revoked.") % {"email": row.email}, extra_tags="good")
+    return _back(row)
+
+
+def letter(request: HttpRequest, me: Principal) -> Callable[[db.Tx, Invitation, str], None]:
+    """What writes the mail of an invitation, in the language of the page it is sent from."""
+    prefix = request.META.get("SCRIPT_NAME", "")
+    path = reverse("join", args=["CODE"]).removeprefix(prefix)
+
+    def send(tx: db.Tx, row: Invitation, code: str) -> None:
+        project = "" if row.project is None else row.project.name
+        facts = {
+            "who": me.name or me.email,
+            "account": me.account_name,
+            "project": project,
+            "day": datetime.fromtimestamp(row.expires_us // 1_000_000, UTC).strftime("%Y-%m-%d"),
+        }
+        hello = _("Hello %(name)s,") % {"name": row.name} if row.name else _("Hello,")
+        what = (
+            _("%(who)s invites you to the project %(project)s of %(account)s.")
+            if project
+            else _("%(who)s invites you to %(account)s.")
+        )
+        lines = [hello, what % facts]
+        if row.with_key:
+            lines.append(_("An API key of your own waits there; it is shown once, when you join."))
+        lines += [
+            _("Join here:") + "\n" + options.current().origin + prefix + path.replace("CODE", code),
+            _("The link is yours alone and works until %(day)s. If you expect no invitation, ignore this mail.")
+            % facts,
+        ]
+        outbox.mail(tx, to=row.email, subject=_("Invitation to %(account)s") % facts, text="\n\n".join(lines) + "\n")
+
+    return send
+
+
+def _say(request: HttpRequest, sent: invitations.Sent) -> None:
+    n = len(sent.invited)
+    if n:
+        said = ngettext("%(n)d person is invited.", "%(n)d people are invited.", n) % {"n": n}
+        messages.success(request, said, extra_tags="good")
+    if left := len(sent.known):
+        said = ngettext(
+            "%(n)d address was left out: a member, or invited before.",
+            "%(n)d addresses were left out: members, or invited before.",
+            left,
+        )
+        messages.warning(request, said % {"n": left}, extra_tags="warn")
+
+
+def _found(me: Principal, invitation: str) -> Invitation:
+    row = invitations.find_within(me.account, invitation, projects_=team.reach(me).projects)
+    if row is None or (me.role != "owner" and row.role != "member"):
+        raise Http404
+    return row
+
+
+def _back(row: Invitation) -> HttpResponse:
+    return HttpResponseRedirect(reverse("project", args=[row.project_id]) if row.project_id else reverse("team"))

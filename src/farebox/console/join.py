@@ -1,0 +1,102 @@
+"""Joining an account by an invitation: signed in, or as somebody new, who then has no account of his own."""
+
+from __future__ import annotations
+
+import time
+
+from django.contrib.auth import login
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from farebox.accounts import invitations, people
+from farebox.accounts.invitations import Joined
+from farebox.accounts.models import Invitation, Person
+from farebox.catalog.pricing import ModelCard
+from farebox.kit import clock, db, options
+from farebox.kit.errors import CommandError
+
+from . import clients, pricebook
+from .principal import CHOSEN
+from .team_forms import Join
+
+_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def page(request: HttpRequest, code: str) -> HttpResponse:
+    """What the link of an invitation opens; used, revoked, ended and unknown ones are not there."""
+    row = invitations.by_code(code, now_us=clock.now_us())
+    if row is None:
+        raise Http404
+    person = request.user if request.user.is_authenticated else None
+    if request.method != "POST":
+        return _form(request, row, code, Join(initial={"name": row.name}))
+    if isinstance(person, Person):
+        return _take(request, row, code, person)
+    if _is_known(row):
+        return _form(request, row, code, Join(), status=400)
+    form = Join(request.POST)
+    if not form.is_valid():
+        return _form(request, row, code, form, status=400)
+    name, password = form.cleaned_data["name"], form.cleaned_data["password"]
+    try:
+        hashed = people.hashed(password, own_words=(name, row.email, options.current().shop_name))
+    except CommandError:
+        form.add_error("password", _("This password is too common, or a name. Choose another one."))
+        return _form(request, row, code, form, status=400)
+    try:
+        made, joined = db.write(invitations.sign_up, code, name=name, password_hash=hashed, now_us=clock.now_us())
+    except CommandError as fault:
+        form.add_error(None, str(fault))
+        return _form(request, row, code, form, status=400)
+    login(request, made, backend=_BACKEND)
+    request.session["account_authentication_methods"] = [{"method": "password", "at": time.time(), "email": made.email}]
+    return _joined(request, row, joined)
+
+
+def _take(request: HttpRequest, row: Invitation, code: str, person: Person) -> HttpResponse:
+    if person.operator_role:
+        raise Http404
+    try:
+        joined = db.write(invitations.accept, code, person=person.pk, now_us=clock.now_us())
+    except CommandError:
+        return _form(request, row, code, Join(), status=400, refused=_("You have a place there already."))
+    return _joined(request, row, joined)
+
+
+def _form(
+    request: HttpRequest, row: Invitation, code: str, form: Join, *, status: int = 200, refused: str = ""
+) -> HttpResponse:
+    context = {
+        "invitation": row,
+        "form": form,
+        "code": code,
+        "known": _is_known(row),
+        "as_person": request.user if request.user.is_authenticated else None,
+        "refused": refused,
+    }
+    return render(request, "console/join.html", context, status=status)
+
+
+def _joined(request: HttpRequest, row: Invitation, joined: Joined) -> HttpResponse:
+    """The place is taken; a key is shown here and never again."""
+    request.session[CHOSEN] = row.account_id
+    origin = options.current().origin
+    context = {"invitation": row, "joined": joined, "base_url": f"{origin}/v1"}
+    if joined.plaintext:
+        context["clients"] = clients.settings(origin, _chat_models(), key=joined.plaintext)
+    return render(request, "console/joined.html", context)
+
+
+def _chat_models() -> list[ModelCard]:
+    book = db.read(pricebook.read, clock.now_us())
+    return [] if book is None else [line.card for line in book.lines if "chat" in line.card.kinds]
+
+
+def _is_known(row: Invitation) -> bool:
+    """Whether the invited address has a person, who then signs in; said only to who holds the code."""
+    return Person.objects.filter(email=row.email).exists()

@@ -1,0 +1,116 @@
+"""One member: role, cap, keys, and the way out."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from farebox.accounts import people, teams
+from farebox.accounts.models import Member
+from farebox.kit import clock, db
+from farebox.kit.errors import CommandError
+
+from . import team, team_rows
+from .principal import Principal, needs
+from .team_forms import Cap, Role
+
+
+@require_safe
+@needs("admin")
+def page(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
+    """One member, for those who manage his place."""
+    return _page(request, me, _found(me, member))
+
+
+def _page(request: HttpRequest, me: Principal, row: Member, **given: forms.Form) -> HttpResponse:
+    context = {
+        "member": row,
+        "may_change": _may_change(me, row),
+        "cap_form": Cap(initial=team_rows.cap_initial(row)),
+        **db.read(team_rows.of_member, row),
+    }
+    if me.role == "owner":
+        initial = {"role": row.role, "project": row.project_id or ""}
+        context["role_form"] = Role(projects=teams.projects_within(team.reach(me)), initial=initial)
+    return render(request, "console/member.html", {**context, **given}, status=400 if given else 200)
+
+
+@require_POST
+@needs("admin")
+def cap(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
+    """Another cap for a member."""
+    row, form = _changeable(me, member), Cap(request.POST)
+    if not form.is_valid():
+        return _page(request, me, row, cap_form=form)
+    try:
+        db.write(people.cap_member, row.id, **form.limit(), now_us=clock.now_us(), actor=me.actor)
+    except CommandError as fault:
+        return team.refused(request, fault, "member", row.id)
+    messages.success(request, _("The cap is changed."), extra_tags="good")
+    return HttpResponseRedirect(reverse("member", args=[row.id]))
+
+
+@require_POST
+@needs("owner")
+def role(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
+    """Another role for a member."""
+    row = _found(me, member)
+    form = Role(request.POST, projects=teams.projects_within(team.reach(me)))
+    if not form.is_valid():
+        return _page(request, me, row, role_form=form)
+    given = form.cleaned_data
+    try:
+        db.write(teams.set_role, row.id, role=given["role"], project=given["project"] or None, actor=me.actor)
+    except CommandError as fault:
+        form.add_error(None if given["project"] or given["role"] == "owner" else "project", _reason(fault, given))
+        return _page(request, me, row, role_form=form)
+    messages.success(request, _("The role is changed."), extra_tags="good")
+    own = row.person_id == me.person
+    return HttpResponseRedirect(reverse("team") if own else reverse("member", args=[row.id]))
+
+
+@require_POST
+@needs("admin")
+def remove(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
+    """Take a member out; his keys are revoked."""
+    row = _changeable(me, member)
+    try:
+        db.write(people.remove_member, row.id, now_us=clock.now_us(), actor=me.actor)
+    except CommandError:
+        messages.error(request, _("The last owner stays. Make somebody else an owner first."), extra_tags="bad")
+        return HttpResponseRedirect(reverse("member", args=[row.id]))
+    who = row.person.name or row.person.email
+    messages.success(request, _("%(who)s is no longer a member.") % {"who": who}, extra_tags="good")
+    return HttpResponseRedirect(reverse("team"))
+
+
+def _reason(fault: CommandError, given: dict[str, str]) -> str:
+    if given["role"] != "owner" and not given["project"]:
+        return _("Choose a project.")
+    if "last owner" in str(fault):
+        return _("The last owner stays. Make somebody else an owner first.")
+    return _("This person has a place there already, or had one.")
+
+
+def _found(me: Principal, member: str) -> Member:
+    row = teams.member_within(team.reach(me), member)
+    if row is None or row.state != "active":
+        raise Http404
+    return row
+
+
+def _changeable(me: Principal, member: str) -> Member:
+    row = _found(me, member)
+    if not _may_change(me, row):
+        raise Http404
+    return row
+
+
+def _may_change(me: Principal, row: Member) -> bool:
+    """An owner changes everybody, an admin the plain members of his projects."""
+    return me.role == "owner" or row.role == "member"

@@ -1,0 +1,66 @@
+"""The playground: a chat in the browser that calls the API itself, with a key that lives for an hour."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_POST, require_safe
+
+from farebox.accounts import playground as domain
+from farebox.accounts import sessions
+from farebox.accounts.models import Account
+from farebox.kit import clock, db, options
+from farebox.kit.errors import CommandError
+
+from . import pricebook
+from .forms_keys import Mint
+from .principal import Principal, signed_in
+
+
+@require_safe
+@signed_in
+def page(request: HttpRequest, me: Principal) -> HttpResponse:  # noqa: ARG001 - every view takes who is there
+    """Try every model, see what each answer costs, and take the code along."""
+    context = {"form": Mint(), "base_url": options.current().origin + "/v1", "minutes": domain.LIFE_S // 60}
+    return render(request, "console/playground.html", context)
+
+
+@require_safe
+@signed_in
+def models(request: HttpRequest, me: Principal) -> HttpResponse:  # noqa: ARG001 - every view takes its request
+    """The chat models that this account may buy, with their prices in micro-units for 1,000,000 units, as JSON."""
+    price_list = Account.objects.values_list("price_list", flat=True).get(id=me.account)
+    sold = db.read(pricebook.sold_by, price_list, clock.now_us())
+    rows = [
+        {
+            "name": card.name,
+            "context_tokens": card.context_tokens,
+            "output_tokens_max": card.output_tokens_max,
+            "image": "image" in card.modalities,
+            "prices": dict(prices),
+        }
+        for card, prices in sorted(sold, key=lambda each: (-each[0].created_s, each[0].name))
+        if "chat" in card.kinds
+    ]
+    return JsonResponse({"currency": me.currency, "models": rows})
+
+
+@require_POST
+@signed_in
+def key(request: HttpRequest, me: Principal) -> HttpResponse:
+    """A key for this session, as JSON: its text, shown this once, and when it ends."""
+    form = Mint(request.POST)
+    if not form.is_valid():
+        return JsonResponse({"error": form.errors["cap"][0]}, status=400)
+    try:
+        made, text = db.write(
+            domain.mint,
+            session=sessions.digest(request.session.session_key or ""),
+            member=me.member,
+            cap_micro=form.cleaned_data["cap"],
+            now_us=clock.now_us(),
+            actor=me.actor,
+        )
+    except CommandError as fault:
+        return JsonResponse({"error": fault.message}, status=409)
+    return JsonResponse({"key": text, "id": made.id, "expires_us": made.expires_us})

@@ -1,0 +1,155 @@
+"""Settings: who I am, how I prove it, what I am told, where I am signed in, my data, and the end of the account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from django.contrib import messages
+from django.contrib.auth import logout
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from farebox.accounts import accounts, notices, people, sessions
+from farebox.accounts.models import Person
+from farebox.kit import clock, db, money
+from farebox.kit.errors import CommandError
+from farebox.ledger import holds
+from farebox.look.middleware import CHINESE, ENGLISH, LANGUAGE_COOKIE
+
+from .principal import Principal, needs, signed_in
+from .profile_forms import Closing, Myself, Notices
+from .step_up import step_up
+
+_YEAR_S = 365 * 86_400
+_FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+
+
+@require_safe
+@signed_in
+def page(request: HttpRequest, me: Principal) -> HttpResponse:
+    """Everything at a glance."""
+    return _page(request, me)
+
+
+def _page(
+    request: HttpRequest,
+    me: Principal,
+    *,
+    myself: Myself | None = None,
+    notes: Notices | None = None,
+    secret: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    user: Any = request.user
+    wanted = db.read(notices.read, person=me.person, account=me.account)
+    facts = {"name": user.name, "language": user.language, "time_zone": user.time_zone}
+    here = sessions.digest(request.session.session_key or "")
+    rows = sessions.list_sessions(me.person, area="console", now_us=clock.now_us())
+    context = {
+        "myself": myself or Myself(initial=facts),
+        "notices": notes or Notices(initial=_initial(wanted)),
+        "webhook": wanted.webhook_url,
+        "secret": secret,
+        "sessions": [row | {"here": row["id"] == here} for row in rows],
+        "factors": Authenticator.objects.filter(user_id=me.person, type__in=_FACTORS).count(),
+        "has_password": user.has_usable_password(),
+    }
+    return render(request, "console/settings.html", context, status=status)
+
+
+@require_POST
+@signed_in
+def save_person(request: HttpRequest, me: Principal) -> HttpResponse:
+    """Name, language, time zone; the page goes on in the new language."""
+    form = Myself(request.POST)
+    if not form.is_valid():
+        return _page(request, me, myself=form, status=400)
+    given = form.cleaned_data
+    try:
+        db.write(people.set_profile, me.person, **given, actor=me.actor)
+    except CommandError:
+        form.add_error("name", _("A name has 1 to 100 printable characters."))
+        return _page(request, me, myself=form, status=400)
+    messages.success(request, _("Saved."), extra_tags="good")
+    response = HttpResponseRedirect(reverse("settings"))
+    if given["language"] in {ENGLISH, CHINESE}:
+        path = reverse("settings").removeprefix(request.META.get("SCRIPT_NAME", ""))
+        response = HttpResponseRedirect(("/zh" if given["language"] == CHINESE else "") + path)
+        response.set_cookie(LANGUAGE_COOKIE, given["language"], max_age=_YEAR_S, samesite="Lax", httponly=True)
+    return response
+
+
+@require_POST
+@signed_in
+def save_notices(request: HttpRequest, me: Principal) -> HttpResponse:
+    """What to be told; a new webhook's secret is shown on the page that answers, and never again."""
+    form = Notices(request.POST)
+    if not form.is_valid():
+        return _page(request, me, notes=form, status=400)
+    try:
+        secret = db.write(notices.put, person=me.person, account=me.account, wanted=form.wishes(), actor=me.actor)
+    except CommandError:
+        form.add_error("webhook_url", _("A public https:// address on port 443, without a name or password in it."))
+        return _page(request, me, notes=form, status=400)
+    if secret:
+        return _page(request, me, secret=secret)
+    messages.success(request, _("Saved."), extra_tags="good")
+    return HttpResponseRedirect(reverse("settings") + "#notices")
+
+
+@require_POST
+@signed_in
+def end_session(request: HttpRequest, me: Principal, session: str) -> HttpResponse:
+    """End one of my sessions."""
+    if not db.write(sessions.end, me.person, session=session, actor=me.actor):
+        raise Http404
+    messages.success(request, _("The session has ended."), extra_tags="good")
+    return HttpResponseRedirect(reverse("settings") + "#sessions")
+
+
+@require_POST
+@signed_in
+def end_sessions(request: HttpRequest, me: Principal) -> HttpResponse:
+    """End all of my sessions but this one."""
+    db.write(sessions.end_others, me.person, keep=request.session.session_key or "", actor=me.actor)
+    messages.success(request, _("All other sessions have ended."), extra_tags="good")
+    return HttpResponseRedirect(reverse("settings") + "#sessions")
+
+
+@require_http_methods(["GET", "POST"])
+@needs("owner")
+@step_up
+def close(request: HttpRequest, me: Principal) -> HttpResponse:
+    """Close the account for good, after its name was typed."""
+    form = Closing(request.POST if request.method == "POST" else None, wanted=me.account_name)
+    posted_micro, held_micro, available_micro = db.read(holds.balance, me.account)
+    if request.method == "POST" and not held_micro and form.is_valid():
+        db.write(accounts.close, me.account, leave_money=True, now_us=clock.now_us(), actor=me.actor)
+        messages.success(request, _("The account is closed. Its keys no longer work."), extra_tags="good")
+        if not Person.objects.filter(id=me.person, member__state="active", member__account__state="active").exists():
+            logout(request)
+            return HttpResponseRedirect(reverse("landing"))
+        return HttpResponseRedirect(reverse("home"))
+    context = {
+        "form": form,
+        "posted_micro": posted_micro,
+        "held_micro": held_micro,
+        "available_micro": available_micro,
+    }
+    return render(request, "console/close.html", context, status=400 if request.method == "POST" else 200)
+
+
+def _initial(wanted: notices.Wishes) -> dict[str, Any]:
+    low = "" if wanted.low_micro is None else money.text(wanted.low_micro)
+    return {
+        "low": low,
+        "low_days": wanted.low_days,
+        "prices": wanted.prices,
+        "keys": wanted.keys,
+        "by_mail": wanted.by_mail,
+        "webhook_url": wanted.webhook_url,
+    }

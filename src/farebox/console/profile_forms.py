@@ -1,0 +1,93 @@
+"""The forms of the settings page."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from farebox.accounts import notices
+from farebox.accounts.accounts import NAME_CHARS_MAX
+from farebox.kit import money
+
+LANGUAGES = (("", _("As the browser says")), ("en", "English"), ("zh-hans", "简体中文"))
+
+
+class Myself(forms.Form):
+    """Name, language, time zone."""
+
+    name = forms.CharField(label=_("Name"), max_length=NAME_CHARS_MAX, required=False)
+    language = forms.ChoiceField(label=_("Language"), choices=LANGUAGES, required=False)
+    time_zone = forms.ChoiceField(label=_("Time zone"))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
+        zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
+        self.fields["time_zone"].choices = [(zone, zone) for zone in zones]  # type: ignore[attr-defined]
+
+
+class Notices(forms.Form):
+    """When to be told, and how."""
+
+    low = forms.CharField(label=_("Less than this amount is left"), max_length=20, required=False)
+    low_days = forms.IntegerField(
+        label=_("It lasts for fewer days than"), min_value=1, max_value=notices.LOW_DAYS_MAX, required=False
+    )
+    prices = forms.BooleanField(label=_("Prices change"), required=False)
+    keys = forms.BooleanField(label=_("A key is made, changed or revoked"), required=False)
+    by_mail = forms.BooleanField(label=_("By mail"), required=False)
+    webhook_url = forms.CharField(
+        label=_("By webhook, to this address"),
+        max_length=notices.URL_CHARS_MAX,
+        required=False,
+        help_text=_("https:// only. We sign each message with a secret that is shown once."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
+        self.fields["low"].widget.attrs["inputmode"] = "decimal"
+
+    def clean_low(self) -> int | None:
+        """The amount in micro-units, or None."""
+        given = self.cleaned_data["low"].strip()
+        if not given:
+            return None
+        try:
+            amount_micro = money.parse(given)
+        except money.MoneyError:
+            amount_micro = 0
+        if amount_micro <= 0:
+            raise forms.ValidationError(_("An amount such as 12.34."))
+        return amount_micro
+
+    def wishes(self) -> notices.Wishes:
+        """What was asked for."""
+        given = self.cleaned_data
+        return notices.Wishes(
+            given["low"],
+            given["low_days"],
+            given["prices"],
+            given["keys"],
+            given["by_mail"],
+            given["webhook_url"].strip(),
+        )
+
+
+class Closing(forms.Form):
+    """The account's name, typed by hand."""
+
+    name = forms.CharField(label=_("Type the name of the account"), max_length=NAME_CHARS_MAX)
+
+    def __init__(self, *args: Any, wanted: str, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
+        self._wanted = wanted
+        self.fields["name"].widget.attrs["autocomplete"] = "off"
+
+    def clean_name(self) -> str:
+        """The name, if it is the account's."""
+        given: str = self.cleaned_data["name"]
+        if given.strip() != self._wanted.strip():
+            raise forms.ValidationError(_("This is not the name of the account."))
+        return given

@@ -1,0 +1,40 @@
+"""Dangerous things ask for a proof of the person that is younger than five minutes (security.md 2)."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, ParamSpec
+
+from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
+from allauth.core.exceptions import ReauthenticationRequired
+from django.http import HttpRequest, HttpResponse
+
+from farebox.kit import clock
+
+from .principal import Principal, View
+
+P = ParamSpec("P")
+STEP_UP_S = 300
+_METHODS = "account_authentication_methods"
+
+
+def step_up(view: View[P]) -> View[P]:
+    """Under `signed_in` or `needs`: who has proved himself longer ago is asked first, and the form goes on after it."""
+
+    def checked(request: HttpRequest, me: Principal, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not proved_lately(request):
+            raise ReauthenticationRequired
+        return view(request, me, *args, **kwargs)
+
+    functools.update_wrapper(checked, view)
+    checked.step_up = True  # type: ignore[attr-defined]
+    return checked
+
+
+def proved_lately(request: HttpRequest) -> bool:
+    """Whether he has signed in or proved himself within five minutes, or has nothing of his own to prove it with."""
+    proofs: list[dict[str, Any]] = request.session.get(_METHODS, [])
+    newest = max((float(each.get("at", 0)) for each in proofs), default=0.0)
+    if newest > clock.now_us() / 1_000_000 - STEP_UP_S:
+        return True
+    return not get_reauthentication_flows(request.user)

@@ -1,0 +1,206 @@
+"""What people fill in about a team: projects, caps, ends of keys, roles, invitations."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from farebox.accounts import invitations
+from farebox.accounts.models import Project
+from farebox.kit import clock, money
+
+from . import pasted
+
+PERIODS = {
+    "month": gettext_lazy("per month"),
+    "day": gettext_lazy("per day"),
+    "ever": gettext_lazy("in all"),
+}
+ROLES = {
+    "member": gettext_lazy("Member"),
+    "admin": gettext_lazy("Admin of a project"),
+    "owner": gettext_lazy("Owner"),
+}
+_LIST_CHARS_MAX = 50_000
+_SHOWN_FAULTS = 10
+
+
+class Cap(forms.Form):
+    """A limit of spending; an empty amount lifts it."""
+
+    cap = forms.CharField(
+        label=gettext_lazy("Cap"),
+        required=False,
+        max_length=24,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+    )
+    period = forms.ChoiceField(label=gettext_lazy("Period"), choices=list(PERIODS.items()), required=False)
+
+    def clean_cap(self) -> int | None:
+        """Micro-units, or None."""
+        text = self.cleaned_data["cap"].strip()
+        if not text:
+            return None
+        try:
+            micro = money.parse(text)
+        except money.MoneyError:
+            raise forms.ValidationError(_("Give an amount such as 12.50, or nothing for no cap.")) from None
+        if micro < 0:
+            raise forms.ValidationError(_("Give an amount such as 12.50, or nothing for no cap."))
+        return micro
+
+    def limit(self) -> dict[str, Any]:
+        """What the domain's verbs take."""
+        micro = self.cleaned_data["cap"]
+        return {"cap_micro": micro, "cap_period": "" if micro is None else self.cleaned_data["period"] or "month"}
+
+
+class NewProject(Cap):
+    """A project with its name, and a cap if one is wanted."""
+
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=100)
+    field_order = ("name", "cap", "period")
+
+    def __init__(self, *args: Any, account: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.account = account
+
+    def clean_name(self) -> str:
+        """A name that no other project of the account has."""
+        name: str = self.cleaned_data["name"]
+        if "/" in name or not name.isprintable():
+            raise forms.ValidationError(_("A name has no slash and no control characters."))
+        if Project.objects.filter(account=self.account, name=name).exists():
+            raise forms.ValidationError(_("There is a project of this name already."))
+        return name
+
+
+class KeysEnd(forms.Form):
+    """The last day of all keys of a project; empty for none."""
+
+    day = forms.DateField(
+        label=gettext_lazy("Last day"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+    )
+
+    def __init__(self, *args: Any, zone: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.zone = ZoneInfo(zone)
+
+    def clean_day(self) -> int | None:
+        """The end of that day in the account's time zone, in microseconds."""
+        day: date | None = self.cleaned_data["day"]
+        if day is None:
+            return None
+        try:
+            after = day + timedelta(days=1)
+        except OverflowError:
+            raise forms.ValidationError(_("Choose a day that is not over yet.")) from None
+        ends_us = int(datetime(after.year, after.month, after.day, tzinfo=self.zone).timestamp()) * 1_000_000
+        if ends_us <= clock.now_us():
+            raise forms.ValidationError(_("Choose a day that is not over yet."))
+        return ends_us
+
+
+class Role(forms.Form):
+    """Another role; a project for whoever is not an owner."""
+
+    role = forms.ChoiceField(label=gettext_lazy("Role"), choices=list(ROLES.items()))
+    project = forms.ChoiceField(label=gettext_lazy("Project"), required=False)
+
+    def __init__(self, *args: Any, projects: list[Project], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choose(self.fields["project"], projects)
+
+
+class Invite(Cap):
+    """Whom to invite, to what."""
+
+    people = forms.CharField(
+        label=gettext_lazy("E-mail addresses"),
+        help_text=gettext_lazy(
+            "One per line, or parted by commas. Names may stand beside them, as in a spreadsheet or a mail program."
+        ),
+        max_length=_LIST_CHARS_MAX,
+        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "autocomplete": "off"}),
+    )
+    project = forms.ChoiceField(label=gettext_lazy("Project"), required=False)
+    role = forms.ChoiceField(label=gettext_lazy("Role"), choices=list(ROLES.items()), initial="member")
+    with_key = forms.BooleanField(label=gettext_lazy("A key at once for each"), required=False, initial=True)
+    days = forms.IntegerField(
+        label=gettext_lazy("Open for days"),
+        min_value=1,
+        max_value=invitations.DAYS_MAX,
+        initial=invitations.DAYS_DEFAULT,
+    )
+    field_order = ("people", "project", "role", "cap", "period", "with_key", "days")
+
+    def __init__(self, *args: Any, projects: list[Project], owner: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choose(self.fields["project"], projects)
+        self.fields["cap"].label = _("Cap of each member")
+        if not owner:
+            role = self.fields["role"]
+            assert isinstance(role, forms.ChoiceField)  # noqa: S101 - for the type
+            role.choices = [("member", ROLES["member"])]
+
+    def clean_people(self) -> list[invitations.Guest]:
+        """The people of the list; every line that can't be read is named."""
+        guests, faults = pasted.read(self.cleaned_data["people"])
+        said = [
+            _("Line %(n)d: %(part)s is no e-mail address.") % {"n": fault.line, "part": fault.part[:80]}
+            for fault in faults[:_SHOWN_FAULTS]
+        ]
+        if more := len(faults) - len(said):
+            said.append(ngettext("And %(n)d more.", "And %(n)d more.", more) % {"n": more})
+        if not said and not guests:
+            said.append(_("There is no e-mail address."))
+        if len(guests) > invitations.AT_ONCE_MAX:
+            said.append(_("Invite %(n)d people at once at most.") % {"n": invitations.AT_ONCE_MAX})
+        if said:
+            raise forms.ValidationError([*said, _("Nobody was invited.")])
+        return guests
+
+    def clean(self) -> dict[str, Any]:
+        """An admin or a member has a project, an owner none."""
+        found = super().clean() or {}
+        if found.get("role") == "owner":
+            found["project"] = ""
+        elif "role" in found and not found.get("project") and "project" not in self.errors:
+            self.add_error("project", _("Choose a project."))
+        return found
+
+    def terms(self) -> invitations.Terms:
+        """What the domain's verb takes."""
+        given = self.cleaned_data
+        with_key = given["with_key"] and bool(given["project"])
+        return invitations.Terms(
+            role=given["role"], project=given["project"] or None, with_key=with_key, days=given["days"], **self.limit()
+        )
+
+
+class Join(forms.Form):
+    """Who comes by an invitation for the first time."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name"), max_length=100, widget=forms.TextInput(attrs={"autocomplete": "name"})
+    )
+    password = forms.CharField(
+        label=gettext_lazy("Password"),
+        strip=False,
+        min_length=8,
+        max_length=256,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+
+def choose(field: forms.Field, projects: list[Project]) -> None:
+    """Let one of these projects be chosen, or none."""
+    assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for the type
+    field.choices = [("", "–"), *((row.id, row.name) for row in projects if row.state == "active")]

@@ -1,0 +1,133 @@
+"""What the team's pages show: places with what each has spent, and how much of its cap is used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from farebox.accounts import invitations, teams
+from farebox.accounts.models import ApiKey, Member, Project
+from farebox.accounts.teams import Reach
+from farebox.calls import totals
+from farebox.calls.scope import Scope
+from farebox.kit import clock, money
+from farebox.kit.db import Tx
+
+from .principal import Principal
+from .team_forms import PERIODS, ROLES
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A project or a member, what it has spent this month, and how far its cap is used."""
+
+    of: Any
+    spent_micro: int
+    used_micro: int
+    share: int | None  # of its cap, in hundredths, 100 at most; None without a cap
+    keys: int = 0
+    people: int = 0
+
+    @property
+    def period(self) -> Any:
+        """The cap's period in words."""
+        return PERIODS.get(self.of.cap_period, "")
+
+    @property
+    def role(self) -> Any:
+        """A member's role in words."""
+        return ROLES.get(getattr(self.of, "role", ""), "")
+
+
+class _Spent:
+    """What the keys of an account have charged this month, and whose they are."""
+
+    def __init__(self, tx: Tx, account: str, time_zone: str) -> None:
+        self.tx, self.now_us, self.zone = tx, clock.now_us(), time_zone
+        today = datetime.fromtimestamp(self.now_us // 1_000_000, UTC).date()
+        by_key = totals.spent_by_key(
+            tx, Scope(account), from_day=today.replace(day=1).isoformat(), until_day=today.isoformat()
+        )
+        self.by_project: Counter[str] = Counter()
+        self.by_member: Counter[str] = Counter()
+        self.keys_of_project: Counter[str] = Counter()
+        self.keys_of_member: Counter[str] = Counter()
+        for key, project, member, state in teams.keys_of(account):
+            self.by_project[project] += by_key.get(key, 0)
+            self.keys_of_project[project] += state == "active"
+            if member is not None:
+                self.by_member[member] += by_key.get(key, 0)
+                self.keys_of_member[member] += state == "active"
+
+    def row(self, of: Project | Member, *, people: int = 0) -> Row:
+        used_micro = teams.spent_micro(self.tx, of, time_zone=self.zone, now_us=self.now_us)
+        share = None
+        if of.cap_micro is not None:
+            share = min(100, used_micro * 100 // of.cap_micro) if of.cap_micro else 100
+        is_project = isinstance(of, Project)
+        spent, keys = (self.by_project, self.keys_of_project) if is_project else (self.by_member, self.keys_of_member)
+        return Row(of, spent[of.id], used_micro, share, keys[of.id], people)
+
+
+def everything(tx: Tx, me: Principal, within: Reach) -> dict[str, Any]:
+    """The projects, members and open invitations that lie within."""
+    zone = _zone(me)
+    spent = _Spent(tx, me.account, zone)
+    members = teams.members_within(within)
+    heads = Counter(member.project_id for member in members)
+    projects = [spent.row(row, people=heads[row.id]) for row in teams.projects_within(within)]
+    return {
+        "projects": projects,
+        "members": [spent.row(row) for row in members],
+        "invitations": invitations.open_ones(me.account, projects_=within.projects, now_us=spent.now_us),
+        "people": len({member.person_id for member in members}),
+        "in_use": sum(row.of.state == "active" for row in projects),
+        "spent_micro": sum(row.spent_micro for row in projects),
+    }
+
+
+def of_project(tx: Tx, me: Principal, within: Reach, project: Project) -> dict[str, Any]:
+    """One project, its members and its open invitations."""
+    spent = _Spent(tx, me.account, project.account.time_zone)
+    members = teams.members_within(within, project=project.id)
+    return {
+        "row": spent.row(project, people=len(members)),
+        "members": [spent.row(row) for row in members],
+        "invitations": invitations.open_ones(me.account, projects_=frozenset({project.id}), now_us=spent.now_us),
+        "last_day": last_day(project.keys_end_us, project.account.time_zone),
+        "is_over": project.keys_end_us is not None and project.keys_end_us <= spent.now_us,
+    }
+
+
+def of_member(tx: Tx, member: Member) -> dict[str, Any]:
+    """One member, and his keys as they may be shown."""
+    spent = _Spent(tx, member.account_id, member.account.time_zone)
+    rows = ApiKey.objects.filter(member=member).order_by("state", "-created_us")
+    return {"row": spent.row(member), "keys": list(rows.values("id", "name", "hint", "state", "expires_us"))}
+
+
+def own(tx: Tx, me: Principal) -> list[Row]:
+    """A member's own places in this account, and nobody else's."""
+    spent = _Spent(tx, me.account, _zone(me))
+    return [spent.row(place) for place in teams.places(me.person) if place.account_id == me.account]
+
+
+def cap_initial(row: Project | Member) -> dict[str, Any]:
+    """A cap as its form shows it."""
+    amount = "" if row.cap_micro is None else money.text(row.cap_micro).replace(",", "")
+    return {"cap": amount, "period": row.cap_period or "month"}
+
+
+def last_day(ends_us: int | None, zone: str) -> date | None:
+    """The last day before this moment in a time zone."""
+    if ends_us is None:
+        return None
+    return (datetime.fromtimestamp(ends_us // 1_000_000, ZoneInfo(zone)) - timedelta(seconds=1)).date()
+
+
+def _zone(me: Principal) -> str:
+    places = teams.places(me.person)
+    return next((place.account.time_zone for place in places if place.account_id == me.account), "UTC")

@@ -1,0 +1,58 @@
+"""The words of what members want to be told: a low balance, changed prices, what happened to keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from farebox.kit import options
+from farebox.look.middleware import ENGLISH
+from farebox.look.templatetags.look import money
+
+from . import labels
+
+_KEY_EVENTS = {
+    "key.issue": gettext_noop("Key %(key)s was made"),
+    "key.import": gettext_noop("Key %(key)s was made"),
+    "key.revoke": gettext_noop("Key %(key)s was revoked"),
+    "key.rotate": gettext_noop("Key %(key)s was rotated"),
+}
+_KEY_CHANGED = gettext_noop("Key %(key)s was changed")
+
+
+def low(language: str, *, account: str, left_micro: int, days: int | None, currency: str) -> tuple[str, str]:
+    """Subject and text for a balance below what was asked for."""
+    with translation.override(language or ENGLISH):
+        facts = {"account": account, "left": money(left_micro, currency)}
+        lines = [_("%(left)s is available on the account %(account)s.") % facts]
+        if days is not None:
+            lines.append(_("At the pace of the last seven days it lasts for about %(days)d days.") % {"days": days})
+        lines.append(_("Calls that it can't pay are refused. Top up in time."))
+        return _("%(account)s: %(left)s left") % facts, _letter(lines)
+
+
+def prices(language: str, *, price_list: str, version: int, from_us: int) -> tuple[str, str]:
+    """Subject and text for another version of the account's price list."""
+    with translation.override(language or ENGLISH):
+        facts = {"list": price_list, "version": version, "at": labels.at(from_us).strftime("%Y-%m-%d %H:%M UTC")}
+        lines = [
+            _("The price list %(list)s has a new version, %(version)d. It is valid from %(at)s.") % facts,
+            _("What each model costs then, and cost before, stands under Prices."),
+        ]
+        return _("Prices change on %(at)s") % facts, _letter(lines)
+
+
+def key(language: str, *, verb: str, name: str, hint: str) -> tuple[str, str]:
+    """Subject and text for what happened to a key."""
+    with translation.override(language or ENGLISH):
+        said = _(_KEY_EVENTS.get(verb, _KEY_CHANGED)) % {"key": name}
+        advice = _("If that was not meant to happen, revoke the key under Keys and look at its calls.")
+        return said, _letter([said, hint, advice])
+
+
+def _letter(lines: list[str]) -> str:
+    chosen: Any = options.current()
+    return "\n\n".join([*lines, f"{chosen.shop_name}\n{chosen.origin}"]) + "\n"

@@ -1,0 +1,294 @@
+"""Manual money: an operator's entry with reason and second approver, booked exactly once (money.md I27, security.md 8).
+
+A row is proposed by one person and approved by another; the approval moves the money in the same transaction, under the
+row's id as reference. What nobody has decided in 72 hours lapses by its age. Nothing takes a balance below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from django.db.models import Q, Sum
+
+from farebox.kit import audit, errors, ids, money
+from farebox.kit.db import Tx
+
+from . import chart, holds, journal, lots
+from .models import Adjustment, Entry, Posting
+
+KINDS: Final[Mapping[str, str]] = {
+    "grant": "Credit given away: goodwill, a trial, a bonus; not refundable, may expire.",
+    "credit": "A correction in the customer's favour.",
+    "refund": "The charge of one call, or a part of it, given back.",
+    "debit": "A correction against the customer: at most what is available.",
+    "write_off": "What is left on an account that is barred or closed, taken off the books.",
+}
+TAKES = frozenset({"debit", "write_off"})
+LAPSES_US = 72 * 3600 * 1_000_000
+REASON_CHARS_MAX = 300
+_DAY_US = 86_400_000_000
+# Entries of these kinds are told by their calls and orders; the others stand on a customer's page one by one.
+_ENTRY_KINDS = {
+    "grant": "grant",
+    "credit": "credit",
+    "refund": "call_refund",
+    "debit": "debit",
+    "write_off": "write_off",
+}
+_SHOWN = ("grant", "credit", "call_refund", "debit", "write_off", "expiry", "reversal", "topup", "payment")
+
+
+def propose(
+    tx: Tx,
+    *,
+    account: str,
+    currency: str,
+    kind: str,
+    amount_micro: int,
+    reason: str,
+    call: str = "",
+    expires_us: int | None = None,
+    day_max_micro: int,
+    requester: str,
+    actor: str,
+    now_us: int,
+) -> Adjustment:
+    """Write down what shall be moved and why; nothing moves yet. CommandError with what is wrong.
+
+    `day_max_micro` bounds what one requester proposes in this currency on one UTC day.
+    """
+    _check(kind, amount_micro, reason, expires_us, now_us)
+    if kind == "refund":
+        _check_refund(tx, account, call, amount_micro)
+    spent_micro = proposed_today(tx, requester=requester, currency=currency, now_us=now_us)
+    if spent_micro + amount_micro > day_max_micro:
+        raise errors.CommandError(
+            f"That is more than you may propose today: {money.text(day_max_micro)} {currency} a day, "
+            f"{money.text(spent_micro)} of it proposed already."
+        )
+    row = Adjustment.objects.create(
+        id=ids.new("adj", now_us),
+        account=account,
+        kind=kind,
+        amount_micro=amount_micro,
+        currency=currency,
+        reason=reason.strip(),
+        call=call if kind == "refund" else "",
+        expires_us=expires_us if kind == "grant" else None,
+        requester=requester,
+        proposed_us=now_us,
+    )
+    audit.record(tx, actor=actor, verb="money.propose", object=account, after=view(row, now_us=now_us))
+    return row
+
+
+def approve(tx: Tx, adjustment: str, *, approver: str, single_person: bool, actor: str, now_us: int) -> Adjustment:
+    """Move the money, once: row and books in one transaction. CommandError for a second time, a lapsed or own row.
+
+    `single_person` says that this shop lets one person do both; the entry says so too then.
+    """
+    row = find(adjustment)
+    alone = row.requester == approver
+    if alone and not single_person:
+        raise errors.CommandError("You have proposed this yourself: another person approves it.")
+    _decide(row, to="booked", decider=approver, now_us=now_us, single_person=alone, booked_micro=row.amount_micro)
+    amount_micro = _available(tx, row) if row.kind in TAKES else row.amount_micro
+    entry = _book(tx, row, amount_micro, approver=None if alone else approver, single_person=alone, now_us=now_us)
+    Adjustment.objects.filter(id=row.id).update(entry=entry, booked_micro=amount_micro)
+    row = find(row.id)
+    audit.record(tx, actor=actor, verb="money.approve", object=row.account, after=view(row, now_us=now_us))
+    return row
+
+
+def decline(tx: Tx, adjustment: str, *, decider: str, note: str = "", actor: str, now_us: int) -> Adjustment:
+    """Say no to what somebody proposed; its own requester withdraws it so."""
+    row = find(adjustment)
+    to = "withdrawn" if row.requester == decider else "declined"
+    if len(note) > REASON_CHARS_MAX or not note.isprintable():
+        raise errors.CommandError(f"A note is one line of at most {REASON_CHARS_MAX} characters.")
+    _decide(row, to=to, decider=decider, now_us=now_us, note=note.strip())
+    row = find(row.id)
+    audit.record(tx, actor=actor, verb="money.decline", object=row.account, after=view(row, now_us=now_us))
+    return row
+
+
+def find(adjustment: str) -> Adjustment:
+    """The row of this id; CommandError otherwise."""
+    row = Adjustment.objects.filter(id=adjustment).first()
+    if row is None:
+        raise errors.CommandError("There is no such adjustment.")
+    return row
+
+
+def listed(
+    tx: Tx, *, account: str = "", state: str = "", before: str = "", limit: int = 50, now_us: int
+) -> list[Adjustment]:
+    """Adjustments, newest first, older than the id `before`; of one account, of one state (also `lapsed`)."""
+    del tx  # the ORM reads in the same transaction
+    rows = Adjustment.objects.order_by("-id")
+    if account:
+        rows = rows.filter(account=account)
+    if before:
+        rows = rows.filter(id__lt=before)
+    if state == "proposed":
+        rows = rows.filter(state="proposed", proposed_us__gt=now_us - LAPSES_US)
+    elif state == "lapsed":
+        rows = rows.filter(state="proposed", proposed_us__lte=now_us - LAPSES_US)
+    elif state:
+        rows = rows.filter(state=state)
+    return list(rows[:limit])
+
+
+def state(row: Adjustment, *, now_us: int) -> str:
+    """The state as people see it: what is proposed has `lapsed` after 72 hours."""
+    return "lapsed" if row.state == "proposed" and row.proposed_us <= now_us - LAPSES_US else str(row.state)
+
+
+def effect(tx: Tx, row: Adjustment) -> tuple[int, int, int]:
+    """(available before, what would move now, available after), in micro-units, for who decides."""
+    available_micro = holds.balance(tx, row.account)[2]
+    if row.kind in TAKES:
+        moved_micro = -min(row.amount_micro, max(0, available_micro))
+    else:
+        moved_micro = row.amount_micro
+    return available_micro, moved_micro, available_micro + moved_micro
+
+
+def proposed_today(tx: Tx, *, requester: str, currency: str, now_us: int) -> int:
+    """Micro-units that a person has proposed in a currency since UTC midnight, without what came to nothing."""
+    del tx
+    rows = Adjustment.objects.filter(
+        requester=requester,
+        currency=currency,
+        proposed_us__gte=now_us - now_us % _DAY_US,
+        state__in=["proposed", "booked"],
+    )
+    return int(rows.aggregate(total=Sum("amount_micro"))["total"] or 0)
+
+
+def entries(tx: Tx, account: str, *, limit: int = 20) -> list[dict[str, Any]]:
+    """The newest entries of an account that are no charges: id, kind, amount_micro, at_us, note, who."""
+    del tx
+    rows = list(Entry.objects.filter(account=account, kind__in=_SHOWN).order_by("-at_us", "-id")[:limit])
+    moved = dict(
+        Posting.objects.filter(entry__in=[row.id for row in rows], account=account).values_list("entry", "amount_micro")
+    )
+    return [
+        {
+            "id": row.id,
+            "kind": row.kind,
+            "amount_micro": moved.get(row.id, 0),
+            "at_us": row.at_us,
+            "note": row.note,
+            "requester": row.requester,
+            "approver": row.approver or "",
+            "single_person": row.single_person,
+        }
+        for row in rows
+    ]
+
+
+def view(row: Adjustment, *, now_us: int) -> dict[str, Any]:
+    """What may be shown of a row, JSON-able."""
+    return {
+        "id": row.id,
+        "account": row.account,
+        "kind": row.kind,
+        "amount_micro": row.amount_micro,
+        "currency": row.currency,
+        "reason": row.reason,
+        "call": row.call,
+        "expires_us": row.expires_us,
+        "state": state(row, now_us=now_us),
+        "requester": row.requester,
+        "proposed_us": row.proposed_us,
+        "decider": row.decider,
+        "decided_us": row.decided_us,
+        "note": row.note,
+        "single_person": row.single_person,
+        "booked_micro": row.booked_micro,
+        "entry": row.entry,
+    }
+
+
+def _check(kind: str, amount_micro: int, reason: str, expires_us: int | None, now_us: int) -> None:
+    if kind not in KINDS:
+        raise errors.CommandError(f"Manual money is one of {', '.join(KINDS)}.")
+    if type(amount_micro) is not int or not 0 < amount_micro <= money.AMOUNT_MICRO_MAX:
+        raise errors.CommandError("The amount is more than nothing.")
+    if not reason.strip() or len(reason) > REASON_CHARS_MAX or not reason.isprintable():
+        raise errors.CommandError(
+            f"Say why, in one line of at most {REASON_CHARS_MAX} characters: the reason stands in the books for ever."
+        )
+    if expires_us is not None and (kind != "grant" or expires_us <= now_us):
+        raise errors.CommandError("Granted credit alone expires, and in the future.")
+
+
+def _check_refund(tx: Tx, account: str, call: str, amount_micro: int) -> None:
+    """A refund gives back no more than its call was charged, all refunds of it together."""
+    charge = Entry.objects.filter(account=account, kind="charge", ref=call).first() if call else None
+    if charge is None:
+        raise errors.CommandError("Name the call: this account has no charge of that call.")
+    if Entry.objects.filter(Q(kind="refund", ref=call) | Q(kind="reversal", ref=charge.id), account=account).exists():
+        raise errors.CommandError("The charge of this call was given back already.")
+    charged_micro = -int(Posting.objects.get(entry=charge, account=account).amount_micro)
+    before_micro = int(
+        Adjustment.objects.filter(
+            account=account, kind="refund", call=call, state__in=["proposed", "booked"]
+        ).aggregate(total=Sum("amount_micro"))["total"]
+        or 0
+    )
+    del tx
+    if amount_micro + before_micro > charged_micro:
+        raise errors.CommandError(
+            f"The call was charged {money.exact(charged_micro)}, of which {money.exact(before_micro)} is refunded or "
+            "proposed already."
+        )
+
+
+def _decide(row: Adjustment, *, to: str, decider: str, now_us: int, **facts: Any) -> None:
+    """One conditional statement decides: of two persons at once one is too late."""
+    waiting = Adjustment.objects.filter(id=row.id, state="proposed", proposed_us__gt=now_us - LAPSES_US)
+    if waiting.update(state=to, decider=decider, decided_us=now_us, **facts) != 1:
+        raise errors.CommandError(f"This is {state(row, now_us=now_us)} already and stays as it is.")
+
+
+def _available(tx: Tx, row: Adjustment) -> int:
+    amount_micro = min(int(row.amount_micro), holds.balance(tx, row.account)[2])
+    if amount_micro <= 0:
+        raise errors.CommandError("Nothing is available on this account that could be taken.")
+    return amount_micro
+
+
+def _book(tx: Tx, row: Adjustment, amount_micro: int, *, approver: str | None, single_person: bool, now_us: int) -> str:
+    if row.kind == "grant":
+        return lots.grant(
+            tx,
+            account=row.account,
+            currency=row.currency,
+            amount_micro=amount_micro,
+            ref=row.id,
+            expires_us=row.expires_us,
+            now_us=now_us,
+            note=row.reason,
+            requester=row.requester,
+            approver=approver,
+            single_person=single_person,
+        )
+    house = chart.house("revenue" if row.kind == "refund" else "adjustments", row.currency)
+    signed_micro = -amount_micro if row.kind in TAKES else amount_micro
+    lines: Sequence[tuple[str, int]] = [(row.account, signed_micro), (house, -signed_micro)]
+    return journal.post(
+        tx,
+        account=row.account,
+        kind=_ENTRY_KINDS[row.kind],
+        ref=row.id,
+        currency=row.currency,
+        lines=lines,
+        at_us=now_us,
+        note=row.reason,
+        requester=row.requester,
+        approver=approver,
+        single_person=single_person,
+    )

@@ -1,0 +1,28 @@
+"""The page of what is no mistake: the store is away, or too much is going on. It says 503 and when to come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from farebox.kit.errors import Trouble
+
+
+def trouble(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Answer troubles that pages raise with their own status."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        return get_response(request)
+
+    def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, Trouble) or exception.status != 503:
+            return None
+        response = render(request, "look/error.html", {"status": exception.status}, status=exception.status)
+        for name, value in exception.headers():
+            response.headers[name] = value
+        return response
+
+    answer.process_exception = process_exception  # type: ignore[attr-defined]  # Django looks for it
+    return answer

@@ -1,0 +1,113 @@
+"""The audit trail in the office: who did what to which object, before and after; search, and an export that streams."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from farebox.accounts import customers
+from farebox.kit import audit, db
+from farebox.kit.errors import CommandError
+
+from .forms import PAGE, further, line, moment
+from .principal import Operator, operator
+from .refusals import sentence
+
+SHOWN_CHARS_MAX = 2000
+_HEAD = ("id", "at_us", "actor", "verb", "object", "before", "after")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+@require_safe
+@operator()
+def page(request: HttpRequest, me: Operator) -> HttpResponse:
+    """Events, newest first. Support sees what it has done itself."""
+    error, wanted = "", _own(me, audit.Search())
+    try:
+        wanted = _wanted(request, me)
+    except CommandError as fault:
+        error = sentence(fault)
+    events = db.read(audit.search, wanted, before=line(request, "before", 40), limit=PAGE + 1)
+    following = further(request, events, lambda event: str(event.id))
+    emails = db.read(customers.names, [event.actor for event in events])
+    context = {
+        "rows": [_row(event, emails) for event in events],
+        "next": following,
+        "fields": {name: line(request, name, 200) for name in ("actor", "verb", "object", "from", "until")},
+        "error": error,
+        "own": me.role == "support",
+        "may_export": me.role == "auditor",
+        "query": request.GET.urlencode(),
+    }
+    return render(request, "office/audit.html", context, status=400 if error else 200)
+
+
+@require_safe
+@operator("auditor")
+def export(request: HttpRequest, me: Operator) -> HttpResponse:
+    """The events of a search as CSV, streamed."""
+    try:
+        wanted = _wanted(request, me)
+    except CommandError as fault:
+        return HttpResponse(sentence(fault), status=400, content_type="text/plain; charset=utf-8")
+    answer: Any = StreamingHttpResponse(_csv(wanted), content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = 'attachment; filename="audit.csv"'
+    streamed: HttpResponse = answer  # Django knows no common parent but its base
+    return streamed
+
+
+def _csv(wanted: audit.Search) -> Iterator[bytes]:
+    yield _lines([_HEAD])
+    for events in audit.pages(wanted):
+        yield _lines([tuple(_cell(getattr(event, name)) for name in _HEAD) for event in events])
+
+
+def _lines(rows: list[tuple[Any, ...]]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    return out.getvalue().encode()
+
+
+def _cell(given: Any) -> Any:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{given}" if isinstance(given, str) and given.startswith(_FORMULA) else given
+
+
+def _wanted(request: HttpRequest, me: Operator) -> audit.Search:
+    """What the address asks for; an e-mail address stands for its person."""
+    actor = line(request, "actor", 200)
+    person = db.read(customers.person_called, actor) if "@" in actor else None
+    until_us = moment(line(request, "until", 40), me)
+    return _own(
+        me,
+        audit.Search(
+            actor=actor if person is None else f"operator:{person}",
+            verb=line(request, "verb", 60),
+            object=line(request, "object", 200),
+            from_us=moment(line(request, "from", 40), me) or 0,
+            **({} if until_us is None else {"until_us": until_us}),
+        ),
+    )
+
+
+def _own(me: Operator, wanted: audit.Search) -> audit.Search:
+    if me.role != "support":
+        return wanted
+    return audit.Search(me.actor, wanted.verb, wanted.object, wanted.from_us, wanted.until_us)
+
+
+def _row(event: audit.Event, emails: dict[str, str]) -> dict[str, Any]:
+    return {
+        "at_us": event.at_us,
+        "who": customers.named(event.actor, emails),
+        "verb": event.verb,
+        "object": event.object,
+        "before": event.before[:SHOWN_CHARS_MAX],
+        "after": event.after[:SHOWN_CHARS_MAX],
+    }

@@ -1,0 +1,61 @@
+"""A customer's calls and receipts in the office, as the customer sees them, with what happened at the upstreams."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from farebox.calls import look_up, receipts
+from farebox.kit import db
+
+from . import words
+from .customers import find
+from .forms import PAGE, further, line
+from .principal import Operator, operator
+
+# Finance and auditors read by their office; who else reads is written down.
+LOGGED = ("support", "admin")
+
+
+@require_safe
+@operator()
+def calls(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
+    """The calls of an account, newest first."""
+    found = find(account)
+    before = line(request, "before", 40)
+    run = db.write if me.role in LOGGED else db.read
+    rows = run(look_up.calls, account, before=before, limit=PAGE + 1, actor=me.actor, logged=me.role in LOGGED)
+    context = {
+        "account": found,
+        "next": further(request, rows, lambda row: str(row["id"])),
+        "rows": [row | {"said": words.said(words.OUTCOMES, row["outcome"])} for row in rows],
+        "logged": me.role in LOGGED,
+    }
+    return render(request, "office/customer_calls.html", context)
+
+
+@require_safe
+@operator()
+def receipt(request: HttpRequest, me: Operator, account: str, call: str) -> HttpResponse:
+    """The receipt of one call, line by line, with attempts and what each cost us."""
+    found = find(account)
+    run = db.write if me.role in LOGGED else db.read
+    made = (
+        run(look_up.receipt, call, account, actor=me.actor, logged=me.role in LOGGED) if receipts.is_id(call) else None
+    )
+    if made is None:
+        raise Http404
+    lines = [each | {"label": words.said(words.CLASSES, each["class"])} for each in made["lines"]]
+    # What an upstream costs us is for those who answer for money and for upstreams.
+    sees_cost = me.role != "support"
+    context = {
+        "account": found,
+        "call": made,
+        "lines": lines,
+        "said": words.said(words.OUTCOMES, made["outcome"]),
+        "tries": made["tries"],
+        "sees_cost": sees_cost,
+        "logged": me.role in LOGGED,
+    }
+    return render(request, "office/customer_receipt.html", context)

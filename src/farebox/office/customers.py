@@ -1,0 +1,252 @@
+"""Customers in the office: search, one account with its money, people, keys and calls; freeze, limits, price list.
+
+Who may see and do what is security.md 1; reading a customer's calls leaves a trace for support and administrators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from farebox.accounts import accounts, adjusting, customers, keys, rates
+from farebox.catalog import overview
+from farebox.kit import clock, db
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.ledger import adjustments
+
+from . import words
+from .forms import PAGE, carry_out, count, done, further, line, refused, text
+from .principal import Operator, operator, step_up
+from .refusals import sentence
+
+SEES_KEYS = ("support", "admin", "auditor")
+# verb of a form -> (roles, what is done, what is said of it)
+MOVES: dict[str, tuple[tuple[str, ...], Callable[..., Any], Any]] = {
+    "freeze": (("support", "finance", "admin"), accounts.freeze, gettext_lazy("The account is frozen: no new calls.")),
+    "unfreeze": (("admin",), accounts.unfreeze, gettext_lazy("The account makes calls again.")),
+    "bar": (("admin",), accounts.bar, gettext_lazy("The account is barred.")),
+    "unbar": (("admin",), accounts.unbar, gettext_lazy("The account makes calls again.")),
+}
+
+
+@require_safe
+@operator()
+def page(request: HttpRequest, me: Operator) -> HttpResponse:
+    """Search customers by id, name, e-mail address or the end of a key."""
+    query, state, price_list = line(request, "q"), line(request, "state"), line(request, "price_list")
+    rows = db.read(
+        customers.search,
+        query=query,
+        state=state if state in words.ACCOUNT_STATES else "",
+        price_list=price_list,
+        before=line(request, "before", 40),
+        limit=PAGE + 1,
+    )
+    context = {
+        "next": further(request, rows, lambda row: str(row["id"])),
+        "rows": [row | {"said": words.said(words.STATES, row["state"]), "badge": _badge(row["state"])} for row in rows],
+        "query": query,
+        "price_list": price_list,
+        "states": [(name, word, name == state) for name, word in words.ACCOUNT_STATES.items()],
+        "searched": bool(query or state or price_list or request.GET.get("before")),
+        "may_open": me.role == "admin",
+    }
+    return render(request, "office/customers.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@operator("admin")
+def new(request: HttpRequest, me: Operator) -> HttpResponse:
+    """Open an account by hand, for a customer who signs up in another way."""
+    lists = db.read(overview.list_names)
+    values = {name: text(request, name, 100) for name in ("name", "currency", "price_list")}
+    error = ""
+    if request.method == "POST":
+        try:
+            account, _project = db.write(
+                accounts.open_account,
+                name=values["name"],
+                currency=values["currency"].upper(),
+                price_list=values["price_list"],
+                now_us=clock.now_us(),
+                actor=me.actor,
+            )
+        except CommandError as fault:
+            error = sentence(fault)
+        else:
+            return done(request, reverse("office:customer", args=[account.id]), _("The account is open."))
+    context = {"values": values, "error": error, "lists": [(each, each == values["price_list"]) for each in lists]}
+    return render(request, "office/customer_new.html", context, status=400 if error else 200)
+
+
+@require_safe
+@operator()
+def customer(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
+    """One customer: money first, then what may be done, then keys, people, entries."""
+    found = find(account)
+    now_us = clock.now_us()
+    proposed = db.read(adjustments.listed, account=account, state="proposed", limit=20, now_us=now_us)
+    entries = db.read(adjustments.entries, account)
+    emails = db.read(customers.names, [name for each in entries for name in (each["requester"], each["approver"])])
+    context: dict[str, Any] = {
+        "account": found,
+        "said": words.said(words.STATES, found["state"]),
+        "badge": _badge(found["state"]),
+        "holds": db.read(customers.holds_of, account),
+        "rates": rates.shown(accounts.find(account)),
+        "lists": [
+            (each, each == found["price_list"]) for each in db.read(overview.list_names, currency=found["currency"])
+        ],
+        "proposed": [(each, words.said(words.MONEY, each.kind)) for each in proposed],
+        "entries": [_entry(each, emails) for each in entries],
+        "projects": db.read(customers.projects_of, account),
+        "moves": [name for name, (roles, _verb, _said) in MOVES.items() if me.role in roles],
+        "may": {
+            "members": me.role in {"support", "admin", "auditor"},
+            "keys": me.role in SEES_KEYS,
+            "revoke": me.role in {"support", "admin"},
+            "change": me.role == "admin",
+            "propose": me.role in adjusting.PROPOSES,
+        },
+    }
+    if context["may"]["keys"]:
+        context["keys"] = [_key(each) for each in db.read(customers.keys_of, account)]
+    if context["may"]["members"]:
+        context["members"] = [
+            each | {"said": words.said(words.MEMBER_ROLES, each["role"])}
+            for each in db.read(customers.members, account)
+        ]
+    return render(request, "office/customer.html", context)
+
+
+@require_POST
+@operator("support", "finance", "admin")
+def move(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
+    """Freeze, unfreeze, bar, unbar: each for its roles."""
+    find(account)
+    roles, verb, said = MOVES.get(text(request, "do", 20), ((), accounts.freeze, ""))
+    if me.role not in roles:
+        raise Http404
+    return carry_out(request, _here(account), str(said), verb, account, actor=me.actor)
+
+
+@require_POST
+@operator("admin")
+def price_list(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
+    """Sell by another price list from now on."""
+    find(account)
+    return carry_out(
+        request,
+        _here(account),
+        _("The account buys by this price list from now on."),
+        accounts.set_price_list,
+        account,
+        price_list=text(request, "price_list", 64),
+        actor=me.actor,
+    )
+
+
+@require_POST
+@operator("admin")
+def rename(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
+    """Another name for the account."""
+    find(account)
+    name = text(request, "name", 101)
+    said = _("The account has another name.")
+    return carry_out(request, _here(account), said, accounts.rename, account, name=name, actor=me.actor)
+
+
+@require_POST
+@operator("admin")
+def limits(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
+    """Calls a minute, tokens a minute and calls at once of the whole account; empty for no limit."""
+    find(account)
+    try:
+        wanted = {
+            name: count(given, str(said)) if (given := text(request, name, 20)) else None
+            for name, said in (
+                ("rpm", _("Calls a minute")),
+                ("tpm", _("Tokens a minute")),
+                ("concurrency", _("Calls at once")),
+            )
+        }
+    except CommandError as fault:
+        return refused(request, _here(account), sentence(fault))
+    return carry_out(
+        request, _here(account), _("The limits are set."), rates.limit, "account", account, **wanted, actor=me.actor
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@operator("support", "admin")
+def revoke(request: HttpRequest, me: Operator, account: str, key: str) -> HttpResponse:
+    """A page that names the key, and the button that switches it off for good."""
+    found = find(account)
+    named = db.read(customers.key, account, key)
+    if named is None:
+        raise Http404
+    if request.method != "POST":
+        return render(request, "office/key_revoke.html", {"account": found, "key": named})
+    said = _("The key is revoked, everywhere within a second.")
+    return carry_out(request, _here(account), said, keys.revoke, key, now_us=clock.now_us(), actor=me.actor)
+
+
+@require_http_methods(["GET", "POST"])
+@operator("admin")
+@step_up
+def close(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
+    """Close the account for good, once its name was typed."""
+    found = find(account)
+    error = ""
+    if request.method == "POST":
+        typed, leave_money = text(request, "name", 101), request.POST.get("leave_money") == "on"
+        try:
+            db.write(_close, found, typed=typed, leave_money=leave_money, actor=me.actor)
+        except CommandError as fault:
+            error = sentence(fault)
+        else:
+            return done(request, _here(account), _("The account is closed."))
+    context = {"account": found, "error": error}
+    return render(request, "office/customer_close.html", context, status=400 if error else 200)
+
+
+def find(account: str) -> dict[str, Any]:
+    """The customer of this id; 404 otherwise."""
+    found = db.read(customers.find, account)
+    if found is None:
+        raise Http404
+    return found
+
+
+def _close(tx: Tx, found: dict[str, Any], *, typed: str, leave_money: bool, actor: str) -> None:
+    if typed != found["name"]:
+        raise CommandError(_("Type the name of the account exactly."))
+    accounts.close(tx, found["id"], leave_money=leave_money, now_us=clock.now_us(), actor=actor)
+
+
+def _here(account: str) -> str:
+    return reverse("office:customer", args=[account])
+
+
+def _badge(state: str) -> str:
+    return words.BADGES.get(state, "")
+
+
+def _entry(each: dict[str, Any], emails: dict[str, str]) -> dict[str, Any]:
+    who = [customers.named(name, emails) for name in (each["requester"], each["approver"]) if name]
+    return each | {"said": words.said(words.ENTRIES, each["kind"]), "who": ", ".join(who)}
+
+
+def _key(each: dict[str, Any]) -> dict[str, Any]:
+    state = each["state"]
+    if state == "active" and each["expires_us"] is not None and each["expires_us"] <= clock.now_us():
+        state = "expired"
+    return each | {"state": state, "said": words.said(words.STATES, state), "badge": _badge(state)}

@@ -1,0 +1,200 @@
+"""Models in the office: what each can do, where it is sold, what lacks a price; define, rename, take off the shelf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from farebox.catalog import goods, overview, shelf
+from farebox.catalog.images import FORMULAS
+from farebox.catalog.tokens import TOKENIZERS
+from farebox.catalog.usage import CLASSES
+from farebox.kit import clock, db
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+
+from . import words
+from .forms import carry_out, count, done, line, text
+from .principal import Operator, operator, step_up
+from .refusals import sentence
+
+
+@require_safe
+@operator()
+def page(request: HttpRequest, me: Operator) -> HttpResponse:
+    """Every model, with what it can do, the lists that sell it, and prices that are missing."""
+    query = line(request, "q").lower()
+    found = db.read(overview.models, now_us=clock.now_us())
+    rows = [
+        {
+            "card": each.card,
+            "kinds": [words.said(words.KINDS, kind) for kind in sorted(each.card.kinds)],
+            "stock": each,
+            "missing": _missing(each),
+        }
+        for each in found
+        if query in each.card.name.lower() or query in each.card.owned_by.lower()
+    ]
+    without = sum(not each.sold for each in found)
+    context = {"rows": rows, "query": query, "many": len(found), "without": without, "may": me.role == "admin"}
+    return render(request, "office/models.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@operator("admin")
+@step_up
+def new(request: HttpRequest, me: Operator) -> HttpResponse:
+    """Define a model."""
+    return _form(request, me, None)
+
+
+@require_safe
+@operator()
+def model(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
+    """One model: what it can do, its other names, its prices by list."""
+    found = _find(name)
+    context = {
+        "stock": found,
+        "card": found.card,
+        "kinds": [words.said(words.KINDS, each) for each in sorted(found.card.kinds)],
+        "modalities": [words.said(words.MODALITIES, each) for each in sorted(found.card.modalities)],
+        "classes": [words.said(words.CLASSES, each) for each in CLASSES if each in found.card.classes],
+        "missing": _missing(found),
+        "may": me.role == "admin",
+    }
+    return render(request, "office/model.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@operator("admin")
+@step_up
+def edit(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
+    """Change what is known of a model."""
+    return _form(request, me, _find(name))
+
+
+@require_http_methods(["GET", "POST"])
+@operator("admin")
+@step_up
+def shelve(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
+    """Take a model off the shelf, or put it back."""
+    here = reverse("office:model", args=[name])
+    _find(name)
+    if request.method != "POST":
+        return HttpResponseRedirect(here)
+    if request.POST.get("listed") == "yes":
+        return carry_out(request, here, _("The model is on sale again."), goods.relist, name, actor=me.actor)
+    return carry_out(
+        request, here, _("The model is no longer sold."), shelf.unlist, name, text(request, "why", 200), me.actor
+    )
+
+
+@require_POST
+@operator("admin")
+def alias(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
+    """Give a model another name, or take one away."""
+    here = reverse("office:model", args=[name])
+    found = _find(name)
+    other = text(request, "alias", 128)
+    if request.POST.get("do") == "remove":
+        if other not in found.aliases:
+            raise Http404
+        return carry_out(request, here, _("The other name is gone."), goods.unalias, other, actor=me.actor)
+    return carry_out(request, here, _("The model has another name."), goods.alias, other, name, actor=me.actor)
+
+
+def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) -> HttpResponse:
+    error = ""
+    values = _values(found)
+    if request.method == "POST":
+        values = _given(request)
+        try:
+            card = db.write(_define, values, found, me.actor)
+        except CommandError as fault:
+            error = sentence(fault)
+        else:
+            return done(request, reverse("office:model", args=[card]), _("The model is saved."))
+    context = {
+        "found": found,
+        "values": values,
+        "error": error,
+        "kinds": [(each, words.said(words.KINDS, each), each in values["kinds"]) for each in goods.KINDS],
+        "modalities": [
+            (each, words.said(words.MODALITIES, each), each in values["modalities"]) for each in goods.MODALITIES
+        ],
+        "classes": [(each, words.said(words.CLASSES, each), each in values["classes"]) for each in CLASSES],
+        "tokenizers": [(each, each == values["tokenizer"]) for each in TOKENIZERS],
+        "formulas": [(each, each == values["image_formula"]) for each in FORMULAS],
+    }
+    return render(request, "office/model_form.html", context, status=400 if error else 200)
+
+
+def _define(tx: Tx, values: dict[str, Any], found: overview.Stocked | None, actor: str) -> str:
+    name = values["name"] if found is None else found.card.name
+    if found is None and overview.model(tx, name, now_us=clock.now_us()) is not None:
+        raise CommandError(_("There is a model of this name already."))
+    return goods.define_model(
+        tx,
+        name,
+        owned_by=values["owned_by"],
+        kinds=values["kinds"],
+        modalities=values["modalities"],
+        classes=values["classes"],
+        context_tokens=count(values["context_tokens"], _("Context")),
+        output_tokens_max=count(values["output_tokens_max"], _("Longest output")),
+        hidden_output=values["hidden_output"],
+        tokenizer=values["tokenizer"],
+        image_formula=values["image_formula"],
+        input_overhead_tokens=count(values["input_overhead_tokens"] or "0", _("Overhead of the input")),
+        created_s=clock.now_us() // 1_000_000 if found is None else found.card.created_s,
+        actor=actor,
+        now_us=clock.now_us(),
+    ).name
+
+
+def _given(request: HttpRequest) -> dict[str, Any]:
+    names = ("name", "owned_by", "context_tokens", "output_tokens_max", "tokenizer", "image_formula")
+    values: dict[str, Any] = {name: text(request, name, 128) for name in (*names, "input_overhead_tokens")}
+    values |= {name: request.POST.getlist(name)[:20] for name in ("kinds", "modalities", "classes")}
+    return values | {"hidden_output": request.POST.get("hidden_output") == "on"}
+
+
+def _values(found: overview.Stocked | None) -> dict[str, Any]:
+    if found is None:
+        return {
+            "name": "",
+            "owned_by": "",
+            "context_tokens": "",
+            "output_tokens_max": "",
+            "tokenizer": "",
+            "image_formula": "",
+            "input_overhead_tokens": "0",
+            "kinds": ["chat"],
+            "modalities": ["text"],
+            "classes": ["input", "output"],
+            "hidden_output": False,
+        }
+    card = found.card
+    names = ("name", "owned_by", "context_tokens", "output_tokens_max", "tokenizer", "image_formula")
+    values: dict[str, Any] = {name: getattr(card, name) for name in (*names, "input_overhead_tokens", "hidden_output")}
+    return values | {name: sorted(getattr(card, name)) for name in ("kinds", "modalities", "classes")}
+
+
+def _missing(found: overview.Stocked) -> list[tuple[str, str]]:
+    """(price list, classes without a price there) of a model."""
+    return [
+        (price_list, ", ".join(words.said(words.CLASSES, each) for each in lacking))
+        for price_list, lacking in found.missing.items()
+    ]
+
+
+def _find(name: str) -> overview.Stocked:
+    found = db.read(overview.model, name, now_us=clock.now_us())
+    if found is None:
+        raise Http404
+    return found

@@ -1,0 +1,182 @@
+"""Manual money in the office: who proposes says why, another person sees the balances and approves (I27)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from farebox.accounts import adjusting, customers
+from farebox.kit import clock, db, settings
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.ledger import adjustments
+
+from . import words
+from .customers import find
+from .forms import PAGE, carry_out, done, further, line, moment, single_person, text
+from .principal import Operator, operator, step_up
+from .refusals import sentence
+
+STATES = ("proposed", "booked", "declined", "withdrawn", "lapsed")
+
+
+@require_safe
+@operator()
+def page(request: HttpRequest, me: Operator) -> HttpResponse:  # noqa: ARG001 - every role reads it
+    """What waits for approval, and everything that was decided."""
+    state, account = line(request, "state"), line(request, "account", 40)
+    now_us = clock.now_us()
+    found = db.read(
+        adjustments.listed,
+        account=account,
+        state=state if state in STATES else "",
+        before=line(request, "before", 40),
+        limit=PAGE + 1,
+        now_us=now_us,
+    )
+    following = further(request, found, lambda row: str(row.id))
+    emails = db.read(customers.names, [row.requester for row in found])
+    context = {
+        "rows": [_row(adjustments.view(row, now_us=now_us), emails) for row in found],
+        "next": following,
+        "states": [(name, words.said(words.STATES, name), name == state) for name in STATES],
+        "account": account,
+        "alone": single_person(),
+    }
+    return render(request, "office/money.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@operator(*adjusting.PROPOSES)
+@step_up
+def new(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
+    """Propose to move money on this account."""
+    found = find(account)
+    fields = ("kind", "amount", "reason", "call", "expires")
+    values = {name: text(request, name, 400) for name in fields}
+    values["kind"] = values["kind"] or line(request, "kind")
+    values["call"] = values["call"] or line(request, "call", 40)
+    error = ""
+    if request.method == "POST":
+        try:
+            row = db.write(
+                adjusting.propose,
+                account=account,
+                kind=values["kind"],
+                amount=values["amount"],
+                reason=values["reason"],
+                call=values["call"],
+                expires_us=moment(values["expires"], me),
+                role=me.role,
+                actor=me.actor,
+                now_us=clock.now_us(),
+            )
+        except CommandError as fault:
+            error = sentence(fault)
+        else:
+            return done(
+                request, reverse("office:adjustment", args=[row.id]), _("It is proposed. Nothing has moved yet.")
+            )
+    day_max_micro, today_micro = db.read(_day, found["currency"], me)
+    context = {
+        "account": found,
+        "values": values,
+        "error": error,
+        "kinds": [
+            (name, word, words.said(words.MONEY_MEANS, name), name == values["kind"])
+            for name, word in words.MONEY.items()
+        ],
+        "day_max_micro": day_max_micro,
+        "today_micro": today_micro,
+    }
+    return render(request, "office/money_new.html", context, status=400 if error else 200)
+
+
+@require_safe
+@operator()
+def adjustment(request: HttpRequest, me: Operator, adjustment: str) -> HttpResponse:
+    """One proposal: what, why, who, and the balances before and after."""
+    row = _shown(adjustment)
+    emails = db.read(customers.names, [row["requester"], row["decider"]])
+    own = row["requester"] == adjusting.person_of(me.actor)
+    waits = row["state"] == "proposed"
+    approves = adjusting.approves(me.role)
+    context = {
+        "row": _row(row, emails),
+        "takes": row["kind"] in adjustments.TAKES,
+        "less": row["kind"] in adjustments.TAKES and -row["moved_micro"] < row["amount_micro"],
+        "own": own,
+        "alone": own and single_person(),
+        "may_approve": waits and approves and (not own or single_person()),
+        "may_decline": waits and (approves or own),
+    }
+    return render(request, "office/adjustment.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@operator("finance", "admin")
+@step_up
+def approve(request: HttpRequest, me: Operator, adjustment: str) -> HttpResponse:
+    """Move the money, once."""
+    here = reverse("office:adjustment", args=[adjustment])
+    _shown(adjustment)
+    if request.method != "POST":
+        return HttpResponseRedirect(here)
+    return carry_out(
+        request,
+        here,
+        _("It is approved and booked."),
+        adjusting.approve,
+        adjustment,
+        role=me.role,
+        actor=me.actor,
+        now_us=clock.now_us(),
+    )
+
+
+@require_POST
+@operator("support", "finance", "admin")
+def decline(request: HttpRequest, me: Operator, adjustment: str) -> HttpResponse:
+    """Decline it, or withdraw what one has proposed oneself."""
+    _shown(adjustment)
+    return carry_out(
+        request,
+        reverse("office:adjustment", args=[adjustment]),
+        _("Nothing was moved, and nothing will be."),
+        adjusting.decline,
+        adjustment,
+        role=me.role,
+        note=text(request, "note", 301),
+        actor=me.actor,
+        now_us=clock.now_us(),
+    )
+
+
+def _day(tx: Tx, currency: str, me: Operator) -> tuple[int, int]:
+    """What this operator may propose a day, and has proposed today, in a currency."""
+    most_micro = settings.values(tx)[f"money_day_{me.role}_micro"]
+    person = adjusting.person_of(me.actor)
+    today_micro = adjustments.proposed_today(tx, requester=person, currency=currency, now_us=clock.now_us())
+    return most_micro, today_micro
+
+
+def _shown(adjustment: str) -> dict[str, Any]:
+    try:
+        return db.read(adjusting.shown, adjustment, now_us=clock.now_us())
+    except CommandError:
+        raise Http404 from None
+
+
+def _row(row: dict[str, Any], emails: dict[str, str]) -> dict[str, Any]:
+    return row | {
+        "kind_said": words.said(words.MONEY, row["kind"]),
+        "state_said": words.said(words.STATES, row["state"]),
+        "badge": words.BADGES.get(row["state"], ""),
+        "by": customers.named(row["requester"], emails),
+        "decided_by": customers.named(row["decider"], emails),
+    }

@@ -1,0 +1,189 @@
+"""Shop settings in the office: a table of what is known, in both languages, audited, in force at once on every node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods
+
+from farebox.catalog import overview
+from farebox.kit import db, money, options, settings
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.kit.settings import BY_NAME, Known
+
+from .forms import amount, count, done
+from .principal import Operator, operator, step_up
+from .refusals import sentence
+
+# group -> setting -> (label, hint)
+GROUPS: tuple[tuple[Any, dict[str, tuple[Any, Any]]], ...] = (
+    (
+        gettext_lazy("The shop"),
+        {
+            "shop_name": (gettext_lazy("Name of the shop"), gettext_lazy("Empty: the name of the process options.")),
+            "support_contact": (
+                gettext_lazy("How customers reach you"),
+                gettext_lazy("An e-mail address or a telephone number, at the foot of every page."),
+            ),
+        },
+    ),
+    (
+        gettext_lazy("Signing up"),
+        {
+            "signup_currency": (
+                gettext_lazy("Currency of new accounts"),
+                gettext_lazy("Empty: that of the public price list."),
+            ),
+            "signup_price_list": (
+                gettext_lazy("Price list of new accounts"),
+                gettext_lazy("Empty: the public price list."),
+            ),
+            "trial_micro": (
+                gettext_lazy("Trial credit"),
+                gettext_lazy("A line for each currency, such as USD 1.00. Empty: none is given."),
+            ),
+            "trial_days": (gettext_lazy("Days that trial credit lasts"), ""),
+        },
+    ),
+    (
+        gettext_lazy("Prices and money"),
+        {
+            "price_warn_factor": (
+                gettext_lazy("A price change is steep from this factor on"),
+                gettext_lazy("1.5 warns of a price that rises by half or falls by a third."),
+            ),
+            "money_day_support_micro": (
+                gettext_lazy("What one person of support proposes a day"),
+                gettext_lazy("In the account's currency."),
+            ),
+            "money_day_finance_micro": (
+                gettext_lazy("What one person of finance proposes a day"),
+                gettext_lazy("In the account's currency."),
+            ),
+            "money_day_admin_micro": (
+                gettext_lazy("What one administrator proposes a day"),
+                gettext_lazy("In the account's currency."),
+            ),
+        },
+    ),
+    (
+        gettext_lazy("Texts"),
+        {
+            "terms_en": (gettext_lazy("Terms, in English"), gettext_lazy("Empty: the terms that come with Farebox.")),
+            "terms_zh": (gettext_lazy("Terms, in Chinese"), gettext_lazy("Empty: the terms that come with Farebox.")),
+            "privacy_en": (
+                gettext_lazy("Privacy, in English"),
+                gettext_lazy("Empty: the text that comes with Farebox."),
+            ),
+            "privacy_zh": (
+                gettext_lazy("Privacy, in Chinese"),
+                gettext_lazy("Empty: the text that comes with Farebox."),
+            ),
+        },
+    ),
+)
+
+
+@require_http_methods(["GET", "POST"])
+@operator("admin", "auditor")
+def page(request: HttpRequest, me: Operator) -> HttpResponse:
+    """Every setting with what it is now. Administrators change them, after a fresh proof of who they are."""
+    if me.role == "admin":
+        return _form(request, me)
+    return _shown(request, _texts(), {}, may=False)
+
+
+@step_up
+def _form(request: HttpRequest, me: Operator) -> HttpResponse:
+    if request.method != "POST":
+        return _shown(request, _texts(), {}, may=True)
+    given = {name: request.POST.get(name, "")[: settings.TEXT_CHARS_MAX + 1].strip() for name in BY_NAME}
+    values, errors = {}, {}
+    for name, known in BY_NAME.items():
+        try:
+            values[name] = settings.check(name, read(known, given[name]))
+        except CommandError as fault:
+            errors[name] = sentence(fault).removeprefix(f"{name}: ")
+    if not errors:
+        try:
+            changed = db.write(_put, values, me.actor)
+        except CommandError as fault:
+            errors["signup_price_list"] = sentence(fault)
+        else:
+            said = _("The settings are in force.") if changed else _("Nothing was changed.")
+            return done(request, reverse("office:settings"), said)
+    return _shown(request, given, errors, may=True)
+
+
+def _put(tx: Tx, values: dict[str, Any], actor: str) -> list[str]:
+    price_list, currency = values["signup_price_list"], values["signup_currency"]
+    if price_list and price_list not in overview.list_names(tx, currency=currency):
+        raise CommandError(_("There is no such price list, or not in this currency."))
+    return settings.put_all(tx, values, actor=actor)
+
+
+def _shown(request: HttpRequest, texts: dict[str, str], errors: dict[str, str], *, may: bool) -> HttpResponse:
+    groups = [
+        (
+            title,
+            [
+                {
+                    "name": name,
+                    "label": label,
+                    "hint": hint,
+                    "value": texts[name],
+                    "long": BY_NAME[name].kind in {"text", "amounts"},
+                    "error": errors.get(name, ""),
+                }
+                for name, (label, hint) in fields.items()
+            ],
+        )
+        for title, fields in GROUPS
+    ]
+    context = {
+        "groups": groups,
+        "may": may,
+        "errors": errors,
+        "default_name": options.current().shop_name,
+        "single_person": options.current().single_person,
+    }
+    return render(request, "office/settings.html", context, status=400 if errors else 200)
+
+
+def _texts() -> dict[str, str]:
+    values = db.read(settings.values)
+    return {name: write(known, values[name]) for name, known in BY_NAME.items()}
+
+
+def write(known: Known, value: Any) -> str:
+    """A value as it is typed."""
+    if known.kind == "amounts":
+        return "\n".join(f"{currency} {_plain(micro)}" for currency, micro in sorted(value.items()))
+    return _plain(value) if known.kind == "amount" else str(value)
+
+
+def read(known: Known, given: str) -> Any:
+    """What was typed as a value; CommandError for what is none."""
+    if known.kind == "count":
+        return count(given, known.name)
+    if known.kind == "amount":
+        return amount(given, known.name)
+    if known.kind == "currency":
+        return given.upper()
+    if known.kind != "amounts":
+        return given.replace("\r\n", "\n")
+    found: dict[str, int] = {}
+    for line in filter(None, map(str.strip, given.splitlines())):
+        currency, _space, text = line.partition(" ")
+        found[currency.upper()] = amount(text, known.name)
+    return found
+
+
+def _plain(micro: int) -> str:
+    return money.text(micro).replace(",", "")

@@ -1,0 +1,122 @@
+"""What waits for an operator: things that are broken, things that are missing, decisions of a second person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from farebox.accounts import operators
+from farebox.calls import margins
+from farebox.catalog import official, shelf
+from farebox.catalog.shelf import Shelf
+from farebox.kit import db, options, secrets
+from farebox.kit.errors import CommandError
+from farebox.ledger.standing import Standing
+from farebox.upstreams import channels, survey
+
+from . import ports
+
+NAMES_SHOWN = 3
+HOLD_OLD_US = 3_600_000_000
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One thing to do: `state` is `bad`, `warn` or `todo`; where to do it."""
+
+    state: str
+    text: str
+    url: str
+
+
+def listed(now_us: int, stock: Shelf, standing: Standing) -> list[Task]:
+    """Everything that waits, the worst first."""
+    rows = db.read(channels.listed)
+    found = [
+        *_channels(rows, now_us),
+        *_goods(stock, rows, now_us),
+        *_holds(standing, now_us),
+        *_people(now_us),
+    ]
+    return sorted(found, key=lambda task: ("bad", "warn", "todo").index(task.state))
+
+
+def _channels(rows: list[dict[str, Any]], now_us: int) -> Iterator[Task]:
+    url = reverse("office:upstreams")
+    active = {row["name"] for row in rows if row["state"] == "active"}
+    if not rows:
+        yield Task(
+            "todo", _("Connect an upstream: nothing can be answered without one."), reverse("office:channel_new")
+        )
+    elif not active:
+        yield Task("bad", _("No channel is active, so no call can be answered."), url)
+    try:
+        master = secrets.master_keys(options.current())
+    except CommandError:
+        master = {}
+    if shut := [name for name in db.read(survey.unreadable, master) if name in active]:
+        yield Task("bad", _("These secrets can't be opened. Enter them again: %(names)s.") % _some(shut), url)
+    resting = [
+        row["name"]
+        for row in rows
+        if row["name"] in active and ports.health().get(row["id"], {}).get("state", "closed") != "closed"
+    ]
+    if resting:
+        yield Task("warn", _("These channels rest after failures: %(names)s.") % _some(resting), url)
+    failing = sorted(set(db.read(margins.failing, active, since_us=now_us - _DAY_US)) - set(resting))
+    if failing:
+        yield Task("warn", _("The last calls on these channels all failed: %(names)s.") % _some(failing), url)
+
+
+def _goods(stock: Shelf, rows: list[dict[str, Any]], now_us: int) -> Iterator[Task]:
+    lists = [name for name in stock.editions if name != official.OFFICIAL and stock.edition(name, now_us)]
+    if not lists:
+        yield Task("todo", _("Publish a price list: without one nothing is on sale."), reverse("office:price_lists"))
+    sold = {card.name for name in lists for card in stock.models(name, now_us)}
+    offered = {model["model"] for row in rows if row["state"] == "active" for model in row["models"]}
+    if lists and (unpriced := sorted((stock.listed & offered) - sold)):
+        text = _("These models have a channel but no price: %(names)s.") % _some(unpriced)
+        yield Task("warn", text, reverse("office:models"))
+    if rows and (lonely := sorted(sold - offered)):
+        text = _("These models are on sale, but no active channel answers them: %(names)s.") % _some(lonely)
+        yield Task("warn", text, reverse("office:upstreams"))
+
+
+def _holds(standing: Standing, now_us: int) -> Iterator[Task]:
+    if standing.oldest_us is not None and standing.oldest_us < now_us - HOLD_OLD_US:
+        text = _("A hold is open for longer than an hour. `farebox prove` and the log say more.")
+        yield Task("warn", text, reverse("office:customers"))
+
+
+def _people(now_us: int) -> Iterator[Task]:
+    url = reverse("office:operators")
+    if many := len(db.read(operators.waiting, now_us=now_us)):
+        text = ngettext(
+            "%(n)d change of operators waits for a second administrator.",
+            "%(n)d changes of operators wait for a second administrator.",
+            many,
+        )
+        yield Task("todo", text % {"n": many}, url)
+    admins = [row for row in db.read(operators.listed) if row["operator_role"] == "admin" and row["is_active"]]
+    if len(admins) < 2:
+        if options.current().single_person:
+            yield Task("todo", _("One administrator works alone. A second one could let him in again."), url)
+        else:
+            yield Task("bad", _("Changes need two administrators, and there is only one."), url)
+
+
+def _some(names: list[str]) -> dict[str, str]:
+    more = len(names) - NAMES_SHOWN
+    shown = ", ".join(names[:NAMES_SHOWN])
+    return {"names": shown if more <= 0 else _("%(names)s and %(n)s more") % {"names": shown, "n": more}}
+
+
+def stock(now_us: int) -> Shelf:
+    """What is on sale now."""
+    return db.read(shelf.load, now_us)

@@ -1,0 +1,166 @@
+"""Forms of upstreams and channels: connecting, changing, offering a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from farebox.kit import money
+from farebox.upstreams.channels import CANCEL_BILLING
+
+COSTS = {
+    "input": gettext_lazy("Cost of input"),
+    "cached_read": gettext_lazy("Cost of cached input"),
+    "output": gettext_lazy("Cost of output"),
+}
+MODELS_MAX = 200
+_CANCEL = {
+    "stops": gettext_lazy("what it made until we cancelled"),
+    "bills_all": gettext_lazy("the whole answer"),
+    "unknown": gettext_lazy("not known"),
+}
+_MONO = {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
+
+
+def _whole(label: Any, help_text: Any = "") -> forms.IntegerField:
+    return forms.IntegerField(label=label, help_text=help_text, min_value=0, max_value=1_000_000)
+
+
+class New(forms.Form):
+    """A new channel, and its upstream where that is new too."""
+
+    upstream = forms.CharField(
+        label=gettext_lazy("Upstream"),
+        max_length=64,
+        help_text=gettext_lazy("Whom you pay. One that is here already gets a further channel."),
+    )
+    name = forms.CharField(
+        label=gettext_lazy("Name of the channel"),
+        max_length=64,
+        help_text=gettext_lazy("One channel is one key at one address, such as openai-2."),
+    )
+    base_url = forms.CharField(
+        label=gettext_lazy("Base URL"),
+        max_length=300,
+        widget=forms.TextInput(attrs={**_MONO, "inputmode": "url"}),
+        help_text=gettext_lazy("Up to and with /v1, where the upstream has it."),
+    )
+    secret = forms.CharField(
+        label=gettext_lazy("Key of the upstream"),
+        max_length=4000,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text=gettext_lazy("It is encrypted, and never shown again. A local server may need none."),
+    )
+    local = forms.BooleanField(
+        label=gettext_lazy("It is on my own network"),
+        required=False,
+        help_text=gettext_lazy("Only then are http and private addresses allowed. The audit trail notes it."),
+    )
+    models = forms.CharField(
+        label=gettext_lazy("Models that it answers"),
+        max_length=20_000,
+        required=False,
+        widget=forms.Textarea(attrs={**_MONO, "rows": 5}),
+        help_text=gettext_lazy("One a line. Where the upstream calls it otherwise: gpt-4o-mini = its name there."),
+    )
+    official_costs = forms.BooleanField(label=gettext_lazy("Take the official USD prices as costs"), required=False)
+    currency = forms.CharField(label=gettext_lazy("Currency of its bill"), min_length=3, max_length=3)
+    cancel_billing = forms.ChoiceField(
+        label=gettext_lazy("When we cancel a stream, it bills"), choices=[(key, _CANCEL[key]) for key in CANCEL_BILLING]
+    )
+    tier = _whole(gettext_lazy("Tier"), gettext_lazy("Lower ones are tried first."))
+    weight = _whole(gettext_lazy("Weight"), gettext_lazy("The share of calls among channels of one tier."))
+
+    def clean_models(self) -> str:
+        """Lines that can be read, and not too many."""
+        text = str(self.cleaned_data["models"])
+        found = list(models_of(text))
+        if len(found) > MODELS_MAX:
+            raise forms.ValidationError(_("At most %(n)d models at once.") % {"n": MODELS_MAX})
+        if any(not model or not there or len(model) > 128 or len(there) > 200 for model, there in found):
+            raise forms.ValidationError(_("A line has a model, or a model = its name there."))
+        return text
+
+    def clean_currency(self) -> str:
+        """A currency's code."""
+        return _currency(str(self.cleaned_data["currency"]))
+
+
+class Edit(forms.Form):
+    """Address, key and order of a channel."""
+
+    base_url = New.base_fields["base_url"]
+    local = New.base_fields["local"]
+    secret = forms.CharField(
+        label=gettext_lazy("New key of the upstream"),
+        max_length=4000,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text=gettext_lazy("Empty leaves the key as it is."),
+    )
+    tier = _whole(gettext_lazy("Tier"), gettext_lazy("Lower ones are tried first."))
+    weight = _whole(gettext_lazy("Weight"), gettext_lazy("The share of calls among channels of one tier."))
+    concurrency_max = _whole(gettext_lazy("Calls at once"), gettext_lazy("0 is no limit."))
+
+
+class Offer(forms.Form):
+    """A model on a channel."""
+
+    model = forms.ChoiceField(label=gettext_lazy("Model"))
+    upstream_model = forms.CharField(
+        label=gettext_lazy("Its name at the upstream"),
+        max_length=200,
+        required=False,
+        widget=forms.TextInput(attrs=_MONO),
+        help_text=gettext_lazy("Empty: the same name."),
+    )
+
+    def __init__(self, *args: Any, known: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        now = self.initial.get("model", "")
+        names = [now] if now else list(known)
+        self.fields["model"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
+        for name, label in COSTS.items():
+            self.fields[name] = forms.CharField(
+                label=label,
+                max_length=24,
+                required=False,
+                widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+                help_text=_("For 1,000,000 tokens."),
+            )
+
+    def clean(self) -> dict[str, Any]:
+        """Costs are amounts."""
+        found = super().clean() or {}
+        for name in COSTS:
+            try:
+                if found.get(name) and money.parse(found[name]) < 0:
+                    self.add_error(name, _("Give an amount such as 2.50."))
+            except money.MoneyError:
+                self.add_error(name, _("Give an amount such as 2.50."))
+        return found
+
+
+def costs_of(given: dict[str, Any]) -> dict[str, str]:
+    """The costs that were filled in."""
+    return {name: given[name] for name in COSTS if given.get(name)}
+
+
+def models_of(text: str) -> Iterator[tuple[str, str]]:
+    """(model, its name at the upstream) of each line that is not empty."""
+    for line in text.splitlines():
+        if line.strip():
+            model, sign, there = (part.strip() for part in line.partition("="))
+            yield model, there if sign else model
+
+
+def _currency(code: str) -> str:
+    try:
+        return money.check_currency(code.upper())
+    except money.MoneyError:
+        raise forms.ValidationError(_("Give a code such as USD or CNY.")) from None

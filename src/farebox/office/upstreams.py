@@ -1,0 +1,291 @@
+"""Whom we buy from: upstreams and their channels with health, models and costs; tests, pauses, and the guided form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_POST
+
+from farebox.calls import log as records
+from farebox.calls import margins
+from farebox.catalog import official, shelf
+from farebox.kit import clock, db, money, options, secrets
+from farebox.kit.errors import CommandError
+from farebox.kit.options import Options
+from farebox.upstreams import board, channels, survey
+
+from . import ports
+from .forms import done, refused
+from .principal import Operator, operator, step_up
+from .said import said
+from .upstream_forms import Edit, New, Offer, costs_of, models_of
+
+_both = require_http_methods(["GET", "HEAD", "POST"])
+_get = require_http_methods(["GET", "HEAD"])
+SEES_COSTS = ("finance", "admin", "auditor")
+BADGES = {
+    "closed": ("good", gettext_lazy("works")),
+    "half_open": ("warn", gettext_lazy("is tried again")),
+    "open": ("bad", gettext_lazy("rests after failures")),
+    "disabled": ("", gettext_lazy("paused")),
+    "broken": ("bad", gettext_lazy("can't be used")),
+}
+
+
+@_get
+@operator()
+def page(request: HttpRequest, me: Operator) -> HttpResponse:
+    """Every upstream with its channels."""
+    rows = _channels(me)
+    vendors = db.read(channels.upstreams)
+    by_upstream: dict[str, list[dict[str, Any]]] = {vendor["name"]: [] for vendor in vendors}
+    for row in rows:
+        by_upstream[row["upstream"]].append(row)
+    found = [(vendor, by_upstream[vendor["name"]]) for vendor in vendors]
+    return render(request, "office/upstreams.html", {"upstreams": found, "may": me.role == "admin"})
+
+
+@_get
+@operator()
+def channel(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
+    """One channel: where it leads, how it is, what it answers at what cost."""
+    return _channel_page(request, me, channel)
+
+
+@_both
+@operator("admin")
+@step_up
+def new(request: HttpRequest, me: Operator) -> HttpResponse:
+    """Connect an upstream: a vendor, its address and key, the models that it answers."""
+    vendor = next((each for each in survey.VENDORS if each.name == request.GET.get("vendor")), None)
+    if request.method != "POST" and vendor is None and "vendor" not in request.GET:
+        return render(request, "office/channel_vendors.html", {"vendors": survey.VENDORS})
+    form = New(request.POST or None, initial=_preset(vendor))
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            row = db.write(_connect, given, known=_official() if given["official_costs"] else {}, actor=me.actor)
+        except CommandError as fault:
+            form.add_error(None, said(fault))
+        else:
+            return done(request, reverse("office:channel", args=[row["id"]]), _("The channel is there. Test it now."))
+    return render(request, "office/channel_new.html", {"form": form, "vendor": vendor})
+
+
+@require_POST
+@operator("admin")
+def state(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
+    """Pause a channel or let it go on; calls under way go on in any case."""
+    row, to = _find(channel), reverse("office:channel", args=[channel])
+    wanted = "disabled" if request.POST.get("state") == "disabled" else "active"
+    db.write(
+        channels.set_state, channel=row["name"], state=wanted, why=request.POST.get("why", "")[:200], actor=me.actor
+    )
+    return done(request, to, _("The channel is paused.") if wanted == "disabled" else _("The channel goes on."))
+
+
+@require_POST
+@operator("admin")
+def test(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
+    """A real call on this channel, paid by the house; its answer and cost are shown."""
+    row, desk = _find(channel), ports.desk()
+    if desk is None:
+        raise Http404
+    try:
+        found = desk.test(actor=me.actor, channel=row["name"], model=request.POST.get("model", "")[:128])
+    except CommandError as fault:
+        return refused(request, reverse("office:channel", args=[channel]), said(fault))
+    return _channel_page(request, me, channel, tested=found)
+
+
+@_both
+@operator("admin")
+@step_up
+def edit(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
+    """Address, key, order of a channel. The key is written, never shown."""
+    row = _find(channel)
+    form = Edit(request.POST or None, initial=row)
+    if request.method == "POST" and form.is_valid():
+        try:
+            db.write(_change, row, form.cleaned_data, actor=me.actor)
+        except CommandError as fault:
+            form.add_error(None, said(fault))
+        else:
+            return done(request, reverse("office:channel", args=[channel]), _("The channel is changed."))
+    return render(request, "office/channel_edit.html", {"form": form, "channel": row})
+
+
+@_both
+@operator("admin")
+def offer(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
+    """A model that the channel answers: its name there, and what it costs us. New, or changed."""
+    row = _find(channel)
+    known = next((each for each in row["models"] if each["model"] == request.GET.get("model")), None)
+    form = Offer(
+        request.POST or None, initial=_costs_initial(known), known=sorted(db.read(shelf.load, clock.now_us()).cards)
+    )
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        facts = {"model": given["model"], "upstream_model": given["upstream_model"], "costs": costs_of(given)}
+        try:
+            db.write(channels.offer, channel=row["name"], actor=me.actor, **facts)
+        except CommandError as fault:
+            form.add_error(None, said(fault))
+        else:
+            words = _("The channel answers %(model)s.") % {"model": given["model"]}
+            return done(request, reverse("office:channel", args=[channel]), words)
+    here = {"form": form, "channel": row, "known": known, "currency": row["cost_currency"]}
+    return render(request, "office/channel_offer.html", here)
+
+
+@require_POST
+@operator("admin")
+def withdraw(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
+    """The channel no longer answers a model."""
+    row, model = _find(channel), request.POST.get("model", "")
+    if not any(each["model"] == model for each in row["models"]):
+        raise Http404
+    db.write(channels.withdraw, channel=row["name"], model=model, actor=me.actor)
+    words = _("The channel no longer answers %(model)s.") % {"model": model}
+    return done(request, reverse("office:channel", args=[channel]), words)
+
+
+def _channel_page(
+    request: HttpRequest, me: Operator, channel: str, tested: dict[str, Any] | None = None
+) -> HttpResponse:
+    row = next((each for each in _channels(me) if each["id"] == channel), None)
+    if row is None:
+        raise Http404
+    here = {
+        "channel": row,
+        "may": me.role == "admin",
+        "costs": me.role in SEES_COSTS,
+        "can_test": ports.desk() is not None and row["state"] == "active",
+        "tested": tested,
+    }
+    return render(request, "office/channel.html", here)
+
+
+def _channels(me: Operator) -> list[dict[str, Any]]:
+    """Channels with the badge of their health and their calls of today; costs only for who may see them."""
+    health = ports.health()
+    today = records.day_of(clock.now_us())
+    sums = db.read(margins.read, "channel", from_day=today, until_day=today, rates={})
+    currencies = {row["name"]: row["cost_currency"] for row in db.read(channels.upstreams)}
+    broken = _broken()
+    found = []
+    for row in db.read(channels.listed):
+        seen = health.get(row["id"], {"state": "closed", "calls": 0, "failures": 0, "why": ""})
+        state = "disabled" if row["state"] != "active" else "broken" if row["name"] in broken else seen["state"]
+        kind, words = BADGES[state]
+        found.append(
+            row
+            | {
+                "badge": kind,
+                "health": words,
+                "why": broken.get(row["name"]) or seen["why"] or row["state_why"],
+                "calls_now": seen["calls"],
+                "calls_today": sum(rows[row["name"]].calls for rows in sums.values() if row["name"] in rows),
+                "cost_currency": currencies[row["upstream"]],
+                "models": [each | {"costs": _short(each["costs"], me)} for each in row["models"]],
+            }
+        )
+    return found
+
+
+def _short(costs: dict[str, str], me: Operator) -> dict[str, str]:
+    """Costs as people write them, for who may see them."""
+    return {name: money.text(money.parse(cost)) for name, cost in costs.items()} if me.role in SEES_COSTS else {}
+
+
+def _broken() -> dict[str, str]:
+    try:
+        unseal = board.unsealer(secrets.master_keys(options.current()))
+    except CommandError:
+        unseal = board.unsealer({})
+    return dict(db.read(board.load, unseal).broken)
+
+
+def _find(channel: str) -> dict[str, Any]:
+    currencies = {row["name"]: row["cost_currency"] for row in db.read(channels.upstreams)}
+    row = next((each for each in db.read(channels.listed) if each["id"] == channel), None)
+    if row is None:
+        raise Http404
+    return row | {"cost_currency": currencies[row["upstream"]]}
+
+
+def _preset(vendor: survey.Vendor | None) -> dict[str, Any]:
+    if vendor is None:
+        return {"currency": "USD", "cancel_billing": "unknown", "tier": 1, "weight": 1}
+    return {
+        "upstream": vendor.name,
+        "name": vendor.name,
+        "base_url": vendor.base_url,
+        "currency": vendor.currency,
+        "cancel_billing": vendor.cancel_billing,
+        "local": vendor.local,
+        "official_costs": vendor.name == "openai",
+        "tier": 1,
+        "weight": 1,
+    }
+
+
+def _official() -> dict[str, dict[str, str]]:
+    """The official list's prices by model, as decimal texts: what this upstream costs, for those it lists."""
+    edition = db.read(shelf.load, clock.now_us()).edition(official.OFFICIAL, clock.now_us())
+    prices = {} if edition is None else edition.prices
+    return {model: {name: money.exact(micro) for name, micro in rows.items()} for model, rows in prices.items()}
+
+
+def _connect(tx: db.Tx, given: dict[str, Any], *, known: dict[str, dict[str, str]], actor: str) -> dict[str, Any]:
+    """Upstream where it is new, channel, and the models named: all or nothing."""
+    chosen: Options = options.current()
+    if not any(row["name"] == given["upstream"] for row in channels.upstreams(tx)):
+        channels.add_upstream(
+            tx,
+            name=given["upstream"],
+            cancel_billing=given["cancel_billing"],
+            cost_currency=given["currency"],
+            actor=actor,
+        )
+    row = channels.add_channel(
+        tx,
+        name=given["name"],
+        upstream=given["upstream"],
+        base_url=given["base_url"],
+        secret=given["secret"],
+        local=given["local"],
+        tier=given["tier"],
+        weight=given["weight"],
+        master=secrets.master_keys(chosen),
+        actor=actor,
+    )
+    for model, there in models_of(given["models"]):
+        costs = known.get(there) or known.get(model)
+        channels.offer(tx, channel=row["name"], model=model, upstream_model=there, costs=costs, actor=actor)
+    return row
+
+
+def _change(tx: db.Tx, row: dict[str, Any], given: dict[str, Any], *, actor: str) -> None:
+    """What differs, and nothing else, so that the trail shows what was changed."""
+    name = row["name"]
+    if (given["base_url"], given["local"]) != (row["base_url"], row["local"]):
+        channels.set_address(tx, channel=name, base_url=given["base_url"], local=given["local"], actor=actor)
+    order = {key: given[key] for key in ("tier", "weight", "concurrency_max")}
+    if any(row[key] != value for key, value in order.items()):
+        channels.set_order(tx, channel=name, actor=actor, **order)
+    if given["secret"]:
+        master = secrets.master_keys(options.current())
+        channels.set_secret(tx, channel=name, secret=given["secret"], master=master, actor=actor)
+
+
+def _costs_initial(known: dict[str, Any] | None) -> dict[str, Any]:
+    if known is None:
+        return {}
+    costs = {name: money.text(money.parse(cost)) for name, cost in known["costs"].items()}
+    return {"model": known["model"], "upstream_model": known["upstream_model"], **costs}

@@ -1,0 +1,103 @@
+"""What the office calls roles, states, kinds of manual money and usage classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy
+
+CLASSES: dict[str, Any] = {
+    "input": gettext_lazy("Input"),
+    "cached_read": gettext_lazy("Cached input"),
+    "cache_write": gettext_lazy("Cache write"),
+    "input_audio": gettext_lazy("Audio in"),
+    "output": gettext_lazy("Output"),
+    "reasoning": gettext_lazy("Reasoning"),
+    "output_audio": gettext_lazy("Audio out"),
+    "images": gettext_lazy("Images"),
+}
+KINDS: dict[str, Any] = {
+    "chat": gettext_lazy("chat"),
+    "completions": gettext_lazy("text completion"),
+    "embeddings": gettext_lazy("embeddings"),
+}
+MODALITIES: dict[str, Any] = {
+    "text": gettext_lazy("text"),
+    "image": gettext_lazy("image"),
+    "audio": gettext_lazy("audio"),
+}
+ROLES: dict[str, Any] = {
+    "support": gettext_lazy("support"),
+    "finance": gettext_lazy("finance"),
+    "admin": gettext_lazy("administrator"),
+    "auditor": gettext_lazy("auditor"),
+}
+MEMBER_ROLES: dict[str, Any] = {
+    "owner": gettext_lazy("owner"),
+    "admin": gettext_lazy("project admin"),
+    "member": gettext_lazy("member"),
+}
+ACCOUNT_STATES: dict[str, Any] = {
+    "active": gettext_lazy("active"),
+    "frozen": gettext_lazy("frozen"),
+    "barred": gettext_lazy("barred"),
+    "closed": gettext_lazy("closed"),
+}
+STATES: dict[str, Any] = {
+    **ACCOUNT_STATES,
+    "revoked": gettext_lazy("revoked"),
+    "expired": gettext_lazy("expired"),
+    "removed": gettext_lazy("removed"),
+    "archived": gettext_lazy("archived"),
+    "proposed": gettext_lazy("waits for approval"),
+    "booked": gettext_lazy("booked"),
+    "declined": gettext_lazy("declined"),
+    "withdrawn": gettext_lazy("withdrawn"),
+    "lapsed": gettext_lazy("lapsed"),
+}
+BADGES = {
+    "active": "good",
+    "booked": "good",
+    "frozen": "warn",
+    "proposed": "warn",
+    "barred": "bad",
+    "revoked": "bad",
+    "declined": "bad",
+}
+MONEY: dict[str, Any] = {
+    "grant": gettext_lazy("Granted credit"),
+    "credit": gettext_lazy("Credit"),
+    "refund": gettext_lazy("Refund of a call"),
+    "debit": gettext_lazy("Debit"),
+    "write_off": gettext_lazy("Write-off"),
+}
+MONEY_MEANS: dict[str, Any] = {
+    "grant": gettext_lazy("A gift: a trial, a bonus, goodwill. It is not paid out, and may expire."),
+    "credit": gettext_lazy("A correction in the customer's favour."),
+    "refund": gettext_lazy("The charge of one call, or a part of it, given back."),
+    "debit": gettext_lazy("A correction against the customer. At most what is available is taken."),
+    "write_off": gettext_lazy("What is left on a barred or closed account, taken off the books."),
+}
+ENTRIES: dict[str, Any] = {
+    "grant": gettext_lazy("Granted credit"),
+    "credit": gettext_lazy("Credit"),
+    "call_refund": gettext_lazy("Refund of a call"),
+    "debit": gettext_lazy("Debit"),
+    "write_off": gettext_lazy("Write-off"),
+    "expiry": gettext_lazy("Credit expired"),
+    "reversal": gettext_lazy("Reversal"),
+    "topup": gettext_lazy("Top-up"),
+    "payment": gettext_lazy("Top-up"),
+}
+OUTCOMES: dict[str, Any] = {
+    "open": gettext_lazy("under way"),
+    "served": gettext_lazy("served"),
+    "failed": gettext_lazy("failed"),
+    "broken": gettext_lazy("broken off"),
+    "refused": gettext_lazy("refused"),
+}
+
+
+def said(words: dict[str, Any], name: str) -> str:
+    """The word for a name, or the name itself."""
+    return str(words.get(name, name))

@@ -1,0 +1,133 @@
+"""Who is in the demo house: two owners, a team with two projects, a class, four operators. No password exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from farebox.kit.db import Tx
+
+ACTOR = "demo"
+DOMAIN = "demo.example"
+OWNER = f"ada@{DOMAIN}"
+EMPTY_OWNER = f"bo@{DOMAIN}"
+ADMIN = f"office@{DOMAIN}"
+OPERATORS = {
+    ADMIN: ("Olive Admin", "admin"),
+    f"finance@{DOMAIN}": ("Fay Finance", "finance"),
+    f"support@{DOMAIN}": ("Sam Support", "support"),
+    f"audit@{DOMAIN}": ("Una Auditor", "auditor"),
+}
+BOT, CLASS = "Help desk bot", "Class 7b"
+STUDENTS = ("Chen Yu", "Emma Braun", "Li Na", "Noah Weber", "Zhang Wei", "张小明")
+BOT_CAP, CLASS_CAP, STUDENT_CAP = "50.00", "20.00", "2.00"
+TERM_DAYS = 60
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The keys of the team (ids) with how much each calls, by turns of ten thousand."""
+
+    bot: str
+    developer: str
+    students: tuple[str, ...]
+
+
+def doors(tx: Tx, customer: str, empty: str, now_us: int, *, fresh: bool) -> tuple[str, str]:
+    """Owners, operators, an announcement; the codes of new sign-in links for the console and the office."""
+    from farebox.accounts import links
+    from farebox.kit import announcements, settings
+
+    if fresh:
+        settings.put(tx, links.DEMO, value=True, actor=ACTOR)
+        announcements.add(
+            tx,
+            en="Welcome to the demo: every call goes to a sandbox, and every charge has its receipt.",
+            zh="欢迎使用演示：所有调用都发往沙箱，每笔扣费都有收据。",
+            from_us=now_us, until_us=None, now_us=now_us, actor=ACTOR,
+        )  # fmt: skip
+    if not settings.get(tx, links.DEMO, default=False):
+        return "", ""
+    ada = _owner(tx, customer, OWNER, "Ada Demo", now_us)
+    _owner(tx, empty, EMPTY_OWNER, "Bo Empty", now_us)
+    _operators(tx, now_us)
+    return links.mint(tx, ada, "console", now_us), links.mint(tx, ADMIN, "office", now_us)
+
+
+def _operators(tx: Tx, now_us: int) -> None:
+    """One operator of each role; twice is once."""
+    from farebox.accounts import people
+    from farebox.accounts.models import Person
+
+    for email, (name, role) in OPERATORS.items():
+        if not Person.objects.filter(email=email).exists():
+            people.create(tx, email=email, name=name, operator_role=role, now_us=now_us, actor=ACTOR)
+
+
+def _owner(tx: Tx, account: str, email: str, name: str, now_us: int) -> str:
+    """The owner of an account, with a confirmed mailbox; the person's id. Twice is once."""
+    from farebox.accounts.models import Member
+
+    person = _person(tx, email, name, now_us)
+    if not Member.objects.filter(account=account, person=person, state="active").exists():
+        from farebox.accounts import people
+
+        people.add_member(tx, account=account, person=person, role="owner", now_us=now_us, actor=ACTOR)
+    return person
+
+
+def team(tx: Tx, account: str, now_us: int) -> Team:
+    """Two projects with caps, their people and keys, an open invitation; for an account that is new."""
+    from farebox.accounts import invitations, keys, people, projects, teams
+    from farebox.kit import money
+
+    def project(name: str, cap: str) -> str:
+        made = projects.create(tx, account=account, name=name, now_us=now_us, actor=ACTOR)
+        projects.cap(tx, made.id, cap_micro=money.parse(cap), cap_period="month", now_us=now_us, actor=ACTOR)
+        return made.id
+
+    def member(email: str, name: str, where: str, role: str, cap: str = "") -> str:
+        person = _person(tx, f"{email}@{DOMAIN}", name, now_us)
+        placed = people.add_member(
+            tx, account=account, person=person, role=role, project=where, now_us=now_us, actor=ACTOR,
+            cap_micro=money.parse(cap) if cap else None, cap_period="month" if cap else "",
+        )  # fmt: skip
+        return placed.id
+
+    def key(where: str, who: str, name: str) -> str:
+        return keys.issue(tx, project=where, member=who, name=name, now_us=now_us, actor=ACTOR)[0].id
+
+    bot, lesson = project(BOT, BOT_CAP), project(CLASS, CLASS_CAP)
+    admin = member("lin", "Lin Wei", bot, "admin")
+    teacher = member("maya", "Maya Singh", lesson, "admin")
+    students = [member(f"student{n}", name, lesson, "member", STUDENT_CAP) for n, name in enumerate(STUDENTS, start=1)]
+    made = Team(
+        bot=key(bot, admin, "help desk"),
+        developer=key(lesson, teacher, "lesson plans"),
+        students=tuple(key(lesson, who, name) for who, name in zip(students, STUDENTS, strict=True)),
+    )
+    teams.set_keys_end(tx, lesson, ends_us=_midnight(now_us, TERM_DAYS), now_us=now_us, actor=ACTOR)
+    terms = invitations.Terms(project=lesson, with_key=True, cap_micro=money.parse(STUDENT_CAP), cap_period="month")
+    guest = invitations.Guest(f"student7@{DOMAIN}", "Tom Okoye")
+    late_us = now_us + 29 * _DAY_US
+    invitations.invite(tx, account, [guest], terms, lambda _tx, _row, _code: None, now_us=late_us, actor=ACTOR)
+    return made
+
+
+def _midnight(now_us: int, days: int) -> int:
+    return (now_us // _DAY_US + days) * _DAY_US
+
+
+def _person(tx: Tx, email: str, name: str, now_us: int) -> str:
+    from allauth.account.models import EmailAddress
+
+    from farebox.accounts import people
+    from farebox.accounts.models import Person
+
+    found = Person.objects.filter(email=email).first()
+    if found is None:
+        found = people.create(tx, email=email, name=name, now_us=now_us, actor=ACTOR)
+        EmailAddress.objects.create(user=found, email=email, verified=True, primary=True)
+    return str(found.id)

@@ -1,0 +1,119 @@
+"""Tells members what they want to be told of their accounts (accounts.notices), once each time it comes true.
+
+What was told is remembered in the transaction that puts the message into the outbox, so nobody hears of a thing twice
+or, after a crash, not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from farebox.accounts import notices
+from farebox.accounts.models import ApiKey, Notice
+from farebox.calls import totals
+from farebox.calls.scope import Scope
+from farebox.catalog.models import PriceListVersion
+from farebox.console import telling
+from farebox.kit.db import Tx
+from farebox.kit.models import AuditEvent
+from farebox.ledger import holds
+
+PACE_DAYS = 7
+EVENTS_AT_ONCE = 50
+QUIET_VERBS = ("key.rename",)
+
+
+def due(tx: Tx) -> list[str]:
+    """Those who want to be told anything."""
+    del tx  # the ORM reads in the same transaction
+    rows = Notice.objects.filter(account__state__in=["active", "frozen"], person__is_active=True)
+    return [row.id for row in rows.order_by("id") if notices.wishes(row).any]
+
+
+def tell(tx: Tx, notice: str, now_us: int) -> int:
+    """Tell one member what has come true since he was told last; how many messages."""
+    row = Notice.objects.select_related("person", "account").filter(id=notice).first()
+    if row is None or not row.person.member_set.filter(account=row.account_id, state="active").exists():
+        return 0
+    before = notices.told(row)
+    facts = dict(before)
+    wanted, many = notices.wishes(row), 0
+    for event, words, data in _news(tx, row, wanted, facts, now_us):
+        notices.tell(tx, row, event=event, subject=words[0], text=words[1], data=data)
+        many += 1
+    if facts != before:
+        notices.remember(tx, row, facts)
+    return many
+
+
+def _news(
+    tx: Tx, row: Notice, wanted: notices.Wishes, facts: dict[str, Any], now_us: int
+) -> Iterator[tuple[str, tuple[str, str], dict[str, Any]]]:
+    if wanted.low_micro is not None or wanted.low_days is not None:
+        yield from _low(tx, row, wanted, facts, now_us)
+    if wanted.prices:
+        yield from _prices(row, facts)
+    if wanted.keys:
+        yield from _keys(row, facts)
+
+
+def _low(
+    tx: Tx, row: Notice, wanted: notices.Wishes, facts: dict[str, Any], now_us: int
+) -> Iterator[tuple[str, tuple[str, str], dict[str, Any]]]:
+    """Once when it falls below, and again only after it has risen above."""
+    left_micro = holds.balance(tx, row.account_id)[2]
+    pace_micro = _pace(tx, row.account_id, now_us)
+    days = max(0, left_micro) // pace_micro if pace_micro > 0 else None
+    is_low = (wanted.low_micro is not None and left_micro < wanted.low_micro) or (
+        wanted.low_days is not None and days is not None and days < wanted.low_days
+    )
+    was_low, facts["low"] = facts.get("low", False), is_low
+    if is_low and not was_low:
+        account = row.account
+        words = telling.low(
+            row.person.language, account=account.name, left_micro=left_micro, days=days, currency=account.currency
+        )
+        yield "balance.low", words, {"available_micro": left_micro, "currency": account.currency, "days": days}
+
+
+def _prices(row: Notice, facts: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str], dict[str, Any]]]:
+    name = row.account.price_list_id
+    newest = PriceListVersion.objects.filter(price_list=name).order_by("-n").first()
+    key = f"prices.{name}"
+    known, facts[key] = facts.get(key), newest.n if newest else 0
+    if newest is None or known is None or newest.n <= known:
+        return
+    words = telling.prices(row.person.language, price_list=name, version=newest.n, from_us=newest.valid_from_us)
+    yield "prices.change", words, {"price_list": name, "version": newest.n, "valid_from_us": newest.valid_from_us}
+
+
+def _keys(row: Notice, facts: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str], dict[str, Any]]]:
+    """What the audit trail says of keys that this member may see."""
+    known = facts.get("keys")
+    events = AuditEvent.objects.filter(verb__startswith="key.").exclude(verb__in=QUIET_VERBS)
+    newest = events.order_by("-id").values_list("id", flat=True).first() or ""
+    facts["keys"] = newest
+    if known is None or newest <= known:
+        return
+    places = list(row.person.member_set.filter(account=row.account_id, state="active"))
+    keys = ApiKey.objects.filter(account=row.account_id)
+    if not any(place.role == "owner" for place in places):
+        keys = keys.filter(member__in=places)
+    mine = {key.id: key for key in keys}
+    found = list(events.filter(id__gt=known, object__in=list(mine)).order_by("id")[:EVENTS_AT_ONCE])
+    if len(found) == EVENTS_AT_ONCE:
+        facts["keys"] = found[-1].id  # the rest comes with the next round
+    for event in found:
+        key = mine[event.object]
+        words = telling.key(row.person.language, verb=event.verb, name=key.name, hint=key.hint)
+        yield event.verb, words, {"key": key.id, "name": key.name, "hint": key.hint, "state": key.state}
+
+
+def _pace(tx: Tx, account: str, now_us: int) -> int:
+    """What the account spent a day in the last seven whole days, in micro-units."""
+    today = datetime.fromtimestamp(now_us // 1_000_000, UTC)
+    days = [(today - timedelta(days=back)).strftime("%Y-%m-%d") for back in (PACE_DAYS, 1)]
+    found = totals.days(tx, Scope(account), from_day=days[0], until_day=days[1])
+    return sum(sums.charge_micro for sums in found.values()) // PACE_DAYS

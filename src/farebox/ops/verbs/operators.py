@@ -1,0 +1,37 @@
+"""Write verbs on operators from the shell: the machine's administrator acts alone, and the trail says so (I27)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from farebox.accounts import operators, setup
+from farebox.kit import clock
+from farebox.kit.db import Tx
+
+
+def first(tx: Tx, *, actor: str) -> dict[str, Any]:
+    """A one-time code for the first administrator."""
+    return {"code": setup.first_code(tx, now_us=clock.now_us(), actor=actor)}
+
+
+def invite(tx: Tx, *, actor: str, email: str, role: str, name: str = "") -> dict[str, Any]:
+    """A new operator, with the one-time code of his link."""
+    return _change(tx, kind="role", email=email, role=role, name=name, actor=actor)
+
+
+def reset(tx: Tx, *, actor: str, email: str) -> dict[str, Any]:
+    """Password and second factors anew, with the one-time code of the link."""
+    return _change(tx, kind="reset", email=email, actor=actor)
+
+
+def _change(tx: Tx, *, actor: str, **facts: str) -> dict[str, Any]:
+    row, code = operators.propose(tx, why="from the shell", now_us=clock.now_us(), actor=actor, alone=True, **facts)
+    return operators.view(row) | {"code": code}
+
+
+RUNS: dict[str, Callable[..., Any]] = {
+    "operator.set_up": first,
+    "operator.invite": invite,
+    "operator.reset": reset,
+}

@@ -1,0 +1,381 @@
+"""Teams by their pages: projects, caps, the end of keys, members and their roles, invitations, a class of sixty."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+import letters
+import people
+from farebox.console import pasted
+from visitor import Page, Visitor
+
+pytestmark = pytest.mark.store
+PASSWORD = people.PASSWORD
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _open(shop):
+    shop.options.public_price_list = "usd"
+
+
+def tomorrow(days=1):
+    return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%d")
+
+
+def project(owner, name, **fields):
+    """A new project; its id."""
+    answer = owner.fill("/console/team", "/console/team/projects", name=name, **fields)
+    assert answer.status == 302, answer.text
+    return answer.headers["location"].rpartition("/")[2]
+
+
+def invite(owner, addresses, project="", **fields):
+    return owner.fill(
+        "/console/team/invite", people=addresses, project=project, role=fields.pop("role", "member"), days="14", **fields
+    )
+
+
+def code(shop, email, n=1):
+    return letters.link(letters.letters(shop, email, n=n)[-1], "/join/")
+
+
+def fresh():
+    return f"s{time.time_ns()}@class.example"
+
+
+def join(shop, path, name="Student"):
+    """Somebody new comes by a link; the visitor and the page after it."""
+    guest = Visitor(shop, "en")
+    return guest, guest.fill(path, name=name, password=PASSWORD)
+
+
+def key_of(page):
+    return re.search(r"sk-[A-Za-z0-9]{48}", page.html)[0]
+
+
+def test_a_project_with_a_cap_and_its_page(shop):
+    owner = people.customer(shop, "5")
+    made = project(owner, "Physics", cap="2.50", period="month")
+    page = owner.page(f"/console/team/projects/{made}")
+    assert page.status == 200
+    assert "Physics" in page.text and "$2.50" in page.text and "per month" in page.text
+    assert owner.page("/console/team").rows()["Physics"][2].startswith("$0.00 / $2.50")
+
+
+def test_a_project_needs_a_name_of_its_own_and_an_amount_that_is_one(shop):
+    owner = people.customer(shop)
+    project(owner, "Twice")
+    for fields, said in (
+        ({"name": "Twice"}, "There is a project of this name already."),
+        ({"name": "a/b"}, "A name has no slash"),
+        ({"name": ""}, "This field is required."),
+        ({"name": "New", "cap": "lots"}, "Give an amount such as 12.50"),
+        ({"name": "New", "cap": "-1"}, "Give an amount such as 12.50"),
+    ):
+        answer = owner.fill("/console/team", "/console/team/projects", **fields)
+        assert (answer.status, said in answer.text) == (400, True), answer.text
+
+
+def test_a_cap_changes_and_holds(shop):
+    owner = people.customer(shop, "5")
+    made = project(owner, "Capped")
+    assert owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/cap", cap="0", period="day").status == 302
+    invite(owner, email := fresh(), made, with_key="on")
+    _, page = join(shop, code(shop, email))
+    member = owner.customer.__class__(shop, owner.customer.account, "", key_of(page))
+    assert member.chat("gpt-4o-mini").status == 429
+    assert owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/cap", cap="", period="").status == 302
+    shop.refresh()
+    assert member.chat("gpt-4o-mini").status == 200
+
+
+def test_keys_of_a_project_end_at_its_date(shop):
+    from farebox.accounts.models import ApiKey, Project
+
+    owner = people.customer(shop, "5")
+    made = project(owner, "Term")
+    invite(owner, first := fresh(), made, with_key="on")
+    join(shop, code(shop, first))
+    where = f"/console/team/projects/{made}"
+    assert owner.fill(where, f"{where}/keys-end", day=tomorrow(30)).status == 302
+    ends = Project.objects.get(id=made).keys_end_us
+    assert datetime.fromtimestamp(ends / 1e6, UTC).strftime("%Y-%m-%d %H:%M") == tomorrow(31) + " 00:00"
+    invite(owner, second := fresh(), made, with_key="on")
+    join(shop, code(shop, second))
+    assert [row.expires_us for row in ApiKey.objects.filter(project=made)] == [ends, ends]
+    assert tomorrow(30) in owner.page(where).text
+    assert owner.fill(where, f"{where}/keys-end", day=tomorrow(40)).status == 302
+    assert {row.expires_us for row in ApiKey.objects.filter(project=made)} == {ends + 10 * 86_400_000_000}
+    assert owner.fill(where, f"{where}/keys-end", day=tomorrow(-3)).status == 400
+    assert owner.fill(where, f"{where}/keys-end", day="").status == 302
+    assert {row.expires_us for row in ApiKey.objects.filter(project=made)} == {None}
+
+
+def test_archiving_asks_for_the_name_and_revokes_the_keys(shop):
+    from farebox.accounts.models import ApiKey, Project
+
+    owner = people.customer(shop, "5")
+    made = project(owner, "Over")
+    invite(owner, email := fresh(), made, with_key="on")
+    _, joined = join(shop, code(shop, email))
+    where = f"/console/team/projects/{made}"
+    owner.fill(where, f"{where}/archive", name="over")
+    assert Project.objects.get(id=made).state == "active"
+    owner.fill(where, f"{where}/archive", name="Over")
+    assert Project.objects.get(id=made).state == "archived"
+    assert ApiKey.objects.get(project=made).state == "revoked"
+    shop.refresh()
+    assert owner.customer.__class__(shop, owner.customer.account, "", key_of(joined)).chat("gpt-4o-mini").status == 401
+    assert owner.page(where).status == 200
+
+
+def test_joining_makes_a_person_a_place_and_a_key_but_no_account(shop):
+    from farebox.accounts.models import Account, Member
+
+    owner = people.customer(shop, "5")
+    made = project(owner, "Lab")
+    answer = invite(owner, f"Ada Lovelace <{(email := fresh())}>", made, with_key="on", cap="1", period="day")
+    assert answer.headers["location"].endswith(made)
+    [mail] = letters.letters(shop, email)
+    assert "Hello Ada Lovelace," in letters.text(mail) and "Lab" in letters.text(mail)
+    before = Account.objects.count()
+    path = letters.link(mail, "/join/")
+    guest, page = join(shop, path, "Ada")
+    assert page.status == 200
+    assert Account.objects.count() == before
+    member = Member.objects.get(person__email=email)
+    assert (member.role, member.project_id, member.cap_micro, member.cap_period) == ("member", made, 1_000_000, "day")
+    called = owner.customer.__class__(shop, owner.customer.account, "", key_of(page))
+    assert called.chat("gpt-4o-mini").status == 200
+    assert guest.page("/console/team").status == 200
+    assert "Lab" in guest.page("/console/team").text
+    assert Visitor(shop).get(path).status == 404  # used up
+
+
+def test_who_signs_in_here_already_joins_with_that(shop):
+    owner, other = people.customer(shop, "5"), people.customer(shop, "1")
+    made = project(owner, "Shared")
+    invite(owner, other.email, made)
+    path = code(shop, other.email)
+    page = Visitor(shop, "en").page(path)
+    assert "signs in here already" in page.text and 'type="password"' not in page.html
+    assert Visitor(shop, "en").fill(path.replace("/join/", "/join/"), "/theme").status in {302, 303}
+    assert other.fill(path).status == 200
+    assert "Shared" in other.page("/console/team").text
+    mine = other.customer.account
+    assert other.fill("/console/team", "/console/team/account", account=mine).status == 302
+    assert "Shared" not in other.page("/console/team").rows()
+    assert other.fill("/console/team", "/console/team/account", account=people.customer(shop).customer.account).status == 404
+
+
+def test_a_known_address_needs_its_own_sign_in(shop):
+    from farebox.accounts.models import Member
+
+    owner, other = people.customer(shop, "5"), people.customer(shop, "1")
+    made = project(owner, "Guarded")
+    invite(owner, other.email, made)
+    stranger = Visitor(shop, "en")
+    path = code(shop, other.email)
+    stranger.page(path)
+    answer = Page(stranger.send(path, {"name": "Me", "password": PASSWORD}))
+    assert answer.status == 400
+    assert not Member.objects.filter(project=made).exists()
+
+
+@pytest.mark.parametrize("password", ["short", "password", "12345678"])
+def test_a_password_must_do(shop, password):
+    owner = people.customer(shop, "5")
+    invite(owner, email := fresh(), project(owner, f"P{password}"))
+    guest = Visitor(shop, "en")
+    assert guest.fill(path := code(shop, email), name="Someone", password=password).status == 400
+    assert guest.fill(path, name="Someone", password=PASSWORD).status == 200
+
+
+def test_faults_of_a_list_are_named_by_line_and_nobody_is_invited(shop):
+    from farebox.accounts.models import Invitation
+
+    owner = people.customer(shop)
+    made = project(owner, "Faulty")
+    answer = invite(owner, f"{fresh()}\nnot an address\nx@\n{fresh()}", made)
+    assert answer.status == 400
+    for said in ("Line 2: not an address is no e-mail address.", "Line 3: x@ is no e-mail address.", "Nobody was invited."):
+        assert said in answer.text
+    assert not Invitation.objects.filter(project=made).exists()
+    assert invite(owner, " \n,", made).status == 400
+    assert invite(owner, fresh(), "").status == 400  # a member has a project
+    assert invite(owner, fresh(), made, role="pope").status == 400
+    many = "\n".join(f"m{n}@class.example" for n in range(201))
+    assert "at once at most" in invite(owner, many, made).text
+
+
+def test_members_and_invited_are_left_out_the_second_time(shop):
+    owner = people.customer(shop)
+    made = project(owner, "Again")
+    first, second = fresh(), fresh()
+    invite(owner, first, made)
+    page = owner.follow(invite(owner, f"{first}, {second}", made))
+    assert "1 person is invited." in page.text and "1 address was left out" in page.text
+
+
+def test_sending_again_voids_the_old_link_and_revoking_the_new(shop):
+    from farebox.accounts.models import Invitation
+
+    owner = people.customer(shop)
+    made = project(owner, "Post")
+    invite(owner, email := fresh(), made)
+    old = code(shop, email)
+    row = Invitation.objects.get(email=email)
+    where = f"/console/team/projects/{made}"
+    assert owner.fill(where, f"/console/team/invitations/{row.id}/resend").status == 302
+    new = code(shop, email, n=2)
+    assert new != old
+    assert Visitor(shop).get(old).status == 404
+    assert Visitor(shop).get(new).status == 200
+    for _ in range(5):
+        owner.fill(where, f"/console/team/invitations/{row.id}/resend")
+    assert Invitation.objects.get(id=row.id).sent_n == 5
+    assert owner.fill(where, f"/console/team/invitations/{row.id}/revoke").status == 302
+    assert Visitor(shop).get(code(shop, email, n=5)).status == 404
+    assert owner.fill(where, f"/console/team/invitations/{row.id}/revoke").status == 404
+
+
+def test_an_invitation_ends(shop):
+    from farebox.accounts.models import Invitation
+
+    owner = people.customer(shop)
+    made = project(owner, "Late")
+    invite(owner, email := fresh(), made)
+    path = code(shop, email)
+    Invitation.objects.filter(email=email).update(expires_us=1)
+    assert Visitor(shop).get(path).status == 404
+    assert invite(owner, email, made).status == 302  # and its address can be invited anew
+    assert Visitor(shop).get(code(shop, email, n=2)).status == 200
+
+
+def test_roles_and_removal(shop):
+    from farebox.accounts.models import ApiKey, Member
+
+    owner = people.customer(shop, "5")
+    made = project(owner, "Roles")
+    invite(owner, email := fresh(), made, with_key="on")
+    guest, _ = join(shop, code(shop, email))
+    member = Member.objects.get(person__email=email).id
+    where = f"/console/team/members/{member}"
+    assert guest.page("/console/team/invite").status == 404
+    assert owner.fill(where, f"{where}/role", role="admin", project="").status == 400
+    assert owner.fill(where, f"{where}/role", role="admin", project=made).status == 302
+    assert guest.page(f"/console/team/projects/{made}").status == 200
+    assert guest.page(where).status == 200
+    assert guest.send(f"{where}/remove", {}).status == 404  # an admin does not remove admins
+    assert owner.fill(where, f"{where}/cap", cap="3", period="ever").status == 302
+    assert "$3.00" in owner.page(where).text
+    own = f"/console/team/members/{owner.member}"
+    assert "last owner" in owner.fill(own, f"{own}/role", role="member", project=made).text
+    owner.fill(own, f"{own}/remove")
+    assert Member.objects.get(id=owner.member).state == "active"
+    assert owner.fill(where, f"{where}/remove").status == 302
+    assert Member.objects.get(id=member).state == "removed"
+    assert ApiKey.objects.get(member=member).state == "revoked"
+    assert owner.page(where).status == 404
+    assert guest.page("/console/team").status == 404
+
+
+def test_an_admin_sees_and_invites_for_his_project_alone(shop):
+    from farebox.accounts.models import Member
+
+    owner = people.customer(shop, "5")
+    mine, other = project(owner, "Mine"), project(owner, "Other")
+    admin = people.customer(shop, role="admin", of=owner, project=mine)
+    people.customer(shop, role="member", of=owner, project=other)
+    assert list(admin.page("/console/team").rows()) == ["Mine"]
+    assert admin.page(f"/console/team/projects/{other}").status == 404
+    stranger = Member.objects.get(project=other)
+    assert admin.page(f"/console/team/members/{stranger.id}").status == 404
+    assert admin.page(f"/console/team/members/{owner.member}").status == 404
+    assert invite(admin, fresh(), other).status == 400
+    assert invite(admin, fresh(), mine, role="owner").status == 400
+    assert invite(admin, fresh(), mine).status == 302
+    assert admin.send(f"/console/team/projects/{mine}/cap", {"cap": "9"}).status == 404
+    assert admin.send(f"/console/team/projects/{mine}/archive", {"name": "Mine"}).status == 404
+    assert admin.send("/console/team/projects", {"name": "New"}).status == 404
+
+
+def test_a_member_sees_himself_alone(shop):
+    owner = people.customer(shop, "5")
+    made = project(owner, "Quiet")
+    one = people.customer(shop, role="member", of=owner, project=made)
+    two = people.customer(shop, role="member", of=owner, project=made)
+    page = one.page("/console/team")
+    assert page.status == 200
+    assert two.email not in page.html and owner.email not in page.html
+    for path in (f"projects/{made}", f"members/{one.member}", f"members/{two.member}", "invite"):
+        assert one.page(f"/console/team/{path}").status == 404
+
+
+def test_foreign_and_absent_are_the_same(shop):
+    from farebox.accounts.models import Invitation
+
+    owner, other = people.customer(shop), people.customer(shop)
+    made = project(other, "Foreign")
+    invite(other, email := fresh(), made)
+    row = Invitation.objects.get(email=email)
+    owner.page("/console/team")
+    for path in (
+        f"projects/{made}/cap", f"projects/{made}/keys-end", f"projects/{made}/archive", f"members/{other.member}/cap",
+        f"members/{other.member}/role", f"members/{other.member}/remove", f"invitations/{row.id}/resend",
+        f"invitations/{row.id}/revoke", "projects/prj_none/cap", "members/mem_none/cap", "invitations/inv_none/resend",
+    ):  # fmt: skip
+        assert owner.send(f"/console/team/{path}", {"name": "Foreign", "cap": "1", "role": "owner"}).status == 404, path
+    for path in (f"projects/{made}", "projects/prj_none", f"members/{other.member}", "members/mem_none"):
+        assert owner.page(f"/console/team/{path}").status == 404
+    for absent in ("nothing", "x" * 65, "é"):
+        assert Visitor(shop).get(f"/join/{absent.encode().hex() if absent == 'é' else absent}").status == 404
+
+
+def test_operators_do_not_join(shop):
+    owner, operator = people.customer(shop), people.person(shop, operator_role="support")
+    made = project(owner, "No operators")
+    invite(owner, operator.email, made)
+    assert Visitor(shop, "en").page(code(shop, operator.email)).status == 200
+    walker = people.signed_in(shop, operator, "console", "password")
+    assert walker.fill(code(shop, operator.email)).status == 404
+
+
+@pytest.mark.slow
+def test_a_class_of_sixty_in_five_minutes(shop):
+    """Project, cap, last day, a pasted list, sixty who join, each with a call: far below the time of one lesson."""
+    owner = people.customer(shop, "60")
+    begin = time.monotonic()
+    made = project(owner, "Class 7b", cap="60", period="month")
+    owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/keys-end", day=tomorrow(90))
+    stamp = time.time_ns()
+    students = [f"s{n:02d}.{stamp}@school.example" for n in range(60)]
+    pasted_list = "\n".join(f"Student {n:02d}\t{email}" for n, email in enumerate(students))
+    page = owner.follow(invite(owner, pasted_list, made, with_key="on", cap="1", period="month"))
+    assert "60 people are invited." in page.text
+    invited_s = time.monotonic() - begin
+    for email in students:
+        _, page = join(shop, code(shop, email), email[:3])
+        answer = owner.customer.__class__(shop, owner.customer.account, "", key_of(page)).chat("gpt-4o-mini", "Hi")
+        assert answer.status == 200
+    all_s = time.monotonic() - begin
+    assert len(owner.page(f"/console/team/projects/{made}").rows(0)) >= 1
+    print(f"\nsixty invited in {invited_s:.1f} s, all have called after {all_s:.1f} s")
+    assert all_s < 300
+
+
+def test_lists_as_programs_write_them():
+    guests, faults = pasted.read(
+        'a@x.org, b@x.org\n"Lee, Ann" <c@x.org>\nWang\td@x.org\n王小明，e@x.org\nF F <f@x.org>; G@X.org Gee\n\nA@x.org\n'
+    )
+    assert [(guest.email, guest.name) for guest in guests] == [
+        ("a@x.org", ""), ("b@x.org", ""), ("c@x.org", "Lee Ann"), ("d@x.org", "Wang"), ("e@x.org", "王小明"),
+        ("f@x.org", "F F"), ("g@x.org", "Gee"),
+    ]  # fmt: skip
+    assert faults == []
+    _, faults = pasted.read("nobody\na@x.org, b@x.org, Bee\nx@@y.org\nroot@localhost\n")
+    assert [(fault.line, fault.part) for fault in faults] == [(1, "nobody"), (2, "Bee"), (3, "x@@y.org"), (4, "root@localhost")]

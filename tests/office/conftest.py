@@ -1,0 +1,37 @@
+"""What the tests of the office share: a visitor who is outside, operators of each role, options for one test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import people
+from visitor import Visitor
+
+
+@pytest.fixture
+def visitor(shop: Any) -> Visitor:
+    return Visitor(shop, "en")
+
+
+@pytest.fixture
+def operator(shop: Any) -> Callable[..., people.Person]:
+    """A signed-in operator of a role."""
+    return lambda role="admin", language="en": people.operator(shop, role, language)
+
+
+@pytest.fixture
+def option(shop: Any) -> Iterator[Callable[..., None]]:
+    """Change options of the running shop for one test."""
+    before: dict[str, Any] = {}
+
+    def change(**changes: Any) -> None:
+        for name, value in changes.items():
+            before.setdefault(name, getattr(shop.options, name))
+            setattr(shop.options, name, value)
+
+    yield change
+    for name, value in before.items():
+        setattr(shop.options, name, value)

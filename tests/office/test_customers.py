@@ -1,0 +1,150 @@
+"""Customers in the office: search, one account, what each role may see and do, and the trace of who has read."""
+
+from __future__ import annotations
+
+import pytest
+
+import people
+
+pytestmark = pytest.mark.store
+
+
+@pytest.fixture
+def buyer(shop):
+    return people.customer(shop, "5")
+
+
+def events(shop, **wanted):
+    from farebox.kit import audit
+
+    return shop.read(audit.search, audit.Search(**wanted))
+
+
+def test_search(shop, buyer):
+    admin = people.operator(shop, "admin")
+    account = buyer.customer.account
+    for query in (account, buyer.email, buyer.email[:6].upper(), buyer.customer.key_id, buyer.customer.key[-4:]):
+        page = admin.page(f"/office/customers?q={query}")
+        assert account in page.html, query
+    assert account not in admin.page("/office/customers?q=nobody-at-all").html
+    assert "No customer fits this search" in admin.page("/office/customers?q=nobody-at-all").text
+    assert account not in admin.page(f"/office/customers?q={account}&state=frozen").html
+    assert "acc_house" not in admin.page("/office/customers").html
+
+
+def test_pages_by_cursor(shop):
+    from farebox.accounts import customers
+
+    for _ in range(3):
+        shop.account("0")
+    first = shop.read(customers.search, limit=2)
+    second = shop.read(customers.search, before=first[-1]["id"], limit=2)
+    assert len(second) == 2
+    assert first[-1]["id"] > second[0]["id"]
+
+
+def test_one_customer(shop, buyer):
+    admin = people.operator(shop, "admin")
+    page = admin.page(f"/office/customers/{buyer.customer.account}")
+    assert "$5.00" in page.text
+    assert buyer.email in page.text
+    assert buyer.customer.key not in page.html
+    assert buyer.customer.key[-4:] in page.text
+
+
+def test_freeze_stops_calls(shop, buyer):
+    here = f"/office/customers/{buyer.customer.account}"
+    support, admin = people.operator(shop, "support"), people.operator(shop, "admin")
+    assert "frozen" in support.follow(support.fill(here, f"{here}/move", do="freeze")).text
+    shop.refresh()
+    assert buyer.customer.chat("gpt-4o-mini").status == 403
+    assert support.fill(here, f"{here}/move", do="unfreeze").status == 404
+    assert "makes calls again" in admin.follow(admin.fill(here, f"{here}/move", do="unfreeze")).text
+    shop.refresh()
+    assert buyer.customer.chat("gpt-4o-mini").status == 200
+    assert [each.verb for each in events(shop, object=buyer.customer.account, verb="account.")][:2] == [
+        "account.unfreeze", "account.freeze",
+    ]  # fmt: skip
+    assert "can't become" in admin.follow(admin.fill(here, f"{here}/move", do="unfreeze")).text
+    assert admin.fill(here, f"{here}/move", do="explode").status == 404
+
+
+def test_revoking_a_key(shop, buyer):
+    support = people.operator(shop, "support")
+    here = f"/office/customers/{buyer.customer.account}"
+    form = f"{here}/keys/{buyer.customer.key_id}/revoke"
+    assert "refused from within a second on" in support.page(form).text
+    assert "is revoked" in support.follow(support.fill(form)).text
+    shop.refresh()
+    assert buyer.customer.chat("gpt-4o-mini").status == 401
+    other = shop.account("0")
+    assert support.page(f"{here}/keys/{other.key_id}/revoke").status == 404
+    assert people.operator(shop, "finance").page(form).status == 404
+
+
+def test_reading_calls_leaves_a_trace(shop, buyer):
+    call = buyer.customer.chat("gpt-4o-mini", "Hello")
+    receipt = buyer.customer.receipt(call)
+    here = f"/office/customers/{buyer.customer.account}/calls"
+    for role, traced in (("support", True), ("admin", True), ("finance", False), ("auditor", False)):
+        who = people.operator(shop, role)
+        page = who.page(here)
+        assert call.call in page.html
+        page = who.page(f"{here}/{call.call}")
+        assert page.status == 200
+        assert str(receipt["lines"][0]["units"]) in page.text
+        assert "sandbox" in page.text
+        found = events(shop, actor=f"operator:{who.person}")
+        assert ([each.verb for each in found] == ["receipt.read", "calls.read"]) is traced, role
+        assert ("Cost" in page.text) is (role != "support")
+        assert ("stands in the audit trail" in page.text) is traced
+    other = shop.account("0")
+    for path in (f"/office/customers/{other.account}/calls/{call.call}", f"{here}/call_none", f"{here}/nonsense"):
+        assert people.operator(shop, "admin").page(path).status == 404
+
+
+def test_limits_name_and_price_list(shop, buyer):
+    from farebox.catalog import lists
+
+    admin = people.operator(shop, "admin")
+    shop.write(lists.create_list, "usd-two", "USD", actor="test")
+    here = f"/office/customers/{buyer.customer.account}"
+    assert "limits are set" in admin.follow(admin.fill(here, f"{here}/limits", rpm="60", tpm="", concurrency="2")).text
+    assert 'value="60"' in admin.page(here).html
+    assert "give a whole number" in admin.follow(admin.fill(here, f"{here}/limits", rpm="many")).text
+    assert "another name" in admin.follow(admin.fill(here, f"{here}/rename", name="Acme 测试")).text
+    assert "Acme 测试" in admin.page(here).text
+    assert "buys by" in admin.follow(admin.fill(here, f"{here}/price-list", price_list="usd-two")).text
+    assert "no price list" in admin.follow(admin.fill(here, f"{here}/price-list", price_list="none")).text
+    for verb in ("limits", "rename", "price-list"):
+        assert people.operator(shop, "finance").send(f"{here}/{verb}", {}).status == 404
+
+
+def test_opening_and_closing(shop):
+    admin = people.operator(shop, "admin")
+    assert admin.fill("/office/customers/new", name="", currency="USD", price_list="usd").status == 400
+    made = admin.fill("/office/customers/new", name="By hand", currency="usd", price_list="usd")
+    here = made.headers["location"]
+    assert "By hand" in admin.page(here).text
+    assert admin.fill(f"{here}/close", name="Wrong").status == 400
+    assert "closed" in admin.follow(admin.fill(f"{here}/close", name="By hand")).text
+    rich = f"/office/customers/{shop.account('1').account}"
+    name = shop.read(lambda _tx: __import__("farebox.accounts.models", fromlist=["Account"]).Account.objects.get(
+        id=rich.rpartition("/")[2]).name)  # fmt: skip
+    assert "left" in admin.fill(f"{rich}/close", name=name).text
+    assert admin.fill(f"{rich}/close", name=name, leave_money="on").status == 302
+
+
+def test_roles_and_absent_things(shop, buyer):
+    here = f"/office/customers/{buyer.customer.account}"
+    finance = people.operator(shop, "finance").page(here)
+    assert finance.status == 200
+    assert buyer.email not in finance.text  # members and keys are not finance's affair
+    assert buyer.customer.key[-4:] not in finance.text.split("Available")[1]
+    auditor = people.operator(shop, "auditor")
+    assert "Grant credit" not in auditor.page(here).text
+    assert "Revoke key" not in auditor.page(here).text.replace("Revoke key Revoke", "")[-300:]
+    for path in ("/office/customers/acc_none", "/office/customers/acc_house", "/office/customers/acc_none/calls"):
+        assert auditor.page(path).status == 404
+    assert auditor.send(f"{here}/move", {"do": "freeze"}).status == 404
+    assert buyer.page(here).status == 302
