@@ -26,9 +26,8 @@ def test_search(shop, buyer):
     for query in (account, buyer.email, buyer.email[:6].upper(), buyer.customer.key_id, buyer.customer.key[-4:]):
         page = admin.page(f"/office/customers?q={query}")
         assert account in page.html, query
-    assert account not in admin.page("/office/customers?q=nobody-at-all").html
     assert "No customer fits this search" in admin.page("/office/customers?q=nobody-at-all").text
-    assert account not in admin.page(f"/office/customers?q={account}&state=frozen").html
+    assert account not in admin.page(f"/office/customers?q={account}&state=frozen").text
     assert "acc_house" not in admin.page("/office/customers").html
 
 
@@ -121,6 +120,8 @@ def test_limits_name_and_price_list(shop, buyer):
 
 
 def test_opening_and_closing(shop):
+    from farebox.accounts import customers
+
     admin = people.operator(shop, "admin")
     assert admin.fill("/office/customers/new", name="", currency="USD", price_list="usd").status == 400
     made = admin.fill("/office/customers/new", name="By hand", currency="usd", price_list="usd")
@@ -129,8 +130,7 @@ def test_opening_and_closing(shop):
     assert admin.fill(f"{here}/close", name="Wrong").status == 400
     assert "closed" in admin.follow(admin.fill(f"{here}/close", name="By hand")).text
     rich = f"/office/customers/{shop.account('1').account}"
-    name = shop.read(lambda _tx: __import__("farebox.accounts.models", fromlist=["Account"]).Account.objects.get(
-        id=rich.rpartition("/")[2]).name)  # fmt: skip
+    name = shop.read(customers.find, rich.rpartition("/")[2])["name"]
     assert "left" in admin.fill(f"{rich}/close", name=name).text
     assert admin.fill(f"{rich}/close", name=name, leave_money="on").status == 302
 
@@ -142,8 +142,8 @@ def test_roles_and_absent_things(shop, buyer):
     assert buyer.email not in finance.text  # members and keys are not finance's affair
     assert buyer.customer.key[-4:] not in finance.text.split("Available")[1]
     auditor = people.operator(shop, "auditor")
-    assert "Grant credit" not in auditor.page(here).text
-    assert "Revoke key" not in auditor.page(here).text.replace("Revoke key Revoke", "")[-300:]
+    for offered in ("Grant credit", "/revoke", "/move", "/limits"):
+        assert offered not in auditor.page(here).html
     for path in ("/office/customers/acc_none", "/office/customers/acc_house", "/office/customers/acc_none/calls"):
         assert auditor.page(path).status == 404
     assert auditor.send(f"{here}/move", {"do": "freeze"}).status == 404

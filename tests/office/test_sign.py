@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import uuid
 
-import people
 import pytest
+
+import people
 from office import totp
 from visitor import Page, Visitor
 
@@ -252,14 +253,14 @@ def test_a_session_of_the_console_is_none_here(shop):
 
 def test_next_leads_nowhere_else(shop):
     for to in ("https://evil.example/", "//evil.example/office/", "/console/", "/office/../console/"):
-        visitor, _, secret, _ = enrolled(shop)
+        visitor, _, _secret, _ = enrolled(shop)
         answer = visitor.get(f"/office/sign-in?next={to}")
         assert answer.headers["location"].startswith("/office/"), to
         assert "evil" not in answer.headers["location"]
 
 
 def test_signing_out_ends_the_session(shop):
-    visitor, person, _, _ = enrolled(shop)
+    visitor, _person, _, _ = enrolled(shop)
     session = visitor.cookies[COOKIE]
     assert visitor.get("/office/sign-out").status == 405
     assert visitor.send("/office/sign-out", {}).status == 302
@@ -271,7 +272,7 @@ def test_signing_out_ends_the_session(shop):
 
 
 def test_step_up(shop):
-    visitor, person, _, _ = enrolled(shop)
+    visitor, _person, _, _ = enrolled(shop)
     from farebox.accounts.models import Session
     from farebox.accounts.sessions import SessionStore, digest
 
@@ -365,10 +366,17 @@ def test_second_factors(shop):
 
 
 def test_passkeys_that_are_nonsense(shop):
-    visitor, person, secret, _ = enrolled(shop)
+    visitor, person, _secret, _ = enrolled(shop)
     page = visitor.page("/office/profile/second-factors/new")
     assert 'data-passkey="make"' in page.html
-    for answer in ("", "{}", "[]", "{", '{"id": "x", "rawId": "x", "type": "public-key", "response": {}}', "9" * 20_000):
+    for answer in (
+        "",
+        "{}",
+        "[]",
+        "{",
+        '{"id": "x", "rawId": "x", "type": "public-key", "response": {}}',
+        "9" * 20_000,
+    ):
         page = visitor.fill("/office/profile/second-factors/new", name="Key", answer=answer)
         assert "This passkey could not be read" in page.text, answer[:40]
         page = visitor.fill("/office/step-up", answer=answer)
@@ -449,8 +457,9 @@ def test_a_change_is_refused_or_lapses(shop, operator, option, monkeypatch):
 
 def test_a_role_is_taken_away_and_sessions_end(shop, operator, option):
     option(single_person=True)
-    admin, other = operator(), operator("support")
-    page = f"/office/operators/{other.person}"
+    admin = operator()
+    other, person, _, _ = enrolled(shop, "support")
+    page = f"/office/operators/{person.id}"
     assert "This field is required" in admin.fill(page, do="role", role="auditor", why="").text
     assert admin.fill(page, do="role", role="auditor", why="moved").status == 302
     assert other.get("/office/").status == 302

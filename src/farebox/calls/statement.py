@@ -129,23 +129,23 @@ def _chain(tx: Tx, account: str, newest_first: list[Month]) -> list[Month]:
     """Give the months, without a gap up to now, their sums and balances, from today's balance backwards."""
     if not newest_first:
         return []
-    oldest = newest_first[-1]
-    charges = _charges(account, oldest.from_us)
+    until_us = newest_first[0].until_us
+    charges = _charges(account, newest_first[-1].from_us)
     entries = sorted(_entries(tx, account), key=lambda entry: (entry.at_us, entry.id))
     begun = _begun(account, [entry.ref for entry in entries if entry.kind == REFUND])
-    balance_micro = holds.balance(tx, account)[0] - sum(
-        entry.amount_micro for entry in entries if entry.at_us >= newest_first[0].until_us
-    )
-    later = _carried(tx, account, newest_first[0].until_us)
+    refunds = [(begun[entry.ref], entry.amount_micro) for entry in entries if entry.ref in begun]
+    later = _carried(tx, account, until_us)
+    # What lies beyond the newest month, where a clock ran ahead once.
+    balance_micro = holds.balance(tx, account)[0]
+    balance_micro -= sum(entry.amount_micro for entry in entries if entry.at_us >= until_us)
+    balance_micro += sum(sums[1] for month, sums in charges.items() if month > newest_first[0].month)
+    balance_micro += sum(refund_micro for at_us, refund_micro in refunds if at_us >= until_us)
+    balance_micro += sum(call[4] for call in later)
     for month in newest_first:
         carried = _carried(tx, account, month.from_us)
         month.entries = [entry for entry in entries if month.from_us <= entry.at_us < month.until_us]
         month.calls, month.charged_micro = charges.get(month.month, (0, 0))
-        month.charged_micro += sum(
-            entry.amount_micro
-            for entry in entries
-            if entry.ref in begun and month.from_us <= begun[entry.ref] < month.until_us
-        )
+        month.charged_micro += sum(micro for at_us, micro in refunds if month.from_us <= at_us < month.until_us)
         month.charged_micro += sum(call[4] for call in carried) - sum(call[4] for call in later)
         month.calls += len(carried) - len(later)
         month.closing_micro = balance_micro

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from allauth.account import forms as account
+from allauth.core import context
 from allauth.core.internal import ratelimit
 from allauth.mfa.base import forms as factors
 from allauth.mfa.totp import forms as totp
 from allauth.mfa.webauthn import forms as passkeys
+from allauth.socialaccount import forms as social
 from django import forms
 from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
@@ -44,6 +46,12 @@ class Worded(forms.Form):
                 field.widget.attrs |= {"autocapitalize": "off", "spellcheck": "false", "inputmode": "text"}
 
 
+def _within_limit(per_h: int) -> None:
+    limit = {"sign_up": f"{per_h}/h/ip"}
+    if not ratelimit.consume(context.request, app="farebox", action="sign_up", config=limit):
+        raise forms.ValidationError(_("Too many people have signed up from your network. Please try later."))
+
+
 class SignIn(Worded, account.LoginForm):  # type: ignore[misc]  # allauth has no types
     """Address and password."""
 
@@ -65,10 +73,7 @@ class SignUp(Worded, account.SignupForm):  # type: ignore[misc]
         asked = options.current().sign_up_captcha
         if asked and solution and not puzzle.passes(solution):
             raise forms.ValidationError(_("The puzzle was not solved in time. Please send the form once more."))
-        limit = {"sign_up": f"{1 if asked and not solution else options.current().sign_ups_per_h}/h/ip"}
-        request = account.context.request
-        if not ratelimit.consume(request, app="farebox", action="sign_up", config=limit):
-            raise forms.ValidationError(_("Too many people have signed up from your network. Please try later."))
+        _within_limit(1 if asked and not solution else options.current().sign_ups_per_h)
         return cleaned
 
     def try_save(self, request: HttpRequest) -> Any:
@@ -76,6 +81,19 @@ class SignUp(Worded, account.SignupForm):  # type: ignore[misc]
         if self.account_already_exists:
             make_password(self.cleaned_data.get("password1"))
         return super().try_save(request)
+
+
+class ServiceSignUp(Worded, social.SignupForm):  # type: ignore[misc]
+    """The address of a person whose service tells none."""
+
+    words = {"email": (_EMAIL, "")}
+
+    def clean(self) -> dict[str, Any]:
+        """The same limit as for other sign-ups."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if not self.errors:
+            _within_limit(options.current().sign_ups_per_h)
+        return cleaned
 
 
 class ForgottenPassword(Worded, account.ResetPasswordForm):  # type: ignore[misc]

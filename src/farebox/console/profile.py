@@ -20,11 +20,21 @@ from farebox.kit.errors import CommandError
 from farebox.ledger import holds
 from farebox.look.middleware import CHINESE, ENGLISH, LANGUAGE_COOKIE
 
+from . import services
 from .principal import Principal, needs, signed_in
 from .profile_forms import Closing, Myself, Notices
 from .step_up import step_up
 
 _YEAR_S = 365 * 86_400
+# The first sign that stands in what a browser says of itself: later ones stand in many.
+_BROWSERS = (
+    ("MicroMessenger", "WeChat"), ("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"), ("curl/", "curl"),
+)  # fmt: skip
+_SYSTEMS = (
+    ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)  # fmt: skip
 _FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
 
@@ -54,8 +64,9 @@ def _page(
         "notices": notes or Notices(initial=_initial(wanted)),
         "webhook": wanted.webhook_url,
         "secret": secret,
-        "sessions": [row | {"here": row["id"] == here} for row in rows],
+        "sessions": [row | {"here": row["id"] == here, "name": browser(row["agent"])} for row in rows],
         "factors": Authenticator.objects.filter(user_id=me.person, type__in=_FACTORS).count(),
+        "services": services.configured(),
         "has_password": user.has_usable_password(),
     }
     return render(request, "console/settings.html", context, status=status)
@@ -141,6 +152,12 @@ def close(request: HttpRequest, me: Principal) -> HttpResponse:
         "available_micro": available_micro,
     }
     return render(request, "console/close.html", context, status=400 if request.method == "POST" else 200)
+
+
+def browser(agent: str) -> str:
+    """What a browser calls itself, short: `Firefox · Windows`; its own words where we know none of them."""
+    names = [next((name for sign, name in known if sign in agent), "") for known in (_BROWSERS, _SYSTEMS)]
+    return " · ".join(name for name in names if name) or agent
 
 
 def _initial(wanted: notices.Wishes) -> dict[str, Any]:

@@ -73,8 +73,11 @@ def days_back(now_us: int, many: int) -> list[str]:
 
 
 def midnight_us(day: str, zone: str) -> int:
-    """When a day such as 2026-11-24 begins in this time zone; ValueError for what is no day."""
-    return int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=ZoneInfo(zone)).timestamp()) * 1_000_000
+    """When a day such as 2026-11-24 begins in this time zone; ValueError for what is no day of our times."""
+    begin = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=ZoneInfo(zone))
+    if not 2000 <= begin.year < 2200:
+        raise ValueError("no day of our times")
+    return int(begin.timestamp()) * 1_000_000
 
 
 def next_day(day: str) -> str:

@@ -7,9 +7,16 @@ from allauth.mfa.base import views as factors
 from allauth.mfa.recovery_codes import views as codes
 from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as passkeys
-from django.urls import path
+from allauth.socialaccount import views as social
+from allauth.socialaccount.providers.github import urls as github
+from allauth.socialaccount.providers.openid_connect import urls as oidc
+from allauth.socialaccount.providers.weixin import urls as wechat
+from django.conf import settings
+from django.urls import include, path
 
 from . import sign
+
+_SERVICES = {"github": github, "openid_connect": oidc, "weixin": wechat}
 
 urlpatterns = [
     path("sign-in", account.login, name="account_login"),
@@ -41,3 +48,12 @@ urlpatterns = [
     path("factors/passkeys/<int:pk>/name", passkeys.edit_webauthn, name="mfa_edit_webauthn"),
     path("factors/passkeys/<int:pk>/remove", passkeys.remove_webauthn, name="mfa_remove_webauthn"),
 ]
+# A service that no option names has no addresses.
+if settings.SOCIALACCOUNT_PROVIDERS:
+    urlpatterns += [
+        path("services", social.connections, name="socialaccount_connections"),
+        path("services/sign-up", social.signup, name="socialaccount_signup"),
+        path("services/cancelled", social.login_cancelled, name="socialaccount_login_cancelled"),
+        path("services/error", social.login_error, name="socialaccount_login_error"),
+        *(path("services/", include(_SERVICES[name].urlpatterns)) for name in settings.SOCIALACCOUNT_PROVIDERS),
+    ]

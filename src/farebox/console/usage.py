@@ -125,9 +125,9 @@ def _dates(query: QueryDict, days: Sequence[str]) -> tuple[str, str]:
     """Two days from the form, in order and at most 92 apart; the last 30 where they are none."""
     try:
         first, last = sorted(date.fromisoformat(query.get(name, "")[:10]) for name in ("from", "until"))
-    except ValueError:
+        return max(first, last - timedelta(days=DAYS_MAX - 1)).isoformat(), last.isoformat()
+    except (ValueError, OverflowError):
         return days[-30], days[-1]
-    return max(first, last - timedelta(days=DAYS_MAX - 1)).isoformat(), last.isoformat()
 
 
 def _read(

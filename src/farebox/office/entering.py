@@ -44,7 +44,13 @@ def begun(request: HttpRequest) -> Person | None:
 
 
 def enter(request: HttpRequest, person: Person, how: str) -> HttpResponse:
-    """Both proofs are given: a session under a new key, and a cookie by which this browser is known again."""
+    """Both proofs are given: in, and on to where the person wanted to go."""
+    let_in(request, person, how)
+    return known(HttpResponseRedirect(to_page(request)), person)
+
+
+def let_in(request: HttpRequest, person: Person, how: str) -> None:
+    """A session of this person under a new key, with both proofs."""
     first = request.session.pop(BEGUN, {"at": now_s()})
     login(request, person, backend="django.contrib.auth.backends.ModelBackend")
     request.session[METHODS] = [
@@ -52,7 +58,10 @@ def enter(request: HttpRequest, person: Person, how: str) -> HttpResponse:
         {"method": "mfa", "at": now_s(), "type": how},
     ]
     db.write(desk.note_sign_in, person, how=how, address=address_of(request))
-    response = HttpResponseRedirect(to_page(request))
+
+
+def known(response: HttpResponse, person: Person) -> HttpResponse:
+    """The answer, with a cookie by which this browser is known again."""
     kept_s, mark = browsers.KNOWN_AGE_S, browsers.mark(person.pk)
     response.set_cookie(KNOWN, mark, max_age=kept_s, secure=True, httponly=True, samesite="Strict")
     return response

@@ -161,7 +161,7 @@ def recovery(request: HttpRequest, me: Operator) -> HttpResponse:
         return render(request, "office/recovery_new.html", {"left": second.recovery_left(me.person)})
     person = Person.objects.get(pk=me.person)
     codes = db.write(second.recovery_codes, person, actor=me.actor)
-    return render(request, "office/recovery.html", {"codes": codes, "to": reverse("office:profile")})
+    return render(request, "office/recovery.html", {"codes": codes, "to": reverse("office:profile"), "email": me.email})
 
 
 @require_POST

@@ -28,6 +28,8 @@ from .entering import (
     begun,
     enrolling,
     enter,
+    known,
+    let_in,
     now_s,
     prove,
     to_page,
@@ -159,9 +161,10 @@ def enrol(request: HttpRequest) -> HttpResponse:
         if fault and form.is_bound and form.is_valid():
             form.add_error("code", fault)
     if how:
-        enter(request, person, how)
+        let_in(request, person, how)
         codes = db.write(second.recovery_codes, person, actor=f"operator:{person.pk}")
-        return render(request, "office/recovery.html", {"codes": codes, "to": to_page(request), "first": True})
+        here = {"codes": codes, "to": to_page(request), "email": person.email}
+        return known(render(request, "office/recovery.html", here), person)
     return render(request, "office/enrol.html", enrolling(person, secret) | {"form": form, "fault": fault})
 
 

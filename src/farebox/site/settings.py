@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -43,6 +44,28 @@ def _database() -> dict[str, Any]:
     }
 
 
+def _services() -> dict[str, Any]:
+    """The services by which visitors may sign in: those that the options name."""
+    chosen, found = _options, {}
+    if chosen.github_client_id:
+        app = {"name": "GitHub", "client_id": chosen.github_client_id, "secret": chosen.github_client_secret}
+        found["github"] = {"APPS": [app], "SCOPE": ["user:email"]}
+    if chosen.oidc_issuer:
+        app = {
+            # Another issuer is another key: a subject means nothing without its issuer.
+            "provider_id": "oidc-" + hashlib.sha256(chosen.oidc_issuer.encode()).hexdigest()[:16],
+            "name": chosen.oidc_name or urlsplit(chosen.oidc_issuer).hostname,
+            "client_id": chosen.oidc_client_id,
+            "secret": chosen.oidc_client_secret,
+            "settings": {"server_url": chosen.oidc_issuer},
+        }
+        found["openid_connect"] = {"APPS": [app], "OAUTH_PKCE_ENABLED": True}
+    if chosen.wechat_app_id:
+        app = {"name": "WeChat", "client_id": chosen.wechat_app_id, "secret": chosen.wechat_app_secret}
+        found["weixin"] = {"APPS": [app], "SCOPE": ["snsapi_login"]}
+    return found
+
+
 DATABASES = {"default": _database()}
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
@@ -62,6 +85,10 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.socialaccount.providers.weixin",
 ]
 MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
@@ -179,6 +206,15 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = True
+# Signing in by another service (console/services.py); a person is kept under issuer and subject.
+SOCIALACCOUNT_ADAPTER = "farebox.console.services.Adapter"
+SOCIALACCOUNT_PROVIDERS = _services()
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a form that leads elsewhere is stopped by our own Content-Security-Policy
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_EMAIL_VERIFICATION = "mandatory"
+SOCIALACCOUNT_EMAIL_REQUIRED = True
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_FORMS = {"signup": _FORMS + "ServiceSignUp"}
 # Messages and forms are signed with it.
 SECRET_KEY = secrets.derived_text(_options, "django")
 # No link is made of the host that a client sends; it is compared with the origin of forms alone.

@@ -1,0 +1,78 @@
+"""Signing in by another service (GitHub, an OpenID Connect issuer, WeChat), where the options name one.
+
+A person is known by issuer and subject, never by an address that a service tells: what it tells must be confirmed with
+a mailed code like any other, and never leads into somebody's account (security.md 9, 6.8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialAccount
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+
+from farebox.accounts import signup
+from farebox.kit import clock, db
+
+_LOGIN = {"github": "github_login", "weixin": "weixin_login"}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A configured service: the key under which its persons are kept, its name, where signing in begins."""
+
+    id: str
+    name: str
+    url: str
+
+
+def configured() -> list[Service]:
+    """The services that visitors may use."""
+    found = []
+    for provider, facts in settings.SOCIALACCOUNT_PROVIDERS.items():
+        for app in facts["APPS"]:
+            key = app.get("provider_id", provider)
+            url = reverse(_LOGIN[provider]) if provider in _LOGIN else reverse("openid_connect_login", args=[key])
+            found.append(Service(key, app["name"], url))
+    return found
+
+
+class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
+    """What allauth asks of other services."""
+
+    error_messages = DefaultSocialAccountAdapter.error_messages | {
+        "no_password": _("Set a password first, or you could not sign in any more."),
+        "connected_other": _("This is connected to another person already."),
+        "email_taken": _("This address can't be used."),
+    }
+
+    def save_user(self, request: HttpRequest, sociallogin: Any, form: Any = None) -> Any:
+        """A new person without a password; his address counts once he has confirmed it."""
+        email = form.cleaned_data["email"] if form else sociallogin.user.email
+        person = db.write(
+            signup.register, email=email, password_hash=None, language=get_language() or "", now_us=clock.now_us()
+        )
+        sociallogin.user = person
+        sociallogin.email_addresses = [EmailAddress(email=person.email, verified=False, primary=True)]
+        sociallogin.save(request)
+        return person
+
+    def get_requests_session(self) -> Any:
+        """No proxy of the environment, no redirects."""
+        session = super().get_requests_session()
+        session.trust_env, session.max_redirects = False, 0
+        return session
+
+    def validate_disconnect(self, account: Any, accounts: Any) -> None:
+        """Refused for the last way in."""
+        del accounts
+        others = SocialAccount.objects.filter(user_id=account.user_id).exclude(pk=account.pk)
+        if not account.user.has_usable_password() and not others.exists():
+            raise self.validation_error("no_password")

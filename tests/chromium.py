@@ -1,0 +1,39 @@
+"""Chromium for page tests; where there is none, one clear line says so, and in CI that is a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def found() -> str | None:
+    """Where a Chromium is; empty where playwright has one of its own, None where there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if path := shutil.which(name):
+            return path
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as tools:
+        return "" if Path(tools.chromium.executable_path).is_file() else None
+
+
+@contextmanager
+def launched() -> Iterator[Any]:
+    """A browser; it has a loop in this thread, so all that needs the store happens before it or in other threads."""
+    from playwright.sync_api import sync_playwright
+
+    path = found()
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("There is no Chromium here, and CI must see the pages. Get it with apt-get install chromium.")
+        pytest.skip("The pages were left out: there is no Chromium. Get it with apt-get install chromium.")
+    with sync_playwright() as tools:
+        running = tools.chromium.launch(executable_path=path or None, args=["--no-sandbox"])
+        yield running
+        running.close()

@@ -1,0 +1,263 @@
+"""The management API: tokens with roles, what each may do, and errors as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+
+import pytest
+
+import people
+from shop import Answer
+
+pytestmark = pytest.mark.store
+
+
+class Script:
+    """A program with a token of a role."""
+
+    def __init__(self, shop, role, **facts):
+        from farebox.accounts import tokens
+        from farebox.kit import clock
+
+        self.shop = shop
+        self.person = people.operator(shop, facts.pop("owner", role))
+        given = {"person": self.person.person, "name": "test", "role": role, "days": 1, "now_us": clock.now_us()}
+        self.row, self.token = shop.write(tokens.make, actor="test", **(given | facts))
+
+    def ask(self, method, path, body=None, **headers):
+        given = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json", **headers}
+        line = http.client.HTTPConnection("127.0.0.1", self.shop.server.port, timeout=60)
+        with contextlib.closing(line):
+            line.request(method, f"/office/api/{path}", None if body is None else json.dumps(body), given)
+            response = line.getresponse()
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
+
+    def get(self, path):
+        return self.ask("GET", path)
+
+    def post(self, path, body=None):
+        return self.ask("POST", path, body)
+
+
+@pytest.fixture(scope="module")
+def admin(shop):
+    return Script(shop, "admin")
+
+
+@pytest.fixture
+def two_people(shop):
+    before = shop.options.single_person
+    shop.options.single_person = False
+    yield
+    shop.options.single_person = before
+
+
+def test_who_asks(shop, admin):
+    found = admin.get("me")
+    assert (found.status, found.json["role"], found.json["email"]) == (200, "admin", admin.person.email)
+    assert found.headers["cache-control"] == "no-store"
+    assert "set-cookie" not in found.headers
+
+
+def test_only_a_token_opens_it(shop, admin):
+    wrong = admin.ask("GET", "me", Authorization="Bearer fbo-" + "x" * 43)
+    assert (wrong.status, wrong.json["error"]["code"]) == (401, "unauthorized")
+    assert wrong.headers["www-authenticate"].startswith("Bearer")
+    customer = people.customer(shop, "1")
+    assert admin.ask("GET", "me", Authorization=f"Bearer {customer.customer.key}").status == 401
+    # An operator's session is none of its credentials, and a token opens no page and no call.
+    assert admin.person.get("/office/api/me").status == 401
+    assert admin.ask("GET", "openapi.json", Authorization="").status == 401
+    page = Answer(*_plain(shop, "/office/customers", admin.token))
+    assert page.status == 302
+    assert Answer(*_plain(shop, "/v1/models", admin.token)).status == 401
+
+
+def _plain(shop, path, token):
+    line = http.client.HTTPConnection("127.0.0.1", shop.server.port, timeout=60)
+    with contextlib.closing(line):
+        line.request("GET", path, headers={"Authorization": f"Bearer {token}", "Accept": "text/html"})
+        response = line.getresponse()
+        return response.status, dict(response.getheaders()), response.read()
+
+
+def test_tokens_that_have_ended(shop):
+    from farebox.accounts import people as persons
+    from farebox.accounts import tokens
+    from farebox.accounts.models import OfficeToken
+    from farebox.kit import clock
+
+    for make in (
+        lambda made: shop.write(tokens.revoke, made.row.id, person=None, now_us=clock.now_us(), actor="test"),
+        lambda made: OfficeToken.objects.filter(id=made.row.id).update(expires_us=1),
+        lambda made: shop.write(persons.set_operator_role, made.person.person, operator_role="auditor", actor="test"),
+        lambda made: OfficeToken.objects.filter(id=made.row.id).update(addresses='["203.0.113.7"]'),
+    ):
+        made = Script(shop, "support")
+        assert made.get("me").status == 200
+        make(made)
+        assert made.get("me").status == 401
+
+
+def test_too_many_wrong_tokens(shop, admin, monkeypatch):
+    from farebox.office import api_roles
+
+    monkeypatch.setattr(shop.options, "wrong_keys_per_min", 2)
+    api_roles._throttle.cache_clear()
+    try:
+        said = [admin.ask("GET", "me", Authorization="Bearer fbo-" + "y" * 43).status for _ in range(4)]
+        assert said == [401, 401, 429, 429]
+        assert admin.get("me").status == 200
+    finally:
+        api_roles._throttle.cache_clear()
+
+
+def test_errors_are_json(admin):
+    for method, path, body, status in (
+        ("GET", "nothing", None, 404),
+        ("GET", "customers/acc_none", None, 404),
+        ("PUT", "me", {}, 405),
+        ("POST", "customers", {"name": "x"}, 422),
+        ("POST", "customers", {"name": "x", "currency": "USD", "price_list": "usd", "more": 1}, 422),
+        ("POST", "customers", {"name": "x", "currency": "EUR", "price_list": "usd"}, 400),
+        ("GET", "customers?before=a%00b", None, 422),
+        ("GET", "usage?from_day=2026-01-01&until_day=2026-12-31", None, 400),
+        ("GET", "usage?from_day=2026-13-01&until_day=2026-13-01", None, 400),
+    ):
+        answer = admin.ask(method, path, body)
+        assert answer.status == status, (path, answer.body)
+        assert set(answer.json["error"]) >= {"code", "message"}
+    broken = admin.ask("POST", "customers", None)
+    assert broken.status in {400, 422}
+
+
+def test_roles(shop):
+    """What a role may not do is not there."""
+    account = shop.account("1")
+    here = f"customers/{account.account}"
+    may = {
+        ("GET", "customers"): "SFXU", ("GET", here): "SFXU", ("GET", f"{here}/calls"): "SFXU",
+        ("GET", f"{here}/keys"): "SXU", ("POST", f"{here}/unfreeze"): "X", ("POST", "models"): "X",
+        ("GET", "usage?from_day=2026-01-01&until_day=2026-01-02"): "FXU", ("GET", "audit"): "SFXU",
+        ("POST", "money"): "SFX", ("POST", "channels"): "X", ("POST", "price-lists"): "X",
+        ("POST", f"{here}/keys"): "X", ("POST", "money/adj_none/decline"): "SFX", ("GET", "channels"): "SFXU",
+    }  # fmt: skip
+    for letter, role in {"S": "support", "F": "finance", "X": "admin", "U": "auditor"}.items():
+        script = Script(shop, role)
+        for (method, path), letters in may.items():
+            answer = script.ask(method, path, {"wrong": 1} if method == "POST" else None)
+            if letter in letters:
+                assert answer.status in {200, 400, 422}, (role, path, answer.status)
+            else:
+                assert answer.status == 404, (role, path, answer.status)
+
+
+def test_an_auditor_token_of_an_administrator_reads_only(shop):
+    script = Script(shop, "auditor", owner="admin")
+    assert script.get("customers").status == 200
+    assert script.post("price-lists", {"name": "a", "currency": "USD"}).status == 404
+
+
+def test_customers_and_keys(shop, admin):
+    made = admin.post("customers", {"name": "By script", "currency": "USD", "price_list": "usd"}).json
+    here = f"customers/{made['id']}"
+    assert admin.get(here).json == made
+    assert made["id"] in [each["id"] for each in admin.get("customers?q=By%20script").json["data"]]
+    assert admin.post(f"{here}/freeze").json["state"] == "frozen"
+    assert admin.post(f"{here}/freeze").status == 400
+    assert admin.post(f"{here}/unfreeze").json["state"] == "active"
+    key = admin.post(f"{here}/keys", {"name": "k", "models": ["gpt-4o-mini"]}).json
+    assert key["plaintext"].startswith("sk-")
+    shown = admin.get(f"{here}/keys")
+    assert [each["id"] for each in shown.json["data"]] == [key["id"]]
+    assert key["plaintext"].encode() not in shown.body
+    other = shop.account("0")
+    assert admin.post(f"customers/{other.account}/keys/{key['id']}/revoke").status == 404
+    assert admin.post(f"{here}/keys/{key['id']}/revoke").json["state"] == "revoked"
+    assert admin.post(f"{here}/keys", {"name": "k", "project": "prj_none"}).status == 404
+
+
+def test_money_takes_two_people(shop, two_people):
+    account = shop.account("5")
+    support, finance, other = Script(shop, "support"), Script(shop, "finance"), Script(shop, "finance")
+    body = {"account": account.account, "kind": "credit", "amount": "1.25", "reason": "by script"}
+    assert support.post("money", body | {"account": "acc_none"}).status == 400
+    made = finance.post("money", body).json
+    assert (made["state"], made["amount_micro"]) == ("proposed", 1_250_000)
+    assert finance.post(f"money/{made['id']}/approve").status == 400
+    assert support.post(f"money/{made['id']}/approve").status == 404
+    # The same person in the office is no second person.
+    page = f"/office/money/{made['id']}"
+    assert "another person approves it" in finance.person.follow(finance.person.fill(page, f"{page}/approve")).text
+    assert other.post(f"money/{made['id']}/approve").json["state"] == "booked"
+    assert other.post(f"money/{made['id']}/approve").status == 400
+    assert account.balance == (6_250_000, 0)
+    second = support.post("money", body).json
+    assert other.post(f"money/{second['id']}/decline", {"note": "no"}).json["state"] == "declined"
+    listed = support.get(f"money?account={account.account}").json["data"]
+    assert [each["state"] for each in listed] == ["declined", "booked"]
+
+
+def test_prices(shop, admin):
+    assert admin.post("price-lists", {"name": "script", "currency": "CNY"}).json["version"] is None
+    prices = {"gpt-4": {"input": "200", "output": "400"}}
+    draft = admin.post("price-lists/script/drafts", {"prices": prices, "usd_rate": "7.25", "note": "first"}).json
+    assert draft["examples"] == [{"model": "gpt-4", "before_micro": None, "after_micro": 400_000}]
+    assert admin.get("price-drafts").json["data"][0]["id"] == draft["id"]
+    sheet = admin.post(f"price-drafts/{draft['id']}/publish").json
+    assert sheet["prices"]["gpt-4"] == {"input": "200.00", "output": "400.00"}
+    assert admin.post(f"price-drafts/{draft['id']}/publish").status == 400
+    assert admin.get("price-lists/script").json["version"] == 1
+    assert admin.get("price-lists/script?version=9").status == 404
+    assert admin.get("price-lists/house").status == 404
+    assert admin.post("price-lists/script/drafts", {"prices": {"gpt-4": {"input": 1}}}).status == 422
+
+
+def test_models_and_channels(shop, admin):
+    body = {"name": "script/one", "kinds": ["chat"], "classes": ["input", "output"], "context_tokens": 1000,
+            "output_tokens_max": 100}  # fmt: skip
+    assert admin.post("models", body).json["sold"] == []
+    assert admin.get("models/script/one").json["context_tokens"] == 1000
+    assert admin.post("model-listings/script/one", {"listed": False, "why": "test"}).json["listed"] is False
+    assert admin.post("model-listings/none", {"listed": True}).status == 404
+    assert admin.post("upstreams", {"name": "vendor"}).json["cost_currency"] == "USD"
+    channel = {"name": "line", "upstream": "vendor", "base_url": "https://api.vendor.example/v1", "secret": "hush-hush"}
+    made = admin.post("channels", channel)
+    assert made.json["secret"] == "set"
+    assert b"hush-hush" not in made.body + admin.get("channels").body
+    assert admin.post("channels/line/secret", {"secret": "other-hush"}).json["secret"] == "set"
+    offered = admin.post("channels/line/offers", {"model": "gpt-4", "costs": {"input": "1.5"}}).json
+    assert offered == {"model": "gpt-4", "upstream_model": "gpt-4", "costs": {"input": "1.500000"}}
+    assert admin.post("channels/line/state", {"state": "disabled", "why": "test"}).json["state"] == "disabled"
+    assert admin.post("channels/none/state", {"state": "active"}).status == 404
+    costs = [each["models"] for each in Script(shop, "support").get("channels").json["data"]]
+    assert all(offer["costs"] == {} for offers in costs for offer in offers)
+    assert b"hush" not in Script(shop, "auditor").get("audit?verb=channel.").body
+
+
+def test_usage_and_audit(shop, admin):
+    from datetime import UTC, datetime
+
+    customer = shop.account("1")
+    charge = customer.receipt(customer.chat("gpt-4o-mini", "Hello"))["charge_micro"]
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    found = admin.get(f"usage?from_day={day}&until_day={day}&by=account").json["data"]
+    mine = [each for each in found if each["name"] == customer.account]
+    assert [(each["calls"], each["charge_micro"]) for each in mine] == [(1, charge)]
+    calls = admin.get(f"customers/{customer.account}/calls").json["data"]
+    assert [each["charge_micro"] for each in calls] == [charge]
+    events = admin.get(f"audit?verb=calls.read&object={customer.account}").json["data"]
+    assert events[0]["actor"] == f"operator:{admin.person.person} token:{admin.row.id}"
+
+
+def test_the_page_of_the_api(shop, admin):
+    page = admin.person.page("/office/api/")
+    assert page.status == 200
+    assert "/office/api/customers/{account}/freeze" in page.text
+    found = admin.get("openapi.json").json
+    assert found["openapi"].startswith("3.")
+    assert found["components"]["securitySchemes"]

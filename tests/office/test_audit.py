@@ -1,0 +1,91 @@
+"""The audit trail in the office: search, pages, export; support sees its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+import people
+
+pytestmark = pytest.mark.store
+
+
+@pytest.fixture(scope="module")
+def trail(shop):
+    """An administrator who has frozen and released an account; (administrator, account)."""
+    admin = people.operator(shop, "admin")
+    account = shop.account("0").account
+    here = f"/office/customers/{account}"
+    for verb in ("freeze", "unfreeze"):
+        admin.fill(here, f"{here}/move", do=verb)
+    return admin, account
+
+
+def test_who_what_before_after(trail):
+    admin, account = trail
+    page = admin.page(f"/office/audit?object={account}&verb=account.freeze")
+    assert len(page.tables[0]) == 2
+    row = page.tables[0][1]
+    assert row[1:4] == [f"operator:{admin.email}", "account.freeze", account]
+    assert '"active"' in row[4]
+    assert '"frozen"' in row[4]
+
+
+def test_search(shop, trail):
+    admin, account = trail
+    page = admin.page(f"/office/audit?actor={admin.email}&verb=account.")
+    assert page.column(2) == ["account.unfreeze", "account.freeze"]
+    assert "Nothing fits" in admin.page("/office/audit?verb=no.such").text
+    assert "Nothing fits" in admin.page(f"/office/audit?object={account}&from=2099-01-01T00:00").text
+    assert "Nothing fits" in admin.page(f"/office/audit?object={account}&until=2001-01-01T00:00").text
+    assert admin.page("/office/audit?from=yesterday").status == 400
+    assert admin.page("/office/audit?verb=%25").status == 200
+
+
+def test_pages_by_cursor(shop):
+    from farebox.kit import audit
+
+    def many(tx):
+        for number in range(60):
+            audit.record(tx, actor="test", verb="page.test", object=f"thing {number}", after={"n": number})
+
+    shop.write(many)
+    auditor = people.operator(shop, "auditor")
+    first = auditor.page("/office/audit?verb=page.test")
+    assert len(first.tables[0]) == 51
+    following = first.html.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
+    assert "verb=page.test" in following
+    second = auditor.page(f"/office/audit{following}")
+    seen = first.column(3) + second.column(3)
+    assert sorted(seen) == sorted(f"thing {number}" for number in range(60))
+
+
+def test_export(shop):
+    from farebox.kit import audit
+
+    def evil(tx):
+        audit.record(tx, actor="test", verb="export.test", object="=1+1", after={"a": 'b,"c'})
+
+    shop.write(evil)
+    auditor = people.operator(shop, "auditor")
+    answer = auditor.get("/office/audit.csv?verb=export.test")
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    assert [row["object"] for row in rows] == ["'=1+1"]
+    assert json.loads(rows[0]["after"]) == {"a": 'b,"c'}
+    whole = auditor.get("/office/audit.csv")
+    assert whole.body.count(b"\n") > 1
+    for role in ("support", "finance", "admin"):
+        assert people.operator(shop, role).get("/office/audit.csv").status == 404
+
+
+def test_support_sees_its_own(shop, trail):
+    admin, account = trail
+    support = people.operator(shop, "support")
+    assert "Nothing fits" in support.page(f"/office/audit?object={account}").text
+    assert "Nothing fits" in support.page(f"/office/audit?actor={admin.email}").text
+    support.fill(f"/office/customers/{account}", f"/office/customers/{account}/move", do="freeze")
+    assert support.page("/office/audit").column(2) == ["account.freeze"]

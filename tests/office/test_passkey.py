@@ -1,0 +1,80 @@
+"""A passkey in Chromium, by an authenticator of its own: enrolled, proved at the door and once more inside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+import people
+from office import totp
+
+pytestmark = pytest.mark.slow
+
+AUTHENTICATOR = {
+    "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
+    "isUserVerified": True, "automaticPresenceSimulation": True,
+}  # fmt: skip
+
+
+@pytest.fixture
+def window(shop, option):
+    """A page of a browser with an authenticator; the store is not touched from this thread while it lives."""
+    from playwright.sync_api import sync_playwright
+
+    option(public_url=f"http://localhost:{shop.server.port}")  # a passkey belongs to a name, never to an address
+    person = people.person(shop, operator_role="admin", password=people.PASSWORD)
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("There is no Chromium here, and CI must try passkeys.")
+        pytest.skip("Passkeys were not tried: there is no Chromium. Get it with .venv/bin/playwright install chromium.")
+    with sync_playwright() as tools:
+        running = tools.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page = running.new_context(locale="en-US").new_page()
+        faults = []
+        page.on("console", lambda said: said.type == "error" and faults.append(said.text))
+        page.on("pageerror", lambda fault: faults.append(str(fault)))
+        line = page.context.new_cdp_session(page)
+        line.send("WebAuthn.enable")
+        line.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})
+        yield page, person.email, faults
+        running.close()
+
+
+def begin(page, shop, email):
+    page.goto(f"http://localhost:{shop.server.port}/office/sign-in")
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Password").fill(people.PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_a_passkey(shop, window):
+    page, email, faults = window
+    begin(page, shop, email)
+    page.get_by_role("heading", name="Add a second factor").wait_for()
+    page.get_by_label("Name of the passkey").fill("The test's own")
+    page.get_by_role("button", name="Make a passkey").click()
+    page.get_by_role("heading", name="Recovery codes").wait_for()
+    page.get_by_role("link", name="I have kept them").click()
+    page.get_by_role("heading", name="Dashboard").wait_for()
+    page.get_by_role("button", name="Sign out").click()
+    begin(page, shop, email)
+    page.get_by_role("button", name="Use a passkey").click()
+    page.get_by_role("heading", name="Dashboard").wait_for()
+    page.goto(f"http://localhost:{shop.server.port}/office/step-up?next=/office/profile")
+    page.get_by_role("button", name="Use a passkey").click()
+    page.get_by_role("heading", name="Your profile").wait_for()
+    assert page.get_by_text("The test's own").count() == 1
+    assert faults == []
+
+
+def test_an_authenticator_of_the_phone(shop, window):
+    page, email, faults = window
+    begin(page, shop, email)
+    page.get_by_role("textbox", name="Code").fill(totp.code(page.locator(".seed").inner_text().replace(" ", "")))
+    page.get_by_role("button", name="Add the authenticator").click()
+    page.get_by_role("heading", name="Recovery codes").wait_for()
+    assert page.locator("#codes").inner_text().count("-") == 30
+    assert faults == []

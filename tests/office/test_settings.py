@@ -1,0 +1,135 @@
+"""Shop settings, announcements and tokens in the office."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import people
+from visitor import Visitor
+
+pytestmark = pytest.mark.store
+
+
+@pytest.fixture
+def admin(shop):
+    return people.operator(shop, "admin")
+
+
+def form(who, **changes):
+    """The settings as they are, some changed, sent."""
+    page = who.page("/office/settings")
+    given = dict(re.findall(r'<input id="(\w+)" name="\w+" value="([^"]*)"', page.html))
+    given |= dict(re.findall(r'<textarea id="(\w+)"[^>]*>([^<]*)</textarea>', page.html))
+    return who.fill("/office/settings", **(given | changes))
+
+
+def test_a_setting_is_in_force_at_once(shop, admin):
+    answer = form(admin, shop_name="Lantern 灯", support_contact="help@lantern.example")
+    assert "The settings are in force" in admin.follow(answer).text
+    page = Visitor(shop).page("/prices")
+    assert "Lantern 灯" in page.text
+    assert "help@lantern.example" in page.text
+    trail = admin.page("/office/audit?verb=setting.put&object=shop_name")
+    assert "Lantern" in trail.tables[0][1][4]
+    assert "Nothing was changed" in admin.follow(form(admin)).text
+    form(admin, shop_name="", support_contact="")
+    assert "Farebox" in Visitor(shop).page("/prices").text
+
+
+def test_own_terms(shop, admin):
+    form(admin, terms_en="# Our terms\n\nBe kind.", terms_zh="# 条款\n\n请善待彼此。")
+    assert "Be kind." in Visitor(shop).page("/terms").text
+    assert "请善待彼此" in Visitor(shop).page("/zh/terms").text
+    form(admin, terms_en="", terms_zh="")
+    assert "Be kind." not in Visitor(shop).page("/terms").text
+
+
+def test_amounts_and_figures(shop, admin):
+    from farebox.kit import settings
+
+    form(admin, trial_micro="USD 1.50\r\ncny 10", trial_days="14", price_warn_factor="2")
+    values = shop.read(settings.values)
+    assert (values["trial_micro"], values["trial_days"], values["price_warn_factor"]) == (
+        {"USD": 1_500_000, "CNY": 10_000_000}, 14, "2",
+    )  # fmt: skip
+    assert "USD 1.50" in admin.page("/office/settings").html
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("trial_days", "0"),
+        ("trial_days", "soon"),
+        ("trial_micro", "1.00"),
+        ("trial_micro", "USD much"),
+        ("trial_micro", "USD 100000"),
+        ("price_warn_factor", "0.5"),
+        ("price_warn_factor", "half"),
+        ("money_day_support_micro", "-1"),
+        ("signup_currency", "dollars"),
+        ("signup_price_list", "no-such-list"),
+        ("shop_name", "x" * 201),
+    ],
+)
+def test_bad_values_change_nothing(shop, admin, name, value):
+    from farebox.kit import settings
+
+    before = dict(shop.read(settings.values))
+    page = form(admin, **{name: value, "support_contact": "never@example.com"})
+    assert page.status == 400
+    assert 'aria-invalid="true"' in page.html
+    assert dict(shop.read(settings.values)) == before
+
+
+def test_settings_are_for_administrators(shop):
+    auditor = people.operator(shop, "auditor")
+    page = auditor.page("/office/settings")
+    assert page.status == 200
+    assert "Save the settings" not in page.text
+    auditor.send("/office/settings", {"shop_name": "Taken over"})
+    assert "Taken over" not in auditor.page("/office/settings").html
+    for role in ("support", "finance"):
+        assert people.operator(shop, role).page("/office/settings").status == 404
+
+
+def test_announcements(shop, admin):
+    from farebox.kit import announcements, clock
+
+    here = "/office/announcements"
+    assert admin.fill(here, en="", zh="").status == 400
+    assert admin.fill(here, en="x", until="2001-01-01T00:00").status == 400
+    made = admin.fill(here, en="Maintenance on Sunday", zh="周日维护", level="warn", until="2099-01-01T00:00")
+    assert "It is announced" in admin.follow(made).text
+    found = shop.read(announcements.in_force, now_us=clock.now_us())
+    assert [(each["en"], each["level"]) for each in found] == [("Maintenance on Sunday", "warn")]
+    assert [announcements.text(found[0], each) for each in ("en", "zh-hans")] == ["Maintenance on Sunday", "周日维护"]
+    later = admin.fill(here, en="Later", **{"from": "2098-01-01T00:00"})
+    assert "coming" in admin.follow(later).text
+    assert len(shop.read(announcements.in_force, now_us=clock.now_us())) == 1
+    support = people.operator(shop, "support")
+    assert "Maintenance" in support.page(here).text
+    assert support.send(here, {"en": "mine"}).status == 404
+    ident = found[0]["id"]
+    assert support.send(f"{here}/{ident}/end", {}).status == 404
+    assert admin.send(f"{here}/ann_none/end", {}).status == 404
+    assert "is gone" in admin.follow(admin.fill(here, f"{here}/{ident}/end")).text
+    assert shop.read(announcements.in_force, now_us=clock.now_us()) == []
+
+
+def test_tokens(shop, admin):
+    page = admin.fill("/office/tokens/new", name="Nightly", role="admin", addresses="127.0.0.1, 10.0.0.0/8", days="7")
+    text = re.search(r"fbo-[0-9A-Za-z]{43}", page.html)[0]
+    listed = admin.page("/office/tokens")
+    assert text not in listed.html
+    assert f"fbo-…{text[-4:]}" in listed.text
+    ident = re.search(r"/office/tokens/(tok_\w+)/revoke", listed.html)[1]
+    support = people.operator(shop, "support")
+    assert "Nightly" not in support.page("/office/tokens").text
+    assert support.send(f"/office/tokens/{ident}/revoke", {}).status == 404
+    assert "Nightly" in people.operator(shop, "auditor").page("/office/tokens").text
+    assert support.fill("/office/tokens/new", name="x", role="admin", days="7").status == 400
+    assert support.fill("/office/tokens/new", name="x", role="support", days="999").status == 400
+    assert support.fill("/office/tokens/new", name="x", role="support", addresses="nowhere").status == 400
+    assert "is revoked" in admin.follow(admin.fill("/office/tokens", f"/office/tokens/{ident}/revoke")).text

@@ -1,0 +1,295 @@
+"""Upstreams and channels: the guided form, tests by real calls, pauses, models and costs, and who may what."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+
+pytestmark = pytest.mark.store
+
+SECRET = "sk-very-secret-4711-of-the-upstream"
+
+
+@pytest.fixture(autouse=True)
+def _healthy(shop):
+    shop.reset_health()
+
+
+def fields(shop, **changes):
+    """The form of a new channel to the sandbox, filled in."""
+    name = f"ch-{uuid.uuid4().hex[:8]}"
+    return {
+        "upstream": name, "name": name, "base_url": shop.sandbox.base_url, "secret": SECRET, "local": "on",
+        "models": "gpt-4\ngpt-4o-mini = mini-there", "currency": "usd", "cancel_billing": "stops", "tier": "3",
+        "weight": "1", **changes,
+    }  # fmt: skip
+
+
+def connected(shop, admin, **changes):
+    """A channel made by the form: (its page, its id, its name)."""
+    given = fields(shop, **changes)
+    answer = admin.fill("/office/upstreams/new?vendor=other", **given)
+    assert answer.status == 302, answer.text
+    address = answer.headers["location"]
+    shop.refresh()
+    return address, address.rsplit("/", 1)[1], given["name"]
+
+
+def row(name):
+    from farebox.upstreams.models import Channel
+
+    return Channel.objects.select_related("upstream").get(name=name)
+
+
+def costs(name):
+    from farebox.upstreams.board import read_costs
+    from farebox.upstreams.models import Offering
+
+    return {
+        each.model: (each.upstream_model, read_costs(each.costs))
+        for each in Offering.objects.filter(channel__name=name)
+    }
+
+
+def trail(name):
+    from farebox.kit.models import AuditEvent
+
+    return list(AuditEvent.objects.filter(object=f"channel {name}").order_by("id"))
+
+
+def remove(name):
+    from farebox.upstreams.models import Channel
+
+    Channel.objects.filter(name=name).update(state="disabled")
+
+
+def test_connect_test_and_sell(shop, operator):
+    admin = operator()
+    page = admin.page("/office/upstreams/new")
+    for vendor in ("OpenAI", "DeepSeek", "Qwen", "Moonshot", "Zhipu", "Groq", "vLLM", "llama.cpp", "Another one"):
+        assert vendor in page.text
+    address, _, name = connected(shop, admin, official_costs="on")
+    made = row(name)
+    assert (made.local, made.tier, made.upstream.cost_currency, made.upstream.cancel_billing) == (
+        True,
+        3,
+        "USD",
+        "stops",
+    )
+    assert costs(name) == {
+        "gpt-4": ("gpt-4", {"input": 30_000_000, "output": 60_000_000}),
+        "gpt-4o-mini": ("mini-there", {"input": 150_000, "cached_read": 75_000, "output": 600_000}),
+    } or costs(name)["gpt-4"] == ("gpt-4", {"input": 30_000_000, "output": 60_000_000})
+    page = admin.fill(address, to=f"{address}/test", model="gpt-4")
+    assert page.status == 200
+    assert "The test succeeded" in page.text
+    call = re.search(r"<code>(call_[A-Za-z0-9]+)</code>", page.html)[1]
+    from farebox.calls.models import Attempt, Call
+
+    assert Call.objects.get(id=call).charge_micro == 0
+    assert [each.channel for each in Attempt.objects.filter(call_id=call)] == [name]
+    assert "works" in page.text
+    remove(name)
+
+
+def test_the_key_is_written_and_never_shown(shop, operator):
+    admin = operator()
+    address, _, name = connected(shop, admin)
+    assert SECRET not in row(name).secret
+    from farebox.kit import secrets
+    from farebox.upstreams import board
+
+    unseal = board.unsealer(secrets.master_keys(shop.options))
+    assert unseal(row(name).secret, row(name).id) == SECRET
+    for path in (address, f"{address}/edit", "/office/upstreams", f"{address}/models"):
+        for role in ("admin", "finance", "auditor", "support"):
+            page = operator(role).get(path)
+            assert SECRET.encode() not in page.body
+            assert row(name).secret.encode() not in page.body
+    assert not any(SECRET in event.before + event.after for event in trail(name))
+    before = row(name).secret
+    edit = {"base_url": row(name).base_url, "local": "on", "tier": "3", "weight": "1", "concurrency_max": "0"}
+    assert admin.fill(f"{address}/edit", secret="", **edit).status == 302
+    assert row(name).secret == before
+    assert admin.fill(f"{address}/edit", secret="sk-another-one-4711", **edit).status == 302
+    assert unseal(row(name).secret, row(name).id) == "sk-another-one-4711"
+    assert [event.verb for event in trail(name)][-1] == "channel.secret"
+    remove(name)
+
+
+def test_own_network_is_said_and_audited(shop, operator):
+    admin = operator()
+    given = fields(shop)
+    given.pop("local")
+    page = admin.fill("/office/upstreams/new?vendor=other", **given)
+    assert page.status == 200
+    assert "The base URL can't be used" in page.text
+    assert SECRET not in page.html
+    address, _, name = connected(shop, admin)
+    assert "own network" in admin.page(address).text
+    assert '"local":true' in trail(name)[0].after
+    assert trail(name)[0].actor == f"operator:{admin.person}"
+    remove(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": ""}, "This field is required."),
+        ({"name": " "}, "This field is required."),
+        ({"upstream": "sandbox", "name": "sandbox"}, "There is a channel sandbox already."),
+        ({"base_url": "ftp://example.org"}, "The base URL can't be used"),
+        ({"base_url": "http://10.0.0.1/v1", "local": ""}, "The base URL can't be used"),
+        ({"models": "= x"}, "A line has a model"),
+        ({"models": "\n".join(f"m{n}" for n in range(201))}, "At most 200 models"),
+        ({"currency": "12$"}, "Give a code such as USD or CNY."),
+        ({"tier": "1001"}, "tier"),
+        ({"tier": "-1"}, "greater than or equal to 0"),
+        ({"weight": "x"}, "Enter a whole number."),
+        ({"cancel_billing": "never"}, "Select a valid choice."),
+        ({"secret": "line\nbreak"}, ""),
+    ],
+)
+def test_forms_that_will_not_do(shop, operator, changes, said):
+    from farebox.upstreams.models import Channel, Upstream
+
+    before = Channel.objects.count(), Upstream.objects.count()
+    page = operator().fill("/office/upstreams/new?vendor=other", **fields(shop, **changes))
+    assert page.status == 200
+    assert said in page.text
+    assert (Channel.objects.count(), Upstream.objects.count()) == before  # all or nothing
+
+
+def test_pause_and_go_on(shop, operator):
+    admin = operator()
+    address, ident, name = connected(shop, admin)
+    page = admin.follow(admin.fill(address, to=f"{address}/state", state="disabled"))
+    assert "The channel is paused." in page.text
+    assert row(name).state == "disabled"
+    shop.refresh()
+    assert ident not in shop.server.ports.shop.board.current.channels
+    assert "Test the channel" not in page.text
+    page = admin.follow(admin.fill(address, to=f"{address}/state", state="active"))
+    assert "The channel goes on." in page.text
+    assert row(name).state == "active"
+    remove(name)
+
+
+def test_models_and_costs(shop, operator):
+    admin = operator()
+    address, _, name = connected(shop, admin, models="")
+    assert "None yet, so no call comes here." in admin.page(address).text
+    page = admin.fill(f"{address}/models", model="gpt-4", upstream_model="", input="x", output="2", cached_read="")
+    assert "Give an amount such as 2.50." in page.text
+    page = admin.fill(f"{address}/models", model="gpt-4", upstream_model="", input="-1", output="2", cached_read="")
+    assert "Give an amount such as 2.50." in page.text
+    page = admin.fill(f"{address}/models", model="not-there", upstream_model="", input="", output="", cached_read="")
+    assert "Select a valid choice." in page.text
+    facts = {"model": "gpt-4", "upstream_model": "their-4", "input": "2.50", "output": "10", "cached_read": ""}
+    assert admin.fill(f"{address}/models", **facts).status == 302
+    assert costs(name) == {"gpt-4": ("their-4", {"input": 2_500_000, "output": 10_000_000})}
+    page = admin.page(f"{address}/models?model=gpt-4")
+    assert 'value="2.50"' in page.html
+    assert "input 2.50" in admin.page(address).text
+    assert "input 2.50" in operator("finance").page(address).text
+    support = operator("support").page(address)
+    assert "their-4" in support.text
+    assert "2.50" not in support.text
+    assert admin.send(f"{address}/withdraw", {"model": "gpt-3"}).status == 404
+    assert admin.send(f"{address}/withdraw", {"model": "gpt-4"}).status == 302
+    assert costs(name) == {}
+    assert [event.verb for event in trail(name)][-2:] == ["channel.offer", "channel.withdraw"]
+    remove(name)
+
+
+def test_order_is_changed_and_nothing_else_is_noted(shop, operator):
+    admin = operator()
+    address, _, name = connected(shop, admin)
+    edit = {
+        "base_url": row(name).base_url,
+        "local": "on",
+        "secret": "",
+        "tier": "2",
+        "weight": "9",
+        "concurrency_max": "5",
+    }
+    assert admin.fill(f"{address}/edit", **edit).status == 302
+    assert (row(name).tier, row(name).weight, row(name).concurrency_max) == (2, 9, 5)
+    assert [event.verb for event in trail(name)][-1] == "channel.order"
+    before = len(trail(name))
+    assert admin.fill(f"{address}/edit", **edit).status == 302
+    assert len(trail(name)) == before
+    remove(name)
+
+
+def test_health_is_shown(shop, operator):
+    from farebox.kit import clock
+
+    admin = operator()
+    address, ident, name = connected(shop, admin)
+    spec = shop.server.ports.shop.board.current.channels[ident]
+    health = shop.server.ports.shop.health
+    from farebox.upstreams.dialect import Fault
+
+    slot = health.take(spec, clock.now_us())
+    health.failed(slot, Fault(kind="ours", status=401, message="the key was refused"), clock.now_us())
+    health.give(slot)
+    page = operator("support").page("/office/upstreams")
+    assert "rests after failures" in page.text
+    assert "the key was refused" in page.text
+    shop.reset_health()
+    assert "rests after failures" not in operator("support").page(address).text
+    remove(name)
+
+
+def test_a_test_that_fails_says_why(shop, operator):
+    admin = operator()
+    address, _, name = connected(shop, admin, models="gpt-4 = gpt-4+status=500")
+    page = admin.fill(address, to=f"{address}/test", model="gpt-4")
+    assert "The test failed" in page.text
+    page = admin.follow(admin.fill(address, to=f"{address}/test", model="nothing-here"))
+    assert "There is no model nothing-here" in page.text
+    remove(name)
+    shop.reset_health()
+
+
+def test_who_may_what(shop, operator):
+    address, _, name = connected(shop, operator())
+    for role in ("support", "finance", "auditor"):
+        other = operator(role)
+        for path in ("/office/upstreams", address):
+            page = other.page(path)
+            assert page.status == 200
+            assert "Connect an upstream" not in page.text
+            assert "Pause the channel" not in page.text
+        for path in ("/office/upstreams/new", f"{address}/edit", f"{address}/models"):
+            assert other.get(path).status == 404
+            assert other.send(path, fields(shop)).status == 404
+        for path in ("state", "test", "withdraw"):
+            assert other.send(f"{address}/{path}", {"state": "disabled", "model": "gpt-4"}).status == 404
+    assert row(name).state == "active"
+    remove(name)
+
+
+def test_channels_that_are_not_there(operator):
+    admin = operator()
+    for path in ("", "/edit", "/models"):
+        assert admin.get(f"/office/upstreams/ch_nothing{path}").status == 404
+    for path in ("state", "test", "withdraw", "edit", "models"):
+        assert admin.send(f"/office/upstreams/ch_nothing/{path}", {"model": "gpt-4"}).status == 404
+    for path in ("state", "test", "withdraw"):
+        assert admin.get(f"/office/upstreams/ch_nothing/{path}").status == 405
+
+
+def test_outside_nobody_sees_anything(visitor, shop, operator):
+    address, _, name = connected(shop, operator())
+    for path in ("/office/upstreams", address, f"{address}/edit"):
+        answer = visitor.get(path)
+        assert answer.status == 302
+        assert answer.headers["location"].startswith("/office/sign-in?next=")
+    visitor.get("/office/sign-in")
+    assert visitor.send(f"{address}/state", {"state": "disabled"}).status == 302
+    assert row(name).state == "active"
+    remove(name)

@@ -1,0 +1,53 @@
+"""`farebox operator` and the link that a server prints while its office has nobody."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ops import cli
+
+pytestmark = pytest.mark.store
+
+
+def test_set_up_only_while_there_is_nobody(house):
+    first, second = cli.ok("operator", "set-up"), cli.ok("operator", "set-up")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/office/set-up\?code=[A-Za-z0-9_-]{22}", first["link"])
+    assert first["link"] != second["link"]
+    cli.ok("operator", "invite", "ada@example.org", "--role", "admin", "--name", "Ada")
+    assert "has operators already" in cli.refused("operator", "set-up")
+
+
+def test_invite_list_and_reset(house):
+    made = cli.ok("operator", "invite", "ada@example.org", "--role", "admin")
+    assert made["state"] == "approved"
+    assert made["single_person"] is True
+    assert made["requester"].startswith("cli:")
+    assert "has that role already" in cli.refused("operator", "invite", "ada@example.org", "--role", "admin")
+    assert "is no e-mail address" in cli.refused("operator", "invite", "ada")
+    assert "There is no operator" in cli.refused("operator", "reset", "bob@example.org")
+    again = cli.ok("operator", "reset", "ada@example.org")
+    assert again["link"] != made["link"]
+    [row] = cli.ok("operator", "list")
+    assert (row["email"], row["operator_role"], row["factors"], row["has_password"]) == (
+        "ada@example.org", "admin", [], False,
+    )  # fmt: skip
+    assert "ada@example.org" in cli.run("operator", "list").out
+
+
+def test_alone_even_where_two_are_needed(house):
+    """The machine's administrator acts alone (I27), and the record says so."""
+    from farebox.kit import options
+
+    options.current().single_person = False
+    assert cli.ok("operator", "invite", "ada@example.org")["single_person"] is True
+
+
+def test_what_a_server_prints_at_its_start(house):
+    from farebox.ops import setup
+
+    code = setup.first_code()
+    assert len(code) == 22
+    cli.ok("operator", "invite", "ada@example.org", "--role", "admin")
+    assert setup.first_code() == ""
