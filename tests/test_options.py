@@ -90,14 +90,19 @@ def test_farebox_options_says_where_a_value_comes_from(tmp_path):
         "options",
         "--json",
         cwd=tmp_path,
-        env={"FAREBOX_PORT": "9000", "FAREBOX_DATABASE": "postgresql://shop:hunter22@db/shop"},
+        env={
+            "FAREBOX_PORT": "9000",
+            "FAREBOX_DATABASE": "postgresql://shop:hunter22@db/shop",
+            "FAREBOX_GITHUB_CLIENT_SECRET": "hunter33",
+            "FAREBOX_MAIL_URL": "smtp://me:hunter44@mail.example",
+        },
     )
     rows = {row["name"]: row for row in ran.json}
     assert set(rows) == {option.name for option in options.OPTIONS}
     assert (rows["port"]["value"], rows["port"]["source"]) == (9000, "environment")
     assert (rows["shop_name"]["value"], rows["shop_name"]["source"]) == ("Corner", "farebox.toml")
     assert rows["host"]["source"] == "default"
-    assert "hunter22" not in ran.out
+    assert not any(secret in ran.out for secret in ("hunter22", "hunter33", "hunter44"))
     shown = cli.program("options", cwd=tmp_path, env={}).out
     for option in options.OPTIONS:
         assert option.name in shown

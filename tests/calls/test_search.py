@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import random
 
-import past
 import pytest
 
+import past
 from farebox.kit import db
 
 pytestmark = pytest.mark.store
@@ -198,9 +198,7 @@ def test_totals_by_day_and_by_hour_are_the_calls(many):
     from_us, until_us = NOW - 30 * 3_600_000_000, NOW
     for scope, own in ((Scope(account), lambda row: True),
                        (Scope(account, member=members[0]), lambda row: row["member"] == members[0])):  # fmt: skip
-        table, complete = db.read(
-            totals.by_hour, scope, way="member", from_us=from_us, until_us=until_us, zone=zone
-        )
+        table, complete = db.read(totals.by_hour, scope, way="member", from_us=from_us, until_us=until_us, zone=zone)
         assert complete
         expected = Counter()
         for row in filter(own, rows):

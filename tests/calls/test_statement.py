@@ -6,11 +6,11 @@ import itertools
 import random
 from datetime import UTC, datetime
 
-import past
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import past
 from farebox.kit import db
 
 pytestmark = pytest.mark.store
@@ -128,9 +128,7 @@ def happen(name: str, calls, others) -> None:
         for facts in sorted(calls, key=lambda each: each["opened_us"]):
             facts = dict(facts)
             after_us, free = facts.pop("refund_after_us"), facts.pop("free")
-            call = past.call(
-                tx, name, **facts, rule="R13" if free else "R02", outcome="failed" if free else "served"
-            )
+            call = past.call(tx, name, **facts, rule="R13" if free else "R02", outcome="failed" if free else "served")
             if after_us is not None and facts["ends"]:
                 log.give_back(tx, call, name, now_us=facts["opened_us"] + facts["lasted_us"] + after_us)
         for kind, at_us, _, later_us in others:
@@ -170,7 +168,9 @@ def test_a_refund_stands_in_its_own_month_and_the_charge_stays_in_the_other(shar
     given = db.write(log.give_back, call, name, now_us=EDGES[0] + DAY)
     (_, _, february, january), _ = months(name)
     assert january.month.charged_micro == given > 0
-    assert [(entry.kind, entry.ref, entry.amount_micro) for entry in february.month.entries] == [("refund", call, given)]
+    assert [(entry.kind, entry.ref, entry.amount_micro) for entry in february.month.entries] == [
+        ("refund", call, given)
+    ]
     assert february.month.charged_micro == 0
     compare(name)
 

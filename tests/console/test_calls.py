@@ -8,12 +8,12 @@ import re
 import uuid
 from fractions import Fraction
 
-import past
-import people
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import past
+import people
 from farebox.catalog.usage import CLASSES
 
 DAY = 86_400_000_000
@@ -51,7 +51,9 @@ def test_a_real_call_and_its_receipt(shop, me):
     page = me.page(f"/console/calls/{answer.call}")
     assert page.status == 200
     assert answer.call in page.text
-    assert f"Recomputed from usage, prices and rule: {receipt['charge']['amount']}, the same as the charge." in page.text
+    assert (
+        f"Recomputed from usage, prices and rule: {receipt['charge']['amount']}, the same as the charge." in page.text
+    )
     assert f"Price list {receipt['price_list']}, version {receipt['price_version']}" in page.text
     assert "Rule R02 of version 1" in page.text
     assert "The answer is complete." in page.text
@@ -98,7 +100,9 @@ def test_every_receipt_on_screen_recomputes(shop, me, usage, prices, free, hold_
         assert number(heads["Sum, exact"][1]) == exact
         rounded = -(-exact * 1_000_000 // 1)
         assert number(heads["Rounded up once, to a millionth"][1]) * 1_000_000 == rounded
-        limit = 0 if free else number(heads["At most the hold"][1]) * 1_000_000 if "At most the hold" in heads else rounded
+        limit = (
+            0 if free else number(heads["At most the hold"][1]) * 1_000_000 if "At most the hold" in heads else rounded
+        )
         assert min(limit, rounded) == charge_micro
     else:
         assert charge_micro == 0
@@ -215,7 +219,10 @@ def test_search_pages_and_bad_input(shop):
     assert listed("/console/calls?model=gpt-4&least=0")[0] == made_calls[::-1][::2]
     assert listed("/console/calls?least=0.1")[0] == [made_calls[7]]
     assert listed("/console/calls?most=0&outcome=served")[0] == []
-    assert listed(f"/console/calls?key={person.customer.key_id}&model=gpt-4o-mini")[0] == [failed, *made_calls[::-1][1::2]]
+    assert listed(f"/console/calls?key={person.customer.key_id}&model=gpt-4o-mini")[0] == [
+        failed,
+        *made_calls[::-1][1::2],
+    ]
     Person.objects.filter(id=person.person).update(time_zone="Asia/Shanghai")
     from datetime import datetime
     from zoneinfo import ZoneInfo

@@ -135,7 +135,9 @@ def test_an_operator_is_no_customer(shop, owner):
 def test_state_changes_come_by_post_with_their_token(owner):
     key = owner.customer.key_id
     for verb in ("change", "rotate", "revoke"):
-        assert owner.get(f"/console/keys/{key}/{verb}").status == 405
+        answer = owner.get(f"/console/keys/{key}/{verb}")
+        assert (answer.status, answer.headers["location"]) == (302, f"/console/keys/{key}")
+        assert owner.get(f"/console/keys/key_0000000000000000000000000/{verb}").status == 404
         answer = owner.send(f"/console/keys/{key}/{verb}", {"csrfmiddlewaretoken": "x" * 32})
         assert answer.status == 403
     assert row(key).state == "active"

@@ -35,7 +35,12 @@ def project(owner, name, **fields):
 
 def invite(owner, addresses, project="", **fields):
     return owner.fill(
-        "/console/team/invite", people=addresses, project=project, role=fields.pop("role", "member"), days="14", **fields
+        "/console/team/invite",
+        people=addresses,
+        project=project,
+        role=fields.pop("role", "member"),
+        days="14",
+        **fields,
     )
 
 
@@ -83,12 +88,18 @@ def test_a_project_needs_a_name_of_its_own_and_an_amount_that_is_one(shop):
 def test_a_cap_changes_and_holds(shop):
     owner = people.customer(shop, "5")
     made = project(owner, "Capped")
-    assert owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/cap", cap="0", period="day").status == 302
+    assert (
+        owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/cap", cap="0", period="day").status
+        == 302
+    )
     invite(owner, email := fresh(), made, with_key="on")
     _, page = join(shop, code(shop, email))
     member = owner.customer.__class__(shop, owner.customer.account, "", key_of(page))
     assert member.chat("gpt-4o-mini").status == 429
-    assert owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/cap", cap="", period="").status == 302
+    assert (
+        owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/cap", cap="", period="").status
+        == 302
+    )
     shop.refresh()
     assert member.chat("gpt-4o-mini").status == 200
 
@@ -169,7 +180,10 @@ def test_who_signs_in_here_already_joins_with_that(shop):
     mine = other.customer.account
     assert other.fill("/console/team", "/console/team/account", account=mine).status == 302
     assert "Shared" not in other.page("/console/team").rows()
-    assert other.fill("/console/team", "/console/team/account", account=people.customer(shop).customer.account).status == 404
+    assert (
+        other.fill("/console/team", "/console/team/account", account=people.customer(shop).customer.account).status
+        == 404
+    )
 
 
 def test_a_known_address_needs_its_own_sign_in(shop):
@@ -202,7 +216,11 @@ def test_faults_of_a_list_are_named_by_line_and_nobody_is_invited(shop):
     made = project(owner, "Faulty")
     answer = invite(owner, f"{fresh()}\nnot an address\nx@\n{fresh()}", made)
     assert answer.status == 400
-    for said in ("Line 2: not an address is no e-mail address.", "Line 3: x@ is no e-mail address.", "Nobody was invited."):
+    for said in (
+        "Line 2: not an address is no e-mail address.",
+        "Line 3: x@ is no e-mail address.",
+        "Nobody was invited.",
+    ):
         assert said in answer.text
     assert not Invitation.objects.filter(project=made).exists()
     assert invite(owner, " \n,", made).status == 400
@@ -378,4 +396,9 @@ def test_lists_as_programs_write_them():
     ]  # fmt: skip
     assert faults == []
     _, faults = pasted.read("nobody\na@x.org, b@x.org, Bee\nx@@y.org\nroot@localhost\n")
-    assert [(fault.line, fault.part) for fault in faults] == [(1, "nobody"), (2, "Bee"), (3, "x@@y.org"), (4, "root@localhost")]
+    assert [(fault.line, fault.part) for fault in faults] == [
+        (1, "nobody"),
+        (2, "Bee"),
+        (3, "x@@y.org"),
+        (4, "root@localhost"),
+    ]

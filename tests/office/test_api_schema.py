@@ -63,11 +63,9 @@ def test_the_api_keeps_its_schema(shop, token, known):
     assert len(operations) > 35
     for operation in operations:
         for mode in GenerationMode.POSITIVE, GenerationMode.NEGATIVE:
-            try:
-                strategy = operation.as_strategy(generation_mode=mode)
-            except Exception as fault:  # an operation without any parameter has nothing to get wrong
-                assert mode is GenerationMode.NEGATIVE, fault
-                continue
+            if mode is GenerationMode.NEGATIVE and not (list(operation.iter_parameters()) or operation.body):
+                continue  # without parameters there is nothing to get wrong
+            strategy = operation.as_strategy(generation_mode=mode)
 
             @seed(SEED)
             @settings(

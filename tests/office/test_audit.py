@@ -29,7 +29,7 @@ def test_who_what_before_after(trail):
     page = admin.page(f"/office/audit?object={account}&verb=account.freeze")
     assert len(page.tables[0]) == 2
     row = page.tables[0][1]
-    assert row[1:4] == [f"operator:{admin.email}", "account.freeze", account]
+    assert row[1:4] == [admin.email, "account.freeze", account]
     assert '"active"' in row[4]
     assert '"frozen"' in row[4]
 

@@ -43,7 +43,8 @@ def page_routes() -> dict[str, Any]:
                 walk(each.url_patterns, (*names, each.namespace) if each.namespace else names)
             else:
                 name = ":".join((*names, each.name or str(each.pattern)))
-                found[name] = found[name] if name in found else each
+                found.setdefault(name, each)
+
     walk(urlpatterns, ())
     return found
 
@@ -173,6 +174,10 @@ class World:
 
     def _model(self, role: str, own: bool) -> str:
         return "gpt-4o-mini"
+
+    def _new_model(self, role: str, own: bool) -> str:
+        """One that may be taken off the shelf."""
+        return str(self.shop.model(f"m{uuid.uuid4().hex[:8]}", {"input": "1", "output": "2"}))
 
     def _channel(self, role: str, own: bool) -> str:
         from farebox.upstreams.models import Channel
@@ -305,7 +310,9 @@ def test_api(world: World) -> None:
             visitor = Visitor(world.shop, "en", **world.who[role].headers)
             visitor.cookies = dict(world.who[role].cookies)
             visitor.headers["Accept"] = "application/json"
-            got = visitor.request(method, concrete, b"{}" if method == "POST" else None, Content_Type="application/json")
+            got = visitor.request(
+                method, concrete, b"{}" if method == "POST" else None, Content_Type="application/json"
+            )
             if word(got.status, "") != due:
                 faults.append(f"{name}: {role} gets {got.status} for {which}, not {due}")
     assert not faults, "\n".join(["", *faults])

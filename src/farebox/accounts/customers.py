@@ -15,7 +15,7 @@ from . import accounts, keys, people, projects
 from .models import Account, ApiKey, Member, Person, Project
 
 _LAST_ID = "acc_~"
-_PERSON = re.compile(r"\bper_[0-9A-Za-z]{25}\b")
+_PERSON = re.compile(r"(?:\b(?:operator|person):)?\b(per_[0-9A-Za-z]{25})\b")
 QUERY_CHARS_MAX = 100
 
 
@@ -111,7 +111,7 @@ def person_called(tx: Tx, email: str) -> str | None:
 
 def named(actor: str, emails: dict[str, str]) -> str:
     """An actor with the address of the person in the place of his id."""
-    return _PERSON.sub(lambda found: emails.get(found[0], found[0]), actor)
+    return _PERSON.sub(lambda found: emails.get(found[1], found[0]), actor)
 
 
 def _money(row: LedgerAccount | None) -> dict[str, Any]:

@@ -221,8 +221,9 @@ class Invitation(Cap):
 
 
 class OfficeCode(models.Model):
-    """A one-time code of the office, kept as digest: it makes the first administrator (no `person`), or lets an
-    operator choose a password and a second factor.
+    """A one-time code of the office, kept as digest.
+
+    It makes the first administrator (no `person`), or lets an operator choose a password and a second factor.
     """
 
     id = models.CharField(primary_key=True, max_length=64)

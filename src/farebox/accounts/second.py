@@ -29,7 +29,7 @@ _TYPES = Authenticator.Type
 
 def listed(person: str) -> list[dict[str, Any]]:
     """The second factors of a person, oldest first: id, kind (`totp`, `webauthn`), name, when added and last used."""
-    rows = Authenticator.objects.filter(user_id=person, type__in=(_TYPES.TOTP, _TYPES.WEBAUTHN)).order_by("id")
+    rows = Authenticator.objects.filter(user=person, type__in=(_TYPES.TOTP, _TYPES.WEBAUTHN)).order_by("id")
     return [
         {
             "id": row.pk,
@@ -44,7 +44,7 @@ def listed(person: str) -> list[dict[str, Any]]:
 
 def recovery_left(person: str) -> int:
     """How many recovery codes are unused."""
-    row = Authenticator.objects.filter(user_id=person, type=_TYPES.RECOVERY_CODES).first()
+    row = Authenticator.objects.filter(user=person, type=_TYPES.RECOVERY_CODES).first()
     return len(row.wrap().get_unused_codes()) if row else 0
 
 

@@ -47,7 +47,9 @@ def digest(key: str) -> str:
 class SessionStore(SessionBase):
     """Django's session, kept in our table. `area` says whose rules hold; `where` is (address, agent) of the browser."""
 
-    def __init__(self, session_key: str | None = None, *, area: str = "console", where: tuple[str, str] = ("", "")):
+    def __init__(
+        self, session_key: str | None = None, *, area: str = "console", where: tuple[str, str] = ("", "")
+    ) -> None:
         super().__init__(session_key)
         self.area = area
         self.where = where

@@ -77,10 +77,11 @@ SPENT_BETWEEN_DAYS = """
 SELECT COALESCE(SUM(charge_micro), 0) FROM calls_daytotal WHERE account = %s AND day >= %s AND day <= %s
 """
 
-# The last of the next calls to forget; a call still open, and what is newer than it, waits.
+# The last of the next calls to forget; a call still open, and what is newer than it, waits. The smallest text that is
+# an open call's id is asked for, not the id: else SQLite walks through all calls by id until one is open.
 LAST_TO_FORGET = """
 SELECT MAX(id) FROM (SELECT id FROM calls_call WHERE id > %s AND id < %s
- AND id < COALESCE((SELECT MIN(id) FROM calls_call WHERE outcome = 'open'), 'call_~') ORDER BY id LIMIT %s) page
+ AND id < COALESCE((SELECT MIN(id || '') FROM calls_call WHERE outcome = 'open'), 'call_~') ORDER BY id LIMIT %s) page
 """
 
 FORGET_CALLS = "UPDATE calls_call SET diagnostics = '', error = '' WHERE id > %s AND id <= %s"

@@ -110,7 +110,7 @@ def receipt(request: HttpRequest, me: Principal, call: str) -> HttpResponse:
 
 
 def _sums(found: dict[str, Any]) -> dict[str, Any]:
-    """The lines and what they come to, filled up with blanks as wide as figures so that the points stand in a column."""
+    """The lines and what they come to, filled up with blanks so that their points stand in a column."""
     amounts = [line["amount"] for line in found["lines"]]
     places = max((len(amount.partition(".")[2]) for amount in (*amounts, found["sum"])), default=6)
 

@@ -59,11 +59,18 @@ class KeyForm(Cap):
     )
 
     def __init__(
-        self, *args: Any, models: Sequence[str], zone: str, projects: Sequence[tuple[str, str]] = (), **kwargs: Any
+        self,
+        *args: Any,
+        models: Sequence[str],
+        zone: str,
+        currency: str,
+        projects: Sequence[tuple[str, str]] = (),
+        **kwargs: Any,
     ) -> None:
         """`models` may be ticked, `projects` (id, name) chosen; without projects the key has its own already."""
         super().__init__(*args, **kwargs)
         self.zone = ZoneInfo(zone)
+        self.fields["cap"].label = f"{_('Cap')}, {currency}"
         self.fields["models"].choices = [(name, name) for name in models]  # type: ignore[attr-defined]
         if projects:
             self.fields["project"].choices = list(projects)  # type: ignore[attr-defined]

@@ -208,5 +208,8 @@ def _chart(me: Principal, days: list[str], spent: dict[str, int]) -> Any:
     title = _("Spent a day, %(currency)s") % {"currency": me.currency}
     values = [max(0, spent.get(day, 0)) for day in days]
     return charts.bars(
-        title, [day[5:] for day in days], [Series(pgettext("sum", "Charged"), values)], lambda micro: money(micro, me.currency)
+        title,
+        [day[5:] for day in days],
+        [Series(pgettext("sum", "Charged"), values)],
+        lambda micro: money(micro, me.currency),
     )

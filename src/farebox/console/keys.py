@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from farebox.accounts import key_edit, key_scope
 from farebox.accounts import keys as domain
@@ -30,7 +31,7 @@ from farebox.look.templatetags.look import money
 
 from . import clients, pricebook
 from .forms_keys import KeyForm, Rotate, initial
-from .principal import Principal, signed_in
+from .principal import Principal, View, signed_in
 from .step_up import step_up
 from .team_forms import PERIODS
 
@@ -42,6 +43,18 @@ STATES: dict[str, tuple[str, Any]] = {
     "expired": ("", gettext_lazy("expired")),
     "revoked": ("bad", gettext_lazy("revoked")),
 }
+
+
+def _form_of_key(view: View[[str]]) -> View[[str]]:
+    """A form on the page of a key: who comes to its address otherwise, by a link to the other language, goes there."""
+
+    def checked(request: HttpRequest, me: Principal, /, key: str) -> HttpResponse:
+        if request.method != "POST":
+            return HttpResponseRedirect(reverse("key", args=[_found(me, key).id]))
+        return view(request, me, key)
+
+    functools.update_wrapper(checked, view)
+    return checked
 
 
 @require_safe
@@ -73,6 +86,7 @@ def new(request: HttpRequest, me: Principal) -> HttpResponse:
         request.POST or None,
         models=[card.name for card in _on_sale(me)],
         zone=me.time_zone,
+        currency=me.currency,
         projects=[(project.id, project.name) for project, _member in places],
         initial={"project": request.GET.get("project", ""), "period": "month"},
     )
@@ -102,8 +116,9 @@ def shown(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     return _one(request, me, _found(me, key))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
+@_form_of_key
 def change(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     """Another name, other limits; in force within a second."""
     row = _found(me, key)
@@ -119,8 +134,9 @@ def change(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     return HttpResponseRedirect(reverse("key", args=[row.id]))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
+@_form_of_key
 @step_up
 def rotate(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     """A new key with the settings of this one, which goes on for a while."""
@@ -138,8 +154,9 @@ def rotate(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     return _stub(request, me, made, text, old=_found(me, row.id))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
+@_form_of_key
 def revoke(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     """Switch the key off for good."""
     row = _found(me, key)
@@ -188,7 +205,9 @@ def _on_sale(me: Principal) -> list[ModelCard]:
 
 def _form(me: Principal, row: ApiKey, given: Any = None) -> KeyForm:
     names = {card.name for card in _on_sale(me)} | set(msgspec.json.decode(row.models))
-    return KeyForm(given, models=sorted(names), zone=me.time_zone, initial=initial(row, me.time_zone))
+    return KeyForm(
+        given, models=sorted(names), zone=me.time_zone, currency=me.currency, initial=initial(row, me.time_zone)
+    )
 
 
 def _listed(me: Principal, rows: list[ApiKey], now_us: int) -> list[dict[str, Any]]:

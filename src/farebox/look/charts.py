@@ -57,7 +57,7 @@ def bars(title: str, labels: Sequence[str], series: Sequence[Series], shown: Cal
                 )
             )
     return format_html(
-        '<figure class="chart"><figcaption>{}</figcaption>'
+        '<figure class="chart" tabindex="0"><figcaption>{}</figcaption>'
         '<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>{}</figure>',
         title, _WIDTH, _HEIGHT, title, _axis(top, plot, shown),
         format_html_join(

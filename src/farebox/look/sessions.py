@@ -30,6 +30,7 @@ def sessions(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
         session: Any = SessionStore(request.COOKIES.get(COOKIES[area]), area=area, where=where)
         request.session = session
         response = get_response(request)
+        session = request.session  # a page may have put another object for the same session in its place
         name = COOKIES[area]
         if session.accessed:
             patch_vary_headers(response, ("Cookie",))

@@ -18,6 +18,7 @@ from farebox.kit.errors import CommandError
 from farebox.upstreams import channels
 
 from . import api_shapes as shapes
+from . import api_types as types
 from .api_roles import ALL, answers, for_roles
 
 router = Router()
@@ -46,14 +47,14 @@ def define_model(request: Any, body: shapes.ModelIn) -> Any:
 
 
 @router.get("/models/{path:name}", response=answers(shapes.ModelOut), tags=["models"], **for_roles(*ALL))
-def read_model(request: Any, name: Path[shapes.Name]) -> Any:
+def read_model(request: Any, name: Path[types.Name]) -> Any:
     """One model."""
     del request
     return _model(db.read(overview.model, name, now_us=clock.now_us()))
 
 
 @router.post("/model-listings/{path:name}", response=answers(shapes.ModelOut), tags=["models"], **for_roles(*ADMIN))
-def list_model(request: Any, name: Path[shapes.Name], body: shapes.Listing) -> Any:
+def list_model(request: Any, name: Path[types.Name], body: shapes.Listing) -> Any:
     """Put a model on sale, or take it off."""
     _model(db.read(overview.model, name, now_us=clock.now_us()))
 
@@ -83,7 +84,7 @@ def create_price_list(request: Any, body: shapes.PriceListIn) -> Any:
 
 
 @router.get("/price-lists/{name}", response=answers(shapes.Sheet), tags=["prices"], **for_roles(*ALL))
-def read_price_list(request: Any, name: Path[shapes.Ident], version: shapes.Count | None = None) -> Any:
+def read_price_list(request: Any, name: Path[types.Ident], version: types.Count | None = None) -> Any:
     """The prices of a version, of the one in force if none is named."""
     del request
     _head(name)
@@ -94,7 +95,7 @@ def read_price_list(request: Any, name: Path[shapes.Ident], version: shapes.Coun
 
 
 @router.post("/price-lists/{name}/drafts", response=answers(shapes.Draft), tags=["prices"], **for_roles(*ADMIN))
-def draw_up(request: Any, name: Path[shapes.Ident], body: shapes.DraftIn) -> Any:
+def draw_up(request: Any, name: Path[types.Ident], body: shapes.DraftIn) -> Any:
     """Draw up a version; another person publishes it, or the same one where one person may."""
     _head(name)
     priced = [
@@ -124,14 +125,14 @@ def list_drafts(request: Any) -> Any:
 
 
 @router.get("/price-drafts/{draft}", response=answers(shapes.Draft), tags=["prices"], **for_roles(*ALL))
-def read_draft(request: Any, draft: Path[shapes.Ident]) -> Any:
+def read_draft(request: Any, draft: Path[types.Ident]) -> Any:
     """A draft with every change and what an example call costs before and after."""
     del request
     return db.read(_draft, _find_draft(draft))
 
 
 @router.post("/price-drafts/{draft}/publish", response=answers(shapes.Sheet), tags=["prices"], **for_roles(*ADMIN))
-def publish(request: Any, draft: Path[shapes.Ident]) -> Any:
+def publish(request: Any, draft: Path[types.Ident]) -> Any:
     """Publish what another person has drawn up."""
     _find_draft(draft)
     actor = request.auth.actor
@@ -147,7 +148,7 @@ def publish(request: Any, draft: Path[shapes.Ident]) -> Any:
 
 
 @router.post("/price-drafts/{draft}/drop", response=answers(shapes.Draft), tags=["prices"], **for_roles(*ADMIN))
-def drop(request: Any, draft: Path[shapes.Ident]) -> Any:
+def drop(request: Any, draft: Path[types.Ident]) -> Any:
     """Put a draft away."""
     _find_draft(draft)
     actor = request.auth.actor
@@ -186,7 +187,7 @@ def add_channel(request: Any, body: shapes.ChannelIn) -> Any:
 
 
 @router.post("/channels/{name}/secret", response=answers(shapes.ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
-def set_secret(request: Any, name: Path[shapes.Name], body: shapes.Secret) -> Any:
+def set_secret(request: Any, name: Path[types.Name], body: shapes.Secret) -> Any:
     """Replace the secret of a channel."""
     _channel(name)
     master = secrets.master_keys(options.current())
@@ -194,14 +195,14 @@ def set_secret(request: Any, name: Path[shapes.Name], body: shapes.Secret) -> An
 
 
 @router.post("/channels/{name}/offers", response=answers(shapes.Offered), tags=["upstreams"], **for_roles(*ADMIN))
-def offer(request: Any, name: Path[shapes.Name], body: shapes.OfferIn) -> Any:
+def offer(request: Any, name: Path[types.Name], body: shapes.OfferIn) -> Any:
     """Say that a channel answers a model, and what it costs."""
     _channel(name)
     return db.write(channels.offer, channel=name, **body.dict(), actor=request.auth.actor)
 
 
 @router.post("/channels/{name}/state", response=answers(shapes.ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
-def set_state(request: Any, name: Path[shapes.Name], body: shapes.ChannelState) -> Any:
+def set_state(request: Any, name: Path[types.Name], body: shapes.ChannelState) -> Any:
     """Let a channel take calls, or pause it."""
     _channel(name)
     return db.write(channels.set_state, channel=name, state=body.state, why=body.why, actor=request.auth.actor)

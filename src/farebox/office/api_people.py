@@ -16,7 +16,8 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments
 
-from . import api_shapes as shapes
+from . import api_shapes_people as shapes
+from . import api_types as types
 from .api_roles import ALL, answers, for_roles
 
 router = Router()
@@ -28,9 +29,9 @@ LOGGED = ("support", "admin")
 @router.get("/customers", response=answers(shapes.Customers), tags=["customers"], **for_roles(*ALL))
 def list_customers(
     request: Any,
-    q: shapes.Line = "",
+    q: types.Line = "",
     state: Literal["", "active", "frozen", "barred", "closed"] = "",
-    before: shapes.Ident = "",
+    before: types.Ident = "",
 ) -> Any:
     """Customers, newest first, by a part of name or e-mail address, an id, or the end of a key."""
     del request
@@ -49,7 +50,7 @@ def open_account(request: Any, body: shapes.CustomerIn) -> Any:
 
 
 @router.get("/customers/{account}", response=answers(shapes.Customer), tags=["customers"], **for_roles(*ALL))
-def read_customer(request: Any, account: Path[shapes.Ident]) -> Any:
+def read_customer(request: Any, account: Path[types.Ident]) -> Any:
     """One customer with its money."""
     del request
     return _customer(account)
@@ -61,7 +62,7 @@ def read_customer(request: Any, account: Path[shapes.Ident]) -> Any:
     tags=["customers"],
     **for_roles("support", "finance", "admin"),
 )
-def freeze(request: Any, account: Path[shapes.Ident]) -> Any:
+def freeze(request: Any, account: Path[types.Ident]) -> Any:
     """No new calls from within a second on."""
     _customer(account)
     db.write(accounts.freeze, account, actor=request.auth.actor)
@@ -71,7 +72,7 @@ def freeze(request: Any, account: Path[shapes.Ident]) -> Any:
 @router.post(
     "/customers/{account}/unfreeze", response=answers(shapes.Customer), tags=["customers"], **for_roles("admin")
 )
-def unfreeze(request: Any, account: Path[shapes.Ident]) -> Any:
+def unfreeze(request: Any, account: Path[types.Ident]) -> Any:
     """Calls again."""
     _customer(account)
     db.write(accounts.unfreeze, account, actor=request.auth.actor)
@@ -81,7 +82,7 @@ def unfreeze(request: Any, account: Path[shapes.Ident]) -> Any:
 @router.post(
     "/customers/{account}/price-list", response=answers(shapes.Customer), tags=["customers"], **for_roles("admin")
 )
-def set_price_list(request: Any, account: Path[shapes.Ident], body: shapes.ListChoice) -> Any:
+def set_price_list(request: Any, account: Path[types.Ident], body: shapes.ListChoice) -> Any:
     """Sell to this account by another price list from now on."""
     _customer(account)
     db.write(accounts.set_price_list, account, price_list=body.price_list, actor=request.auth.actor)
@@ -89,7 +90,7 @@ def set_price_list(request: Any, account: Path[shapes.Ident], body: shapes.ListC
 
 
 @router.get("/customers/{account}/keys", response=answers(shapes.Keys), tags=["keys"], **for_roles(*SEES_KEYS))
-def list_keys(request: Any, account: Path[shapes.Ident]) -> Any:
+def list_keys(request: Any, account: Path[types.Ident]) -> Any:
     """The keys of an account, masked."""
     del request
     _customer(account)
@@ -97,7 +98,7 @@ def list_keys(request: Any, account: Path[shapes.Ident]) -> Any:
 
 
 @router.post("/customers/{account}/keys", response=answers(shapes.KeyMade), tags=["keys"], **for_roles("admin"))
-def issue_key(request: Any, account: Path[shapes.Ident], body: shapes.KeyIn) -> Any:
+def issue_key(request: Any, account: Path[types.Ident], body: shapes.KeyIn) -> Any:
     """Issue a key; its text is in this answer and nowhere else."""
     _customer(account)
     facts = body.dict()
@@ -117,7 +118,7 @@ def issue_key(request: Any, account: Path[shapes.Ident], body: shapes.KeyIn) -> 
     tags=["keys"],
     **for_roles("support", "admin"),
 )
-def revoke_key(request: Any, account: Path[shapes.Ident], key: Path[shapes.Ident]) -> Any:
+def revoke_key(request: Any, account: Path[types.Ident], key: Path[types.Ident]) -> Any:
     """Switch a key off for good, everywhere within a second."""
     _customer(account)
     if db.read(customers.key, account, key) is None:
@@ -126,7 +127,7 @@ def revoke_key(request: Any, account: Path[shapes.Ident], key: Path[shapes.Ident
 
 
 @router.get("/customers/{account}/calls", response=answers(shapes.Calls), tags=["customers"], **for_roles(*ALL))
-def list_calls(request: Any, account: Path[shapes.Ident], before: shapes.Ident = "") -> Any:
+def list_calls(request: Any, account: Path[types.Ident], before: types.Ident = "") -> Any:
     """The calls of an account, newest first; that support or an administrator has read them is written down."""
     _customer(account)
     logged = request.auth.role in LOGGED
@@ -138,8 +139,8 @@ def list_calls(request: Any, account: Path[shapes.Ident], before: shapes.Ident =
 def list_money(
     request: Any,
     state: Literal["", "proposed", "booked", "declined", "withdrawn", "lapsed"] = "",
-    account: shapes.Ident = "",
-    before: shapes.Ident = "",
+    account: types.Ident = "",
+    before: types.Ident = "",
 ) -> Any:
     """Manual money, newest first."""
     del request
@@ -158,7 +159,7 @@ def propose(request: Any, body: shapes.AdjustmentIn) -> Any:
 
 
 @router.get("/money/{adjustment}", response=answers(shapes.Adjustment), tags=["money"], **for_roles(*ALL))
-def read_money(request: Any, adjustment: Path[shapes.Ident]) -> Any:
+def read_money(request: Any, adjustment: Path[types.Ident]) -> Any:
     """One of them."""
     del request
     return _adjustment(adjustment)
@@ -167,7 +168,7 @@ def read_money(request: Any, adjustment: Path[shapes.Ident]) -> Any:
 @router.post(
     "/money/{adjustment}/approve", response=answers(shapes.Adjustment), tags=["money"], **for_roles("finance", "admin")
 )
-def approve(request: Any, adjustment: Path[shapes.Ident]) -> Any:
+def approve(request: Any, adjustment: Path[types.Ident]) -> Any:
     """Approve what another person has proposed: it is booked at once, exactly once."""
     _adjustment(adjustment)
     who = request.auth
@@ -181,7 +182,7 @@ def approve(request: Any, adjustment: Path[shapes.Ident]) -> Any:
     tags=["money"],
     **for_roles(*adjusting.PROPOSES),
 )
-def decline(request: Any, adjustment: Path[shapes.Ident], body: shapes.Note) -> Any:
+def decline(request: Any, adjustment: Path[types.Ident], body: shapes.Note) -> Any:
     """Decline it, or withdraw what one has proposed oneself."""
     _adjustment(adjustment)
     who = request.auth
@@ -192,8 +193,8 @@ def decline(request: Any, adjustment: Path[shapes.Ident], body: shapes.Note) -> 
 @router.get("/usage", response=answers(shapes.Totals), tags=["usage"], **for_roles("finance", "admin", "auditor"))
 def totals(
     request: Any,
-    from_day: shapes.Day,
-    until_day: shapes.Day,
+    from_day: types.Day,
+    until_day: types.Day,
     by: Literal["day", "account", "model", "channel"] = "day",
 ) -> Any:
     """What calls of these UTC days were charged and cost, both days included; 92 days at most."""
@@ -210,12 +211,12 @@ def totals(
 @router.get("/audit", response=answers(shapes.Events), tags=["audit"], **for_roles(*ALL))
 def events(
     request: Any,
-    actor: shapes.Line = "",
-    verb: shapes.Line = "",
-    object: shapes.Line = "",  # noqa: A002 - as the trail calls it
-    from_us: shapes.Moment = 0,
-    until_us: shapes.Moment = 2**53,
-    before: shapes.Ident = "",
+    actor: types.Line = "",
+    verb: types.Line = "",
+    object: types.Line = "",  # noqa: A002 - as the trail calls it
+    from_us: types.Moment = 0,
+    until_us: types.Moment = 2**53,
+    before: types.Ident = "",
 ) -> Any:
     """The audit trail, newest first; each text fits from its beginning on. Support sees what it has done itself."""
     who = request.auth

@@ -14,7 +14,7 @@ from farebox.accounts import ring, tokens
 from farebox.accounts.tokens import Bearer
 from farebox.kit import clock, db, options
 
-from .api_shapes import Refusal
+from .api_types import Refusal
 from .principal import ROLES
 
 ALL = ROLES

@@ -1,41 +1,13 @@
-"""What the management API takes and gives: requests refuse fields that they don't know, answers list theirs."""
+"""What the management API takes and gives of models, prices, upstreams and channels."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from ninja import Schema
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-# One line without control characters: what a store, a log and a page can all take.
-_LINE = r"^[^\u0000-\u001f\u007f]*$"
-Line = Annotated[str, StringConstraints(max_length=300, pattern=_LINE)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=_LINE)]
-Ident = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")]
-Decimal = Annotated[str, StringConstraints(max_length=32, pattern=r"^[0-9]*\.?[0-9]*$")]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Moment = Annotated[int, Field(ge=0, le=2**53, description="Microseconds since 1970, UTC.")]
-Count = Annotated[int, Field(ge=0, le=2**31)]
-Day = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
-
-
-class In(Schema):
-    """A request: exact types, and no field that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Fault(Schema):
-    """What is wrong."""
-
-    code: str
-    message: str
-
-
-class Refusal(Schema):
-    """The answer to a request that was not carried out."""
-
-    error: Fault
+from .api_types import LINE, Count, Currency, Decimal, Ident, In, Line, Moment, Name
 
 
 class Me(Schema):
@@ -78,7 +50,7 @@ class ModelIn(In):
     """A model to define, or to change as a whole."""
 
     name: Name
-    owned_by: Annotated[str, StringConstraints(max_length=64, pattern=_LINE)] = ""
+    owned_by: Annotated[str, StringConstraints(max_length=64, pattern=LINE)] = ""
     kinds: Annotated[list[Literal["chat", "completions", "embeddings"]], Field(min_length=1, max_length=3)]
     modalities: Annotated[list[Literal["text", "image", "audio"]], Field(min_length=1, max_length=3)] = ["text"]
     classes: Annotated[list[Ident], Field(min_length=1, max_length=10)]
@@ -94,7 +66,7 @@ class Listing(In):
     """Whether a model is on sale."""
 
     listed: bool
-    why: Annotated[str, StringConstraints(max_length=200, pattern=_LINE)] = ""
+    why: Annotated[str, StringConstraints(max_length=200, pattern=LINE)] = ""
 
 
 class VersionHead(Schema):
@@ -220,8 +192,8 @@ class Upstreams(Schema):
 class UpstreamIn(In):
     """A vendor to add."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_LINE)]
-    about: Annotated[str, StringConstraints(max_length=200, pattern=_LINE)] = ""
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=LINE)]
+    about: Annotated[str, StringConstraints(max_length=200, pattern=LINE)] = ""
     cancel_billing: Literal["stops", "bills_all", "unknown"] = "unknown"
     cost_currency: Currency = "USD"
 
@@ -261,10 +233,10 @@ class Channels(Schema):
 class ChannelIn(In):
     """A channel to add. The secret goes in and never comes out."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_LINE)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=LINE)]
     upstream: Name
     base_url: Line
-    secret: Annotated[str, StringConstraints(max_length=1000, pattern=_LINE)] = ""
+    secret: Annotated[str, StringConstraints(max_length=1000, pattern=LINE)] = ""
     dialect: Ident = "openai"
     local: bool = False
     tier: Annotated[int, Field(ge=0, le=1000)] = 1
@@ -275,14 +247,14 @@ class ChannelIn(In):
 class Secret(In):
     """Another secret."""
 
-    secret: Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=_LINE)]
+    secret: Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=LINE)]
 
 
 class OfferIn(In):
     """A model that a channel answers."""
 
     model: Name
-    upstream_model: Annotated[str, StringConstraints(max_length=200, pattern=_LINE)] = ""
+    upstream_model: Annotated[str, StringConstraints(max_length=200, pattern=LINE)] = ""
     costs: Annotated[dict[Ident, Decimal], Field(max_length=10)] | None = None
 
 
@@ -290,197 +262,4 @@ class ChannelState(In):
     """Whether a channel takes calls."""
 
     state: Literal["active", "disabled"]
-    why: Annotated[str, StringConstraints(max_length=200, pattern=_LINE)] = ""
-
-
-class Customer(Schema):
-    """A customer's account with its money in micro-units."""
-
-    id: str
-    name: str
-    kind: str
-    state: str
-    currency: str
-    price_list: str
-    time_zone: str
-    created_us: int
-    closed_us: int | None
-    posted_micro: int
-    held_micro: int
-    available_micro: int
-
-
-class Customers(Schema):
-    """A page of customers; `next` is what `before` of the next page is."""
-
-    data: list[Customer]
-    next: str | None
-
-
-class CustomerIn(In):
-    """An account to open."""
-
-    name: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_LINE)]
-    currency: Currency
-    price_list: Ident
-    time_zone: Line = "UTC"
-
-
-class ListChoice(In):
-    """The price list of an account."""
-
-    price_list: Ident
-
-
-class KeyOut(Schema):
-    """A key, masked."""
-
-    id: str
-    account: str
-    project: str
-    member: str | None
-    name: str
-    hint: str
-    state: str
-    models: list[str]
-    addresses: list[str]
-    cap_micro: int | None
-    cap_period: str
-    expires_us: int | None
-    created_us: int
-    revoked_us: int | None
-
-
-class Keys(Schema):
-    """The keys of an account."""
-
-    data: list[KeyOut]
-
-
-class KeyIn(In):
-    """A key to issue in the account's default project, or in another one."""
-
-    name: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_LINE)]
-    project: Ident = ""
-    models: Annotated[list[Name], Field(max_length=100)] = []
-    addresses: Annotated[list[Line], Field(max_length=100)] = []
-    expires_us: Moment | None = None
-    cap_micro: Annotated[int, Field(ge=0, le=2**53)] | None = None
-    cap_period: Literal["", "day", "month", "ever"] = ""
-
-
-class KeyMade(KeyOut):
-    """A new key with its text, which is shown this once."""
-
-    plaintext: str
-
-
-class CallOut(Schema):
-    """A call; `charge_micro` is null while it runs."""
-
-    id: str
-    account: str
-    project: str
-    key: str
-    model: str
-    endpoint: str
-    opened_us: int
-    ended_us: int | None
-    outcome: str
-    rule: str
-    status: int | None
-    currency: str
-    charge_micro: int | None
-    usage: dict[str, int]
-    flags: list[str]
-
-
-class Calls(Schema):
-    """A page of calls; `next` is what `before` of the next page is."""
-
-    data: list[CallOut]
-    next: str | None
-
-
-class Adjustment(Schema):
-    """Manual money: proposed, booked, declined, withdrawn or lapsed."""
-
-    id: str
-    account: str
-    kind: str
-    amount_micro: int
-    currency: str
-    reason: str
-    call: str
-    expires_us: int | None
-    state: str
-    requester: str
-    proposed_us: int
-    decider: str
-    decided_us: int | None
-    note: str
-    single_person: bool
-    booked_micro: int | None
-    entry: str
-
-
-class Adjustments(Schema):
-    """A page of adjustments; `next` is what `before` of the next page is."""
-
-    data: list[Adjustment]
-    next: str | None
-
-
-class AdjustmentIn(In):
-    """Money to move, once another person has approved it. The amount is a decimal text in the account's currency."""
-
-    account: Ident
-    kind: Literal["grant", "credit", "refund", "debit", "write_off"]
-    amount: Decimal
-    reason: Line
-    call: Ident = ""
-    expires_us: Moment | None = None
-
-
-class Note(In):
-    """Why not."""
-
-    note: Line = ""
-
-
-class Total(Schema):
-    """Sums of what calls were charged and what they cost us, by what was asked for."""
-
-    name: str
-    currency: str
-    cost_currency: str
-    calls: int
-    charge_micro: int
-    cost_micro: int
-    input_tokens: int
-    output_tokens: int
-
-
-class Totals(Schema):
-    """Sums of a span of UTC days."""
-
-    data: list[Total]
-
-
-class Event(Schema):
-    """One event of the audit trail; `before` and `after` are JSON values."""
-
-    id: str
-    at_us: int
-    actor: str
-    verb: str
-    object: str
-    before: Any
-    after: Any
-
-
-class Events(Schema):
-    """A page of events; `next` is what `before` of the next page is."""
-
-    data: list[Event]
-    next: str | None
+    why: Annotated[str, StringConstraints(max_length=200, pattern=LINE)] = ""

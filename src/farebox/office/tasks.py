@@ -12,10 +12,11 @@ from django.utils.translation import ngettext
 
 from farebox.accounts import operators
 from farebox.calls import margins
-from farebox.catalog import official, shelf
+from farebox.catalog import drafts, official, shelf
 from farebox.catalog.shelf import Shelf
 from farebox.kit import db, options, secrets
 from farebox.kit.errors import CommandError
+from farebox.ledger import adjustments
 from farebox.ledger.standing import Standing
 from farebox.upstreams import channels, survey
 
@@ -42,6 +43,7 @@ def listed(now_us: int, stock: Shelf, standing: Standing) -> list[Task]:
         *_channels(rows, now_us),
         *_goods(stock, rows, now_us),
         *_holds(standing, now_us),
+        *_decisions(now_us),
         *_people(now_us),
     ]
     return sorted(found, key=lambda task: ("bad", "warn", "todo").index(task.state))
@@ -92,6 +94,15 @@ def _holds(standing: Standing, now_us: int) -> Iterator[Task]:
     if standing.oldest_us is not None and standing.oldest_us < now_us - HOLD_OLD_US:
         text = _("A hold is open for longer than an hour. `farebox prove` and the log say more.")
         yield Task("warn", text, reverse("office:customers"))
+
+
+def _decisions(now_us: int) -> Iterator[Task]:
+    if many := len(db.read(adjustments.listed, state="proposed", now_us=now_us)):
+        text = ngettext("%(n)d money operation waits for approval.", "%(n)d money operations wait for approval.", many)
+        yield Task("todo", text % {"n": many}, reverse("office:money"))
+    if many := len(db.read(drafts.of_list)):
+        text = ngettext("%(n)d draft of prices waits.", "%(n)d drafts of prices wait.", many)
+        yield Task("todo", text % {"n": many}, reverse("office:price_lists"))
 
 
 def _people(now_us: int) -> Iterator[Task]:

@@ -21,9 +21,7 @@ class Migration(migrations.Migration):
                 ("used_us", models.BigIntegerField(null=True)),
                 (
                     "person",
-                    models.ForeignKey(
-                        settings.AUTH_USER_MODEL, null=True, on_delete=django.db.models.deletion.CASCADE
-                    ),
+                    models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=django.db.models.deletion.CASCADE),
                 ),
             ],
         ),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from farebox.kit import options
 from farebox.ops import ready, show
 
 from .base import Group, emit, read, write
@@ -19,7 +16,7 @@ ROLES = click.Choice(["support", "finance", "admin", "auditor"])
 @operator.command("set-up", example="farebox operator set-up")
 def set_up() -> None:
     """A link for the first administrator, valid for an hour; earlier ones end. Only while there is no operator."""
-    done = _linked(write("operator.set_up"))
+    done = write("operator.set_up")
     emit(done, lambda: print(f"Become the first administrator within an hour:\n  {done['link']}"))
 
 
@@ -29,7 +26,7 @@ def set_up() -> None:
 @click.option("--name", default="", help="How the operator is called.")
 def invite(email: str, role: str, name: str) -> None:
     """A new operator with this EMAIL address, and the link with which to choose a password and a second factor."""
-    done = _linked(write("operator.invite", email=email, role=role, name=name))
+    done = write("operator.invite", email=email, role=role, name=name)
     emit(done, lambda: print(f"Hand this link to {done['email']}; it works once, within 72 hours:\n  {done['link']}"))
 
 
@@ -37,7 +34,7 @@ def invite(email: str, role: str, name: str) -> None:
 @click.argument("email")
 def reset(email: str) -> None:
     """Let the operator EMAIL in again: password and second factors end, a link makes new ones."""
-    done = _linked(write("operator.reset", email=email))
+    done = write("operator.reset", email=email)
     emit(done, lambda: print(f"Hand this link to {done['email']}; it works once, within 72 hours:\n  {done['link']}"))
 
 
@@ -59,14 +56,3 @@ def list_() -> None:
             empty="No operator yet. `farebox operator set-up` makes the link for the first one.",
         ),
     )
-
-
-def link(code: str) -> str:
-    """The address of a one-time code of the office."""
-    return f"{options.current().origin}/office/set-up?code={code}"
-
-
-def _linked(done: dict[str, Any]) -> dict[str, Any]:
-    """The answer with the link instead of the bare code; empty where there was none to make."""
-    code = done.pop("code")
-    return done | {"link": link(code) if code else ""}

@@ -9,10 +9,9 @@ import click
 
 from farebox.kit import options
 from farebox.kit.errors import CommandError
-from farebox.ops import ready, setup
+from farebox.ops import addresses, ready, setup
 
 from .base import Command
-from .operators import link
 
 # The roof, named as Django names its settings: nothing here imports upwards.
 ROOF = "farebox.site.serve"
@@ -71,7 +70,8 @@ def serve(role: str, host: str | None, port: int | None) -> None:
     def listening(port: int) -> None:
         click.echo(f"{chosen.shop_name} serves on http://{host_shown}:{port} until Ctrl-C.")
         if code:
-            click.echo(f"Nobody works in its office yet. Become the administrator within an hour:\n  {link(code)}")
+            link = addresses.office(code)
+            click.echo(f"Nobody works in its office yet. Become the administrator within an hour:\n  {link}")
 
     importlib.import_module(ROOF).run(chosen, ready=listening)
 

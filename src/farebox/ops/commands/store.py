@@ -147,6 +147,8 @@ def _value(chosen: options_.Options, option: options_.Option) -> Any:
     from farebox.kit import secrets
 
     value = getattr(chosen, option.name)
+    if value and option.name.endswith("_secret"):
+        return "[redacted]"
     return secrets.redact(value) if isinstance(value, str) else value
 
 

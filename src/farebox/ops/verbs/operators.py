@@ -8,26 +8,27 @@ from typing import Any
 from farebox.accounts import operators, setup
 from farebox.kit import clock
 from farebox.kit.db import Tx
+from farebox.ops import addresses
 
 
 def first(tx: Tx, *, actor: str) -> dict[str, Any]:
-    """A one-time code for the first administrator."""
-    return {"code": setup.first_code(tx, now_us=clock.now_us(), actor=actor)}
+    """A one-time link for the first administrator."""
+    return {"link": addresses.office(setup.first_code(tx, now_us=clock.now_us(), actor=actor))}
 
 
 def invite(tx: Tx, *, actor: str, email: str, role: str, name: str = "") -> dict[str, Any]:
-    """A new operator, with the one-time code of his link."""
+    """A new operator, with his one-time link."""
     return _change(tx, kind="role", email=email, role=role, name=name, actor=actor)
 
 
 def reset(tx: Tx, *, actor: str, email: str) -> dict[str, Any]:
-    """Password and second factors anew, with the one-time code of the link."""
+    """Password and second factors anew, with a one-time link."""
     return _change(tx, kind="reset", email=email, actor=actor)
 
 
 def _change(tx: Tx, *, actor: str, **facts: str) -> dict[str, Any]:
     row, code = operators.propose(tx, why="from the shell", now_us=clock.now_us(), actor=actor, alone=True, **facts)
-    return operators.view(row) | {"code": code}
+    return operators.view(row) | {"link": addresses.office(code)}
 
 
 RUNS: dict[str, Callable[..., Any]] = {

@@ -1,0 +1,203 @@
+"""What the management API takes and gives of customers, money, totals and the audit trail."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from ninja import Schema
+from pydantic import Field, StringConstraints
+
+from .api_types import LINE, Currency, Decimal, Ident, In, Line, Moment, Name
+
+
+class Customer(Schema):
+    """A customer's account with its money in micro-units."""
+
+    id: str
+    name: str
+    kind: str
+    state: str
+    currency: str
+    price_list: str
+    time_zone: str
+    created_us: int
+    closed_us: int | None
+    posted_micro: int
+    held_micro: int
+    available_micro: int
+
+
+class Customers(Schema):
+    """A page of customers; `next` is what `before` of the next page is."""
+
+    data: list[Customer]
+    next: str | None
+
+
+class CustomerIn(In):
+    """An account to open."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=LINE)]
+    currency: Currency
+    price_list: Ident
+    time_zone: Line = "UTC"
+
+
+class ListChoice(In):
+    """The price list of an account."""
+
+    price_list: Ident
+
+
+class KeyOut(Schema):
+    """A key, masked."""
+
+    id: str
+    account: str
+    project: str
+    member: str | None
+    name: str
+    hint: str
+    state: str
+    models: list[str]
+    addresses: list[str]
+    cap_micro: int | None
+    cap_period: str
+    expires_us: int | None
+    created_us: int
+    revoked_us: int | None
+
+
+class Keys(Schema):
+    """The keys of an account."""
+
+    data: list[KeyOut]
+
+
+class KeyIn(In):
+    """A key to issue in the account's default project, or in another one."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=LINE)]
+    project: Ident = ""
+    models: Annotated[list[Name], Field(max_length=100)] = []
+    addresses: Annotated[list[Line], Field(max_length=100)] = []
+    expires_us: Moment | None = None
+    cap_micro: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    cap_period: Literal["", "day", "month", "ever"] = ""
+
+
+class KeyMade(KeyOut):
+    """A new key with its text, which is shown this once."""
+
+    plaintext: str
+
+
+class CallOut(Schema):
+    """A call; `charge_micro` is null while it runs."""
+
+    id: str
+    account: str
+    project: str
+    key: str
+    model: str
+    endpoint: str
+    opened_us: int
+    ended_us: int | None
+    outcome: str
+    rule: str
+    status: int | None
+    currency: str
+    charge_micro: int | None
+    usage: dict[str, int]
+    flags: list[str]
+
+
+class Calls(Schema):
+    """A page of calls; `next` is what `before` of the next page is."""
+
+    data: list[CallOut]
+    next: str | None
+
+
+class Adjustment(Schema):
+    """Manual money: proposed, booked, declined, withdrawn or lapsed."""
+
+    id: str
+    account: str
+    kind: str
+    amount_micro: int
+    currency: str
+    reason: str
+    call: str
+    expires_us: int | None
+    state: str
+    requester: str
+    proposed_us: int
+    decider: str
+    decided_us: int | None
+    note: str
+    single_person: bool
+    booked_micro: int | None
+    entry: str
+
+
+class Adjustments(Schema):
+    """A page of adjustments; `next` is what `before` of the next page is."""
+
+    data: list[Adjustment]
+    next: str | None
+
+
+class AdjustmentIn(In):
+    """Money to move, once another person has approved it. The amount is a decimal text in the account's currency."""
+
+    account: Ident
+    kind: Literal["grant", "credit", "refund", "debit", "write_off"]
+    amount: Decimal
+    reason: Line
+    call: Ident = ""
+    expires_us: Moment | None = None
+
+
+class Note(In):
+    """Why not."""
+
+    note: Line = ""
+
+
+class Total(Schema):
+    """Sums of what calls were charged and what they cost us, by what was asked for."""
+
+    name: str
+    currency: str
+    cost_currency: str
+    calls: int
+    charge_micro: int
+    cost_micro: int
+    input_tokens: int
+    output_tokens: int
+
+
+class Totals(Schema):
+    """Sums of a span of UTC days."""
+
+    data: list[Total]
+
+
+class Event(Schema):
+    """One event of the audit trail; `before` and `after` are JSON values."""
+
+    id: str
+    at_us: int
+    actor: str
+    verb: str
+    object: str
+    before: Any
+    after: Any
+
+
+class Events(Schema):
+    """A page of events; `next` is what `before` of the next page is."""
+
+    data: list[Event]
+    next: str | None

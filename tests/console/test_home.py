@@ -1,0 +1,200 @@
+"""Console home: balance, pace, spend, alerts, keys at a glance, first steps; each for whom it concerns."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import past
+import people
+
+DAY = 86_400_000_000
+
+
+def now_us() -> int:
+    from farebox.kit import clock
+
+    return clock.now_us()
+
+
+def project_of(person) -> str:
+    from farebox.accounts.models import Project
+
+    return Project.objects.get(account=person.customer.account, name="default").id
+
+
+def spend(shop, person, days_ago: int, micro: int, **facts) -> str:
+    """A call that many whole UTC days ago (today: just now) with this charge."""
+    at_us = now_us() // DAY * DAY - days_ago * DAY + 3_600_000_000 if days_ago else now_us() - 2_000_000
+    own = {"key": person.customer.key_id, "project": project_of(person)} | facts
+    return shop.write(
+        past.call,
+        person.customer.account,
+        opened_us=at_us,
+        usage={"output": micro},
+        prices={"output": 1_000_000},
+        **own,
+    )
+
+
+def key(shop, project: str, name: str, **facts) -> str:
+    from farebox.accounts import keys
+
+    given = {"models": (), "addresses": (), "expires_us": None, "cap_micro": None, "cap_period": "", "member": None}
+    row, _ = shop.write(keys.issue, project=project, name=name, now_us=now_us(), actor="test", **given | facts)
+    return row.id
+
+
+def test_the_page_begins_at_the_sign_in(shop):
+    answer = people.Visitor(shop).get("/console/")
+    assert answer.status == 302
+    assert answer.headers["location"].endswith("?next=/console/")
+    assert people.customer(shop).send("/console/", {}).status == 405
+
+
+def test_operators_and_persons_without_a_place_have_no_home(shop):
+    stranger = people.signed_in(shop, people.person(shop), "console", "password")
+    assert stranger.get("/console/").status in {302, 404}
+    operator = people.signed_in(shop, people.person(shop, operator_role="admin"), "console", "password")
+    assert operator.get("/console/").status == 404
+
+
+def test_the_first_steps_tick_themselves(shop):
+    person = people.customer(shop, "0")
+    from farebox.ledger import lots
+
+    def open_steps() -> list[str]:
+        html = person.page("/console/").html
+        steps = re.search(r'<ol class="checklist">(.*?)</ol>', html, re.DOTALL)
+        return re.findall(r'<li><svg.*?<a href="[^"]+">([^<]+)</a>', steps[1], re.DOTALL) if steps else []
+
+    assert open_steps() == ["Get money on the balance", "Make the first call", "Check a receipt"]
+    shop.write(
+        lots.grant, account=person.customer.account, currency="USD", amount_micro=10**6, ref="x", expires_us=None,
+        now_us=now_us(), note="", requester="test", single_person=True,
+    )  # fmt: skip
+    assert open_steps() == ["Make the first call", "Check a receipt"]
+    call = spend(shop, person, 0, 100)
+    assert open_steps() == ["Check a receipt"]
+    assert person.get(f"/console/calls/{call}").status == 200
+    assert "First steps" not in person.page("/console/").text
+
+
+def test_balance_pace_and_spend(shop):
+    person = people.customer(shop, "10")
+    assert "Lasts about" not in person.page("/console/").text
+    for days_ago in range(1, 8):
+        spend(shop, person, days_ago, 100_000 if days_ago == 1 else 200_000)
+    spend(shop, person, 0, 30_000)
+    spend(shop, person, 12, 500_000)
+    text = person.page("/console/").text
+    left_micro = 10_000_000 - 1_300_000 - 30_000 - 500_000
+    assert f"Available ${left_micro / 1e6:.2f}" in text
+    pace_micro = 1_300_000 // 7
+    assert f"Lasts about {left_micro // pace_micro} days" in text
+    assert f"at ${pace_micro / 1e6:.6f} a day" in text
+    assert "Spent today $0.03 1 call" in text
+    assert "Spent yesterday $0.10" in text
+    from datetime import UTC, datetime, timedelta
+
+    today = datetime.fromtimestamp(now_us() / 1e6, UTC)
+    charges = {0: 30_000, 1: 100_000, **dict.fromkeys(range(2, 8), 200_000), 12: 500_000}
+    month = sum(micro for ago, micro in charges.items() if (today - timedelta(days=ago)).month == today.month)
+    assert f"Spent this month ${month / 1e6:.2f}" in text
+    table = person.page("/console/").tables[0]
+    assert len(table) == 31
+    assert table[1] == [f"{today:%Y-%m-%d}", "1", "0.030000"]
+    assert table[13][2] == "0.500000"
+
+
+def test_the_pace_of_a_young_account_is_that_of_its_days(shop):
+    person = people.customer(shop, "10")
+    spend(shop, person, 2, 400_000)
+    assert "at $0.20 a day" in person.page("/console/").text  # two whole days since the first charge, one of them idle
+
+
+def test_alerts(shop):
+    from farebox.accounts import accounts
+    from farebox.ledger.models import LedgerAccount
+
+    person = people.customer(shop, "1")
+    assert 'class="flash' not in person.page("/console/").html
+    spend(shop, person, 1, 900_000)
+    assert "The balance is low" in person.page("/console/").text
+    key(shop, project_of(person), "short-lived", expires_us=now_us() + 2 * DAY)
+    key(shop, project_of(person), "long-lived", expires_us=now_us() + 20 * DAY)
+    text = person.page("/console/").text
+    assert "The key “short-lived” expires within a week." in text
+    assert "“long-lived” expires" not in text
+    spend(shop, person, 0, 100_000, hold_micro=100_000)
+    text = person.page("/console/").text
+    assert "The balance is used up." in text
+    assert "The balance is low" not in text
+    shop.write(accounts.freeze, person.customer.account, actor="test")
+    assert "This account is frozen" in person.page("/console/").text
+    shop.write(accounts.unfreeze, person.customer.account, actor="test")
+    LedgerAccount.objects.filter(id=person.customer.account).update(frozen=True)
+    assert "The balance is being checked" in person.page("/console/").text
+    LedgerAccount.objects.filter(id=person.customer.account).update(frozen=False)
+
+
+def test_announcements_in_both_languages(shop):
+    from farebox.kit import announcements
+
+    person = people.customer(shop)
+    made = shop.write(
+        announcements.add, en="We move <b>tonight</b>.", zh="今晚搬家。", from_us=now_us() - DAY, until_us=None,
+        now_us=now_us(), actor="test",
+    )  # fmt: skip
+    assert "We move &lt;b&gt;tonight&lt;/b&gt;." in person.page("/console/").html
+    assert "今晚搬家。" in person.page("/zh/console/").text
+    shop.write(announcements.end, made["id"], actor="test")
+    assert "今晚搬家。" not in person.page("/zh/console/").text
+
+
+def test_members_and_admins_see_their_own_figures(shop):
+    owner = people.customer(shop, "10")
+    project = project_of(owner)
+    member = people.customer(shop, role="member", of=owner)
+    admin = people.customer(shop, role="admin", of=owner)
+    key(shop, project, "mine", member=member.member)
+    from farebox.accounts import people as persons
+    from farebox.accounts.models import ApiKey
+
+    mine = ApiKey.objects.get(account=owner.customer.account, name="mine").id
+    spend(shop, owner, 0, 70_000, key=mine, member=member.member)
+    spend(shop, owner, 0, 5_000)
+    text = member.page("/console/").text
+    assert "Your spend this month $0.07" in text
+    assert "Available" not in text
+    assert "Statements" not in text
+    assert [row[0].split()[0] for row in member.page("/console/").tables[-1][1:]] == ["mine"]
+    assert "Your project this month $0.075" in admin.page("/console/").text
+    shop.write(
+        persons.cap_member, member.member, cap_micro=1_000_000, cap_period="month", now_us=now_us(), actor="test"
+    )
+    assert "Left of your cap this month" in member.page("/console/").text
+
+
+def test_it_is_quick(shop):
+    import time
+
+    person = people.customer(shop, "10")
+    for days_ago in range(20):
+        spend(shop, person, days_ago, 10_000)
+    times = []
+    for _ in range(7):
+        begun = time.perf_counter()
+        assert person.get("/console/").status == 200
+        times.append(time.perf_counter() - begun)
+    assert min(times) < 0.25  # 20 ms on an idle machine
+
+
+@pytest.mark.parametrize("path", ["/console/", "/console/usage", "/console/calls", "/console/statements"])
+def test_it_says_no_english_on_chinese_pages(shop, path):
+    person = people.customer(shop, "10")
+    spend(shop, person, 0, 10_000)
+    text = person.page("/zh" + path).text
+    for word in ("Spent", "Charged", "Calls", "Span", "Balance", "Month", "Outcome"):
+        assert word not in text, word

@@ -1,0 +1,85 @@
+"""Small pictures of every page of a running demo, for docs/screens: wide, light and English; narrow, dark and Chinese.
+
+`python tests/look/screens.py ADDRESS CONSOLE_LINK OFFICE_LINK`, as `farebox demo` prints them.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+MATRIX = tomllib.loads((ROOT / "tests" / "matrix.toml").read_text("utf-8"))
+FILES = (".json", ".csv", "playground.models", "settings.data", "account_", "mfa_", "office:management")
+LOOKS = (("", 1440, "light"), ("/zh", 360, "dark"))
+# Pages of one thing: the page whose first link of this kind leads there.
+THINGS = {"/console/calls": "/console/calls/call_", "/console/team": "/console/team/projects/", "/prices": "/prices/",
+          "/console/keys": "/console/keys/key_", "/office/customers": "/office/customers/acc_",
+          "/office/price-lists": "/office/price-lists/", "/office/upstreams": "/office/upstreams/"}  # fmt: skip
+
+
+def pages() -> list[str]:
+    """The paths of all pages that need no argument."""
+    from django.urls import reverse
+
+    names = [
+        name
+        for name, said in MATRIX.items()
+        if {*said.get("GET", "").split()[4:8:3]} & {"ok"}  # for an owner or an administrator
+        and not said.get("objects")
+        and not any(part in name for part in FILES)
+    ]
+    return sorted({reverse(name) for name in names})
+
+
+def main(address: str, *links: str) -> None:
+    import chromium
+
+    folder = ROOT / "docs" / "screens"
+    folder.mkdir(exist_ok=True)
+    paths = pages()
+    with chromium.launched() as browser:
+        first = browser.new_context()
+        page = first.new_page()
+        for link in links:
+            page.goto(link)
+            page.locator("main button").first.click()
+            page.wait_for_load_state()
+        state = first.storage_state()
+        for path, part in THINGS.items():
+            page.goto(address + path)
+            hrefs = [each.get_attribute("href") for each in page.locator(f"main a[href^='{part}']").all()]
+            paths += [href for href in hrefs if href and href.partition("?")[0] not in paths and "/new" not in href][:1]
+        for prefix, width, theme in LOOKS:
+            context = browser.new_context(
+                storage_state=state, viewport={"width": width, "height": 800}, color_scheme=theme,
+                device_scale_factor=0.5 if width > 400 else 1,
+            )  # fmt: skip
+            _shoot(context.new_page(), address + prefix, paths, folder, f"{width}")
+            context.close()
+
+
+def _shoot(page: Any, address: str, paths: list[str], folder: Path, suffix: str) -> None:
+    for path in paths:
+        name = path.strip("/").replace("/", "-").partition("_")[0] or "landing"
+        page.goto(address + path)
+        page.screenshot(path=folder / f"{name}.{suffix}.jpg", type="jpeg", quality=55, clip=_clip(page), full_page=True)
+        print(name, suffix)
+
+
+def _clip(page: Any) -> dict[str, int]:
+    wide, high = page.evaluate("[document.documentElement.clientWidth, document.documentElement.scrollHeight]")
+    return {"x": 0, "y": 0, "width": wide, "height": min(high, 2400)}
+
+
+if __name__ == "__main__":
+    import os
+
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "farebox.site.settings")
+    sys.path.insert(0, str(ROOT / "tests"))
+    django.setup()
+    main(*sys.argv[1:])
