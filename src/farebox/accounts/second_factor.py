@@ -63,7 +63,7 @@ class SealedTotp(totp.TOTP):  # type: ignore[misc]
 
     def validate_code(self, code: str) -> bool:
         """Whether it is the code of now, and the first time."""
-        seed = unseal(self.instance.data["secret"], person=self.instance.user_id)
+        seed = unseal(self.instance.data["secret"], person=self.instance.user.pk)
         if not totp.validate_totp_code(seed, code):
             return False
         return bool(cache.add(self._get_used_cache_key(code), "y", timeout=_USED_S))
@@ -79,7 +79,7 @@ class HashedCodes(codes.RecoveryCodes):  # type: ignore[misc]
     def activate(cls, user: Any) -> HashedCodes:
         """New codes, unless there are some."""
         kind = Authenticator.Type.RECOVERY_CODES
-        found = Authenticator.objects.filter(user_id=user.pk, type=kind).first()
+        found = Authenticator.objects.filter(user=user, type=kind).first()
         if found is None:
             made = [new_code() for _ in range(CODES)]
             data = {
@@ -98,7 +98,7 @@ class HashedCodes(codes.RecoveryCodes):  # type: ignore[misc]
         if self._shown:
             return list(self._shown)
         if fresh := self.instance.data.get("fresh"):
-            return unseal(fresh, person=self.instance.user_id).split("\n")
+            return unseal(fresh, person=self.instance.user.pk).split("\n")
         return ["•" * 4 for _ in self.instance.data["digests"]]
 
     def mark_as_viewed(self) -> None:

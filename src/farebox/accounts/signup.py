@@ -83,10 +83,10 @@ def price_list(tx: Tx) -> PriceList | None:
 
 def forget(tx: Tx, *, now_us: int) -> int:
     """Forget persons who signed up more than a day ago and never confirmed their mailbox; how many."""
-    confirmed = EmailAddress.objects.filter(verified=True).values("user_id")
+    confirmed = EmailAddress.objects.filter(verified=True).values("user")
     rows = Person.objects.filter(by_sign_up=True, operator_role="", created_us__lt=now_us - UNCONFIRMED_US)
     gone = 0
-    for person in rows.exclude(id__in=confirmed).exclude(id__in=Member.objects.values("person_id"))[:500]:
+    for person in rows.exclude(id__in=confirmed).exclude(id__in=Member.objects.values("person"))[:500]:
         audit.record(tx, actor="system", verb="person.forget", object=person.id)
         person.delete()
         gone += 1

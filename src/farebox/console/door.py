@@ -153,7 +153,7 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         def confirm(tx: Tx) -> bool:
             if not sure(request, email_address):
                 return False
-            person = email_address.user_id
+            person = email_address.user.pk
             audit.record(tx, actor=f"person:{person}", verb="person.confirm_email", object=person)
             _open(tx, request, person)
             return True

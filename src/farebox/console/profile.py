@@ -65,7 +65,7 @@ def _page(
         "webhook": wanted.webhook_url,
         "secret": secret,
         "sessions": [row | {"here": row["id"] == here, "name": browser(row["agent"])} for row in rows],
-        "factors": Authenticator.objects.filter(user_id=me.person, type__in=_FACTORS).count(),
+        "factors": Authenticator.objects.filter(user=me.person, type__in=_FACTORS).count(),
         "services": services.configured(),
         "has_password": user.has_usable_password(),
     }

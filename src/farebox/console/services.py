@@ -61,8 +61,7 @@ class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has
         )
         sociallogin.user = person
         sociallogin.email_addresses = [EmailAddress(email=person.email, verified=False, primary=True)]
-        sociallogin.save(request)
-        return person
+        return super().save_user(request, sociallogin)
 
     def get_requests_session(self) -> Any:
         """No proxy of the environment, no redirects."""
@@ -73,6 +72,6 @@ class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has
     def validate_disconnect(self, account: Any, accounts: Any) -> None:
         """Refused for the last way in."""
         del accounts
-        others = SocialAccount.objects.filter(user_id=account.user_id).exclude(pk=account.pk)
+        others = SocialAccount.objects.filter(user=account.user).exclude(pk=account.pk)
         if not account.user.has_usable_password() and not others.exists():
             raise self.validation_error("no_password")

@@ -203,4 +203,5 @@ class Join(forms.Form):
 def choose(field: forms.Field, projects: list[Project]) -> None:
     """Let one of these projects be chosen, or none."""
     assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for the type
+    field.widget.attrs["translate"] = "no"
     field.choices = [("", "–"), *((row.id, row.name) for row in projects if row.state == "active")]
