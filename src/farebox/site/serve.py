@@ -204,7 +204,7 @@ class Server:
             await self._end("node", self.node.finish())
         if self._pages is not None:
             await self._end("pages", self._pages.close())
-        await self.fetch.close()
+        await self._end("upstreams", self.fetch.close())
         await self.store.close()
         if self._log is not None:
             self._log.close()
