@@ -7,6 +7,7 @@ import json
 import signal
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -65,4 +66,34 @@ def test_sigterm_lets_calls_under_way_end_and_cuts_what_lasts_longer(house):
             serving.kill()
         elif serving.process.stdout is not None:
             serving.process.stdout.close()
+        shop.close()
+
+
+@pytest.mark.fault("F29")
+def test_a_store_that_hangs_does_not_keep_a_process_that_stops(house, monkeypatch):
+    """Writes that never come back: the process is gone ten seconds after the drain all the same."""
+    import asyncio
+
+    from farebox.kit.db import Store
+
+    hung: list[str] = []
+
+    async def hang(_store: Store, fn: Any, *_args: Any, **_options: Any) -> Any:
+        hung.append(getattr(fn, "__name__", ""))
+        await asyncio.Event().wait()
+
+    shop = Shop(house)
+    try:
+        me = shop.account("10")
+        assert me.chat("gpt-4", "hello").status == 200
+        shop.server.ports.shop.refusals[("2026-01-01", "", "invalid_api_key")] = 1  # the schedule's last words
+        monkeypatch.setattr(Store, "write", hang)
+        begin = time.monotonic()
+        shop.loop.run(shop.server.stop(drain_s=0.1), timeout_s=60)
+        took_s = time.monotonic() - begin
+        shop.server = None
+        assert hung[0] == "_count" and len(hung) > 1
+        assert took_s < 12
+    finally:
+        monkeypatch.undo()
         shop.close()

@@ -263,12 +263,12 @@ def test_an_endless_answer_with_output_is_cut(shop, me, option, drip, piece):
 
 @pytest.mark.rule("R18")
 def test_a_customer_who_reads_too_slowly_for_a_call(shop, me, option):
-    option(call_s_max=1.5)
+    option(call_s_max=4)
     name = shop.model("slow-reader", {"input": "1", "output": "1"}, output_tokens_max=200_000, context_tokens=400_000)
     body = chat(on_sale(shop, name), "sandbox: tokens=150000", stream=True)
     talk = Talk(me, "/v1/chat/completions", body, receive_bytes=4096)
     talk.until(b"data: ", times=4)
-    wait_for(lambda: me.balance[1] == 0, 5)
+    wait_for(lambda: me.balance[1] == 0, 15)
     receipt = me.receipt(talk.call)
     assert (receipt["rule"], receipt["outcome"]) == ("R18", "left")
     assert 0 < receipt["usage"]["output"] < 150_000

@@ -741,6 +741,29 @@ def test_close_ends_what_is_under_way_and_refuses_more(run):
     run(main)
 
 
+@pytest.mark.parametrize("secure", [False, True])
+def test_close_at_any_moment_of_a_connect(run, authority, secure):
+    """However far a connect has come: close comes back, and nothing is left of it."""
+    tls, context = authority
+    scheme, host = ("https", "localhost") if secure else ("http", "127.0.0.1")
+
+    async def main():
+        async with Server(answering(), tls=tls if secure else None) as server:
+            for ticks in range(60):
+                fetch = f.Fetch(ssl_context=context)
+                exchanges = [fetch.start(server.outgoing(scheme=scheme, host=host)) for _ in range(3)]
+                for _ in range(ticks):
+                    await asyncio.sleep(0)
+                if ticks % 3 == 0:  # all at once, as after a pause of the whole process
+                    time.sleep(0.002)  # noqa: ASYNC251 - the process itself stands still
+                await asyncio.wait_for(fetch.close(), 5)
+                assert not fetch._connections, ticks
+                for exchange in exchanges:
+                    exchange.abort()
+
+    run(main)
+
+
 # ── size ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

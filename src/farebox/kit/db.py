@@ -36,7 +36,7 @@ Row = tuple[Any, ...]
 
 log = structlog.get_logger(__name__)
 
-_STOP_S = 5
+_STOP_S = 2
 _HANG_S = 5
 _ANY_DATABASE_ERROR = dbfaults.ANY
 _jitter = random.Random()  # noqa: S311 - spreads retries; guards nothing
@@ -304,9 +304,8 @@ class Store:
         self._open = False
         self._queue.put(None)
         # A database that hangs must not keep the process: the thread ends with it.
-        await self._loop.run_in_executor(None, self._thread.join, _STOP_S)
-        for threads in (self._readers, self._watcher):
-            await self._close_threads(threads)
+        join = self._loop.run_in_executor(None, self._thread.join, _STOP_S)
+        await asyncio.gather(join, *(self._close_threads(threads) for threads in (self._readers, self._watcher)))
 
     async def _close_threads(self, threads: Threads) -> None:
         """Close each thread's own connection, then the threads."""

@@ -19,7 +19,6 @@ import stat
 import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ import structlog
 from farebox.kit import options
 from farebox.kit.errors import CommandError, FareboxError, InternalError
 from farebox.kit.lock import FolderLock
+from farebox.kit.threads import Threads
 
 from . import ready
 from .verb import Verb
@@ -40,6 +40,7 @@ CONNECT_S = 2
 ANSWER_S = 600
 LOCK_S = 10
 _ADDRESS_BYTES_MAX = 100
+_STOP_S = 2
 Registry = Mapping[str, Verb | Callable[..., Awaitable[Any]]]
 
 
@@ -49,7 +50,7 @@ class Admin:
     def __init__(self, path: Path, registry: Registry) -> None:
         self._path = path
         self._registry = registry
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="admin")
+        self._worker = Threads(1, name="admin")
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.Task[None]] = set()
         self._own: tuple[int, int, int] | None = None
@@ -81,7 +82,9 @@ class Admin:
             return
         self._server.close()
         self._server = None
-        await asyncio.get_running_loop().run_in_executor(None, self._worker.shutdown)
+        last = asyncio.get_running_loop().run_in_executor(self._worker, int)  # after the verb under way
+        await asyncio.wait([last], timeout=_STOP_S)
+        self._worker.shutdown(wait=False, cancel_futures=True)
         for talk in list(self._talks):
             talk.cancel()
         await asyncio.gather(*self._talks, return_exceptions=True)

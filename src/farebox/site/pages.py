@@ -11,7 +11,6 @@ import contextlib
 import io
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -23,6 +22,7 @@ from django.urls import Resolver404, resolve
 from farebox.gateway.exchange import Exchange
 from farebox.kit import errors
 from farebox.kit.options import Options
+from farebox.kit.threads import Threads
 from farebox.look.middleware import PREFIX
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ class Pages:
 
     def __init__(self, options: Options) -> None:
         self._handler = WSGIHandler()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pages")
+        self._threads = Threads(_THREADS, name="pages")
         self._options = options
 
     def wants(self, exchange: Exchange) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
@@ -43,6 +43,8 @@ from .pages import Pages
 log = structlog.get_logger(__name__)
 
 _DRIFT_US_MAX = 2_000_000
+_END_S = 10  # beyond the drain: the whole of the end (money.md F29)
+_CLOSE_S = 3  # of these, what is kept for closing
 
 
 class Server:
@@ -61,6 +63,7 @@ class Server:
         self._pages: Pages | None = None
         self._desk: Desk | None = None
         self.node: Node | None = None
+        self._until_s = 0.0  # when the process has to be gone, on the loop's clock
         self.fault: str | None = None  # why the ground under the process gave way
         self.ground: Ground
         self.ports: Ports
@@ -153,9 +156,14 @@ class Server:
         self._tasks += [loop.create_task(self._leave_when_lost()), loop.create_task(self._stand())]
 
     async def stop(self, *, drain_s: float | None = None) -> None:
-        """Take no more calls, let those under way end for `drain_s` seconds, then end them; close everything."""
+        """Take no more calls, let those under way end for `drain_s` seconds, then end them; close everything.
+
+        Takes ten seconds more at most, whatever hangs.
+        """
+        drain_s = self.options.drain_s if drain_s is None else drain_s
+        self._until_s = asyncio.get_running_loop().time() + drain_s + _END_S
         if self.node is not None and self._listener is not None:
-            await self._drain(self.options.drain_s if drain_s is None else drain_s)
+            await self._drain(drain_s)
         await self._close_parts()
 
     async def _drain(self, drain_s: float) -> None:
@@ -169,9 +177,20 @@ class Server:
         if self.reception.tasks:
             log.warning("serve.cut", calls=len(self.reception.tasks))
             shop.halt()
-            await asyncio.wait(self.reception.tasks, timeout=shop.options.settle_wait_s + 5)
+            await asyncio.wait(self.reception.tasks, timeout=min(shop.options.settle_wait_s + 5, self._left(_CLOSE_S)))
         if shop.voider is not None:  # holds of calls that failed while the store was away: a last try
-            await asyncio.wait([shop.voider], timeout=2)
+            await asyncio.wait([shop.voider], timeout=min(2, self._left(_CLOSE_S)))
+
+    def _left(self, kept_s: float) -> float:
+        """Seconds until what comes next has to begin, which needs `kept_s` itself."""
+        return max(0.2, self._until_s - kept_s - asyncio.get_running_loop().time())
+
+    async def _end(self, part: str, ending: Awaitable[None]) -> None:
+        """Wait for a part to end, but not for one that hangs."""
+        try:
+            await asyncio.wait_for(ending, self._left(_CLOSE_S / 2))
+        except TimeoutError:
+            log.warning("serve.hangs", part=part)
 
     async def _close_parts(self) -> None:
         for task in self._tasks:
@@ -180,19 +199,19 @@ class Server:
         if self._desk is not None:
             office.take(self._desk)
         if self._admin is not None:
-            await self._admin.stop()
+            await self._end("admin", self._admin.stop())
         if self._schedule is not None:
-            await self._schedule.stop()
+            await self._end("schedule", self._schedule.stop())
         if self._listener is not None:
             self.reception.stop_watching()
             for door in list(self.reception.doors):
                 door.abort()
             self._listener.close()
         if self.node is not None:
-            await self.node.finish()
+            await self._end("node", self.node.finish())
         if self._pages is not None:
-            await self._pages.close()
-        await self.fetch.close()
+            await self._end("pages", self._pages.close())
+        await self._end("upstreams", self.fetch.close())
         await self.store.close()
         if self._log is not None:
             self._log.close()

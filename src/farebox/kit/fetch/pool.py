@@ -208,6 +208,12 @@ class Fetch:
             self._resolver = Resolver(loop)
         addresses = await self._resolver.addresses(target)
         failure: OSError = OSError("no address")
+        seen: set[Connection] = set()
+
+        def made(connection: Connection) -> None:
+            seen.add(connection)
+            self._connections.add(connection)
+
         for tried, address in enumerate(addresses):
             share_s = (deadline - loop.time()) / (len(addresses) - tried)
             try:
@@ -217,7 +223,7 @@ class Fetch:
                             lane,
                             loop,
                             keep=self._keep,
-                            made=self._connections.add,
+                            made=made,
                             gone=self._gone,
                             again=self._open,
                         ),
@@ -228,6 +234,12 @@ class Fetch:
                     )
             except OSError as error:
                 failure = error
+            except asyncio.CancelledError:
+                # uvloop tells a connection that was cancelled just as it was made nothing of its end.
+                for each in seen & self._connections:
+                    each.drop()
+                    self._gone(each)
+                raise
             else:
                 return connection
         raise failure
