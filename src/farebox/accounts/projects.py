@@ -16,8 +16,17 @@ from . import accounts, caps
 from .models import ApiKey, Project
 
 
-def create(tx: Tx, *, account: str, name: str, now_us: int, actor: str) -> Project:
-    """A new project of an account that is not closed; CommandError if the account has one of this name."""
+def create(
+    tx: Tx,
+    *,
+    account: str,
+    name: str,
+    cap_micro: int | None = None,
+    cap_period: str = "",
+    now_us: int,
+    actor: str,
+) -> Project:
+    """A new project of an account that is not closed, capped or not; CommandError if it has one of this name."""
     accounts.checked_name(name)
     if "/" in name:
         raise CommandError("A project's name has no `/`, which parts it from the account's.")
@@ -28,7 +37,9 @@ def create(tx: Tx, *, account: str, name: str, now_us: int, actor: str) -> Proje
         raise CommandError(f"Account {owner.id} has a project {name!r} already.")
     project = Project.objects.create(id=ids.new("prj", now_us), account=owner, name=name, created_us=now_us)
     audit.record(tx, actor=actor, verb="project.create", object=project.id, after=view(project))
-    return project
+    if cap_micro is None:
+        return project
+    return cap(tx, project.id, cap_micro=cap_micro, cap_period=cap_period, now_us=now_us, actor=actor)
 
 
 def cap(tx: Tx, project: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str) -> Project:

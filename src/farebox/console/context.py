@@ -14,11 +14,11 @@ from .principal import Principal, find
 
 
 def person(request: HttpRequest) -> dict[str, Any]:
-    """`me`, the principal or None; `available_micro`, his balance, for those who may see the account's."""
+    """`me`, the principal or None; `available_micro`, the account's balance, for its owner alone (security.md 1)."""
     if area_of(request) != "console" or not hasattr(request, "user"):
         return {}
     me: Principal | None = getattr(request, "principal", None) or find(request)
-    if me is None:
-        return {"me": None}
+    if me is None or me.role != "owner":
+        return {"me": me}
     posted_micro, held_micro, _ = db.read(holds.balance, me.account)
     return {"me": me, "available_micro": posted_micro - held_micro}

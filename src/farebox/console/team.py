@@ -55,13 +55,9 @@ def new_project(request: HttpRequest, me: Principal) -> HttpResponse:
     if not form.is_valid():
         return _page(request, me, form, status=400)
     facts: dict[str, Any] = {"now_us": clock.now_us(), "actor": me.actor}
-
-    def make(tx: db.Tx) -> Project:
-        made = projects.create(tx, account=me.account, name=form.cleaned_data["name"], **facts)
-        return projects.cap(tx, made.id, **form.limit(), **facts) if form.cleaned_data["cap"] is not None else made
-
+    limit = form.limit() if form.cleaned_data["cap"] is not None else {}
     try:
-        made = db.write(make)
+        made = db.write(projects.create, account=me.account, name=form.cleaned_data["name"], **limit, **facts)
     except CommandError as fault:
         return refused(request, fault, "team")
     messages.success(request, _("Project %(name)s is there.") % {"name": made.name}, extra_tags="good")

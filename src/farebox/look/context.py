@@ -13,6 +13,7 @@ from farebox.kit import db, options, settings
 from farebox.kit.errors import StoreUnavailable
 
 from .middleware import CHINESE, ENGLISH, PREFIX, THEME_COOKIE, THEMES
+from .sessions import area_of
 
 
 def page(request: HttpRequest) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "other_language": "en" if chinese else "zh-Hans",
         "other_language_name": "English" if chinese else "简体中文",
         "other_language_url": f"/language/{ENGLISH if chinese else CHINESE}?next={quote(path)}",
+        "area": area_of(request),
         "theme": theme if theme in THEMES else "",
         "request_id": request.META.get("farebox.request", ""),
     }
