@@ -36,7 +36,7 @@ class KeyForm(Cap):
     name = forms.CharField(
         label=gettext_lazy("Name"), max_length=100, widget=forms.TextInput(attrs={"autocomplete": "off"})
     )
-    project = forms.ChoiceField(label=gettext_lazy("Project"))
+    project = forms.ChoiceField(label=gettext_lazy("Project"), widget=forms.Select(attrs={"translate": "no"}))
     models = forms.MultipleChoiceField(
         label=gettext_lazy("Models"), required=False, widget=forms.CheckboxSelectMultiple
     )
