@@ -209,6 +209,23 @@ def test_totals_by_day_and_by_hour_are_the_calls(many):
         assert {spot: sums.charge_micro for spot, sums in table.items()} == dict(expected)
 
 
+def test_what_a_dead_process_left_open_is_in_no_hour(many):
+    from zoneinfo import ZoneInfo
+
+    from farebox.calls import totals
+    from farebox.calls.models import Call
+    from farebox.calls.scope import Scope
+
+    span = {"way": "", "from_us": NOW - 30 * 3_600_000_000, "until_us": NOW, "zone": ZoneInfo("UTC")}
+    row = Call.objects.filter(account=many[0], opened_us__gte=span["from_us"]).exclude(outcome="open").first()
+    before = sum(sums.calls for sums in db.read(totals.by_hour, Scope(many[0]), **span)[0].values())
+    try:
+        Call.objects.filter(id=row.id).update(flags="expired")
+        assert sum(sums.calls for sums in db.read(totals.by_hour, Scope(many[0]), **span)[0].values()) == before - 1
+    finally:
+        Call.objects.filter(id=row.id).update(flags=row.flags)
+
+
 def test_a_busy_span_of_hours_says_that_it_is_cut(many, monkeypatch):
     from zoneinfo import ZoneInfo
 

@@ -156,6 +156,23 @@ def test_known_by_issuer_and_subject_never_by_address(open_shop):
     assert "Set a password first" in refused.text
 
 
+@pytest.mark.slow
+def test_another_site_begins_no_signing_in_and_connects_nothing(open_shop):
+    visitor = Visitor(open_shop)
+    begin = visitor.page("/account/sign-in").html.split('href="/account/services/oidc/')[1].split('"')[0]
+    here = f"/account/services/oidc/{begin}"
+    for site in ("cross-site", "same-site"):
+        away = visitor.get(here, Sec_Fetch_Site=site)
+        assert (away.status, away.headers["location"]) == (302, "/account/sign-in")
+    for site in ("cross-site", "same-site", "none", ""):
+        given = {"Sec_Fetch_Site": site} if site else {}
+        away = visitor.get(f"{here}?process=connect", **given)
+        assert (away.status, away.headers["location"]) == (302, "/account/sign-in")
+    for site in ("same-origin", "none"):
+        assert "/authorize" in visitor.get(here, Sec_Fetch_Site=site).headers["location"]
+    assert "/authorize" in visitor.get(f"{here}?process=connect", Sec_Fetch_Site="same-origin").headers["location"]
+
+
 def test_without_options_there_is_no_service(shop):
     visitor = Visitor(shop)
     assert "Or with" not in visitor.page("/account/sign-in").text

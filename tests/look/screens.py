@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 MATRIX = tomllib.loads((ROOT / "tests" / "matrix.toml").read_text("utf-8"))
 FILES = (".json", ".csv", "playground.models", "settings.data", "account_", "mfa_", "office:management")
+STRANGERS = ("/account/sign-in", "/account/sign-up", "/office/sign-in")  # those who have signed in are sent on
 LOOKS = (("", 1440, "light"), ("/zh", 360, "dark"))
 # Pages of one thing: the page whose first link of this kind leads there.
 THINGS = {"/console/calls": "/console/calls/call_", "/console/team": "/console/team/projects/", "/prices": "/prices/",
@@ -53,15 +55,16 @@ def main(address: str, *links: str) -> None:
             hrefs = [each.get_attribute("href") for each in page.locator(f"main a[href^='{part}']").all()]
             paths += [href for href in hrefs if href and href.partition("?")[0] not in paths and "/new" not in href][:1]
         for prefix, width, theme in LOOKS:
-            context = browser.new_context(
-                storage_state=state, viewport={"width": width, "height": 800}, color_scheme=theme,
-                device_scale_factor=0.5 if width > 400 else 1,
-            )  # fmt: skip
-            _shoot(context.new_page(), address + prefix, paths, folder, f"{width}")
-            context.close()
+            for known, seen in ((state, [path for path in paths if path not in STRANGERS]), (None, STRANGERS)):
+                context = browser.new_context(
+                    storage_state=known, viewport={"width": width, "height": 800}, color_scheme=theme,
+                    device_scale_factor=0.5 if width > 400 else 1,
+                )  # fmt: skip
+                _shoot(context.new_page(), address + prefix, seen, folder, f"{width}")
+                context.close()
 
 
-def _shoot(page: Any, address: str, paths: list[str], folder: Path, suffix: str) -> None:
+def _shoot(page: Any, address: str, paths: Sequence[str], folder: Path, suffix: str) -> None:
     for path in paths:
         name = path.strip("/").replace("/", "-").partition("_")[0] or "landing"
         page.goto(address + path)

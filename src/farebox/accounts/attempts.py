@@ -6,10 +6,13 @@ Each try is counted before it is looked at, so that many at once gain nothing; w
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+from datetime import UTC, datetime
 
 from django.core.cache import cache
 
 from farebox.kit.db import Tx
+from farebox.kit.models import Cache
 
 FREE = 5
 FIRST_WAIT_S = 60
@@ -32,6 +35,8 @@ def take(tx: Tx, name: str, *, now_us: int) -> None:
     """Count a try at `name` (`password:<person>`); TooMany after five, for a minute, doubled up to 15 minutes."""
     del tx  # the cache writes in the same transaction
     key = _key(name)
+    # Where two may write at once, the second one waits for what the first one has counted.
+    list(Cache.objects.select_for_update().filter(cache_key=cache.make_key(key)).values_list("cache_key"))
     tries, until_us = cache.get(key, (0, 0))
     if now_us < until_us:
         raise TooMany(-(-(until_us - now_us) // _S_US))
@@ -44,6 +49,7 @@ def take_address(tx: Tx, address: str, *, now_us: int) -> None:
     """Count a try from an address; TooMany after 30 in a minute."""
     del tx
     minute, key = now_us // _MINUTE_US, _key(f"address:{address}")
+    list(Cache.objects.select_for_update().filter(cache_key=cache.make_key(key)).values_list("cache_key"))
     seen, tries = cache.get(key, (0, 0))
     tries = tries + 1 if seen == minute else 1
     if tries > PER_ADDRESS:
@@ -51,10 +57,28 @@ def take_address(tx: Tx, address: str, *, now_us: int) -> None:
     cache.set(key, (minute, tries), 120)
 
 
+def place(address: str) -> str:
+    """What counts as one address: of IPv6 the /64, for everybody has as many addresses in it as he likes."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((found.packed, 64), strict=False))
+
+
 def forget(tx: Tx, name: str) -> None:
     """A right one: the count begins anew."""
     del tx
     cache.delete(_key(name))
+
+
+def sweep(tx: Tx, *, now_us: int) -> int:
+    """Delete counters, used codes and whatever else the cache keeps once it has ended; how many."""
+    del tx
+    gone, _ = Cache.objects.filter(expires__lt=datetime.fromtimestamp(now_us // _S_US, UTC)).delete()
+    return gone
 
 
 def _key(name: str) -> str:

@@ -59,5 +59,5 @@ def note_sign_in(tx: Tx, person: Person, *, how: str, address: str) -> None:
 
 def _take(tx: Tx, name: str, address: str) -> None:
     now_us = clock.now_us()
-    attempts.take_address(tx, address, now_us=now_us)
+    attempts.take_address(tx, attempts.place(address), now_us=now_us)
     attempts.take(tx, name, now_us=now_us)

@@ -211,6 +211,8 @@ def rotate(tx: Tx, key: str, *, grace_s: int = 86_400, now_us: int, actor: str) 
     """
     if not 0 <= grace_s <= GRACE_S_MAX:
         raise CommandError("The old key may go on for 0 seconds to 90 days.")
+    # Rotated twice, or rotated and revoked, at one time: the second one waits here, and sees what the first has done.
+    list(ApiKey.objects.select_for_update(no_key=True).filter(id=find(key).id))
     old = living(key)
     if old.kind:
         raise CommandError("The key of the playground is made anew by itself.")

@@ -15,7 +15,7 @@ from farebox.kit import audit, ids, options
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, people, setup
+from . import accounts, people, setup, tokens
 from .models import Member, OperatorChange, Person, Session
 
 VALID_US = 72 * 3_600_000_000
@@ -177,6 +177,7 @@ def _approved(tx: Tx, row: OperatorChange, *, now_us: int, actor: str) -> str:
     elif row.kind == "role":
         people.set_operator_role(tx, person.id, operator_role=row.role_after, actor=actor)
     Session.objects.filter(person=person).delete()
+    tokens.revoke_all(tx, person.id, now_us=now_us, actor=actor)
     if row.kind == "reset":
         setup.shut(tx, person)
         Authenticator.objects.filter(user=person).delete()

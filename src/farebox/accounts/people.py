@@ -18,7 +18,7 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
 from . import accounts, caps, projects
-from .models import ApiKey, Member, Person
+from .models import Account, ApiKey, Member, Person
 
 OPERATOR_ROLES = ("", "support", "finance", "admin", "auditor")
 MEMBER_ROLES = ("owner", "admin", "member")
@@ -185,6 +185,7 @@ def cap_member(tx: Tx, member: str, *, cap_micro: int | None, cap_period: str = 
 
 def remove_member(tx: Tx, member: str, *, now_us: int, actor: str) -> Member:
     """Take a member out; his keys are revoked. CommandError for the last owner while others are left."""
+    lock_places(find_member(member).account_id)
     found = find_member(member)
     others = Member.objects.filter(account=found.account, state="active").exclude(id=found.id)
     if found.state != "active":
@@ -197,6 +198,11 @@ def remove_member(tx: Tx, member: str, *, now_us: int, actor: str) -> Member:
     db.bump(tx, "keys")
     audit.record(tx, actor=actor, verb="member.remove", object=found.id, after={"keys_revoked": dead})
     return found
+
+
+def lock_places(account: str) -> None:
+    """Let places in this account change one after the other: of two owners who leave at one time one is the last."""
+    list(Account.objects.select_for_update(no_key=True).filter(id=account))
 
 
 def find(person: str) -> Person:

@@ -45,6 +45,11 @@ def has_keys(sessions: Sequence[str]) -> bool:
     return ApiKey.objects.filter(session__in=sessions, state="active").exists()
 
 
+def move(session: str, to: str) -> None:
+    """A session has another key: its keys of the playground stay its own."""
+    ApiKey.objects.filter(session=session).update(session=to)
+
+
 def end(tx: Tx, sessions: Sequence[str], *, now_us: int) -> int:
     """Revoke the keys of sessions that end; how many."""
     ids = list(ApiKey.objects.filter(session__in=sessions, state="active").values_list("id", flat=True))

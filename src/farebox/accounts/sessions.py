@@ -77,6 +77,22 @@ class SessionStore(SessionBase):
         self.save(must_create=True)
         self.modified = True
 
+    def cycle_key(self) -> None:
+        """Another key for the same session; its age counts from the sign-in all the same."""
+        born_us: int | None = None
+        old = self.session_key
+        if old is not None and SESSION_KEY in self:
+            born_us = Session.objects.filter(id=digest(old)).values_list("created_us", flat=True).first()
+        data: dict[str, Any] = self._session  # type: ignore[attr-defined]  # the stubs leave it out
+        self.create()
+        self._session_cache = data
+        if old is None:
+            return
+        if born_us is not None:
+            Session.objects.filter(id=digest(self.session_key or "")).update(created_us=born_us)
+            playground.move(digest(old), digest(self.session_key or ""))
+        self.delete(old)
+
     def save(self, must_create: bool = False) -> None:
         """Write what is in it; UpdateError if it has ended meanwhile."""
         if self.session_key is None:

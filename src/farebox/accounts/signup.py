@@ -44,6 +44,8 @@ def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> Opened | 
     CommandError while the shop has said by no setting and no list in what currency it sells.
     """
     found = people.find(person)
+    # He confirms twice at one time: the second one waits here, and then has a place.
+    list(Person.objects.select_for_update(no_key=True).filter(id=found.id))
     if found.operator_role or Member.objects.filter(person=found, state="active").exists():
         return None
     sold_by = price_list(tx)

@@ -94,10 +94,14 @@ def keys_of(account: str) -> list[tuple[str, str, str | None, str]]:
     return list(rows.values_list("id", "project_id", "member_id", "state"))
 
 
-def set_role(tx: Tx, member: str, *, role: str, project: str | None, actor: str) -> Member:
-    """Another role of a member: `owner` of the whole account, or `admin` or `member` of a project; CommandError."""
+def set_role(tx: Tx, member: str, *, role: str, project: str | None, now_us: int, actor: str) -> Member:
+    """Another role of a member: `owner` of the whole account, or `admin` or `member` of a project; CommandError.
+
+    His keys in projects where he has no place any more are revoked.
+    """
     if role not in people.MEMBER_ROLES:
         raise CommandError(f"A member is one of {', '.join(people.MEMBER_ROLES)}.")
+    people.lock_places(people.find_member(member).account_id)
     found = people.find_member(member)
     if found.state != "active":
         raise CommandError(f"Member {found.id} was removed before.")
@@ -116,10 +120,13 @@ def set_role(tx: Tx, member: str, *, role: str, project: str | None, actor: str)
     before = people.view_member(found)
     found.role, found.project = role, where
     found.save(update_fields=["role", "project"])
+    dead = 0
+    if where is not None:
+        outside = ApiKey.objects.filter(member=found, state="active").exclude(project=where)
+        dead = outside.update(state="revoked", revoked_us=now_us)
     db.bump(tx, "keys")
-    audit.record(
-        tx, actor=actor, verb="member.set_role", object=found.id, before=before, after=people.view_member(found)
-    )
+    after = people.view_member(found) | {"keys_revoked": dead}
+    audit.record(tx, actor=actor, verb="member.set_role", object=found.id, before=before, after=after)
     return found
 
 

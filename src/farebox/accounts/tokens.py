@@ -54,12 +54,12 @@ def make(
 ) -> tuple[OfficeToken, str]:
     """A new token for the scripts of an operator, and its text, which is nowhere kept. CommandError.
 
-    Its role is the operator's own, or `auditor`, which reads only.
+    Its role is the operator's own; an administrator's may be `auditor`, which reads only.
     """
     accounts.checked_name(name)
     owner = people.find(person)
-    if role not in {owner.operator_role, "auditor"} or not owner.operator_role:
-        raise CommandError("A token has your own role, or that of an auditor.")
+    if role not in roles(owner.operator_role):
+        raise CommandError("A token has no more rights than you.")
     if not 1 <= days <= DAYS_MAX:
         raise CommandError(f"A token lives 1 to {DAYS_MAX} days.")
     if len(addresses) > ADDRESSES_MAX:
@@ -86,6 +86,21 @@ def make(
     return row, plaintext
 
 
+def roles(own: str) -> tuple[str, ...]:
+    """Which roles the tokens of an operator of this role may have: an auditor sees what support and finance do not."""
+    return {"": (), "admin": ("admin", "auditor")}.get(own, (own,))
+
+
+def revoke_all(tx: Tx, person: str, *, now_us: int, actor: str) -> int:
+    """Switch off every token of a person whose place in the office has changed; how many."""
+    rows = OfficeToken.objects.filter(person=person, revoked_us=None)
+    names = list(rows.values_list("id", flat=True))
+    rows.update(revoked_us=now_us)
+    for name in names:
+        audit.record(tx, actor=actor, verb="token.revoke", object=name, after="the operator's place has changed")
+    return len(names)
+
+
 def revoke(tx: Tx, token: str, *, person: str | None, now_us: int, actor: str) -> OfficeToken:
     """Switch a token off for good; with `person`, only one of his. CommandError if there is none or it is off."""
     rows = OfficeToken.objects.filter(id=token, revoked_us=None)
@@ -107,7 +122,7 @@ def authenticate(tx: Tx, plaintext: str, *, address: str, now_us: int) -> Bearer
     if row is None or row.revoked_us is not None or row.expires_us <= now_us:
         return None
     owner: Person = row.person
-    if not owner.is_active or not owner.operator_role or row.role not in {owner.operator_role, "auditor"}:
+    if not owner.is_active or row.role not in roles(owner.operator_role):
         return None
     if not _may_come_from(msgspec.json.decode(row.addresses, type=list[str]), address):
         return None

@@ -9,7 +9,7 @@ import ipaddress
 
 from farebox.kit import audit, options, secrets, settings
 from farebox.kit.db import Tx
-from farebox.ledger import lots
+from farebox.ledger import chart, journal, lots
 
 from .models import Account, Trial
 
@@ -26,11 +26,14 @@ def grant(tx: Tx, *, account: Account, email: str, address: str, now_us: int) ->
     if amount_micro <= 0:
         return 0
     where = network(address)
+    # Sign-ups at one time come one after the other: each sees what the one before was given.
+    grants = chart.house("grants", account.currency)
+    journal.open_account(tx, id=grants, kind="house", currency=account.currency, floor_micro=None)
+    journal.lock(tx, grants)
     today = Trial.objects.filter(network=where, granted_us__gt=now_us - _DAY_US)
     if Trial.objects.filter(id__in=_digests(email)).exists() or today.count() >= PER_NETWORK_DAY:
         audit.record(tx, actor="system", verb="trial.refuse", object=account.id)
         return 0
-    # Two sign-ups at once of one mailbox meet here: its digest is the key of the row.
     Trial.objects.create(id=_digests(email)[-1], account=account, network=where, granted_us=now_us)
     lots.grant(
         tx,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from farebox.catalog import lists, pricing, sheets
-from farebox.catalog.models import PriceDraft, PriceListVersion
+from farebox.catalog.models import PriceDraft, PriceList, PriceListVersion
 from farebox.catalog.sheets import PriceRow
 from farebox.catalog.usage import Usage
 from farebox.kit import audit, ids
@@ -96,11 +96,13 @@ def publish(
     alone = row.requester == decider
     if alone and not single_person:
         raise CommandError("You have drawn this up yourself: another person publishes it.")
+    # Two drafts of one version that are published at one time: the second one waits here, and then is out of date.
+    list(PriceList.objects.select_for_update().filter(name=row.price_list_id))
     changed = PriceDraft.objects.filter(id=row.id, state="open").update(
         state="published", decider=decider, decided_us=now_us, single_person=alone
     )
     if changed != 1:
-        raise CommandError(f"This draft is {row.state} already.")
+        raise CommandError(f"This draft is {find(row.id).state} already.")
     if _newest(row.price_list_id) != row.base_n:
         raise CommandError("The price list has a newer version than this draft knows. Draw it up anew.")
     plan = plan_of(row)

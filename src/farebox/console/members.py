@@ -65,7 +65,8 @@ def role(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
         return _page(request, me, row, role_form=form)
     given = form.cleaned_data
     try:
-        db.write(teams.set_role, row.id, role=given["role"], project=given["project"] or None, actor=me.actor)
+        facts = {"role": given["role"], "project": given["project"] or None, "now_us": clock.now_us()}
+        db.write(teams.set_role, row.id, **facts, actor=me.actor)
     except CommandError as fault:
         form.add_error(None if given["project"] or given["role"] == "owner" else "project", _reason(fault, given))
         return _page(request, me, row, role_form=form)

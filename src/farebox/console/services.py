@@ -6,6 +6,8 @@ a mailed code like any other, and never leads into somebody's account (security.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +15,8 @@ from allauth.account.models import EmailAddress
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLResolver, reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
@@ -31,6 +33,36 @@ class Service:
     id: str
     name: str
     url: str
+
+
+def begun_here(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Signing in by a service begins on a page of ours, never by a link of another site.
+
+    Else a stranger could have a visitor signed in as somebody else, or tie his own person of the service to the
+    visitor's account. Connecting needs a browser that says where it comes from.
+    """
+
+    @functools.wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        site = request.headers.get("sec-fetch-site", "")
+        connects = request.GET.get("process", "login") != "login"
+        if request.method == "GET" and site != "same-origin" and (connects or site not in {"", "none"}):
+            signed_in = request.user.is_authenticated
+            return HttpResponseRedirect(reverse("socialaccount_connections" if signed_in else "account_login"))
+        return view(request, *args, **kwargs)
+
+    checked.begins_here = True  # type: ignore[attr-defined]
+    return checked
+
+
+def begin_here(patterns: list[Any]) -> list[Any]:
+    """The addresses of a service, with `begun_here` around those where signing in begins."""
+    for each in patterns:
+        if isinstance(each, URLResolver):
+            begin_here(each.url_patterns)
+        elif (each.name or "").endswith("_login") and not hasattr(each.callback, "begins_here"):
+            each.callback = begun_here(each.callback)
+    return patterns
 
 
 def configured() -> list[Service]:

@@ -14,7 +14,8 @@ from allauth.socialaccount.providers.weixin import urls as wechat
 from django.conf import settings
 from django.urls import include, path
 
-from . import sign
+from . import services, sign
+from .step_up import rotated
 
 _SERVICES = {"github": github, "openid_connect": oidc, "weixin": wechat}
 
@@ -26,7 +27,7 @@ urlpatterns = [
     path("open", sign.open_account, name="account_open"),
     path("inactive", account.account_inactive, name="account_inactive"),
     path("confirm", account.email_verification_sent, name="account_email_verification_sent"),
-    path("again", account.reauthenticate, name="account_reauthenticate"),
+    path("again", rotated(account.reauthenticate), name="account_reauthenticate"),
     path("email", account.email, name="account_email"),
     path("password", account.password_change, name="account_change_password"),
     path("password/set", account.password_set, name="account_set_password"),
@@ -36,7 +37,7 @@ urlpatterns = [
     path("password/done", account.password_reset_from_key_done, name="account_password_reset_completed"),
     path("factors", factors.index, name="mfa_index"),
     path("factors/sign-in", factors.authenticate, name="mfa_authenticate"),
-    path("factors/again", factors.reauthenticate, name="mfa_reauthenticate"),
+    path("factors/again", rotated(factors.reauthenticate), name="mfa_reauthenticate"),
     path("factors/app", totp.activate_totp, name="mfa_activate_totp"),
     path("factors/app/remove", totp.deactivate_totp, name="mfa_deactivate_totp"),
     path("factors/codes", codes.view_recovery_codes, name="mfa_view_recovery_codes"),
@@ -44,7 +45,7 @@ urlpatterns = [
     path("factors/passkeys", passkeys.list_webauthn, name="mfa_list_webauthn"),
     path("factors/passkeys/new", passkeys.add_webauthn, name="mfa_add_webauthn"),
     path("factors/passkeys/sign-in", passkeys.login_webauthn, name="mfa_login_webauthn"),
-    path("factors/passkeys/again", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
+    path("factors/passkeys/again", rotated(passkeys.reauthenticate_webauthn), name="mfa_reauthenticate_webauthn"),
     path("factors/passkeys/<int:pk>/name", passkeys.edit_webauthn, name="mfa_edit_webauthn"),
     path("factors/passkeys/<int:pk>/remove", passkeys.remove_webauthn, name="mfa_remove_webauthn"),
 ]
@@ -55,5 +56,8 @@ if settings.SOCIALACCOUNT_PROVIDERS:
         path("services/sign-up", social.signup, name="socialaccount_signup"),
         path("services/cancelled", social.login_cancelled, name="socialaccount_login_cancelled"),
         path("services/error", social.login_error, name="socialaccount_login_error"),
-        *(path("services/", include(_SERVICES[name].urlpatterns)) for name in settings.SOCIALACCOUNT_PROVIDERS),
+        *(
+            path("services/", include(services.begin_here(_SERVICES[name].urlpatterns)))
+            for name in settings.SOCIALACCOUNT_PROVIDERS
+        ),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, ParamSpec
 
 from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
@@ -31,10 +32,28 @@ def step_up(view: View[P]) -> View[P]:
     return checked
 
 
+def rotated(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Around a page that takes a fresh proof: with the proof the session gets a new key (security.md 2)."""
+
+    @functools.wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        before = _newest(request)
+        response = view(request, *args, **kwargs)
+        if request.user.is_authenticated and _newest(request) > before:
+            request.session.cycle_key()
+        return response
+
+    return checked
+
+
 def proved_lately(request: HttpRequest) -> bool:
     """Whether he has signed in or proved himself within five minutes, or has nothing of his own to prove it with."""
-    proofs: list[dict[str, Any]] = request.session.get(_METHODS, [])
-    newest = max((float(each.get("at", 0)) for each in proofs), default=0.0)
-    if newest > clock.now_us() / 1_000_000 - STEP_UP_S:
+    if _newest(request) > clock.now_us() / 1_000_000 - STEP_UP_S:
         return True
     return not get_reauthentication_flows(request.user)
+
+
+def _newest(request: HttpRequest) -> float:
+    """When the last proof was given, in seconds."""
+    proofs: list[dict[str, Any]] = request.session.get(_METHODS, [])
+    return max((float(each.get("at", 0)) for each in proofs), default=0.0)

@@ -112,7 +112,11 @@ class Role(forms.Form):
     """Another role; a project for whoever is not an owner."""
 
     role = forms.ChoiceField(label=gettext_lazy("Role"), choices=list(ROLES.items()))
-    project = forms.ChoiceField(label=gettext_lazy("Project"), required=False)
+    project = forms.ChoiceField(
+        label=gettext_lazy("Project"),
+        required=False,
+        help_text=gettext_lazy("The member's keys in other projects are revoked with the change."),
+    )
 
     def __init__(self, *args: Any, projects: list[Project], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -60,7 +60,7 @@ def propose(
     """
     _check(kind, amount_micro, reason, expires_us, now_us)
     if kind == "refund":
-        _check_refund(tx, account, call, amount_micro)
+        _check_refund(tx, account, call, amount_micro, now_us=now_us)
     spent_micro = proposed_today(tx, requester=requester, currency=currency, now_us=now_us)
     if spent_micro + amount_micro > day_max_micro:
         raise errors.CommandError(
@@ -92,10 +92,16 @@ def approve(tx: Tx, adjustment: str, *, approver: str, single_person: bool, acto
     alone = row.requester == approver
     if alone and not single_person:
         raise errors.CommandError("You have proposed this yourself: another person approves it.")
-    _decide(row, to="booked", decider=approver, now_us=now_us, single_person=alone, booked_micro=row.amount_micro)
+    journal.lock(tx, row.account)  # what is checked here stays so until it is booked
+    row = find(adjustment)
+    if state(row, now_us=now_us) != "proposed":
+        raise _decided(row, now_us)
+    if row.kind == "refund":
+        _check_refund(tx, row.account, row.call, row.amount_micro, but=row.id, now_us=now_us)
     amount_micro = _available(tx, row) if row.kind in TAKES else row.amount_micro
+    _decide(row, to="booked", decider=approver, now_us=now_us, single_person=alone, booked_micro=amount_micro)
     entry = _book(tx, row, amount_micro, approver=None if alone else approver, single_person=alone, now_us=now_us)
-    Adjustment.objects.filter(id=row.id).update(entry=entry, booked_micro=amount_micro)
+    Adjustment.objects.filter(id=row.id).update(entry=entry)
     row = find(row.id)
     audit.record(tx, actor=actor, verb="money.approve", object=row.account, after=view(row, now_us=now_us))
     return row
@@ -148,10 +154,7 @@ def state(row: Adjustment, *, now_us: int) -> str:
 def effect(tx: Tx, row: Adjustment) -> tuple[int, int, int]:
     """(available before, what would move now, available after), in micro-units, for who decides."""
     available_micro = holds.balance(tx, row.account)[2]
-    if row.kind in TAKES:
-        moved_micro = -min(row.amount_micro, max(0, available_micro))
-    else:
-        moved_micro = row.amount_micro
+    moved_micro = -min(row.amount_micro, max(0, available_micro)) if row.kind in TAKES else row.amount_micro
     return available_micro, moved_micro, available_micro + moved_micro
 
 
@@ -225,21 +228,19 @@ def _check(kind: str, amount_micro: int, reason: str, expires_us: int | None, no
         raise errors.CommandError("Granted credit alone expires, and in the future.")
 
 
-def _check_refund(tx: Tx, account: str, call: str, amount_micro: int) -> None:
-    """A refund gives back no more than its call was charged, all refunds of it together."""
+def _check_refund(tx: Tx, account: str, call: str, amount_micro: int, *, but: str = "", now_us: int) -> None:
+    """A refund gives back no more than its call was charged: what waits (`but` apart), is booked, and this together."""
+    journal.lock(tx, account)
     charge = Entry.objects.filter(account=account, kind="charge", ref=call).first() if call else None
     if charge is None:
         raise errors.CommandError("Name the call: this account has no charge of that call.")
     if Entry.objects.filter(Q(kind="refund", ref=call) | Q(kind="reversal", ref=charge.id), account=account).exists():
         raise errors.CommandError("The charge of this call was given back already.")
     charged_micro = -int(Posting.objects.get(entry=charge, account=account).amount_micro)
-    before_micro = int(
-        Adjustment.objects.filter(
-            account=account, kind="refund", call=call, state__in=["proposed", "booked"]
-        ).aggregate(total=Sum("amount_micro"))["total"]
-        or 0
-    )
-    del tx
+    waiting = Adjustment.objects.filter(account=account, kind="refund", call=call, state="proposed").exclude(id=but)
+    waiting = waiting.filter(proposed_us__gt=now_us - LAPSES_US)
+    before_micro = int(waiting.aggregate(total=Sum("amount_micro"))["total"] or 0)
+    before_micro += journal.given_by_hand_micro(tx, account, call)
     if amount_micro + before_micro > charged_micro:
         raise errors.CommandError(
             f"The call was charged {money.exact(charged_micro)}, of which {money.exact(before_micro)} is refunded or "
@@ -251,7 +252,11 @@ def _decide(row: Adjustment, *, to: str, decider: str, now_us: int, **facts: Any
     """One conditional statement decides: of two persons at once one is too late."""
     waiting = Adjustment.objects.filter(id=row.id, state="proposed", proposed_us__gt=now_us - LAPSES_US)
     if waiting.update(state=to, decider=decider, decided_us=now_us, **facts) != 1:
-        raise errors.CommandError(f"This is {state(row, now_us=now_us)} already and stays as it is.")
+        raise _decided(find(row.id), now_us)
+
+
+def _decided(row: Adjustment, now_us: int) -> errors.CommandError:
+    return errors.CommandError(f"This is {state(row, now_us=now_us)} already and stays as it is.")
 
 
 def _available(tx: Tx, row: Adjustment) -> int:

@@ -122,14 +122,18 @@ def settle(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, charge_
 def refund(tx: Tx, *, hold: str, currency: str, now_us: int) -> int:
     """Give back what a settled hold was charged, to the balance and to its caps, once.
 
-    The micro-units given back now; 0 if nothing was charged, or it was given back before.
+    The micro-units given back now; 0 if nothing was charged, or it was given back before. Where people gave a part of
+    it back by hand they have judged this call, and what they gave stays all of it.
     """
     found = tx.one(statements.READ_HOLD, (hold,))
     if found is None or found[0] != "settled" or not found[2]:
         return 0
     charge_micro, purses = int(found[2]), str(found[3]).split()
     account = next(purse for purse in purses if not chart.is_memo(purse))
+    journal.lock(tx, account)
     if tx.one(statements.FIND_ENTRY, (account, "refund", hold)) is not None:
+        return 0
+    if journal.given_by_hand_micro(tx, account, hold):
         return 0
     charged = tx.one(statements.FIND_ENTRY, (account, "charge", hold))
     if charged is not None and tx.one(statements.FIND_ENTRY, (account, "reversal", charged[0])) is not None:

@@ -25,6 +25,17 @@ def open_account(tx: Tx, *, id: str, kind: str, currency: str, floor_micro: int 
     tx.execute(statements.OPEN_ACCOUNT, (id, kind, currency, floor_micro, False))
 
 
+def lock(tx: Tx, account: str) -> None:
+    """Let nobody else move money of this ledger account until the transaction ends: what is looked up next stays so."""
+    tx.execute(statements.LOCK_ACCOUNT, (account,))
+
+
+def given_by_hand_micro(tx: Tx, account: str, call: str) -> int:
+    """What people gave back of the charge of a call, in micro-units, as far as that was not undone."""
+    found = tx.one(statements.GIVEN_BY_HAND, (account, call))
+    return int(found[0]) if found else 0
+
+
 def write_charge(tx: Tx, *, account: str, ref: str, currency: str, amount_micro: int, at_us: int) -> None:
     """Write the entry of a settled hold; its ledger account has paid already, in the same transaction."""
     entry = ids.new("ent", at_us)
@@ -79,13 +90,16 @@ def post(
 def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = "", single_person: bool = False) -> str:
     """Post the entry that undoes `entry`, once; its id.
 
-    CommandError if there is none, if the money is gone, or if it is a charge that was refunded before.
+    CommandError if there is none, if the money is gone, or if it is a charge of which something was refunded before.
     """
     head = tx.one(statements.READ_ENTRY, (entry,))
     if head is None:
         raise errors.CommandError(f"There is no entry {entry}.")
-    if head[1] == "charge" and tx.one(statements.FIND_ENTRY, (head[0], "refund", head[2])) is not None:
-        raise errors.CommandError(f"The charge of entry {entry} was refunded already.")
+    lock(tx, str(head[0]))
+    if head[1] == "charge":
+        given_micro = given_by_hand_micro(tx, str(head[0]), str(head[2]))
+        if given_micro or tx.one(statements.FIND_ENTRY, (head[0], "refund", head[2])) is not None:
+            raise errors.CommandError(f"The charge of entry {entry} was refunded already.")
     lines = [(str(name), -int(amount)) for name, amount in tx.all(statements.READ_POSTINGS, (entry,))]
     return post(
         tx,

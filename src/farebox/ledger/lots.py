@@ -17,6 +17,7 @@ from . import chart, holds, journal, statements
 from .models import CreditLot
 
 _EVER_US = 2**62
+_CHARGED = (statements.CHARGED_BETWEEN, statements.GIVEN_BY_HAND_BETWEEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,8 @@ def lots_of(tx: Tx, account: str) -> tuple[list[Lot], dict[str, int]]:
     cuts = {time_us for lot in lots for time_us in (lot.granted_us, lot.end_us, lot.reversed_us or lot.end_us)}
     spans = []
     for from_us, until_us in pairwise(sorted(cuts | {_EVER_US})):
-        found = tx.one(statements.CHARGED_BETWEEN, (account, from_us, until_us))
-        spans.append((from_us, until_us, int(found[0]) if found else 0))
+        found, given = (tx.one(sql, (account, from_us, until_us)) for sql in _CHARGED)
+        spans.append((from_us, until_us, (int(found[0]) if found else 0) - (int(given[0]) if given else 0)))
     rest = left(lots, spans)
     return [lot for lot in lots if lot.id in still_open], {name: rest[name] for name in still_open}
 

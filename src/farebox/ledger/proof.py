@@ -22,7 +22,7 @@ class Proof:
 
 
 def prove(tx: Tx, *, now_us: int, grace_us: int) -> Proof:
-    """Check I01 to I07, I17 and I20 of the ledger on one snapshot.
+    """Check I01 to I07, I17, I20 and I27 of the ledger on one snapshot.
 
     A hold may stay open for `grace_us` after the end of its epoch; `now_us` is the time of the snapshot.
     """
@@ -31,6 +31,7 @@ def prove(tx: Tx, *, now_us: int, grace_us: int) -> Proof:
     _balances(tx, proof)
     _holds(tx, proof)
     _orphans(tx, proof, now_us - grace_us)
+    _manual(tx, proof)
     for (lot,) in tx.all(statements.OVERDRAWN_LOTS):
         proof.findings.append(f"credit lot {lot} has no entry or expired more than was granted")
     return proof
@@ -95,3 +96,13 @@ def _orphans(tx: Tx, proof: Proof, ended_before_us: int) -> None:
             lives[epoch] = ended_us is None or ended_us > ended_before_us
         if not lives[epoch]:
             proof.findings.append(f"I06 hold {hold} is open, and its process {epoch} has ended")
+
+
+def _manual(tx: Tx, proof: Proof) -> None:
+    """Manual money: each row that was booked has its entry, each such entry its row, and no charge goes back twice."""
+    for (adjustment,) in tx.all(statements.ADJUSTMENTS_OTHERWISE):
+        proof.findings.append(f"I27 adjustment {adjustment} and its entry disagree")
+    for (entry,) in tx.all(statements.ENTRIES_WITHOUT_ADJUSTMENT):
+        proof.findings.append(f"I27 entry {entry} is manual money that no adjustment has booked")
+    for (call,) in tx.all(statements.GIVEN_TWICE):
+        proof.findings.append(f"I20 of call {call} more was given back than it was charged")

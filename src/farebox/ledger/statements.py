@@ -35,6 +35,9 @@ INSERT INTO ledger_ledgeraccount (id, kind, currency, posted_micro, held_micro, 
 VALUES (%s, %s, %s, 0, 0, %s, %s) ON CONFLICT (id) DO NOTHING
 """
 
+# Nothing changes but the row is this transaction's until its end, on either database.
+LOCK_ACCOUNT = "UPDATE ledger_ledgeraccount SET frozen = frozen WHERE id = %s"
+
 READ_ACCOUNT = """
 SELECT posted_micro, held_micro, floor_micro, frozen, currency FROM ledger_ledgeraccount WHERE id = %s
 """
@@ -81,6 +84,22 @@ FIND_ENTRY = "SELECT id FROM ledger_entry WHERE account = %s AND kind = %s AND r
 READ_ENTRY = "SELECT account, kind, ref, currency FROM ledger_entry WHERE id = %s"
 
 READ_POSTINGS = "SELECT account, amount_micro FROM ledger_posting WHERE entry_id = %s ORDER BY id"
+
+# What a person gave back of the charge of a call, as far as that was not undone.
+_BY_HAND = """
+a.kind = 'refund' AND a.state = 'booked' AND NOT EXISTS
+ (SELECT 1 FROM ledger_entry u WHERE u.account = a.account AND u.kind = 'reversal' AND u.ref = a.entry)
+"""
+
+GIVEN_BY_HAND = f"""
+SELECT COALESCE(SUM(a.booked_micro), 0) FROM ledger_adjustment a WHERE a.account = %s AND a.call = %s AND {_BY_HAND}
+"""
+
+GIVEN_BY_HAND_BETWEEN = f"""
+SELECT COALESCE(SUM(a.booked_micro), 0) FROM ledger_adjustment a
+JOIN ledger_entry e ON e.account = a.account AND e.kind = 'charge' AND e.ref = a.call
+WHERE a.account = %s AND e.at_us >= %s AND e.at_us < %s AND {_BY_HAND}
+"""
 
 CHARGED_BETWEEN = """
 SELECT COALESCE(SUM(-p.amount_micro), 0) FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id
@@ -160,4 +179,32 @@ WHERE held_micro < 0 OR (floor_micro IS NOT NULL AND posted_micro - held_micro <
 OVERDRAWN_LOTS = """
 SELECT l.id FROM ledger_creditlot l LEFT JOIN ledger_entry e ON e.id = l.entry_id
 WHERE e.id IS NULL OR l.expired_micro > l.amount_micro
+"""
+
+ADJUSTMENTS_OTHERWISE = """
+SELECT a.id FROM ledger_adjustment a LEFT JOIN ledger_entry e ON e.id = a.entry AND e.account = a.account
+ AND e.ref = a.id AND e.currency = a.currency AND e.requester = a.requester AND e.single_person = a.single_person
+ AND COALESCE(e.approver, e.requester) = a.decider
+ AND e.kind = CASE WHEN a.kind = 'refund' THEN 'call_refund' ELSE a.kind END
+LEFT JOIN ledger_posting p ON p.entry_id = e.id AND p.account = a.account
+ AND p.amount_micro = CASE WHEN a.kind IN ('debit', 'write_off') THEN -a.booked_micro ELSE a.booked_micro END
+WHERE (a.state = 'booked' AND p.id IS NULL) OR (a.state <> 'booked' AND (a.entry <> '' OR a.booked_micro IS NOT NULL))
+ORDER BY a.id
+"""
+
+ENTRIES_WITHOUT_ADJUSTMENT = """
+SELECT e.id FROM ledger_entry e LEFT JOIN ledger_adjustment a ON a.id = e.ref AND a.entry = e.id AND a.state = 'booked'
+WHERE (e.kind IN ('credit', 'call_refund', 'debit', 'write_off') OR (e.kind = 'grant' AND e.ref LIKE 'adj$_%%'
+ ESCAPE '$')) AND a.id IS NULL ORDER BY e.id
+"""
+
+GIVEN_TWICE = f"""
+SELECT a.call FROM ledger_adjustment a
+LEFT JOIN ledger_entry c ON c.account = a.account AND c.kind = 'charge' AND c.ref = a.call
+LEFT JOIN ledger_posting p ON p.entry_id = c.id AND p.account = a.account
+WHERE {_BY_HAND} GROUP BY a.account, a.call, c.id, p.amount_micro
+HAVING p.amount_micro IS NULL OR SUM(a.booked_micro) > -p.amount_micro OR EXISTS
+ (SELECT 1 FROM ledger_entry r WHERE r.account = a.account
+  AND ((r.kind = 'refund' AND r.ref = a.call) OR (r.kind = 'reversal' AND r.ref = c.id)))
+ORDER BY a.call
 """

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from farebox.kit.errors import Trouble
+from farebox.kit import dbfaults
+from farebox.kit.errors import StoreUnavailable, Trouble
+
+log = structlog.get_logger(__name__)
+
+
+def stranger(request: HttpRequest) -> None:
+    """Let the page that is drawn now ask the store for nobody."""
+    if hasattr(request, "user"):
+        del request.user
 
 
 def trouble(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -17,8 +27,14 @@ def trouble(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[Ht
         return get_response(request)
 
     def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if isinstance(exception, dbfaults.ANY) and not dbfaults.broken_rule(exception):
+            dbfaults.drop_lost(exception)
+            exception = StoreUnavailable(f"The store is not available: {dbfaults.words(exception)}")
         if not isinstance(exception, Trouble) or exception.status != 503:
             return None
+        if isinstance(exception, StoreUnavailable):
+            log.warning("page.store", fault=exception.message)  # no path: some hold a code
+            stranger(request)
         response = render(request, "look/error.html", {"status": exception.status}, status=exception.status)
         for name, value in exception.headers():
             response.headers[name] = value

@@ -8,6 +8,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
 from .middleware import CHINESE, ENGLISH, LANGUAGE_COOKIE, PREFIX, THEME_COOKIE, THEMES
+from .trouble import stranger
 
 _YEAR_S = 365 * 86_400
 
@@ -62,5 +63,6 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """500 as a page."""
+    """500 as a page; it shows nobody as signed in, for the store may be what is broken."""
+    stranger(request)
     return _error(request, 500)

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
@@ -152,8 +152,13 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
                     "fields": _fields(found, body),
                 }
             )
-    context = {"rows": rows, "base_url": options.current().origin + reverse("office:api"), "mine": me.role}
+    context = {"rows": rows, "base_url": options.current().origin + _plain(reverse("office:api")), "mine": me.role}
     return render(request, "office/api.html", context)
+
+
+def _plain(path: str) -> str:
+    """The path without the language of the page: programs have none."""
+    return "/" + path.removeprefix(get_script_prefix())
 
 
 def _fields(found: dict[str, Any], body: dict[str, Any]) -> list[tuple[str, bool]]:

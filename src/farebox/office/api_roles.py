@@ -10,7 +10,7 @@ from ninja import Schema
 from ninja.errors import HttpError
 from ninja.security import HttpBearer
 
-from farebox.accounts import ring, tokens
+from farebox.accounts import attempts, ring, tokens
 from farebox.accounts.tokens import Bearer
 from farebox.kit import clock, db, options
 
@@ -32,7 +32,7 @@ def find(request: HttpRequest, token: str) -> Bearer | None:
     address = str(request.META.get("REMOTE_ADDR", ""))
     found = db.read(tokens.authenticate, token, address=address, now_us=now_us)
     if found is None:
-        if _throttle(options.current().wrong_keys_per_min).count(address, now_us=now_us):
+        if _throttle(options.current().wrong_keys_per_min).count(attempts.place(address), now_us=now_us):
             raise HttpError(429, "Too many wrong tokens from your address. Try again in a minute.")
         return None
     if tokens.is_due(found, now_us=now_us):

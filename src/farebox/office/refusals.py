@@ -24,7 +24,7 @@ SENTENCES = frozenset(
         gettext_noop("This account is closed."),
         gettext_noop("The end lies after the beginning, and in the future."),
         gettext_noop("Granted credit alone expires, and in the future."),
-        gettext_noop("A token has your own role, or that of an auditor."),
+        gettext_noop("A token has no more rights than you."),
     }
 )
 

@@ -13,6 +13,7 @@ _WHOLE = (
     gettext_noop("This passkey could not be read. Please try again."),
     gettext_noop("This is the only second factor. Add another one first."),
     gettext_noop("Another administrator must approve this."),
+    gettext_noop("The address leads to another place: give the upstream's key again."),
     gettext_noop("This change was decided before."),
     gettext_noop("This change was decided before, or it waited for longer than 72 hours."),
     gettext_noop("A name is no password. Please choose another."),

@@ -173,7 +173,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
     """With the code of the server's own console: the first administrator; with another's: an invited operator."""
     code = request.GET.get("code", "")[:64]
     try:
-        db.write(attempts.take_address, f"set-up {address_of(request)}", now_us=clock.now_us())
+        db.write(attempts.take_address, f"set-up {attempts.place(address_of(request))}", now_us=clock.now_us())
     except attempts.TooMany:
         return render(request, "office/set_up.html", {"form": None}, status=429)
     offered = db.read(setup.find, code, now_us=clock.now_us()) if code else None

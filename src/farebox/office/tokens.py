@@ -63,7 +63,7 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
         else:
             made = {"row": row, "plaintext": plaintext, "base_url": options.current().origin + reverse("office:api")}
             return render(request, "office/token_made.html", made)
-    roles = dict.fromkeys((me.role, "auditor"))
+    roles = tokens.roles(me.role)
     context = {
         "values": values,
         "error": error,

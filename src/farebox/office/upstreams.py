@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -274,6 +275,10 @@ def _connect(tx: db.Tx, given: dict[str, Any], *, known: dict[str, dict[str, str
 def _change(tx: db.Tx, row: dict[str, Any], given: dict[str, Any], *, actor: str) -> None:
     """What differs, and nothing else, so that the trail shows what was changed."""
     name = row["name"]
+    moved = urlsplit(given["base_url"])[:2] != urlsplit(row["base_url"])[:2]
+    if moved and row["secret"] != "none" and not given["secret"]:  # noqa: S105 - says whether there is one
+        # Else who may write a key, but never read it, would have it sent to a server of his own.
+        raise CommandError("The address leads to another place: give the upstream's key again.")
     if (given["base_url"], given["local"]) != (row["base_url"], row["local"]):
         channels.set_address(tx, channel=name, base_url=given["base_url"], local=given["local"], actor=actor)
     order = {key: given[key] for key in ("tier", "weight", "concurrency_max")}

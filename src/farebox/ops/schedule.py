@@ -183,13 +183,14 @@ def _forget_once(tx: Tx, now_us: int) -> int:
 
 
 def _forget_of_people(tx: Tx, now_us: int) -> None:
-    from farebox.accounts import links, sessions, signup
+    from farebox.accounts import attempts, links, sessions, signup
     from farebox.kit import outbox
 
     sessions.forget(tx, now_us=now_us)
     links.forget(tx, now_us=now_us)
     signup.forget(tx, now_us=now_us)
     outbox.forget(tx, now_us=now_us)
+    attempts.sweep(tx, now_us=now_us)
 
 
 def _count(tx: Tx, counts: dict[tuple[str, str, str], int]) -> None:

@@ -125,6 +125,8 @@ WHITENOISE_AUTOREFRESH = False
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 CSRF_FAILURE_VIEW = "farebox.look.views.forbidden"
 CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SECURE = True
+SESSION_COOKIE_SECURE = True  # the cookie of messages takes its flags from the session's
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 # Security.md 2: nothing from elsewhere, nothing inline.
 CONTENT_SECURITY_POLICY = {
@@ -140,7 +142,15 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 # Counters of attempts live in the store, so that two processes count together (stack.md, traps of allauth).
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "kit_cache"}}
+# Django throws entries away beyond 300, also living ones: whoever tries many addresses would wipe out counters and used
+# codes. What has ended is swept away by `attempts.sweep`.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "kit_cache",
+        "OPTIONS": {"MAX_ENTRIES": 2_000_000},
+    }
+}
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "landing"
