@@ -226,6 +226,35 @@ def test_what_was_settled_earlier_is_not_looked_at(shop_here):
     assert me.balance == (1_000_000 - 12 * TOKEN, 0)
 
 
+@pytest.mark.rule("R25")
+def test_a_settlement_that_comes_after_the_first_look_at_a_dead_node_is_refunded_too(shop_here):
+    """The database may carry out a commit that it got from a process which is dead by then."""
+    from farebox.calls.models import Call
+    from farebox.kit import clock
+    from farebox.kit.models import Epoch
+    from farebox.ledger.models import Hold
+
+    if shop_here.options.on_sqlite:
+        return  # a commit there dies with its process
+    me = shop_here.account("1")
+    node, dead = shop_here.server.node, "ep_00000000000000000000dead"
+    answer = me.chat("far", "sandbox: tokens=5")
+    wait_for(lambda: Call.objects.get(id=answer.call).delivered_us)
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: tokens=50+pace=50", stream=True))
+    talk.until(b"data: ")
+    now_us = clock.now_us()
+    Epoch.objects.create(id=dead, node="a", started_us=now_us, seen_us=now_us, oldest_us=now_us, ended_us=now_us)
+    Hold.objects.filter(account=me.account, state="open").update(epoch=dead)
+    shop_here.loop.run(node._after_the_dead())
+    assert Epoch.objects.get(id=dead).cleared_us is None
+    Call.objects.filter(id=answer.call).update(epoch=dead, delivered_us=None)  # now it comes
+    talk.rest()
+    shop_here.loop.run(node._after_the_dead())
+    assert "refunded" in me.receipt(answer)["flags"]
+    assert Epoch.objects.get(id=dead).cleared_us is not None
+    assert me.balance == (1_000_000 - 50 * TOKEN, 0)
+
+
 def test_a_clean_stop_leaves_nothing_to_refund(shop_here):
     from farebox.calls.models import Call
 

@@ -185,10 +185,12 @@ class Node:
         ports = self.ports
         store, own = ports.store, ports.shop.epoch
         dead = await store.read(epochs.uncleared)
+        first = {}
         for epoch, seen_us, oldest_us in dead:
+            from_us = min(oldest_us, seen_us - self._options.call_s_max * 1_000_000 - _SLACK_US)
+            first[epoch] = delivery.first_from(from_us)
             if epoch not in self._refunded:
-                from_us = min(oldest_us, seen_us - self._options.call_s_max * 1_000_000 - _SLACK_US)
-                await self._refund(epoch, delivery.first_from(from_us))
+                await self._refund(epoch, first[epoch])
                 self._refunded.add(epoch)
         point("node.refunded")
         grace_us = 0 if store.alone else self._options.hold_grace_s * 1_000_000
@@ -200,6 +202,8 @@ class Node:
                 held = [each for each in held if each != epoch]
         for epoch, _, _ in dead:
             if epoch not in held:
+                # A commit that the dead process had sent may have come after the first look; without a hold none can.
+                await self._refund(epoch, first[epoch])
                 await store.write(_clear, epoch, ports.clock.now_us(), patient=True)
                 self._refunded.discard(epoch)
 
