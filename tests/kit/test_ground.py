@@ -481,9 +481,9 @@ def test_a_store_migrated_halfway_is_refused(house):
 @pytest.mark.store
 @pytest.mark.fault("F42")
 def test_an_older_and_a_newer_store_are_refused(house):
-    run_sql("DELETE FROM django_migrations WHERE app = 'kit' AND name = '0003_epoch_oldest'")
+    run_sql("DELETE FROM django_migrations WHERE app = 'kit' AND name = '0005_outbox'")
     assert "is of an older version (1 migrations to do). Run `farebox migrate` first." in refusal()
-    run_sql("INSERT INTO django_migrations (app, name, applied) VALUES ('kit', '0003_epoch_oldest', CURRENT_TIMESTAMP)")
+    run_sql("INSERT INTO django_migrations (app, name, applied) VALUES ('kit', '0005_outbox', CURRENT_TIMESTAMP)")
     ready.schema()
     run_sql("INSERT INTO django_migrations (app, name, applied) VALUES ('kit', '0999_future', CURRENT_TIMESTAMP)")
     assert "is of a newer version than this program: it knows kit 0999_future" in refusal()

@@ -16,7 +16,7 @@ ROLES = click.Choice(["support", "finance", "admin", "auditor"])
 @operator.command("set-up", example="farebox operator set-up")
 def set_up() -> None:
     """A link for the first administrator, valid for an hour; earlier ones end. Only while there is no operator."""
-    done = write("operator.set_up")
+    done = write("operator.set-up")
     emit(done, lambda: print(f"Become the first administrator within an hour:\n  {done['link']}"))
 
 

@@ -9,7 +9,7 @@ import click
 
 from farebox.kit import options
 from farebox.kit.errors import CommandError
-from farebox.ops import addresses, ready, setup
+from farebox.ops import addresses, ready
 
 from .base import Command
 
@@ -64,6 +64,8 @@ def serve(role: str, host: str | None, port: int | None) -> None:
     ready.logs()
     ready.store()
     ready.warn_of_modes()
+    from farebox.ops import setup  # what it needs takes a tenth of a second to import
+
     code = setup.first_code()
     host_shown = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
 

@@ -32,7 +32,7 @@ def _change(tx: Tx, *, actor: str, **facts: str) -> dict[str, Any]:
 
 
 RUNS: dict[str, Callable[..., Any]] = {
-    "operator.set_up": first,
+    "operator.set-up": first,
     "operator.invite": invite,
     "operator.reset": reset,
 }
