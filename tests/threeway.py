@@ -98,13 +98,14 @@ class Comparison:
 
         self.read()
         alive = set(Epoch.objects.filter(ended_us=None).values_list("id", flat=True))
+        unsettled = set(Epoch.objects.filter(cleared_us=None).values_list("id", flat=True))
         findings: list[str] = []
         for number in sorted(self._begun.keys() - self._done):
             self._kinds[number].clear()
             found = list(self._fits(number, alive))
             findings += [f"call {number}: {each}; {self._facts(number)}" for each in found]
             row = self._rows.get(number)
-            if not found and (row is None or not _may_be_refunded(row, alive)):
+            if not found and (row is None or not _may_be_refunded(row, unsettled)):
                 self._done.add(number)
         unknown = self._rows.keys() - self._begun.keys()
         findings += [f"the ledger has a call {number} that no client made" for number in unknown]
@@ -235,9 +236,9 @@ class Comparison:
         return len(self._begun)
 
 
-def _may_be_refunded(row: dict[str, Any], alive: set[str]) -> bool:
-    """Whether a later death of its process can still change the charge (R25)."""
-    return bool(row["charge_micro"]) and not row["stream"] and not row["delivered_us"] and row["epoch"] in alive
+def _may_be_refunded(row: dict[str, Any], unsettled: set[str]) -> bool:
+    """Whether the death of its process can still change the charge (R25): until somebody has looked after it."""
+    return bool(row["charge_micro"]) and not row["stream"] and not row["delivered_us"] and row["epoch"] in unsettled
 
 
 def _known_delivered(row: dict[str, Any]) -> bool:

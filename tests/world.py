@@ -171,6 +171,12 @@ class World:
 
         return Hold.objects.filter(state="open").count()
 
+    def dead_epochs(self) -> int:
+        """The epochs that have ended and that nobody has looked after yet: refunds may come."""
+        from farebox.kit.models import Epoch
+
+        return Epoch.objects.filter(ended_us__isnull=False, cleared_us=None).count()
+
     def wait_busy(self, child: Child) -> None:
         """Return once several calls of the serving process that began last are under way, or it has ended."""
         from farebox.kit.models import Epoch
@@ -192,7 +198,11 @@ class World:
     def quiet(self, *, timeout_s: float = 20) -> list[str]:
         """Let the calls under way end, with the servers running; what does not fit then."""
         self.client.pause()
-        wait_until(lambda: not self.open_holds(), timeout_s, f"holds stayed open\n{self.nursery.said}")
+        wait_until(
+            lambda: not self.open_holds() and not self.dead_epochs(),
+            timeout_s,
+            f"holds stayed open, or dead epochs uncleared\n{self.nursery.said}",
+        )
         deadline = time.monotonic() + timeout_s
         while (findings := self.comparison.look()) and time.monotonic() < deadline:
             time.sleep(0.1)
