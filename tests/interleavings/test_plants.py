@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from farebox.kit import db
-from farebox.ledger import holds, statements
+from farebox.ledger import holds, journal, statements
 from farebox.ledger.holds import Purse
 from interleavings.scripts import OPERATIONS
 from interleavings.theatre import ORDERS, Theatre
@@ -77,7 +77,12 @@ def test_an_update_lost_between_two_holds_is_found(theatre: Theatre, monkeypatch
     assert "I05" in played(theatre, "place", "extend")
 
 
-def test_a_refund_that_forgets_its_reference_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refund_that_forgets_its_lock_and_its_reference_is_found(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Either alone keeps a second refund out."""
+    assert played(theatre, "refund", "refund") == ""
+    monkeypatch.setattr(journal, "lock", lambda _tx, _account: None)
     assert played(theatre, "refund", "refund") == ""
 
     def drop(tx: db.Tx) -> None:
