@@ -42,7 +42,8 @@ def take(tx: Tx, name: str, *, now_us: int) -> None:
         raise TooMany(-(-(until_us - now_us) // _S_US))
     tries += 1
     wait_s = min(FIRST_WAIT_S << min(tries - FREE, 10), MOST_WAIT_S) if tries >= FREE else 0
-    cache.set(key, (tries, now_us + wait_s * _S_US), _KEPT_S)
+    # No wait is no moment: one who came a little earlier, and is counted later, is not too early.
+    cache.set(key, (tries, now_us + wait_s * _S_US if wait_s else 0), _KEPT_S)
 
 
 def take_address(tx: Tx, address: str, *, now_us: int) -> None:
