@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import time
 
 import pytest
 from django.urls import reverse
 
+import chromium
 from people import customer
 from shop import Customer
 from talk import wait_for
@@ -188,16 +187,8 @@ def charge_of(shop, call):
 @pytest.fixture(scope="module")
 def walker(shop):
     """A signed-in customer and a browser; the store is used before it, for it has a loop in this thread."""
-    from playwright.sync_api import sync_playwright
-
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None and os.environ.get("CI"):
-        pytest.fail("There is no Chromium here, and CI must walk the pages.")
-    if found is None:
-        pytest.skip("The playground was not tried in a browser: there is no Chromium.")
     person = customer(shop, "5")
-    with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with chromium.launched() as browser:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         address = shop.url.replace("http:", "https:")
         context.add_cookies(
@@ -207,7 +198,6 @@ def walker(shop):
         faults: list[str] = []
         page.on("console", lambda said: said.type in {"error", "warning"} and faults.append(said.text))
         yield person, page
-        browser.close()
         assert faults == []
 
 

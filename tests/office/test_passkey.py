@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import pytest
 
+import chromium
 import people
 from office import totp
 
@@ -21,17 +19,9 @@ AUTHENTICATOR = {
 @pytest.fixture
 def window(shop, option):
     """A page of a browser with an authenticator; the store is not touched from this thread while it lives."""
-    from playwright.sync_api import sync_playwright
-
     option(public_url=f"http://localhost:{shop.server.port}")  # a passkey belongs to a name, never to an address
     person = people.person(shop, operator_role="admin", password=people.PASSWORD)
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("There is no Chromium here, and CI must try passkeys.")
-        pytest.skip("Passkeys were not tried: there is no Chromium. Get it with .venv/bin/playwright install chromium.")
-    with sync_playwright() as tools:
-        running = tools.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with chromium.launched() as running:
         page = running.new_context(locale="en-US").new_page()
         faults = []
         page.on("console", lambda said: said.type == "error" and faults.append(said.text))
@@ -40,7 +30,6 @@ def window(shop, option):
         line.send("WebAuthn.enable")
         line.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})
         yield page, person.email, faults
-        running.close()
 
 
 def begin(page, shop, email):

@@ -17,6 +17,7 @@ from farebox.calls import receipts, search
 from farebox.calls.search import Found, Row, Wanted
 from farebox.kit import clock, db, money
 from farebox.kit.db import Tx
+from farebox.look import called
 
 from . import call_words, labels, rules, scoped
 from .principal import Principal, signed_in
@@ -95,7 +96,7 @@ def receipt(request: HttpRequest, me: Principal, call: str) -> HttpResponse:
         "rule": rule,
         "outcome": word,
         "colour": colour,
-        "kind": labels.KINDS.get(found["endpoint"], found["endpoint"]),
+        "kind": called.KINDS.get(found["endpoint"], found["endpoint"]),
         "source": call_words.SOURCES.get(found["usage_source"], ""),
         "flags": [call_words.FLAGS.get(flag, flag) for flag in found["flags"] if flag != "refunded"],
         "attempts": [_attempt(attempt) for attempt in found["attempts"]],
@@ -118,7 +119,7 @@ def _sums(found: dict[str, Any]) -> dict[str, Any]:
         return amount + "\u2007" * (places - len(amount.partition(".")[2]))
 
     lines = [
-        {**line, "label": labels.CLASSES.get(line["class"], line["class"]), "amount": aligned(line["amount"])}
+        {**line, "label": called.CLASSES.get(line["class"], line["class"]), "amount": aligned(line["amount"])}
         for line in found["lines"]
     ]
     micro = {"rounded": found["rounded_micro"], "hold": found["hold_micro"], "nothing": 0}

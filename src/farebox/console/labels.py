@@ -3,26 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-CLASSES: dict[str, Any] = {
-    "input": gettext_lazy("Input"),
-    "cached_read": gettext_lazy("Cached input"),
-    "cache_write": gettext_lazy("Cache write"),
-    "input_audio": gettext_lazy("Audio in"),
-    "output": gettext_lazy("Output"),
-    "reasoning": gettext_lazy("Reasoning"),
-    "output_audio": gettext_lazy("Audio out"),
-    "images": gettext_lazy("Images"),
-}
-KINDS: dict[str, Any] = {
-    "chat": gettext_lazy("chat"),
-    "completions": gettext_lazy("text completion"),
-    "embeddings": gettext_lazy("embeddings"),
-}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

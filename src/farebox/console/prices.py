@@ -21,6 +21,7 @@ from farebox.catalog.history import Step
 from farebox.catalog.sheets import price_text
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
+from farebox.look import called
 from farebox.look.templatetags.look import money
 
 from . import cells, drawing, labels, pricebook, public_list
@@ -73,7 +74,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "rows": [_row(line, book) for line in found],
         "heads": _heads(book, chosen),
         "sorts": _sorts(book, chosen),
-        "kinds": [(name, label, name == chosen.kind) for name, label in labels.KINDS.items() if _has(book, name)],
+        "kinds": [(name, label, name == chosen.kind) for name, label in called.KINDS.items() if _has(book, name)],
         "owners": [(name, name == chosen.owner) for name in _owners(book)],
         "announced": _announcements(book.announced, book.currency, now_us),
         "compared": any(line.discounts for line in book.lines),
@@ -132,15 +133,15 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
     if card.name != name:  # an alias
         return HttpResponseRedirect(reverse("price", args=[card.name]))
     line = next((line for line in book.lines if line.card.name == name), None)
-    classes = [each for each in labels.CLASSES if any(each in step.prices for step in steps)]
+    classes = [each for each in called.CLASSES if any(each in step.prices for step in steps)]
     context = {
         "book": book,
         "card": card,
         "line": line,
-        "kinds": [labels.KINDS[kind] for kind in sorted(card.kinds)],
+        "kinds": [called.KINDS[kind] for kind in sorted(card.kinds)],
         "quotes": [] if line is None else [_quote(each, line, book) for each in line.quotes],
         "announced": [] if line is None else _announcements(line.announced, book.currency, now_us),
-        "labels": [labels.CLASSES[each] for each in classes],
+        "labels": [called.CLASSES[each] for each in classes],
         "steps": _history(steps, classes, now_us),
         "chart": _chart(steps, classes, book.currency, now_us),
     }
@@ -166,7 +167,7 @@ def _selection(request: HttpRequest, book: Book) -> Selection:
     kind = given.get("kind", "")
     return Selection(
         q=given.get("q", "").strip()[:_TEXT_CHARS_MAX],
-        kind=kind if kind in labels.KINDS else "",
+        kind=kind if kind in called.KINDS else "",
         owner=given.get("owner", "")[:_TEXT_CHARS_MAX],
         sort=column,
         down=sort.startswith("-"),
@@ -208,7 +209,7 @@ def _columns(book: Book) -> list[tuple[str, Any, bool]]:
     return [
         ("model", _("Model"), False),
         ("context", _("Context"), True),
-        *((name, labels.CLASSES[name], True) for name in book.classes),
+        *((name, called.CLASSES[name], True) for name in book.classes),
         ("discount", _("Against official"), True),
     ]
 
@@ -247,10 +248,10 @@ def _has(book: Book, kind: str) -> bool:
 def _row(line: Line, book: Book) -> dict[str, Any]:
     return {
         "card": line.card,
-        "kinds": [labels.KINDS[kind] for kind in sorted(line.card.kinds)],
+        "kinds": [called.KINDS[kind] for kind in sorted(line.card.kinds)],
         "aliases": line.aliases,
         "cells": [
-            {"label": labels.CLASSES[name], "quote": line.quotes.get(name), "currency": book.currency}
+            {"label": called.CLASSES[name], "quote": line.quotes.get(name), "currency": book.currency}
             for name in book.classes
         ],
         "discount": labels.discount(*line.discounts) if line.discounts else "",
@@ -264,7 +265,7 @@ def _quote(name: str, line: Line, book: Book) -> dict[str, Any]:
     quote = line.quotes[name]
     tenths = quote.discount_tenths
     return {
-        "label": labels.CLASSES[name],
+        "label": called.CLASSES[name],
         "micro": quote.micro,
         "currency": book.currency,
         "official_micro": quote.official_micro,
@@ -279,7 +280,7 @@ def _announcements(changes: Sequence[Announced], currency: str, now_us: int) -> 
         rows = [
             {
                 "model": each.model,
-                "label": labels.CLASSES[each.usage_class],
+                "label": called.CLASSES[each.usage_class],
                 "before": money(each.before_micro, currency),
                 "after": money(each.after_micro, currency),
                 "gone": each.after_micro is None,
@@ -330,7 +331,7 @@ def _chart(steps: Sequence[Step], classes: Sequence[str], currency: str, now_us:
     return drawing.stairs(
         _("%(currency)s per 1M tokens") % {"currency": currency},
         [
-            drawing.Stair(str(labels.CLASSES[name]), [(step.valid_from_us, step.prices.get(name)) for step in steps])
+            drawing.Stair(str(called.CLASSES[name]), [(step.valid_from_us, step.prices.get(name)) for step in steps])
             for name in classes[:6]
         ],
         until_us=last_us + max(1, (last_us - first_us) // 8),

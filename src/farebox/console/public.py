@@ -12,8 +12,9 @@ from django.views.decorators.http import require_safe
 from farebox.catalog import pricing
 from farebox.catalog.usage import Usage
 from farebox.kit import clock, db, options
+from farebox.look import called
 
-from . import clients, labels, own_text, pricebook, rules
+from . import clients, own_text, pricebook, rules
 from .pricebook import Book, Line
 
 SHOWN_MAX = 6
@@ -29,7 +30,7 @@ def landing(request: HttpRequest) -> HttpResponse:
     context = {
         "base_url": options.current().origin + "/v1",
         "book": book,
-        "heads": [labels.CLASSES[name] for name in classes],
+        "heads": [called.CLASSES[name] for name in classes],
         "rows": [{"card": line.card, "quotes": [line.quotes.get(name) for name in classes]} for line in shown],
         "example": _example(shown[0]) if shown else None,
     }
@@ -83,7 +84,7 @@ def _example(sold: Line) -> dict[str, Any]:
     made = pricing.charge({name: quote.micro for name, quote in sold.quotes.items()}, used)
     lines = [
         {
-            "label": labels.CLASSES[line.usage_class],
+            "label": called.CLASSES[line.usage_class],
             "units": line.units,
             "micro": line.micro_per_million,
             "amount": pricing.fraction(line.numerator),

@@ -101,9 +101,8 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
         end = await deliver(ports, call, delivery, endpoint, client)
         del shop.under_way[under_way]
         delivery.along.close()
-        error = await ending.settle(
-            ports, opened, cover, delivery.along, delivery.meter, end
-        )  # the hold ends exactly once
+        # The hold ends exactly once.
+        error = await ending.settle(ports, opened, cover, delivery.along, delivery.meter, end)
         seat.used(end.usage.total if end.usage is not None else 0, ports.clock.now_us())
     client.on_left(None)
     if error is not None:

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from farebox.calls import look_up, receipts
 from farebox.kit import db
+from farebox.look import called
 
 from . import words
 from .customers import find
@@ -46,7 +47,7 @@ def receipt(request: HttpRequest, me: Operator, account: str, call: str) -> Http
     )
     if made is None:
         raise Http404
-    lines = [each | {"label": words.said(words.CLASSES, each["class"])} for each in made["lines"]]
+    lines = [each | {"label": words.said(called.CLASSES, each["class"])} for each in made["lines"]]
     # What an upstream costs us is for those who answer for money and for upstreams.
     sees_cost = me.role != "support"
     context = {

@@ -17,6 +17,7 @@ from farebox.catalog.usage import CLASSES
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.look import called
 
 from . import words
 from .forms import carry_out, count, done, line, text
@@ -33,7 +34,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
     rows = [
         {
             "card": each.card,
-            "kinds": [words.said(words.KINDS, kind) for kind in sorted(each.card.kinds)],
+            "kinds": [words.said(called.KINDS, kind) for kind in sorted(each.card.kinds)],
             "stock": each,
             "missing": _missing(each),
         }
@@ -61,9 +62,9 @@ def model(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     context = {
         "stock": found,
         "card": found.card,
-        "kinds": [words.said(words.KINDS, each) for each in sorted(found.card.kinds)],
+        "kinds": [words.said(called.KINDS, each) for each in sorted(found.card.kinds)],
         "modalities": [words.said(words.MODALITIES, each) for each in sorted(found.card.modalities)],
-        "classes": [words.said(words.CLASSES, each) for each in CLASSES if each in found.card.classes],
+        "classes": [words.said(called.CLASSES, each) for each in CLASSES if each in found.card.classes],
         "missing": _missing(found),
         "may": me.role == "admin",
     }
@@ -123,11 +124,11 @@ def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) ->
         "found": found,
         "values": values,
         "error": error,
-        "kinds": [(each, words.said(words.KINDS, each), each in values["kinds"]) for each in goods.KINDS],
+        "kinds": [(each, words.said(called.KINDS, each), each in values["kinds"]) for each in goods.KINDS],
         "modalities": [
             (each, words.said(words.MODALITIES, each), each in values["modalities"]) for each in goods.MODALITIES
         ],
-        "classes": [(each, words.said(words.CLASSES, each), each in values["classes"]) for each in CLASSES],
+        "classes": [(each, words.said(called.CLASSES, each), each in values["classes"]) for each in CLASSES],
         "tokenizers": [(each, each == values["tokenizer"]) for each in TOKENIZERS],
         "formulas": [(each, each == values["image_formula"]) for each in FORMULAS],
     }
@@ -188,7 +189,7 @@ def _values(found: overview.Stocked | None) -> dict[str, Any]:
 def _missing(found: overview.Stocked) -> list[tuple[str, str]]:
     """(price list, classes without a price there) of a model."""
     return [
-        (price_list, ", ".join(words.said(words.CLASSES, each) for each in lacking))
+        (price_list, ", ".join(words.said(called.CLASSES, each) for each in lacking))
         for price_list, lacking in found.missing.items()
     ]
 

@@ -14,6 +14,7 @@ from farebox.catalog import drafts, lists, propose, sheets
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.look import called
 
 from . import words
 from .forms import done, moment, text
@@ -133,7 +134,7 @@ def _row(key: str, line: propose.Proposal, factor: str) -> dict[str, Any]:
     return {
         "key": key,
         "model": line.model,
-        "label": words.said(words.CLASSES, line.usage_class),
+        "label": words.said(called.CLASSES, line.usage_class),
         "current_micro": line.current_micro,
         "proposed_micro": line.proposed_micro,
         "change": line.change if line.current_micro else "",

@@ -16,6 +16,7 @@ from farebox.catalog import drafts, lists, overview, sheets
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.look import called
 
 from . import words
 from .forms import carry_out, done, refused, single_person, text
@@ -193,11 +194,11 @@ def drop(request: HttpRequest, me: Operator, draft: str) -> HttpResponse:
 
 def table(sheet: sheets.Sheet) -> dict[str, Any]:
     """The prices of a sheet as rows by model and columns by class."""
-    used = [name for name in words.CLASSES if any(line.usage_class == name for line in sheet.rows)]
+    used = [name for name in called.CLASSES if any(line.usage_class == name for line in sheet.rows)]
     by_model: dict[str, dict[str, int]] = {}
     for each in sheet.rows:
         by_model.setdefault(each.model, {})[each.usage_class] = each.micro_per_million
-    heads = [words.said(words.CLASSES, name) for name in used]
+    heads = [words.said(called.CLASSES, name) for name in used]
     rows = [
         (model, [(head, prices.get(name)) for head, name in zip(heads, used, strict=True)])
         for model, prices in by_model.items()
@@ -218,7 +219,7 @@ def _lines(difference: drafts.Difference) -> Iterable[dict[str, Any]]:
     return [
         {
             "model": line.model,
-            "label": words.said(words.CLASSES, line.usage_class),
+            "label": words.said(called.CLASSES, line.usage_class),
             "before_micro": line.before_micro,
             "after_micro": line.after_micro,
             "change": change_text(line.before_micro, line.after_micro),

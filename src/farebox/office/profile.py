@@ -23,7 +23,7 @@ from .entering import add_factor, enrolling
 from .forms import done, refused
 from .principal import Operator, operator, step_up
 from .said import said
-from .sign import Code
+from .sign import Code, NewPassword
 
 _both = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -43,31 +43,6 @@ class About(forms.Form):
         help_text=gettext_lazy("Such as UTC or Asia/Shanghai."),
         widget=forms.TextInput(attrs={"spellcheck": "false", "autocapitalize": "none"}),
     )
-
-
-class NewPassword(forms.Form):
-    """Another password, twice."""
-
-    password = forms.CharField(
-        label=gettext_lazy("New password"),
-        max_length=256,
-        strip=False,
-        help_text=gettext_lazy("8 characters or more; a sentence is a good one."),
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
-    again = forms.CharField(
-        label=gettext_lazy("Password again"),
-        max_length=256,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
-
-    def clean(self) -> dict[str, Any]:
-        """Both passwords are the same."""
-        found = super().clean() or {}
-        if found.get("password") != found.get("again"):
-            self.add_error("again", _("The two passwords differ."))
-        return found
 
 
 @_both

@@ -68,17 +68,11 @@ class Code(forms.Form):
     )
 
 
-class Begin(forms.Form):
-    """The first administrator, or an operator who was invited."""
+class NewPassword(forms.Form):
+    """Another password, twice."""
 
-    email = forms.CharField(
-        label=gettext_lazy("E-mail address"),
-        max_length=254,
-        widget=forms.EmailInput(attrs={"autocomplete": "username"}),
-    )
-    name = forms.CharField(label=gettext_lazy("Name"), max_length=100, required=False)
     password = forms.CharField(
-        label=gettext_lazy("Password"),
+        label=gettext_lazy("New password"),
         max_length=256,
         strip=False,
         help_text=gettext_lazy("8 characters or more; a sentence is a good one."),
@@ -97,6 +91,22 @@ class Begin(forms.Form):
         if found.get("password") != found.get("again"):
             self.add_error("again", _("The two passwords differ."))
         return found
+
+
+class Begin(NewPassword):
+    """The first administrator, or an operator who was invited."""
+
+    email = forms.CharField(
+        label=gettext_lazy("E-mail address"),
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "username"}),
+    )
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=100, required=False)
+    field_order = ("email", "name", "password", "again")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].label = _("Password")
 
 
 @_both

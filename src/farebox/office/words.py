@@ -6,21 +6,6 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy
 
-CLASSES: dict[str, Any] = {
-    "input": gettext_lazy("Input"),
-    "cached_read": gettext_lazy("Cached input"),
-    "cache_write": gettext_lazy("Cache write"),
-    "input_audio": gettext_lazy("Audio in"),
-    "output": gettext_lazy("Output"),
-    "reasoning": gettext_lazy("Reasoning"),
-    "output_audio": gettext_lazy("Audio out"),
-    "images": gettext_lazy("Images"),
-}
-KINDS: dict[str, Any] = {
-    "chat": gettext_lazy("chat"),
-    "completions": gettext_lazy("text completion"),
-    "embeddings": gettext_lazy("embeddings"),
-}
 MODALITIES: dict[str, Any] = {
     "text": gettext_lazy("text"),
     "image": gettext_lazy("image"),
