@@ -14,7 +14,20 @@ from urllib.parse import urlsplit
 
 import pytest
 
-_scratch = Path(tempfile.mkdtemp(prefix="farebox-test-"))
+_MEMORY = Path("/dev/shm")
+_MEMORY_FREE_BYTES = 4 << 30
+
+
+def _place() -> Path | None:
+    """Where stores under test lie: in memory where there is plenty, since a thousand of them wait for a disk for minutes.
+
+    What kills processes or fills disks has folders of its own, on the disk (`tmp_path`).
+    """
+    roomy = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _MEMORY_FREE_BYTES
+    return _MEMORY if roomy else None
+
+
+_scratch = Path(tempfile.mkdtemp(prefix="farebox-test-", dir=_place()))
 _server: Any = None
 _databases = 0
 
