@@ -250,9 +250,32 @@ def test_a_settlement_that_comes_after_the_first_look_at_a_dead_node_is_refunded
     Call.objects.filter(id=answer.call).update(epoch=dead, delivered_us=None)  # now it comes
     talk.rest()
     shop_here.loop.run(node._after_the_dead())
+    assert Epoch.objects.get(id=dead).cleared_us is None  # a hold that it was placing may still be committed
+    Epoch.objects.filter(id=dead).update(ended_us=now_us - shop_here.options.hold_grace_s * 1_000_000)
+    shop_here.loop.run(node._after_the_dead())
     assert "refunded" in me.receipt(answer)["flags"]
     assert Epoch.objects.get(id=dead).cleared_us is not None
     assert me.balance == (1_000_000 - 50 * TOKEN, 0)
+
+
+@pytest.mark.rule("R25")
+@pytest.mark.fault("F30")
+def test_a_process_whose_epoch_was_ended_holds_no_money_any_more(shop_here):
+    """It hung, another one has looked after what it left, and it does not know yet: what it charged now would stay."""
+    from farebox.calls.models import Call
+    from farebox.kit import clock
+    from farebox.kit.models import Epoch
+    from farebox.ledger.models import Hold
+
+    me = shop_here.account("1")
+    assert me.chat("far", "sandbox: tokens=5").status == 200
+    before = (me.balance, Hold.objects.count(), Call.objects.count(), len(shop_here.sandbox.requests))
+    Epoch.objects.filter(id=shop_here.server.ports.shop.epoch).update(ended_us=clock.now_us(), ended_why="test")
+    for stream in (False, True):
+        answer = me.chat("far", "sandbox: tokens=5", stream=stream)
+        assert (answer.status, answer.json["error"]["code"]) == (503, "store_unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+    assert (me.balance, Hold.objects.count(), Call.objects.count(), len(shop_here.sandbox.requests)) == before
 
 
 def test_a_clean_stop_leaves_nothing_to_refund(shop_here):

@@ -59,10 +59,10 @@ def ended_us(tx: Tx, epoch: str) -> int | None:
     return 0 if row is None else row[0]
 
 
-def uncleared(tx: Tx) -> list[tuple[str, int, int]]:
-    """(epoch, its last sign of life, the oldest request then) of ended epochs that somebody still has to look after."""
+def uncleared(tx: Tx) -> list[tuple[str, int, int, int]]:
+    """(epoch, its end, its last sign of life, the oldest request then) of ended epochs that need looking after."""
     rows = tx.all(statements.UNCLEARED_EPOCHS)
-    return [(str(epoch), int(seen_us), int(oldest_us)) for epoch, seen_us, oldest_us in rows]
+    return [(str(epoch), int(ended_us), int(seen_us), int(oldest_us)) for epoch, ended_us, seen_us, oldest_us in rows]
 
 
 def clear(tx: Tx, *, epoch: str, now_us: int) -> None:

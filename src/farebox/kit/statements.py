@@ -38,7 +38,7 @@ ENDED_EPOCH = "SELECT ended_us FROM kit_epoch WHERE id = %s"
 END_OTHER_EPOCHS = "UPDATE kit_epoch SET ended_us = %s, ended_why = %s WHERE id <> %s AND ended_us IS NULL"
 
 UNCLEARED_EPOCHS = """
-SELECT id, CASE WHEN seen_us > started_us THEN seen_us ELSE started_us END, oldest_us FROM kit_epoch
+SELECT id, ended_us, CASE WHEN seen_us > started_us THEN seen_us ELSE started_us END, oldest_us FROM kit_epoch
 WHERE ended_us IS NOT NULL AND cleared_us IS NULL ORDER BY id
 """
 

@@ -55,7 +55,8 @@ def place(
     """Set aside `want_micro`, or what `fit` makes of less, from every purse; the amount held.
 
     `fit(available_micro)` says how much of that a hold may be made for, or -1 if it is too little. Raises
-    InsufficientFunds, or RateLimited if the money would do but is held by other calls (money.md 1.10).
+    InsufficientFunds, RateLimited if the money would do but is held by other calls (money.md 1.10), or
+    StoreUnavailable if the epoch has ended.
     """
     if tx.again:
         found = tx.one(statements.READ_HOLD, (hold,))
@@ -68,7 +69,9 @@ def place(
             raise errors.StoreUnavailable  # frozen after a drift, or changed between two statements of a locked row
     account = next(purse.id for purse in purses if purse.cap_micro is None)
     joined = " ".join(purse.id for purse in purses)
-    tx.execute(statements.OPEN_HOLD, (hold, account, joined, amount_micro, epoch, now_us))
+    if tx.execute(statements.OPEN_HOLD, (hold, account, joined, amount_micro, epoch, now_us, epoch)) != 1:
+        _give_back(tx, purses, amount_micro)
+        raise errors.StoreUnavailable  # this process hung, and another one has ended its epoch
     return amount_micro
 
 

@@ -47,9 +47,11 @@ UPDATE ledger_ledgeraccount
 SET floor_micro = CASE WHEN posted_micro - held_micro < %s THEN posted_micro - held_micro ELSE %s END WHERE id = %s
 """
 
+# A process that hung until another one ended its epoch opens nothing any more: nobody would look after it.
 OPEN_HOLD = """
 INSERT INTO ledger_hold (id, account, purses, amount_micro, charge_micro, state, epoch, placed_us, ended_us)
-VALUES (%s, %s, %s, %s, NULL, 'open', %s, %s, NULL)
+SELECT %s, %s, %s, %s, NULL, 'open', %s, %s, NULL
+WHERE NOT EXISTS (SELECT 1 FROM kit_epoch WHERE id = %s AND ended_us IS NOT NULL)
 """
 
 READ_HOLD = "SELECT state, amount_micro, charge_micro, purses FROM ledger_hold WHERE id = %s"

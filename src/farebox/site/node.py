@@ -186,7 +186,7 @@ class Node:
         store, own = ports.store, ports.shop.epoch
         dead = await store.read(epochs.uncleared)
         first = {}
-        for epoch, seen_us, oldest_us in dead:
+        for epoch, _, seen_us, oldest_us in dead:
             from_us = min(oldest_us, seen_us - self._options.call_s_max * 1_000_000 - _SLACK_US)
             first[epoch] = delivery.first_from(from_us)
             if epoch not in self._refunded:
@@ -200,9 +200,10 @@ class Node:
             if epoch != own and ended_us is not None and ports.clock.now_us() >= ended_us + grace_us:
                 await self._expire(epoch)
                 held = [each for each in held if each != epoch]
-        for epoch, _, _ in dead:
-            if epoch not in held:
-                # A commit that the dead process had sent may have come after the first look; without a hold none can.
+        for epoch, ended_us, _, _ in dead:
+            # A commit that the process had sent may have come after the first look: a settlement while there was a hold,
+            # a hold for as long as a transaction may last. After the end and the grace neither can.
+            if epoch not in held and ports.clock.now_us() >= ended_us + grace_us:
                 await self._refund(epoch, first[epoch])
                 await store.write(_clear, epoch, ports.clock.now_us(), patient=True)
                 self._refunded.discard(epoch)

@@ -134,7 +134,7 @@ def processes(look: Look) -> Iterator[Finding]:
 
     serving = list(Epoch.objects.filter(ended_us=None).order_by("id").values_list("node", flat=True))
     before_us = time.time_ns() // 1000 - proof.hold_grace_us()
-    late = [epoch for epoch, seen_us, _ in db.read(epochs.uncleared) if seen_us < before_us]
+    late = [epoch for epoch, ended_us, _, _ in db.read(epochs.uncleared) if ended_us < before_us]
     seen = f"{len(serving)} serve" + (f", on {some(sorted(set(serving)))}" if serving else "")
     if serving and late:
         todo = "Look at the log of the server: it should look after them within its lease and grace."
