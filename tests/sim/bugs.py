@@ -68,6 +68,11 @@ def check_then_act_hold(put: Put) -> None:
     put(sql, "TAKE", "UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s WHERE id = %s AND %s >= 0")
 
 
+@bug("a process whose epoch was ended goes on holding money")
+def hold_of_an_ended_epoch(put: Put) -> None:
+    put(sql, "OPEN_HOLD", sql.OPEN_HOLD.replace("AND ended_us IS NOT NULL", "AND ended_us < 0"))
+
+
 @bug("after a commit of unknown outcome the hold is placed again")
 def hold_placed_twice(put: Put) -> None:
     right = holds.place

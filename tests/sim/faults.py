@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from farebox.accounts import accounts, keys, projects
 from farebox.kit import db
@@ -12,6 +12,7 @@ from . import town
 from .plan import Fault
 
 if TYPE_CHECKING:
+    from .life import Life
     from .world import World
 
 OPERATORS = frozenset({"price change", "key revoked", "account closed", "grant", "cap change"})
@@ -51,6 +52,20 @@ def _kill(world: World, fault: Fault) -> None:
 
 
 def _pause(world: World, fault: Fault) -> None:
+    if fault.point:
+        world.aimed[fault.node] = fault
+    else:
+        _pause_now(world, fault)
+
+
+def beaten(world: World, life: Life) -> None:
+    """A node's beat has just come back: here an aimed pause begins."""
+    fault = world.aimed.pop(life.node, None)
+    if fault is not None:
+        _pause_now(world, fault)
+
+
+def _pause_now(world: World, fault: Fault) -> None:
     life = world.machines[fault.node].life
     if life is None or life in world.loop.dead or life in world.loop.paused:
         return
@@ -58,12 +73,14 @@ def _pause(world: World, fault: Fault) -> None:
     life.paused = True
     life.pauses_s.append(world.loop.now)
     world.loop.paused[life] = []
-    world.loop.call_later(fault.long_s, _wake, world, life, context=world.context())
+    world.loop.call_later(fault.long_s, _wake, world, life, fault, context=world.context())
 
 
-def _wake(world: World, life: Any) -> None:
+def _wake(world: World, life: Life, fault: Fault) -> None:
     world.note(f"{life.name} runs on")
     world.fired("pause")
+    if fault.point and fault.count and life not in world.loop.dead:
+        world.kill_points[fault.node, "serve.settled"] = [fault.count]
     world.loop.resume(life)
 
 

@@ -89,7 +89,10 @@ def make(seed: int) -> Plan:
         "hold_output_tokens": rng.choice((16, 40, 120)), "attempts_max": 3,
     }  # fmt: skip
     calls = [_call(rng, number, nodes, active) for number in range(CALLS)]
-    return Plan(seed, nodes, options, active, calls, _faults(rng, nodes, active))
+    faults = _faults(rng, nodes, active)
+    if nodes == 2:
+        _aim(Random(f"aim {seed}"), faults)
+    return Plan(seed, nodes, options, active, calls, faults)
 
 
 def _call(rng: Random, number: int, nodes: int, active: list[str]) -> Call:
@@ -137,3 +140,14 @@ def _faults(rng: Random, nodes: int, active: list[str]) -> list[Fault]:
             if kind == "journal full":  # alone it would never be noticed
                 faults.append(Fault("store away", fault.at_s, fault.node, rng.choice((4.0, 9.0))))
     return sorted(faults, key=lambda fault: fault.at_s)
+
+
+def _aim(rng: Random, faults: list[Fault]) -> None:
+    """Let a pause come within a beat: who wakes from it works for a whole beat without knowing that its lease is lost.
+
+    In most of these it is killed when it has settled a call of that time and the answer has not left yet.
+    """
+    for fault in faults:
+        if fault.kind == "pause" and rng.random() < 0.5:
+            fault.point = "beat"
+            fault.count = rng.choice((0, 1, 1, 1, 2, 3))

@@ -81,6 +81,7 @@ def _run(world: World) -> None:
             world.find(f"calls do not end: {late}")
     world.weather.countdown.clear()
     world.kill_points.clear()
+    world.aimed.clear()
     _rest(world, loop.now + LATE_S)
     if not world.findings:
         _probe(world, loop.now + LATE_S)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pysqlite3.dbapi2 as sqlite
 from django.db import OperationalError
 
-from farebox.kit import db
+from farebox.kit import db, epochs
 from farebox.kit.commits import Committer, Member
 from farebox.kit.errors import Overloaded, StoreUnavailable
 
-from . import checks
+from . import checks, faults
 
 if TYPE_CHECKING:
     from .life import Life
@@ -169,6 +169,8 @@ class SimStore:
                 member.future.set_exception(member.error)
             else:
                 member.future.set_result(member.result)
+            if member.fn is epochs.beat:
+                faults.beaten(self._world, self._life)
         if self._queue:
             self._loop.call_later(self._latency_s(), self._work)
         else:

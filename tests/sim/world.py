@@ -53,6 +53,7 @@ class World:
         self.findings: list[str] = []
         self.trace: list[str] = []
         self.kill_points: dict[tuple[int, str], list[int]] = {}
+        self.aimed: dict[int, Fault] = {}  # pauses that wait for the next beat of a node
         self.on_disk: set[str] = set()
         self.published: list[tuple[float, int]] = [(0.0, 0)]
         self.granted = dict(town.granted)
