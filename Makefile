@@ -91,7 +91,7 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml requirements/base.txt requirements/de
 	@touch $@
 
 # The Chinese of the pages, in the form that is read at run time.
-$(VENV)/.words: $(VENV)/.run $(wildcard src/farebox/*/locale/*/LC_MESSAGES/django.po)
+$(VENV)/.words: $(VENV)/.run $(wildcard src/farebox/*/locale/*/LC_MESSAGES/*.po)
 	@$(BIN)/python -m farebox.look.words
 	@touch $@
 

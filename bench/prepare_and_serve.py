@@ -72,7 +72,7 @@ def fill(tx, *, key: str, model: str, upstream: str) -> None:
     )  # fmt: skip
     keys.import_key(
         tx, project=project.id, name="bench", plaintext=key, models=(), addresses=(), expires_us=None,
-        cap_micro=None, cap_period="", member=None, now_us=now_us, actor=who,
+        member=None, now_us=now_us, actor=who,
     )  # fmt: skip
     channels.add_upstream(tx, name="mock", actor=who)
     channels.add_channel(

@@ -223,8 +223,8 @@ class Shop:
                 lots.grant, account=account.id, currency="USD", amount_micro=money.parse(usd), ref=uuid.uuid4().hex,
                 expires_us=None, now_us=now_us, note="test", requester="test", single_person=True,
             )  # fmt: skip
-        settings = {"models": (), "addresses": (), "expires_us": None, "cap_micro": None, "cap_period": "",
-                    "member": None, "name": "test"} | key  # fmt: skip
+        settings = {"models": (), "addresses": (), "expires_us": None, "member": None,
+                     "name": "test"} | key  # fmt: skip
         row, plaintext = self.write(keys.issue, project=project.id, now_us=now_us, actor="test", **settings)
         self.refresh()
         return Customer(self, account.id, row.id, plaintext)

@@ -33,10 +33,10 @@ class FakeStore:
     def put(self, key, *, pepper=PEPPER, **changes):
         row = {
             "key": "key_1", "name": "app", "state": "active", "models": "[]", "addresses": "[]", "expires": None,
-            "cap": None, "period": "", "pepper_n": 1, "project": "prj_1", "project_state": "active",
-            "project_cap": None, "project_period": "", "account": "acc_1", "account_name": "Acme", "kind": "customer",
+            "counts_as": "", "pepper_n": 1, "project": "prj_1", "project_state": "active",
+            "account": "acc_1", "account_name": "Acme", "kind": "customer",
             "account_state": "active", "currency": "USD", "list": "official-usd", "zone": "UTC", "member": None,
-            "member_state": None, "member_cap": None, "member_period": None,
+            "member_state": None, **dict.fromkeys(f"limit {n}" for n in range(9 + 12)),
         }  # fmt: skip
         assert not set(changes) - set(row)
         self.rows[secrets.digest_key(pepper, key)] = tuple((row | changes).values())

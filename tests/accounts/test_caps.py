@@ -8,6 +8,7 @@ import pytest
 
 from farebox.accounts import caps
 from farebox.accounts.caller import Caller
+from farebox.accounts.caps import Caps
 from farebox.kit.errors import CommandError
 from farebox.ledger.holds import Purse
 
@@ -48,11 +49,14 @@ def test_ever_never_ends():
 
 @pytest.mark.parametrize(
     ("cap_micro", "period"),
-    [(None, "day"), (5, ""), (5, "week"), (-1, "day"), (True, "day"), (2**63, "ever"), (1.5, "day")],
+    [(None, "week"), (5, ""), (5, "week"), (-1, "day"), (True, "day"), (2**63, "ever"), (1.5, "day")],
 )
 def test_caps_that_mean_nothing_are_refused(cap_micro, period):
     with pytest.raises(CommandError):
-        caps.check(cap_micro, period)
+        caps.check({"month": 7, period: cap_micro})
+    with pytest.raises(CommandError):
+        Caps.given({period: cap_micro})
+    caps.check({"day": 0, "month": None, "ever": 5})
 
 
 def caller(*limits, zone="UTC"):

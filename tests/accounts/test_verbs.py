@@ -9,6 +9,7 @@ import pytest
 
 from farebox.accounts import accounts, authenticate, key_format, keys, people, projects, proof
 from farebox.accounts.authenticate import KeyRing
+from farebox.accounts.caps import Caps
 from farebox.accounts.models import Account, ApiKey, Member, Person, Project
 from farebox.catalog.models import Alias, Model, PriceList
 from farebox.kit import db, options, secrets, settings
@@ -223,8 +224,8 @@ def test_projects(shop):
     assert projects.find("Acme").name == "default"
     refused("already", projects.create, account="Acme", name="web", **BY)
     refused("no `/`", projects.create, account="Acme", name="a/b", **BY)
-    refused("no project", projects.cap, "Acme/none", cap_micro=1, cap_period="day", **BY)
-    do(projects.cap, "Acme/web", cap_micro=7_000_000, cap_period="month", **BY)
+    refused("no project", projects.set_caps, "Acme/none", {"day": 1}, **BY)
+    do(projects.set_caps, "Acme/web", {"month": 7_000_000}, **BY)
     key, text = do(keys.issue, project="Acme/web", name="app", **BY)
     assert ask(new_ring(), text).caps == ((project.id, 7_000_000, "month"),)
     assert [row["name"] for row in db.read(projects.list_projects, account="Acme")] == ["default", "web"]
@@ -278,7 +279,7 @@ def test_members_and_operators_are_two_kinds_of_person(shop):
     do(people.set_operator_role, "eve@example.com", operator_role="finance", actor="test")
     assert Person.objects.get(email="eve@example.com").operator_role == "finance"
     refused("operator", people.add_member, account="Acme", person="eve@example.com", role="member", **BY)
-    do(people.cap_member, member.id, cap_micro=3_000_000, cap_period="day", **BY)
+    do(people.set_caps, member.id, {"day": 3_000_000}, **BY)
     key, text = do(keys.issue, project="Acme", name="bob's", member=member.id, **BY)
     caller = ask(new_ring(), text)
     assert (caller.member, caller.caps) == (member.id, ((member.id, 3_000_000, "day"),))
@@ -317,7 +318,7 @@ def test_a_key_is_shown_once_and_kept_as_a_digest(shop):
     before = keys_version()
     key, text = do(
         keys.issue, project="Acme", name="app", models=["gpt-4", "four"], addresses=["127.0.0.0/8"],
-        expires_us=NOW + 1_000_000, cap_micro=2_000_000, cap_period="day", **BY,
+        expires_us=NOW + 1_000_000, caps=Caps(day_micro=2_000_000), **BY,
     )  # fmt: skip
     assert keys_version() == before + 1
     assert key_format.check(text, new_ring().site) is key_format.Verdict.GOOD
@@ -348,8 +349,8 @@ def test_a_key_is_shown_once_and_kept_as_a_digest(shop):
         ({"addresses": ["10.0.0.0/33"]}, "addresses"),
         ({"addresses": ["10.0.0.1"] * 101}, "100"),
         ({"expires_us": NOW}, "future"),
-        ({"cap_micro": 5}, "day, month, ever"),
-        ({"cap_period": "day"}, "cap"),
+        ({"caps": Caps(day_micro=1.5)}, "amount of money"),
+        ({"caps": Caps(ever_micro=-1)}, "cap"),
         ({"project": "none"}, "no account"),
         ({"member": "mem_none"}, "no member"),
     ],
@@ -367,7 +368,7 @@ def test_revoke_rename_and_limits_reach_the_caller(shop):
         (keys.rename, {"name": "renamed", "actor": "test"}),
         (keys.set_limits, {"models": ["gpt-4"], "addresses": ["127.0.0.1"], **BY}),
         (keys.set_expiry, {"expires_us": NOW + 9_000_000, **BY}),
-        (keys.set_cap, {"cap_micro": 1_000_000, "cap_period": "ever", **BY}),
+        (keys.set_caps, {"caps_micro": {"ever": 1_000_000}, **BY}),
     )
     for verb, more in changes:
         before = keys_version()
@@ -390,15 +391,15 @@ def test_revoke_rename_and_limits_reach_the_caller(shop):
 
 
 def test_a_changed_cap_moves_the_floor_of_the_period(shop):
-    key, _ = do(keys.issue, project="Acme", name="app", cap_micro=9, cap_period="day", **BY)
+    key, _ = do(keys.issue, project="Acme", name="app", caps=Caps(day_micro=9), **BY)
     memo = f"cap:{key.id}:2026-11-24"
     do(lambda tx: journal.open_account(tx, id=memo, kind="memo", currency="USD", floor_micro=-9))
-    do(keys.set_cap, key.id, cap_micro=5, cap_period="day", **BY)
+    do(keys.set_caps, key.id, {"day": 5}, **BY)
     assert LedgerAccount.objects.get(id=memo).floor_micro == -5
 
 
 def test_rotation_lets_the_old_key_expire(shop):
-    old, old_text = do(keys.issue, project="Acme", name="app", models=["gpt-4"], cap_micro=5, cap_period="day", **BY)
+    old, old_text = do(keys.issue, project="Acme", name="app", models=["gpt-4"], caps=Caps(day_micro=5), **BY)
     new, new_text = do(keys.rotate, old.id, grace_s=60, **BY)
     ring = new_ring()
     assert ask(ring, old_text, now_us=NOW + 59_999_999).key == old.id
@@ -406,7 +407,7 @@ def test_rotation_lets_the_old_key_expire(shop):
         ask(ring, old_text, now_us=NOW + 60_000_000)
     caller = ask(ring, new_text, now_us=NOW + 60_000_000)
     assert (caller.key, caller.key_name, caller.models, caller.expires_us) == (new.id, "app", {"gpt-4"}, None)
-    assert caller.caps == ((new.id, 5, "day"),)
+    assert caller.caps == ((old.id, 5, "day"),)
     refused("More than one key", keys.revoke, "app", **BY)
     refused("90 days", keys.rotate, new.id, grace_s=91 * 86_400, **BY)
     refused("has expired", keys.rotate, old.id, actor="test", now_us=NOW + 60_000_000)
@@ -469,7 +470,8 @@ def test_proof_finds_what_does_not_fit(shop):
         (ApiKey, key.id, {"models": "{"}, "can't be read"),
         (ApiKey, key.id, {"addresses": '["x"]'}, "can't be read"),
         (ApiKey, key.id, {"state": "revoked"}, "does not fit its dates"),
-        (ApiKey, key.id, {"cap_micro": 5}, "cap without a period"),
+        (ApiKey, key.id, {"cap_month_micro": -5}, "cap below 0"),
+        (ApiKey, key.id, {"counts_as": "key_none"}, "not the first key of its line"),
     ]
     for model, pk, changes, words in breaks:
         before = model.objects.filter(pk=pk).values(*changes).get()

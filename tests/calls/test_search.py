@@ -44,7 +44,7 @@ def many(shared_house):
         for number in range(5):
             row, _ = keys.issue(
                 tx, project=(second if number == 4 else first).id, name=f"k{number}", models=(), addresses=(),
-                expires_us=None, cap_micro=None, cap_period="", member=members[number] if number < 2 else None, **who,
+                expires_us=None, member=members[number] if number < 2 else None, **who,
             )  # fmt: skip
             rows.append((row.id, row.project_id, row.member_id))
         made = []

@@ -9,7 +9,7 @@ import pytest
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from farebox.catalog import goods, lists, models, proof, sheets, shelf
+from farebox.catalog import goods, lists, making, models, proof, sheets, shelf
 from farebox.catalog.sheets import PriceRow
 from farebox.kit import db
 from farebox.kit.errors import CommandError
@@ -43,9 +43,9 @@ def test_a_list_made_from_usd_times_rate_times_factor_frozen_in_the_version(shop
 
 
 def test_fractions_of_a_micro_unit_are_dropped_when_prices_are_made():
-    assert lists.convert(500_000, rate="7.1234567", factor="1") == 3_561_728
-    assert lists.convert(10**16, rate="123456789012.123456789012", factor="0.000000000001") == 1_234_567_890_121_234
-    assert lists.convert(1, rate="0.999999999999", factor="1") == 0
+    assert making.convert(500_000, rate="7.1234567", factor="1") == 3_561_728
+    assert making.convert(10**16, rate="123456789012.123456789012", factor="0.000000000001") == 1_234_567_890_121_234
+    assert making.convert(1, rate="0.999999999999", factor="1") == 0
 
 
 def test_a_new_version_holds_all_prices_of_its_list(shop):

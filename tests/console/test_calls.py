@@ -162,7 +162,7 @@ def test_each_sees_what_is_his_own_and_what_is_foreign_does_not_exist(shop):
     def key(project, member=None):
         row, _ = shop.write(
             keys.issue, project=project, name=uuid.uuid4().hex[:6], models=(), addresses=(), expires_us=None,
-            cap_micro=None, cap_period="", member=member, now_us=now_us(), actor="test",
+            member=member, now_us=now_us(), actor="test",
         )  # fmt: skip
         return row.id
 

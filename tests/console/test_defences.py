@@ -137,13 +137,13 @@ def test_ids_of_another_account_are_not_there_even_beside_ones_own(shop, role):
         f"/console/team/members/{theirs.member}/cap", f"/console/team/members/{theirs.member}/role",
         f"/console/team/members/{theirs.member}/remove", f"/console/team/projects/{foreign}/keys-end",
     ):  # fmt: skip
-        assert me.send(path, {"cap": "1", "period": "month", "role": "owner", "project": foreign}).status == 404
+        assert me.send(path, {"cap_month": "1", "role": "owner", "project": foreign}).status == 404
     given = {"people": "a@example.com", "project": foreign, "role": "owner", "days": "7"}
     assert me.send("/console/team/invite", given).status == (404 if role == "member" else 400)
     assert me.send("/console/team/account", {"account": other.customer.account}).status == 404
     row = Member.objects.get(id=me.member)
     assert (row.role, row.account_id) == (role, here.customer.account)
-    new = {"name": "k", "project": foreign, "period": "month"}
+    new = {"name": "k", "project": foreign}
     assert me.send("/console/keys/new", new).status == 400
 
 

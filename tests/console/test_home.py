@@ -41,7 +41,7 @@ def spend(shop, person, days_ago: int, micro: int, **facts) -> str:
 def key(shop, project: str, name: str, **facts) -> str:
     from farebox.accounts import keys
 
-    given = {"models": (), "addresses": (), "expires_us": None, "cap_micro": None, "cap_period": "", "member": None}
+    given = {"models": (), "addresses": (), "expires_us": None, "member": None}
     row, _ = shop.write(keys.issue, project=project, name=name, now_us=now_us(), actor="test", **given | facts)
     return row.id
 
@@ -171,10 +171,15 @@ def test_members_and_admins_see_their_own_figures(shop):
     assert "Statements" not in text
     assert [row[0].split()[0] for row in member.page("/console/").tables[-1][1:]] == ["mine"]
     assert "Your project this month $0.075" in admin.page("/console/").text
-    shop.write(
-        persons.cap_member, member.member, cap_micro=1_000_000, cap_period="month", now_us=now_us(), actor="test"
-    )
+    shop.write(persons.set_caps, member.member, {"month": 1_000_000}, now_us=now_us(), actor="test")
     assert "Left of your cap this month" in member.page("/console/").text
+    shop.write(persons.set_caps, member.member, {"day": 500_000, "ever": 9_000_000}, now_us=now_us(), actor="test")
+    assert "Left of your cap today $0.50 The cap is $0.50." in member.page("/console/").text
+    from farebox.accounts import projects
+
+    shop.write(projects.set_caps, project, {"ever": 200_000}, now_us=now_us(), actor="test")  # it binds more tightly
+    assert "Left of your cap $0.20 The cap is $0.20." in member.page("/console/").text
+    assert "Left of your cap $0.20" in admin.page("/console/").text
 
 
 def test_it_is_quick(shop):

@@ -13,6 +13,7 @@ import pytest
 from django.urls import reverse
 
 import people
+from farebox.accounts.caps import Caps
 from people import customer, signed_in
 from shop import Customer
 from talk import wait_for
@@ -173,14 +174,14 @@ def test_a_new_key_asks_for_a_proof_that_is_older_than_five_minutes(shop):
 def test_everything_of_the_form_is_in_the_key(shop, owner):
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
     page = make(
-        owner, name="Server №1", models=[MODEL, "gpt-4"], cap="2.50", period="day", day=tomorrow.isoformat(),
+        owner, name="Server №1", models=[MODEL, "gpt-4"], cap_day="2.50", cap_month="20", cap_ever="90", day=tomorrow.isoformat(),
         rpm="10", tpm="5000", concurrency="2", addresses="127.0.0.1\n10.0.0.0/8, 2001:db8::/32",
     )  # fmt: skip
     me = made(shop, page)
     key = row(me.key_id)
     ends = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=UTC) + timedelta(days=1)
-    assert (key.name, json.loads(key.models), key.cap_micro, key.cap_period) == (
-        "Server №1", ["gpt-4", MODEL], 2_500_000, "day",
+    assert (key.name, json.loads(key.models), key.caps) == (
+        "Server №1", ["gpt-4", MODEL], Caps(2_500_000, 20_000_000, 90_000_000),
     )  # fmt: skip
     assert (key.rpm, key.tpm, key.concurrency) == (10, 5000, 2)
     assert key.expires_us == int(ends.timestamp()) * 1_000_000
@@ -211,10 +212,9 @@ def test_the_text_is_shown_once_and_kept_nowhere(shop, owner):
         ({"name": "a\x07b"}, "A name has no control characters."),
         ({"project": "prj_nowhere"}, "Select a valid choice."),
         ({"models": ["gpt-99"]}, "Select a valid choice."),
-        ({"cap": "1,2,x"}, "Give an amount such as 12.50"),
-        ({"cap": "-1"}, "Give an amount such as 12.50"),
-        ({"cap": "0.0000001"}, "Give an amount such as 12.50"),
-        ({"cap": "1", "period": "year"}, "Select a valid choice."),
+        ({"cap_day": "1,2,x"}, "Give an amount such as 12.50"),
+        ({"cap_month": "-1"}, "Give an amount such as 12.50"),
+        ({"cap_ever": "0.0000001"}, "Give an amount such as 12.50"),
         ({"day": "2020-01-01"}, "Choose a day that is not over yet."),
         ({"day": "9999-12-31"}, "Choose a day that is not over yet."),
         ({"day": "soon"}, "Enter a valid date."),
@@ -331,12 +331,12 @@ def test_a_change_is_in_force(shop, owner):
     me = owner.customer
     page = owner.fill(
         f"/console/keys/{me.key_id}", f"/console/keys/{me.key_id}/change",
-        name="renamed", models=["gpt-4"], cap="0.75", period="ever", rpm="7", tpm="", concurrency="", addresses="",
+        name="renamed", models=["gpt-4"], cap_ever="0.75", rpm="7", tpm="", concurrency="", addresses="",
     )  # fmt: skip
     assert (page.status, page.headers["location"]) == (302, f"/console/keys/{me.key_id}")
     key = row(me.key_id)
-    assert (key.name, json.loads(key.models), key.cap_micro, key.cap_period, key.rpm) == (
-        "renamed", ["gpt-4"], 750_000, "ever", 7,
+    assert (key.name, json.loads(key.models), key.caps, key.rpm) == (
+        "renamed", ["gpt-4"], Caps(ever_micro=750_000), 7,
     )  # fmt: skip
     wait_for(lambda: me.chat(MODEL).status == 404, 1)
     assert me.chat("gpt-4").headers["x-ratelimit-limit-requests"] == "7"
@@ -351,11 +351,13 @@ def test_a_change_is_in_force(shop, owner):
 def test_a_change_writes_only_what_differs(shop, owner):
     from farebox.kit.models import AuditEvent
 
-    key = made(shop, make(owner, day=(datetime.now(UTC) + timedelta(days=3)).date().isoformat(), cap="1", rpm="5"))
+    key = made(
+        shop, make(owner, day=(datetime.now(UTC) + timedelta(days=3)).date().isoformat(), cap_month="1", rpm="5")
+    )
     before, stays = AuditEvent.objects.count(), row(key.key_id).expires_us
     path = f"/console/keys/{key.key_id}"
     day = re.search(r'name="day" value="([^"]+)"', owner.page(path).html)[1]
-    given = {"name": "laptop", "cap": "1", "period": "month", "rpm": "5", "day": day}
+    given = {"name": "laptop", "cap_month": "1", "rpm": "5", "day": day}
     assert owner.fill(path, f"{path}/change", **given).status == 302
     assert (AuditEvent.objects.count(), row(key.key_id).expires_us) == (before, stays)
     assert owner.fill(path, f"{path}/change", **given | {"rpm": "6"}).status == 302
@@ -364,7 +366,7 @@ def test_a_change_writes_only_what_differs(shop, owner):
 
 
 def test_rotation_with_and_without_grace(shop, owner):
-    old = made(shop, make(owner, rpm="50", cap="3", models=[MODEL]))
+    old = made(shop, make(owner, rpm="50", cap_month="3", models=[MODEL]))
     path = f"/console/keys/{old.key_id}"
     page = owner.fill(path, f"{path}/rotate", grace="3600")
     new = made(shop, page)
@@ -373,8 +375,14 @@ def test_rotation_with_and_without_grace(shop, owner):
     before, after = row(old.key_id), row(new.key_id)
     assert before.replaced_by == after.id
     assert 3500 < before.expires_us / 1e6 - time.time() < 3601
-    assert (after.rpm, after.cap_micro, after.models, after.member_id) == (50, 3_000_000, before.models, owner.member)
+    assert (after.rpm, after.caps, after.models, after.member_id) == (50, before.caps, before.models, owner.member)
     shown = owner.page(path)
+    used = [
+        re.search(r"\$3\.00 per month · (\$0\.\d+) used", owner.page(f"/console/keys/{each.key_id}").text)[1]
+        for each in (old, new)
+    ]
+    assert used[0] == used[1] != "$0.00"  # counted together
+    assert "count this key together with those it was rotated with" in shown.text
     assert "it is being replaced" in shown.text
     assert f"/console/keys/{new.key_id}" in shown.html
     assert f"{path}/rotate" not in shown.html
@@ -442,8 +450,16 @@ def test_who_has_no_key_is_told_what_to_do(shop):
 def test_in_chinese(shop):
     person = customer(shop, "1", language="zh-CN")
     assert "新建密钥" in person.page("/console/keys").text
-    page = person.fill("/zh/console/keys/new", name="课堂", project=project_of(person))
+    form = person.page("/zh/console/keys/new").text
+    assert [f"{name}（USD）" in form for name in ("每日限额", "每月限额", "总限额")] == [True] * 3
+    page = person.fill("/zh/console/keys/new", name="课堂", project=project_of(person), cap_day="1", cap_ever="9")
     assert "只显示这一次" in page.text
+    made_key = re.search(r"sk-[A-Za-z0-9]{48}", page.html)[0]
+    assert Customer(shop, person.customer.account, "", made_key).chat(MODEL).status == 200
+    from farebox.accounts.models import ApiKey
+
+    shown = person.page(f"/zh/console/keys/{ApiKey.objects.get(name='课堂', account=person.customer.account).id}").text
+    assert re.search(r"1\.00 每天 · 已用 .*9\.00 合计 · 已用 ", shown), shown
     paths = re.findall(r'href="(/(?!language)[^"?]*console/[^"]*)"', page.html)
     assert paths
     assert all(path.startswith(("/zh/", "/static/")) for path in paths)

@@ -9,6 +9,7 @@ import pytest
 from django.urls import reverse
 
 import chromium
+from farebox.accounts.caps import Caps
 from people import customer
 from shop import Customer
 from talk import wait_for
@@ -110,7 +111,7 @@ def test_a_session_has_five_at_most_and_the_oldest_makes_room(owner):
 def test_a_cap_of_its_own(owner):
     me = mint(owner, cap="0.000001")
     key = row(me.key_id)
-    assert (key.cap_micro, key.cap_period) == (1, "ever")
+    assert key.caps == Caps(ever_micro=1)
     answer = me.chat("gpt-4", "Hello " * 50)
     assert (answer.status, answer.json["error"]["code"]) == (429, "insufficient_quota")
 

@@ -45,6 +45,32 @@ def text(answer):
     return unescape(answer.body.decode())
 
 
+# announcements
+
+
+@pytest.mark.parametrize("path", ["/", "/status"])
+def test_announcements_are_public(shop, visitor, path):
+    from farebox.kit import announcements, clock
+
+    now_us = clock.now_us()
+    facts = {"from_us": now_us - 1_000_000, "until_us": None, "now_us": now_us, "actor": "test"}
+    both = shop.write(announcements.add, en="We move <b>tonight</b>.", zh="今晚搬家。", level="warn", **facts)
+    one = shop.write(announcements.add, en="Only English.", zh="", **facts)
+    later = shop.write(announcements.add, en="Not yet.", zh="", **facts | {"from_us": now_us + 3_600_000_000})
+    english, chinese = visitor.page(path), visitor.page("/zh" + path)
+    assert "We move &lt;b&gt;tonight&lt;/b&gt;." in english.html
+    assert '<div class="flash warn">' in english.html
+    assert "今晚搬家。" not in english.text
+    assert "今晚搬家。" in chinese.text
+    assert "tonight" not in chinese.text
+    assert '<span lang="en">Only English.</span>' in chinese.html
+    assert "Only English." in english.text
+    assert "Not yet." not in english.text
+    for each in (both, one, later):
+        shop.write(announcements.end, each["id"], actor="test")
+    assert "Announcement" not in visitor.page(path).text
+
+
 # first page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Any
 
 import pytest
@@ -121,6 +122,8 @@ def test_a_wrong_code_does_not_open_and_the_fifth_ends_it(shop):
         ("password123", "one of the commonest"),
         ("weakling@example.com", "A name is no password"),
         ("weakling", "A name is no password"),
+        ("Weakling-2026!", "A name is no password"),
+        ("farebox2026", "A name is no password"),
     ],
 )
 def test_passwords_that_will_not_do(shop, password, says):
@@ -297,6 +300,31 @@ def _age(who: Any, seconds: int) -> None:
 
 
 @pytest.mark.store
+def test_who_has_just_signed_up_makes_his_first_key_without_the_password_again(shop):
+    email = f"{secrets.token_hex(5)}@example.com"
+    visitor = sign_up(shop, email)
+    _age(visitor, 600)  # the mail took its time; the code proves it anew
+    assert confirm(shop, visitor, email).status == 302
+    assert visitor.get("/console/keys/new").status == 200
+    _age(visitor, 301)
+    asked = visitor.get("/console/keys/new")
+    assert (asked.status, asked.headers["location"].split("?")[0]) == (302, "/account/again")
+
+
+def test_a_code_alone_is_no_proof_of_who_signed_up(shop):
+    from farebox.accounts import sessions
+
+    email = f"{secrets.token_hex(5)}@example.com"
+    visitor = sign_up(shop, email)
+    store = sessions.SessionStore(visitor.cookies["__Host-s"])
+    del store["account_authentication_methods"]  # as in a session in which no password was typed
+    store.save()
+    assert confirm(shop, visitor, email).status == 302
+    asked = visitor.get("/console/keys/new")
+    assert (asked.status, asked.headers["location"].split("?")[0]) == (302, "/account/again")
+
+
+@pytest.mark.store
 def test_an_authenticator_app_its_codes_once_and_recovery_codes_once(shop):
     from allauth.mfa.models import Authenticator
     from allauth.mfa.totp.internal import auth as totp
@@ -340,13 +368,13 @@ def test_an_authenticator_app_its_codes_once_and_recovery_codes_once(shop):
 
 
 def test_a_sealed_seed_belongs_to_its_person(shop):
-    from farebox.accounts import second_factor
+    from farebox.accounts import sealed_factors
     from farebox.kit.errors import CommandError
 
-    sealed = second_factor.seal("SEED", person="per_a")
-    assert second_factor.unseal(sealed, person="per_a") == "SEED"
+    sealed = sealed_factors.seal("SEED", person="per_a")
+    assert sealed_factors.unseal(sealed, person="per_a") == "SEED"
     with pytest.raises(CommandError):
-        second_factor.unseal(sealed, person="per_b")
+        sealed_factors.unseal(sealed, person="per_b")
 
 
 @pytest.mark.store

@@ -10,6 +10,7 @@ import pytest
 
 import letters
 import people
+from farebox.accounts.caps import Caps
 from farebox.console import pasted
 from visitor import Page, Visitor
 
@@ -64,11 +65,19 @@ def key_of(page):
 
 def test_a_project_with_a_cap_and_its_page(shop):
     owner = people.customer(shop, "5")
-    made = project(owner, "Physics", cap="2.50", period="month")
+    made = project(owner, "Physics", cap_day="0.50", cap_month="2.50")
     page = owner.page(f"/console/team/projects/{made}")
     assert page.status == 200
     assert "Physics" in page.text and "$2.50" in page.text and "per month" in page.text
-    assert owner.page("/console/team").rows()["Physics"][2].startswith("$0.00 / $2.50")
+    assert "Cap per day $0.50 $0.00 used Cap per month $2.50 $0.00 used" in page.text
+    assert owner.page("/console/team").rows()["Physics"][2] == "$0.00 / $0.50 per day $0.00 / $2.50 per month"
+    changed = f"/console/team/projects/{made}"
+    assert 'name="cap_day" value="0.50"' in page.html
+    assert owner.fill(changed, f"{changed}/cap", cap_day="", cap_month="2.50", cap_ever="9").status == 302
+    from farebox.accounts.models import Project
+
+    assert Project.objects.get(id=made).caps == Caps(None, 2_500_000, 9_000_000)
+    assert "总限额" in owner.page("/zh" + changed).text
 
 
 def test_a_project_needs_a_name_of_its_own_and_an_amount_that_is_one(shop):
@@ -78,8 +87,8 @@ def test_a_project_needs_a_name_of_its_own_and_an_amount_that_is_one(shop):
         ({"name": "Twice"}, "There is a project of this name already."),
         ({"name": "a/b"}, "A name has no slash"),
         ({"name": ""}, "This field is required."),
-        ({"name": "New", "cap": "lots"}, "Give an amount such as 12.50"),
-        ({"name": "New", "cap": "-1"}, "Give an amount such as 12.50"),
+        ({"name": "New", "cap_day": "lots"}, "Give an amount such as 12.50"),
+        ({"name": "New", "cap_ever": "-1"}, "Give an amount such as 12.50"),
     ):
         answer = owner.fill("/console/team", "/console/team/projects", **fields)
         assert (answer.status, said in answer.text) == (400, True), answer.text
@@ -88,18 +97,12 @@ def test_a_project_needs_a_name_of_its_own_and_an_amount_that_is_one(shop):
 def test_a_cap_changes_and_holds(shop):
     owner = people.customer(shop, "5")
     made = project(owner, "Capped")
-    assert (
-        owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/cap", cap="0", period="day").status
-        == 302
-    )
+    assert owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/cap", cap_day="0").status == 302
     invite(owner, email := fresh(), made, with_key="on")
     _, page = join(shop, code(shop, email))
     member = owner.customer.__class__(shop, owner.customer.account, "", key_of(page))
     assert member.chat("gpt-4o-mini").status == 429
-    assert (
-        owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/cap", cap="", period="").status
-        == 302
-    )
+    assert owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/cap", cap_day="").status == 302
     shop.refresh()
     assert member.chat("gpt-4o-mini").status == 200
 
@@ -149,17 +152,18 @@ def test_joining_makes_a_person_a_place_and_a_key_but_no_account(shop):
 
     owner = people.customer(shop, "5")
     made = project(owner, "Lab")
-    answer = invite(owner, f"Ada Lovelace <{(email := fresh())}>", made, with_key="on", cap="1", period="day")
+    answer = invite(owner, f"Ada Lovelace <{(email := fresh())}>", made, with_key="on", cap_day="1", cap_month="9")
     assert answer.headers["location"].endswith(made)
     [mail] = letters.letters(shop, email)
     assert "Hello Ada Lovelace," in letters.text(mail) and "Lab" in letters.text(mail)
     before = Account.objects.count()
     path = letters.link(mail, "/join/")
+    assert "Your cap $1.00 per day Your cap $9.00 per month" in Visitor(shop, "en").page(path).text
     guest, page = join(shop, path, "Ada")
     assert page.status == 200
     assert Account.objects.count() == before
     member = Member.objects.get(person__email=email)
-    assert (member.role, member.project_id, member.cap_micro, member.cap_period) == ("member", made, 1_000_000, "day")
+    assert (member.role, member.project_id, member.caps) == ("member", made, Caps(1_000_000, 9_000_000, None))
     called = owner.customer.__class__(shop, owner.customer.account, "", key_of(page))
     assert called.chat("gpt-4o-mini").status == 200
     assert guest.page("/console/team").status == 200
@@ -289,7 +293,7 @@ def test_roles_and_removal(shop):
     assert guest.page(f"/console/team/projects/{made}").status == 200
     assert guest.page(where).status == 200
     assert guest.send(f"{where}/remove", {}).status == 404  # an admin does not remove admins
-    assert owner.fill(where, f"{where}/cap", cap="3", period="ever").status == 302
+    assert owner.fill(where, f"{where}/cap", cap_ever="3").status == 302
     assert "$3.00" in owner.page(where).text
     own = f"/console/team/members/{owner.member}"
     assert "last owner" in owner.fill(own, f"{own}/role", role="member", project=made).text
@@ -317,7 +321,7 @@ def test_an_admin_sees_and_invites_for_his_project_alone(shop):
     assert invite(admin, fresh(), other).status == 400
     assert invite(admin, fresh(), mine, role="owner").status == 400
     assert invite(admin, fresh(), mine).status == 302
-    assert admin.send(f"/console/team/projects/{mine}/cap", {"cap": "9"}).status == 404
+    assert admin.send(f"/console/team/projects/{mine}/cap", {"cap_day": "9"}).status == 404
     assert admin.send(f"/console/team/projects/{mine}/archive", {"name": "Mine"}).status == 404
     assert admin.send("/console/team/projects", {"name": "New"}).status == 404
 
@@ -347,7 +351,9 @@ def test_foreign_and_absent_are_the_same(shop):
         f"members/{other.member}/role", f"members/{other.member}/remove", f"invitations/{row.id}/resend",
         f"invitations/{row.id}/revoke", "projects/prj_none/cap", "members/mem_none/cap", "invitations/inv_none/resend",
     ):  # fmt: skip
-        assert owner.send(f"/console/team/{path}", {"name": "Foreign", "cap": "1", "role": "owner"}).status == 404, path
+        assert (
+            owner.send(f"/console/team/{path}", {"name": "Foreign", "cap_day": "1", "role": "owner"}).status == 404
+        ), path
     for path in (f"projects/{made}", "projects/prj_none", f"members/{other.member}", "members/mem_none"):
         assert owner.page(f"/console/team/{path}").status == 404
     for absent in ("nothing", "x" * 65, "é"):
@@ -363,17 +369,104 @@ def test_operators_do_not_join(shop):
     assert walker.fill(code(shop, operator.email)).status == 404
 
 
+def test_an_account_on_trial_invites_few_and_a_funded_one_a_class(shop, monkeypatch):
+    from farebox.accounts import rates, trial
+    from farebox.accounts.models import Account, Invitation
+    from farebox.kit import clock, settings
+    from farebox.ledger import lots
+
+    owner = people.customer(shop, "0")
+    account = Account.objects.get(id=owner.customer.account)
+    shop.write(settings.put, "trial_micro", {"USD": 1_000_000}, actor="test")
+    facts = {"account": account, "email": owner.email, "address": "203.0.113.9", "now_us": clock.now_us()}
+    assert shop.write(trial.grant, **facts) == 1_000_000
+    shop.write(settings.put, "trial_micro", {}, actor="test")
+    made = project(owner, "On trial")
+    page = invite(owner, "\n".join(fresh() for _ in range(rates.INVITATIONS_A_DAY_ON_TRIAL + 1)), made)
+    assert (page.status, "sends 20 invitations a day at most. Add money" in page.text) == (400, True)
+    assert invite(owner, "\n".join(fresh() for _ in range(rates.INVITATIONS_A_DAY_ON_TRIAL)), made).status == 302
+    # Each mail counts, also to the same person, and what was revoked.
+    row = Invitation.objects.filter(account=account).first()
+    where = f"/console/team/projects/{made}"
+    page = owner.follow(owner.fill(where, f"/console/team/invitations/{row.id}/resend"))
+    assert "Add money, or go on tomorrow" in page.text
+    assert Invitation.objects.get(id=row.id).sent_n == 1
+    owner.fill(where, f"/console/team/invitations/{row.id}/revoke")
+    assert invite(owner, fresh(), made).status == 400
+    # An operator's credit is money that somebody has put in.
+    shop.write(
+        lots.grant, account=account.id, currency="USD", amount_micro=5_000_000, ref=owner.email, expires_us=None,
+        now_us=clock.now_us(), note="test", requester="test", single_person=True,
+    )  # fmt: skip
+    assert invite(owner, "\n".join(fresh() for _ in range(60)), made).status == 302
+    monkeypatch.setattr(rates, "INVITATIONS_A_DAY", 80)
+    page = invite(owner, fresh(), made)
+    assert "An account sends 80 invitations a day at most" in page.text
+    Invitation.objects.filter(account=account).update(sent_us=clock.now_us() - 86_400_000_001)
+    assert invite(owner, fresh(), made).status == 302
+
+
+def test_a_person_counts_over_all_his_accounts(shop, monkeypatch):
+    from farebox.accounts import people as persons
+    from farebox.accounts import rates
+    from farebox.kit import clock
+
+    owner, other = people.customer(shop), people.customer(shop)
+    shop.write(
+        persons.add_member, account=other.customer.account, person=owner.person, role="owner",
+        now_us=clock.now_us(), actor="test",
+    )  # fmt: skip
+    monkeypatch.setattr(rates, "INVITATIONS_A_DAY", 3)
+    assert invite(owner, f"{fresh()}, {fresh()}, {fresh()}", project(owner, "One")).status == 302
+    assert owner.fill("/console/team", "/console/team/account", account=other.customer.account).status == 302
+    made = project(owner, "Two")
+    page = invite(owner, fresh(), made)
+    assert (page.status, "A person sends 3 invitations a day" in page.text) == (400, True)
+    assert invite(other, fresh(), made).status == 302
+
+
+def test_nobody_is_mailed_without_end_by_many_accounts(shop):
+    from farebox.accounts import rates
+
+    email = fresh()
+    for _ in range(rates.MAILS_A_DAY_TO_ONE):
+        owner = people.customer(shop)
+        assert "1 person is invited" in owner.follow(invite(owner, email, project(owner, "Again"))).text
+    last = people.customer(shop)
+    assert "1 address was left out" in last.follow(invite(last, email, project(last, "Again"))).text
+    assert len(letters.letters(shop, email, n=rates.MAILS_A_DAY_TO_ONE)) == rates.MAILS_A_DAY_TO_ONE
+
+
+def test_a_mail_carries_no_advertising(shop):
+    from farebox.accounts.models import Account, Person
+
+    owner = people.customer(shop)
+    Person.objects.filter(id=owner.person).update(name="Prince of http://evil.example/claim?x=1")
+    Account.objects.filter(id=owner.customer.account).update(
+        name="Your parcel waits at evil.example/pay " + "now " * 15
+    )
+    made = project(owner, "Click www.evil.example today")
+    email = fresh()
+    assert invite(owner, f"Dear winner of evil.example <{email}>", made).status == 302
+    mail = letters.letters(shop, email)[-1]
+    text = letters.text(mail)
+    assert "evil" not in text + mail["Subject"]
+    assert "Prince of invites you to the project Click today of Your parcel waits at now now" in " ".join(text.split())
+    assert "\n" not in mail["Subject"] and len(mail["Subject"]) < 80
+    assert text.count("http") == 1
+
+
 @pytest.mark.slow
 def test_a_class_of_sixty_in_five_minutes(shop):
     """Project, cap, last day, a pasted list, sixty who join, each with a call: far below the time of one lesson."""
     owner = people.customer(shop, "60")
     begin = time.monotonic()
-    made = project(owner, "Class 7b", cap="60", period="month")
+    made = project(owner, "Class 7b", cap_month="60")
     owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/keys-end", day=tomorrow(90))
     stamp = time.time_ns()
     students = [f"s{n:02d}.{stamp}@school.example" for n in range(60)]
     pasted_list = "\n".join(f"Student {n:02d}\t{email}" for n, email in enumerate(students))
-    page = owner.follow(invite(owner, pasted_list, made, with_key="on", cap="1", period="month"))
+    page = owner.follow(invite(owner, pasted_list, made, with_key="on", cap_month="1"))
     assert "60 people are invited." in page.text
     invited_s = time.monotonic() - begin
     for email in students:

@@ -35,8 +35,8 @@ def team(shop):
 
     def key(project, name, who=None):
         row, _ = shop.write(
-            keys.issue, project=project, name=name, models=(), addresses=(), expires_us=None, cap_micro=None,
-            cap_period="", member=who, now_us=now_us(), actor="test",
+            keys.issue, project=project, name=name, models=(), addresses=(), expires_us=None,
+            member=who, now_us=now_us(), actor="test",
         )  # fmt: skip
         return row.id
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from farebox.accounts.caps import Caps
 from raw import connect, listen, post
 from talk import Talk, chat, on_sale, wait_for
 
@@ -65,7 +66,7 @@ def spent(me) -> int:
 def test_a_charge_whose_customer_saw_an_error_is_given_back(shop, deaf):
     from farebox.ledger.models import Entry, LedgerAccount, Posting
 
-    me = shop.account("1", cap_micro=500_000, cap_period="day")
+    me = shop.account("1", caps=Caps(day_micro=500_000))
     answer = me.chat("gpt-4", "sandbox: tokens=5")
     assert (answer.status, answer.json["error"]["code"]) == (503, "store_unavailable")
     wait_for(lambda: "refunded" in me.receipt(answer)["flags"])

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from farebox.accounts.caps import Caps
 from talk import Talk, canned, chat, on_sale, wait_for
 
 pytestmark = pytest.mark.store
@@ -340,13 +341,13 @@ def test_the_caps_of_key_project_and_member_are_held_together(shop, priced):
     from farebox.ledger.models import Hold, LedgerAccount
 
     name = priced()
-    me = shop.account("1", cap_micro=20 * TOKEN, cap_period="ever")
+    me = shop.account("1", caps=Caps(ever_micro=20 * TOKEN))
     now_us = clock.now_us()
     project = keys.find(me.key_id).project_id
-    shop.write(projects.cap, project, cap_micro=50 * TOKEN, cap_period="month", now_us=now_us, actor="test")
+    shop.write(projects.set_caps, project, {"month": 50 * TOKEN}, now_us=now_us, actor="test")
     person = shop.write(people.create, email=f"{me.account}@example.org", name="M", now_us=now_us, actor="test")
     member = shop.write(
-        people.add_member, account=me.account, person=person.id, role="member", cap_micro=30 * TOKEN, cap_period="day",
+        people.add_member, account=me.account, person=person.id, role="member", caps=Caps(day_micro=30 * TOKEN),
         now_us=now_us, actor="test",
     )  # fmt: skip
     from farebox.accounts.models import ApiKey
@@ -384,12 +385,13 @@ def test_a_used_up_cap_says_whose_it_is(shop, priced, scope, word):
 
     me = shop.account("1")
     now_us = clock.now_us()
-    cap = {"cap_micro": 16 * TOKEN, "cap_period": "month", "now_us": now_us, "actor": "test"}
+    who = {"now_us": now_us, "actor": "test"}
     if scope == "project":
-        shop.write(projects.cap, keys.find(me.key_id).project_id, **cap)
+        shop.write(projects.set_caps, keys.find(me.key_id).project_id, {"month": 16 * TOKEN}, **who)
     else:
         person = shop.write(people.create, email=f"{me.account}@example.org", name="M", now_us=now_us, actor="test")
-        member = shop.write(people.add_member, account=me.account, person=person.id, role="member", **cap)
+        cap = Caps(month_micro=16 * TOKEN)
+        member = shop.write(people.add_member, account=me.account, person=person.id, role="member", caps=cap, **who)
         shop.write(lambda tx: (ApiKey.objects.filter(id=me.key_id).update(member=member.id), shop.db.bump(tx, "keys")))
     shop.refresh()
     name = priced()
@@ -403,7 +405,7 @@ def test_a_day_is_the_accounts_own(shop, priced):
     from farebox.accounts.models import Account
     from farebox.ledger.models import LedgerAccount
 
-    me = shop.account("1", cap_micro=5000, cap_period="day")
+    me = shop.account("1", caps=Caps(day_micro=5000))
     ahead, behind = "Pacific/Kiritimati", "Pacific/Niue"  # 25 hours apart: never the same date
     name = priced()
     for zone in (ahead, behind):

@@ -1090,6 +1090,28 @@ def test_no_spelling_leads_to_a_private_address(run, host):
     run(main)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1", "100.64.0.1", "224.0.0.1"),
+        *("2130706433", "0x7f.1", "0177.0.0.1", "127.1", "0", "localhost", "localhost.", "a.localhost", "[fd00::1]"),
+    ],
+)
+def test_no_spelling_of_a_private_address_is_written_down(host):
+    with pytest.raises(f.AddressRefused, match="not a public one"):
+        f.check_spelled(f.Target.parse(f"https://{host}/v1")[0])
+    if "169.254" in host:
+        with pytest.raises(f.AddressRefused):
+            f.check_spelled(f.Target.parse(f"http://{host}/v1", local=True)[0])
+    else:
+        f.check_spelled(f.Target.parse(f"http://{host}/v1", local=True)[0])
+
+
+def test_public_addresses_and_names_are_written_down():
+    for host in ("8.8.8.8", "[2606:4700::1]", "api.example.com", "localhost.example.com"):
+        f.check_spelled(f.Target.parse(f"https://{host}/v1")[0])
+
+
 def test_the_checked_address_is_the_one_connected_to_and_names_are_asked_once(run, authority, monkeypatch):
     """A name that answers otherwise the second time (rebinding) is not asked a second time."""
     tls, context = authority

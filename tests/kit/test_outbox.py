@@ -235,7 +235,8 @@ def test_an_address_that_is_refused_for_good_is_not_tried_again(house, monkeypat
     "url",
     [
         "http://example.com/hook", "https://me:pw@example.com/hook", "https://example.com:8443/hook",
-        "ftp://example.com/", "https:///x", "nonsense",
+        "ftp://example.com/", "https:///x", "nonsense", "https://127.0.0.1/hook", "https://169.254.169.254/latest",
+        "https://10.1.2.3/", "https://[::ffff:10.0.0.1]/", "https://2130706433/", "https://localhost/",
     ],
 )  # fmt: skip
 def test_webhooks_go_to_public_https_addresses_alone(url):
@@ -258,7 +259,9 @@ class FakeFetch:
         return self
 
     async def read_all(self, _most: int) -> bytes:
-        return b""
+        raise AssertionError("a body that drips would keep all others waiting")
+
+    read = read_all
 
     def release(self) -> None:
         self.released += 1

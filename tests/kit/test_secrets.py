@@ -193,6 +193,14 @@ def test_derived_text_lasts_with_the_key_file_and_differs_by_label(opts):
         ("set-cookie: s=abc99; Path=/", "abc99", "set-cookie"),
         ("postgresql://farebox:hunter2@db/farebox", "hunter2", "@db/farebox"),
         ("password=hunter2 host=db", "hunter2", "host=db"),
+        ("Not Found: /join/Ab_c-99zzz", "Ab_c", "/join/"),
+        ("Forbidden (CSRF token missing.): /zh/account/link/Ab_c-99zzz", "Ab_c", "/zh/account/link/"),
+        ("<WSGIRequest: POST '/office/link/Ab_c-99zzz'> x", "Ab_c", "'> x"),
+        ("GET /office/set-up?code=Ab_c-99zzz&x=1", "Ab_c", "&x=1"),
+        ("GET /account/services/github/callback/?state=1&code=Ab_c-99zzz", "Ab_c", "state=1"),
+        ("GET /account/sign-in?next=%2Fjoin%2FAb_c-99zzz&x=1", "Ab_c", "&x=1"),
+        ("GET /office/sign-in?next=/office/set-up%3Fcode%3DAb_c-99zzz", "Ab_c", "next=/office/set-up"),
+        ("next=%252Foffice%252Flink%252FAb_c-99zzz", "Ab_c", "next="),
         ("AIzaSyA1234567890abcdefghijklmnopqrstuvw", "1234567890", ""),
         ("gsk_abcdefghijklmnop1234", "abcdefgh", ""),
         ("hf_abcdefghijklmnop1234", "abcdefgh", ""),
@@ -220,6 +228,7 @@ def test_logs_show_no_secret(text, secret, kept):
         "GET /v1/models 200 12 ms",
         "gpt-4o-mini https://api.example.com/v1/chat?x=1",
         "output_tokens=1024 monkey=1",
+        "the price list's code=R02 and /office/customers/acc_1 join a link",
     ],
 )
 def test_what_is_no_secret_stays(text):

@@ -2,73 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
 
-from farebox.kit import clock, db, epochs
+from farebox.kit import db
 from farebox.kit.errors import CommandError
-from farebox.ledger import adjustments, chart, holds, journal, lots, proof
+from farebox.ledger import adjustments, chart, holds, journal, lots
 from farebox.ledger.holds import Purse
-from farebox.ledger.models import Adjustment, Entry
+from farebox.ledger.models import Adjustment
+from ledger.manual import CHARGE_MICRO, PLENTY_MICRO, Books
 from overlap import overlapped
 
 pytestmark = pytest.mark.store
-
-CHARGE_MICRO = 600
-PLENTY_MICRO = 10**9
-numbers = itertools.count(1)
-
-
-class Books:
-    """An account with 10,000 micro-units and one call that was charged 600."""
-
-    def __init__(self) -> None:
-        self.account, self.call = f"acc_adj{next(numbers)}", f"call_adj{next(numbers)}"
-        self.now_us = clock.now_us()
-        db.write(self._open)
-
-    def _open(self, tx: Any) -> None:
-        journal.open_account(tx, id=self.account, kind="customer", currency="USD", floor_micro=0)
-        lines = [(self.account, 10_000), (chart.house("clearing", "USD"), -10_000)]
-        journal.post(tx, account=self.account, kind="payment", ref="p", currency="USD", lines=lines, at_us=self.now_us)
-        epochs.begin(tx, epoch=f"ep_{self.call}", node="n", now_us=self.now_us)
-        purses = [Purse(self.account)]
-        holds.place(tx, hold=self.call, purses=purses, currency="USD", want_micro=1000, fit=lambda _: -1,
-                    epoch=f"ep_{self.call}", now_us=self.now_us)  # fmt: skip
-        holds.settle(tx, hold=self.call, purses=purses, currency="USD", charge_micro=CHARGE_MICRO, now_us=self.now_us)
-
-    @property
-    def posted_micro(self) -> int:
-        return db.read(holds.balance, self.account)[0]
-
-    @property
-    def charge(self) -> str:
-        return str(Entry.objects.get(account=self.account, kind="charge").id)
-
-    def propose(self, tx: Any, kind: str, amount_micro: int, **facts: Any) -> Adjustment:
-        given = {"reason": "r", "requester": "one", "actor": "one", "now_us": self.now_us, "currency": "USD"}
-        return adjustments.propose(
-            tx, account=self.account, kind=kind, amount_micro=amount_micro, day_max_micro=PLENTY_MICRO,
-            call=self.call if kind == "refund" else "", **(given | facts),
-        )  # fmt: skip
-
-    def approve(self, tx: Any, row: Adjustment, approver: str = "two") -> Adjustment:
-        return adjustments.approve(
-            tx, row.id, approver=approver, single_person=False, actor=approver, now_us=self.now_us
-        )
-
-    def refund(self, tx: Any) -> int:
-        return holds.refund(tx, hold=self.call, currency="USD", now_us=self.now_us)
-
-    def reverse(self, tx: Any, entry: str) -> str:
-        return lots.reverse(tx, entry=entry, at_us=self.now_us, note="n", requester="one", single_person=True)
-
-    def findings(self) -> list[str]:
-        with db.reading() as tx:
-            found = proof.prove(tx, now_us=self.now_us, grace_us=10**12).findings
-        return [finding for finding in found if finding[:3] in {"I20", "I27"}]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import json
 import pytest
 
 import people
+from farebox.accounts.caps import Caps
 from shop import Answer
 
 pytestmark = pytest.mark.store
@@ -144,7 +145,7 @@ def test_roles(shop):
         ("GET", f"{here}/keys"): "SXU", ("POST", f"{here}/unfreeze"): "X", ("POST", "models"): "X",
         ("GET", "usage?from_day=2026-01-01&until_day=2026-01-02"): "FXU", ("GET", "audit"): "SFXU",
         ("POST", "money"): "SFX", ("POST", "channels"): "X", ("POST", "price-lists"): "X",
-        ("POST", f"{here}/keys"): "X", ("POST", "money/adj_none/decline"): "SFX", ("GET", "channels"): "SFXU",
+        ("POST", "money/adj_none/decline"): "SFX", ("GET", "channels"): "SFXU",
     }  # fmt: skip
     for letter, role in {"S": "support", "F": "finance", "X": "admin", "U": "auditor"}.items():
         script = Script(shop, role)
@@ -170,36 +171,59 @@ def test_customers_and_keys(shop, admin):
     assert admin.post(f"{here}/freeze").json["state"] == "frozen"
     assert admin.post(f"{here}/freeze").status == 400
     assert admin.post(f"{here}/unfreeze").json["state"] == "active"
-    key = admin.post(f"{here}/keys", {"name": "k", "models": ["gpt-4o-mini"]}).json
-    assert key["plaintext"].startswith("sk-")
+    buyer, other = shop.account("0", caps=Caps(day_micro=5, ever_micro=70)), shop.account("0")
+    here = f"customers/{buyer.account}"
     shown = admin.get(f"{here}/keys")
-    assert [each["id"] for each in shown.json["data"]] == [key["id"]]
-    assert key["plaintext"].encode() not in shown.body
-    other = shop.account("0")
-    assert admin.post(f"customers/{other.account}/keys/{key['id']}/revoke").status == 404
-    assert admin.post(f"{here}/keys/{key['id']}/revoke").json["state"] == "revoked"
-    assert admin.post(f"{here}/keys", {"name": "k", "project": "prj_none"}).status == 404
+    assert [each["id"] for each in shown.json["data"]] == [buyer.key_id]
+    assert shown.json["data"][0]["caps_micro"] == {"day": 5, "month": None, "ever": 70}
+    assert buyer.key.encode() not in shown.body
+    assert admin.post(f"customers/{other.account}/keys/{buyer.key_id}/revoke").status == 404
+    assert admin.post(f"{here}/keys/{buyer.key_id}/revoke").json["state"] == "revoked"
 
 
-def test_money_takes_two_people(shop, two_people):
+def test_nobody_makes_a_key_for_a_customer(shop, admin):
+    """Its text would be the operator's then (security.md 1)."""
+    from farebox.accounts.models import ApiKey
+
+    buyer = shop.account("0")
+    answer = admin.ask("POST", f"customers/{buyer.account}/keys", {"name": "k"})
+    assert (answer.status, b"sk-" in answer.body) == (405, False)
+    assert ApiKey.objects.filter(account=buyer.account).count() == 1
+    operations = [each for path in admin.get("openapi.json").json["paths"].values() for each in path.values()]
+    assert operations
+    assert not [each for each in operations if "plaintext" in repr(each) or "issue" in each["operationId"]]
+
+
+def test_a_token_proposes_and_declines_money_but_approves_none(shop, two_people):
     account = shop.account("5")
     support, finance, other = Script(shop, "support"), Script(shop, "finance"), Script(shop, "finance")
     body = {"account": account.account, "kind": "credit", "amount": "1.25", "reason": "by script"}
     assert support.post("money", body | {"account": "acc_none"}).status == 400
     made = finance.post("money", body).json
     assert (made["state"], made["amount_micro"]) == ("proposed", 1_250_000)
-    assert finance.post(f"money/{made['id']}/approve").status == 400
-    assert support.post(f"money/{made['id']}/approve").status == 404
-    # The same person in the office is no second person.
+    # Approving takes a fresh proof of a person, which a token can't give: there is no such operation, for any role.
+    for script in (support, finance, other, Script(shop, "admin")):
+        assert script.post(f"money/{made['id']}/approve").status == 404
+    assert account.balance == (5_000_000, 0)
+    # Who proposed by script is no second person in the office.
     page = f"/office/money/{made['id']}"
     assert "another person approves it" in finance.person.follow(finance.person.fill(page, f"{page}/approve")).text
-    assert other.post(f"money/{made['id']}/approve").json["state"] == "booked"
-    assert other.post(f"money/{made['id']}/approve").status == 400
+    other.person.fill(page, f"{page}/approve")
+    assert support.get(f"money/{made['id']}").json["state"] == "booked"
     assert account.balance == (6_250_000, 0)
-    second = support.post("money", body).json
+    second, third = support.post("money", body).json, support.post("money", body).json
     assert other.post(f"money/{second['id']}/decline", {"note": "no"}).json["state"] == "declined"
+    assert support.post(f"money/{third['id']}/decline", {"note": ""}).json["state"] == "withdrawn"
     listed = support.get(f"money?account={account.account}").json["data"]
-    assert [each["state"] for each in listed] == ["declined", "booked"]
+    assert [each["state"] for each in listed] == ["withdrawn", "declined", "booked"]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_a_person_must_prove_himself_for_is_no_operation(shop, admin, alone, monkeypatch):
+    monkeypatch.setattr(shop.options, "single_person", alone)
+    paths = admin.get("openapi.json").json["paths"]
+    assert not [path for path in paths if path.rpartition("/")[2] in {"approve", "publish"} or "operator" in path]
+    assert "/office/api/money/{adjustment}/decline" in paths
 
 
 def test_prices(shop, admin):
@@ -208,9 +232,12 @@ def test_prices(shop, admin):
     draft = admin.post("price-lists/script/drafts", {"prices": prices, "usd_rate": "7.25", "note": "first"}).json
     assert draft["examples"] == [{"model": "gpt-4", "before_micro": None, "after_micro": 400_000}]
     assert admin.get("price-drafts").json["data"][0]["id"] == draft["id"]
-    sheet = admin.post(f"price-drafts/{draft['id']}/publish").json
-    assert sheet["prices"]["gpt-4"] == {"input": "200.00", "output": "400.00"}
-    assert admin.post(f"price-drafts/{draft['id']}/publish").status == 400
+    assert admin.post(f"price-drafts/{draft['id']}/publish").status == 404  # a person does, in the office
+    page = f"/office/price-lists/drafts/{draft['id']}"
+    assert admin.person.fill(page, f"{page}/publish").status == 302
+    assert admin.get("price-lists/script").json["prices"]["gpt-4"] == {"input": "200.00", "output": "400.00"}
+    second = admin.post("price-lists/script/drafts", {"prices": {"gpt-4": {"input": "210"}}, "usd_rate": "7.25"}).json
+    assert admin.post(f"price-drafts/{second['id']}/drop").json["state"] == "dropped"
     assert admin.get("price-lists/script").json["version"] == 1
     assert admin.get("price-lists/script?version=9").status == 404
     assert admin.get("price-lists/house").status == 404
@@ -261,3 +288,13 @@ def test_the_page_of_the_api(shop, admin):
     found = admin.get("openapi.json").json
     assert found["openapi"].startswith("3.")
     assert found["components"]["securitySchemes"]
+
+
+def test_the_page_says_every_operation_in_chinese(shop):
+    from farebox.office import api, api_words
+
+    does = {each["description"] for operations in api.described()["paths"].values() for each in operations.values()}
+    assert does == api_words.DOES
+    page = people.operator(shop).page("/zh/office/api/")
+    assert "发起请求的访问令牌。" in page.text
+    assert [each for each in does if f">{each}<" in page.html] == []

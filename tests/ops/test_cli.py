@@ -213,11 +213,11 @@ def test_a_person_a_member_and_caps(shop, ada):
     assert operator["operator_role"] == "finance"
     assert "commonest" in cli.refused("person", "create", "x@example.org", "--password", stdin="password1\n")
     assert cli.ok("person", "role", "op@example.org", "none")["operator_role"] == ""
-    member = cli.ok("member", "add", "Ada", "ada@example.org", "owner", "--cap", "5.00", "--period", "month")
-    assert (member["cap_micro"], member["cap_period"]) == (5_000_000, "month")
-    assert cli.ok("member", "cap", member["id"], "none")["cap_micro"] is None
+    member = cli.ok("member", "add", "Ada", "ada@example.org", "owner", "--cap", "5.00/month", "--cap", "1/day")
+    assert member["caps_micro"] == {"day": 1_000_000, "month": 5_000_000, "ever": None}
+    assert set(cli.ok("member", "cap", member["id"], "none")["caps_micro"].values()) == {None}
     project = cli.ok("project", "create", "Ada", "engine")
-    assert cli.ok("project", "cap", "Ada/engine", "20", "month")["cap_micro"] == 20_000_000
+    assert cli.ok("project", "cap", "Ada/engine", "20/month")["caps_micro"]["month"] == 20_000_000
     assert cli.run("project", "cap", "Ada/engine", "20").code == 2
     assert [row["name"] for row in cli.ok("project", "list", "Ada")] == ["default", "engine"]
     assert cli.ok("project", "archive", project["id"])["state"] == "archived"
@@ -229,7 +229,7 @@ def test_a_person_a_member_and_caps(shop, ada):
 def test_a_key_is_shown_once(shop, ada):
     made = cli.ok(
         "key", "create", "Ada", "--name", "laptop", "--model", "gpt-4", "--address", "10.0.0.0/8", "--expires", "30d",
-        "--cap", "2.00", "--period", "day",
+        "--cap", "2.00/day",
     )  # fmt: skip
     plaintext = made["plaintext"]
     assert re.fullmatch(r"sk-[A-Za-z0-9]{48}", plaintext)
@@ -238,10 +238,14 @@ def test_a_key_is_shown_once(shop, ada):
         assert plaintext not in cli.run(*args).out + cli.run(*args, "--json").out
     new = cli.ok("key", "rotate", "laptop", "--grace", "1h")
     assert new["plaintext"] != plaintext
-    assert new["cap_micro"] == 2_000_000
+    assert new["caps_micro"]["day"] == 2_000_000
     assert cli.ok("key", "limit", new["id"], "--any-model", "--any-address")["models"] == []
     assert cli.run("key", "limit", new["id"]).code == 2
-    assert cli.ok("key", "cap", new["id"], "none")["cap_micro"] is None
+    assert cli.ok("key", "cap", new["id"], "none/day", "7/ever")["caps_micro"] == {
+        "day": None,
+        "month": None,
+        "ever": 7_000_000,
+    }
     assert cli.ok("key", "expire", new["id"], "never")["expires_us"] is None
     assert cli.ok("key", "revoke", new["id"])["state"] == "revoked"
     assert "revoked before" in cli.refused("key", "revoke", new["id"])

@@ -165,9 +165,9 @@ def _command(world: World, fault: Fault, key: town.Key, now_us: int) -> None:
     elif kind == "cap change":
         cap_micro = 2000 * fault.count
         if fault.node:
-            db.write(projects.cap, key.project, cap_micro=cap_micro, cap_period="day", now_us=now_us, actor="sim")
+            db.write(projects.set_caps, key.project, {"day": cap_micro}, now_us=now_us, actor="sim")
         else:
-            db.write(keys.set_cap, key.id, cap_micro=cap_micro, cap_period="ever", now_us=now_us, actor="sim")
+            db.write(keys.set_caps, key.id, {"ever": cap_micro}, now_us=now_us, actor="sim")
     else:
         _end_key(world, kind, key, now_us)
 

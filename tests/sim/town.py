@@ -132,6 +132,7 @@ def restore(town: Town) -> None:
 
 def _fill(town: Town) -> None:
     from farebox.accounts import accounts, key_format, keys, projects
+    from farebox.accounts.caps import Caps
     from farebox.catalog import goods, lists
     from farebox.kit import clock, db, settings
     from farebox.upstreams import channels
@@ -178,8 +179,8 @@ def _fill(town: Town) -> None:
     _, poor = account("poor", 9_000)
     key(poor, "b")
     _, capped = account("capped", USD)
-    db.write(projects.cap, capped.id, cap_micro=16_000, cap_period="day", now_us=now_us, actor="sim")
-    key(capped, "c", cap_micro=7_000, cap_period="ever")
+    db.write(projects.set_caps, capped.id, {"day": 16_000, "month": 24_000}, now_us=now_us, actor="sim")
+    key(capped, "c", caps=Caps(day_micro=5_000, month_micro=6_000, ever_micro=7_000))
     key(capped, "d")
 
 

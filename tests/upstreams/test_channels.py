@@ -13,6 +13,8 @@ from farebox.upstreams import board, channels, proof, quirks
 from farebox.upstreams.models import Channel, Offering, Upstream
 
 SECRET = "sk-canary-0123456789abcdef"
+PRIVATE = ("127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "[::1]", "[::ffff:10.0.0.1]", "2130706433",
+           "localhost")  # fmt: skip
 
 
 def run(verb, /, **given):
@@ -179,6 +181,8 @@ def test_refusals_write_nothing(vendor):
         (channels.set_secret, {"channel": "main", "secret": "", "master": master}),
         (channels.set_secret, {"channel": "main", "secret": "a\r\nX: b", "master": master}),
         (channels.set_address, {"channel": "main", "base_url": "http://api.example.com"}),
+        *((channels.set_address, {"channel": "main", "base_url": f"https://{host}/v1"}) for host in PRIVATE),
+        (channels.set_address, {"channel": "main", "base_url": "http://169.254.169.254/v1", "local": True}),
         (channels.set_quirks, {"channel": "main", "quirks": '{"odd":1}'}),
         (channels.set_state, {"channel": "main", "state": "dozing"}),
         (channels.set_order, {"channel": "main", "weight": -1}),
@@ -195,7 +199,8 @@ def test_refusals_write_nothing(vendor):
         assert caught.value.message.endswith(".")
     for over in (
         {"name": "main"}, {"upstream": "nobody"}, {"dialect": "klingon"}, {"base_url": "ftp://x"}, {"secret": ""}, {"secret": "a\nb"},
-        {"base_url": "https://u:p@x/"}, {"base_url": "http://10.0.0.1/"}, {"quirks": "[]"}, {"quirks": "{"}, {"concurrency_max": -1},
+        {"base_url": "https://u:p@x/"}, {"base_url": "http://10.0.0.1/"}, *({"base_url": f"https://{host}/v1"} for host in PRIVATE),
+        {"quirks": "[]"}, {"quirks": "{"}, {"concurrency_max": -1},
     ):  # fmt: skip
         with pytest.raises(CommandError) as caught:
             add(**({"name": "new"} | over))

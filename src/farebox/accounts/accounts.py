@@ -107,6 +107,8 @@ def close(tx: Tx, account: str, *, leave_money: bool = False, now_us: int, actor
     Raises CommandError while money is held or left, unless `leave_money` says that it may stay in the books.
     """
     found = find(account)
+    # Who books a credit locks the same row: it comes before the look at the balance, or is refused.
+    list(Account.objects.select_for_update(no_key=True).filter(id=found.id))
     posted_micro, held_micro, _ = holds.balance(tx, found.id)
     if (posted_micro or held_micro) and not leave_money:
         raise CommandError(

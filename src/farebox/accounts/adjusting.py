@@ -10,6 +10,7 @@ from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments
 from farebox.ledger.models import Adjustment
 
+from . import people
 from .models import Account, Member, Person
 
 PROPOSES = ("support", "finance", "admin")
@@ -49,8 +50,8 @@ def propose(
         amount_micro = money.parse(amount)
     except money.MoneyError as fault:
         raise CommandError(f"{fault}.") from None
-    # What he proposes at one time on two nodes comes one after the other, or neither would count for the day.
-    list(Person.objects.select_for_update(no_key=True).filter(id=person_of(actor).rpartition(":")[2]))
+    _one_at_a_time(actor)
+    shop = settings.values(tx)
     return adjustments.propose(
         tx,
         account=found.id,
@@ -60,7 +61,8 @@ def propose(
         reason=reason,
         call=call.strip(),
         expires_us=expires_us,
-        day_max_micro=settings.values(tx)[f"money_day_{role}_micro"],
+        day_max_micro=shop[f"money_day_{role}_micro"],
+        two_above_micro=shop["money_two_approvers_above_micro"],
         requester=person_of(actor),
         actor=actor,
         now_us=now_us,
@@ -68,18 +70,30 @@ def propose(
 
 
 def approve(tx: Tx, adjustment: str, *, role: str, actor: str, now_us: int) -> Adjustment:
-    """Approve what another person proposed, and book it; CommandError where the role or the person may not."""
+    """Approve what another person proposed; the last approval that it needs books it.
+
+    CommandError where the role or the person may not, or the account is no longer one for this.
+    """
     if not approves(role):
         raise CommandError("Your role approves no money.")
     row = adjustments.find(adjustment)
+    _one_at_a_time(actor)
+    # Nobody joins or closes this account until the transaction ends.
+    people.lock_places(row.account)
+    row = adjustments.find(adjustment)
     found = _customer(row.account)
     _not_own(found, actor)
+    if _has_place(found, row.requester) or _has_place(found, row.first_approver):
+        raise CommandError(
+            "Who proposed or approved this has a place in this account now. Decline it, and let others propose it anew."
+        )
     _fits(found, row.kind)
     return adjustments.approve(
         tx,
         row.id,
         approver=person_of(actor),
         single_person=bool(options.current().single_person),
+        day_max_micro=settings.values(tx)[f"money_day_{role}_micro"],
         actor=actor,
         now_us=now_us,
     )
@@ -124,6 +138,15 @@ def _fits(account: Account, kind: str) -> None:
 
 def _not_own(account: Account, actor: str) -> None:
     """Nobody moves money on an account in which he has, or once had, a place (I27)."""
-    person = person_of(actor).rpartition(":")[2]
-    if Member.objects.filter(account=account, person=person).exists():
+    if _has_place(account, actor):
         raise CommandError("This is an account of your own: another person has to do it.")
+
+
+def _has_place(account: Account, actor: str) -> bool:
+    person = person_of(actor).rpartition(":")[2]
+    return bool(person) and Member.objects.filter(account=account, person=person).exists()
+
+
+def _one_at_a_time(actor: str) -> None:
+    """What one person does at one time on two nodes comes one after the other, or neither would count for the day."""
+    list(Person.objects.select_for_update(no_key=True).filter(id=person_of(actor).rpartition(":")[2]))

@@ -12,6 +12,6 @@ class Accounts(AppConfig):
 
     def ready(self) -> None:
         """Second factors are kept our way."""
-        from . import second_factor  # noqa: PLC0415 - needs the settings
+        from . import sealed_factors  # noqa: PLC0415 - needs the settings
 
-        second_factor.install()
+        sealed_factors.install()

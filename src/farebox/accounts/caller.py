@@ -30,8 +30,8 @@ class Caller:
     """An authenticated API key and everything that a call of it needs to know about its account.
 
     `models` empty means all models, `addresses` empty means all addresses; `caps` are (scope id, micro-units,
-    period) of member, project and key where one is set, `paces` the limits a minute and at once of key, member,
-    project and account where one is set; `expires_us` is in epoch microseconds.
+    period) of key, project and member, one for each that is set, `paces` the limits a minute and at once of key,
+    member, project and account where one is set; `expires_us` is in epoch microseconds.
     """
 
     key: str
@@ -67,8 +67,8 @@ class Caller:
         purses = [Purse(self.account)]
         until_us = caps.NEVER_US
         for scope, cap_micro, period in self.caps:
-            name = caps.period_id(period, now_us=now_us, time_zone=self.time_zone)
-            purses.append(Purse(f"cap:{scope}:{name}", cap_micro))
+            memo = caps.memo(scope, period, now_us=now_us, time_zone=self.time_zone)
+            purses.append(Purse(memo, cap_micro))
             until_us = min(until_us, caps.period_end_us(period, now_us=now_us, time_zone=self.time_zone))
         return tuple(sorted(purses, key=lambda purse: purse.id)), until_us
 
@@ -84,17 +84,13 @@ class Known:
 
 def from_row(row: Sequence[Any]) -> Known:
     """The key of a row of statements.FIND_KEY."""
-    (key, key_name, key_state, models, addresses, expires_us, key_cap, key_period, pepper_n) = row[:9]
-    (project, project_state, project_cap, project_period) = row[9:13]
-    (account, account_name, kind, account_state, currency, price_list, time_zone) = row[13:20]
-    (member, member_state, member_cap, member_period) = row[20:24]
-    scopes = (("key", key), ("project", project), ("account", account), ("member", member))
-    paced = [(kind, scope, row[24 + 3 * n : 27 + 3 * n]) for n, (kind, scope) in enumerate(scopes) if scope is not None]
-    capped = (
-        (key, key_cap, key_period),
-        (project, project_cap, project_period),
-        (member, member_cap, member_period),
-    )
+    (key, key_name, key_state, models, addresses, expires_us, counts_as, pepper_n) = row[:8]
+    (project, project_state, account, account_name, kind, account_state, currency, price_list, time_zone) = row[8:17]
+    (member, member_state) = row[17:19]
+    line = counts_as or key  # a rotated key is counted together with the one that it replaces
+    capped = [(scope, row[19 + 3 * n : 22 + 3 * n]) for n, scope in enumerate((line, project, member))]
+    scopes = (("key", line, key), ("project", project, ""), ("account", account, ""), ("member", member, ""))
+    paced = [(*scope, row[28 + 3 * n : 31 + 3 * n]) for n, scope in enumerate(scopes)]
     caller = Caller(
         key=key,
         key_name=key_name,
@@ -110,8 +106,12 @@ def from_row(row: Sequence[Any]) -> Known:
         addresses=networks(msgspec.json.decode(addresses, type=list[str])),
         expires_us=expires_us,
         house=kind == "house",
-        caps=tuple((scope, int(cap), period) for scope, cap, period in capped if cap is not None),
-        paces=tuple(Pace(kind, scope, *limits) for kind, scope, limits in paced if any(limits)),
+        caps=tuple((scope, cap, period) for scope, limits in capped for period, cap in caps.Caps(*limits)),
+        paces=tuple(
+            Pace(of, scope, rpm, tpm, concurrency, said)
+            for of, scope, said, (rpm, tpm, concurrency) in paced
+            if rpm or tpm or concurrency
+        ),
     )
     alive = key_state == "active" and project_state == "active" and member_state in {None, "active"}
     return Known(caller, dead=not alive or account_state == "closed", pepper_n=int(pepper_n))

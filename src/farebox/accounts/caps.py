@@ -1,4 +1,4 @@
-"""Caps: a limit of spending per period, counted by a memo account per scope and period (money.md 1.8).
+"""Caps: limits of spending a day, a month and ever, each counted by a memo account (money.md 1.8).
 
 The memo account of scope `key_x` has the id `cap:key_x:2026-11-24`, `cap:key_x:2026-11` or `cap:key_x:ever`;
 the date is the account's own, in its time zone, at the moment the hold is placed.
@@ -6,8 +6,10 @@ the date is the account's own, in its time zone, at the moment the hold is place
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol, Self
 from zoneinfo import ZoneInfo
 
 from farebox.kit import audit, db, money
@@ -19,27 +21,68 @@ PERIODS = ("day", "month", "ever")
 NEVER_US = 2**62
 
 
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Up to three limits that hold at once, in micro-units; None is no limit."""
+
+    day_micro: int | None = None
+    month_micro: int | None = None
+    ever_micro: int | None = None
+
+    @classmethod
+    def given(cls, caps_micro: Mapping[str, int | None]) -> Self:
+        """The caps of a mapping from `day`, `month`, `ever`; what is left out is no limit. Raises CommandError."""
+        check(caps_micro)
+        return cls(*(caps_micro.get(period) for period in PERIODS))
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        """(period, micro-units) of each limit there is."""
+        for period, cap_micro in self.view().items():
+            if cap_micro is not None:
+                yield period, cap_micro
+
+    def __bool__(self) -> bool:
+        """Whether there is any limit."""
+        return any(True for _ in self)
+
+    def view(self) -> dict[str, int | None]:
+        """Micro-units by period, JSON-able: `{"day": 5000000, "month": null, "ever": null}`."""
+        return dict(zip(PERIODS, (self.day_micro, self.month_micro, self.ever_micro), strict=True))
+
+    def columns(self) -> dict[str, int | None]:
+        """Micro-units by the name of the column that keeps them."""
+        return {column(period): cap_micro for period, cap_micro in self.view().items()}
+
+
+NO_CAPS = Caps()
+
+
 class Capped(Protocol):
-    """A row with a cap: a project, a member or an API key."""
+    """A row with caps: a project, a member or an API key."""
 
     id: str
-    cap_micro: int | None
-    cap_period: str
 
-    def save(self, *, update_fields: list[str]) -> None:
-        """Write these fields."""
+    @property
+    def caps(self) -> Caps:
+        """Its caps."""
+
+    @property
+    def cap_scope(self) -> str:
+        """Under which id its spending is counted."""
 
 
-def check(cap_micro: int | None, cap_period: str) -> None:
-    """CommandError unless both are given and sensible, or neither."""
-    if cap_micro is None:
-        if cap_period:
-            raise CommandError("A period without a cap means nothing. Give an amount too, or leave both out.")
-        return
-    if cap_period not in PERIODS:
-        raise CommandError("A cap is for a day, a month or ever. Give one of day, month, ever.")
-    if type(cap_micro) is not int or not 0 <= cap_micro <= money.AMOUNT_MICRO_MAX:
-        raise CommandError("A cap is an amount of money, 0 or more.")
+def column(period: str) -> str:
+    """The name of the column that keeps the cap of a period."""
+    return f"cap_{period}_micro"
+
+
+def check(caps_micro: Mapping[str, int | None]) -> None:
+    """CommandError unless these are amounts, or None, for periods that there are."""
+    for period, cap_micro in caps_micro.items():
+        if period not in PERIODS:
+            raise CommandError("A cap is for a day, a month or ever. Give one of day, month, ever.")
+        if cap_micro is not None and not (type(cap_micro) is int and 0 <= cap_micro <= money.AMOUNT_MICRO_MAX):
+            raise CommandError("A cap is an amount of money, 0 or more.")
 
 
 def period_id(period: str, *, now_us: int, time_zone: str) -> str:
@@ -64,28 +107,42 @@ def period_end_us(period: str, *, now_us: int, time_zone: str) -> int:
     return int(end.timestamp()) * 1_000_000
 
 
+def memo(scope: str, period: str, *, now_us: int, time_zone: str) -> str:
+    """The id of the memo account that counts the cap of a scope now."""
+    return f"cap:{scope}:{period_id(period, now_us=now_us, time_zone=time_zone)}"
+
+
 def change(
     tx: Tx,
-    row: Capped,
+    rows: Sequence[Any],
+    caps_micro: Mapping[str, int | None],
     *,
-    cap_micro: int | None,
-    cap_period: str,
     time_zone: str,
     now_us: int,
     verb: str,
     actor: str,
 ) -> None:
-    """Set the cap of `row`, and the floor of the memo account that counts it now; audited, and seen on every node."""
-    check(cap_micro, cap_period)
-    before = {"cap_micro": row.cap_micro, "cap_period": row.cap_period}
-    row.cap_micro, row.cap_period = cap_micro, cap_period
-    row.save(update_fields=["cap_micro", "cap_period"])
-    if cap_micro is not None:
-        period = period_id(cap_period, now_us=now_us, time_zone=time_zone)
-        holds.set_cap(tx, scope=row.id, period_id=period, cap_micro=cap_micro)
+    """Set the caps of the periods named, of rows that are counted together; the others stay as they are.
+
+    The floors of the memo accounts that count them now move along. Audited for the first row, and seen on every node.
+    """
+    check(caps_micro)
+    before = rows[0].caps.view()
+    for row in rows:
+        for period, cap_micro in caps_micro.items():
+            setattr(row, column(period), cap_micro)
+        row.save(update_fields=[column(period) for period in caps_micro])
+    move_floors(tx, rows[0].cap_scope, caps_micro, time_zone=time_zone, now_us=now_us)
     db.bump(tx, "keys")
-    after = {"cap_micro": cap_micro, "cap_period": cap_period}
-    audit.record(tx, actor=actor, verb=verb, object=row.id, before=before, after=after)
+    audit.record(tx, actor=actor, verb=verb, object=rows[0].id, before=before, after=rows[0].caps.view())
+
+
+def move_floors(tx: Tx, scope: str, caps_micro: Mapping[str, int | None], *, time_zone: str, now_us: int) -> None:
+    """Move the floors of the memo accounts that count these caps now, where there are any."""
+    for period, cap_micro in caps_micro.items():
+        if cap_micro is not None:
+            name = period_id(period, now_us=now_us, time_zone=time_zone)
+            holds.set_cap(tx, scope=scope, period_id=name, cap_micro=cap_micro)
 
 
 def _local(now_us: int, time_zone: str) -> datetime:

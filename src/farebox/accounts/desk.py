@@ -7,7 +7,7 @@ from django.contrib.auth.hashers import check_password, make_password
 from farebox.kit import audit, clock, db
 from farebox.kit.db import Tx
 
-from . import attempts, browsers, second
+from . import attempts, browsers, operator_factors
 from .models import Person
 
 
@@ -44,7 +44,7 @@ def by_code(tx: Tx, person: Person, code: str) -> str:
     """Which second factor this code proves, empty if none; raises attempts.TooMany."""
     name = f"second:{person.pk}"
     attempts.take(tx, name, now_us=clock.now_us())
-    kind = second.check_code(tx, person, code)
+    kind = operator_factors.check_code(tx, person, code)
     if kind:
         attempts.forget(tx, name)
     return kind

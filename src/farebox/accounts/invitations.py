@@ -16,7 +16,8 @@ from farebox.kit import audit, ids, options, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, caps, keys, people, projects
+from . import accounts, caps, keys, people, projects, rates
+from .caps import NO_CAPS, Caps
 from .models import Invitation, Member, Person
 
 CODE_BYTES = 16
@@ -25,7 +26,6 @@ DAYS_MAX = 60
 AT_ONCE_MAX = 200
 OPEN_MAX = 1000
 SENT_MAX = 5
-SENT_PER_DAY_MAX = 500  # mails of one account, whatever becomes of them: nobody mails strangers through a shop
 _DAY_US = 86_400_000_000
 
 Send = Callable[[Tx, Invitation, str], None]  # writes the mail that carries the code, in the same transaction
@@ -45,8 +45,7 @@ class Terms:
 
     role: str = "member"
     project: str | None = None
-    cap_micro: int | None = None
-    cap_period: str = ""
+    caps: Caps = NO_CAPS
     with_key: bool = False
     days: int = DAYS_DEFAULT
 
@@ -79,11 +78,12 @@ def invite(tx: Tx, account: str, guests: Sequence[Guest], terms: Terms, send: Se
     waiting = Invitation.objects.filter(account=owner, state="open")
     known |= set(waiting.filter(project=terms.project).values_list("email", flat=True))
     fresh = {guest.email.strip().lower(): guest for guest in guests}
+    known |= rates.full_mailboxes(tx, sorted(fresh), now_us=now_us)
     left_out = sorted(fresh.keys() & known)
     wanted = [(email, guest) for email, guest in fresh.items() if email not in known]
     if waiting.count() + len(wanted) > OPEN_MAX:
         raise CommandError(f"An account has {OPEN_MAX} open invitations at most. Revoke some first.")
-    _within_day(owner.id, len(wanted), now_us)
+    rates.take_invitations(tx, owner.id, wanted=len(wanted), now_us=now_us, actor=actor)
     made = []
     for email, guest in wanted:
         if not people.is_email(email):
@@ -92,7 +92,7 @@ def invite(tx: Tx, account: str, guests: Sequence[Guest], terms: Terms, send: Se
         row = Invitation.objects.create(
             id=ids.new("inv", now_us), account=owner, project=project, role=terms.role, email=email,
             name=guest.name[: accounts.NAME_CHARS_MAX], with_key=terms.with_key, digest=digest, invited_by=actor,
-            cap_micro=terms.cap_micro, cap_period=terms.cap_period, created_us=now_us, sent_us=now_us,
+            created_us=now_us, sent_us=now_us, **terms.caps.columns(),
             expires_us=now_us + terms.days * _DAY_US,
         )  # fmt: skip
         send(tx, row, code)
@@ -106,7 +106,9 @@ def resend(tx: Tx, invitation: str, send: Send, *, now_us: int, actor: str) -> I
     row = _find(invitation)
     if row.sent_n >= SENT_MAX:
         raise CommandError(f"This invitation was sent {SENT_MAX} times. Revoke it, and check the address.")
-    _within_day(row.account_id, 1, now_us)
+    rates.take_invitations(tx, row.account_id, wanted=1, now_us=now_us, actor=actor)
+    if rates.full_mailboxes(tx, [row.email], now_us=now_us):
+        raise CommandError(f"{row.email} was sent enough invitations today. Go on tomorrow.")
     code, row.digest = _mint()
     row.expires_us = now_us + max(_DAY_US, row.expires_us - row.sent_us)
     row.sent_us, row.sent_n = now_us, row.sent_n + 1
@@ -151,8 +153,8 @@ def accept(tx: Tx, code: str, *, person: str, now_us: int) -> Joined:
         raise CommandError("This invitation is no longer open.")
     actor = f"person:{person}"
     member = people.add_member(
-        tx, account=row.account_id, person=person, role=row.role, project=row.project_id, cap_micro=row.cap_micro,
-        cap_period=row.cap_period, now_us=now_us, actor=actor,
+        tx, account=row.account_id, person=person, role=row.role, project=row.project_id, caps=row.caps,
+        now_us=now_us, actor=actor,
     )  # fmt: skip
     Invitation.objects.filter(id=row.id).update(member=member)
     audit.record(tx, actor=actor, verb="invitation.accept", object=row.id, after={"member": member.id})
@@ -188,7 +190,7 @@ def view(row: Invitation) -> dict[str, Any]:
     """What may be shown of an invitation, JSON-able: never its code."""
     return {
         "id": row.id, "account": row.account_id, "project": row.project_id, "role": row.role, "email": row.email,
-        "name": row.name, "with_key": row.with_key, "cap_micro": row.cap_micro, "cap_period": row.cap_period,
+        "name": row.name, "with_key": row.with_key, "caps_micro": row.caps.view(),
         "expires_us": row.expires_us,
     }  # fmt: skip
 
@@ -199,7 +201,7 @@ def _checked(account: str, terms: Terms) -> tuple[Any, Any]:
         raise CommandError(f"Account {owner.id} is closed.")
     if terms.role not in people.MEMBER_ROLES:
         raise CommandError(f"A member is one of {', '.join(people.MEMBER_ROLES)}.")
-    caps.check(terms.cap_micro, terms.cap_period)
+    caps.check(terms.caps.view())
     if not 1 <= terms.days <= DAYS_MAX:
         raise CommandError(f"An invitation is open for 1 to {DAYS_MAX} days.")
     if (terms.role == "owner") == (terms.project is not None):
@@ -210,12 +212,6 @@ def _checked(account: str, terms: Terms) -> tuple[Any, Any]:
     if project.account_id != owner.id or project.state != "active":
         raise CommandError(f"Project {project.id} is not in use in account {owner.id}.")
     return owner, project
-
-
-def _within_day(account: str, wanted: int, now_us: int) -> None:
-    sent = Invitation.objects.filter(account=account, sent_us__gt=now_us - _DAY_US).count()
-    if sent + wanted > SENT_PER_DAY_MAX:
-        raise CommandError(f"An account sends {SENT_PER_DAY_MAX} invitations a day at most. Go on tomorrow.")
 
 
 def _expire(account: str, now_us: int) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from farebox.kit.db import Tx
 
 from . import keys, rates
+from .caps import NO_CAPS, Caps
 from .models import ApiKey
 
 
@@ -21,8 +22,7 @@ class Wanted:
     models: Sequence[str] = ()
     addresses: Sequence[str] = ()
     expires_us: int | None = None
-    cap_micro: int | None = None
-    cap_period: str = ""
+    caps: Caps = NO_CAPS
     rpm: int | None = None
     tpm: int | None = None
     concurrency: int | None = None
@@ -39,8 +39,10 @@ def change(tx: Tx, key: str, wanted: Wanted, *, now_us: int, actor: str) -> ApiK
         keys.set_limits(tx, found.id, models=wanted.models, addresses=wanted.addresses, now_us=now_us, actor=actor)
     if found.expires_us != wanted.expires_us:
         keys.set_expiry(tx, found.id, expires_us=wanted.expires_us, now_us=now_us, actor=actor)
-    if (found.cap_micro, found.cap_period) != (wanted.cap_micro, wanted.cap_period):
-        keys.set_cap(tx, found.id, cap_micro=wanted.cap_micro, cap_period=wanted.cap_period, now_us=now_us, actor=actor)
+    had = found.caps.view()
+    other = {period: cap for period, cap in wanted.caps.view().items() if cap != had[period]}
+    if other:
+        keys.set_caps(tx, found.id, other, now_us=now_us, actor=actor)
     if (found.rpm, found.tpm, found.concurrency) != (wanted.rpm, wanted.tpm, wanted.concurrency):
         rates.limit(tx, "key", found.id, rpm=wanted.rpm, tpm=wanted.tpm, concurrency=wanted.concurrency, actor=actor)
     return keys.living(found.id)

@@ -47,6 +47,14 @@ def page(
     return list(rows.order_by("-id")[:limit])
 
 
+def counted_with(tx: Tx, of: Scope, key: ApiKey, *, now_us: int) -> list[ApiKey]:
+    """The other living keys that caps and limits count together with this one, oldest first."""
+    del tx
+    line = _rows(of).filter(Q(id=key.cap_scope) | Q(counts_as=key.cap_scope)).exclude(id=key.id)
+    alive = line.filter(state="active").filter(Q(expires_us__isnull=True) | Q(expires_us__gt=now_us))
+    return list(alive.order_by("id"))
+
+
 def places(tx: Tx, of: Scope) -> list[tuple[Project, str]]:
     """The projects in use that a new key of this person may belong to, oldest first, each with his place there."""
     del tx

@@ -6,11 +6,12 @@ or its name if only one living key has it; never its text, which would stay in t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from django.db.models import Q, QuerySet
 
 from farebox.catalog.models import Alias, Model
 from farebox.kit import audit, db, ids, options, secrets, settings
@@ -20,6 +21,7 @@ from farebox.kit.errors import CommandError
 from . import accounts, caps, key_format, pace, people, projects
 from .authenticate import HOUSE_KEY, IMPORTED
 from .caller import networks
+from .caps import NO_CAPS, Caps
 from .key_format import Verdict
 from .models import ApiKey, Member, Project
 
@@ -37,8 +39,7 @@ class Limits:
     models: Sequence[str] = ()
     addresses: Sequence[str] = ()
     expires_us: int | None = None
-    cap_micro: int | None = None
-    cap_period: str = ""
+    caps: Caps = NO_CAPS
     rpm: int | None = None
     tpm: int | None = None
     concurrency: int | None = None
@@ -52,8 +53,7 @@ def issue(
     models: Sequence[str] = (),
     addresses: Sequence[str] = (),
     expires_us: int | None = None,
-    cap_micro: int | None = None,
-    cap_period: str = "",
+    caps: Caps = NO_CAPS,
     rpm: int | None = None,
     tpm: int | None = None,
     concurrency: int | None = None,
@@ -67,7 +67,7 @@ def issue(
     `project` is an id, `account/project`, or an account for its default project. `session` makes it the key of the
     playground in that session. Raises CommandError.
     """
-    limits = Limits(models, addresses, expires_us, cap_micro, cap_period, rpm, tpm, concurrency)
+    limits = Limits(models, addresses, expires_us, caps, rpm, tpm, concurrency)
     where, who = _place(project, member)
     _check(name, limits, now_us)
     return _insert(
@@ -93,8 +93,7 @@ def import_key(
     models: Sequence[str] = (),
     addresses: Sequence[str] = (),
     expires_us: int | None = None,
-    cap_micro: int | None = None,
-    cap_period: str = "",
+    caps: Caps = NO_CAPS,
     member: str | None = None,
     now_us: int,
     actor: str,
@@ -115,7 +114,7 @@ def import_key(
     digests = [secrets.digest_key(pepper, plaintext) for pepper in peppers.values()]
     if ApiKey.objects.filter(digest__in=digests).exists():
         raise CommandError("This key is here already.")
-    limits = Limits(models, addresses, expires_us, cap_micro, cap_period)
+    limits = Limits(models, addresses, expires_us, caps)
     where, who = _place(project, member)
     _check(name, limits, now_us)
     key, _ = _insert(
@@ -188,31 +187,34 @@ def set_expiry(tx: Tx, key: str, *, expires_us: int | None, now_us: int, actor: 
     return found
 
 
-def set_cap(tx: Tx, key: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str) -> ApiKey:
-    """Limit what the key's calls may cost per `day`, `month` or `ever`; None lifts the limit."""
+def set_caps(tx: Tx, key: str, caps_micro: Mapping[str, int | None], *, now_us: int, actor: str) -> ApiKey:
+    """Limit what the key's calls may cost per `day`, `month` or `ever`, in micro-units; None lifts that limit.
+
+    Periods left out stay as they are. Keys that are counted together have their caps together.
+    """
     found = living(key)
-    caps.change(
-        tx,
-        found,
-        cap_micro=cap_micro,
-        cap_period=cap_period,
-        time_zone=found.account.time_zone,
-        now_us=now_us,
-        verb="key.set_cap",
-        actor=actor,
-    )
-    return found
+    list(_locked(found.cap_scope))
+    mine = ApiKey.objects.select_related("account", "project", "member").filter(account=found.account_id)
+    line = mine.filter(_line(found), state="active")
+    rows = sorted(line, key=lambda row: row.id != found.id)
+    if not rows or rows[0].id != found.id:
+        raise CommandError(f"Key {found.id} was revoked before.")
+    zone = found.account.time_zone
+    caps.change(tx, rows, caps_micro, time_zone=zone, now_us=now_us, verb="key.set_cap", actor=actor)
+    return rows[0]
 
 
 def rotate(tx: Tx, key: str, *, grace_s: int = 86_400, now_us: int, actor: str) -> tuple[ApiKey, str]:
     """A new key with the settings of the old one, and its text; the old one expires after `grace_s`.
 
-    The new key counts its own cap from 0. Raises CommandError if the old one is dead already.
+    Caps and limits go on counting: what both keys use counts together. Raises CommandError if the old one is dead.
     """
     if not 0 <= grace_s <= GRACE_S_MAX:
         raise CommandError("The old key may go on for 0 seconds to 90 days.")
-    # Rotated twice, or rotated and revoked, at one time: the second one waits here, and sees what the first has done.
-    list(ApiKey.objects.select_for_update(no_key=True).filter(id=find(key).id))
+    # Rotated twice, or rotated and revoked or capped, at one time: the second one waits here, and sees what the first
+    # has done.
+    named = find(key)
+    list(_locked(named.cap_scope, named.id))
     old = living(key)
     if old.kind:
         raise CommandError("The key of the playground is made anew by itself.")
@@ -224,8 +226,7 @@ def rotate(tx: Tx, key: str, *, grace_s: int = 86_400, now_us: int, actor: str) 
         models=msgspec.json.decode(old.models, type=list[str]),
         addresses=msgspec.json.decode(old.addresses, type=list[str]),
         expires_us=old.expires_us,
-        cap_micro=old.cap_micro,
-        cap_period=old.cap_period,
+        caps=old.caps,
         rpm=old.rpm,
         tpm=old.tpm,
         concurrency=old.concurrency,
@@ -237,6 +238,7 @@ def rotate(tx: Tx, key: str, *, grace_s: int = 86_400, now_us: int, actor: str) 
         member=old.member,
         name=old.name,
         limits=limits,
+        counts_as=old.cap_scope,
         now_us=now_us,
         actor=actor,
         verb="key.issue",
@@ -284,13 +286,13 @@ def view(key: ApiKey) -> dict[str, Any]:
         "state": key.state,
         "models": msgspec.json.decode(key.models),
         "addresses": msgspec.json.decode(key.addresses),
-        "cap_micro": key.cap_micro,
-        "cap_period": key.cap_period,
+        "caps_micro": key.caps.view(),
         "rpm": key.rpm,
         "tpm": key.tpm,
         "concurrency": key.concurrency,
         "kind": key.kind,
         "replaced_by": key.replaced_by,
+        "counts_as": key.counts_as,
         "expires_us": key.expires_us,
         "created_us": key.created_us,
         "revoked_us": key.revoked_us,
@@ -306,6 +308,7 @@ def _insert(
     name: str,
     limits: Limits,
     session: str = "",
+    counts_as: str = "",
     now_us: int,
     actor: str,
     verb: str,
@@ -324,13 +327,13 @@ def _insert(
         models=_encode(sorted(set(limits.models))).decode(),
         addresses=_encode(list(limits.addresses)).decode(),
         expires_us=projects.key_end(project, limits.expires_us, now_us),
-        cap_micro=limits.cap_micro,
-        cap_period=limits.cap_period,
+        **limits.caps.columns(),
         rpm=limits.rpm,
         tpm=limits.tpm,
         concurrency=limits.concurrency,
         kind="playground" if session else "",
         session=session,
+        counts_as=counts_as,
         created_us=now_us,
     )
     key.save(force_insert=True)
@@ -354,7 +357,7 @@ def _place(project: str, member: str | None) -> tuple[Project, Member | None]:
 
 def _check(name: str, limits: Limits, now_us: int) -> None:
     accounts.checked_name(name)
-    caps.check(limits.cap_micro, limits.cap_period)
+    caps.check(limits.caps.view())
     pace.check(rpm=limits.rpm, tpm=limits.tpm, concurrency=limits.concurrency)
     if limits.expires_us is not None and limits.expires_us <= now_us:
         raise CommandError("The end of a key lies in the future.")
@@ -377,6 +380,15 @@ def living(key: str) -> ApiKey:
     if found.state != "active" or found.id == HOUSE_KEY:
         raise CommandError(f"Key {found.id} is {found.state} and stays as it is.")
     return found
+
+
+def _line(key: ApiKey) -> Q:
+    """The keys that are counted together with this one, itself included."""
+    return Q(id=key.cap_scope) | Q(counts_as=key.cap_scope)
+
+
+def _locked(*keys: str) -> QuerySet[ApiKey]:
+    return ApiKey.objects.select_for_update(no_key=True).filter(id__in=keys).order_by("id")
 
 
 def _changed(tx: Tx, key: ApiKey, verb: str, *, actor: str, before: Any = None, after: Any = None) -> None:

@@ -10,6 +10,8 @@ from django.db.models import Index, Q
 
 from farebox.catalog.models import PriceList
 
+from .caps import Caps
+
 
 class PersonManager(BaseUserManager["Person"]):
     """Makes persons; e-mail addresses are unique without regard to case."""
@@ -86,13 +88,24 @@ class Account(Paced):
 
 
 class Cap(models.Model):
-    """What project, member and key have in common: a limit of spending per period, in micro-units."""
+    """What project, member, key and invitation have in common: limits of spending, in micro-units; null is none."""
 
-    cap_micro = models.BigIntegerField(null=True)
-    cap_period = models.CharField(max_length=8, default="")  # "day", "month", "ever" where cap_micro is set
+    cap_day_micro = models.BigIntegerField(null=True)
+    cap_month_micro = models.BigIntegerField(null=True)
+    cap_ever_micro = models.BigIntegerField(null=True)
 
     class Meta:
         abstract = True
+
+    @property
+    def caps(self) -> Caps:
+        """All of them."""
+        return Caps(self.cap_day_micro, self.cap_month_micro, self.cap_ever_micro)
+
+    @property
+    def cap_scope(self) -> str:
+        """Under which id its spending is counted."""
+        return str(self.pk)
 
 
 class Project(Cap, Paced):
@@ -129,7 +142,8 @@ class ApiKey(Cap, Paced):
 
     `hint` is what may be shown of it for ever; `models` and `addresses` are JSON lists, empty for "all".
     `kind` is empty, or `playground` for the short-lived key of the session with the id `session`; `replaced_by` is the
-    key that a rotation made.
+    key that a rotation made; `counts_as` is the first key of its line, with which a rotated key shares what is counted
+    for caps and limits, empty for a key that is the first itself.
     """
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -148,11 +162,17 @@ class ApiKey(Cap, Paced):
     kind = models.CharField(max_length=12, default="")
     session = models.CharField(max_length=64, default="")
     replaced_by = models.CharField(max_length=40, default="")
+    counts_as = models.CharField(max_length=40, default="")
     # Last in the class: from here on its name hides the module's.
     models = models.TextField(default="[]")
 
     class Meta:
         indexes = [Index(fields=["session"], condition=~Q(session=""), name="accounts_key_session")]
+
+    @property
+    def cap_scope(self) -> str:
+        """The id of the first key of its line."""
+        return self.counts_as or self.id
 
 
 class Session(models.Model):

@@ -1,10 +1,13 @@
 """Who works in the office, and the changes of that: each needs a second administrator (security.md 1 and 8).
 
 An installation of one person acts alone (the option `single_person`); that is written down with each change and shown.
+The one-time code that lets an operator in goes to him by `send`, in the same transaction: who approves never sees it,
+or he could become the one whom he has approved.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -20,6 +23,7 @@ from .models import Member, OperatorChange, Person, Session
 
 VALID_US = 72 * 3_600_000_000
 LANGUAGES = ("", "en", "zh-hans")
+Send = Callable[[Tx, Person, str], None]  # takes the code to the operator, in the same transaction
 _KINDS = {"totp": "totp", "webauthn": "passkey"}
 
 
@@ -61,13 +65,14 @@ def propose(
     name: str = "",
     role: str = "",
     why: str = "",
+    send: Send,
     now_us: int,
     actor: str,
     alone: bool | None = None,
-) -> tuple[OperatorChange, str]:
+) -> tuple[OperatorChange, bool]:
     """A change of an operator, in force at once where one person may act `alone` (the option, unless said).
 
-    The change, and the one-time code that it made, empty if none. CommandError where it can't be.
+    The change, and whether it made a one-time code, which `send` got. CommandError where it can't be.
     """
     address = email.strip().lower()
     person = Person.objects.filter(email=address).first()
@@ -89,17 +94,15 @@ def propose(
     )
     row.save(force_insert=True)
     audit.record(tx, actor=actor, verb="operator.propose", object=address, after=view(row))
-    if not row.single_person:
-        return row, ""
-    return row, _approved(tx, row, now_us=now_us, actor=actor)
+    return row, row.single_person and _approved(tx, row, send=send, now_us=now_us, actor=actor)
 
 
-def approve(tx: Tx, change: str, *, now_us: int, actor: str) -> tuple[OperatorChange, str]:
-    """Carry out what another administrator proposed, once; the change and the one-time code that it made."""
+def approve(tx: Tx, change: str, *, send: Send, now_us: int, actor: str) -> tuple[OperatorChange, bool]:
+    """Carry out what another administrator proposed, once; the change, and whether `send` got a one-time code."""
     row = _open(change, now_us)
     if actor in {row.requester, f"operator:{_id_of(row.email)}"}:
         raise CommandError("Another administrator must approve this.")
-    return row, _approved(tx, row, now_us=now_us, actor=actor)
+    return row, _approved(tx, row, send=send, now_us=now_us, actor=actor)
 
 
 def refuse(tx: Tx, change: str, *, now_us: int, actor: str) -> OperatorChange:
@@ -164,7 +167,7 @@ def _check(kind: str, address: str, name: str, role: str, person: Person | None)
         raise CommandError(f"{address} is the last administrator. Make another one first.")
 
 
-def _approved(tx: Tx, row: OperatorChange, *, now_us: int, actor: str) -> str:
+def _approved(tx: Tx, row: OperatorChange, *, send: Send, now_us: int, actor: str) -> bool:
     person = Person.objects.filter(email=row.email).first()
     _check(row.kind, row.email, row.name, row.role_after, person)  # the world may have changed while it waited
     _decide(row, "approved", now_us=now_us, actor=actor)
@@ -181,9 +184,10 @@ def _approved(tx: Tx, row: OperatorChange, *, now_us: int, actor: str) -> str:
     if row.kind == "reset":
         setup.shut(tx, person)
         Authenticator.objects.filter(user=person).delete()
-    if fresh or row.kind == "reset" or (row.role_after and not person.has_usable_password()):
-        return setup.code_for(tx, person, now_us=now_us, actor=actor)
-    return ""
+    needs_code = fresh or row.kind == "reset" or bool(row.role_after and not person.has_usable_password())
+    if needs_code:
+        send(tx, person, setup.code_for(tx, person, now_us=now_us, actor=actor))
+    return needs_code
 
 
 def _decide(row: OperatorChange, state: str, *, now_us: int, actor: str) -> None:

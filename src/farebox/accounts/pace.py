@@ -15,7 +15,8 @@ CONCURRENCY_MAX = 10_000
 class Pace:
     """The limits of one scope: calls and text tokens within a minute, calls at one time; None is no limit.
 
-    `kind` is `key`, `member`, `project` or `account`, `scope` its id.
+    `kind` is `key`, `member`, `project` or `account`, `scope` the id under which it is counted; `said` is the id that
+    people are told where that is another one.
     """
 
     kind: str
@@ -23,6 +24,7 @@ class Pace:
     rpm: int | None = None
     tpm: int | None = None
     concurrency: int | None = None
+    said: str = ""
 
 
 def check(*, rpm: int | None, tpm: int | None, concurrency: int | None) -> None:

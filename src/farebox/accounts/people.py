@@ -6,7 +6,9 @@ has both. Whatever names a person takes the id or the e-mail address.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
@@ -17,7 +19,11 @@ from farebox.kit import audit, db, ids
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, caps, projects
+from . import accounts, projects
+from . import own_words as own
+from .caps import NO_CAPS, Caps, move_floors
+from .caps import change as change_caps
+from .caps import check as check_caps
 from .models import Account, ApiKey, Member, Person
 
 OPERATOR_ROLES = ("", "support", "finance", "admin", "auditor")
@@ -29,6 +35,12 @@ EMAIL_CHARS_MAX = 254
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)*")
 
 
+@functools.cache
+def _commonest() -> CommonPasswordValidator:
+    """Django's 20,000; its file is read once."""
+    return CommonPasswordValidator()
+
+
 def is_email(text: str) -> bool:
     """Whether this looks like an e-mail address, without spaces around it."""
     return len(text) <= EMAIL_CHARS_MAX and _EMAIL.fullmatch(text) is not None
@@ -38,7 +50,7 @@ def hashed(password: str, *, own_words: tuple[str, ...] = ()) -> str:
     """The Argon2id hash of a password that will do; CommandError for one that will not.
 
     Takes tens of milliseconds on purpose: hash before the transaction, or every other write waits.
-    `own_words` are the person's and the shop's names, which are refused too.
+    `own_words` are the person's and the shop's names and the e-mail address: what is made of them alone is refused.
     """
     check_password(password, own_words=own_words)
     return make_password(password)
@@ -49,10 +61,10 @@ def check_password(password: str, *, own_words: tuple[str, ...] = ()) -> None:
     if not PASSWORD_CHARS_MIN <= len(password) <= PASSWORD_CHARS_MAX:
         raise CommandError(f"A password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.", param="length")
     try:
-        CommonPasswordValidator().validate(password)
+        _commonest().validate(password)
     except ValidationError:
         raise CommandError("This password is one of the commonest. Please choose another.", param="common") from None
-    if password.lower() in {word.lower() for word in own_words}:
+    if own.is_own(password, own_words):
         raise CommandError("A name is no password. Please choose another.", param="name")
 
 
@@ -135,16 +147,16 @@ def add_member(
     person: str,
     role: str,
     project: str | None = None,
-    cap_micro: int | None = None,
-    cap_period: str = "",
+    caps: Caps = NO_CAPS,
     now_us: int,
     actor: str,
 ) -> Member:
     """Give a person a place in an account, or in one project of it, which `admin` needs; CommandError."""
     if role not in MEMBER_ROLES:
         raise CommandError(f"A member is one of {', '.join(MEMBER_ROLES)}.")
-    caps.check(cap_micro, cap_period)
+    check_caps(caps.view())
     owner = accounts.find(account)
+    lock_places(owner.id)  # who approves money on it must not miss that he gets a place
     who = find(person)
     where = None if project is None else projects.find(project)
     if where is not None and where.account_id != owner.id:
@@ -160,26 +172,24 @@ def add_member(
         raise CommandError(f"{who.email} is a member there already ({member.id}).")
     if member is None:
         member = Member(id=ids.new("mem", now_us), account=owner, person=who, project=where, created_us=now_us)
-    member.role, member.state, member.cap_micro, member.cap_period = role, "active", cap_micro, cap_period
+    member.role, member.state = role, "active"
+    for name, cap_micro in caps.columns().items():
+        setattr(member, name, cap_micro)
     member.save()
+    move_floors(tx, member.id, caps.view(), time_zone=owner.time_zone, now_us=now_us)  # he may have been here before
     db.bump(tx, "keys")
     audit.record(tx, actor=actor, verb="member.add", object=member.id, after=view_member(member))
     return member
 
 
-def cap_member(tx: Tx, member: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str) -> Member:
-    """Limit what calls of this member's keys may cost per `day`, `month` or `ever`; None lifts it."""
+def set_caps(tx: Tx, member: str, caps_micro: Mapping[str, int | None], *, now_us: int, actor: str) -> Member:
+    """Limit what calls of this member's keys may cost per `day`, `month` or `ever`; None lifts that limit.
+
+    Amounts in micro-units; periods left out stay as they are.
+    """
     found = find_member(member)
-    caps.change(
-        tx,
-        found,
-        cap_micro=cap_micro,
-        cap_period=cap_period,
-        time_zone=found.account.time_zone,
-        now_us=now_us,
-        verb="member.cap",
-        actor=actor,
-    )
+    zone = found.account.time_zone
+    change_caps(tx, [found], caps_micro, time_zone=zone, now_us=now_us, verb="member.cap", actor=actor)
     return found
 
 
@@ -249,8 +259,7 @@ def view_member(member: Member) -> dict[str, Any]:
         "project": member.project_id,
         "role": member.role,
         "state": member.state,
-        "cap_micro": member.cap_micro,
-        "cap_period": member.cap_period,
+        "caps_micro": member.caps.view(),
         "created_us": member.created_us,
     }
 

@@ -9,6 +9,7 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
 from . import keys
+from .caps import Caps
 from .models import ApiKey, Member, Project
 
 LIFE_S = 3600
@@ -31,8 +32,7 @@ def mint(
         project=_project(member),
         name=NAME,
         expires_us=now_us + LIFE_S * 1_000_000,
-        cap_micro=cap_micro,
-        cap_period="" if cap_micro is None else "ever",
+        caps=Caps(ever_micro=cap_micro),
         member=member,
         session=session,
         now_us=now_us,

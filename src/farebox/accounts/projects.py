@@ -6,13 +6,17 @@ Whatever names a project takes its id or `account/project`, ids or names; an acc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from farebox.kit import audit, db, ids
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, caps
+from . import accounts
+from .caps import NO_CAPS, Caps
+from .caps import change as change_caps
+from .caps import check as check_caps
 from .models import ApiKey, Project
 
 
@@ -21,8 +25,7 @@ def create(
     *,
     account: str,
     name: str,
-    cap_micro: int | None = None,
-    cap_period: str = "",
+    caps: Caps = NO_CAPS,
     now_us: int,
     actor: str,
 ) -> Project:
@@ -35,26 +38,22 @@ def create(
         raise CommandError(f"Account {owner.id} is closed.")
     if Project.objects.filter(account=owner, name=name).exists():
         raise CommandError(f"Account {owner.id} has a project {name!r} already.")
-    project = Project.objects.create(id=ids.new("prj", now_us), account=owner, name=name, created_us=now_us)
-    audit.record(tx, actor=actor, verb="project.create", object=project.id, after=view(project))
-    if cap_micro is None:
-        return project
-    return cap(tx, project.id, cap_micro=cap_micro, cap_period=cap_period, now_us=now_us, actor=actor)
-
-
-def cap(tx: Tx, project: str, *, cap_micro: int | None, cap_period: str = "", now_us: int, actor: str) -> Project:
-    """Limit what the project's calls may cost per `day`, `month` or `ever`; None lifts the limit."""
-    found = find(project)
-    caps.change(
-        tx,
-        found,
-        cap_micro=cap_micro,
-        cap_period=cap_period,
-        time_zone=found.account.time_zone,
-        now_us=now_us,
-        verb="project.cap",
-        actor=actor,
+    check_caps(caps.view())
+    project = Project.objects.create(
+        id=ids.new("prj", now_us), account=owner, name=name, created_us=now_us, **caps.columns()
     )
+    audit.record(tx, actor=actor, verb="project.create", object=project.id, after=view(project))
+    return project
+
+
+def set_caps(tx: Tx, project: str, caps_micro: Mapping[str, int | None], *, now_us: int, actor: str) -> Project:
+    """Limit what the project's calls may cost per `day`, `month` or `ever`, in micro-units; None lifts that limit.
+
+    Periods left out stay as they are.
+    """
+    found = find(project)
+    zone = found.account.time_zone
+    change_caps(tx, [found], caps_micro, time_zone=zone, now_us=now_us, verb="project.cap", actor=actor)
     return found
 
 
@@ -110,8 +109,7 @@ def view(project: Project) -> dict[str, Any]:
         "account": project.account_id,
         "name": project.name,
         "state": project.state,
-        "cap_micro": project.cap_micro,
-        "cap_period": project.cap_period,
+        "caps_micro": project.caps.view(),
         "keys_end_us": project.keys_end_us,
         "created_us": project.created_us,
     }

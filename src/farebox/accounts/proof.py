@@ -10,7 +10,6 @@ import msgspec
 from farebox.kit.db import Tx
 from farebox.ledger.models import LedgerAccount
 
-from . import caps
 from .caller import networks
 from .models import Account, ApiKey, Cap, Member, Project
 
@@ -31,8 +30,12 @@ def prove(tx: Tx, *, pepper_numbers: Collection[int] | None = None) -> list[str]
         _cap(findings, "member", member)
         if member.project_id is not None and owners.get(member.project_id) != member.account_id:
             findings.append(f"member {member.id} has a place in a project of another account")
+    lines = ApiKey.objects.exclude(counts_as="").values("counts_as")
+    firsts = dict(ApiKey.objects.filter(id__in=lines, counts_as="").values_list("id", "account_id"))
     for key in ApiKey.objects.select_related("account", "project", "member").iterator():
         _key(findings, key)
+        if key.counts_as and firsts.get(key.counts_as) != key.account_id:
+            findings.append(f"key {key.id} is counted as {key.counts_as}, which is not the first key of its line")
         if pepper_numbers is not None and key.state == "active" and key.pepper_n not in pepper_numbers:
             findings.append(f"key {key.id} was digested with pepper {key.pepper_n}, which the pepper file lacks")
     return findings
@@ -58,12 +61,8 @@ def _ledger(findings: list[str], accounts: dict[str, Account]) -> None:
 
 
 def _cap(findings: list[str], what: str, row: Cap) -> None:
-    if row.cap_micro is None:
-        fits = row.cap_period == ""
-    else:
-        fits = row.cap_micro >= 0 and row.cap_period in caps.PERIODS
-    if not fits:
-        findings.append(f"{what} {row.pk} has a cap without a period or a period without a cap")
+    if any(cap_micro < 0 for _period, cap_micro in row.caps):
+        findings.append(f"{what} {row.pk} has a cap below 0")
 
 
 def _key(findings: list[str], key: ApiKey) -> None:

@@ -1,15 +1,28 @@
-"""Set the limits a minute and at once of a key, a project, a member or an account; in force within a second."""
+"""The limits a minute and at once of keys, projects, members and accounts, and those a day of invitations.
+
+The former are set here and in force within a second. The latter keep a shop from being a way to mail strangers.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.models import Sum
 
 from farebox.kit import audit, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.ledger.models import Entry
 
 from . import accounts, keys, pace, people, projects
-from .models import Account, ApiKey, Member, Project
+from .models import Account, ApiKey, Invitation, Member, Person, Project
 
 KINDS = ("key", "project", "member", "account")
+INVITATIONS_A_DAY = 200  # mails of an account, and of a person over all accounts
+INVITATIONS_A_DAY_ON_TRIAL = 20  # where nobody has put money in but the shop's own trial credit
+MAILS_A_DAY_TO_ONE = 5  # invitations into one mailbox, whoever sends them
+_FUNDS = ("grant", "credit", "topup", "payment")
+_DAY_US = 86_400_000_000
 
 
 def limit(
@@ -49,3 +62,40 @@ def _find(kind: str, name: str) -> Account | ApiKey | Member | Project:
             raise CommandError("The house's own account stays as it is.")
         return found
     raise CommandError(f"Limits are set for one of {', '.join(KINDS)}.")
+
+
+def take_invitations(tx: Tx, account: str, *, wanted: int, now_us: int, actor: str) -> None:
+    """CommandError if this account, or the person `actor`, may not send so many invitations more within 24 hours.
+
+    Who sends at one time comes one after the other, so that both are counted.
+    """
+    del tx  # the ORM reads in the same transaction
+    list(Account.objects.select_for_update(no_key=True).filter(id=account).values_list("id"))
+    person = actor.partition(" ")[0].removeprefix("person:")
+    list(Person.objects.select_for_update(no_key=True).filter(id=person).values_list("id"))
+    funded = is_funded(account)
+    most = INVITATIONS_A_DAY if funded else INVITATIONS_A_DAY_ON_TRIAL
+    today = Invitation.objects.filter(sent_us__gt=now_us - _DAY_US)
+    by_account = today.filter(account=account).aggregate(n=Sum("sent_n"))["n"] or 0
+    if by_account + wanted > most and not funded:
+        raise CommandError(
+            f"An account without money of its own sends {most} invitations a day at most. Add money, or go on tomorrow."
+        )
+    if by_account + wanted > most:
+        raise CommandError(f"An account sends {most} invitations a day at most. Go on tomorrow.")
+    by_person = today.filter(invited_by=f"person:{person}").aggregate(n=Sum("sent_n"))["n"] or 0
+    if by_person + wanted > most:
+        raise CommandError(f"A person sends {most} invitations a day at most. Go on tomorrow.")
+
+
+def full_mailboxes(tx: Tx, emails: Sequence[str], *, now_us: int) -> set[str]:
+    """Those of `emails` to which no more invitations go today, whoever sends them."""
+    del tx
+    today = Invitation.objects.filter(sent_us__gt=now_us - _DAY_US, email__in=emails).values("email")
+    rows = today.annotate(n=Sum("sent_n")).filter(n__gte=MAILS_A_DAY_TO_ONE).order_by()
+    return set(rows.values_list("email", flat=True))
+
+
+def is_funded(account: str) -> bool:
+    """Whether somebody has ever put money into this account: a payment or an operator, not the trial credit."""
+    return Entry.objects.filter(account=account, kind__in=_FUNDS).exclude(ref=f"trial.{account}").exists()

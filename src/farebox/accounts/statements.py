@@ -1,10 +1,11 @@
 """SQL of the hot path on the tables of accounts: who calls, by the digest of his key."""
 
 _CALLER = """
-SELECT k.id, k.name, k.state, k.models, k.addresses, k.expires_us, k.cap_micro, k.cap_period, k.pepper_n,
-       p.id, p.state, p.cap_micro, p.cap_period,
-       a.id, a.name, a.kind, a.state, a.currency, a.price_list_id, a.time_zone,
-       m.id, m.state, m.cap_micro, m.cap_period,
+SELECT k.id, k.name, k.state, k.models, k.addresses, k.expires_us, k.counts_as, k.pepper_n,
+       p.id, p.state, a.id, a.name, a.kind, a.state, a.currency, a.price_list_id, a.time_zone, m.id, m.state,
+       k.cap_day_micro, k.cap_month_micro, k.cap_ever_micro,
+       p.cap_day_micro, p.cap_month_micro, p.cap_ever_micro,
+       m.cap_day_micro, m.cap_month_micro, m.cap_ever_micro,
        k.rpm, k.tpm, k.concurrency, p.rpm, p.tpm, p.concurrency,
        a.rpm, a.tpm, a.concurrency, m.rpm, m.tpm, m.concurrency
 FROM accounts_apikey k

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from farebox.kit import audit, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.ledger import holds
 
-from . import caps, people, projects
+from . import people, projects
 from .models import ApiKey, Member, Project
 
 
@@ -74,18 +73,6 @@ def places(person: str) -> list[Member]:
     """Every place of a person in accounts that are not closed, oldest first."""
     rows = Member.objects.select_related("account", "project").filter(person=person, state="active")
     return list(rows.exclude(account__state="closed").order_by("created_us", "id"))
-
-
-def spent_micro(tx: Tx, row: caps.Capped, *, time_zone: str, now_us: int) -> int:
-    """What counts against the cap of a project or member in the period that runs now, in micro-units."""
-    if row.cap_micro is None:
-        return 0
-    period = caps.period_id(row.cap_period, now_us=now_us, time_zone=time_zone)
-    try:
-        posted_micro, held_micro, _ = holds.balance(tx, f"cap:{row.id}:{period}")
-    except KeyError:  # nothing has been held against it yet
-        return 0
-    return held_micro - posted_micro
 
 
 def keys_of(account: str) -> list[tuple[str, str, str | None, str]]:

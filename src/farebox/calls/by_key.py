@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Sum
+from django.db.models import OuterRef, Subquery, Sum
 
+from farebox.accounts.models import ApiKey
 from farebox.kit.db import Tx
 
 from .models import Call, DayTotal
@@ -54,9 +55,6 @@ def days(tx: Tx, account: str, key: str, *, from_day: str) -> dict[str, Day]:
 def last_used_us(tx: Tx, keys: Sequence[str]) -> dict[str, int]:
     """When the last call of each key began; one look into an index a key, however many calls there are."""
     del tx
-    out = {}
-    for key in keys:
-        at_us = Call.objects.filter(key=key).order_by("-id").values_list("opened_us", flat=True).first()
-        if at_us is not None:
-            out[key] = at_us
-    return out
+    last = Call.objects.filter(key=OuterRef("id")).order_by("-id").values("opened_us")[:1]
+    rows = ApiKey.objects.filter(id__in=keys).annotate(used_us=Subquery(last)).values_list("id", "used_us")
+    return {key: at_us for key, at_us in rows if at_us is not None}

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from farebox.catalog import lists, pricing, sheets
-from farebox.catalog.models import PriceDraft, PriceList, PriceListVersion
+from farebox.catalog import lists, pricing, sheets, versions
+from farebox.catalog.models import PriceDraft, PriceList
 from farebox.catalog.sheets import PriceRow
 from farebox.catalog.usage import Usage
 from farebox.kit import audit, ids
@@ -75,7 +75,8 @@ def draw_up(
     draft = PriceDraft.objects.create(
         id=ids.new("pld", now_us),
         price_list_id=price_list,
-        base_n=_newest(price_list),
+        base_n=versions.newest(price_list),
+        source_n=_in_force(plan.from_usd_source, now_us),
         plan=_encode(plan).decode(),
         note=note[:300],
         requester=requester,
@@ -96,19 +97,20 @@ def publish(
     alone = row.requester == decider
     if alone and not single_person:
         raise CommandError("You have drawn this up yourself: another person publishes it.")
-    # Two drafts of one version that are published at one time: the second one waits here, and then is out of date.
-    list(PriceList.objects.select_for_update().filter(name=row.price_list_id))
+    plan = plan_of(row)
+    # Two drafts of one version that are published at one time: the second one waits here, and then is out of date. And
+    # nobody publishes another version of the source meanwhile.
+    names = {row.price_list_id, plan.from_usd_source}
+    list(PriceList.objects.select_for_update().filter(name__in=names).order_by("name"))
+    row = find(draft)
+    if row.state != "open":
+        raise CommandError(f"This draft is {row.state} already.")
+    _still(row, plan, now_us)
     changed = PriceDraft.objects.filter(id=row.id, state="open").update(
         state="published", decider=decider, decided_us=now_us, single_person=alone
     )
     if changed != 1:
         raise CommandError(f"This draft is {find(row.id).state} already.")
-    if _newest(row.price_list_id) != row.base_n:
-        raise CommandError("The price list has a newer version than this draft knows. Draw it up anew.")
-    plan = plan_of(row)
-    begins_us = plan.valid_from_us
-    if begins_us is not None and begins_us < now_us:
-        raise CommandError("The day on which this draft should begin has passed. Draw it up anew.")
     sheet = lists.publish(
         tx,
         row.price_list_id,
@@ -158,7 +160,9 @@ def plan_of(row: PriceDraft) -> Plan:
 
 def difference(tx: Tx, row: PriceDraft, *, warn_factor: str, now_us: int) -> Difference:
     """What publishing the draft now would change; CommandError where it can't be published any more."""
-    before, after = _preview(tx, row.price_list_id, plan_of(row), now_us)
+    plan = plan_of(row)
+    _still(row, plan, now_us)
+    before, after = _preview(tx, row.price_list_id, plan, now_us)
     return compare(before, after, warn_factor=warn_factor)
 
 
@@ -213,6 +217,19 @@ def _how(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _newest(price_list: str) -> int:
-    last = PriceListVersion.objects.filter(price_list=price_list).order_by("-n").values_list("n", flat=True).first()
-    return int(last or 0)
+def _in_force(source: str, now_us: int) -> int | None:
+    """The version of the USD list that a plan takes its prices from; None where it takes none from any."""
+    version = versions.at(source, now_us) if source else None
+    return None if version is None else version.n
+
+
+def _still(row: PriceDraft, plan: Plan, now_us: int) -> None:
+    """Refuse a draft whose list, source or day is no longer what it was drawn up for."""
+    if versions.newest(row.price_list_id) != row.base_n:
+        raise CommandError("The price list has a newer version than this draft knows. Draw it up anew.")
+    if plan.from_usd_source and _in_force(plan.from_usd_source, now_us) != row.source_n:
+        raise CommandError(
+            "The prices in USD from which this draft was made have changed since. Put it away and draw it up anew."
+        )
+    if plan.valid_from_us is not None and plan.valid_from_us < now_us:
+        raise CommandError("The day on which this draft should begin has passed. Draw it up anew.")

@@ -9,23 +9,17 @@ another for its time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from fractions import Fraction
+from collections.abc import Iterable
 from typing import Any
 
-from farebox.catalog import sheets, shelf
-from farebox.catalog.models import Alias, Model, Price, PriceList, PriceListVersion
+from farebox.catalog import making, sheets, shelf, versions
+from farebox.catalog.models import Price, PriceList, PriceListVersion
 from farebox.catalog.sheets import PriceRow, Sheet
-from farebox.catalog.usage import CLASSES
 from farebox.kit import audit, db, ids, money
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-USD = "USD"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
-_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?\Z")
-
-_Prices = dict[tuple[str, str], int]
 
 
 def create_list(tx: Tx, name: str, currency: str, *, about: str = "", actor: str) -> dict[str, str]:
@@ -78,18 +72,17 @@ def publish(
     CommandError, before anything is written, if a model that would be sold has no price for a usage class
     that it can produce, or a list, model, class, price, rate or time is wrong.
     """
-    head = _head(price_list)
+    head = versions.head(price_list)
     # Two operators who publish at once get numbers one after the other.
     PriceList.objects.select_for_update().get(name=price_list)
     how = {"from_usd_source": from_usd_source, "rate": rate, "factor": factor, "usd_rate": usd_rate}
-    begins_us, before, made, prices = _draw_up(
+    begins_us, before, made, prices = making.draw_up(
         head, rows, how, remove=remove, valid_from_us=valid_from_us, now_us=now_us
     )
-    last = PriceListVersion.objects.filter(price_list=head).order_by("-n").first()
     version = PriceListVersion.objects.create(
         id=ids.new("plv", now_us),
         price_list=head,
-        n=1 if last is None else last.n + 1,
+        n=versions.newest(price_list) + 1,
         valid_from_us=begins_us,
         published_us=now_us,
         published_by=actor[:200],
@@ -101,8 +94,8 @@ def publish(
         Price(id=f"{version.id}:{i:05d}", version=version, **line._asdict()) for i, line in enumerate(lines)
     )
     db.bump(tx, "shelf")
-    sheet = _sheet(version)
-    changes = [change._asdict() for change in sheets.diff(None if before is None else _sheet(before), sheet)]
+    sheet = versions.sheet(version)
+    changes = [change._asdict() for change in sheets.diff(None if before is None else versions.sheet(before), sheet)]
     audit.record(
         tx,
         actor=actor,
@@ -130,9 +123,9 @@ def preview(
 
     The new sheet has the number 0 and nobody as its publisher.
     """
-    head = _head(price_list)
+    head = versions.head(price_list)
     how = {"from_usd_source": from_usd_source, "rate": rate, "factor": factor, "usd_rate": usd_rate}
-    begins_us, before, made, prices = _draw_up(
+    begins_us, before, made, prices = making.draw_up(
         head, rows, how, remove=remove, valid_from_us=valid_from_us, now_us=now_us
     )
     lines = sheets.ordered(PriceRow(*key, micro) for key, micro in prices.items())
@@ -147,46 +140,21 @@ def preview(
         rows=lines,
         **made,
     )
-    return (None if before is None else _sheet(before)), after
-
-
-def _draw_up(
-    head: PriceList,
-    rows: Iterable[PriceRow],
-    how: Mapping[str, str],
-    *,
-    remove: Iterable[str],
-    valid_from_us: int | None,
-    now_us: int,
-) -> tuple[int, PriceListVersion | None, dict[str, str], _Prices]:
-    """When a version would begin, what it follows, how it is made, and its prices; CommandError if it can't be."""
-    begins_us = now_us if valid_from_us is None else valid_from_us
-    if begins_us < now_us:
-        raise CommandError("A version can't begin in the past. Leave its time out to begin now.")
-    before = _at(head, begins_us)
-    made = _making(head, before, **how)
-    prices = _prices(before)
-    for model in remove:
-        _drop(prices, model)
-    if how["from_usd_source"]:
-        source, derived = _derive(how["from_usd_source"], made, now_us)
-        made["source"] = source
-        prices.update(derived)
-    prices.update({(line.model, line.usage_class): line.micro_per_million for line in map(sheets.check, rows)})
-    _complete(head.name, prices)
-    return begins_us, before, made, prices
+    return (None if before is None else versions.sheet(before)), after
 
 
 def show(tx: Tx, price_list: str, *, version: int | None = None, now_us: int) -> Sheet:  # noqa: ARG001
     """A version of a price list, the one in force if not named; CommandError if there is none."""
-    head = _head(price_list)
+    head = versions.head(price_list)
     found = (
-        _at(head, now_us) if version is None else PriceListVersion.objects.filter(price_list=head, n=version).first()
+        versions.at(head.name, now_us)
+        if version is None
+        else PriceListVersion.objects.filter(price_list=head, n=version).first()
     )
     if found is None:
         what = "no version in force yet" if version is None else f"no version {version}"
         raise CommandError(f"The price list {price_list} has {what}.")
-    return _sheet(found)
+    return versions.sheet(found)
 
 
 def diff(tx: Tx, price_list: str, before: int, after: int, *, now_us: int) -> list[sheets.Change]:
@@ -200,140 +168,19 @@ def diff(tx: Tx, price_list: str, before: int, after: int, *, now_us: int) -> li
 def overview(tx: Tx, *, now_us: int) -> list[dict[str, Any]]:  # noqa: ARG001
     """Every price list with its versions, oldest first, and which of them is in force."""
     out = []
-    for head in PriceList.objects.order_by("name"):
-        current = _at(head, now_us)
-        versions = [
+    for head in PriceList.objects.order_by("name").prefetch_related("pricelistversion_set"):
+        rows = sorted(head.pricelistversion_set.all(), key=lambda row: row.n)
+        begun = [row for row in rows if row.valid_from_us <= now_us]
+        current = max(begun, key=lambda row: (row.valid_from_us, row.n), default=None)
+        published = [
             {
                 "version": row.n,
                 "valid_from_us": row.valid_from_us,
                 "published_us": row.published_us,
                 "note": row.note,
             }
-            for row in PriceListVersion.objects.filter(price_list=head).order_by("n")
+            for row in rows
         ]
         facts = {"price_list": head.name, "currency": head.currency, "about": head.about}
-        out.append({**facts, "version": current.n if current else None, "versions": versions})
+        out.append({**facts, "version": current.n if current else None, "versions": published})
     return out
-
-
-def _head(price_list: str) -> PriceList:
-    head = PriceList.objects.filter(name=price_list).first()
-    if head is None:
-        known = ", ".join(PriceList.objects.order_by("name").values_list("name", flat=True)) or "none yet"
-        raise CommandError(f"There is no price list {price_list!r:.80}. There are: {known}.")
-    return head
-
-
-def _at(head: PriceList, at_us: int) -> PriceListVersion | None:
-    started = PriceListVersion.objects.filter(price_list=head, valid_from_us__lte=at_us)
-    return started.order_by("-valid_from_us", "-n").first()
-
-
-def _prices(version: PriceListVersion | None) -> _Prices:
-    if version is None:
-        return {}
-    rows = Price.objects.filter(version=version).values_list("model", "usage_class", "micro_per_million")
-    return {(model, usage_class): micro for model, usage_class, micro in rows}
-
-
-def _sheet(version: PriceListVersion) -> Sheet:
-    return Sheet(
-        price_list=version.price_list_id,
-        version=version.n,
-        currency=version.price_list.currency,
-        valid_from_us=version.valid_from_us,
-        published_us=version.published_us,
-        published_by=version.published_by,
-        source=version.source,
-        rate=version.rate,
-        factor=version.factor,
-        usd_rate=version.usd_rate,
-        note=version.note,
-        rows=sheets.ordered(PriceRow(*key, micro) for key, micro in _prices(version).items()),
-    )
-
-
-def _making(
-    head: PriceList,
-    before: PriceListVersion | None,
-    *,
-    from_usd_source: str,
-    rate: str,
-    factor: str,
-    usd_rate: str,
-) -> dict[str, str]:
-    """The frozen facts of how a version is made: source, rate, factor, usd_rate."""
-    if head.currency == USD:
-        if {text for text in (rate, usd_rate) if text} - {"1"}:
-            raise CommandError(
-                f"The price list {head.name} is in USD, so its rate is 1. Use a factor to change prices."
-            )
-        rate = usd_rate = "1"
-    elif from_usd_source and not rate:
-        raise CommandError(f"Say how many {head.currency} one USD is: a rate such as 7.25.")
-    usd_rate = usd_rate or rate or (before.usd_rate if before is not None else "")
-    if not usd_rate:
-        raise CommandError(f"Say how many {head.currency} one USD is (usd_rate): balance pages speak dollars too.")
-    if from_usd_source:
-        made = {"source": from_usd_source, "rate": rate, "factor": factor}
-    elif before is not None:
-        made = {"source": before.source, "rate": before.rate, "factor": before.factor}
-    else:
-        made = {"source": "", "rate": rate or usd_rate, "factor": "1"}
-    made["usd_rate"] = usd_rate
-    for name in ("usd_rate", "rate", "factor"):
-        positive(made[name], name)
-    return made
-
-
-def positive(text: str, name: str) -> Fraction:
-    """The exact value of a positive decimal text such as `7.25`; CommandError naming it otherwise."""
-    value = Fraction(text) if _DECIMAL.match(text) else Fraction(0)
-    if value <= 0:
-        raise CommandError(f"{name} must be a positive decimal number such as 7.25, not {text!r:.40}.")
-    return value
-
-
-def convert(micro_usd: int, *, rate: str, factor: str) -> int:
-    """USD price x rate x factor in micro-units; a fraction of a micro-unit is dropped (the customer wins)."""
-    return int(micro_usd * positive(rate, "rate") * positive(factor, "factor"))
-
-
-def _derive(source: str, made: Mapping[str, str], now_us: int) -> tuple[str, _Prices]:
-    head = _head(source)
-    if head.currency != USD:
-        raise CommandError(f"The price list {source} is in {head.currency}; a source must be in USD.")
-    version = _at(head, now_us)
-    if version is None:
-        raise CommandError(f"The price list {source} has no version in force yet.")
-    derived = {key: convert(micro, rate=made["rate"], factor=made["factor"]) for key, micro in _prices(version).items()}
-    return f"{source} v{version.n}", derived
-
-
-def _drop(prices: _Prices, model: str) -> None:
-    gone = [key for key in prices if key[0] == model]
-    if not gone:
-        raise CommandError(f"{model!r:.80} has no price to remove.")
-    for key in gone:
-        del prices[key]
-
-
-def _complete(price_list: str, prices: _Prices) -> None:
-    """Refuse a version in which a model lacks a price for a class that it can produce."""
-    if not prices:
-        raise CommandError(f"The new version of {price_list} would hold no price at all.")
-    for key, micro in prices.items():
-        sheets.check(PriceRow(*key, micro))
-    cards = {row.name: shelf.card_of(row) for row in Model.objects.all()}
-    for model in sorted({model for model, _ in prices}):
-        card = cards.get(model)
-        if card is None:
-            target = Alias.objects.filter(name=model).values_list("model_id", flat=True).first()
-            hint = f"it is an alias of {target}: price that" if target else "define it first"
-            raise CommandError(f"{model!r:.80} is no model: {hint}.")
-        missing = [name for name in CLASSES if name in card.classes and (model, name) not in prices]
-        if missing:
-            raise CommandError(
-                f"{model} can produce {missing[0]}, which has no price in {price_list}. "
-                f"Give a price for: {', '.join(missing)}."
-            )

@@ -93,12 +93,14 @@ class Price(models.Model):
 class PriceDraft(models.Model):
     """A version that somebody proposes: what `lists.publish` would be given, as JSON, and who decided what.
 
-    `base_n` is the newest version of the list when it was drawn up: after another it has to be drawn up anew.
+    `base_n` is the newest version of the list when it was drawn up, `source_n` the version in force of the USD list
+    from which it takes prices: after another one of either it has to be drawn up anew.
     """
 
     id = models.CharField(primary_key=True, max_length=40)
     price_list = models.ForeignKey(PriceList, on_delete=models.PROTECT)
     base_n = models.IntegerField()
+    source_n = models.IntegerField(null=True)
     plan = models.TextField()
     note = models.CharField(max_length=300, default="")
     state = models.CharField(max_length=10, default="open")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from farebox.catalog import goods, lists, sheets
+from farebox.catalog import goods, lists, making, sheets
 from farebox.catalog.models import PriceListVersion
 from farebox.catalog.sheets import PriceRow
 from farebox.kit.db import Tx
@@ -105,7 +105,7 @@ def define(tx: Tx, facts: Iterable[Facts], *, actor: str, now_us: int) -> None:
 
 def seed_official(tx: Tx, *, actor: str, now_us: int) -> bool:
     """Define the seven models and publish `official-usd`; False, and nothing done, if it has a version."""
-    lists.create_list(tx, OFFICIAL, lists.USD, about="List prices of the vendor, in USD", actor=actor)
+    lists.create_list(tx, OFFICIAL, making.USD, about="List prices of the vendor, in USD", actor=actor)
     if PriceListVersion.objects.filter(price_list=OFFICIAL).exists():
         return False
     define(tx, OFFICIAL_MODELS, actor=actor, now_us=now_us)

@@ -6,7 +6,7 @@ import json
 
 from django.db.models import Count, Max, Min, Q
 
-from farebox.catalog import lists, shelf
+from farebox.catalog import making, shelf
 from farebox.catalog.models import Alias, Model, Price, PriceList, PriceListVersion
 from farebox.catalog.pricing import PRICE_MICRO_MAX
 from farebox.catalog.usage import CLASSES
@@ -71,10 +71,10 @@ def _versions() -> list[str]:
             found.append(f"{name} began before it was published")
         for field in ("rate", "factor", "usd_rate"):
             try:
-                lists.positive(getattr(row, field), field)
+                making.positive(getattr(row, field), field)
             except CommandError as fault:
                 found.append(f"{name}: {fault.message}")
-        if row.price_list.currency == lists.USD and row.usd_rate != "1":
+        if row.price_list.currency == making.USD and row.usd_rate != "1":
             found.append(f"{name} is in USD and says that a USD is {row.usd_rate}")
     return found
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from farebox.catalog import lists, sheets, shelf
+from farebox.catalog import lists, making, sheets, shelf
 from farebox.catalog.models import Model
 from farebox.catalog.usage import CLASSES
 from farebox.kit import money
@@ -60,7 +60,7 @@ def propose(tx: Tx, price_list: str, *, now_us: int) -> list[Proposal]:
         prices = None if found is None else found.get_prices(at)
         for usage_class in (name for name in CLASSES if name in card.classes):
             usd, note = (None, "not in the catalogue") if prices is None else _price(prices, usage_class)
-            proposed = None if usd is None else lists.convert(usd, rate=sheet.rate, factor=sheet.factor)
+            proposed = None if usd is None else making.convert(usd, rate=sheet.rate, factor=sheet.factor)
             now = current.get((card.name, usage_class))
             out.append(Proposal(card.name, usage_class, now, proposed, _change(now, proposed), note))
     return out

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import get_authentication_records, record_authentication
 from allauth.account.internal.stagekit import clear_login
 from django.contrib import messages
 from django.contrib.auth import authenticate
@@ -17,11 +18,12 @@ from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from farebox.accounts import attempts, browsers, people, second_factor, sessions, signup
+from farebox.accounts import attempts, browsers, people, sealed_factors, sessions, signup
 from farebox.accounts.models import Person
 from farebox.kit import audit, clock, db, options, outbox
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.look import refusals, shop
 
 KNOWN_COOKIE = "__Host-known"
 STEP_UP_S = 300
@@ -107,7 +109,12 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         return refused
 
     def post_login(self, request: HttpRequest, user: Any, **facts: Any) -> HttpResponse:
-        """Where he wanted to go; this browser is known from now on."""
+        """Where he wanted to go; this browser is known from now on.
+
+        Who signed up has typed his password in this session, and the code of his mailbox just now: a fresh proof.
+        """
+        if facts.get("signup") and _typed_password(request, user):
+            record_authentication(request, user, "password", email=user.email)
         response: HttpResponse = super().post_login(request, user, **facts)
         response.set_cookie(
             KNOWN_COOKIE,
@@ -127,24 +134,26 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
 
     def clean_password(self, password: str, user: Any = None) -> str:
         """The password itself, if it will do."""
-        own = (options.current().shop_name, getattr(user, "name", ""), getattr(user, "email", "") or "")
-        words = tuple(word for word in (*own, own[2].partition("@")[0]) if word)
+        own = (*shop.names(), getattr(user, "name", ""), getattr(user, "email", "") or "")
         try:
-            people.check_password(password, own_words=words)
+            people.check_password(password, own_words=own)
         except CommandError as fault:
             raise ValidationError(_PASSWORD_FAULTS[fault.param or ""]) from None
         return password
 
     def save_user(self, request: HttpRequest, user: Any, form: Any, commit: bool = True) -> Any:
-        """A new person; his account comes with the confirmed mailbox."""
-        del request, user, commit
+        """A new person; his account comes with the confirmed mailbox. This session knows who typed his password."""
+        del user, commit
         password = form.cleaned_data.get("password1")
         facts = {
             "email": form.cleaned_data["email"],
             "password_hash": people.hashed(password) if password else None,
             "language": get_language() or "",
         }
-        return db.write(signup.register, **facts, now_us=clock.now_us())
+        person = db.write(signup.register, **facts, now_us=clock.now_us())
+        if password:
+            record_authentication(request, person, "password", email=person.email)
+        return person
 
     def confirm_email(self, request: HttpRequest, email_address: Any) -> bool:
         """Confirm an address, and open the account of a person who has none yet, both or neither."""
@@ -211,10 +220,10 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         )
 
 
-class Second(second_factor.Adapter):
+class Second(sealed_factors.Adapter):
     """What second factors are called."""
 
-    error_messages = second_factor.Adapter.error_messages | {
+    error_messages = sealed_factors.Adapter.error_messages | {
         "incorrect_code": _("This code is wrong, or was used before."),
         "unverified_email": _("Confirm your e-mail address first."),
         "cannot_delete_authenticator": _("This second factor can't be removed."),
@@ -236,13 +245,18 @@ class Second(second_factor.Adapter):
         return {"id": urlsplit(chosen.origin).hostname or "", "name": str(chosen.shop_name)}
 
 
+def _typed_password(request: HttpRequest, user: Any) -> bool:
+    """Whether it was in this session that this person typed his password."""
+    return any(each.get("method") == "password" for each in get_authentication_records(request, user))
+
+
 def _open(tx: Tx, request: HttpRequest, person: str) -> None:
     """An account for a new person; while the shop sells nothing yet, he opens it later."""
     try:
         address = str(request.META.get("REMOTE_ADDR", ""))
         signup.open_account(tx, person, address=address, now_us=clock.now_us())
     except CommandError as fault:
-        messages.warning(request, fault.message, extra_tags="warn")
+        messages.warning(request, refusals.said(fault), extra_tags="warn")
 
 
 __all__ = ["Door", "Second"]

@@ -16,9 +16,10 @@ from farebox.accounts import pace
 from farebox.accounts.caller import networks
 from farebox.accounts.key_edit import Wanted
 from farebox.accounts.models import ApiKey
-from farebox.kit import clock, money
+from farebox.kit import clock
+from farebox.look import marks
 
-from .team_forms import Cap
+from .team_forms import Amount, Cap, cap_initial
 
 GRACES = {
     "86400": gettext_lazy("one day"),
@@ -31,7 +32,7 @@ _DAY_FORMAT = "%Y-%m-%d"
 
 
 class KeyForm(Cap):
-    """A key's name, models, cap, limits, addresses and last day; all but the name may stay empty."""
+    """A key's name, models, caps, limits, addresses and last day; all but the name may stay empty."""
 
     name = forms.CharField(
         label=gettext_lazy("Name"), max_length=100, widget=forms.TextInput(attrs={"autocomplete": "off"})
@@ -70,7 +71,8 @@ class KeyForm(Cap):
         """`models` may be ticked, `projects` (id, name) chosen; without projects the key has its own already."""
         super().__init__(*args, **kwargs)
         self.zone = ZoneInfo(zone)
-        self.fields["cap"].label = f"{_('Cap')}, {currency}"
+        for name in ("cap_day", "cap_month", "cap_ever"):
+            self.fields[name].label = f"{self.fields[name].label}{marks.aside(currency)}"
         self.fields["models"].choices = [(name, name) for name in models]  # type: ignore[attr-defined]
         if projects:
             self.fields["project"].choices = list(projects)  # type: ignore[attr-defined]
@@ -135,7 +137,7 @@ class KeyForm(Cap):
             rpm=given["rpm"],
             tpm=given["tpm"],
             concurrency=given["concurrency"],
-            **self.limit(),
+            caps=self.limits(),
         )
 
 
@@ -144,8 +146,7 @@ def initial(key: ApiKey, zone: str) -> dict[str, Any]:
     out: dict[str, Any] = {
         "name": key.name,
         "models": msgspec.json.decode(key.models),
-        "cap": "" if key.cap_micro is None else money.text(key.cap_micro).replace(",", ""),
-        "period": key.cap_period,
+        **cap_initial(key.caps),
         "rpm": key.rpm,
         "tpm": key.tpm,
         "concurrency": key.concurrency,
@@ -166,5 +167,4 @@ class Rotate(forms.Form):
 class Mint(forms.Form):
     """What the playground may spend with one key; empty for no limit of its own."""
 
-    cap = Cap.base_fields["cap"]
-    clean_cap = Cap.clean_cap
+    cap = Amount(label=gettext_lazy("Cap"))

@@ -7,15 +7,16 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.translation import get_language, pgettext
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.http import require_safe
 
-from farebox.accounts import caps
+from farebox.accounts import cap_use
+from farebox.accounts.cap_use import Use
 from farebox.accounts.models import ApiKey, Member, Project
 from farebox.calls import receipts, search, totals
 from farebox.calls.scope import Scope
-from farebox.kit import announcements, clock, db
+from farebox.kit import clock, db
 from farebox.kit.db import Tx
 from farebox.ledger import holds
 from farebox.ledger.models import Entry, LedgerAccount
@@ -23,7 +24,7 @@ from farebox.look import charts
 from farebox.look.charts import Series
 from farebox.look.templatetags.look import money
 
-from . import scoped
+from . import news, scoped
 from .principal import Principal, signed_in
 
 CHART_DAYS = 30
@@ -41,15 +42,6 @@ class KeyRow:
     key: ApiKey
     spent_micro: int
     soon: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Cap:
-    """What the person may spend in a period, and what is left of it."""
-
-    left_micro: int
-    cap_micro: int
-    period: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +90,7 @@ def _facts(tx: Tx, me: Principal, now_us: int) -> dict[str, Any]:
         "day_begins": scoped.day_begins(me, now_us),
         "keys": keys,
         "alerts": _alerts(tx, me, keys, lasts_days=lasts_days, available_micro=available_micro),
-        "news": _news(tx, now_us),
+        "news": news.read(tx, now_us),
         "steps": _steps(tx, me, scope, posted_micro),
         "empty": available_micro <= 0,
     }
@@ -111,36 +103,30 @@ def _pace(spent: dict[str, int], days: list[str]) -> int:
     return sum(spent.get(day, 0) for day in begun) // len(begun) if begun else spent.get(days[-1], 0)
 
 
-def _lasts(left_micro: int | None, pace_micro: int, cap: Cap | None) -> int | None:
+def _lasts(left_micro: int | None, pace_micro: int, cap: Use | None) -> int | None:
     """For how many days what is left lasts at this pace; None where nobody can say."""
     if left_micro is None or pace_micro <= 0 or (cap is not None and cap.period != "ever"):
         return None
     return min(max(0, left_micro) // pace_micro, LASTS_DAYS_MAX)
 
 
-def _cap(tx: Tx, me: Principal, now_us: int) -> Cap | None:
-    """The cap that binds the person: the member's own, else the project's."""
-    places = [Member.objects.filter(id=me.member), Project.objects.filter(id=me.project or "")]
-    rows: list[Any] = [row for place in places if (row := place.first()) is not None]
-    zone = _account_zone(me)
-    for row in rows if me.role == "member" else rows[1:] + rows[:1]:
-        if row.cap_micro is not None:
-            period = caps.period_id(row.cap_period, now_us=now_us, time_zone=zone)
-            return Cap(row.cap_micro - _used(tx, f"cap:{row.id}:{period}"), row.cap_micro, row.cap_period)
-    return None
+def _cap(tx: Tx, me: Principal, now_us: int) -> Use | None:
+    """The cap that leaves the person least: of his own and his project's, for an admin of his project's if it has one.
+
+    None without any.
+    """
+    own, project = Member.objects.filter(id=me.member).first(), Project.objects.filter(id=me.project or "").first()
+    rows = [row for row in (own, project) if row is not None]
+    if me.role == "admin" and project is not None and project.caps:
+        rows = [project]
+    uses = [use for each in cap_use.of_rows(tx, rows, time_zone=_account_zone(me), now_us=now_us) for use in each]
+    return min(uses, key=lambda use: use.left_micro, default=None)
 
 
 def _account_zone(me: Principal) -> str:
     """Caps count by the account's own days."""
     zone = Member.objects.filter(id=me.member).values_list("account__time_zone", flat=True).first()
     return str(zone or "UTC")
-
-
-def _used(tx: Tx, memo: str) -> int:
-    """What the memo account of a cap has counted, with what is held."""
-    del tx  # the ORM reads in the same transaction
-    row = LedgerAccount.objects.filter(id=memo).first()
-    return 0 if row is None else row.held_micro - row.posted_micro
 
 
 def _keys(tx: Tx, scope: Scope, from_day: str, until_day: str, now_us: int) -> list[KeyRow]:
@@ -179,13 +165,6 @@ def _alerts(
         out.append(("bad", _("The balance is used up. Calls are refused until money is added.")))
     expiring = [row.key.name for row in keys if row.soon]
     return out + [("warn", _("The key “%(name)s” expires within a week.") % {"name": name}) for name in expiring]
-
-
-def _news(tx: Tx, now_us: int) -> list[tuple[str, str]]:
-    """What the shop announces, as (colour, text)."""
-    language = get_language() or "en"
-    found = announcements.in_force(tx, now_us=now_us)
-    return [("warn" if each["level"] == "warn" else "", announcements.text(each, language)) for each in found]
 
 
 def _steps(tx: Tx, me: Principal, scope: Scope, posted_micro: int) -> list[Step]:

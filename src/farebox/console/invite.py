@@ -17,8 +17,10 @@ from farebox.accounts import invitations, teams
 from farebox.accounts.models import Invitation
 from farebox.kit import clock, db, options, outbox
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 
 from . import team
+from .letter_words import in_mail
 from .principal import Principal, needs
 from .team_forms import Invite
 
@@ -43,7 +45,7 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
             now_us=clock.now_us(), actor=me.actor,
         )  # fmt: skip
     except CommandError as fault:
-        form.add_error(None, str(fault))
+        form.add_error(None, refusals.said(fault))
         return render(request, "console/invite.html", {"form": form}, status=400)
     _say(request, sent)
     project = form.cleaned_data["project"]
@@ -57,10 +59,8 @@ def resend(request: HttpRequest, me: Principal, invitation: str) -> HttpResponse
     row = _found(me, invitation)
     try:
         db.write(invitations.resend, row.id, letter(request, me), now_us=clock.now_us(), actor=me.actor)
-    except CommandError:
-        messages.error(
-            request, _("This was sent often enough. Check the address, or invite another one."), extra_tags="bad"
-        )
+    except CommandError as fault:
+        messages.error(request, refusals.said(fault), extra_tags="bad")
     else:
         messages.success(request, _("Sent again to %(email)s.") % {"email": row.email}, extra_tags="good")
     return _back(row)
@@ -85,14 +85,15 @@ def letter(request: HttpRequest, me: Principal) -> Callable[[db.Tx, Invitation, 
     path = reverse("join", args=["CODE"]).removeprefix(prefix)
 
     def send(tx: db.Tx, row: Invitation, code: str) -> None:
-        project = "" if row.project is None else row.project.name
+        project = "" if row.project is None else in_mail(row.project.name) or _("without a name")
         facts = {
-            "who": me.name or me.email,
-            "account": me.account_name,
+            "who": in_mail(me.name) or me.email,
+            "account": in_mail(me.account_name) or options.current().shop_name,
             "project": project,
             "day": datetime.fromtimestamp(row.expires_us // 1_000_000, UTC).strftime("%Y-%m-%d"),
         }
-        hello = _("Hello %(name)s,") % {"name": row.name} if row.name else _("Hello,")
+        guest = in_mail(row.name)
+        hello = _("Hello %(name)s,") % {"name": guest} if guest else _("Hello,")
         what = (
             _("%(who)s invites you to the project %(project)s of %(account)s.")
             if project

@@ -17,10 +17,11 @@ from farebox.accounts.models import Invitation, Person
 from farebox.catalog.pricing import ModelCard
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
+from farebox.look import refusals, shop
 
 from . import clients, pricebook
 from .principal import CHOSEN
-from .team_forms import Join
+from .team_forms import PERIODS, Join
 
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
 
@@ -44,14 +45,14 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
         return _form(request, row, code, form, status=400)
     name, password = form.cleaned_data["name"], form.cleaned_data["password"]
     try:
-        hashed = people.hashed(password, own_words=(name, row.email, options.current().shop_name))
+        hashed = people.hashed(password, own_words=(name, row.email, *shop.names()))
     except CommandError:
         form.add_error("password", _("This password is too common, or a name. Choose another one."))
         return _form(request, row, code, form, status=400)
     try:
         made, joined = db.write(invitations.sign_up, code, name=name, password_hash=hashed, now_us=clock.now_us())
     except CommandError as fault:
-        form.add_error(None, str(fault))
+        form.add_error(None, refusals.said(fault))
         return _form(request, row, code, form, status=400)
     login(request, made, backend=_BACKEND)
     request.session["account_authentication_methods"] = [{"method": "password", "at": time.time(), "email": made.email}]
@@ -73,6 +74,7 @@ def _form(
 ) -> HttpResponse:
     context = {
         "invitation": row,
+        "caps": [(PERIODS[period], cap_micro) for period, cap_micro in row.caps],
         "form": form,
         "code": code,
         "known": _is_known(row),

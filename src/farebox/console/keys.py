@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from farebox.accounts import key_edit, key_scope
+from farebox.accounts import cap_use, key_edit, key_scope
 from farebox.accounts import keys as domain
 from farebox.accounts.key_scope import Scope
 from farebox.accounts.models import Account, ApiKey
@@ -26,7 +26,7 @@ from farebox.calls import by_key
 from farebox.catalog.pricing import ModelCard
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
-from farebox.look import charts
+from farebox.look import charts, refusals
 from farebox.look.templatetags.look import money
 
 from . import clients, pricebook
@@ -88,7 +88,7 @@ def new(request: HttpRequest, me: Principal) -> HttpResponse:
         zone=me.time_zone,
         currency=me.currency,
         projects=[(project.id, project.name) for project, _member in places],
-        initial={"project": request.GET.get("project", ""), "period": "month"},
+        initial={"project": request.GET.get("project", "")},
     )
     if not places or not form.is_valid():
         status = 400 if form.is_bound else 200
@@ -99,12 +99,12 @@ def new(request: HttpRequest, me: Principal) -> HttpResponse:
             domain.issue,
             project=form.cleaned_data["project"],
             member=member,
-            **asdict(form.wanted),
+            **{each.name: getattr(form.wanted, each.name) for each in fields(form.wanted)},
             now_us=clock.now_us(),
             actor=me.actor,
         )
     except CommandError as fault:
-        form.add_error(None, fault.message)
+        form.add_error(None, refusals.said(fault))
         return render(request, "console/key_new.html", {"form": form, "places": places}, status=400)
     return _stub(request, me, key, text)
 
@@ -128,7 +128,7 @@ def change(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     try:
         db.write(key_edit.change, row.id, form.wanted, now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
-        form.add_error(None, fault.message)
+        form.add_error(None, refusals.said(fault))
         return _one(request, me, row, form)
     messages.success(request, _("The limits are changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("key", args=[row.id]))
@@ -149,7 +149,7 @@ def rotate(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
             domain.rotate, row.id, grace_s=int(form.cleaned_data["grace"]), now_us=clock.now_us(), actor=me.actor
         )
     except CommandError as fault:
-        messages.error(request, fault.message, extra_tags="bad")
+        messages.error(request, refusals.said(fault), extra_tags="bad")
         return HttpResponseRedirect(reverse("key", args=[row.id]))
     return _stub(request, me, made, text, old=_found(me, row.id))
 
@@ -163,7 +163,7 @@ def revoke(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     try:
         db.write(domain.revoke, row.id, now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
-        messages.error(request, fault.message, extra_tags="bad")
+        messages.error(request, refusals.said(fault), extra_tags="bad")
     else:
         messages.success(request, _("Key %(name)s is revoked.") % {"name": row.name}, extra_tags="good")
     return HttpResponseRedirect(reverse("key", args=[row.id]))
@@ -234,12 +234,13 @@ def _one(
     names = [_day(now_us - back * 86_400_000_000) for back in reversed(range(DAYS))]
     days = db.read(by_key.days, me.account, row.id, from_day=names[0])
     today = names[-1]
-    badge = state(row, now_us)
+    badge, zone = state(row, now_us), row.account.time_zone
     context = {
         "key": row,
         "state": badge,
         "until": until(me, row),
-        "period": PERIODS.get(row.cap_period, ""),
+        "uses": [(PERIODS[use.period], use) for use in db.read(cap_use.of, row, time_zone=zone, now_us=now_us)],
+        "counted_with": db.read(key_scope.counted_with, scope(me), row, now_us=now_us),
         "alive": badge in (STATES["active"], STATES["ending"]),
         "models": msgspec.json.decode(row.models),
         "addresses": msgspec.json.decode(row.addresses),

@@ -17,7 +17,7 @@ from farebox.kit.errors import CommandError
 
 from . import team, team_rows
 from .principal import Principal, needs
-from .team_forms import Cap, Role
+from .team_forms import Cap, Role, cap_initial
 
 
 @require_safe
@@ -31,7 +31,7 @@ def _page(request: HttpRequest, me: Principal, row: Member, **given: forms.Form)
     context = {
         "member": row,
         "may_change": _may_change(me, row),
-        "cap_form": Cap(initial=team_rows.cap_initial(row)),
+        "cap_form": Cap(initial=cap_initial(row.caps)),
         **db.read(team_rows.of_member, row),
     }
     if me.role == "owner":
@@ -43,15 +43,15 @@ def _page(request: HttpRequest, me: Principal, row: Member, **given: forms.Form)
 @require_POST
 @needs("admin")
 def cap(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
-    """Another cap for a member."""
+    """Other caps for a member."""
     row, form = _changeable(me, member), Cap(request.POST)
     if not form.is_valid():
         return _page(request, me, row, cap_form=form)
     try:
-        db.write(people.cap_member, row.id, **form.limit(), now_us=clock.now_us(), actor=me.actor)
+        db.write(people.set_caps, row.id, form.limits().view(), now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
         return team.refused(request, fault, "member", row.id)
-    messages.success(request, _("The cap is changed."), extra_tags="good")
+    messages.success(request, _("The caps are changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("member", args=[row.id]))
 
 

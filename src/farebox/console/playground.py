@@ -11,6 +11,7 @@ from farebox.accounts import sessions
 from farebox.accounts.models import Account
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 
 from . import pricebook
 from .forms_keys import Mint
@@ -62,5 +63,5 @@ def key(request: HttpRequest, me: Principal) -> HttpResponse:
             actor=me.actor,
         )
     except CommandError as fault:
-        return JsonResponse({"error": fault.message}, status=409)
+        return JsonResponse({"error": refusals.said(fault)}, status=409)
     return JsonResponse({"key": text, "id": made.id, "expires_us": made.expires_us})

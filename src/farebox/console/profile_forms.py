@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -11,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from farebox.accounts import notices
 from farebox.accounts.accounts import NAME_CHARS_MAX
 from farebox.kit import money
+from farebox.look.selects import LongSelect
 
 LANGUAGES = (("", _("As the browser says")), ("en", "English"), ("zh-hans", "简体中文"))
 
@@ -20,12 +22,17 @@ class Myself(forms.Form):
 
     name = forms.CharField(label=_("Name"), max_length=NAME_CHARS_MAX, required=False)
     language = forms.ChoiceField(label=_("Language"), choices=LANGUAGES, required=False)
-    time_zone = forms.ChoiceField(label=_("Time zone"))
+    time_zone = forms.ChoiceField(label=_("Time zone"), widget=LongSelect)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})
-        zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
-        self.fields["time_zone"].choices = [(zone, zone) for zone in zones]  # type: ignore[attr-defined]
+        self.fields["time_zone"].choices = _zones()  # type: ignore[attr-defined]
+
+
+@cache
+def _zones() -> list[tuple[str, str]]:
+    """All time zones with a place in their name; looked up once, for they are files."""
+    return [(zone, zone) for zone in sorted(available_timezones()) if "/" in zone or zone == "UTC"]
 
 
 class Notices(forms.Form):

@@ -12,9 +12,11 @@ from django.views.decorators.http import require_safe
 from farebox.catalog import pricing
 from farebox.catalog.usage import Usage
 from farebox.kit import clock, db, options
+from farebox.kit.db import Tx
 from farebox.look import called
 
-from . import clients, own_text, pricebook, rules
+from . import clients, news, own_text, pricebook, rules
+from .news import News
 from .pricebook import Book, Line
 
 SHOWN_MAX = 6
@@ -24,10 +26,11 @@ _EXAMPLE = {"input": 1200, "output": 350}
 @require_safe
 def landing(request: HttpRequest) -> HttpResponse:
     """What this shop sells, with prices of today and the receipt of an example."""
-    book = db.read(pricebook.read, clock.now_us())
+    book, told = db.read(_first, clock.now_us())
     shown = _chat(book)[:SHOWN_MAX]
     classes = [name for name in ("input", "output") if any(name in line.quotes for line in shown)]
     context = {
+        "news": told,
         "base_url": options.current().origin + "/v1",
         "book": book,
         "heads": [called.CLASSES[name] for name in classes],
@@ -62,6 +65,10 @@ def terms(request: HttpRequest) -> HttpResponse:
 def privacy(request: HttpRequest) -> HttpResponse:
     """What is kept of calls and visitors."""
     return _text(request, "privacy", diagnostics_days=options.current().diagnostics_days)
+
+
+def _first(tx: Tx, now_us: int) -> tuple[Book | None, list[News]]:
+    return pricebook.read(tx, now_us), news.read(tx, now_us)
 
 
 def _text(request: HttpRequest, page: str, **facts: Any) -> HttpResponse:

@@ -15,7 +15,8 @@ from farebox.calls.availability import Seen, Span, Tally
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
 
-from . import drawing, labels, pricebook
+from . import drawing, labels, news, pricebook
+from .news import News
 from .pricebook import Book
 
 FEW = 20  # fewer calls than these say little
@@ -27,10 +28,11 @@ _NONE = Tally()
 def page(request: HttpRequest) -> HttpResponse:
     """Every model on sale: the last 24 hours and the last 30 days."""
     now_us = clock.now_us()
-    book, seen = db.read(_read, now_us)
+    book, seen, told = db.read(_read, now_us)
     names = [line.card.name for line in book.lines] if book is not None else []
     rows = [_row(name, seen) for name in names]
     context = {
+        "news": told,
         "rows": rows,
         "unknown": [row for row in rows if not row["known"]],
         "troubled": sum(row["now"] in {"some", "down"} for row in rows),
@@ -52,8 +54,8 @@ def state(hundredths: int | None) -> str:
     return "some" if hundredths >= _MANY else "down"
 
 
-def _read(tx: Tx, now_us: int) -> tuple[Book | None, Seen]:
-    return pricebook.read(tx, now_us), availability.WATCH.look(tx, now_us)
+def _read(tx: Tx, now_us: int) -> tuple[Book | None, Seen, list[News]]:
+    return pricebook.read(tx, now_us), availability.WATCH.look(tx, now_us), news.read(tx, now_us)
 
 
 def _row(model: str, seen: Seen) -> dict[str, Any]:

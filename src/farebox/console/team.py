@@ -17,10 +17,11 @@ from farebox.accounts.models import Project
 from farebox.accounts.teams import Reach
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 
 from . import team_rows
 from .principal import CHOSEN, Principal, needs, signed_in
-from .team_forms import Cap, KeysEnd, NewProject
+from .team_forms import Cap, KeysEnd, NewProject, cap_initial
 
 
 def reach(me: Principal) -> Reach:
@@ -55,9 +56,9 @@ def new_project(request: HttpRequest, me: Principal) -> HttpResponse:
     if not form.is_valid():
         return _page(request, me, form, status=400)
     facts: dict[str, Any] = {"now_us": clock.now_us(), "actor": me.actor}
-    limit = form.limit() if form.cleaned_data["cap"] is not None else {}
+    given = {"name": form.cleaned_data["name"], "caps": form.limits()}
     try:
-        made = db.write(projects.create, account=me.account, name=form.cleaned_data["name"], **limit, **facts)
+        made = db.write(projects.create, account=me.account, **given, **facts)
     except CommandError as fault:
         return refused(request, fault, "team")
     messages.success(request, _("Project %(name)s is there.") % {"name": made.name}, extra_tags="good")
@@ -72,7 +73,7 @@ def project(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
 
 
 def _project(request: HttpRequest, me: Principal, row: Project, **given: forms.Form) -> HttpResponse:
-    cap = Cap(initial=team_rows.cap_initial(row))
+    cap = Cap(initial=cap_initial(row.caps))
     end = KeysEnd(
         zone=row.account.time_zone, initial={"day": team_rows.last_day(row.keys_end_us, row.account.time_zone)}
     )
@@ -83,15 +84,15 @@ def _project(request: HttpRequest, me: Principal, row: Project, **given: forms.F
 @require_POST
 @needs("owner")
 def cap_project(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
-    """Another cap for a project."""
+    """Other caps for a project."""
     row, form = found(me, project), Cap(request.POST)
     if not form.is_valid():
         return _project(request, me, row, cap_form=form)
     try:
-        db.write(projects.cap, row.id, **form.limit(), now_us=clock.now_us(), actor=me.actor)
+        db.write(projects.set_caps, row.id, form.limits().view(), now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
         return refused(request, fault, "project", row.id)
-    messages.success(request, _("The cap is changed."), extra_tags="good")
+    messages.success(request, _("The caps are changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("project", args=[row.id]))
 
 
@@ -148,5 +149,5 @@ def found(me: Principal, project: str) -> Project:
 
 def refused(request: HttpRequest, fault: CommandError, name: str, *args: str) -> HttpResponse:
     """Back to a page, with what the domain said."""
-    messages.error(request, str(fault), extra_tags="bad")
+    messages.error(request, refusals.said(fault), extra_tags="bad")
     return HttpResponseRedirect(reverse(name, args=args))

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from farebox.accounts import invitations
+from farebox.accounts.caps import Caps
 from farebox.accounts.models import Project
 from farebox.kit import clock, money
 
@@ -21,6 +22,11 @@ PERIODS = {
     "day": gettext_lazy("per day"),
     "ever": gettext_lazy("in all"),
 }
+CAPS = {
+    "day": gettext_lazy("Cap per day"),
+    "month": gettext_lazy("Cap per month"),
+    "ever": gettext_lazy("Cap in all"),
+}
 ROLES = {
     "member": gettext_lazy("Member"),
     "admin": gettext_lazy("Admin of a project"),
@@ -30,20 +36,17 @@ _LIST_CHARS_MAX = 50_000
 _SHOWN_FAULTS = 10
 
 
-class Cap(forms.Form):
-    """A limit of spending; an empty amount lifts it."""
+class Amount(forms.CharField):
+    """An amount of money in micro-units; None where nothing is typed."""
 
-    cap = forms.CharField(
-        label=gettext_lazy("Cap"),
-        required=False,
-        max_length=24,
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
-    )
-    period = forms.ChoiceField(label=gettext_lazy("Period"), choices=list(PERIODS.items()), required=False)
+    def __init__(self, **facts: Any) -> None:
+        """A field that may stay empty."""
+        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+        super().__init__(required=False, max_length=24, widget=widget, **facts)
 
-    def clean_cap(self) -> int | None:
+    def clean(self, value: Any) -> Any:
         """Micro-units, or None."""
-        text = self.cleaned_data["cap"].strip()
+        text = str(super().clean(value)).strip()
         if not text:
             return None
         try:
@@ -54,17 +57,30 @@ class Cap(forms.Form):
             raise forms.ValidationError(_("Give an amount such as 12.50, or nothing for no cap."))
         return micro
 
-    def limit(self) -> dict[str, Any]:
+
+class Cap(forms.Form):
+    """Up to three limits of spending, which hold at once; an empty amount lifts its limit."""
+
+    cap_day = Amount(label=CAPS["day"])
+    cap_month = Amount(label=CAPS["month"])
+    cap_ever = Amount(label=CAPS["ever"])
+
+    def limits(self) -> Caps:
         """What the domain's verbs take."""
-        micro = self.cleaned_data["cap"]
-        return {"cap_micro": micro, "cap_period": "" if micro is None else self.cleaned_data["period"] or "month"}
+        given = self.cleaned_data
+        return Caps(given["cap_day"], given["cap_month"], given["cap_ever"])
+
+
+def cap_initial(caps: Caps) -> dict[str, str]:
+    """Caps as the form shows them."""
+    return {f"cap_{period}": money.text(cap_micro).replace(",", "") for period, cap_micro in caps}
 
 
 class NewProject(Cap):
     """A project with its name, and a cap if one is wanted."""
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=100)
-    field_order = ("name", "cap", "period")
+    field_order = ("name", "cap_day", "cap_month", "cap_ever")
 
     def __init__(self, *args: Any, account: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -143,12 +159,11 @@ class Invite(Cap):
         max_value=invitations.DAYS_MAX,
         initial=invitations.DAYS_DEFAULT,
     )
-    field_order = ("people", "project", "role", "cap", "period", "with_key", "days")
+    field_order = ("people", "project", "role", "cap_day", "cap_month", "cap_ever", "with_key", "days")
 
     def __init__(self, *args: Any, projects: list[Project], owner: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choose(self.fields["project"], projects)
-        self.fields["cap"].label = _("Cap of each member")
         if not owner:
             role = self.fields["role"]
             assert isinstance(role, forms.ChoiceField)  # noqa: S101 - for the type
@@ -185,7 +200,11 @@ class Invite(Cap):
         given = self.cleaned_data
         with_key = given["with_key"] and bool(given["project"])
         return invitations.Terms(
-            role=given["role"], project=given["project"] or None, with_key=with_key, days=given["days"], **self.limit()
+            role=given["role"],
+            project=given["project"] or None,
+            with_key=with_key,
+            days=given["days"],
+            caps=self.limits(),
         )
 
 

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from farebox.accounts import invitations, teams
+from farebox.accounts import cap_use, invitations, teams
+from farebox.accounts.cap_use import Use
 from farebox.accounts.models import ApiKey, Member, Project
 from farebox.accounts.teams import Reach
 from farebox.calls import totals
 from farebox.calls.scope import Scope
-from farebox.kit import clock, money
+from farebox.kit import clock
 from farebox.kit.db import Tx
 
 from .principal import Principal
-from .team_forms import PERIODS, ROLES
+from .team_forms import CAPS, PERIODS, ROLES
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A project or a member, what it has spent this month, and how far its cap is used."""
+    """A project or a member, what it has spent this month, and how far each of its caps is used."""
 
     of: Any
     spent_micro: int
-    used_micro: int
-    share: int | None  # of its cap, in hundredths, 100 at most; None without a cap
+    uses: tuple[Use, ...] = ()
     keys: int = 0
     people: int = 0
 
     @property
-    def period(self) -> Any:
-        """The cap's period in words."""
-        return PERIODS.get(self.of.cap_period, "")
+    def caps(self) -> list[tuple[Any, Any, Use]]:
+        """Each cap after its name and its period in words."""
+        return [(CAPS[use.period], PERIODS[use.period], use) for use in self.uses]
 
     @property
     def role(self) -> Any:
@@ -62,14 +63,17 @@ class _Spent:
                 self.by_member[member] += by_key.get(key, 0)
                 self.keys_of_member[member] += state == "active"
 
+    def rows(self, of: Sequence[Project | Member], *, people: Mapping[str | None, int] | None = None) -> list[Row]:
+        uses = cap_use.of_rows(self.tx, of, time_zone=self.zone, now_us=self.now_us)
+        return [self._row(each, used, (people or {}).get(each.id, 0)) for each, used in zip(of, uses, strict=True)]
+
     def row(self, of: Project | Member, *, people: int = 0) -> Row:
-        used_micro = teams.spent_micro(self.tx, of, time_zone=self.zone, now_us=self.now_us)
-        share = None
-        if of.cap_micro is not None:
-            share = min(100, used_micro * 100 // of.cap_micro) if of.cap_micro else 100
+        return self.rows([of], people={of.id: people})[0]
+
+    def _row(self, of: Project | Member, uses: tuple[Use, ...], people: int) -> Row:
         is_project = isinstance(of, Project)
         spent, keys = (self.by_project, self.keys_of_project) if is_project else (self.by_member, self.keys_of_member)
-        return Row(of, spent[of.id], used_micro, share, keys[of.id], people)
+        return Row(of, spent[of.id], uses, keys[of.id], people)
 
 
 def everything(tx: Tx, me: Principal, within: Reach) -> dict[str, Any]:
@@ -78,10 +82,10 @@ def everything(tx: Tx, me: Principal, within: Reach) -> dict[str, Any]:
     spent = _Spent(tx, me.account, zone)
     members = teams.members_within(within)
     heads = Counter(member.project_id for member in members)
-    projects = [spent.row(row, people=heads[row.id]) for row in teams.projects_within(within)]
+    projects = spent.rows(teams.projects_within(within), people=heads)
     return {
         "projects": projects,
-        "members": [spent.row(row) for row in members],
+        "members": spent.rows(members),
         "invitations": invitations.open_ones(me.account, projects_=within.projects, now_us=spent.now_us),
         "people": len({member.person_id for member in members}),
         "in_use": sum(row.of.state == "active" for row in projects),
@@ -95,7 +99,7 @@ def of_project(tx: Tx, me: Principal, within: Reach, project: Project) -> dict[s
     members = teams.members_within(within, project=project.id)
     return {
         "row": spent.row(project, people=len(members)),
-        "members": [spent.row(row) for row in members],
+        "members": spent.rows(members),
         "invitations": invitations.open_ones(me.account, projects_=frozenset({project.id}), now_us=spent.now_us),
         "last_day": last_day(project.keys_end_us, project.account.time_zone),
         "is_over": project.keys_end_us is not None and project.keys_end_us <= spent.now_us,
@@ -112,13 +116,7 @@ def of_member(tx: Tx, member: Member) -> dict[str, Any]:
 def own(tx: Tx, me: Principal) -> list[Row]:
     """A member's own places in this account, and nobody else's."""
     spent = _Spent(tx, me.account, _zone(me))
-    return [spent.row(place) for place in teams.places(me.person) if place.account_id == me.account]
-
-
-def cap_initial(row: Project | Member) -> dict[str, Any]:
-    """A cap as its form shows it."""
-    amount = "" if row.cap_micro is None else money.text(row.cap_micro).replace(",", "")
-    return {"cap": amount, "period": row.cap_period or "month"}
+    return spent.rows([place for place in teams.places(me.person) if place.account_id == me.account])
 
 
 def last_day(ends_us: int | None, zone: str) -> date | None:

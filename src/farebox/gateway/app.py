@@ -42,7 +42,7 @@ BILLING_CLASSES = frozenset({"metered"})
 class Pages(Protocol):
     """What answers the paths that are not the API's; the roof brings it where the process serves pages."""
 
-    def wants(self, exchange: Exchange) -> bool:
+    async def wants(self, exchange: Exchange) -> bool:
         """Whether this request is for a page."""
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -86,7 +86,7 @@ class App:
     async def _answer(self, exchange: Exchange) -> None:
         if exchange.refusal is not None:
             raise exchange.refusal
-        if self.pages is not None and self.pages.wants(exchange):
+        if self.pages is not None and await self.pages.wants(exchange):
             await self.pages(exchange)
             return
         if exchange.method == "OPTIONS":

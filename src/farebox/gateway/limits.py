@@ -152,7 +152,7 @@ def tokens(*, text_bytes: int, input_tokens: int, bound_tokens: int) -> int:
 
 
 def _check(scope: Scope, pace: Pace, tokens: int, held: Sequence[tuple[Scope, Pace, int]], now_us: int) -> None:
-    whose = f"{pace.kind} `{pace.scope}`"
+    whose = f"{pace.kind} `{pace.said or pace.scope}`"
     limits = [(each, of) for of, each, _ in held]
     if pace.concurrency is not None and scope.running >= pace.concurrency:
         raise RateLimited(

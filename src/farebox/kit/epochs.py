@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 from . import statements
 from .db import Tx
 
+# A condition for the statements of other rooms: nobody has ended this epoch. Its parameter is the epoch.
+GOES_ON = "NOT EXISTS (SELECT 1 FROM kit_epoch WHERE id = %s AND ended_us IS NOT NULL)"
+
 
 def begin(tx: Tx, *, epoch: str, node: str, now_us: int) -> None:
     """Begin an epoch."""

@@ -274,6 +274,8 @@ _SECRETS = re.compile(
         |refresh_token|client_secret|password|passwd)\b(?:\\*["'])?\s*+[:=]\s*+(?:\\*["'])?+)
       (?!(?:Bearer|Basic)\b|\[redacted)(?:[^\s"'&,}\]\\]|\\(?!["'nrt\\]))+
     | (?P<query>[?&](?:key|token|sig|signature)=)(?!\[redacted)[^\s&"'\#]+
+    | (?P<way>(?:/|%(?:25)*2f)(?:join|link)(?:/|%(?:25)*2f)|(?:[?&]|%(?:25)*(?:3f|26))code(?:=|%(?:25)*3d))
+      (?!\[redacted)[^\s/?&"'\\\#%]+
     | (?P<login>\b[a-z][a-z0-9+.-]{0,20}://[^\s/:@]{0,256}:)(?!\[redacted)[^\s/@]{1,1024}(?=@)
     | \b(?:sk-[A-Za-z0-9_-]{6,} | sess-[A-Za-z0-9_-]{16,} | (?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{8,}
         | whsec_[A-Za-z0-9+/=]{8,} | AIza[A-Za-z0-9_-]{30,} | gsk_[A-Za-z0-9]{16,} | xai-[A-Za-z0-9]{16,}
@@ -290,6 +292,7 @@ _SIGNS = (
     *("-----begin", "bearer", "basic", "authorization", "cookie", "api-key", "apikey", "api_key", "passw"),
     *("access_token", "refresh_token", "client_secret", "key=", "token=", "sig=", "signature=", "://"),
     *("sk-", "sess-", "sk_", "rk_", "pk_", "whsec_", "aiza", "gsk_", "xai-", "hf_", "r8_", "pplx-", "nvapi-"),
+    *("join/", "link/", "join%", "link%", "code=", "code%"),
     *("fw_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "glpat-", "xox", "akia", "asia", "eyj"),
 )
 
@@ -297,8 +300,8 @@ _SIGNS = (
 def redact(text: str) -> str:
     """`text` with everything that looks like a secret replaced by `[redacted]`, for logs (I28).
 
-    Covers our own keys, `sk-…` of any vendor, Bearer and Basic credentials, cookies, key headers and
-    parameters, passwords in addresses, private keys, and the well-known forms of cloud and payment keys.
+    Covers our own keys, `sk-…` of any vendor, Bearer and Basic credentials, cookies, key headers and parameters,
+    passwords in addresses, one-time links, private keys, and the well-known forms of cloud and payment keys.
     """
     lower = text.lower()
     for sign in _SIGNS:

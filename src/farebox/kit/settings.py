@@ -66,7 +66,8 @@ class Known:
     """A setting of the shop that operators change: what its value is, and what it is before anybody has set it.
 
     `kind`: `line` and `text` are texts; `count` a whole number; `factor` a decimal text of at least 1; `currency` a
-    code or empty; `amount` micro-units; `amounts` micro-units by currency. `low` and `high` bound a number.
+    code or empty; `amount` micro-units; `amounts` micro-units by currency. `low` and `high` bound a number. Of an
+    `optional` amount 0 means none.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Known:
     default: Any
     low: int = 0
     high: int = 0
+    optional: bool = False
 
 
 KNOWN: tuple[Known, ...] = (
@@ -91,6 +93,7 @@ KNOWN: tuple[Known, ...] = (
     Known("money_day_support_micro", "amount", 100 * money.MICRO, 0, money.AMOUNT_MICRO_MAX),
     Known("money_day_finance_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX),
     Known("money_day_admin_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX),
+    Known("money_two_approvers_above_micro", "amount", 10_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX, optional=True),
 )
 BY_NAME: Mapping[str, Known] = {known.name: known for known in KNOWN}
 _DEFAULTS: dict[str, Any] = {known.name: known.default for known in KNOWN}

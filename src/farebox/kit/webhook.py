@@ -13,10 +13,9 @@ from typing import Any
 
 import msgspec
 
-from .fetch import AddressRefused, Fetch, Outgoing, Target
+from .fetch import AddressRefused, Fetch, Outgoing, Target, check_spelled
 
 PATIENCE_S = 10
-ANSWER_BYTES_MAX = 64 * 1024
 PORTS = frozenset({80, 443})
 _encode = msgspec.json.Encoder().encode
 
@@ -27,7 +26,7 @@ class NotTaken(Exception):
 
 def check(url: str) -> str:
     """`url` itself if webhooks may go there, else AddressRefused; where its name leads is looked at when they go."""
-    Target.parse(url, ports=PORTS, query=True)
+    check_spelled(Target.parse(url, ports=PORTS, query=True)[0])
     return url
 
 
@@ -55,7 +54,7 @@ async def post(fetch: Fetch, payload: Mapping[str, Any], *, ident: str, at_s: in
         answer = await exchange.response()
         if not 200 <= answer.status < 300:
             raise NotTaken(f"The server answered {answer.status}.")
-        await exchange.read_all(ANSWER_BYTES_MAX)
+        # The body is not read: a server that drips it would keep everybody's messages waiting.
     finally:
         exchange.release()
 

@@ -1,20 +1,20 @@
 """Manual money: an operator's entry with reason and second approver, booked exactly once (money.md I27, security.md 8).
 
-A row is proposed by one person and approved by another; the approval moves the money in the same transaction, under the
-row's id as reference. What nobody has decided in 72 hours lapses by its age. Nothing takes a balance below zero.
+A row is proposed by one person and approved by another, above a limit by two others. The last approval moves the money
+in the same transaction, under the row's id as reference. What nobody has decided in 72 hours lapses by its age.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-from django.db.models import Q, Sum
+from django.db.models import F, Q, Sum
 
 from farebox.kit import audit, errors, ids, money
 from farebox.kit.db import Tx
 
-from . import chart, holds, journal, lots
+from . import booking, holds, journal
 from .models import Adjustment, Entry, Posting
 
 KINDS: Final[Mapping[str, str]] = {
@@ -24,18 +24,10 @@ KINDS: Final[Mapping[str, str]] = {
     "debit": "A correction against the customer: at most what is available.",
     "write_off": "What is left on an account that is barred or closed, taken off the books.",
 }
-TAKES = frozenset({"debit", "write_off"})
 LAPSES_US = 72 * 3600 * 1_000_000
 REASON_CHARS_MAX = 300
 _DAY_US = 86_400_000_000
 # Entries of these kinds are told by their calls and orders; the others stand on a customer's page one by one.
-_ENTRY_KINDS = {
-    "grant": "grant",
-    "credit": "credit",
-    "refund": "call_refund",
-    "debit": "debit",
-    "write_off": "write_off",
-}
 _SHOWN = ("grant", "credit", "call_refund", "debit", "write_off", "expiry", "reversal", "topup", "payment")
 
 
@@ -50,17 +42,19 @@ def propose(
     call: str = "",
     expires_us: int | None = None,
     day_max_micro: int,
+    two_above_micro: int = 0,
     requester: str,
     actor: str,
     now_us: int,
 ) -> Adjustment:
     """Write down what shall be moved and why; nothing moves yet. CommandError with what is wrong.
 
-    `day_max_micro` bounds what one requester proposes in this currency on one UTC day.
+    `day_max_micro` bounds what one requester proposes in this currency on one UTC day. More than `two_above_micro`, if
+    that is not 0, needs two approvers.
     """
     _check(kind, amount_micro, reason, expires_us, now_us)
     if kind == "refund":
-        _check_refund(tx, account, call, amount_micro, now_us=now_us)
+        booking.check_refund(tx, account, call, amount_micro, after_us=now_us - LAPSES_US)
     spent_micro = proposed_today(tx, requester=requester, currency=currency, now_us=now_us)
     if spent_micro + amount_micro > day_max_micro:
         raise errors.CommandError(
@@ -78,15 +72,26 @@ def propose(
         expires_us=expires_us if kind == "grant" else None,
         requester=requester,
         proposed_us=now_us,
+        approvals=2 if 0 < two_above_micro < amount_micro else 1,
     )
     audit.record(tx, actor=actor, verb="money.propose", object=account, after=view(row, now_us=now_us))
     return row
 
 
-def approve(tx: Tx, adjustment: str, *, approver: str, single_person: bool, actor: str, now_us: int) -> Adjustment:
-    """Move the money, once: row and books in one transaction. CommandError for a second time, a lapsed or own row.
+def approve(
+    tx: Tx,
+    adjustment: str,
+    *,
+    approver: str,
+    single_person: bool,
+    day_max_micro: int,
+    actor: str,
+    now_us: int,
+) -> Adjustment:
+    """Note the first of two approvals, or move the money with the last one, once: row and books in one transaction.
 
-    `single_person` says that this shop lets one person do both; the entry says so too then.
+    `single_person` says that this shop lets one person do it all; the entry says so too then. `day_max_micro` bounds
+    what one person approves in a currency on one UTC day. CommandError for a second time, a lapsed or own row.
     """
     row = find(adjustment)
     alone = row.requester == approver
@@ -96,14 +101,29 @@ def approve(tx: Tx, adjustment: str, *, approver: str, single_person: bool, acto
     row = find(adjustment)
     if state(row, now_us=now_us) != "proposed":
         raise _decided(row, now_us)
+    if row.first_approver == approver and not alone:
+        raise errors.CommandError("You have approved this already: it takes a second person's approval as well.")
+    today_micro = approved_today(tx, approver=approver, currency=row.currency, now_us=now_us)
+    if today_micro + row.amount_micro > day_max_micro:
+        raise errors.CommandError(
+            f"That is more than you may approve today: {money.text(day_max_micro)} {row.currency} a day, "
+            f"{money.text(today_micro)} of it approved already."
+        )
     if row.kind == "refund":
-        _check_refund(tx, row.account, row.call, row.amount_micro, but=row.id, now_us=now_us)
-    amount_micro = _available(tx, row) if row.kind in TAKES else row.amount_micro
-    _decide(row, to="booked", decider=approver, now_us=now_us, single_person=alone, booked_micro=amount_micro)
-    entry = _book(tx, row, amount_micro, approver=None if alone else approver, single_person=alone, now_us=now_us)
-    Adjustment.objects.filter(id=row.id).update(entry=entry)
+        booking.check_refund(tx, row.account, row.call, row.amount_micro, but=row.id, after_us=now_us - LAPSES_US)
+    amount_micro = booking.available_micro(tx, row) if row.kind in booking.TAKES else row.amount_micro
+    if row.approvals > 1 and not row.first_approver and not alone:
+        _approve_first(row, approver, now_us)
+        verb = "money.approve_first"
+    else:
+        facts = {"single_person": alone, "booked_micro": amount_micro}
+        _decide(row, to="booked", first=row.first_approver, decider=approver, now_us=now_us, **facts)
+        by = None if alone else approver
+        entry = booking.book(tx, row, amount_micro, approver=by, single_person=alone, now_us=now_us)
+        Adjustment.objects.filter(id=row.id).update(entry=entry)
+        verb = "money.approve"
     row = find(row.id)
-    audit.record(tx, actor=actor, verb="money.approve", object=row.account, after=view(row, now_us=now_us))
+    audit.record(tx, actor=actor, verb=verb, object=row.account, after=view(row, now_us=now_us))
     return row
 
 
@@ -154,7 +174,7 @@ def state(row: Adjustment, *, now_us: int) -> str:
 def effect(tx: Tx, row: Adjustment) -> tuple[int, int, int]:
     """(available before, what would move now, available after), in micro-units, for who decides."""
     available_micro = holds.balance(tx, row.account)[2]
-    moved_micro = -min(row.amount_micro, max(0, available_micro)) if row.kind in TAKES else row.amount_micro
+    moved_micro = -min(row.amount_micro, max(0, available_micro)) if row.kind in booking.TAKES else row.amount_micro
     return available_micro, moved_micro, available_micro + moved_micro
 
 
@@ -170,13 +190,28 @@ def proposed_today(tx: Tx, *, requester: str, currency: str, now_us: int) -> int
     return int(rows.aggregate(total=Sum("amount_micro"))["total"] or 0)
 
 
+def approved_today(tx: Tx, *, approver: str, currency: str, now_us: int) -> int:
+    """Micro-units that a person has approved in a currency since UTC midnight, without what came to nothing."""
+    del tx
+    from_us = now_us - now_us % _DAY_US
+    rows = Adjustment.objects.filter(
+        Q(state="booked", decider=approver, decided_us__gte=from_us)
+        | Q(state__in=["proposed", "booked"], first_approver=approver, first_approved_us__gte=from_us),
+        currency=currency,
+    )
+    return int(rows.aggregate(total=Sum("amount_micro"))["total"] or 0)
+
+
 def entries(tx: Tx, account: str, *, limit: int = 20) -> list[dict[str, Any]]:
     """The newest entries of an account that are no charges: id, kind, amount_micro, at_us, note, who."""
     del tx
-    rows = list(Entry.objects.filter(account=account, kind__in=_SHOWN).order_by("-at_us", "-id")[:limit])
-    moved = dict(
-        Posting.objects.filter(entry__in=[row.id for row in rows], account=account).values_list("entry", "amount_micro")
-    )
+    # By a sum, which no index keeps: in the order of times SQLite would walk through all charges of a large account.
+    newest = (F("at_us") + 0).desc()
+    rows = list(Entry.objects.filter(account=account, kind__in=_SHOWN).order_by(newest, "-id")[:limit])
+    # By entry alone, for the same reason.
+    lines = Posting.objects.filter(entry__in=[row.id for row in rows])
+    found = lines.values_list("entry", "account", "amount_micro")
+    moved = {entry: amount_micro for entry, whose, amount_micro in found if whose == account}
     return [
         {
             "id": row.id,
@@ -206,6 +241,9 @@ def view(row: Adjustment, *, now_us: int) -> dict[str, Any]:
         "state": state(row, now_us=now_us),
         "requester": row.requester,
         "proposed_us": row.proposed_us,
+        "approvals": row.approvals,
+        "first_approver": row.first_approver,
+        "first_approved_us": row.first_approved_us,
         "decider": row.decider,
         "decided_us": row.decided_us,
         "note": row.note,
@@ -228,72 +266,23 @@ def _check(kind: str, amount_micro: int, reason: str, expires_us: int | None, no
         raise errors.CommandError("Granted credit alone expires, and in the future.")
 
 
-def _check_refund(tx: Tx, account: str, call: str, amount_micro: int, *, but: str = "", now_us: int) -> None:
-    """A refund gives back no more than its call was charged: what waits (`but` apart), is booked, and this together."""
-    journal.lock(tx, account)
-    charge = Entry.objects.filter(account=account, kind="charge", ref=call).first() if call else None
-    if charge is None:
-        raise errors.CommandError("Name the call: this account has no charge of that call.")
-    if Entry.objects.filter(Q(kind="refund", ref=call) | Q(kind="reversal", ref=charge.id), account=account).exists():
-        raise errors.CommandError("The charge of this call was given back already.")
-    charged_micro = -int(Posting.objects.get(entry=charge, account=account).amount_micro)
-    waiting = Adjustment.objects.filter(account=account, kind="refund", call=call, state="proposed").exclude(id=but)
-    waiting = waiting.filter(proposed_us__gt=now_us - LAPSES_US)
-    before_micro = int(waiting.aggregate(total=Sum("amount_micro"))["total"] or 0)
-    before_micro += journal.given_by_hand_micro(tx, account, call)
-    if amount_micro + before_micro > charged_micro:
-        raise errors.CommandError(
-            f"The call was charged {money.exact(charged_micro)}, of which {money.exact(before_micro)} is refunded or "
-            "proposed already."
-        )
+def _approve_first(row: Adjustment, approver: str, now_us: int) -> None:
+    """One conditional statement notes the first of two approvals: of two persons at once one gives the second."""
+    waiting = Adjustment.objects.filter(
+        id=row.id, state="proposed", proposed_us__gt=now_us - LAPSES_US, approvals=2, first_approver=""
+    )
+    if waiting.update(first_approver=approver, first_approved_us=now_us) != 1:
+        raise _decided(find(row.id), now_us)
 
 
-def _decide(row: Adjustment, *, to: str, decider: str, now_us: int, **facts: Any) -> None:
-    """One conditional statement decides: of two persons at once one is too late."""
+def _decide(row: Adjustment, *, to: str, decider: str, now_us: int, first: str | None = None, **facts: Any) -> None:
+    """One conditional statement decides: of two persons at once one is too late. `first` names the first approver."""
     waiting = Adjustment.objects.filter(id=row.id, state="proposed", proposed_us__gt=now_us - LAPSES_US)
+    if first is not None:
+        waiting = waiting.filter(first_approver=first)
     if waiting.update(state=to, decider=decider, decided_us=now_us, **facts) != 1:
         raise _decided(find(row.id), now_us)
 
 
 def _decided(row: Adjustment, now_us: int) -> errors.CommandError:
     return errors.CommandError(f"This is {state(row, now_us=now_us)} already and stays as it is.")
-
-
-def _available(tx: Tx, row: Adjustment) -> int:
-    amount_micro = min(int(row.amount_micro), holds.balance(tx, row.account)[2])
-    if amount_micro <= 0:
-        raise errors.CommandError("Nothing is available on this account that could be taken.")
-    return amount_micro
-
-
-def _book(tx: Tx, row: Adjustment, amount_micro: int, *, approver: str | None, single_person: bool, now_us: int) -> str:
-    if row.kind == "grant":
-        return lots.grant(
-            tx,
-            account=row.account,
-            currency=row.currency,
-            amount_micro=amount_micro,
-            ref=row.id,
-            expires_us=row.expires_us,
-            now_us=now_us,
-            note=row.reason,
-            requester=row.requester,
-            approver=approver,
-            single_person=single_person,
-        )
-    house = chart.house("revenue" if row.kind == "refund" else "adjustments", row.currency)
-    signed_micro = -amount_micro if row.kind in TAKES else amount_micro
-    lines: Sequence[tuple[str, int]] = [(row.account, signed_micro), (house, -signed_micro)]
-    return journal.post(
-        tx,
-        account=row.account,
-        kind=_ENTRY_KINDS[row.kind],
-        ref=row.id,
-        currency=row.currency,
-        lines=lines,
-        at_us=now_us,
-        note=row.reason,
-        requester=row.requester,
-        approver=approver,
-        single_person=single_person,
-    )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from farebox.kit import errors, ids, money
 from farebox.kit.db import Tx
 
-from . import chart, statements
+from . import caps, chart, statements
 
 
 def open_account(tx: Tx, *, id: str, kind: str, currency: str, floor_micro: int | None) -> None:  # noqa: A002
@@ -88,7 +88,7 @@ def post(
 
 
 def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = "", single_person: bool = False) -> str:
-    """Post the entry that undoes `entry`, once; its id.
+    """Post the entry that undoes `entry`, once; its id. Caps count again what a refund by hand had given back to them.
 
     CommandError if there is none, if the money is gone, or if it is a charge of which something was refunded before.
     """
@@ -101,7 +101,8 @@ def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = 
         if given_micro or tx.one(statements.FIND_ENTRY, (head[0], "refund", head[2])) is not None:
             raise errors.CommandError(f"The charge of entry {entry} was refunded already.")
     lines = [(str(name), -int(amount)) for name, amount in tx.all(statements.READ_POSTINGS, (entry,))]
-    return post(
+    repeated = tx.one(statements.FIND_ENTRY, (head[0], "reversal", entry)) is not None
+    undone = post(
         tx,
         account=str(head[0]),
         kind="reversal",
@@ -113,6 +114,9 @@ def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = 
         requester=requester,
         single_person=single_person,
     )
+    if head[1] == "call_refund" and not repeated:
+        caps.count_again(tx, adjustment=str(head[2]))
+    return undone
 
 
 def _same(tx: Tx, entry: str, lines: Sequence[tuple[str, int]], what: str) -> str:

@@ -126,7 +126,8 @@ class Adjustment(models.Model):
     """Manual money: proposed by one person with a reason, approved by another, booked once (money.md I27).
 
     `kind` is one of `adjustments.KINDS`. `state`: `proposed`, `booked`, `declined`, `withdrawn`; what is proposed
-    lapses by its age alone. `requester` and `decider` name persons; `booked_micro` is what was moved, `entry` where.
+    lapses by its age alone. `requester`, `first_approver` and `decider` name persons; `approvals` is how many it needs:
+    with two the first is only noted, and the decider gives the second. `booked_micro` is what was moved, `entry` where.
     """
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -140,6 +141,9 @@ class Adjustment(models.Model):
     state = models.CharField(max_length=10, default="proposed")
     requester = models.CharField(max_length=200)
     proposed_us = models.BigIntegerField(db_index=True)
+    approvals = models.SmallIntegerField(default=1, db_default=1)
+    first_approver = models.CharField(max_length=200, default="", db_default="")
+    first_approved_us = models.BigIntegerField(null=True)
     decider = models.CharField(max_length=200, default="")
     decided_us = models.BigIntegerField(null=True)
     note = models.CharField(max_length=300, default="")
@@ -161,6 +165,17 @@ class Adjustment(models.Model):
             models.CheckConstraint(
                 condition=~Q(state="booked") | (Q(booked_micro__gt=0, booked_micro__lte=F("amount_micro"))),
                 name="ledger_adjustment_booked",
+            ),
+            models.CheckConstraint(
+                condition=Q(approvals__in=[1, 2])
+                & (Q(first_approver="") | (Q(approvals=2) & ~Q(first_approver=F("requester"))))
+                & (
+                    ~Q(state="booked")
+                    | Q(approvals=1)
+                    | Q(single_person=True)
+                    | (~Q(first_approver="") & ~Q(first_approver=F("decider")))
+                ),
+                name="ledger_adjustment_two_approvers",
             ),
         ]
 

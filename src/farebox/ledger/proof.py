@@ -63,6 +63,9 @@ def _balances(tx: Tx, proof: Proof) -> None:
     for joined, charge in tx.all(statements.CAPPED_HOLDS):
         for purse in str(joined).split():
             spent[purse] += int(charge)
+    for joined, given in tx.all(statements.GIVEN_BACK_TO_CAPS):
+        for purse in str(joined).split():
+            spent[purse] -= int(given)
     for account, posted in tx.all(statements.MEMO_POSTED):
         if int(posted) != -spent[str(account)]:
             proof.findings.append(f"I04 memo account {account} does not count what its calls were charged")

@@ -1,5 +1,7 @@
 """SQL of the hot path on the ledger's tables. Each state change is one conditional statement whose count is checked."""
 
+from farebox.kit import epochs
+
 LOCK_PURSES = "SELECT id FROM ledger_ledgeraccount WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 
 TAKE = """
@@ -23,6 +25,13 @@ WHERE id = %s AND held_micro >= %s
 """
 
 REFUND_CAP = "UPDATE ledger_ledgeraccount SET posted_micro = posted_micro + %s WHERE id = %s AND kind = 'memo'"
+
+# A cap that was lowered meanwhile gives way: `place` compares with the cap itself as well.
+SPEND_AGAIN = """
+UPDATE ledger_ledgeraccount SET posted_micro = posted_micro - %s, floor_micro =
+ CASE WHEN posted_micro - held_micro - %s < floor_micro THEN posted_micro - held_micro - %s ELSE floor_micro END
+WHERE id = %s AND kind = 'memo'
+"""
 
 POST = """
 UPDATE ledger_ledgeraccount SET posted_micro = posted_micro + %s
@@ -48,10 +57,10 @@ SET floor_micro = CASE WHEN posted_micro - held_micro < %s THEN posted_micro - h
 """
 
 # A process that hung until another one ended its epoch opens nothing any more: nobody would look after it.
-OPEN_HOLD = """
+OPEN_HOLD = f"""
 INSERT INTO ledger_hold (id, account, purses, amount_micro, charge_micro, state, epoch, placed_us, ended_us)
 SELECT %s, %s, %s, %s, NULL, 'open', %s, %s, NULL
-WHERE NOT EXISTS (SELECT 1 FROM kit_epoch WHERE id = %s AND ended_us IS NOT NULL)
+WHERE {epochs.GOES_ON}
 """
 
 READ_HOLD = "SELECT state, amount_micro, charge_micro, purses FROM ledger_hold WHERE id = %s"
@@ -96,6 +105,8 @@ a.kind = 'refund' AND a.state = 'booked' AND NOT EXISTS
 GIVEN_BY_HAND = f"""
 SELECT COALESCE(SUM(a.booked_micro), 0) FROM ledger_adjustment a WHERE a.account = %s AND a.call = %s AND {_BY_HAND}
 """
+
+READ_REFUND = "SELECT call, booked_micro FROM ledger_adjustment WHERE id = %s AND kind = 'refund'"
 
 GIVEN_BY_HAND_BETWEEN = f"""
 SELECT COALESCE(SUM(a.booked_micro), 0) FROM ledger_adjustment a
@@ -150,6 +161,12 @@ MEMO_POSTED = "SELECT id, posted_micro FROM ledger_ledgeraccount WHERE kind = 'm
 CAPPED_HOLDS = """
 SELECT h.purses, h.charge_micro FROM ledger_hold h
 WHERE h.state = 'settled' AND h.charge_micro > 0 AND h.purses LIKE '%%cap:%%' AND NOT EXISTS
+ (SELECT 1 FROM ledger_entry e WHERE e.account = h.account AND e.kind = 'refund' AND e.ref = h.id)
+"""
+
+GIVEN_BACK_TO_CAPS = f"""
+SELECT h.purses, a.booked_micro FROM ledger_adjustment a JOIN ledger_hold h ON h.id = a.call AND h.account = a.account
+WHERE h.state = 'settled' AND h.purses LIKE '%%cap:%%' AND {_BY_HAND} AND NOT EXISTS
  (SELECT 1 FROM ledger_entry e WHERE e.account = h.account AND e.kind = 'refund' AND e.ref = h.id)
 """
 

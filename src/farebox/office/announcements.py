@@ -12,10 +12,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from farebox.kit import announcements, clock, db
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 
 from .forms import carry_out, done, moment, text
 from .principal import Operator, operator
-from .refusals import sentence
 
 
 @require_http_methods(["GET", "POST"])
@@ -40,7 +40,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
                 actor=me.actor,
             )
         except CommandError as fault:
-            error = sentence(fault)
+            error = refusals.said(fault)
         else:
             return done(request, reverse("office:announcements"), _("It is announced."))
     rows = [each | {"state": _state(each["from_us"], each["until_us"], now_us)} for each in _all()]

@@ -1,6 +1,7 @@
 """The management API (`/office/api`): what the office does, for scripts with a token of their own.
 
-Its router takes no cookie and no API key. What a role may not see or do is not there (404).
+Its router takes no cookie and no API key. What a role may not see or do is not there (404). What takes a fresh proof
+of a person is for people alone: a script proposes money and draws up prices, and nothing here approves or publishes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from farebox.accounts.tokens import Bearer
 from farebox.kit import options
 from farebox.kit.errors import CommandError, FareboxError
 
-from . import api_goods, api_people, api_shapes
+from . import api_goods, api_people, api_shapes, api_words
 from .api_roles import ALL, answers, find, for_roles
 from .principal import Operator, operator
 
@@ -146,7 +147,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
                 {
                     "method": method.upper(),
                     "path": path,
-                    "does": each.get("description") or each.get("summary", ""),
+                    "does": api_words.does(each.get("description", "")),
                     "roles": each.get("x-roles", []),
                     "params": [param["name"] for param in each.get("parameters", [])],
                     "fields": _fields(found, body),

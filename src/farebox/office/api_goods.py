@@ -96,7 +96,7 @@ def read_price_list(request: Any, name: Path[types.Ident], version: types.Count 
 
 @router.post("/price-lists/{name}/drafts", response=answers(shapes.Draft), tags=["prices"], **for_roles(*ADMIN))
 def draw_up(request: Any, name: Path[types.Ident], body: shapes.DraftIn) -> Any:
-    """Draw up a version; another person publishes it, or the same one where one person may."""
+    """Draw up a version; a person publishes it in the office, with a fresh proof of who he is."""
     _head(name)
     priced = [
         sheets.row(model, usage_class, price)
@@ -129,22 +129,6 @@ def read_draft(request: Any, draft: Path[types.Ident]) -> Any:
     """A draft with every change and what an example call costs before and after."""
     del request
     return db.read(_draft, _find_draft(draft))
-
-
-@router.post("/price-drafts/{draft}/publish", response=answers(shapes.Sheet), tags=["prices"], **for_roles(*ADMIN))
-def publish(request: Any, draft: Path[types.Ident]) -> Any:
-    """Publish what another person has drawn up."""
-    _find_draft(draft)
-    actor = request.auth.actor
-    _row, sheet = db.write(
-        drafts.publish,
-        draft,
-        actor=actor,
-        decider=adjusting.person_of(actor),
-        single_person=bool(options.current().single_person),
-        now_us=clock.now_us(),
-    )
-    return sheets.to_json(sheet)
 
 
 @router.post("/price-drafts/{draft}/drop", response=answers(shapes.Draft), tags=["prices"], **for_roles(*ADMIN))

@@ -97,21 +97,6 @@ def list_keys(request: Any, account: Path[types.Ident]) -> Any:
     return {"data": db.read(customers.keys_of, account)}
 
 
-@router.post("/customers/{account}/keys", response=answers(shapes.KeyMade), tags=["keys"], **for_roles("admin"))
-def issue_key(request: Any, account: Path[types.Ident], body: shapes.KeyIn) -> Any:
-    """Issue a key; its text is in this answer and nowhere else."""
-    _customer(account)
-    facts = body.dict()
-    project = facts.pop("project")
-    known = [each["id"] for each in db.read(customers.projects_of, account)]
-    if project and project not in known:
-        raise Http404
-    row, plaintext = db.write(
-        keys.issue, project=project or account, **facts, now_us=clock.now_us(), actor=request.auth.actor
-    )
-    return keys.view(row) | {"plaintext": plaintext}
-
-
 @router.post(
     "/customers/{account}/keys/{key}/revoke",
     response=answers(shapes.KeyOut),
@@ -151,7 +136,7 @@ def list_money(
 
 @router.post("/money", response=answers(shapes.Adjustment), tags=["money"], **for_roles(*adjusting.PROPOSES))
 def propose(request: Any, body: shapes.AdjustmentIn) -> Any:
-    """Propose to move money; nothing moves before another person approves."""
+    """Propose to move money; nothing moves before another person approves it in the office."""
     who = request.auth
     now_us = clock.now_us()
     row = db.write(adjusting.propose, **body.dict(), role=who.role, actor=who.actor, now_us=now_us)
@@ -162,17 +147,6 @@ def propose(request: Any, body: shapes.AdjustmentIn) -> Any:
 def read_money(request: Any, adjustment: Path[types.Ident]) -> Any:
     """One of them."""
     del request
-    return _adjustment(adjustment)
-
-
-@router.post(
-    "/money/{adjustment}/approve", response=answers(shapes.Adjustment), tags=["money"], **for_roles("finance", "admin")
-)
-def approve(request: Any, adjustment: Path[types.Ident]) -> Any:
-    """Approve what another person has proposed: it is booked at once, exactly once."""
-    _adjustment(adjustment)
-    who = request.auth
-    db.write(adjusting.approve, adjustment, role=who.role, actor=who.actor, now_us=clock.now_us())
     return _adjustment(adjustment)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from ninja import Schema
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 
-from .api_types import LINE, Currency, Decimal, Ident, In, Line, Moment, Name
+from .api_types import LINE, Currency, Decimal, Ident, In, Line, Moment
 
 
 class Customer(Schema):
@@ -49,6 +49,14 @@ class ListChoice(In):
     price_list: Ident
 
 
+class CapsOut(Schema):
+    """Limits of spending that hold at once, in micro-units; null is none."""
+
+    day: int | None
+    month: int | None
+    ever: int | None
+
+
 class KeyOut(Schema):
     """A key, masked."""
 
@@ -61,8 +69,7 @@ class KeyOut(Schema):
     state: str
     models: list[str]
     addresses: list[str]
-    cap_micro: int | None
-    cap_period: str
+    caps_micro: CapsOut
     expires_us: int | None
     created_us: int
     revoked_us: int | None
@@ -72,24 +79,6 @@ class Keys(Schema):
     """The keys of an account."""
 
     data: list[KeyOut]
-
-
-class KeyIn(In):
-    """A key to issue in the account's default project, or in another one."""
-
-    name: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=LINE)]
-    project: Ident = ""
-    models: Annotated[list[Name], Field(max_length=100)] = []
-    addresses: Annotated[list[Line], Field(max_length=100)] = []
-    expires_us: Moment | None = None
-    cap_micro: Annotated[int, Field(ge=0, le=2**53)] | None = None
-    cap_period: Literal["", "day", "month", "ever"] = ""
-
-
-class KeyMade(KeyOut):
-    """A new key with its text, which is shown this once."""
-
-    plaintext: str
 
 
 class CallOut(Schema):
@@ -120,7 +109,7 @@ class Calls(Schema):
 
 
 class Adjustment(Schema):
-    """Manual money: proposed, booked, declined, withdrawn or lapsed."""
+    """Manual money: proposed, booked, declined, withdrawn or lapsed; `approvals` is how many it needs, 1 or 2."""
 
     id: str
     account: str
@@ -133,6 +122,9 @@ class Adjustment(Schema):
     state: str
     requester: str
     proposed_us: int
+    approvals: int
+    first_approver: str
+    first_approved_us: int | None
     decider: str
     decided_us: int | None
     note: str

@@ -14,10 +14,10 @@ from django.views.decorators.http import require_safe
 from farebox.accounts import customers
 from farebox.kit import audit, db
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 
 from .forms import PAGE, further, line, moment
 from .principal import Operator, operator
-from .refusals import sentence
 
 SHOWN_CHARS_MAX = 2000
 _HEAD = ("id", "at_us", "actor", "verb", "object", "before", "after")
@@ -32,7 +32,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
     try:
         wanted = _wanted(request, me)
     except CommandError as fault:
-        error = sentence(fault)
+        error = refusals.said(fault)
     events = db.read(audit.search, wanted, before=line(request, "before", 40), limit=PAGE + 1)
     following = further(request, events, lambda event: str(event.id))
     emails = db.read(customers.names, [event.actor for event in events])
@@ -55,7 +55,7 @@ def export(request: HttpRequest, me: Operator) -> HttpResponse:
     try:
         wanted = _wanted(request, me)
     except CommandError as fault:
-        return HttpResponse(sentence(fault), status=400, content_type="text/plain; charset=utf-8")
+        return HttpResponse(refusals.said(fault), status=400, content_type="text/plain; charset=utf-8")
     answer: Any = StreamingHttpResponse(_csv(wanted), content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = 'attachment; filename="audit.csv"'
     streamed: HttpResponse = answer  # Django knows no common parent but its base

@@ -21,11 +21,11 @@ from farebox.kit import clock, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments
+from farebox.look import marks, refusals
 
 from . import words
 from .forms import PAGE, carry_out, count, done, further, line, refused, text
 from .principal import Operator, operator, step_up
-from .refusals import sentence
 
 SEES_KEYS = ("support", "admin", "auditor")
 # verb of a form -> (roles, what is done, what is said of it)
@@ -80,7 +80,7 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
                 actor=me.actor,
             )
         except CommandError as fault:
-            error = sentence(fault)
+            error = refusals.said(fault)
         else:
             return done(request, reverse("office:customer", args=[account.id]), _("The account is open."))
     context = {"values": values, "error": error, "lists": [(each, each == values["price_list"]) for each in lists]}
@@ -179,7 +179,7 @@ def limits(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
             )
         }
     except CommandError as fault:
-        return refused(request, _here(account), sentence(fault))
+        return refused(request, _here(account), refusals.said(fault))
     return carry_out(
         request, _here(account), _("The limits are set."), rates.limit, "account", account, **wanted, actor=me.actor
     )
@@ -211,7 +211,7 @@ def close(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
         try:
             db.write(_close, found, typed=typed, leave_money=leave_money, actor=me.actor)
         except CommandError as fault:
-            error = sentence(fault)
+            error = refusals.said(fault)
         else:
             return done(request, _here(account), _("The account is closed."))
     context = {"account": found, "error": error}
@@ -242,7 +242,7 @@ def _badge(state: str) -> str:
 
 def _entry(each: dict[str, Any], emails: dict[str, str]) -> dict[str, Any]:
     who = [customers.named(name, emails) for name in (each["requester"], each["approver"]) if name]
-    return each | {"said": words.said(words.ENTRIES, each["kind"]), "who": ", ".join(who)}
+    return each | {"said": words.said(words.ENTRIES, each["kind"]), "who": marks.listed(who)}
 
 
 def _key(each: dict[str, Any]) -> dict[str, Any]:

@@ -12,14 +12,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from farebox.accounts import attempts, browsers, desk, second
+from farebox.accounts import attempts, browsers, desk, operator_factors
 from farebox.accounts.models import Person
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import qr
+from farebox.look import qr, refusals
 from farebox.look.views import own_page
-
-from .said import said
 
 BEGUN = "office_begun"
 BEGUN_S = 600
@@ -31,7 +29,7 @@ def begin(request: HttpRequest, person: Person) -> HttpResponse:
     """The first proof is given: on to the second, or to enrolling it."""
     request.session.cycle_key()
     request.session[BEGUN] = {"person": person.pk, "at": now_s()}
-    has = second.listed(person.pk)
+    has = operator_factors.listed(person.pk)
     return HttpResponseRedirect(with_next(request, "office:second" if has else "office:enrol"))
 
 
@@ -77,24 +75,24 @@ def prove(request: HttpRequest, how: str) -> None:
 def add_factor(request: HttpRequest, person: Person, secret: str) -> tuple[str, str]:
     """What was added (`totp`, `webauthn`), or why nothing was."""
     if "answer" not in request.POST:
-        if db.write(second.add_totp, person, secret=secret, code=request.POST.get("code", "")):
+        if db.write(operator_factors.add_totp, person, secret=secret, code=request.POST.get("code", "")):
             request.session.pop("mfa.totp.secret", None)
             return "totp", ""
         return "", _("This code does not fit. Is the clock of your phone right?")
     try:
         name, answer = request.POST.get("name", ""), request.POST["answer"]
-        db.write(second.add_passkey, person, name=name or _("Passkey"), answer=answer)
+        db.write(operator_factors.add_passkey, person, name=name or _("Passkey"), answer=answer)
     except CommandError as fault:
-        return "", said(fault)
+        return "", refusals.said(fault)
     return "webauthn", ""
 
 
 def enrolling(person: Person, secret: str) -> dict[str, Any]:
     """What the page of a new second factor shows: QR code, seed, and the offer for a passkey."""
     return {
-        "qr": qr.svg(second.totp_address(person, secret), _("QR code for your authenticator")),
+        "qr": qr.svg(operator_factors.totp_address(person, secret), _("QR code for your authenticator")),
         "seed": " ".join(secret[place : place + 4] for place in range(0, len(secret), 4)),
-        "offer": as_json(second.passkey_offer(person)),
+        "offer": as_json(operator_factors.passkey_offer(person)),
         "person": person,
     }
 

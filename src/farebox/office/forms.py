@@ -14,9 +14,9 @@ from django.utils.translation import gettext as _
 
 from farebox.kit import db, money, options
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 
 from .principal import Operator
-from .refusals import sentence
 
 PAGE = 50
 
@@ -40,7 +40,7 @@ def carry_out(
     try:
         db.write(verb, *args, **facts)
     except CommandError as fault:
-        return refused(request, to, sentence(fault))
+        return refused(request, to, refusals.said(fault))
     return done(request, to, text)
 
 

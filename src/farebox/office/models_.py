@@ -17,12 +17,11 @@ from farebox.catalog.usage import CLASSES
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.look import called
+from farebox.look import called, marks, refusals
 
 from . import words
 from .forms import carry_out, count, done, line, text
 from .principal import Operator, operator, step_up
-from .refusals import sentence
 
 
 @require_safe
@@ -117,7 +116,7 @@ def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) ->
         try:
             card = db.write(_define, values, found, me.actor)
         except CommandError as fault:
-            error = sentence(fault)
+            error = refusals.said(fault)
         else:
             return done(request, reverse("office:model", args=[card]), _("The model is saved."))
     context = {
@@ -189,7 +188,7 @@ def _values(found: overview.Stocked | None) -> dict[str, Any]:
 def _missing(found: overview.Stocked) -> list[tuple[str, str]]:
     """(price list, classes without a price there) of a model."""
     return [
-        (price_list, ", ".join(words.said(called.CLASSES, each) for each in lacking))
+        (price_list, marks.listed(words.said(called.CLASSES, each) for each in lacking))
         for price_list, lacking in found.missing.items()
     ]
 

@@ -14,13 +14,13 @@ from farebox.accounts import adjusting, customers
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.ledger import adjustments
+from farebox.ledger import adjustments, booking
+from farebox.look import refusals
 
 from . import words
 from .customers import find
-from .forms import PAGE, carry_out, done, further, line, moment, single_person, text
+from .forms import PAGE, carry_out, done, further, line, moment, refused, single_person, text
 from .principal import Operator, operator, step_up
-from .refusals import sentence
 
 STATES = ("proposed", "booked", "declined", "withdrawn", "lapsed")
 
@@ -77,12 +77,12 @@ def new(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
                 now_us=clock.now_us(),
             )
         except CommandError as fault:
-            error = sentence(fault)
+            error = refusals.said(fault)
         else:
             return done(
                 request, reverse("office:adjustment", args=[row.id]), _("It is proposed. Nothing has moved yet.")
             )
-    day_max_micro, today_micro = db.read(_day, found["currency"], me)
+    day_max_micro, today_micro, two_above_micro = db.read(_limits, found["currency"], me)
     context = {
         "account": found,
         "values": values,
@@ -91,6 +91,7 @@ def new(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
             (name, word, words.said(words.MONEY_MEANS, name), name == values["kind"])
             for name, word in words.MONEY.items()
         ],
+        "two_above_micro": two_above_micro,
         "day_max_micro": day_max_micro,
         "today_micro": today_micro,
     }
@@ -102,17 +103,23 @@ def new(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
 def adjustment(request: HttpRequest, me: Operator, adjustment: str) -> HttpResponse:
     """One proposal: what, why, who, and the balances before and after."""
     row = _shown(adjustment)
-    emails = db.read(customers.names, [row["requester"], row["decider"]])
-    own = row["requester"] == adjusting.person_of(me.actor)
+    emails = db.read(customers.names, [row["requester"], row["first_approver"], row["decider"]])
+    person = adjusting.person_of(me.actor)
+    own = row["requester"] == person
+    alone = own and single_person()
+    first = row["first_approver"] == person and not alone
     waits = row["state"] == "proposed"
     approves = adjusting.approves(me.role)
     context = {
         "row": _row(row, emails),
-        "takes": row["kind"] in adjustments.TAKES,
-        "less": row["kind"] in adjustments.TAKES and -row["moved_micro"] < row["amount_micro"],
+        "takes": row["kind"] in booking.TAKES,
+        "less": row["kind"] in booking.TAKES and -row["moved_micro"] < row["amount_micro"],
         "own": own,
-        "alone": own and single_person(),
-        "may_approve": waits and approves and (not own or single_person()),
+        "alone": alone,
+        "first": first,
+        # The approval that one gives now is noted as the first of two, or else books.
+        "notes": row["approvals"] > 1 and not row["first_approver"] and not alone,
+        "may_approve": waits and approves and (not own or alone) and not first,
         "may_decline": waits and (approves or own),
     }
     return render(request, "office/adjustment.html", context)
@@ -122,20 +129,19 @@ def adjustment(request: HttpRequest, me: Operator, adjustment: str) -> HttpRespo
 @operator("finance", "admin")
 @step_up
 def approve(request: HttpRequest, me: Operator, adjustment: str) -> HttpResponse:
-    """Move the money, once."""
+    """Approve it: the last approval that it needs moves the money, once."""
     here = reverse("office:adjustment", args=[adjustment])
     _shown(adjustment)
     if request.method != "POST":
         return HttpResponseRedirect(here)
-    return carry_out(
-        request,
-        here,
-        _("It is approved and booked."),
-        adjusting.approve,
-        adjustment,
-        role=me.role,
-        actor=me.actor,
-        now_us=clock.now_us(),
+    try:
+        row = db.write(adjusting.approve, adjustment, role=me.role, actor=me.actor, now_us=clock.now_us())
+    except CommandError as fault:
+        return refused(request, here, refusals.said(fault))
+    if row.state == "booked":
+        return done(request, here, _("It is approved and booked."))
+    return done(
+        request, here, _("Your approval is noted, 1 of 2. Nothing has moved yet: another person approves it too.")
     )
 
 
@@ -157,12 +163,12 @@ def decline(request: HttpRequest, me: Operator, adjustment: str) -> HttpResponse
     )
 
 
-def _day(tx: Tx, currency: str, me: Operator) -> tuple[int, int]:
-    """What this operator may propose a day, and has proposed today, in a currency."""
-    most_micro = settings.values(tx)[f"money_day_{me.role}_micro"]
+def _limits(tx: Tx, currency: str, me: Operator) -> tuple[int, int, int]:
+    """What this operator may propose a day, has proposed today, and what two must approve, in a currency."""
+    shop = settings.values(tx)
     person = adjusting.person_of(me.actor)
     today_micro = adjustments.proposed_today(tx, requester=person, currency=currency, now_us=clock.now_us())
-    return most_micro, today_micro
+    return shop[f"money_day_{me.role}_micro"], today_micro, shop["money_two_approvers_above_micro"]
 
 
 def _shown(adjustment: str) -> dict[str, Any]:
@@ -178,5 +184,6 @@ def _row(row: dict[str, Any], emails: dict[str, str]) -> dict[str, Any]:
         "state_said": words.said(words.STATES, row["state"]),
         "badge": words.BADGES.get(row["state"], ""),
         "by": customers.named(row["requester"], emails),
+        "first_by": customers.named(row["first_approver"], emails),
         "decided_by": customers.named(row["decider"], emails),
     }

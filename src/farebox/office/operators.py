@@ -15,10 +15,11 @@ from django.views.decorators.http import require_http_methods
 from farebox.accounts import operators
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 
+from . import letters
 from .forms import done, refused, single_person
 from .principal import Operator, operator, step_up
-from .said import said
 
 ROLES = {
     "support": gettext_lazy("Support"),
@@ -83,7 +84,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
 @operator("admin")
 @step_up
 def new(request: HttpRequest, me: Operator) -> HttpResponse:
-    """Propose a new operator; alone, he is made at once and gets a link."""
+    """Propose a new operator; alone, he is made at once and is sent his link."""
     form = New(request.POST or None, initial={"role": "support"})
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
@@ -136,32 +137,36 @@ def decide(request: HttpRequest, me: Operator, change: str) -> HttpResponse:
         if request.POST.get("do") != "approve":
             db.write(operators.refuse, change, now_us=clock.now_us(), actor=me.actor)
             return done(request, to, _("The change is refused."))
-        row, code = db.write(operators.approve, change, now_us=clock.now_us(), actor=me.actor)
+        row, code_made = db.write(operators.approve, change, send=letters.way_in, now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
-        return refused(request, to, said(fault))
-    return _after(request, row.email, code)
+        return refused(request, to, refusals.said(fault))
+    return _after(request, row.email, code_made=code_made)
 
 
 def _proposed(
     request: HttpRequest, me: Operator, form: forms.Form, template: str, here: dict[str, Any], **facts: Any
 ) -> HttpResponse:
     try:
-        row, code = db.write(operators.propose, now_us=clock.now_us(), actor=me.actor, **facts)
+        row, code_made = db.write(
+            operators.propose, send=letters.way_in, now_us=clock.now_us(), actor=me.actor, **facts
+        )
     except CommandError as fault:
-        form.add_error(None, said(fault))
+        form.add_error(None, refusals.said(fault))
         return render(request, template, {"form": form, "alone": single_person()} | here)
     if row.state == "proposed":
         words = _("It is proposed. Another administrator approves it within 72 hours.")
         return done(request, reverse("office:operators"), words)
-    return _after(request, row.email, code)
+    return _after(request, row.email, code_made=code_made)
 
 
-def _after(request: HttpRequest, email: str, code: str) -> HttpResponse:
-    """The change is made; a code that it made is shown once."""
-    if not code:
-        return done(request, reverse("office:operators"), _("The change is made."))
-    link = f"{options.current().origin}{reverse('office:set_up')}?code={code}"
-    return render(request, "office/operator_link.html", {"email": email, "link": link})
+def _after(request: HttpRequest, email: str, *, code_made: bool) -> HttpResponse:
+    """The change is made; where it made a code, that has gone to the operator alone."""
+    words = _("The change is made.")
+    if code_made:
+        words = _("The change is made. A link went to %(email)s; it works once, within 72 hours.") % {"email": email}
+        if not options.current().mail_url:
+            words += " " + _("This shop has no mail server: the mail is a file in the folder mail on the server.")
+    return done(request, reverse("office:operators"), words)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -14,13 +14,12 @@ from farebox.catalog import drafts, lists, propose, sheets
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.look import called
+from farebox.look import called, refusals
 
 from . import words
 from .forms import done, moment, text
 from .price_lists import head_of
 from .principal import Operator, operator, step_up
-from .refusals import sentence
 
 ROWS_CHARS_MAX = 400_000
 FIELDS = ("from_usd_source", "rate", "factor", "usd_rate", "remove", "begins", "note")
@@ -49,7 +48,7 @@ def change(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
             )
             made = _draw_up(head["price_list"], plan, values["note"], me)
         except CommandError as fault:
-            error = sentence(fault)
+            error = refusals.said(fault)
         else:
             return done(
                 request, reverse("office:price_draft", args=[made]), _("The draft is there. Look at it once more.")
@@ -82,7 +81,7 @@ def proposal(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
         try:
             made = _draw_up(name, drafts.Plan(rows=rows), _("List prices of the catalogue"), me)
         except CommandError as fault:
-            error = sentence(fault)
+            error = refusals.said(fault)
         else:
             return done(
                 request, reverse("office:price_draft", args=[made]), _("The draft is there. Look at it once more.")

@@ -16,12 +16,11 @@ from farebox.catalog import drafts, lists, overview, sheets
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.look import called
+from farebox.look import called, refusals
 
 from . import words
 from .forms import carry_out, done, refused, single_person, text
 from .principal import Operator, operator, step_up
-from .refusals import sentence
 
 
 @require_safe
@@ -57,7 +56,7 @@ def create(request: HttpRequest, me: Operator) -> HttpResponse:
                 lists.create_list, values["name"], values["currency"].upper(), about=values["about"], actor=me.actor
             )
         except CommandError as fault:
-            error = sentence(fault)
+            error = refusals.said(fault)
         else:
             return done(request, reverse("office:price_list", args=[made["price_list"]]), _("The price list is there."))
     context = {"values": values, "error": error}
@@ -129,7 +128,7 @@ def draft(request: HttpRequest, me: Operator, draft: str) -> HttpResponse:
     try:
         difference = db.read(_difference, row, now_us)
     except CommandError as fault:
-        error = sentence(fault)
+        error = refusals.said(fault)
     emails = db.read(customers.names, [row.requester, row.decider])
     own = row.requester == me.actor
     context = {
@@ -170,7 +169,7 @@ def publish(request: HttpRequest, me: Operator, draft: str) -> HttpResponse:
             now_us=clock.now_us(),
         )
     except CommandError as fault:
-        return refused(request, here, sentence(fault))
+        return refused(request, here, refusals.said(fault))
     to = reverse("office:price_list", args=[row.price_list_id])
     return done(request, f"{to}?version={row.version_n}", _("The version is published."))
 

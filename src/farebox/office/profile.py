@@ -14,15 +14,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
-from farebox.accounts import operators, people, second, sessions
+from farebox.accounts import operator_factors, operators, people, sessions
 from farebox.accounts.models import Person
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
+from farebox.look import refusals, shop
 
 from .entering import add_factor, enrolling
 from .forms import done, refused
 from .principal import Operator, operator, step_up
-from .said import said
 from .sign import Code, NewPassword
 
 _both = require_http_methods(["GET", "HEAD", "POST"])
@@ -56,13 +56,13 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
         try:
             db.write(operators.change_profile, me.person, actor=me.actor, **form.cleaned_data)
         except CommandError as fault:
-            form.add_error(None, said(fault))
+            form.add_error(None, refusals.said(fault))
         else:
             return done(request, reverse("office:profile"), _("Your profile is changed."))
     here = {
         "form": form,
-        "factors": second.listed(me.person),
-        "codes_left": second.recovery_left(me.person),
+        "factors": operator_factors.listed(me.person),
+        "codes_left": operator_factors.recovery_left(me.person),
         "sessions": [
             row | {"here": row["id"] == sessions.digest(request.session.session_key or "")}
             for row in sessions.list_sessions(me.person, area="office", now_us=clock.now_us())
@@ -79,10 +79,10 @@ def password(request: HttpRequest, me: Operator) -> HttpResponse:
     form = NewPassword(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            hashed = people.hashed(form.cleaned_data["password"], own_words=(me.email, me.name or me.email))
+            hashed = people.hashed(form.cleaned_data["password"], own_words=(me.email, me.name, *shop.names()))
             person = db.write(people.set_password, me.person, password_hash=hashed, actor=me.actor)
         except CommandError as fault:
-            form.add_error("password", said(fault))
+            form.add_error("password", refusals.said(fault))
         else:
             _alone(request, me)
             update_session_auth_hash(request, person)
@@ -96,7 +96,7 @@ def password(request: HttpRequest, me: Operator) -> HttpResponse:
 def add(request: HttpRequest, me: Operator) -> HttpResponse:
     """A further second factor; an authenticator takes the place of the earlier one."""
     person = Person.objects.get(pk=me.person)
-    form, fault, secret = Code(request.POST if "code" in request.POST else None), "", second.totp_secret()
+    form, fault, secret = Code(request.POST if "code" in request.POST else None), "", operator_factors.totp_secret()
     if request.method == "POST":
         how, fault = add_factor(request, person, secret)
         if how:
@@ -113,16 +113,16 @@ def add(request: HttpRequest, me: Operator) -> HttpResponse:
 def factor(request: HttpRequest, me: Operator, number: int) -> HttpResponse:
     """Take a second factor away, after asking."""
     person = Person.objects.get(pk=me.person)
-    found = next((each for each in second.listed(me.person) if each["id"] == number), None)
+    found = next((each for each in operator_factors.listed(me.person) if each["id"] == number), None)
     if found is None:
         raise Http404
     if request.method != "POST":
         return render(request, "office/factor_remove.html", {"factor": found})
     to = reverse("office:profile")
     try:
-        db.write(second.remove, person, number, actor=me.actor)
+        db.write(operator_factors.remove, person, number, actor=me.actor)
     except CommandError as fault:
-        return refused(request, to, said(fault))
+        return refused(request, to, refusals.said(fault))
     _alone(request, me)
     return done(request, to, _("The second factor is removed. Other sessions have ended."))
 
@@ -133,9 +133,9 @@ def factor(request: HttpRequest, me: Operator, number: int) -> HttpResponse:
 def recovery(request: HttpRequest, me: Operator) -> HttpResponse:
     """Ten new recovery codes, shown once."""
     if request.method != "POST":
-        return render(request, "office/recovery_new.html", {"left": second.recovery_left(me.person)})
+        return render(request, "office/recovery_new.html", {"left": operator_factors.recovery_left(me.person)})
     person = Person.objects.get(pk=me.person)
-    codes = db.write(second.recovery_codes, person, actor=me.actor)
+    codes = db.write(operator_factors.recovery_codes, person, actor=me.actor)
     return render(request, "office/recovery.html", {"codes": codes, "to": reverse("office:profile"), "email": me.email})
 
 

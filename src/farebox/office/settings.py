@@ -16,10 +16,10 @@ from farebox.kit import db, money, options, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.settings import BY_NAME, Known
+from farebox.look import refusals
 
 from .forms import amount, count, done
 from .principal import Operator, operator, step_up
-from .refusals import sentence
 
 # group -> setting -> (label, hint)
 GROUPS: tuple[tuple[Any, dict[str, tuple[Any, Any]]], ...] = (
@@ -64,11 +64,15 @@ GROUPS: tuple[tuple[Any, dict[str, tuple[Any, Any]]], ...] = (
             ),
             "money_day_finance_micro": (
                 gettext_lazy("What one person of finance proposes a day"),
-                gettext_lazy("In the account's currency."),
+                gettext_lazy("In the account's currency. The same limit holds for what this person approves a day."),
             ),
             "money_day_admin_micro": (
                 gettext_lazy("What one administrator proposes a day"),
-                gettext_lazy("In the account's currency."),
+                gettext_lazy("In the account's currency. The same limit holds for what this person approves a day."),
+            ),
+            "money_two_approvers_above_micro": (
+                gettext_lazy("Above this amount money needs two approvers"),
+                gettext_lazy("In the account's currency. 0 or empty: one approver is enough for every amount."),
             ),
         },
     ),
@@ -109,12 +113,12 @@ def _form(request: HttpRequest, me: Operator) -> HttpResponse:
         try:
             values[name] = settings.check(name, read(known, given[name]))
         except CommandError as fault:
-            errors[name] = sentence(fault).removeprefix(f"{name}: ")
+            errors[name] = refusals.said(fault).removeprefix(f"{name}: ").removeprefix(f"{name}：")
     if not errors:
         try:
             changed = db.write(_put, values, me.actor)
         except CommandError as fault:
-            errors["signup_price_list"] = sentence(fault)
+            errors["signup_price_list"] = refusals.said(fault)
         else:
             said = _("The settings are in force.") if changed else _("Nothing was changed.")
             return done(request, reverse("office:settings"), said)
@@ -173,7 +177,7 @@ def read(known: Known, given: str) -> Any:
     if known.kind == "count":
         return count(given, known.name)
     if known.kind == "amount":
-        return amount(given, known.name)
+        return 0 if known.optional and not given else amount(given, known.name)
     if known.kind == "currency":
         return given.upper()
     if known.kind != "amounts":

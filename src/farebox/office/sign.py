@@ -13,10 +13,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
-from farebox.accounts import attempts, desk, links, people, second, setup
+from farebox.accounts import attempts, desk, links, operator_factors, people, setup
 from farebox.accounts.models import Person
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError, NotFound
+from farebox.look import refusals, shop
 
 from .entering import (
     KNOWN,
@@ -37,7 +38,6 @@ from .entering import (
     with_next,
 )
 from .principal import Operator, find, operator
-from .said import said
 
 _both = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -136,7 +136,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
     person = begun(request)
     if person is None:
         return HttpResponseRedirect(with_next(request, "office:sign_in"))
-    if not second.listed(person.pk):
+    if not operator_factors.listed(person.pk):
         return HttpResponseRedirect(with_next(request, "office:enrol"))
     form = Code(request.POST if "code" in request.POST else None)
     failed = False
@@ -151,7 +151,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
         return enter(request, person, how)
     if failed and form.is_bound and form.is_valid():
         form.add_error("code", _("This code is wrong, or it was used before."))
-    question = second.passkey_question(person)
+    question = operator_factors.passkey_question(person)
     here = {"form": form, "person": person, "failed": failed and not form.is_bound, "question": as_json(question)}
     return render(request, "office/second.html", here)
 
@@ -162,17 +162,17 @@ def enrol(request: HttpRequest) -> HttpResponse:
     person = begun(request)
     if person is None:
         return HttpResponseRedirect(with_next(request, "office:sign_in"))
-    if second.listed(person.pk):
+    if operator_factors.listed(person.pk):
         return HttpResponseRedirect(with_next(request, "office:second"))
     form, fault, how = Code(request.POST if "code" in request.POST else None), "", ""
-    secret = second.totp_secret()
+    secret = operator_factors.totp_secret()
     if request.method == "POST":
         how, fault = add_factor(request, person, secret)
         if fault and form.is_bound and form.is_valid():
             form.add_error("code", fault)
     if how:
         let_in(request, person, how)
-        codes = db.write(second.recovery_codes, person, actor=f"operator:{person.pk}")
+        codes = db.write(operator_factors.recovery_codes, person, actor=f"operator:{person.pk}")
         here = {"codes": codes, "to": to_page(request), "email": person.email}
         return known(render(request, "office/recovery.html", here), person)
     return render(request, "office/enrol.html", enrolling(person, secret) | {"form": form, "fault": fault})
@@ -196,12 +196,12 @@ def set_up(request: HttpRequest) -> HttpResponse:
         given = form.cleaned_data
         email = offered.person.email if offered.person else given["email"]
         try:
-            hashed = people.hashed(given["password"], own_words=(email, given["name"] or email))
+            hashed = people.hashed(given["password"], own_words=(email, given["name"], *shop.names()))
             person = db.write(
                 setup.use, code, email=email, name=given["name"], password_hash=hashed, now_us=clock.now_us()
             )
         except CommandError as fault:
-            form.add_error(None, said(fault))
+            form.add_error(None, refusals.said(fault))
         else:
             return begin(request, person)
     return render(request, "office/set_up.html", {"form": form, "invited": offered.person})
@@ -230,7 +230,7 @@ def step_up(request: HttpRequest, me: Operator) -> HttpResponse:
     if how:
         prove(request, how)
         return HttpResponseRedirect(to_page(request))
-    question = second.passkey_question(person)
+    question = operator_factors.passkey_question(person)
     here = {"form": form, "has_password": person.has_usable_password(), "question": as_json(question)}
     return render(request, "office/step_up.html", here)
 
@@ -262,11 +262,11 @@ def link(request: HttpRequest, code: str) -> HttpResponse:
 
 def _proved(person: Person, given: Any) -> str:
     if "answer" in given:
-        return "webauthn" if db.write(second.check_passkey, person, given["answer"]) else ""
+        return "webauthn" if db.write(operator_factors.check_passkey, person, given["answer"]) else ""
     return db.write(desk.by_code, person, given.get("code", ""))
 
 
 def _proved_again(person: Person, given: Any) -> str:
     if "answer" in given:
-        return "mfa" if db.write(second.check_passkey, person, given["answer"]) else ""
+        return "mfa" if db.write(operator_factors.check_passkey, person, given["answer"]) else ""
     return "password" if desk.again(person, given.get("password", "")) else ""

@@ -18,6 +18,7 @@ from farebox.kit import db, options, secrets
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments
 from farebox.ledger.standing import Standing
+from farebox.look import marks
 from farebox.upstreams import channels, survey
 
 from . import ports
@@ -124,7 +125,7 @@ def _people(now_us: int) -> Iterator[Task]:
 
 def _some(names: list[str]) -> dict[str, str]:
     more = len(names) - NAMES_SHOWN
-    shown = ", ".join(names[:NAMES_SHOWN])
+    shown = marks.listed(names[:NAMES_SHOWN])
     return {"names": shown if more <= 0 else _("%(names)s and %(n)s more") % {"names": shown, "n": more}}
 
 

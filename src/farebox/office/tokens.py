@@ -11,11 +11,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from farebox.accounts import tokens
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 
 from . import words
 from .forms import carry_out, count, text
 from .principal import Operator, operator, step_up
-from .refusals import sentence
 
 
 @require_safe
@@ -59,7 +59,7 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
                 actor=me.actor,
             )
         except CommandError as fault:
-            error = sentence(fault)
+            error = refusals.said(fault)
         else:
             made = {"row": row, "plaintext": plaintext, "base_url": options.current().origin + reverse("office:api")}
             return render(request, "office/token_made.html", made)

@@ -18,12 +18,12 @@ from farebox.catalog import official, shelf
 from farebox.kit import clock, db, money, options, secrets
 from farebox.kit.errors import CommandError
 from farebox.kit.options import Options
+from farebox.look import refusals
 from farebox.upstreams import board, channels, survey
 
 from . import ports
 from .forms import done, refused
 from .principal import Operator, operator, step_up
-from .said import said
 from .upstream_forms import Edit, New, Offer, costs_of, models_of
 
 _both = require_http_methods(["GET", "HEAD", "POST"])
@@ -72,7 +72,7 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
         try:
             row = db.write(_connect, given, known=_official() if given["official_costs"] else {}, actor=me.actor)
         except CommandError as fault:
-            form.add_error(None, said(fault))
+            form.add_error(None, refusals.said(fault))
         else:
             return done(request, reverse("office:channel", args=[row["id"]]), _("The channel is there. Test it now."))
     return render(request, "office/channel_new.html", {"form": form, "vendor": vendor})
@@ -100,7 +100,7 @@ def test(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     try:
         found = desk.test(actor=me.actor, channel=row["name"], model=request.POST.get("model", "")[:128])
     except CommandError as fault:
-        return refused(request, reverse("office:channel", args=[channel]), said(fault))
+        return refused(request, reverse("office:channel", args=[channel]), refusals.said(fault))
     return _channel_page(request, me, channel, tested=found)
 
 
@@ -115,7 +115,7 @@ def edit(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
         try:
             db.write(_change, row, form.cleaned_data, actor=me.actor)
         except CommandError as fault:
-            form.add_error(None, said(fault))
+            form.add_error(None, refusals.said(fault))
         else:
             return done(request, reverse("office:channel", args=[channel]), _("The channel is changed."))
     return render(request, "office/channel_edit.html", {"form": form, "channel": row})
@@ -136,7 +136,7 @@ def offer(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
         try:
             db.write(channels.offer, channel=row["name"], actor=me.actor, **facts)
         except CommandError as fault:
-            form.add_error(None, said(fault))
+            form.add_error(None, refusals.said(fault))
         else:
             words = _("The channel answers %(model)s.") % {"model": given["model"]}
             return done(request, reverse("office:channel", args=[channel]), words)
@@ -278,7 +278,7 @@ def _change(tx: db.Tx, row: dict[str, Any], given: dict[str, Any], *, actor: str
     moved = urlsplit(given["base_url"])[:2] != urlsplit(row["base_url"])[:2]
     if moved and row["secret"] != "none" and not given["secret"]:  # noqa: S105 - says whether there is one
         # Else who may write a key, but never read it, would have it sent to a server of his own.
-        raise CommandError("The address leads to another place: give the upstream's key again.")
+        raise CommandError(_("The address leads to another place: give the upstream's key again."))
     if (given["base_url"], given["local"]) != (row["base_url"], row["local"]):
         channels.set_address(tx, channel=name, base_url=given["base_url"], local=given["local"], actor=actor)
     order = {key: given[key] for key in ("tier", "weight", "concurrency_max")}

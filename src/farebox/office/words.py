@@ -80,6 +80,8 @@ OUTCOMES: dict[str, Any] = {
     "failed": gettext_lazy("failed"),
     "broken": gettext_lazy("broken off"),
     "refused": gettext_lazy("refused"),
+    "left": gettext_lazy("the customer left"),
+    "revoked": gettext_lazy("key ended"),
 }
 
 

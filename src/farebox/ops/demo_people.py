@@ -21,7 +21,8 @@ OPERATORS = {
 }
 BOT, CLASS = "Help desk bot", "Class 7b"
 STUDENTS = ("Chen Yu", "Emma Braun", "Li Na", "Noah Weber", "Zhang Wei", "张小明")
-BOT_CAP, CLASS_CAP, STUDENT_CAP = "50.00", "20.00", "2.00"
+BOT_CAP, CLASS_CAP = "50.00", "20.00"
+STUDENT_CAPS = {"day": "0.50", "month": "2.00"}
 TERM_DAYS = 60
 _DAY_US = 86_400_000_000
 
@@ -81,18 +82,19 @@ def _owner(tx: Tx, account: str, email: str, name: str, now_us: int) -> str:
 def team(tx: Tx, account: str, now_us: int) -> Team:
     """Two projects with caps, their people and keys, an open invitation; for an account that is new."""
     from farebox.accounts import invitations, keys, people, projects, teams
+    from farebox.accounts.caps import Caps
     from farebox.kit import money
 
     def project(name: str, cap: str) -> str:
         made = projects.create(tx, account=account, name=name, now_us=now_us, actor=ACTOR)
-        projects.cap(tx, made.id, cap_micro=money.parse(cap), cap_period="month", now_us=now_us, actor=ACTOR)
+        projects.set_caps(tx, made.id, {"month": money.parse(cap)}, now_us=now_us, actor=ACTOR)
         return made.id
 
-    def member(email: str, name: str, where: str, role: str, cap: str = "") -> str:
+    def member(email: str, name: str, where: str, role: str, caps: dict[str, int | None]) -> str:
         person = _person(tx, f"{email}@{DOMAIN}", name, now_us)
         placed = people.add_member(
             tx, account=account, person=person, role=role, project=where, now_us=now_us, actor=ACTOR,
-            cap_micro=money.parse(cap) if cap else None, cap_period="month" if cap else "",
+            caps=Caps.given(caps),
         )  # fmt: skip
         return placed.id
 
@@ -100,16 +102,17 @@ def team(tx: Tx, account: str, now_us: int) -> Team:
         return keys.issue(tx, project=where, member=who, name=name, now_us=now_us, actor=ACTOR)[0].id
 
     bot, lesson = project(BOT, BOT_CAP), project(CLASS, CLASS_CAP)
-    admin = member("lin", "Lin Wei", bot, "admin")
-    teacher = member("maya", "Maya Singh", lesson, "admin")
-    students = [member(f"student{n}", name, lesson, "member", STUDENT_CAP) for n, name in enumerate(STUDENTS, start=1)]
+    admin = member("lin", "Lin Wei", bot, "admin", {})
+    teacher = member("maya", "Maya Singh", lesson, "admin", {})
+    capped: dict[str, int | None] = {period: money.parse(cap) for period, cap in STUDENT_CAPS.items()}
+    students = [member(f"student{n}", name, lesson, "member", capped) for n, name in enumerate(STUDENTS, start=1)]
     made = Team(
         bot=key(bot, admin, "help desk"),
         developer=key(lesson, teacher, "lesson plans"),
         students=tuple(key(lesson, who, name) for who, name in zip(students, STUDENTS, strict=True)),
     )
     teams.set_keys_end(tx, lesson, ends_us=_midnight(now_us, TERM_DAYS), now_us=now_us, actor=ACTOR)
-    terms = invitations.Terms(project=lesson, with_key=True, cap_micro=money.parse(STUDENT_CAP), cap_period="month")
+    terms = invitations.Terms(project=lesson, with_key=True, caps=Caps.given(capped))
     guest = invitations.Guest(f"student7@{DOMAIN}", "Tom Okoye")
     late_us = now_us + 29 * _DAY_US
     invitations.invite(tx, account, [guest], terms, lambda _tx, _row, _code: None, now_us=late_us, actor=ACTOR)

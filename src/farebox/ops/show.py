@@ -58,11 +58,6 @@ def amount(amount_micro: int | None, currency: str) -> str:
     return "–" if amount_micro is None else f"{money.text(amount_micro)} {currency}"
 
 
-def cap(cap_micro: int | None, period: str) -> str:
-    """A cap as people read it."""
-    return "–" if cap_micro is None else f"{money.text(cap_micro)} {'in all' if period == 'ever' else f'a {period}'}"
-
-
 def ticket(receipt: dict[str, Any]) -> str:
     """The receipt of a call as a till ticket: units x price = amount, the total, list version and rule at the foot."""
     charge = receipt["charge"]

@@ -201,8 +201,8 @@ class Node:
                 await self._expire(epoch)
                 held = [each for each in held if each != epoch]
         for epoch, ended_us, _, _ in dead:
-            # A commit that the process had sent may have come after the first look: a settlement while there was a hold,
-            # a hold for as long as a transaction may last. After the end and the grace neither can.
+            # A commit that the process had sent may have come after the first look: a settlement while there was a
+            # hold, a hold for as long as a transaction may last. After the end and the grace neither can.
             if epoch not in held and ports.clock.now_us() >= ended_us + grace_us:
                 await self._refund(epoch, first[epoch])
                 await store.write(_clear, epoch, ports.clock.now_us(), patient=True)

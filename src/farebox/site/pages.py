@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import structlog
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
+from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
 from farebox.gateway.exchange import Exchange
@@ -31,8 +32,24 @@ BODY_BYTES_MAX = 2 * 1024 * 1024
 _API = ("/v1/", "/V1/")
 _MANAGEMENT = "/office/api/"
 _OURS = (PREFIX + "/", "/static/")
+_ALL, _CUSTOMERS = "farebox.site.urls", "farebox.site.urls_customers"
 _THREADS = 3
 _STOP_S = 5
+
+
+def table_of(path: str) -> str:
+    """Which table of addresses knows this path."""
+    return _ALL if path == "/office" or path.startswith("/office/") else _CUSTOMERS
+
+
+def addresses(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Look up each page in the table that knows it."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        request.urlconf = table_of(request.path_info)
+        return get_response(request)
+
+    return answer
 
 
 class Pages:
@@ -42,8 +59,9 @@ class Pages:
         self._handler = WSGIHandler()
         self._threads = Threads(_THREADS, name="pages")
         self._options = options
+        self._loaded: set[str] = set()
 
-    def wants(self, exchange: Exchange) -> bool:
+    async def wants(self, exchange: Exchange) -> bool:
         """Whether there is such a page, or a browser asks for one that there is not."""
         if exchange.refusal is not None:
             return False
@@ -52,8 +70,12 @@ class Pages:
             return False
         if path.startswith(_OURS) or path == PREFIX:
             return True
-        with contextlib.suppress(Resolver404):
-            resolve(path)
+        table = table_of(path)
+        if table not in self._loaded:
+            # The first page imports all of them: on the event loop every call would wait for half a second.
+            await asyncio.get_running_loop().run_in_executor(self._threads, _known, "/", table)
+            self._loaded.add(table)
+        if _known(path, table):
             return True
         return exchange.method == "GET" and "text/html" in exchange.head.get("accept", "")
 
@@ -140,6 +162,13 @@ class Pages:
             environ["HTTP_AUTHORIZATION"] = exchange.head["authorization"]
         environ["HTTP_HOST"] = exchange.head.get("host", ours.netloc)
         return environ
+
+
+def _known(path: str, table: str) -> bool:
+    with contextlib.suppress(Resolver404):
+        resolve(path, table)
+        return True
+    return False
 
 
 def _path(target: bytes) -> str:

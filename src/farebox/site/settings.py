@@ -93,6 +93,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "farebox.look.middleware.guard",
+    "farebox.site.pages.addresses",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "farebox.look.sessions.sessions",
     "farebox.look.middleware.language",
@@ -102,6 +103,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "farebox.look.plain.plain",
 ]
 ROOT_URLCONF = "farebox.site.urls"
 TEMPLATES = [

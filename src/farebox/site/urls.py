@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from farebox.look import views
+from . import urls_customers
+from .urls_customers import handler400, handler403, handler404, handler500
 
-urlpatterns = [
-    path("language/<str:code>", views.language, name="language"),
-    path("theme", views.theme, name="theme"),
-    path("", include("farebox.console.urls")),
-    path("office/", include("farebox.office.urls")),
-]
-handler400 = "farebox.look.views.bad_request"
-handler403 = "farebox.look.views.forbidden"
-handler404 = "farebox.look.views.not_found"
-handler500 = "farebox.look.views.broken"
+urlpatterns = [*urls_customers.urlpatterns, path("office/", include("farebox.office.urls"))]
+
+__all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]

@@ -12,7 +12,7 @@ import structlog
 from farebox.kit import secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.kit.fetch import FetchError, Target
+from farebox.kit.fetch import FetchError, Target, check_spelled
 from farebox.upstreams import dialects, quirks
 from farebox.upstreams.dialect import ChannelSpec
 from farebox.upstreams.models import Channel, Offering
@@ -112,12 +112,17 @@ def spec(row: Channel, unseal: Unseal) -> ChannelSpec:
 
 
 def address(base_url: str, *, local: bool) -> tuple[Target, bytes]:
-    """Target and path of a base URL; CommandError if we never connect to such a one (security.md 5)."""
+    """Target and path of a base URL; CommandError if we never connect to such a one (security.md 5).
+
+    Where its name leads is looked at as well, whenever a connection is opened (`kit.fetch`).
+    """
     try:
-        return Target.parse(base_url, local)
+        target, prefix = Target.parse(base_url, local)
+        check_spelled(target)
     except FetchError as fault:
         hint = "" if local else " A channel on your own network must be marked local."
         raise CommandError(f"The base URL can't be used: {fault.reason}.{hint}") from None
+    return target, prefix
 
 
 def read_costs(text: str) -> dict[str, int]:

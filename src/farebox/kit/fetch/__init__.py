@@ -5,7 +5,7 @@ Imports go down: pool > connection > wire > exchange > addresses > errors.
 
 from __future__ import annotations
 
-from farebox.kit.fetch.addresses import Target
+from farebox.kit.fetch.addresses import Target, check_spelled
 from farebox.kit.fetch.errors import (
     AddressRefused,
     BodyCut,
@@ -37,4 +37,5 @@ __all__ = [
     "Response",
     "Target",
     "TargetBusy",
+    "check_spelled",
 ]

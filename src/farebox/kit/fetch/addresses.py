@@ -165,6 +165,25 @@ def check(target: Target, addresses: tuple[str, ...]) -> None:
             raise AddressRefused("the name leads to an address that is not allowed")
 
 
+def check_spelled(target: Target) -> None:
+    """Raises AddressRefused if the host itself says, without a look-up, that it may not be led to.
+
+    For whoever writes a URL down: a number in any spelling, or this machine's own name. Where other names lead is
+    looked at when a connection is opened, each time.
+    """
+    host = target.host
+    if not target.local and (host == "localhost" or host.endswith(".localhost")):
+        raise AddressRefused("the address is not a public one")
+    try:
+        address = host if ":" in host else str(ipaddress.IPv4Address(socket.inet_aton(host)))
+    except OSError:
+        return  # a name
+    try:
+        check(target, (address,))
+    except AddressRefused:
+        raise AddressRefused("the address is not a public one") from None
+
+
 class Resolver:
     """Names to addresses; an answer is kept for 30 s, and many who ask at once share one look-up."""
 

@@ -14,8 +14,13 @@ from django.utils.translation import ngettext
 
 from farebox.kit import clock
 from farebox.kit import money as amounts
+from farebox.look import marks
 
 register = template.Library()
+register.filter(marks.aside)
+register.filter(marks.listed)
+register.simple_tag(marks.colon)
+register.simple_tag(marks.comma)
 
 SIGNS = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "JPY": "JP¥", "HKD": "HK$"}
 _ICONS = {

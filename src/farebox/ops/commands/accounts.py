@@ -231,11 +231,11 @@ def _entries(_tx: Any, account: str, limit: int) -> list[dict[str, Any]]:
 
     found = accounts.find(account)
     rows = list(Entry.objects.filter(account=found.id).order_by("-at_us", "-id")[:limit])
-    amounts = dict(
-        Posting.objects.filter(entry__in=[row.id for row in rows], account=found.id).values_list(
-            "entry_id", "amount_micro"
-        )
+    # By entry alone: by account SQLite would walk through everything a large one was ever charged.
+    lines = Posting.objects.filter(entry__in=[row.id for row in rows]).values_list(
+        "entry_id", "account", "amount_micro"
     )
+    amounts = {entry: amount_micro for entry, whose, amount_micro in lines if whose == found.id}
     return [
         {
             "id": row.id,

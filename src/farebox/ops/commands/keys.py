@@ -7,24 +7,22 @@ from typing import Any
 import click
 
 from farebox.kit import clock
-from farebox.ops import ready, show, when
+from farebox.ops import cap_words, ready, show, when
 
 from .base import Group, emit, read, secret, secret_options, write
-from .projects import PERIODS, cap_arguments
 
 key = Group("key", help="API keys: secrets that call the API.")
 COMMANDS = (key,)
 KINDS = click.Choice(["key", "project", "member", "account"])
 
 
-@key.command("create", example="farebox key create 'Ada Lovelace' --name laptop --cap 2.00 --period day")
+@key.command("create", example="farebox key create 'Ada Lovelace' --name laptop --cap 2.00/day --cap 20/month")
 @click.argument("project")
 @click.option("--name", default="key", show_default=True, help="How people call it.")
 @click.option("--model", "models", multiple=True, help="Only this model; may be given again. Without: all.")
 @click.option("--address", "addresses", multiple=True, help="Only from this address or network; may be given again.")
 @click.option("--expires", help="End of the key: 30d, 2026-12-31 or 2026-12-31T18:00.")
-@click.option("--cap", help="What its calls may cost a period, such as 2.00.")
-@click.option("--period", type=PERIODS, help="Period of the cap.")
+@click.option("--cap", "caps", multiple=True, help=cap_words.HELP)
 @click.option("--rpm", type=int, help="Calls a minute.")
 @click.option("--tpm", type=int, help="Text tokens a minute.")
 @click.option("--concurrency", type=int, help="Calls at one time.")
@@ -35,8 +33,7 @@ def create(
     models: tuple[str, ...],
     addresses: tuple[str, ...],
     expires: str | None,
-    cap: str | None,
-    period: str | None,
+    caps: tuple[str, ...],
     rpm: int | None,
     tpm: int | None,
     concurrency: int | None,
@@ -53,11 +50,11 @@ def create(
         models=list(models),
         addresses=list(addresses),
         expires_us=None if expires is None else when.point(expires, now_us=clock.now_us()),
+        caps_micro=cap_words.read(caps),
         rpm=rpm,
         tpm=tpm,
         concurrency=concurrency,
         member=member,
-        **({} if cap is None else cap_arguments(cap, period)),
     )
     emit(done, lambda: _stub(done))
 
@@ -103,7 +100,7 @@ def list_(account: str | None, project: str | None) -> None:
     emit(
         rows,
         lambda: show.table(
-            ("key", "account", "name", "hint", "state", "models", "expires (UTC)", "cap"),
+            ("key", "account", "name", "hint", "state", "models", "expires (UTC)", "caps"),
             [
                 (
                     row["id"],
@@ -113,7 +110,7 @@ def list_(account: str | None, project: str | None) -> None:
                     row["state"],
                     ", ".join(row["models"]) or "all",
                     when.shown(row["expires_us"]),
-                    show.cap(row["cap_micro"], row["cap_period"]),
+                    cap_words.shown(row["caps_micro"]),
                 )
                 for row in rows
             ],
@@ -137,7 +134,8 @@ def show_(key: str) -> None:
                 *((name, found[name]) for name in ("id", "name", "hint", "state", "account", "project", "member")),
                 ("models", ", ".join(found["models"]) or "all"),
                 ("addresses", ", ".join(found["addresses"]) or "all"),
-                ("cap", show.cap(found["cap_micro"], found["cap_period"])),
+                ("caps", cap_words.shown(found["caps_micro"])),
+                ("counted as", found["counts_as"]),
                 ("limits", _rates(found)),
                 ("made (UTC)", when.shown(found["created_us"])),
                 ("expires (UTC)", when.shown(found["expires_us"])),
@@ -159,19 +157,25 @@ def revoke(key: str) -> None:
 @click.argument("key")
 @click.option("--grace", default="24h", show_default=True, help="How long the old key goes on.")
 def rotate(key: str, grace: str) -> None:
-    """A new key with the settings of KEY; the old one goes on for a while. The new one is shown once."""
+    """A new key with the settings of KEY; the old one goes on for a while. The new one is shown once.
+
+    Caps and limits go on counting, for both keys together.
+    """
     done = write("key.rotate", key=key, grace_s=when.span(grace))
     emit(done, lambda: _stub(done))
 
 
-@key.command("cap", example="farebox key cap laptop 2.00 day")
+@key.command("cap", example="farebox key cap laptop 2.00/day 20/month")
 @click.argument("key")
-@click.argument("amount")
-@click.argument("period", type=PERIODS, required=False)
-def cap(key: str, amount: str, period: str | None) -> None:
-    """Limit what the calls of KEY may cost: AMOUNT per day, month or ever; AMOUNT `none` lifts the limit."""
-    done = write("key.cap", key=key, **cap_arguments(amount, period))
-    emit(done, lambda: print(f"Key {done['id']}: cap {show.cap(done['cap_micro'], done['cap_period'])}."))
+@click.argument("caps", nargs=-1, required=True)
+def cap(key: str, caps: tuple[str, ...]) -> None:
+    """Limit what the calls of KEY may cost: CAPS such as 5.00/day, 50/month, 200/ever; periods left out stay.
+
+    `none/day` lifts that cap, `none` lifts all of them. A key that is being rotated has its caps together with its
+    successor.
+    """
+    done = write("key.cap", key=key, caps_micro=cap_words.read(caps))
+    emit(done, lambda: print(f"Key {done['id']}: cap {cap_words.shown(done['caps_micro'])}."))
 
 
 @key.command("limit", example="farebox key limit laptop --model gpt-4 --any-address")

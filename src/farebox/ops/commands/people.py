@@ -7,10 +7,9 @@ import sys
 import click
 
 from farebox.kit.errors import CommandError
-from farebox.ops import ready, show
+from farebox.ops import cap_words, ready, show
 
 from .base import Group, emit, read, write
-from .projects import PERIODS, cap_arguments
 
 person = Group("person", help="Humans who sign in: members of accounts, and operators.")
 member = Group("member", help="Persons' places in accounts.")
@@ -60,12 +59,11 @@ def role(person: str, role: str) -> None:
 @click.argument("person")
 @click.argument("role", type=click.Choice(["owner", "admin", "member"]))
 @click.option("--project", help="Only in this project; an admin needs one.")
-@click.option("--cap", help="What his keys may cost a period, such as 5.00.")
-@click.option("--period", type=PERIODS, help="Period of the cap.")
-def add(account: str, person: str, role: str, project: str | None, cap: str | None, period: str | None) -> None:
+@click.option("--cap", "caps", multiple=True, help=cap_words.HELP)
+def add(account: str, person: str, role: str, project: str | None, caps: tuple[str, ...]) -> None:
     """Give PERSON a place in ACCOUNT, with a ROLE."""
-    arguments = {} if cap is None else cap_arguments(cap, period)
-    done = write("member.add", account=account, person=person, role=role, project=project, **arguments)
+    given = cap_words.read(caps)
+    done = write("member.add", account=account, person=person, role=role, project=project, caps_micro=given)
     emit(done, lambda: print(f"Member {done['id']} is {done['role']} in account {done['account']}."))
 
 
@@ -80,7 +78,7 @@ def list_(account: str) -> None:
     emit(
         rows,
         lambda: show.table(
-            ("member", "person", "role", "project", "state", "cap"),
+            ("member", "person", "role", "project", "state", "caps"),
             [
                 (
                     row["id"],
@@ -88,7 +86,7 @@ def list_(account: str) -> None:
                     row["role"],
                     row["project"],
                     row["state"],
-                    show.cap(row["cap_micro"], row["cap_period"]),
+                    cap_words.shown(row["caps_micro"]),
                 )
                 for row in rows
             ],
@@ -97,14 +95,16 @@ def list_(account: str) -> None:
     )
 
 
-@member.command("cap", example="farebox member cap mem_0VCo… 5.00 month")
+@member.command("cap", example="farebox member cap mem_0VCo… 1.00/day 5.00/month")
 @click.argument("member")
-@click.argument("amount")
-@click.argument("period", type=PERIODS, required=False)
-def cap(member: str, amount: str, period: str | None) -> None:
-    """Limit what the keys of MEMBER may cost: AMOUNT per day, month or ever; AMOUNT `none` lifts the limit."""
-    done = write("member.cap", member=member, **cap_arguments(amount, period))
-    emit(done, lambda: print(f"Member {done['id']}: cap {show.cap(done['cap_micro'], done['cap_period'])}."))
+@click.argument("caps", nargs=-1, required=True)
+def cap(member: str, caps: tuple[str, ...]) -> None:
+    """Limit what the keys of MEMBER may cost: CAPS such as 5.00/day, 50/month, 200/ever; periods left out stay.
+
+    `none/day` lifts that cap, `none` lifts all of them.
+    """
+    done = write("member.cap", member=member, caps_micro=cap_words.read(caps))
+    emit(done, lambda: print(f"Member {done['id']}: cap {cap_words.shown(done['caps_micro'])}."))
 
 
 @member.command("remove", example="farebox member remove mem_0VCo…")

@@ -1,18 +1,15 @@
-"""`farebox project …`, and what every command that sets a cap has in common."""
+"""`farebox project …`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from farebox.ops import ready, show, when
+from farebox.ops import cap_words, ready, show
 
 from .base import Group, emit, read, write
 
 project = Group("project", help="Divisions of an account, with keys and a cap of their own.")
 COMMANDS = (project,)
-PERIODS = click.Choice(["day", "month", "ever"])
 
 
 @project.command("create", example="farebox project create 'Ada Lovelace' engine")
@@ -35,14 +32,14 @@ def list_projects(account: str | None) -> None:
     emit(
         rows,
         lambda: show.table(
-            ("project", "account", "name", "state", "cap"),
+            ("project", "account", "name", "state", "caps"),
             [
                 (
                     row["id"],
                     row["account"],
                     row["name"],
                     row["state"],
-                    show.cap(row["cap_micro"], row["cap_period"]),
+                    cap_words.shown(row["caps_micro"]),
                 )
                 for row in rows
             ],
@@ -51,17 +48,16 @@ def list_projects(account: str | None) -> None:
     )
 
 
-@project.command("cap", example="farebox project cap 'Ada Lovelace/engine' 20.00 month")
+@project.command("cap", example="farebox project cap 'Ada Lovelace/engine' 2.00/day 20.00/month")
 @click.argument("project")
-@click.argument("amount")
-@click.argument("period", type=PERIODS, required=False)
-def cap_project(project: str, amount: str, period: str | None) -> None:
-    """Limit what the calls of PROJECT may cost: AMOUNT per day, month or ever; AMOUNT `none` lifts the limit.
+@click.argument("caps", nargs=-1, required=True)
+def cap_project(project: str, caps: tuple[str, ...]) -> None:
+    """Limit what the calls of PROJECT may cost: CAPS such as 5.00/day, 50/month, 200/ever; periods left out stay.
 
-    PROJECT is its id, or account/project by names.
+    `none/day` lifts that cap, `none` lifts all of them. PROJECT is its id, or account/project by names.
     """
-    done = write("project.cap", project=project, **cap_arguments(amount, period))
-    emit(done, lambda: print(f"Project {done['id']}: cap {show.cap(done['cap_micro'], done['cap_period'])}."))
+    done = write("project.cap", project=project, caps_micro=cap_words.read(caps))
+    emit(done, lambda: print(f"Project {done['id']}: cap {cap_words.shown(done['caps_micro'])}."))
 
 
 @project.command("archive", example="farebox project archive 'Ada Lovelace/engine'")
@@ -70,12 +66,3 @@ def archive_project(project: str) -> None:
     """Take PROJECT out of use for good; its keys are revoked, its calls stay on record."""
     done = write("project.archive", project=project)
     emit(done, lambda: print(f"Project {done['id']} is archived, its keys are revoked."))
-
-
-def cap_arguments(amount: str, period: str | None) -> dict[str, Any]:
-    """The arguments of a cap verb; usage is wrong where an amount lacks its period."""
-    if amount == "none":
-        return {"cap_micro": None, "cap_period": ""}
-    if period is None:
-        raise click.UsageError("Say for which period the cap is: day, month or ever.")
-    return {"cap_micro": when.amount(amount), "cap_period": period}

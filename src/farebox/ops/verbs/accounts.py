@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from farebox.accounts import accounts, people, projects
+from farebox.accounts.caps import Caps
 from farebox.kit import clock
 from farebox.kit.db import Tx
 
@@ -67,10 +68,9 @@ def create_project(tx: Tx, *, actor: str, account: str, name: str) -> dict[str, 
     return projects.view(projects.create(tx, account=account, name=name, now_us=clock.now_us(), actor=actor))
 
 
-def cap_project(tx: Tx, *, actor: str, project: str, cap_micro: int | None, cap_period: str = "") -> dict[str, Any]:
-    """Limit what a project may spend in a period; None lifts the limit."""
-    capped = projects.cap(tx, project, cap_micro=cap_micro, cap_period=cap_period, now_us=clock.now_us(), actor=actor)
-    return projects.view(capped)
+def cap_project(tx: Tx, *, actor: str, project: str, caps_micro: Mapping[str, int | None]) -> dict[str, Any]:
+    """Limit what a project may spend per `day`, `month` or `ever`; None lifts that limit, others stay."""
+    return projects.view(projects.set_caps(tx, project, caps_micro, now_us=clock.now_us(), actor=actor))
 
 
 def archive_project(tx: Tx, *, actor: str, project: str) -> dict[str, Any]:
@@ -113,8 +113,7 @@ def add_member(
     person: str,
     role: str,
     project: str | None = None,
-    cap_micro: int | None = None,
-    cap_period: str = "",
+    caps_micro: Mapping[str, int | None] | None = None,
 ) -> dict[str, Any]:
     """Give a person a place in an account."""
     member = people.add_member(
@@ -123,20 +122,16 @@ def add_member(
         person=person,
         role=role,
         project=project,
-        cap_micro=cap_micro,
-        cap_period=cap_period,
+        caps=Caps.given(caps_micro or {}),
         now_us=clock.now_us(),
         actor=actor,
     )
     return people.view_member(member)
 
 
-def cap_member(tx: Tx, *, actor: str, member: str, cap_micro: int | None, cap_period: str = "") -> dict[str, Any]:
-    """Limit what a member's keys may spend in a period; None lifts the limit."""
-    capped = people.cap_member(
-        tx, member, cap_micro=cap_micro, cap_period=cap_period, now_us=clock.now_us(), actor=actor
-    )
-    return people.view_member(capped)
+def cap_member(tx: Tx, *, actor: str, member: str, caps_micro: Mapping[str, int | None]) -> dict[str, Any]:
+    """Limit what a member's keys may spend per `day`, `month` or `ever`; None lifts that limit, others stay."""
+    return people.view_member(people.set_caps(tx, member, caps_micro, now_us=clock.now_us(), actor=actor))
 
 
 def remove_member(tx: Tx, *, actor: str, member: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from farebox.accounts import keys, rates
+from farebox.accounts.caps import Caps
 from farebox.kit import clock
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -20,8 +21,7 @@ def create(
     models: Sequence[str] = (),
     addresses: Sequence[str] = (),
     expires_us: int | None = None,
-    cap_micro: int | None = None,
-    cap_period: str = "",
+    caps_micro: Mapping[str, int | None] | None = None,
     rpm: int | None = None,
     tpm: int | None = None,
     concurrency: int | None = None,
@@ -35,8 +35,7 @@ def create(
         models=models,
         addresses=addresses,
         expires_us=expires_us,
-        cap_micro=cap_micro,
-        cap_period=cap_period,
+        caps=Caps.given(caps_micro or {}),
         rpm=rpm,
         tpm=tpm,
         concurrency=concurrency,
@@ -84,10 +83,9 @@ def rotate(tx: Tx, *, actor: str, key: str, grace_s: int = 86_400) -> dict[str, 
     return keys.view(new) | {"plaintext": plaintext}
 
 
-def cap(tx: Tx, *, actor: str, key: str, cap_micro: int | None, cap_period: str = "") -> dict[str, Any]:
-    """Limit what a key may spend in a period; None lifts the limit."""
-    capped = keys.set_cap(tx, key, cap_micro=cap_micro, cap_period=cap_period, now_us=clock.now_us(), actor=actor)
-    return keys.view(capped)
+def cap(tx: Tx, *, actor: str, key: str, caps_micro: Mapping[str, int | None]) -> dict[str, Any]:
+    """Limit what a key may spend per `day`, `month` or `ever`; None lifts that limit, others stay."""
+    return keys.view(keys.set_caps(tx, key, caps_micro, now_us=clock.now_us(), actor=actor))
 
 
 def limits(

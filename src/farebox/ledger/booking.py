@@ -1,0 +1,90 @@
+"""How an approved adjustment stands in the books: what it may move, and the entry that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.models import Q, Sum
+
+from farebox.kit import errors, money
+from farebox.kit.db import Tx
+
+from . import caps, chart, holds, journal, lots
+from .models import Adjustment, Entry, Posting
+
+TAKES = frozenset({"debit", "write_off"})
+_ENTRY_KINDS = {
+    "grant": "grant",
+    "credit": "credit",
+    "refund": "call_refund",
+    "debit": "debit",
+    "write_off": "write_off",
+}
+
+
+def check_refund(tx: Tx, account: str, call: str, amount_micro: int, *, but: str = "", after_us: int) -> None:
+    """Refuse a refund of more than its call was charged, with what was booked and what waits since `after_us`.
+
+    `but` is a row that does not count as waiting. Locks the ledger account. CommandError.
+    """
+    journal.lock(tx, account)
+    charge = Entry.objects.filter(account=account, kind="charge", ref=call).first() if call else None
+    if charge is None:
+        raise errors.CommandError("Name the call: this account has no charge of that call.")
+    if Entry.objects.filter(Q(kind="refund", ref=call) | Q(kind="reversal", ref=charge.id), account=account).exists():
+        raise errors.CommandError("The charge of this call was given back already.")
+    charged_micro = -int(Posting.objects.get(entry=charge, account=account).amount_micro)
+    waiting = Adjustment.objects.filter(account=account, kind="refund", call=call, state="proposed").exclude(id=but)
+    waiting = waiting.filter(proposed_us__gt=after_us)
+    before_micro = int(waiting.aggregate(total=Sum("amount_micro"))["total"] or 0)
+    before_micro += journal.given_by_hand_micro(tx, account, call)
+    if amount_micro + before_micro > charged_micro:
+        raise errors.CommandError(
+            f"The call was charged {money.exact(charged_micro)}, of which {money.exact(before_micro)} is refunded or "
+            "proposed already."
+        )
+
+
+def available_micro(tx: Tx, row: Adjustment) -> int:
+    """As much of what a row would take as is available; CommandError where that is nothing."""
+    amount_micro = min(int(row.amount_micro), holds.balance(tx, row.account)[2])
+    if amount_micro <= 0:
+        raise errors.CommandError("Nothing is available on this account that could be taken.")
+    return amount_micro
+
+
+def book(tx: Tx, row: Adjustment, amount_micro: int, *, approver: str | None, single_person: bool, now_us: int) -> str:
+    """Post what a row moves under its id, and let the caps of a refunded call count less; the entry's id."""
+    if row.kind == "grant":
+        return lots.grant(
+            tx,
+            account=row.account,
+            currency=row.currency,
+            amount_micro=amount_micro,
+            ref=row.id,
+            expires_us=row.expires_us,
+            now_us=now_us,
+            note=row.reason,
+            requester=row.requester,
+            approver=approver,
+            single_person=single_person,
+        )
+    house = chart.house("revenue" if row.kind == "refund" else "adjustments", row.currency)
+    signed_micro = -amount_micro if row.kind in TAKES else amount_micro
+    lines: Sequence[tuple[str, int]] = [(row.account, signed_micro), (house, -signed_micro)]
+    entry = journal.post(
+        tx,
+        account=row.account,
+        kind=_ENTRY_KINDS[row.kind],
+        ref=row.id,
+        currency=row.currency,
+        lines=lines,
+        at_us=now_us,
+        note=row.reason,
+        requester=row.requester,
+        approver=approver,
+        single_person=single_person,
+    )
+    if row.kind == "refund":
+        caps.give_back(tx, call=row.call, amount_micro=amount_micro)
+    return entry
