@@ -52,3 +52,27 @@ def test_what_the_database_says_is_not_told_to_callers(shop, monkeypatch):
     assert answer.headers["retry-after"]
     assert b"10.3" not in answer.body
     assert b"shop_rw" not in answer.body
+
+
+def test_a_process_for_calls_alone_and_one_for_pages_alone(shop):
+    """`--role api` and `--role console` on one PostgreSQL database; on SQLite one process serves everything."""
+    from farebox.kit import options
+    from farebox.site.serve import Server
+
+    if options.current().on_sqlite:
+        return
+    me, model = shop.account("1"), shop.model("apart", {"input": "1", "output": "1"})
+    seen = {}
+    for role in ("api", "console"):
+        shop.stop()
+        shop.server = shop.loop.run(started(Server(shop.options, role=role)))
+        call, page = me.chat(model), me.request("GET", "/prices", headers={"Accept": "text/html"})
+        seen[role] = (call.status, page.status, page.headers["content-type"].split(";")[0])
+        if role == "console":
+            assert "serves the pages alone" in call.json["error"]["message"]
+    assert seen == {"api": (200, 404, "application/json"), "console": (404, 200, "text/html")}
+
+
+async def started(server: Any) -> Any:
+    await server.start()
+    return server

@@ -50,14 +50,15 @@ class Pages(Protocol):
 
 
 class App:
-    """The front door's own part of a serving process."""
+    """The front door's own part of a serving process. One that is not `metered` answers for pages alone."""
 
-    def __init__(self, ports: Ports, pages: Pages | None = None) -> None:
+    def __init__(self, ports: Ports, pages: Pages | None = None, *, metered: bool = True) -> None:
         for path, endpoint in ENDPOINTS.items():
             if endpoint.billing not in BILLING_CLASSES:
                 raise RuntimeError(f"{path} has no billing class")
         self.ports = ports
         self.pages = pages
+        self.metered = metered
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. Never raises."""
@@ -89,6 +90,10 @@ class App:
         if self.pages is not None and await self.pages.wants(exchange):
             await self.pages(exchange)
             return
+        if not self.metered:
+            raise errors.NotFound(
+                "This process serves the pages alone. Send API calls to one that serves the API."
+            )
         if exchange.method == "OPTIONS":
             await exchange.answer(204, b"", PREFLIGHT)
             return

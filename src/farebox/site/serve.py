@@ -48,10 +48,14 @@ _CLOSE_S = 3  # of these, what is kept for closing
 
 
 class Server:
-    """One serving process. `await start()`, then `await stop()`; `port` is where it listens."""
+    """One serving process. `await start()`, then `await stop()`; `port` is where it listens.
 
-    def __init__(self, options: Options) -> None:
+    `role`: `api` serves no pages, `console` nothing but pages, `all` both.
+    """
+
+    def __init__(self, options: Options, *, role: str = "all") -> None:
         self.options = options
+        self._role = role
         self.port = options.port
         self.lost = asyncio.Event()  # the lease was lost, or the process shall stop
         self._lock = FolderLock(options.data)
@@ -138,8 +142,9 @@ class Server:
         self.ports = Ports(clock.SYSTEM, ids.RANDOM, self.store, self.fetch, journal, shop)
         self.node = Node(self.ports, journal=journal, unseal=board.unsealer(secrets.master_keys(options)))
         await self.node.begin()
-        self._pages = Pages(options)
-        self.reception = Reception(App(self.ports, self._pages), options=options, clock=clock.SYSTEM, ids=ids.RANDOM)
+        self._pages = Pages(options) if self._role != "api" else None
+        app = App(self.ports, self._pages, metered=self._role != "console")
+        self.reception = Reception(app, options=options, clock=clock.SYSTEM, ids=ids.RANDOM)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             self.reception, options.host, options.port, backlog=2048, reuse_address=True
@@ -246,14 +251,14 @@ class Server:
         return taken
 
 
-def run(options: Options, *, ready: Callable[[int], None] | None = None) -> None:
+def run(options: Options, *, role: str = "all", ready: Callable[[int], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; `ready(port)` is called once it listens. Blocks."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(options, ready))
+        runner.run(_serve(options, role, ready))
 
 
-async def _serve(options: Options, ready: Callable[[int], None] | None) -> None:
-    server = Server(options)
+async def _serve(options: Options, role: str, ready: Callable[[int], None] | None) -> None:
+    server = Server(options, role=role)
     loop = asyncio.get_running_loop()
     await server.start()
     # What is loaded now stays: the collector need not walk it at every round.

@@ -44,10 +44,11 @@ class SandboxCommand(Command):
 @click.option("--host", help="Address to listen on, instead of the option host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of the option port.")
 def serve(role: str, host: str | None, port: int | None) -> None:
-    """Serve the API until SIGTERM or Ctrl-C; calls under way may then go on for the option drain_s.
+    """Serve until SIGTERM or Ctrl-C; calls under way may then go on for the option drain_s.
 
     On SQLite one process serves everything. On PostgreSQL several may run, also on several machines, each
-    with a data folder of its own.
+    with a data folder of its own; `--role api` serves no pages, `--role console` nothing but pages, so that busy
+    pages do not slow calls.
     """
     chosen = options.current()
     chosen.host = host if host is not None else chosen.host
@@ -56,8 +57,6 @@ def serve(role: str, host: str | None, port: int | None) -> None:
         raise CommandError(
             "On SQLite one process serves everything: use --role all, or a PostgreSQL database (FAREBOX_DATABASE)."
         )
-    if role == "console":
-        raise CommandError("This version has no console yet. Use --role api, or --role all.")
     from farebox.gateway import head
 
     head.Networks(chosen.trusted_proxies)
@@ -66,7 +65,7 @@ def serve(role: str, host: str | None, port: int | None) -> None:
     ready.warn_of_modes()
     from farebox.ops import setup  # what it needs takes a tenth of a second to import
 
-    code = setup.first_code()
+    code = setup.first_code() if role != "api" else ""
     host_shown = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
 
     def listening(port: int) -> None:
@@ -75,7 +74,7 @@ def serve(role: str, host: str | None, port: int | None) -> None:
             link = addresses.office(code)
             click.echo(f"Nobody works in its office yet. Become the administrator within an hour:\n  {link}")
 
-    importlib.import_module(ROOF).run(chosen, ready=listening)
+    importlib.import_module(ROOF).run(chosen, role=role, ready=listening)
 
 
 @click.command("sandbox", cls=SandboxCommand, example="farebox sandbox --port 9000 --pace-ms 20")
