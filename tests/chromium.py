@@ -37,3 +37,20 @@ def launched() -> Iterator[Any]:
         running = tools.chromium.launch(executable_path=path or None, args=["--no-sandbox"])
         yield running
         running.close()
+
+
+_AUTHENTICATOR = {
+    "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
+    "isUserVerified": True, "automaticPresenceSimulation": True,
+}  # fmt: skip
+
+
+def with_authenticator(running: Any) -> tuple[Any, list[str]]:
+    """A new page that can make and use passkeys, and the list of what its console will complain of."""
+    page, faults = running.new_context(locale="en-US").new_page(), []
+    page.on("console", lambda said: said.type == "error" and faults.append(said.text))
+    page.on("pageerror", lambda fault: faults.append(str(fault)))
+    line = page.context.new_cdp_session(page)
+    line.send("WebAuthn.enable")
+    line.send("WebAuthn.addVirtualAuthenticator", {"options": _AUTHENTICATOR})
+    return page, faults

@@ -10,11 +10,6 @@ from office import totp
 
 pytestmark = pytest.mark.slow
 
-AUTHENTICATOR = {
-    "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
-    "isUserVerified": True, "automaticPresenceSimulation": True,
-}  # fmt: skip
-
 
 @pytest.fixture
 def window(shop, option):
@@ -22,13 +17,7 @@ def window(shop, option):
     option(public_url=f"http://localhost:{shop.server.port}")  # a passkey belongs to a name, never to an address
     person = people.person(shop, operator_role="admin", password=people.PASSWORD)
     with chromium.launched() as running:
-        page = running.new_context(locale="en-US").new_page()
-        faults = []
-        page.on("console", lambda said: said.type == "error" and faults.append(said.text))
-        page.on("pageerror", lambda fault: faults.append(str(fault)))
-        line = page.context.new_cdp_session(page)
-        line.send("WebAuthn.enable")
-        line.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})
+        page, faults = chromium.with_authenticator(running)
         yield page, person.email, faults
 
 
