@@ -143,6 +143,7 @@ class Proxy:
     async def stop(self) -> None:
         self.lifted.set()
         await self._shut()
+        await asyncio.sleep(0.05)  # what was taken a moment ago becomes a task, to be ended with the others
         for line in list(self._lines):
             line.close()
         for task in list(self._tasks):

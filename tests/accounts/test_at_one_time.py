@@ -80,9 +80,9 @@ def test_one_network_gets_three_trials_a_day(shop, trial):
 
 
 def rotate(tx: Any, key: str) -> str:
-    from farebox.accounts import keys
+    from farebox.accounts import key_line
 
-    return keys.rotate(tx, key, now_us=clock.now_us(), actor="test")[0].id
+    return key_line.rotate(tx, key, now_us=clock.now_us(), actor="test")[0].id
 
 
 def a_key(shop: Any) -> str:
@@ -173,3 +173,45 @@ def test_keys_do_not_outlive_a_place_in_their_project(shop):
     assert ApiKey.objects.get(id=key.id).state == "active"
     shop.write(teams.set_role, member.id, role="member", project=there.id, **who)
     assert ApiKey.objects.get(id=key.id).state == "revoked"
+
+
+def invite(tx: Any, who: Any, *emails: str) -> Any:
+    from farebox.accounts import invitations
+
+    guests, terms = [invitations.Guest(email) for email in emails], invitations.Terms(role="owner")
+    by = {"now_us": clock.now_us(), "actor": f"person:{who.person}"}
+    return invitations.invite(tx, who.customer.account, guests, terms, lambda _tx, _row, _code: None, **by)
+
+
+def test_an_address_is_invited_once(shop):
+    who, email = visitors.customer(shop), f"{uuid.uuid4().hex[:10]}@example.com"
+    said = overlapped(lambda tx: invite(tx, who, email), lambda tx: invite(tx, who, email))
+    assert [(len(each.invited), each.known) for each in said] == [(1, []), (0, [email])], said
+
+
+def test_an_invitation_that_is_sent_again_twice_counts_both(shop):
+    from farebox.accounts import invitations
+    from farebox.accounts.models import Invitation
+
+    who = visitors.customer(shop)
+    row = shop.write(invite, who, f"{uuid.uuid4().hex[:10]}@example.com").invited[0]
+
+    def again(tx: Any) -> Any:
+        by = {"now_us": clock.now_us(), "actor": f"person:{who.person}"}
+        return invitations.resend(tx, row.id, lambda _tx, _row, _code: None, **by)
+
+    assert [each.sent_n for each in overlapped(again, again)] == [2, 3]
+    assert Invitation.objects.get(id=row.id).sent_n == 3
+
+
+def test_a_mailbox_gets_so_many_invitations_a_day_and_no_more(shop):
+    from farebox.accounts.models import Invitation
+    from farebox.accounts.rates import MAILS_A_DAY_TO_ONE
+
+    email = f"{uuid.uuid4().hex[:10]}@example.com"
+    for _ in range(MAILS_A_DAY_TO_ONE - 1):
+        shop.write(invite, visitors.customer(shop), email)
+    one, two = visitors.customer(shop), visitors.customer(shop)
+    said = overlapped(lambda tx: invite(tx, one, email), lambda tx: invite(tx, two, email))
+    assert [len(each.invited) for each in said] == [1, 0], said
+    assert Invitation.objects.filter(email=email).count() == MAILS_A_DAY_TO_ONE

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from farebox.accounts import accounts, authenticate, key_format, keys, people, projects, proof
+from farebox.accounts import accounts, authenticate, key_format, key_line, keys, people, projects, proof
 from farebox.accounts.authenticate import KeyRing
 from farebox.accounts.caps import Caps
 from farebox.accounts.models import Account, ApiKey, Member, Person, Project
@@ -214,7 +214,7 @@ def test_the_house_has_an_account_without_floor_and_a_caller(shop):
         refused("stays as it is", verb, "acc_house", actor="test")
     refused("stays as it is", accounts.close, "acc_house", **BY)
     refused("stays as it is", keys.revoke, "key_house", **BY)
-    refused("stays as it is", keys.rotate, "key_house", **BY)
+    refused("stays as it is", key_line.rotate, "key_house", **BY)
     refused("no keys to give", keys.issue, project="acc_house", name="x", **BY)
 
 
@@ -368,7 +368,7 @@ def test_revoke_rename_and_limits_reach_the_caller(shop):
         (keys.rename, {"name": "renamed", "actor": "test"}),
         (keys.set_limits, {"models": ["gpt-4"], "addresses": ["127.0.0.1"], **BY}),
         (keys.set_expiry, {"expires_us": NOW + 9_000_000, **BY}),
-        (keys.set_caps, {"caps_micro": {"ever": 1_000_000}, **BY}),
+        (key_line.set_caps, {"caps_micro": {"ever": 1_000_000}, **BY}),
     )
     for verb, more in changes:
         before = keys_version()
@@ -394,13 +394,13 @@ def test_a_changed_cap_moves_the_floor_of_the_period(shop):
     key, _ = do(keys.issue, project="Acme", name="app", caps=Caps(day_micro=9), **BY)
     memo = f"cap:{key.id}:2026-11-24"
     do(lambda tx: journal.open_account(tx, id=memo, kind="memo", currency="USD", floor_micro=-9))
-    do(keys.set_caps, key.id, {"day": 5}, **BY)
+    do(key_line.set_caps, key.id, {"day": 5}, **BY)
     assert LedgerAccount.objects.get(id=memo).floor_micro == -5
 
 
 def test_rotation_lets_the_old_key_expire(shop):
     old, old_text = do(keys.issue, project="Acme", name="app", models=["gpt-4"], caps=Caps(day_micro=5), **BY)
-    new, new_text = do(keys.rotate, old.id, grace_s=60, **BY)
+    new, new_text = do(key_line.rotate, old.id, grace_s=60, **BY)
     ring = new_ring()
     assert ask(ring, old_text, now_us=NOW + 59_999_999).key == old.id
     with pytest.raises(BadKey, match="expired"):
@@ -409,8 +409,8 @@ def test_rotation_lets_the_old_key_expire(shop):
     assert (caller.key, caller.key_name, caller.models, caller.expires_us) == (new.id, "app", {"gpt-4"}, None)
     assert caller.caps == ((old.id, 5, "day"),)
     refused("More than one key", keys.revoke, "app", **BY)
-    refused("90 days", keys.rotate, new.id, grace_s=91 * 86_400, **BY)
-    refused("has expired", keys.rotate, old.id, actor="test", now_us=NOW + 60_000_000)
+    refused("90 days", key_line.rotate, new.id, grace_s=91 * 86_400, **BY)
+    refused("has expired", key_line.rotate, old.id, actor="test", now_us=NOW + 60_000_000)
 
 
 def test_keys_of_another_system_are_imported_and_kept_as_digests(shop):

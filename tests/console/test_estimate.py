@@ -125,7 +125,7 @@ def test_a_form_without_a_text_becomes_an_address(shop, visitor):
         ({"words": "a lot"}, "whole number"),
         ({"words": "1", "calls": "0"}, "greater than or equal to 1"),
         ({"words": "1", "output": "99999999999"}, "less than or equal to"),
-        ({"text": "nul\x00"}, "Null characters"),
+        ({"text": "nul\x00"}, "This request can't be read"),
         ({}, "Paste a text, or say"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -177,4 +177,4 @@ def test_in_chinese(shop):
     assert "不保存，不写入日志" in page.text
     refused = Visitor(shop).page("/zh/estimate?words=-1")
     assert refused.status == 400
-    assert "大于" in refused.text
+    assert "最小为 0。" in refused.text

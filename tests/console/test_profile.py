@@ -341,9 +341,9 @@ def test_an_account_with_calls_under_way_is_not_closed(shop):
     ],
 )
 def test_browsers_by_name(agent, name):
-    from farebox.console import profile
+    from farebox.look import agents
 
-    assert profile.browser(agent) == name
+    assert agents.browser(agent) == name
 
 
 def test_json_is_json_also_without_calls(shop):

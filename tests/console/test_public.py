@@ -80,7 +80,7 @@ def test_the_example_receipt_is_arithmetic_of_the_shop(shop, visitor):
     prices = {"input": money.parse("0.15"), "output": money.parse("0.60")}
     made = pricing.charge(prices, pricing.Usage(input=1200, output=350))
     assert "gpt-4o-mini" in ticket
-    assert money.show(made.amount_micro, "USD") in ticket
+    assert money.text(made.amount_micro, places_min=6) in ticket
     for line in made.lines:
         assert pricing.fraction(line.numerator) in ticket
     assert "Price list usd, version 1" in ticket

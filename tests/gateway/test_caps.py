@@ -49,16 +49,16 @@ def by(**facts):
 
 
 def cap(shop, me, **caps_micro):
-    from farebox.accounts import keys
+    from farebox.accounts import key_line
 
-    shop.write(keys.set_caps, me.key_id, caps_micro, **by())
+    shop.write(key_line.set_caps, me.key_id, caps_micro, **by())
     shop.refresh()
 
 
 def rotate(shop, me, grace_s):
-    from farebox.accounts import keys
+    from farebox.accounts import key_line
 
-    made, text = shop.write(keys.rotate, me.key_id, grace_s=grace_s, **by())
+    made, text = shop.write(key_line.rotate, me.key_id, grace_s=grace_s, **by())
     shop.refresh()
     return Customer(shop, me.account, made.id, text)
 
@@ -176,12 +176,12 @@ def test_the_limits_a_minute_of_a_rotated_key_go_on_counting(shop, model):
 
 
 def test_a_cap_that_changes_while_the_key_is_rotated_is_that_of_both(shop):
-    from farebox.accounts import keys
+    from farebox.accounts import key_line
     from farebox.accounts.models import ApiKey
 
     changes = (
-        lambda tx, key: keys.rotate(tx, key, grace_s=60, **by()),
-        lambda tx, key: keys.set_caps(tx, key, {"month": 7 * CALL}, **by()),
+        lambda tx, key: key_line.rotate(tx, key, grace_s=60, **by()),
+        lambda tx, key: key_line.set_caps(tx, key, {"month": 7 * CALL}, **by()),
     )
     for first, second in (changes, changes[::-1]):
         me = shop.account("1", caps=Caps(month_micro=CALL))

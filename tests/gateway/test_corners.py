@@ -297,7 +297,7 @@ def test_a_cut_waits_for_a_store_that_can_not_be_asked(shop_here, monkeypatch):
 @pytest.mark.rule("R21")
 @pytest.mark.parametrize("how", ["set_expiry", "rotate"])
 def test_a_key_that_is_given_an_end_under_the_call(shop_here, monkeypatch, how):
-    from farebox.accounts import keys
+    from farebox.accounts import key_line, keys
     from farebox.kit import clock
     from farebox.site import node
 
@@ -309,7 +309,7 @@ def test_a_key_that_is_given_an_end_under_the_call(shop_here, monkeypatch, how):
     if how == "set_expiry":
         shop_here.write(keys.set_expiry, me.key_id, expires_us=now_us + 3_000_000, now_us=now_us, actor="test")
     else:
-        shop_here.write(keys.rotate, me.key_id, grace_s=3, now_us=now_us, actor="test")
+        shop_here.write(key_line.rotate, me.key_id, grace_s=3, now_us=now_us, actor="test")
     begun = time.monotonic()
     talk.rest()
     assert 2 < time.monotonic() - begun < 3 + 5

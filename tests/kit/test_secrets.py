@@ -201,6 +201,7 @@ def test_derived_text_lasts_with_the_key_file_and_differs_by_label(opts):
         ("GET /account/sign-in?next=%2Fjoin%2FAb_c-99zzz&x=1", "Ab_c", "&x=1"),
         ("GET /office/sign-in?next=/office/set-up%3Fcode%3DAb_c-99zzz", "Ab_c", "next=/office/set-up"),
         ("next=%252Foffice%252Flink%252FAb_c-99zzz", "Ab_c", "next="),
+        ("GET /join/A%62_c-99zzz?x=1", "_c-99zzz", "?x=1"),
         ("AIzaSyA1234567890abcdefghijklmnopqrstuvw", "1234567890", ""),
         ("gsk_abcdefghijklmnop1234", "abcdefgh", ""),
         ("hf_abcdefghijklmnop1234", "abcdefgh", ""),

@@ -121,9 +121,8 @@ class Books:
         return charge
 
     def set_cap(self, purse: str, cap: int) -> None:
-        if purse in self.pots:
-            pot = self.pots[purse]
-            pot.floor = min(-cap, pot.posted - pot.held)
+        pot = self.pots.setdefault(purse, Pot())
+        pot.floor = min(-cap, pot.posted - pot.held)
 
     def picture(self) -> dict[str, Any]:
         """All that the store must say of this account, in a form to compare."""

@@ -90,15 +90,26 @@ def test_caps_are_held_with_the_balance_or_not_at_all(house):
     db.write(settle, "a", 20, purses)
     with pytest.raises(errors.InsufficientFunds, match="cap of this API key"):
         db.write(place, "b", 20, purses=purses)
-    db.write(holds.set_cap, scope="key_1", period_id="2026-11-24", cap_micro=10)
+    db.write(holds.set_cap, scope="key_1", period_id="2026-11-24", cap_micro=10, currency="USD")
     lower = (Purse(ACC), Purse("cap:key_1:2026-11-24", 10))
     with pytest.raises(errors.InsufficientFunds):
         db.write(place, "b", 1, purses=lower)
     higher = (Purse(ACC), Purse("cap:key_1:2026-11-24", 50))
-    db.write(holds.set_cap, scope="key_1", period_id="2026-11-24", cap_micro=50)
+    db.write(holds.set_cap, scope="key_1", period_id="2026-11-24", cap_micro=50, currency="USD")
     assert db.write(place, "b", 30, purses=higher) == 30
     db.write(settle, "b", 30, higher)
     clean()
+
+
+def test_a_raised_cap_is_whole_where_a_caller_who_knows_the_old_one_is_first(house):
+    """Who has not seen the change yet makes no memo account with the floor of before, which would bar the rest."""
+    db.write(fund, 100)
+    memo = "cap:key_1:2026-11-24"
+    db.write(holds.set_cap, scope="key_1", period_id="2026-11-24", cap_micro=50, currency="USD")
+    assert db.write(place, "a", 10, purses=(Purse(ACC), Purse(memo, 10))) == 10
+    assert db.write(place, "b", 40, purses=(Purse(ACC), Purse(memo, 50))) == 40
+    with pytest.raises(errors.RateLimited):
+        db.write(place, "c", 1, purses=(Purse(ACC), Purse(memo, 50)))
 
 
 def test_a_charge_above_the_hold_stretches_it_as_far_as_the_purse_pays(house):

@@ -192,6 +192,7 @@ class Ledger(RuleBasedStateMachine):
             scope=f"{scope}_{self.name}",
             period_id="ever",
             cap_micro=cap,
+            currency=USD,
         )
 
     def hold(self, pick: int, state: str = "open") -> str:

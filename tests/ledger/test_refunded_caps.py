@@ -90,6 +90,22 @@ def test_an_undone_refund_counts_again_where_the_cap_was_spent_meanwhile(books):
         db.write(place, f"{books.call}c")
 
 
+def test_a_cap_that_was_lowered_holds_after_a_refund(books):
+    """The floor stopped at what was spent; of what comes back no more is free than the lowered cap leaves."""
+    for cap in ("key", "prj"):
+        db.write(holds.set_cap, scope=cap, period_id=books.account, cap_micro=300, currency="USD")
+    db.write(books.approve, db.write(books.propose, "refund", CHARGE_MICRO))
+    purses = [holds.Purse(books.account), *(holds.Purse(cap, 300) for cap in books.caps)]
+
+    def place(tx: Any, hold: str, want_micro: int) -> int:
+        return holds.place(tx, hold=hold, purses=purses, currency="USD", want_micro=want_micro, fit=lambda _: -1,
+                           epoch=f"ep_{books.call}", now_us=books.now_us)  # fmt: skip
+
+    with pytest.raises(InsufficientFunds, match="cap of this API key"):
+        db.write(place, f"{books.call}b", 301)
+    assert db.write(place, f"{books.call}c", 300) == 300
+
+
 def test_a_refused_undoing_leaves_the_caps(books):
     """What was given back is spent: the entry is not undone, and no cap counts it again."""
     done = db.write(books.approve, db.write(books.propose, "refund", CHARGE_MICRO))
@@ -132,4 +148,38 @@ def test_the_migration_brings_old_refunds_to_the_caps_and_back(books):
     migration._give_back(apps, None)
     assert books.counted_micro == [100, 100]
     assert done.booked_micro == 500
+    assert books.findings() == []
+    other = Books("key")
+    db.write(other.reverse, other.charge)
+    migration._count_again(apps, None)
+    assert (books.counted_micro, other.counted_micro) == ([CHARGE_MICRO, CHARGE_MICRO], [CHARGE_MICRO])
+    migration._give_back(apps, None)
+    assert (books.counted_micro, other.counted_micro) == ([100, 100], [0])
+
+
+def test_a_reversed_charge_goes_back_to_every_cap_once(books):
+    for _ in range(2):
+        db.write(books.reverse, books.charge)
+        assert books.counted_micro == [0, 0]
+    assert books.findings() == []
+    assert db.write(books.refund) == 0
+    assert books.counted_micro == [0, 0]
+
+
+def test_prove_sees_a_cap_that_still_counts_a_reversed_charge(books):
+    db.write(books.reverse, books.charge)
+    LedgerAccount.objects.filter(id=books.caps[0]).update(posted_micro=-CHARGE_MICRO)
+    assert books.findings() == [f"I04 memo account {books.caps[0]} does not count what its calls were charged"]
+    LedgerAccount.objects.filter(id=books.caps[0]).update(posted_micro=0)
+    assert books.findings() == []
+
+
+def test_what_the_restart_gave_back_is_not_taken_again(books):
+    from farebox.ledger.models import Entry
+
+    db.write(books.refund)
+    given = Entry.objects.get(account=books.account, kind="refund").id
+    with pytest.raises(CommandError, match="stays given back"):
+        db.write(books.reverse, given)
+    assert (books.posted_micro, books.counted_micro) == (10_000, [0, 0])
     assert books.findings() == []

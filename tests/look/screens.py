@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -16,10 +17,14 @@ MATRIX = tomllib.loads((ROOT / "tests" / "matrix.toml").read_text("utf-8"))
 FILES = (".json", ".csv", "playground.models", "settings.data", "account_", "mfa_", "office:management")
 STRANGERS = ("/account/sign-in", "/account/sign-up", "/office/sign-in")  # those who have signed in are sent on
 LOOKS = (("", 1440, "light"), ("/zh", 360, "dark"))
-# Pages of one thing: the page whose first link of this kind leads there.
-THINGS = {"/console/calls": "/console/calls/call_", "/console/team": "/console/team/projects/", "/prices": "/prices/",
-          "/console/keys": "/console/keys/key_", "/office/customers": "/office/customers/acc_",
-          "/office/price-lists": "/office/price-lists/", "/office/upstreams": "/office/upstreams/"}  # fmt: skip
+# Pages of one thing: the page, the beginning of its links to things of this kind, and which of them is taken.
+THINGS = (
+    ("/console/calls", "/console/calls/call_", 0), ("/console/keys", "/console/keys/key_", -1),
+    ("/console/team", "/console/team/projects/", -1), ("/console/team", "/console/team/members/", -1),
+    ("/console/statements", "/console/statements/", 0), ("/prices", "/prices/", 0),
+    ("/office/customers", "/office/customers/acc_", -1), ("/office/price-lists", "/office/price-lists/", 0),
+    ("/office/upstreams", "/office/upstreams/", 0),
+)  # fmt: skip
 
 
 def pages() -> list[str]:
@@ -50,10 +55,15 @@ def main(address: str, *links: str) -> None:
             page.locator("main button").first.click()
             page.wait_for_load_state()
         state = first.storage_state()
-        for path, part in THINGS.items():
+        things = []
+        for path, part, which in THINGS:
             page.goto(address + path)
             hrefs = [each.get_attribute("href") for each in page.locator(f"main a[href^='{part}']").all()]
-            paths += [href for href in hrefs if href and href.partition("?")[0] not in paths and "/new" not in href][:1]
+            things.append(
+                [href for href in hrefs if href and href.partition("?")[0] not in paths and "/new" not in href][which]
+            )
+        paths += things
+        _cover(browser, state, address + things[0], folder)
         for prefix, width, theme in LOOKS:
             for known, seen in ((state, [path for path in paths if path not in STRANGERS]), (None, STRANGERS)):
                 context = browser.new_context(
@@ -64,9 +74,19 @@ def main(address: str, *links: str) -> None:
                 context.close()
 
 
+def _cover(browser: Any, state: Any, receipt: str, folder: Path) -> None:
+    """The picture of the README: a receipt, as large as it is read."""
+    context = browser.new_context(storage_state=state, viewport={"width": 1200, "height": 700})
+    page = context.new_page()
+    page.goto(receipt)
+    page.screenshot(path=folder / "receipt.jpg", type="jpeg", quality=80)
+    context.close()
+
+
 def _shoot(page: Any, address: str, paths: Sequence[str], folder: Path, suffix: str) -> None:
     for path in paths:
         name = path.strip("/").replace("/", "-").partition("_")[0] or "landing"
+        name = re.sub(r"\d{4}-\d\d$", "month", name)
         page.goto(address + path)
         page.screenshot(path=folder / f"{name}.{suffix}.jpg", type="jpeg", quality=55, clip=_clip(page), full_page=True)
         print(name, suffix)

@@ -147,6 +147,7 @@ class Walk:
         self.context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=theme,
             locale="zh-CN" if language == "zh" else "en-US",
+            reduced_motion="reduce",  # a colour on its way to another is no finding
         )  # fmt: skip
         self._signed_in(language)
         self.page = self.context.new_page()

@@ -25,6 +25,12 @@ def shown(micro):
     return money(micro, "USD")
 
 
+def exact(micro):
+    from farebox.look.templatetags.look import exact
+
+    return exact(micro)
+
+
 def test_margin_of_real_calls(shop, operator):
     from farebox.calls.models import Attempt, DayTotal
     from farebox.calls.models import Call as Row
@@ -40,11 +46,11 @@ def test_margin_of_real_calls(shop, operator):
     found = tables(page)["Model"][model]
     left_micro = charge_micro - cost_micro
     percent = left_micro * 1000 // charge_micro
-    assert found == ["3", shown(charge_micro), shown(cost_micro), shown(left_micro), f"{percent // 10}.{percent % 10}%"]
+    assert found == ["3", exact(charge_micro), exact(cost_micro), exact(left_micro), f"{percent // 10}.{percent % 10}%"]
     everything = DayTotal.objects.all()
     spend_micro = sum(row.charge_micro for row in everything)
     assert f'class="value">{shown(spend_micro)}<' in page.html
-    assert tables(page)["Upstream"]["sandbox"][1] == shown(spend_micro)
+    assert tables(page)["Upstream"]["sandbox"][1] == exact(spend_micro)
     assert sum(int(row[0]) for row in tables(page)["Customer"].values()) == sum(row.calls for row in everything)
 
 
@@ -53,8 +59,8 @@ def test_our_own_tests_cost_and_earn_nothing(shop, operator):
     shop.loop.run(shop.server._test_channel(actor="test", channel="sandbox", model=model))
     row = tables(operator().page("/office/?span=1"))["Model"][model]
     assert row[0] == "1"
-    assert row[1] == "$0.00"
-    assert row[2] != "$0.00"
+    assert row[1] == "0.000000"
+    assert row[2] != "0.000000"
     assert row[3].startswith("−")
     assert row[4] == "–"
 
@@ -75,9 +81,9 @@ def test_a_cost_in_another_currency(shop, operator):
     DayTotal.objects.bulk_create(rows)
     page = operator().page("/office/?span=7&currency=CHF")
     found = tables(page)["Model"]
-    assert found["known"] == ["1", "CHF 5.00", "CHF 2.00", "CHF 3.00", "60.0%"]
-    assert found["unknown"] == ["1", "CHF 5.00", "CHF 0.00 + SEK 3.00", "–", "–"]
-    assert found["free"] == ["1", "CHF 5.00", "CHF 0.00", "CHF 5.00", "100.0%"]
+    assert found["known"] == ["1", "5.000000", "2.000000", "3.000000", "60.0%"]
+    assert found["unknown"] == ["1", "5.000000", "0.000000 + SEK 3.00", "–", "–"]
+    assert found["free"] == ["1", "5.000000", "0.000000", "5.000000", "100.0%"]
     assert "no rate of exchange is known" in page.text
     DayTotal.objects.filter(id__in=["dash1", "dash2", "dash3"]).delete()
 
@@ -111,7 +117,7 @@ def test_many_models_end_in_others(shop, operator):
     DayTotal.objects.bulk_create(rows)
     found = tables(operator().page("/office/?currency=NOK"))["Model"]
     assert len(found) == 13
-    assert found["others"][:2] == ["8", "NOK 0.000036"]  # 1 + … + 8 millionths
+    assert found["others"][:2] == ["8", "0.000036"]  # 1 + … + 8 millionths
     DayTotal.objects.filter(currency="NOK").delete()
 
 
@@ -131,7 +137,7 @@ def test_support_sees_no_cost(shop, operator):
 )
 def test_queries_that_are_nonsense(operator, query):
     page = operator().page(f"/office/?{query}")
-    assert page.status == 200
+    assert page.status == (400 if "%00" in query else 200)  # a NUL is refused before any page
     assert "<b>" not in page.html
 
 

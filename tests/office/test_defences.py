@@ -75,6 +75,19 @@ def test_tokens_end_with_the_place_of_their_person(shop, kind):
     assert AuditEvent.objects.filter(verb="token.revoke", actor="test").exists()
 
 
+def test_an_operator_without_an_address_is_not_proposed(shop):
+    """Or the second administrator would be the one who hears of it."""
+    from farebox.accounts import operators
+    from farebox.accounts.models import OperatorChange
+    from farebox.kit import clock
+    from farebox.kit.errors import CommandError
+
+    facts = {"why": "w", "send": lambda *_: None, "now_us": clock.now_us(), "actor": "test", "alone": False}
+    with pytest.raises(CommandError, match="no e-mail address"):
+        shop.write(operators.propose, kind="role", email="nobody at all", role="admin", **facts)
+    assert not OperatorChange.objects.exists()
+
+
 def test_a_key_of_an_upstream_goes_nowhere_else_than_it_was_given_for(shop):
     """Who may write a key but never read it can't have it sent to a server of his own."""
     from farebox.upstreams import channels

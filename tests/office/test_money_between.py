@@ -332,7 +332,7 @@ def test_a_proposal_that_lapsed_between_two_approvals(shop, account, limit):
 
 
 def test_a_refunded_call_no_longer_counts_for_the_caps_of_its_key(shop):
-    from farebox.accounts import keys
+    from farebox.accounts import key_line
     from farebox.accounts.caps import Caps
     from farebox.ledger.models import Hold
 
@@ -340,7 +340,7 @@ def test_a_refunded_call_no_longer_counts_for_the_caps_of_its_key(shop):
     call = me.chat("gpt-4o-mini", "Hello", max_tokens=16)
     # As much as one such call holds: after one no other is let in.
     limit_micro = Hold.objects.get(id=call.call).amount_micro
-    shop.write(keys.set_caps, me.key_id, {"day": limit_micro, "month": 10**6}, now_us=time.time_ns() // 1000,
+    shop.write(key_line.set_caps, me.key_id, {"day": limit_micro, "month": 10**6}, now_us=time.time_ns() // 1000,
                actor="test")  # fmt: skip
     shop.refresh()
     refused = me.chat("gpt-4o-mini", "Hello", max_tokens=16)

@@ -159,3 +159,31 @@ def test_a_refused_draft_is_still_open_for_the_rest_of_its_group(shop, admin, li
 
     db.write(group)
     assert PriceDraft.objects.get(id=draft.rpartition("/")[2]).state == "open"
+
+
+def test_the_version_that_it_follows_begins_before_it_is_published(shop, admin, lists):
+    """What a draft does not name comes from the version in force: once that is another, other prices were shown."""
+    from farebox.catalog.models import PriceDraft, PriceListVersion
+
+    name = lists[0]
+    publish(shop, name, "45", "90")
+    draft = draw_up(admin, "", name, rate="", rows="gpt-4 output 70")
+    assert "Publish these prices" in admin.page(draft).text
+    before_us = PriceListVersion.objects.get(price_list=name, n=2).valid_from_us - 1
+    PriceDraft.objects.filter(price_list=name).update(made_us=before_us)  # as if version 2 had been to come then
+    page = admin.page(draft)
+    assert "Another version of the price list has begun since" in page.text
+    assert "Publish these prices" not in page.text
+    assert "has begun since" in admin.follow(admin.fill(draft, f"{draft}/publish")).text
+    assert PriceListVersion.objects.filter(price_list=name).count() == 2
+
+
+def test_another_rate_for_dollars_is_shown(shop, admin, lists):
+    name = lists[1]
+    draft = draw_up(admin, "", name, rate="", rows="gpt-4 input 200\ngpt-4 output 400", usd_rate="7")
+    assert "What one USD is 7 CNY" in admin.page(draft).text
+    admin.follow(admin.fill(draft, f"{draft}/publish"))
+    draft = draw_up(admin, "", name, rate="", rows="gpt-4 input 210")
+    assert "What one USD is" not in admin.page(draft).text
+    draft = draw_up(admin, "", name, rate="", rows="", usd_rate="7.5")
+    assert "What one USD is 7 → 7.5 CNY" in admin.page(draft).text

@@ -51,7 +51,7 @@ def test_a_draft_shows_each_change_and_an_example(shop, admin, retail):
     page = admin.page(draw_up(admin, retail, rows="gpt-4 input 100\r\ngpt-4 output 410", note="half"))
     assert page.status == 200
     # 1,000 of input and 500 of output: 0.2 + 0.2 before, 0.1 + 0.205 after.
-    assert ["gpt-4", "¥0.40", "¥0.305"] in page.tables[0]
+    assert ["gpt-4", "0.400000", "0.305000"] in page.tables[0]
     assert ["gpt-4", "Input", "¥200.00", "¥100.00", "−50% steep"] in page.tables[1]
     assert ["gpt-4", "Output", "¥400.00", "¥410.00", "+2.5%"] in page.tables[1]
     assert "1 price changes steeply" in page.text
@@ -63,7 +63,7 @@ def test_publishing_and_history(shop, admin, retail):
     assert "The version is published" in page.text
     assert page.rows()["gpt-4"] == ["¥210.00", "¥400.00"]
     listed = admin.page(f"/office/price-lists/{retail}")
-    assert [row[0] for row in listed.tables[1][1:]] == ["2", "1"]
+    assert [row[0] for row in listed.tables[1][1:]] == ["v2", "v1"]
     assert "in force" in listed.tables[1][1][4]
     assert admin.page(f"/office/price-lists/{retail}?version=1").rows()["gpt-4"][0] == "¥200.00"
     again = admin.follow(admin.fill(f"/office/price-lists/{retail}", f"{draft}/publish"))

@@ -447,6 +447,17 @@ def test_two_administrators(shop, operator, option):
     assert second.send(change, {"do": "approve"}).status == 404
 
 
+def test_nobody_approves_a_change_of_himself(shop, operator, option):
+    from farebox.accounts.models import OperatorChange
+
+    option(single_person=False)
+    first, second = operator(), operator()
+    first.fill(f"/office/operators/{second.person}", role="finance", why="other work")
+    change = f"/office/operators/changes/{OperatorChange.objects.get(email=second.email).id}"
+    assert "Another administrator must approve this" in second.follow(second.fill(change, do="approve")).text
+    assert OperatorChange.objects.get(email=second.email).state == "proposed"
+
+
 def test_a_change_is_refused_or_lapses(shop, operator, option, monkeypatch):
     option(single_person=False)
     first, second = operator(), operator()

@@ -192,8 +192,8 @@ def test_models_and_costs(shop, operator):
     assert costs(name) == {"gpt-4": ("their-4", {"input": 2_500_000, "output": 10_000_000})}
     page = admin.page(f"{address}/models?model=gpt-4")
     assert 'value="2.50"' in page.html
-    assert "input 2.50" in admin.page(address).text
-    assert "input 2.50" in operator("finance").page(address).text
+    assert "Input 2.50" in admin.page(address).text
+    assert "Input 2.50" in operator("finance").page(address).text
     support = operator("support").page(address)
     assert "their-4" in support.text
     assert "2.50" not in support.text

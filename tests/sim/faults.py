@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from farebox.accounts import accounts, keys, projects
+from farebox.accounts import accounts, key_line, keys, projects
 from farebox.kit import db
 from farebox.kit.errors import CommandError
 
@@ -167,7 +167,7 @@ def _command(world: World, fault: Fault, key: town.Key, now_us: int) -> None:
         if fault.node:
             db.write(projects.set_caps, key.project, {"day": cap_micro}, now_us=now_us, actor="sim")
         else:
-            db.write(keys.set_caps, key.id, {"ever": cap_micro}, now_us=now_us, actor="sim")
+            db.write(key_line.set_caps, key.id, {"ever": cap_micro}, now_us=now_us, actor="sim")
     else:
         _end_key(world, kind, key, now_us)
 

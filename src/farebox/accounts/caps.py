@@ -117,7 +117,6 @@ def change(
     rows: Sequence[Any],
     caps_micro: Mapping[str, int | None],
     *,
-    time_zone: str,
     now_us: int,
     verb: str,
     actor: str,
@@ -132,17 +131,18 @@ def change(
         for period, cap_micro in caps_micro.items():
             setattr(row, column(period), cap_micro)
         row.save(update_fields=[column(period) for period in caps_micro])
-    move_floors(tx, rows[0].cap_scope, caps_micro, time_zone=time_zone, now_us=now_us)
+    move_floors(tx, rows[0], caps_micro, now_us=now_us)
     db.bump(tx, "keys")
     audit.record(tx, actor=actor, verb=verb, object=rows[0].id, before=before, after=rows[0].caps.view())
 
 
-def move_floors(tx: Tx, scope: str, caps_micro: Mapping[str, int | None], *, time_zone: str, now_us: int) -> None:
-    """Move the floors of the memo accounts that count these caps now, where there are any."""
+def move_floors(tx: Tx, row: Any, caps_micro: Mapping[str, int | None], *, now_us: int) -> None:
+    """Move the floors of the memo accounts that count these caps of a row now."""
+    account = row.account
     for period, cap_micro in caps_micro.items():
         if cap_micro is not None:
-            name = period_id(period, now_us=now_us, time_zone=time_zone)
-            holds.set_cap(tx, scope=scope, period_id=name, cap_micro=cap_micro)
+            name = period_id(period, now_us=now_us, time_zone=account.time_zone)
+            holds.set_cap(tx, scope=row.cap_scope, period_id=name, cap_micro=cap_micro, currency=account.currency)
 
 
 def _local(now_us: int, time_zone: str) -> datetime:

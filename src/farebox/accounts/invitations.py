@@ -72,6 +72,7 @@ def invite(tx: Tx, account: str, guests: Sequence[Guest], terms: Terms, send: Se
     owner, project = _checked(account, terms)
     if not 0 < len(guests) <= AT_ONCE_MAX:
         raise CommandError(f"Invite 1 to {AT_ONCE_MAX} people at once.")
+    people.lock_places(owner.id)  # who is here or invited, and how many are, stays so until these are
     seats = Member.objects.filter(account=owner, state="active", project=terms.project)
     known = set(seats.values_list("person__email", flat=True))
     _expire(owner.id, now_us)
@@ -103,6 +104,7 @@ def invite(tx: Tx, account: str, guests: Sequence[Guest], terms: Terms, send: Se
 
 def resend(tx: Tx, invitation: str, send: Send, *, now_us: int, actor: str) -> Invitation:
     """Send it again with a new code and a new end; the old code is void. CommandError for one that is not open."""
+    people.lock_places(_find(invitation).account_id)
     row = _find(invitation)
     if row.sent_n >= SENT_MAX:
         raise CommandError(f"This invitation was sent {SENT_MAX} times. Revoke it, and check the address.")

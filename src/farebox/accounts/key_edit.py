@@ -9,7 +9,7 @@ import msgspec
 
 from farebox.kit.db import Tx
 
-from . import keys, rates
+from . import key_line, keys, rates
 from .caps import NO_CAPS, Caps
 from .models import ApiKey
 
@@ -42,7 +42,7 @@ def change(tx: Tx, key: str, wanted: Wanted, *, now_us: int, actor: str) -> ApiK
     had = found.caps.view()
     other = {period: cap for period, cap in wanted.caps.view().items() if cap != had[period]}
     if other:
-        keys.set_caps(tx, found.id, other, now_us=now_us, actor=actor)
+        key_line.set_caps(tx, found.id, other, now_us=now_us, actor=actor)
     if (found.rpm, found.tpm, found.concurrency) != (wanted.rpm, wanted.tpm, wanted.concurrency):
         rates.limit(tx, "key", found.id, rpm=wanted.rpm, tpm=wanted.tpm, concurrency=wanted.concurrency, actor=actor)
     return keys.living(found.id)

@@ -1,4 +1,4 @@
-"""API keys: issue (shown once), import, rename, limit, rotate, revoke.
+"""API keys: issue (shown once), import, rename, limit, revoke; `key_line` rotates them.
 
 Every change counts within a second on every node, by the version `keys`. Whatever names a key takes its id,
 or its name if only one living key has it; never its text, which would stay in the history of a shell.
@@ -6,12 +6,11 @@ or its name if only one living key has it; never its text, which would stay in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from django.db.models import Q, QuerySet
 
 from farebox.catalog.models import Alias, Model
 from farebox.kit import audit, db, ids, options, secrets, settings
@@ -28,7 +27,6 @@ from .models import ApiKey, Member, Project
 IMPORTED_CHARS_MIN = 20
 IMPORTED_CHARS_MAX = 512
 ADDRESSES_MAX = 100
-GRACE_S_MAX = 90 * 86_400
 _encode = msgspec.json.Encoder().encode
 
 
@@ -70,7 +68,7 @@ def issue(
     limits = Limits(models, addresses, expires_us, caps, rpm, tpm, concurrency)
     where, who = _place(project, member)
     _check(name, limits, now_us)
-    return _insert(
+    return insert(
         tx,
         None,
         project=where,
@@ -117,7 +115,7 @@ def import_key(
     limits = Limits(models, addresses, expires_us, caps)
     where, who = _place(project, member)
     _check(name, limits, now_us)
-    key, _ = _insert(
+    key, _ = insert(
         tx,
         plaintext,
         project=where,
@@ -140,7 +138,7 @@ def revoke(tx: Tx, key: str, *, now_us: int, actor: str) -> ApiKey:
     if ApiKey.objects.filter(id=found.id, state="active").update(state="revoked", revoked_us=now_us) != 1:
         raise CommandError(f"Key {found.id} was revoked before.")
     found.state, found.revoked_us = "revoked", now_us
-    _changed(tx, found, "key.revoke", actor=actor)
+    changed(tx, found, "key.revoke", actor=actor)
     return found
 
 
@@ -150,7 +148,7 @@ def rename(tx: Tx, key: str, *, name: str, actor: str) -> ApiKey:
     found = living(key)
     before, found.name = found.name, name
     found.save(update_fields=["name"])
-    _changed(tx, found, "key.rename", actor=actor, before=before, after=name)
+    changed(tx, found, "key.rename", actor=actor, before=before, after=name)
     return found
 
 
@@ -173,7 +171,7 @@ def set_limits(
         found.addresses = _encode(list(addresses)).decode()
     found.save(update_fields=["models", "addresses"])
     after = {"models": found.models, "addresses": found.addresses}
-    _changed(tx, found, "key.set_limits", actor=actor, before=before, after=after)
+    changed(tx, found, "key.set_limits", actor=actor, before=before, after=after)
     return found
 
 
@@ -183,73 +181,8 @@ def set_expiry(tx: Tx, key: str, *, expires_us: int | None, now_us: int, actor: 
     _check(found.name, Limits(expires_us=expires_us), now_us)
     before, found.expires_us = found.expires_us, projects.key_end(found.project, expires_us, now_us)
     found.save(update_fields=["expires_us"])
-    _changed(tx, found, "key.set_expiry", actor=actor, before=before, after=found.expires_us)
+    changed(tx, found, "key.set_expiry", actor=actor, before=before, after=found.expires_us)
     return found
-
-
-def set_caps(tx: Tx, key: str, caps_micro: Mapping[str, int | None], *, now_us: int, actor: str) -> ApiKey:
-    """Limit what the key's calls may cost per `day`, `month` or `ever`, in micro-units; None lifts that limit.
-
-    Periods left out stay as they are. Keys that are counted together have their caps together.
-    """
-    found = living(key)
-    list(_locked(found.cap_scope))
-    mine = ApiKey.objects.select_related("account", "project", "member").filter(account=found.account_id)
-    line = mine.filter(_line(found), state="active")
-    rows = sorted(line, key=lambda row: row.id != found.id)
-    if not rows or rows[0].id != found.id:
-        raise CommandError(f"Key {found.id} was revoked before.")
-    zone = found.account.time_zone
-    caps.change(tx, rows, caps_micro, time_zone=zone, now_us=now_us, verb="key.set_cap", actor=actor)
-    return rows[0]
-
-
-def rotate(tx: Tx, key: str, *, grace_s: int = 86_400, now_us: int, actor: str) -> tuple[ApiKey, str]:
-    """A new key with the settings of the old one, and its text; the old one expires after `grace_s`.
-
-    Caps and limits go on counting: what both keys use counts together. Raises CommandError if the old one is dead.
-    """
-    if not 0 <= grace_s <= GRACE_S_MAX:
-        raise CommandError("The old key may go on for 0 seconds to 90 days.")
-    # Rotated twice, or rotated and revoked or capped, at one time: the second one waits here, and sees what the first
-    # has done.
-    named = find(key)
-    list(_locked(named.cap_scope, named.id))
-    old = living(key)
-    if old.kind:
-        raise CommandError("The key of the playground is made anew by itself.")
-    if old.expires_us is not None and old.expires_us <= now_us:
-        raise CommandError(f"Key {old.id} has expired. Issue a new one.")
-    if old.replaced_by:
-        raise CommandError(f"Key {old.id} was rotated before; its successor is {old.replaced_by}.")
-    limits = Limits(
-        models=msgspec.json.decode(old.models, type=list[str]),
-        addresses=msgspec.json.decode(old.addresses, type=list[str]),
-        expires_us=old.expires_us,
-        caps=old.caps,
-        rpm=old.rpm,
-        tpm=old.tpm,
-        concurrency=old.concurrency,
-    )
-    new, plaintext = _insert(
-        tx,
-        None,
-        project=old.project,
-        member=old.member,
-        name=old.name,
-        limits=limits,
-        counts_as=old.cap_scope,
-        now_us=now_us,
-        actor=actor,
-        verb="key.issue",
-    )
-    ends_us = now_us + grace_s * 1_000_000
-    before, old.expires_us = old.expires_us, min(ends_us, old.expires_us or ends_us)
-    old.replaced_by = new.id
-    old.save(update_fields=["expires_us", "replaced_by"])
-    after = {"expires_us": old.expires_us, "new_key": new.id}
-    _changed(tx, old, "key.rotate", actor=actor, before={"expires_us": before}, after=after)
-    return new, plaintext
 
 
 def find(key: str) -> ApiKey:
@@ -299,7 +232,7 @@ def view(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def _insert(
+def insert(
     tx: Tx,
     text: str | None,
     *,
@@ -313,6 +246,7 @@ def _insert(
     actor: str,
     verb: str,
 ) -> tuple[ApiKey, str]:
+    """A new row with what was checked before, and its text: `text`, or one of its own; audited as `verb`."""
     pepper_n, pepper = secrets.newest(secrets.peppers(options.current()))
     plaintext = text or key_format.mint(_site(tx))
     key = ApiKey(
@@ -337,7 +271,7 @@ def _insert(
         created_us=now_us,
     )
     key.save(force_insert=True)
-    _changed(tx, key, verb, actor=actor, after=view(key))
+    changed(tx, key, verb, actor=actor, after=view(key))
     return key, plaintext
 
 
@@ -382,16 +316,8 @@ def living(key: str) -> ApiKey:
     return found
 
 
-def _line(key: ApiKey) -> Q:
-    """The keys that are counted together with this one, itself included."""
-    return Q(id=key.cap_scope) | Q(counts_as=key.cap_scope)
-
-
-def _locked(*keys: str) -> QuerySet[ApiKey]:
-    return ApiKey.objects.select_for_update(no_key=True).filter(id__in=keys).order_by("id")
-
-
-def _changed(tx: Tx, key: ApiKey, verb: str, *, actor: str, before: Any = None, after: Any = None) -> None:
+def changed(tx: Tx, key: ApiKey, verb: str, *, actor: str, before: Any = None, after: Any = None) -> None:
+    """Let every node see the change within a second, and the audit trail for ever."""
     db.bump(tx, "keys")
     audit.record(tx, actor=actor, verb=verb, object=key.id, before=before, after=after)
 

@@ -155,6 +155,8 @@ def _check(kind: str, address: str, name: str, role: str, person: Person | None)
         if not now:
             raise CommandError(f"There is no operator {address[:254]!r}.")
         return
+    if person is None and not people.is_email(address):
+        raise CommandError(f"{address[:254]!r} is no e-mail address.")
     people._checked_role(role)
     if name:
         accounts.checked_name(name)

@@ -176,7 +176,7 @@ def add_member(
     for name, cap_micro in caps.columns().items():
         setattr(member, name, cap_micro)
     member.save()
-    move_floors(tx, member.id, caps.view(), time_zone=owner.time_zone, now_us=now_us)  # he may have been here before
+    move_floors(tx, member, caps.view(), now_us=now_us)  # he may have been here before
     db.bump(tx, "keys")
     audit.record(tx, actor=actor, verb="member.add", object=member.id, after=view_member(member))
     return member
@@ -188,8 +188,7 @@ def set_caps(tx: Tx, member: str, caps_micro: Mapping[str, int | None], *, now_u
     Amounts in micro-units; periods left out stay as they are.
     """
     found = find_member(member)
-    zone = found.account.time_zone
-    change_caps(tx, [found], caps_micro, time_zone=zone, now_us=now_us, verb="member.cap", actor=actor)
+    change_caps(tx, [found], caps_micro, now_us=now_us, verb="member.cap", actor=actor)
     return found
 
 

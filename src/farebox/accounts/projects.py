@@ -52,8 +52,7 @@ def set_caps(tx: Tx, project: str, caps_micro: Mapping[str, int | None], *, now_
     Periods left out stay as they are.
     """
     found = find(project)
-    zone = found.account.time_zone
-    change_caps(tx, [found], caps_micro, time_zone=zone, now_us=now_us, verb="project.cap", actor=actor)
+    change_caps(tx, [found], caps_micro, now_us=now_us, verb="project.cap", actor=actor)
     return found
 
 

@@ -91,8 +91,10 @@ def take_invitations(tx: Tx, account: str, *, wanted: int, now_us: int, actor: s
 def full_mailboxes(tx: Tx, emails: Sequence[str], *, now_us: int) -> set[str]:
     """Those of `emails` to which no more invitations go today, whoever sends them."""
     del tx
-    today = Invitation.objects.filter(sent_us__gt=now_us - _DAY_US, email__in=emails).values("email")
-    rows = today.annotate(n=Sum("sent_n")).filter(n__gte=MAILS_A_DAY_TO_ONE).order_by()
+    today = Invitation.objects.filter(sent_us__gt=now_us - _DAY_US, email__in=emails)
+    # Two accounts that invite the same people at one time: the second one waits here, and counts what the first sent.
+    list(today.select_for_update(no_key=True).order_by("id").values_list("id"))
+    rows = today.values("email").annotate(n=Sum("sent_n")).filter(n__gte=MAILS_A_DAY_TO_ONE).order_by()
     return set(rows.values_list("email", flat=True))
 
 

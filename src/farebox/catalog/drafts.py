@@ -217,9 +217,9 @@ def _how(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _in_force(source: str, now_us: int) -> int | None:
-    """The version of the USD list that a plan takes its prices from; None where it takes none from any."""
-    version = versions.at(source, now_us) if source else None
+def _in_force(price_list: str, at_us: int) -> int | None:
+    """The number of the version of a list in force at a moment; None before the first, and where no list is named."""
+    version = versions.at(price_list, at_us) if price_list else None
     return None if version is None else version.n
 
 
@@ -227,9 +227,16 @@ def _still(row: PriceDraft, plan: Plan, now_us: int) -> None:
     """Refuse a draft whose list, source or day is no longer what it was drawn up for."""
     if versions.newest(row.price_list_id) != row.base_n:
         raise CommandError("The price list has a newer version than this draft knows. Draw it up anew.")
+    # What the plan does not name is taken from the version that it follows. Of several that were published already
+    # another may have begun.
+    begins_us = plan.valid_from_us
+    if begins_us is None and _in_force(row.price_list_id, row.made_us) != _in_force(row.price_list_id, now_us):
+        raise CommandError(
+            "Another version of the price list has begun since this draft was made. Put it away and draw it up anew."
+        )
     if plan.from_usd_source and _in_force(plan.from_usd_source, now_us) != row.source_n:
         raise CommandError(
             "The prices in USD from which this draft was made have changed since. Put it away and draw it up anew."
         )
-    if plan.valid_from_us is not None and plan.valid_from_us < now_us:
+    if begins_us is not None and begins_us < now_us:
         raise CommandError("The day on which this draft should begin has passed. Draw it up anew.")

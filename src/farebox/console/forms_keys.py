@@ -17,7 +17,6 @@ from farebox.accounts.caller import networks
 from farebox.accounts.key_edit import Wanted
 from farebox.accounts.models import ApiKey
 from farebox.kit import clock
-from farebox.look import marks
 
 from .team_forms import Amount, Cap, cap_initial
 
@@ -64,15 +63,12 @@ class KeyForm(Cap):
         *args: Any,
         models: Sequence[str],
         zone: str,
-        currency: str,
         projects: Sequence[tuple[str, str]] = (),
         **kwargs: Any,
     ) -> None:
         """`models` may be ticked, `projects` (id, name) chosen; without projects the key has its own already."""
         super().__init__(*args, **kwargs)
         self.zone = ZoneInfo(zone)
-        for name in ("cap_day", "cap_month", "cap_ever"):
-            self.fields[name].label = f"{self.fields[name].label}{marks.aside(currency)}"
         self.fields["models"].choices = [(name, name) for name in models]  # type: ignore[attr-defined]
         if projects:
             self.fields["project"].choices = list(projects)  # type: ignore[attr-defined]

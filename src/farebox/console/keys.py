@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from farebox.accounts import cap_use, key_edit, key_scope
+from farebox.accounts import cap_use, key_edit, key_line, key_scope
 from farebox.accounts import keys as domain
 from farebox.accounts.key_scope import Scope
 from farebox.accounts.models import Account, ApiKey
@@ -86,7 +86,6 @@ def new(request: HttpRequest, me: Principal) -> HttpResponse:
         request.POST or None,
         models=[card.name for card in _on_sale(me)],
         zone=me.time_zone,
-        currency=me.currency,
         projects=[(project.id, project.name) for project, _member in places],
         initial={"project": request.GET.get("project", "")},
     )
@@ -146,7 +145,7 @@ def rotate(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
         return _one(request, me, row, status=400)
     try:
         made, text = db.write(
-            domain.rotate, row.id, grace_s=int(form.cleaned_data["grace"]), now_us=clock.now_us(), actor=me.actor
+            key_line.rotate, row.id, grace_s=int(form.cleaned_data["grace"]), now_us=clock.now_us(), actor=me.actor
         )
     except CommandError as fault:
         messages.error(request, refusals.said(fault), extra_tags="bad")
@@ -205,9 +204,7 @@ def _on_sale(me: Principal) -> list[ModelCard]:
 
 def _form(me: Principal, row: ApiKey, given: Any = None) -> KeyForm:
     names = {card.name for card in _on_sale(me)} | set(msgspec.json.decode(row.models))
-    return KeyForm(
-        given, models=sorted(names), zone=me.time_zone, currency=me.currency, initial=initial(row, me.time_zone)
-    )
+    return KeyForm(given, models=sorted(names), zone=me.time_zone, initial=initial(row, me.time_zone))
 
 
 def _listed(me: Principal, rows: list[ApiKey], now_us: int) -> list[dict[str, Any]]:

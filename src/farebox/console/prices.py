@@ -299,8 +299,14 @@ def _history(steps: Sequence[Step], classes: Sequence[str], now_us: int) -> list
     rows = []
     before: dict[str, int] = {}
     for step in steps:
-        prices = [{"micro": step.prices.get(name), "change": _change(before.get(name), step.prices.get(name))}
-                  for name in classes]  # fmt: skip
+        prices = [
+            {
+                "label": called.CLASSES[name],
+                "micro": step.prices.get(name),
+                "change": _change(before.get(name), step.prices.get(name)),
+            }
+            for name in classes
+        ]
         state = "past" if in_force is not None and step.valid_from_us < in_force else "coming"
         rows.append(
             {

@@ -18,6 +18,7 @@ from farebox.accounts.models import Person
 from farebox.kit import clock, db, money
 from farebox.kit.errors import CommandError
 from farebox.ledger import holds
+from farebox.look.agents import browser
 from farebox.look.middleware import CHINESE, ENGLISH, LANGUAGE_COOKIE
 
 from . import services
@@ -26,15 +27,6 @@ from .profile_forms import Closing, Myself, Notices
 from .step_up import step_up
 
 _YEAR_S = 365 * 86_400
-# The first sign that stands in what a browser says of itself: later ones stand in many.
-_BROWSERS = (
-    ("MicroMessenger", "WeChat"), ("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"),
-    ("Safari/", "Safari"), ("curl/", "curl"),
-)  # fmt: skip
-_SYSTEMS = (
-    ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"),
-    ("Linux", "Linux"),
-)  # fmt: skip
 _FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
 
@@ -152,12 +144,6 @@ def close(request: HttpRequest, me: Principal) -> HttpResponse:
         "available_micro": available_micro,
     }
     return render(request, "console/close.html", context, status=400 if request.method == "POST" else 200)
-
-
-def browser(agent: str) -> str:
-    """What a browser calls itself, short: `Firefox · Windows`; its own words where we know none of them."""
-    names = [next((name for sign, name in known if sign in agent), "") for known in (_BROWSERS, _SYSTEMS)]
-    return " · ".join(name for name in names if name) or agent
 
 
 def _initial(wanted: notices.Wishes) -> dict[str, Any]:

@@ -91,9 +91,7 @@ class App:
             await self.pages(exchange)
             return
         if not self.metered:
-            raise errors.NotFound(
-                "This process serves the pages alone. Send API calls to one that serves the API."
-            )
+            raise errors.NotFound("This process serves the pages alone. Send API calls to one that serves the API.")
         if exchange.method == "OPTIONS":
             await exchange.answer(204, b"", PREFLIGHT)
             return

@@ -275,7 +275,7 @@ _SECRETS = re.compile(
       (?!(?:Bearer|Basic)\b|\[redacted)(?:[^\s"'&,}\]\\]|\\(?!["'nrt\\]))+
     | (?P<query>[?&](?:key|token|sig|signature)=)(?!\[redacted)[^\s&"'\#]+
     | (?P<way>(?:/|%(?:25)*2f)(?:join|link)(?:/|%(?:25)*2f)|(?:[?&]|%(?:25)*(?:3f|26))code(?:=|%(?:25)*3d))
-      (?!\[redacted)[^\s/?&"'\\\#%]+
+      (?!\[redacted)(?:[^\s/?&"'\\\#%]|%(?!(?:25)*(?:2[2367f]|3f)))+
     | (?P<login>\b[a-z][a-z0-9+.-]{0,20}://[^\s/:@]{0,256}:)(?!\[redacted)[^\s/@]{1,1024}(?=@)
     | \b(?:sk-[A-Za-z0-9_-]{6,} | sess-[A-Za-z0-9_-]{16,} | (?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{8,}
         | whsec_[A-Za-z0-9+/=]{8,} | AIza[A-Za-z0-9_-]{30,} | gsk_[A-Za-z0-9]{16,} | xai-[A-Za-z0-9]{16,}

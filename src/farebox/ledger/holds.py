@@ -189,12 +189,15 @@ def purses(tx: Tx, hold: str) -> list[str]:
     return sorted(str(row[3]).split()) if row is not None else []
 
 
-def set_cap(tx: Tx, *, scope: str, period_id: str, cap_micro: int) -> None:
-    """Move the floor of the memo account of this period, where there is one, to the new cap.
+def set_cap(tx: Tx, *, scope: str, period_id: str, cap_micro: int, currency: str) -> None:
+    """Move the floor of the memo account of this period to the new cap; make it where there is none.
 
-    Below what is spent and held already the floor stops there; `place` compares with the cap itself as well.
+    Else a caller who does not know of the change yet would make it, with the floor of before. Below what is spent and
+    held already the floor stops there; `place` compares with the cap itself as well.
     """
-    tx.execute(statements.MOVE_CAP, (-cap_micro, -cap_micro, f"cap:{scope}:{period_id}"))
+    memo = f"cap:{scope}:{period_id}"
+    if tx.execute(statements.OPEN_ACCOUNT, (memo, "memo", currency, -cap_micro, False)) != 1:
+        tx.execute(statements.MOVE_CAP, (-cap_micro, -cap_micro, memo))
 
 
 def balance(tx: Tx, account: str) -> tuple[int, int, int]:

@@ -88,13 +88,16 @@ def post(
 
 
 def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = "", single_person: bool = False) -> str:
-    """Post the entry that undoes `entry`, once; its id. Caps count again what a refund by hand had given back to them.
+    """Post the entry that undoes `entry`, once; its id. The caps of a call count what it is charged net of that.
 
-    CommandError if there is none, if the money is gone, or if it is a charge of which something was refunded before.
+    CommandError if there is none, if the money is gone, if it is a charge of which something was refunded before, or
+    the refund of a call that failed.
     """
     head = tx.one(statements.READ_ENTRY, (entry,))
     if head is None:
         raise errors.CommandError(f"There is no entry {entry}.")
+    if head[1] == "refund":
+        raise errors.CommandError(f"Entry {entry} gave back the charge of a call that failed: it stays given back.")
     lock(tx, str(head[0]))
     if head[1] == "charge":
         given_micro = given_by_hand_micro(tx, str(head[0]), str(head[2]))
@@ -114,6 +117,8 @@ def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = 
         requester=requester,
         single_person=single_person,
     )
+    if head[1] == "charge" and not repeated:
+        caps.give_back(tx, call=str(head[2]), amount_micro=sum(amount for name, amount in lines if name == head[0]))
     if head[1] == "call_refund" and not repeated:
         caps.count_again(tx, adjustment=str(head[2]))
     return undone

@@ -164,10 +164,15 @@ WHERE h.state = 'settled' AND h.charge_micro > 0 AND h.purses LIKE '%%cap:%%' AN
  (SELECT 1 FROM ledger_entry e WHERE e.account = h.account AND e.kind = 'refund' AND e.ref = h.id)
 """
 
+# By hand, and by the reversal of a charge; what a restart gave back is left out of CAPPED_HOLDS.
 GIVEN_BACK_TO_CAPS = f"""
 SELECT h.purses, a.booked_micro FROM ledger_adjustment a JOIN ledger_hold h ON h.id = a.call AND h.account = a.account
 WHERE h.state = 'settled' AND h.purses LIKE '%%cap:%%' AND {_BY_HAND} AND NOT EXISTS
  (SELECT 1 FROM ledger_entry e WHERE e.account = h.account AND e.kind = 'refund' AND e.ref = h.id)
+UNION ALL
+SELECT h.purses, h.charge_micro FROM ledger_entry u JOIN ledger_entry c ON c.id = u.ref AND c.kind = 'charge'
+JOIN ledger_hold h ON h.id = c.ref AND h.account = c.account
+WHERE u.kind = 'reversal' AND h.state = 'settled' AND h.purses LIKE '%%cap:%%'
 """
 
 REFUNDS_OTHERWISE = """

@@ -16,6 +16,11 @@ def comma() -> str:
     return "、" if _chinese() else ", "
 
 
+def gap() -> str:
+    """What stands between two sentences."""
+    return "" if _chinese() else " "
+
+
 def colon() -> str:
     """What stands between a word and what it names."""
     return "：" if _chinese() else ": "

@@ -18,7 +18,7 @@ from farebox.catalog import official, shelf
 from farebox.kit import clock, db, money, options, secrets
 from farebox.kit.errors import CommandError
 from farebox.kit.options import Options
-from farebox.look import refusals
+from farebox.look import called, refusals
 from farebox.upstreams import board, channels, survey
 
 from . import ports
@@ -200,8 +200,12 @@ def _channels(me: Operator) -> list[dict[str, Any]]:
 
 
 def _short(costs: dict[str, str], me: Operator) -> dict[str, str]:
-    """Costs as people write them, for who may see them."""
-    return {name: money.text(money.parse(cost)) for name, cost in costs.items()} if me.role in SEES_COSTS else {}
+    """Costs by class as people write them, for who may see them."""
+    return (
+        {called.CLASSES.get(name, name): money.text(money.parse(cost)) for name, cost in costs.items()}
+        if me.role in SEES_COSTS
+        else {}
+    )
 
 
 def _broken() -> dict[str, str]:

@@ -45,8 +45,8 @@ def doors(tx: Tx, customer: str, empty: str, now_us: int, *, fresh: bool) -> tup
         settings.put(tx, links.DEMO, value=True, actor=ACTOR)
         announcements.add(
             tx,
-            en="Welcome to the demo: every call goes to a sandbox, and every charge has its receipt.",
-            zh="欢迎使用演示：所有调用都发往沙箱，每笔扣费都有收据。",
+            en="Welcome to the demo: nothing here costs anything, and every charge has its receipt.",
+            zh="欢迎使用演示：这里一切都不花真钱，每笔扣费都有收据。",
             from_us=now_us, until_us=None, now_us=now_us, actor=ACTOR,
         )  # fmt: skip
     if not settings.get(tx, links.DEMO, default=False):

@@ -8,17 +8,19 @@ from django.db.models import Exists, F, OuterRef, Q
 
 
 def _refunds(apps: Any) -> Iterator[tuple[str, int]]:
-    """(memo account, micro-units) of each refund by hand that stands."""
-    undone = apps.get_model("ledger", "Entry").objects.filter(
-        account=OuterRef("account"), kind="reversal", ref=OuterRef("entry")
-    )
+    """(memo account, micro-units) of each refund by hand that stands, and of each charge that was undone."""
+    entries = apps.get_model("ledger", "Entry").objects
+    undone = entries.filter(account=OuterRef("account"), kind="reversal", ref=OuterRef("entry"))
     rows = apps.get_model("ledger", "Adjustment").objects.filter(~Exists(undone), kind="refund", state="booked")
+    given = list(rows.order_by("id").values_list("call", "account", "booked_micro"))
+    charges = entries.filter(id__in=entries.filter(kind="reversal").values("ref"), kind="charge").order_by("id")
+    given += [(call, account, None) for call, account in charges.values_list("ref", "account")]
     holds = apps.get_model("ledger", "Hold").objects
-    for row in rows.order_by("id"):
-        for purses in holds.filter(id=row.call, account=row.account).values_list("purses", flat=True):
+    for call, account, amount_micro in given:
+        for purses, charge_micro in holds.filter(id=call, account=account).values_list("purses", "charge_micro"):
             for purse in sorted(purses.split()):
                 if purse.startswith("cap:"):
-                    yield purse, row.booked_micro
+                    yield purse, charge_micro if amount_micro is None else amount_micro
 
 
 def _give_back(apps: Any, _editor: Any) -> None:

@@ -14,13 +14,15 @@ from django.utils.translation import ngettext
 
 from farebox.kit import clock
 from farebox.kit import money as amounts
-from farebox.look import marks
+from farebox.look import agents, marks
 
 register = template.Library()
+register.filter(agents.browser)
 register.filter(marks.aside)
 register.filter(marks.listed)
 register.simple_tag(marks.colon)
 register.simple_tag(marks.comma)
+register.simple_tag(marks.gap)
 
 SIGNS = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "JPY": "JP¥", "HKD": "HK$"}
 _ICONS = {
@@ -41,6 +43,15 @@ def money(micro: int | str | None, currency: str = "") -> str:
         return "–"
     sign = "−" if micro < 0 else ""
     return f"{sign}{SIGNS.get(currency, f'{currency} ' if currency else '')}{amounts.text(abs(micro))}"
+
+
+@register.filter
+def exact(micro: int | str | None, plus: str = "") -> str:
+    """Micro-units as a till prints them, so that a column adds up by eye: `0.060000`, `−1.500000`; `plus` for gains."""
+    if not isinstance(micro, int):  # None, or a template's empty text for what is not there
+        return "–"
+    sign = "−" if micro < 0 else plus if micro > 0 else ""
+    return sign + amounts.text(abs(micro), places_min=6)
 
 
 @register.filter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from farebox.accounts import keys, rates
+from farebox.accounts import key_line, keys, rates
 from farebox.accounts.caps import Caps
 from farebox.kit import clock
 from farebox.kit.db import Tx
@@ -79,13 +79,13 @@ def revoke(tx: Tx, *, actor: str, key: str) -> dict[str, Any]:
 
 def rotate(tx: Tx, *, actor: str, key: str, grace_s: int = 86_400) -> dict[str, Any]:
     """A new key with the old one's settings; the old one goes on for `grace_s`."""
-    new, plaintext = keys.rotate(tx, key, grace_s=grace_s, now_us=clock.now_us(), actor=actor)
+    new, plaintext = key_line.rotate(tx, key, grace_s=grace_s, now_us=clock.now_us(), actor=actor)
     return keys.view(new) | {"plaintext": plaintext}
 
 
 def cap(tx: Tx, *, actor: str, key: str, caps_micro: Mapping[str, int | None]) -> dict[str, Any]:
     """Limit what a key may spend per `day`, `month` or `ever`; None lifts that limit, others stay."""
-    return keys.view(keys.set_caps(tx, key, caps_micro, now_us=clock.now_us(), actor=actor))
+    return keys.view(key_line.set_caps(tx, key, caps_micro, now_us=clock.now_us(), actor=actor))
 
 
 def limits(
