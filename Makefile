@@ -20,11 +20,11 @@ run: $(VENV)/.words ## Serve a filled demo shop on 127.0.0.1:8080 (PORT= for ano
 	@$(BIN)/farebox demo --port $(PORT)
 
 test: $(VENV)/.dev ## Run all tests, on SQLite and then on PostgreSQL (its server comes as a wheel)
-	$(PYTEST) -n 2 --dist loadfile
-	$(PYTEST) -n 2 --dist loadfile --db postgresql
+	$(PYTEST) -n 3 --dist loadfile
+	$(PYTEST) -n 3 --dist loadfile --db postgresql
 
 test-fast: $(VENV)/.dev ## Run the tests that take less than a minute together, on SQLite
-	$(PYTEST) -n 2 --dist loadfile -m "not slow and not clients"
+	$(PYTEST) -n 3 --dist loadfile -m "not slow and not clients"
 
 SEED ?= 0
 COUNT ?= 1

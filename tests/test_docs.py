@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from farebox.kit import errors, options
 from farebox.ops.cli import farebox
 from ops import cli
+from world import free_port
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -223,9 +223,3 @@ def test_start_md_sells_the_first_call(tmp_path, empty_database):
     assert re.search(r"output +\d+ × +72\.00 = ", ran.stdout)
     assert "retail-usd v1" in ran.stdout
     assert "is frozen" in ran.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]

@@ -48,8 +48,8 @@ def test_the_command_knows_the_grace(house):
 
     def begin(tx, epoch: str, ended_us: int) -> None:
         epochs.begin(tx, epoch=epoch, node="n", now_us=1)
-        epochs.end(tx, epoch=epoch, why="stopped", now_us=ended_us)
         place(tx, f"call_{epoch}", epoch)
+        epochs.end(tx, epoch=epoch, why="stopped", now_us=ended_us)
 
     grace_us = (0 if options.current().on_sqlite else options.current().hold_grace_s * 1_000_000) + 60_000_000
     db.write(begin, "long_ago", clock.now_us() - grace_us - 1_000_000)

@@ -198,13 +198,18 @@ class Links:
 
 
 def made(links: Links, got: Got) -> dict[str, int]:
-    """What the upstream says that it made for a call."""
-    for line in links.world.upstream_journal.read_text().splitlines():
-        record = json.loads(line)
-        if record["body"]["messages"][0]["content"].split("\n")[1] == f"{got.number} words":
-            usage = record["usage"]
-            return {"input": usage["prompt_tokens"], "output": usage["completion_tokens"]}
-    raise AssertionError("the upstream knows nothing of the call")
+    """What the upstream says that it made for a call; it says so when its connection has ended."""
+
+    def told() -> dict[str, int] | None:
+        for line in links.world.upstream_journal.read_text().splitlines():
+            record = json.loads(line)
+            if record["body"]["messages"][0]["content"].split("\n")[1] == f"{got.number} words":
+                usage = record["usage"]
+                return {"input": usage["prompt_tokens"], "output": usage["completion_tokens"]}
+        return None
+
+    found: dict[str, int] = wait_until(told, 10, "the upstream knows nothing of the call")
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -52,11 +52,14 @@ def close_modes(house: Any) -> None:
 
 
 @pytest.fixture
-def fit(house, monkeypatch):
+def fit(house, monkeypatch, tmp_path):
     """A house that is fit: migrated, closed to others, with a channel for all that is on sale, a customer and a key."""
     cli.ok("migrate")
     close_modes(house)
     monkeypatch.setattr(machine, "_synchronised", lambda: True)
+    mounts = tmp_path / "one-disk"
+    mounts.write_text("36 35 98:0 / / rw - ext4 /dev/root rw\n")
+    monkeypatch.setattr(disk, "MOUNTS", mounts)  # the house may lie in memory
     cli.ok("upstream", "add", "vendor")
     cli.ok(
         "channel", "add", "one", "vendor", "https://api.example.com/v1", "--secret-file", "-",
