@@ -250,7 +250,7 @@ def test_a_thousand_idle_connections_cost_little_and_end(shop, me):
         assert time.monotonic() - began < 2.5
         with options(shop, idle_connection_s=1):
             until(lambda: len(reception.doors) < 10, 10)
-        assert lines[0].recv(1) == b"" and lines[-1].recv(1) == b""
+            assert lines[0].recv(1) == b"" and lines[-1].recv(1) == b""
 
 
 def test_connections_over_the_limit_get_503_and_many_more_are_closed_at_once(shop, me):
