@@ -123,7 +123,7 @@ class World:
         self.account, self.key = self._fill({MODEL: self.upstream_url} if reach is None else reach(self.upstream_url))
         self.environ = {
             **house.environ, "FAREBOX_SETTLE_WAIT_S": "1", "FAREBOX_DRAIN_S": "2", "FAREBOX_VERSION_POLL_MS": "500",
-            "FAREBOX_STORE_WAIT_MS": "1000", "FAREBOX_CALL_S_MAX": "30", **(environ or {}),
+            "FAREBOX_STORE_WAIT_MS": "1000", "FAREBOX_CALL_S_MAX": "30", "FAREBOX_HOLD_GRACE_S": "1", **(environ or {}),
         }  # fmt: skip
         self.nursery = self._keep(Nursery(self.environ, folder / "serve.log"))
         self.comparison = Comparison(self.client_journal, self.upstream_journal)
