@@ -35,3 +35,12 @@ def option(shop: Any) -> Iterator[Callable[..., None]]:
     yield change
     for name, value in before.items():
         setattr(shop.options, name, value)
+
+
+@pytest.fixture
+def two_people(shop: Any) -> Iterator[None]:
+    """A shop in which money and prices take two."""
+    before = shop.options.single_person
+    shop.options.single_person = False
+    yield
+    shop.options.single_person = before

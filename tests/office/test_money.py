@@ -13,14 +13,6 @@ HOUR_US = 3_600_000_000
 
 
 @pytest.fixture
-def two_people(shop):
-    before = shop.options.single_person
-    shop.options.single_person = False
-    yield
-    shop.options.single_person = before
-
-
-@pytest.fixture
 def account(shop):
     return shop.account("5")
 

@@ -9,15 +9,7 @@ import pytest
 import people
 from overlap import overlapped
 
-pytestmark = pytest.mark.store
-
-
-@pytest.fixture(autouse=True)
-def two_people(shop):
-    before = shop.options.single_person
-    shop.options.single_person = False
-    yield
-    shop.options.single_person = before
+pytestmark = [pytest.mark.store, pytest.mark.usefixtures("two_people")]
 
 
 @pytest.fixture

@@ -14,15 +14,6 @@ _names = itertools.count(1)
 
 
 @pytest.fixture
-def two_people(shop):
-    """A shop in which money and prices take two."""
-    before = shop.options.single_person
-    shop.options.single_person = False
-    yield
-    shop.options.single_person = before
-
-
-@pytest.fixture
 def admin(shop):
     return people.operator(shop, "admin")
 
