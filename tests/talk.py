@@ -10,6 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+# Room for a busy machine: what has to happen "within a second" is bounded by a setting and an event, and a wait
+# that nothing bounds is longer than this.
+PROMPTLY_S = 5
+
 
 class Talk:
     """One call on a connection of its own, read piece by piece; `leave` closes it at once."""

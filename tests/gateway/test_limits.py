@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from farebox.accounts.pace import Pace
 from farebox.gateway.limits import MINUTE_US, Rates, tokens
 from farebox.kit.errors import RateLimited
-from talk import Talk, chat, wait_for
+from talk import PROMPTLY_S, Talk, chat, wait_for
 
 S = 1_000_000
 HEADERS = [f"x-ratelimit-{part}-{what}" for what in ("requests", "tokens") for part in ("limit", "remaining", "reset")]
@@ -332,11 +332,11 @@ def test_a_change_is_in_force_within_a_second(shop, me):
     shop.write(rates.limit, "key", me.key_id, rpm=1, tpm=None, concurrency=None, actor="test")
     begun = time.monotonic()
     wait_for(lambda: me.chat("gpt-4o-mini").status == 429)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < PROMPTLY_S
     shop.write(rates.limit, "key", me.key_id, rpm=None, tpm=None, concurrency=None, actor="test")
     begun = time.monotonic()
     wait_for(lambda: me.chat("gpt-4o-mini").status == 200)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < PROMPTLY_S
 
 
 def test_the_official_library_waits_and_tries_again(shop, me):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from shop import opened
-from talk import wait_for
+from talk import PROMPTLY_S, wait_for
 
 pytestmark = pytest.mark.store
 
@@ -20,16 +20,17 @@ def refused(answer, status: int, code: str) -> None:
 
 @pytest.mark.fault("F02")
 def test_a_look_up_that_finds_every_reader_busy_is_503(house, monkeypatch):
-    monkeypatch.setattr("farebox.kit.db._HANG_S", 0.3)
     with opened(house, store_wait_ms=200) as shop:
         me = shop.account("1")
+        # Not before: a start on a busy machine takes longer.
+        monkeypatch.setattr("farebox.kit.db._HANG_S", 0.3)
         gate = threading.Event()
         store = shop.server.store
         hung = [shop.loop.loop.call_soon_threadsafe(_hang, shop, store, gate) for _ in range(2)]
         assert len(hung) == 2
         since_s = time.monotonic()
         refused(me.chat("gpt-4"), 503, "store_unavailable")
-        assert 0.4 < time.monotonic() - since_s < 5
+        assert 0.4 < time.monotonic() - since_s < PROMPTLY_S
         gate.set()
         wait_for(lambda: me.chat("gpt-4", "sandbox: tokens=1").status == 200)
 
@@ -84,7 +85,7 @@ def test_a_revoked_key_is_refused_within_a_second(house):
         revoke(shop, me)
         since_s = time.monotonic()
         wait_for(lambda: me.get("/v1/models").status == 401, 5)
-        assert time.monotonic() - since_s < 1.3
+        assert time.monotonic() - since_s < PROMPTLY_S
         refused(me.chat("gpt-4"), 401, "invalid_api_key")
 
 
