@@ -20,7 +20,10 @@ import people
 pytestmark = pytest.mark.slow
 
 # Routes that are files, or answer programs.
-FILES = {"prices.json", "prices.csv", "calls.json", "calls.csv", "settings.data", "playground.models"}
+FILES = {"prices.json", "prices.csv", "calls.json", "calls.csv", "settings.data", "playground.models",
+         "office:audit_export"}  # fmt: skip
+# What a page must be asked to show all that it can.
+FILLED = {"office:audit_chain": "?check=1"}
 MATRIX = tomllib.loads((Path(__file__).parents[1] / "matrix.toml").read_text("utf-8"))
 COLOURS_AND_WORDS = [
     "color-contrast", "link-in-text-block", "html-lang-valid", "valid-lang", "document-title", "label", "button-name",
@@ -76,28 +79,29 @@ def browser(shop):
 
 
 def pages(shop):
-    """(name, path, who) of every page, with something on it; who is A, O or X, and `cookies` has their sessions."""
+    """(name, path, who) of every page, with something on it; who is A, O, X or U, and `cookies` has their sessions."""
     from django.urls import reverse
 
     from farebox.accounts.models import Account, ApiKey, Person
 
-    owner, operator = people.customer(shop, "20"), people.operator(shop)
+    owner, operator, auditor = people.customer(shop, "20"), people.operator(shop), people.operator(shop, "auditor")
     made = examples(shop, owner)
     found = []
     for name, said in MATRIX.items():
         row = said.get("GET", "").split()
         if not row or name in FILES or name.startswith("GET "):
             continue
-        who = next((who for who, at in (("A", 0), ("O", 4), ("X", 7)) if row[at].startswith("ok")), None)
+        who = next((who for who, at in (("A", 0), ("O", 4), ("X", 7), ("U", 8)) if row[at].startswith("ok")), None)
         kinds = dict(part.split("=") for part in said.get("objects", "").split())
         if who is None or (kinds and not set(kinds.values()) <= set(made)) or name == "language":
             continue
-        found.append((name, reverse(name, kwargs={at: made[kind] for at, kind in kinds.items()}), who))
+        path = reverse(name, kwargs={at: made[kind] for at, kind in kinds.items()})
+        found.append((name, path + FILLED.get(name, ""), who))
     # Names that customers give are no words of ours.
     Person.objects.update(name="王小明")
     Account.objects.filter(kind="customer").update(name="测试账户")
     ApiKey.objects.update(name="测试密钥")
-    cookies = {"A": {}, "O": owner.cookies, "X": operator.cookies}
+    cookies = {"A": {}, "O": owner.cookies, "X": operator.cookies, "U": auditor.cookies}
     return found, cookies
 
 
@@ -159,20 +163,23 @@ class Walk:
         )
 
     def _signed_in(self, language):
-        """The sessions of a customer and an operator, each in its own cookie."""
+        """The sessions of a customer and an operator, each in its own cookie; an auditor's is an operator's."""
         from farebox.look.sessions import COOKIES
 
         _, cookies = self.shop.walk
-        self.sessions = [
-            {"name": name, "value": value, "url": self.shop.url.replace("http:", "https:"), "secure": True}
-            for who in cookies for name, value in cookies[who].items() if name in COOKIES.values()
-        ]  # fmt: skip
+        self.sessions = {
+            who: [
+                {"name": name, "value": value, "url": self.shop.url.replace("http:", "https:"), "secure": True}
+                for name, value in cookies[who].items() if name in COOKIES.values()
+            ]
+            for who in cookies
+        }  # fmt: skip
 
     def as_one(self, who):
         """Go on as this one: A is nobody."""
         self.context.clear_cookies()
-        if who != "A":
-            self.context.add_cookies(self.sessions)
+        for each in {"A": "", "U": "U"}.get(who, "OX"):
+            self.context.add_cookies(self.sessions[each])
 
     def _request(self, request):
         if not request.url.startswith((self.shop.url + "/", "data:")):

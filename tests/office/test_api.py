@@ -144,6 +144,7 @@ def test_roles(shop):
         ("GET", "customers"): "SFXU", ("GET", here): "SFXU", ("GET", f"{here}/calls"): "SFXU",
         ("GET", f"{here}/keys"): "SXU", ("POST", f"{here}/unfreeze"): "X", ("POST", "models"): "X",
         ("GET", "usage?from_day=2026-01-01&until_day=2026-01-02"): "FXU", ("GET", "audit"): "SFXU",
+        ("GET", "audit/head"): "FXU",
         ("POST", "money"): "SFX", ("POST", "channels"): "X", ("POST", "price-lists"): "X",
         ("POST", "money/adj_none/decline"): "SFX", ("GET", "channels"): "SFXU",
     }  # fmt: skip

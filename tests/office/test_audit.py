@@ -89,3 +89,50 @@ def test_support_sees_its_own(shop, trail):
     assert "Nothing fits" in support.page(f"/office/audit?actor={admin.email}").text
     support.fill(f"/office/customers/{account}", f"/office/customers/{account}/move", do="freeze")
     assert support.page("/office/audit").column(2) == ["account.freeze"]
+
+
+def test_the_chain(shop):
+    from farebox.kit import chain
+
+    auditor, other = people.operator(shop, "auditor"), people.operator(shop, "admin")
+    seal(shop)
+    page = auditor.page("/office/audit/chain")
+    assert "the chain is whole" not in page.text
+    head = str(shop.read(chain.head))
+    page = auditor.page(f"/office/audit/chain?check=1&head={head}")
+    assert "the chain is whole. The head that was noted is in it." in page.text
+    assert head in page.text
+    assert "Compare with a backup" not in page.text
+    false = f"{head.partition(':')[0]}:{'0' * 64}"
+    page = auditor.page(f"/office/audit/chain?check=1&head={false}")
+    assert "is not in the chain" in page.text
+    assert "1 thing is wrong." in page.text
+    page = auditor.page("/office/audit/chain?check=1&head=17")
+    assert page.status == 400
+    assert "64 hexadecimal digits" in page.text
+    assert other.page("/office/audit/chain").status == 404
+
+
+def test_a_changed_event_shows_in_both_languages(shop):
+    auditor = people.operator(shop, "auditor")
+    seal(shop)
+    [(event, actor)] = shop.read(lambda tx: tx.all("SELECT id, actor FROM kit_auditevent ORDER BY id LIMIT 1"))
+
+    def name(who):
+        shop.write(lambda tx: tx.execute("UPDATE kit_auditevent SET actor = %s WHERE id = %s", (who, event)))
+
+    name("nobody")
+    try:
+        assert f"event {event}, or the seal itself, was changed." in auditor.page("/office/audit/chain?check=1").text
+        assert f"事件 {event} 或封印本身被改动过" in auditor.page("/zh/office/audit/chain?check=1").text
+    finally:
+        name(actor)
+    assert "the chain is whole" in auditor.page("/office/audit/chain?check=1").text
+
+
+def seal(shop):
+    """As the serving process does every few seconds."""
+    from farebox.kit import chain, clock
+
+    while events := shop.read(chain.unsealed, clock.now_us()):
+        shop.write(chain.seal, events)

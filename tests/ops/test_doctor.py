@@ -134,6 +134,50 @@ def test_looking_changes_nothing(fit):
     assert (rows(), files()) == before
 
 
+# the audit trail
+
+
+def seal() -> Any:
+    """As a serving process does every few seconds; the head."""
+    from farebox.kit import chain
+
+    while events := db.read(chain.unsealed, now_us()):
+        db.write(chain.seal, events)
+    return db.read(chain.head)
+
+
+def test_a_changed_audit_trail_is_found(fit):
+    seal()
+    assert verdict("audit trail") == "ok"
+    db.write(lambda tx: tx.execute("UPDATE kit_auditevent SET actor = 'nobody' WHERE verb = 'account.open'"))
+    found = look()[1]["audit trail"]
+    assert found["verdict"] == "wrong"
+    assert "was changed" in found["seen"]
+
+
+def test_a_noted_head_is_looked_for(fit):
+    head = seal()
+    found = look("--head", str(head))[1]["audit trail"]
+    assert found["verdict"] == "ok"
+    assert str(head) in found["seen"]
+    assert verdict("audit trail", "--head", str(head), "--head", f"{head.n}:{'0' * 64}") == "wrong"
+    assert "64 hexadecimal digits" in cli.refused("doctor", "--head", "latest")
+
+
+def test_events_wait_for_their_seal_only_while_nobody_serves(fit):
+    from farebox.kit import clock, epochs
+
+    hour_ago = clock.now_us() - HOUR_US
+    db.write(lambda tx: tx.execute("UPDATE kit_auditevent SET at_us = %s", (hour_ago,)))
+    found = look()[1]["audit trail"]
+    assert found["verdict"] == "ok"
+    assert "are sealed at the next start" in found["seen"]
+    db.write(epochs.begin, epoch="ep_one", node="here", now_us=clock.now_us())
+    assert verdict("audit trail") == "warning"
+    seal()
+    assert verdict("audit trail") == "ok"
+
+
 def test_there_must_be_a_store(tmp_path, monkeypatch):
     if options.current().on_sqlite:
         monkeypatch.setattr(options.current(), "data_dir", str(tmp_path))

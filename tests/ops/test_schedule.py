@@ -71,6 +71,27 @@ def test_old_diagnostics_are_forgotten(house):
     asyncio.run(with_store(schedule.forget))
 
 
+def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(house, capsys):
+    from farebox.kit import audit, chain, db, settings
+    from farebox.kit.models import Outbox
+
+    cli.ok("migrate")
+    cli.ok("operator", "invite", "una@example.com", "--role", "auditor")
+    before = Outbox.objects.count()
+    asyncio.run(with_store(schedule.tell_head))
+    head = db.read(chain.head)
+    assert head.n > 0
+    assert not db.read(chain.unsealed)
+    assert str(head) in capsys.readouterr().out
+    assert Outbox.objects.count() == before + 1
+    db.write(audit.record, actor="test", verb="thing.done", object="later")
+    asyncio.run(with_store(schedule.seal))
+    assert db.read(chain.head).n == head.n + 1
+    asyncio.run(with_store(schedule.tell_head))
+    assert Outbox.objects.count() == before + 1
+    assert db.write(settings.once_a_day, "audit_head_told", "2001-01-01") is False
+
+
 def test_a_job_that_fails_comes_again(monkeypatch):
     monkeypatch.setattr(schedule, "LOTS_EVERY_S", 0)
     tried = []

@@ -6,7 +6,7 @@ import secrets
 from typing import Protocol
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_TIME_DIGITS = 9  # 62**9 microseconds last until the year 2398
+TIME_DIGITS = 9  # 62**9 microseconds last until the year 2398
 _RANDOM_DIGITS = 16  # 95 bits beside the time
 
 
@@ -31,7 +31,7 @@ def base62(number: int, digits: int) -> str:
 def time_us(ident: str) -> int:
     """The time that an id of ours sorts by, in microseconds."""
     number = 0
-    for digit in ident.partition("_")[2][:_TIME_DIGITS]:
+    for digit in ident.partition("_")[2][:TIME_DIGITS]:
         number = number * 62 + ALPHABET.index(digit)
     return number
 
@@ -49,7 +49,7 @@ class RandomIds:
 
 def _encode(number: int) -> str:
     time_us, random_bits = number >> 95, number & ((1 << 95) - 1)
-    return base62(time_us, _TIME_DIGITS) + base62(random_bits, _RANDOM_DIGITS)
+    return base62(time_us, TIME_DIGITS) + base62(random_bits, _RANDOM_DIGITS)
 
 
 RANDOM = RandomIds()

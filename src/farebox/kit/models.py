@@ -51,6 +51,14 @@ class AuditEvent(models.Model):
     after = models.TextField(default="")
 
 
+class AuditSeal(models.Model):
+    """The n-th event of the trail in the order in which it was sealed, from 1; `hash` commits to it and all before."""
+
+    n = models.BigIntegerField(primary_key=True)
+    event = models.CharField(max_length=40, unique=True)
+    hash = models.CharField(max_length=64)
+
+
 class Setting(models.Model):
     """One shop setting or fact of the installation, as a JSON text."""
 

@@ -43,6 +43,11 @@ def put(tx: Tx, name: str, value: Any, *, actor: str) -> Any:
     return before
 
 
+def once_a_day(tx: Tx, name: str, day: str) -> bool:
+    """Whether nobody has said so of `name` for this UTC day (ISO) or a later one; whoever asks first hears True."""
+    return bool(tx.execute(statements.ONCE_A_DAY, (name, _encode(day).decode())))
+
+
 def ensure_installation(tx: Tx) -> str:
     """The id of this installation, 128 random bits made by the first call; keys carry a code of it."""
     made = _encode(secrets.token_hex(16)).decode()

@@ -53,3 +53,28 @@ SELECT id, at_us, actor, verb, object, before, after FROM kit_auditevent
 WHERE id < %s AND at_us >= %s AND at_us < %s AND SUBSTR(actor, 1, LENGTH(%s)) = %s
  AND SUBSTR(verb, 1, LENGTH(%s)) = %s AND SUBSTR(object, 1, LENGTH(%s)) = %s ORDER BY id DESC LIMIT %s
 """
+
+# === The chain of the audit trail ===
+CHAIN_HEAD = "SELECT n, hash FROM kit_auditseal ORDER BY n DESC LIMIT 1"
+
+NEWEST_SEALED = "SELECT MAX(event) FROM kit_auditseal"
+
+SEAL = "INSERT INTO kit_auditseal (n, event, hash) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+
+UNSEALED = """
+SELECT id, at_us, actor, verb, object, before, after FROM kit_auditevent
+WHERE id > %s AND NOT EXISTS (SELECT 1 FROM kit_auditseal WHERE event = kit_auditevent.id)
+ORDER BY id LIMIT %s
+"""
+
+SEALED = """
+SELECT kit_auditseal.n, kit_auditseal.hash, kit_auditseal.event, kit_auditevent.id, at_us, actor, verb, object, before,
+ after
+FROM kit_auditseal LEFT JOIN kit_auditevent ON kit_auditevent.id = kit_auditseal.event
+WHERE n > %s ORDER BY n LIMIT %s
+"""
+
+ONCE_A_DAY = """
+INSERT INTO kit_setting (name, value) VALUES (%s, %s)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE kit_setting.value < excluded.value
+"""

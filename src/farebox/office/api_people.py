@@ -11,7 +11,7 @@ from ninja import Path, Router
 
 from farebox.accounts import accounts, adjusting, customers, keys
 from farebox.calls import look_up
-from farebox.kit import audit, clock, db
+from farebox.kit import audit, chain, clock, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments
@@ -211,6 +211,14 @@ def events(
         for each in found
     ]
     return _page(rows)
+
+
+@router.get("/audit/head", response=answers(shapes.Head), tags=["audit"], **for_roles("finance", "admin", "auditor"))
+def audit_head(request: Any) -> Any:
+    """The head of the audit trail's chain, to be kept elsewhere."""
+    del request
+    head = db.read(chain.head)
+    return {"n": head.n, "hash": head.hash, "head": str(head)}
 
 
 def _page(rows: list[dict[str, Any]]) -> dict[str, Any]:

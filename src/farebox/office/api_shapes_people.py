@@ -193,3 +193,11 @@ class Events(Schema):
 
     data: list[Event]
     next: str | None
+
+
+class Head(Schema):
+    """The newest seal of the audit trail: its number, its SHA-256, and both as `farebox doctor --head` takes them."""
+
+    n: int
+    hash: str
+    head: str

@@ -47,6 +47,7 @@ DOES = frozenset(
         gettext_noop(
             "The audit trail, newest first; each text fits from its beginning on. Support sees what it has done itself."
         ),
+        gettext_noop("The head of the audit trail's chain, to be kept elsewhere."),
     }
 )
 

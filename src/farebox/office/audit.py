@@ -1,4 +1,4 @@
-"""The audit trail in the office: who did what to which object, before and after; search, and an export that streams."""
+"""The audit trail in the office: who did what to which object; search, an export that streams, and its chain."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from farebox.accounts import customers
-from farebox.kit import audit, db
+from farebox.kit import audit, chain, clock, db
 from farebox.kit.errors import CommandError
 from farebox.look import refusals
 
@@ -60,6 +61,37 @@ def export(request: HttpRequest, me: Operator) -> HttpResponse:
     answer["Content-Disposition"] = 'attachment; filename="audit.csv"'
     streamed: HttpResponse = answer  # Django knows no common parent but its base
     return streamed
+
+
+@require_safe
+@operator("auditor")
+def verify(request: HttpRequest, me: Operator) -> HttpResponse:
+    """The head of the chain; asked to `check`, the whole of it recomputed, with a `head` that was noted looked for."""
+    del me
+    noted, error, found = line(request, "head", 100), "", None
+    if "check" in request.GET:
+        try:
+            found = chain.verify([chain.parse(noted)] if noted else [], now_us=clock.now_us())
+        except CommandError as fault:
+            error = refusals.said(fault)
+    context = {
+        "head": db.read(chain.head) if found is None else found.head,
+        "found": found,
+        "troubles": [_trouble(one) for one in found.troubles] if found is not None else [],
+        "noted": noted,
+        "error": error,
+    }
+    return render(request, "office/audit_chain.html", context, status=400 if error else 200)
+
+
+def _trouble(found: chain.Trouble) -> str:
+    words = {
+        "changed": _("Seal %(n)s does not fit: event %(event)s, or the seal itself, was changed."),
+        "gone": _("Event %(event)s of seal %(n)s is missing."),
+        "gap": _("Seals from %(n)s are missing."),
+        "head": _("The head noted at %(n)s is not in the chain: events were changed, or the end was cut off."),
+    }
+    return words[found.kind] % {"n": found.n, "event": found.event}
 
 
 def _csv(wanted: audit.Search) -> Iterator[bytes]:

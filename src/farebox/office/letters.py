@@ -1,4 +1,4 @@
-"""What the office mails: to an operator, the link with which he chooses a password and a second factor."""
+"""What the office mails: an operator's link to a password and a second factor; the audit trail's head to auditors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 
 from farebox.accounts.models import Person
 from farebox.kit import options, outbox, settings
+from farebox.kit.chain import Head
 from farebox.kit.db import Tx
 
 PATH = "/office/set-up?code="
@@ -24,4 +25,22 @@ def way_in(tx: Tx, person: Person, code: str) -> None:
             _("If you expect nothing of the kind, leave it alone and tell an administrator of the shop."),
         ]
         subject = _("Your way into the office of %(shop)s") % facts
+    outbox.mail(tx, to=person.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")
+
+
+def head(tx: Tx, person: Person, newest: Head, day: str) -> None:
+    """Send an auditor the head of the audit trail's chain on a UTC day (ISO), to be kept where the shop is not."""
+    chosen = options.current()
+    with translation.override(person.language or "en"):
+        facts = {"shop": settings.values(tx)["shop_name"] or chosen.shop_name, "day": day}
+        lines = [
+            _("The head of the audit trail of %(shop)s on %(day)s:") % facts,
+            str(newest),
+            _(
+                "Keep this message. If the trail is ever in doubt, enter the line above in the office under "
+                "Audit trail, Check the chain, or give it to `farebox doctor --head`: what was changed before it, or "
+                "cut off, will show."
+            ),
+        ]
+        subject = _("Head of the audit trail of %(shop)s, %(day)s") % facts
     outbox.mail(tx, to=person.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")

@@ -92,6 +92,7 @@ urlpatterns = [
     # the house
     path("audit", audit.page, name="audit"),
     path("audit.csv", audit.export, name="audit_export"),
+    path("audit/chain", audit.verify, name="audit_chain"),
     path("announcements", announcements.page, name="announcements"),
     path("announcements/<str:announcement>/end", announcements.end, name="announcement_end"),
     path("settings", settings.page, name="settings"),

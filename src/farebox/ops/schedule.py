@@ -1,4 +1,4 @@
-"""What runs when inside a serving process: lots that expire, what is forgotten, refusals, mail, the file check.
+"""What runs when inside a serving process: lots that expire, what is forgotten, refusals, mail, seals, the file check.
 
 Each round is its own short write through the store's committer, so no call waits for it. What fails is logged and
 comes again in the next round; nothing here decides about money that the next round would not decide the same way.
@@ -27,6 +27,8 @@ REFUSALS_EVERY_S = 10
 CHECK_EVERY_S = 86_400
 SEND_EVERY_S = 1
 TELL_EVERY_S = 60
+SEAL_EVERY_S = 5
+TELL_HEAD_EVERY_S = 600
 FIRST_CHECK_S = 3600  # the start has checked a small file; a large one waits for its turn until calls are served
 _DAY_US = 86_400_000_000
 
@@ -70,6 +72,8 @@ class Schedule:
             ("count_refusals", REFUSALS_EVERY_S, 0, count_refusals),
             ("send_outbox", SEND_EVERY_S, 0, send_outbox),
             ("tell", TELL_EVERY_S, 0, tell),
+            ("seal", SEAL_EVERY_S, 0, seal),
+            ("tell_head", TELL_HEAD_EVERY_S, SEAL_EVERY_S, tell_head),
             ("check_file", CHECK_EVERY_S, FIRST_CHECK_S, check_file),
         ):
             task = asyncio.get_running_loop().create_task(self._every(name, every_s, first_s, job), name=name)
@@ -83,6 +87,7 @@ class Schedule:
         await asyncio.gather(*tasks, return_exceptions=True)
         if tasks:
             await self._once("count_refusals", count_refusals)
+            await self._once("seal", seal)
 
     async def _every(self, name: str, every_s: int, first_s: int, job: Callable[[Context], Awaitable[None]]) -> None:
         await asyncio.sleep(first_s)
@@ -137,6 +142,20 @@ async def tell(context: Context) -> None:
 
     for notice in await context.store.read(notices.due):
         await context.store.write(notices.tell, notice, clock.now_us())
+
+
+async def seal(context: Context) -> None:
+    """Seal the newest events of the audit trail."""
+    from . import trail
+
+    await trail.seal(context.store)
+
+
+async def tell_head(context: Context) -> None:
+    """Tell the head of the audit trail, where that was not done today."""
+    from . import trail
+
+    await trail.tell_head(context.store)
 
 
 async def check_file(context: Context) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from farebox.kit.chain import Head
 from farebox.kit.options import Options
 
 Verdict = Literal["ok", "warning", "wrong"]
@@ -32,6 +33,7 @@ class Finding:
 class Look:
     """What the doctor looks at: the options in force, a folder of backups if named, and whether it may connect.
 
+    `heads` of the audit trail's chain were noted elsewhere and are looked for in it.
     `drifted` gathers ledger accounts whose balance is not the sum of their postings (I04).
     """
 
@@ -39,6 +41,7 @@ class Look:
     tell: Tell = lambda _sentence: None
     backups: Path | None = None
     probe: bool = False
+    heads: tuple[Head, ...] = ()
     drifted: list[str] = field(default_factory=list)
 
 
