@@ -1,6 +1,7 @@
 """Small pictures of every page of a running demo, for docs/screens: wide, light and English; narrow, dark and Chinese.
 
-`python tests/look/screens.py ADDRESS CONSOLE_LINK OFFICE_LINK`, as `farebox demo` prints them.
+`python tests/look/screens.py ADDRESS CONSOLE_LINK OFFICE_LINK [AUDITOR_LINK]`, as `farebox demo` prints them; one for
+its auditor (audit@demo.example), whose pages an administrator does not see, is minted by `accounts.links.mint`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 MATRIX = tomllib.loads((ROOT / "tests" / "matrix.toml").read_text("utf-8"))
 FILES = (".json", ".csv", "playground.models", "settings.data", "account_", "mfa_", "office:management")
+AUDITORS = ("/office/audit/chain?check=1",)
 STRANGERS = ("/account/sign-in", "/account/sign-up", "/office/sign-in")  # those who have signed in are sent on
 LOOKS = (("", 1440, "light"), ("/zh", 360, "dark"))
 # Pages of one thing: the page, the beginning of its links to things of this kind, and which of them is taken.
@@ -41,20 +43,14 @@ def pages() -> list[str]:
     return sorted({reverse(name) for name in names})
 
 
-def main(address: str, *links: str) -> None:
+def main(address: str, console: str, office: str, auditor: str = "") -> None:
     import chromium
 
     folder = ROOT / "docs" / "screens"
     folder.mkdir(exist_ok=True)
     paths = pages()
     with chromium.launched() as browser:
-        first = browser.new_context()
-        page = first.new_page()
-        for link in links:
-            page.goto(link)
-            page.locator("main button").first.click()
-            page.wait_for_load_state()
-        state = first.storage_state()
+        state, page = _entered(browser, console, office)
         things = []
         for path, part, which in THINGS:
             page.goto(address + path)
@@ -64,14 +60,28 @@ def main(address: str, *links: str) -> None:
             )
         paths += things
         _cover(browser, state, address + things[0], folder)
+        seen_by = [(state, [path for path in paths if path not in STRANGERS]), (None, STRANGERS)]
+        if auditor:
+            seen_by.append((_entered(browser, auditor)[0], AUDITORS))
         for prefix, width, theme in LOOKS:
-            for known, seen in ((state, [path for path in paths if path not in STRANGERS]), (None, STRANGERS)):
+            for known, seen in seen_by:
                 context = browser.new_context(
                     storage_state=known, viewport={"width": width, "height": 800}, color_scheme=theme,
                     device_scale_factor=0.5 if width > 400 else 1,
                 )  # fmt: skip
                 _shoot(context.new_page(), address + prefix, seen, folder, f"{width}")
                 context.close()
+
+
+def _entered(browser: Any, *links: str) -> tuple[Any, Any]:
+    """The cookies of who used these links, and a page of his."""
+    context = browser.new_context()
+    page = context.new_page()
+    for link in links:
+        page.goto(link)
+        page.locator("main button").first.click()
+        page.wait_for_load_state()
+    return context.storage_state(), page
 
 
 def _cover(browser: Any, state: Any, receipt: str, folder: Path) -> None:
@@ -85,7 +95,7 @@ def _cover(browser: Any, state: Any, receipt: str, folder: Path) -> None:
 
 def _shoot(page: Any, address: str, paths: Sequence[str], folder: Path, suffix: str) -> None:
     for path in paths:
-        name = path.strip("/").replace("/", "-").partition("_")[0] or "landing"
+        name = path.partition("?")[0].strip("/").replace("/", "-").partition("_")[0] or "landing"
         name = re.sub(r"\d{4}-\d\d$", "month", name)
         page.goto(address + path)
         page.screenshot(path=folder / f"{name}.{suffix}.jpg", type="jpeg", quality=55, clip=_clip(page), full_page=True)

@@ -144,6 +144,7 @@ def test_two_approvals_at_once_book_once(shop, account):
 
 
 def test_it_lapses_after_three_days(shop, account, two_people):
+    from farebox.accounts.models import Account
     from farebox.kit import clock
     from farebox.ledger import adjustments
     from farebox.ledger.models import Adjustment
@@ -155,7 +156,9 @@ def test_it_lapses_after_three_days(shop, account, two_people):
     assert "lapsed" in finance.page(here).text
     assert "lapsed already" in approve(finance, here).text
     assert "lapsed already" in finance.follow(finance.fill(here, f"{here}/decline")).text
-    assert here.rpartition("/")[2] in finance.page("/office/money?state=lapsed").html
+    listed = finance.page("/office/money?state=lapsed")
+    assert here.rpartition("/")[2] in listed.html
+    assert Account.objects.get(id=account.account).name in listed.column(1)
     assert here.rpartition("/")[2] not in finance.page("/office/money?state=proposed").html
     assert adjustments.LAPSES_US == 72 * HOUR_US
     assert account.balance == (5_000_000, 0)

@@ -104,6 +104,12 @@ def names(tx: Tx, actors: Iterable[str]) -> dict[str, str]:
     return dict(Person.objects.filter(id__in=wanted).values_list("id", "email"))
 
 
+def account_names(tx: Tx, ids: Iterable[str]) -> dict[str, str]:
+    """The names of these accounts by id."""
+    del tx
+    return dict(Account.objects.filter(id__in=set(ids)).values_list("id", "name"))
+
+
 def person_called(tx: Tx, email: str) -> str | None:
     """The id of the person with this e-mail address, or None."""
     del tx

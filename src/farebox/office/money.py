@@ -41,8 +41,12 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:  # noqa: ARG001 - 
     )
     following = further(request, found, lambda row: str(row.id))
     emails = db.read(customers.names, [row.requester for row in found])
+    named = db.read(customers.account_names, [row.account for row in found])
     context = {
-        "rows": [_row(adjustments.view(row, now_us=now_us), emails) for row in found],
+        "rows": [
+            _row(adjustments.view(row, now_us=now_us), emails) | {"account_name": named.get(row.account, row.account)}
+            for row in found
+        ],
         "next": following,
         "states": [(name, words.said(words.STATES, name), name == state) for name in STATES],
         "account": account,
