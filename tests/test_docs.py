@@ -200,9 +200,8 @@ def test_lock_files_are_checked(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.store
-def test_start_md_sells_the_first_call(tmp_path, empty_database):
-    """Every `sh` block of docs/start.md, in one shell, in this order; only the ports and the database differ."""
+def test_start_md_sells_the_first_call(tmp_path):
+    """Every `sh` block of docs/start.md, in one shell, in this order; only the ports differ."""
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text("start.md"), re.MULTILINE | re.DOTALL))
     for port in ("8080", "9000"):
         assert port in script
@@ -211,7 +210,7 @@ def test_start_md_sells_the_first_call(tmp_path, empty_database):
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "trap 'kill $(jobs -p)' EXIT\n" + script],
         cwd=tmp_path,
-        env=cli.environment(FAREBOX_PORT=str(free_port()), FAREBOX_LOG_LEVEL="error", FAREBOX_DATABASE=empty_database),
+        env=cli.environment(FAREBOX_PORT=str(free_port()), FAREBOX_LOG_LEVEL="error"),
         capture_output=True,
         text=True,
         timeout=100,

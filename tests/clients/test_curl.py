@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-pytestmark = [pytest.mark.clients, pytest.mark.store]
+pytestmark = pytest.mark.clients
 
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
 CURL = shutil.which("curl")

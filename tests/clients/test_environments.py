@@ -8,7 +8,7 @@ import pytest
 
 from clients import environments
 
-pytestmark = [pytest.mark.clients, pytest.mark.store]
+pytestmark = pytest.mark.clients
 
 
 @pytest.mark.parametrize("name", environments.NAMES)

@@ -11,7 +11,7 @@ import re
 import pytest
 import requests
 
-pytestmark = [pytest.mark.clients, pytest.mark.store]
+pytestmark = pytest.mark.clients
 
 OFFICIAL = "https://api.openai.com/v1/chat/completions"
 KEY = re.compile(r"sk-[A-Za-z0-9_-]{48}|sk-[A-Za-z0-9_-]{92}|sk-proj-[A-Za-z0-9_-]{48}|sess-[A-Za-z0-9]{40}")

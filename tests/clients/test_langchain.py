@@ -10,7 +10,6 @@ from farebox.catalog import tokens
 
 pytestmark = [
     pytest.mark.clients,
-    pytest.mark.store,
     pytest.mark.parametrize("client", ["openai1", "openai3"], indirect=True),
 ]
 

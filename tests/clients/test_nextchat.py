@@ -11,7 +11,7 @@ import pytest
 
 from clients.buyer import Buyer
 
-pytestmark = [pytest.mark.clients, pytest.mark.store]
+pytestmark = pytest.mark.clients
 
 ORIGIN = "https://nextchat.example"
 SAFE = {"accept"}

@@ -11,7 +11,7 @@ import pytest
 
 from farebox.ops import demo_goods, smallmodel
 
-pytestmark = [pytest.mark.clients, pytest.mark.store]
+pytestmark = pytest.mark.clients
 sdk3 = pytest.mark.parametrize("client", ["openai3"], indirect=True)
 
 NAME = smallmodel.NAME
