@@ -19,7 +19,7 @@ import pytest
 
 from farebox.kit import clock, db, disk, epochs, ground, limits, migrations, options, secrets, shape
 from farebox.kit.ballast import Ballast
-from farebox.kit.errors import CommandError
+from farebox.kit.errors import CommandError, StoreUnavailable
 from farebox.kit.ground import Ground
 from farebox.kit.lock import Watch
 from farebox.ops import ready
@@ -488,6 +488,29 @@ def test_an_older_and_a_newer_store_are_refused(house):
     ready.schema()
     run_sql("INSERT INTO django_migrations (app, name, applied) VALUES ('kit', '0999_future', CURRENT_TIMESTAMP)")
     assert "is of a newer version than this program: it knows kit 0999_future" in refusal()
+
+
+@pytest.mark.fault("F07")
+@pytest.mark.parametrize(("patience_s", "tries"), [(0.1, 1), (60, 3)])
+def test_nobody_waits_twice_for_a_lock_that_another_program_keeps(house, monkeypatch, patience_s, tries):
+    from django.db import connection
+
+    monkeypatch.setattr(db, "_PATIENCE_S", patience_s)
+    paused = []
+    monkeypatch.setattr(db, "_pause", paused.append)
+    other = sqlite.connect(house.data / "farebox.db", isolation_level=None)
+    connection.ensure_connection()
+    connection.connection.execute("PRAGMA busy_timeout = 200")
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(StoreUnavailable, match="locked"):
+            db.write(db.bump, "t1")
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+        connection.close()
+    assert len(paused) == tries - 1
+    db.write(db.bump, "t1")
 
 
 @pytest.mark.store

@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 _STOP_S = 2
 _HANG_S = 5
+# PostgreSQL finds a deadlock within a second; SQLite has waited for its lock for longer than this before it gives up.
+_PATIENCE_S = 5
 _ANY_DATABASE_ERROR = dbfaults.ANY
 _jitter = random.Random()  # noqa: S311 - spreads retries; guards nothing
 
@@ -133,16 +135,17 @@ def reading() -> Iterator[Tx]:
 def write(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `fn` in one transaction of this thread and commit it.
 
-    Deadlocks and busy databases are tried again; any other database failure is StoreUnavailable, and so is a commit
-    whose outcome is unknown: look before you repeat.
+    Deadlocks and busy databases are tried again, but nobody waits twice for a lock that another program keeps; any
+    other database failure is StoreUnavailable, and so is a commit whose outcome is unknown: look before you repeat.
     """
+    until_s = time.monotonic() + _PATIENCE_S
     for left in reversed(range(TRIES)):
         try:
             with writing(again=left < TRIES - 1) as tx:
                 return fn(tx, *args, **kwargs)
         except _ANY_DATABASE_ERROR as fault:
             dbfaults.drop_lost(fault)
-            if left and dbfaults.busy(fault):
+            if left and dbfaults.busy(fault) and time.monotonic() < until_s:
                 _pause(TRY_AGAIN_S / TRIES)
                 continue
             if dbfaults.broken_rule(fault):
