@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,26 @@ def test_a_complete_answer_is_charged_from_the_journal(shop_here, away, stream):
     assert "journalled" in receipt["flags"]
     assert me.balance == (1_000_000 - 20 * TOKEN, 0)
     wait_for(lambda: journal_lines(shop_here) == 0)
+
+
+@pytest.mark.fault("F30")
+@pytest.mark.fault("F32")
+@BOTH
+def test_a_call_has_ended_when_it_was_settled_however_long_that_waited(shop_here, stream):
+    """Of a process that hangs before it settles, and dies after it, the answers of its last seconds are refunded."""
+    me = shop_here.account("1")
+    gate = threading.Event()
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: slow=0.3+tokens=20", stream=stream))
+    wait_for(lambda: me.balance[1] > 0)
+    hung = shop_here.server.store.write(lambda tx: gate.wait(20), patient=True)
+    asyncio.run_coroutine_threadsafe(hung, shop_here.loop.loop)
+    time.sleep(1.5)
+    opened_us = shop_here.server.ports.clock.now_us()
+    gate.set()
+    talk.rest()
+    assert me.receipt(talk.call)["charge_micro"] == 20 * TOKEN
+    [(ended_us,)] = shop_here.read(lambda tx: tx.all("SELECT ended_us FROM calls_call WHERE id = %s", (talk.call,)))
+    assert ended_us >= opened_us
 
 
 @pytest.mark.fault("F33")

@@ -287,8 +287,8 @@ def journal_not_synced(put: Put) -> None:
 def mark_before_the_body(put: Put) -> None:
     right = settlement.end_call
 
-    def end_call(tx: Any, opened: Any, ended: Any, unlisted: str) -> Any:
-        receipt = right(tx, opened, ended, unlisted)
+    def end_call(tx: Any, opened: Any, ended: Any, *more: Any) -> Any:
+        receipt = right(tx, opened, ended, *more)
         delivery.mark(tx, [opened.id], now_us=ended.ended_us)
         return receipt
 

@@ -207,8 +207,9 @@ async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str) -> i
         since = now()
         try:
             receipt = await ports.store.write(
-                end_call, opened, ended, unlisted, locks=locks, patient=True, within_s=within_s, again=again
-            )
+                end_call, opened, ended, unlisted, ports.clock,
+                locks=locks, patient=True, within_s=within_s, again=again,
+            )  # fmt: skip
         except errors.StoreUnavailable:
             again = True
         else:
@@ -217,7 +218,7 @@ async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str) -> i
         paused = now() - since > within_s + _SHORTLY_S
         if not paused and (now() >= deadline or ports.journal):
             try:
-                await ports.journal.keep(opened, journalled(ended), unlisted)
+                await ports.journal.keep(opened, journalled(ended, ports.clock.now_us()), unlisted)
             except OSError as fault:
                 log.warning("settle.no_journal", call=opened.id, fault=str(fault))
                 if now() >= deadline + wait_s:

@@ -182,6 +182,7 @@ class Journal:
         return entries
 
 
-def journalled(ended: Ended) -> Ended:
-    """The end as it stands on the receipt of a call whose settlement went through the journal (R23)."""
-    return replace(ended, rule="R23" if ended.rule == "R02" else ended.rule, flags=[*ended.flags, "journalled"])
+def journalled(ended: Ended, now_us: int) -> Ended:
+    """The end, now, as it stands on the receipt of a call whose settlement went through the journal (R23)."""
+    rule = "R23" if ended.rule == "R02" else ended.rule
+    return replace(ended, rule=rule, flags=[*ended.flags, "journalled"], ended_us=max(ended.ended_us, now_us))

@@ -8,6 +8,7 @@ from farebox.calls import log as records
 from farebox.calls.log import Ended, Opened, Receipt
 from farebox.catalog import shelf
 from farebox.kit import errors
+from farebox.kit.clock import Clock
 from farebox.kit.db import Tx
 
 from .ports import StorePort
@@ -15,8 +16,14 @@ from .ports import StorePort
 _WITHIN_S = 1
 
 
-def end_call(tx: Tx, opened: Opened, ended: Ended, unlisted: str) -> Receipt:
-    """End the call; a model that used a class without a price leaves the shelf with it (R05)."""
+def end_call(tx: Tx, opened: Opened, ended: Ended, unlisted: str, clock: Clock | None = None) -> Receipt:
+    """End the call; a model that used a class without a price leaves the shelf with it (R05).
+
+    With `clock` the end is as late as this write: a process that was paused before it has not delivered the answer
+    since, and what it leaves behind is looked for by that time (R25).
+    """
+    if clock is not None:
+        ended.ended_us = max(ended.ended_us, clock.now_us())
     receipt = records.end_call(tx, opened, ended)
     if unlisted:
         with contextlib.suppress(errors.CommandError):  # it is gone already; the settlement stands
