@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	&& { echo $$p; break; }; done)
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 PYTEST := $(BIN)/pytest
+# A file a worker, the longest first (tests/conftest.py), so that no worker is left with one at the end.
+SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast check fix lock bench sim interleavings kills nightly clean
@@ -20,11 +22,11 @@ run: $(VENV)/.words ## Serve a filled demo shop on 127.0.0.1:8080 (PORT= for ano
 	@$(BIN)/farebox demo --port $(PORT)
 
 test: $(VENV)/.dev ## Run all tests, on SQLite and then on PostgreSQL (its server comes as a wheel)
-	$(PYTEST) -n 3 --dist loadfile
-	$(PYTEST) -n 3 --dist loadfile --db postgresql
+	$(PYTEST) $(SPREAD)
+	$(PYTEST) $(SPREAD) --db postgresql
 
 test-fast: $(VENV)/.dev ## Run the tests that take less than a minute together, on SQLite
-	$(PYTEST) -n 3 --dist loadfile -m "not slow and not clients"
+	$(PYTEST) $(SPREAD) -m "not slow and not clients"
 
 SEED ?= 0
 COUNT ?= 1

@@ -27,7 +27,7 @@ _LOOK_EVERY = 20
 _PROVE_EVERY = 200
 _COMMAND_EVERY = 10
 _AWAY_EVERY = 30
-_START_S_MAX = 3.0
+_START_S_MAX = 15  # a start that waited for a lease would take longer
 _AWAY_S = 12  # a process waits for SQLite's lock before it finds that the store is away
 
 
@@ -113,13 +113,13 @@ def test_kill_9_on_sqlite(house: Any, tmp_path: Path, capsys: Any) -> None:
                 tested.client.go()
         took_s = time.monotonic() - begin
         counts = tested.comparison.counts
+        start_s = sorted(starts_s)[len(starts_s) // 2] if starts_s else 0.0
         with capsys.disabled():
             print(f"\n{KILLS} kills in {took_s:.0f} s, {tested.comparison.calls} calls: {world.report(counts)}")
-            print(points.report())
+            print(f"the median start took {start_s:.1f} s; {points.report()}")
         assert counts["end seen, stream"] and counts["end seen, whole"] and counts["stream cut, free"]
         assert counts["end seen, journalled"] or KILLS < _AWAY_EVERY
-        # A single start may have waited for a busy machine.
-        assert not starts_s or sorted(starts_s)[len(starts_s) // 2] <= _START_S_MAX, f"starts took {starts_s} s"
+        assert start_s <= _START_S_MAX, f"starts took {starts_s} s"
         if 3 * len(points.hits) <= KILLS:
             assert all(points.hits.values()), "a failpoint was never hit"
 
