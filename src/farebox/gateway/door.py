@@ -152,7 +152,8 @@ class FrontDoor(asyncio.Protocol):
         for exchange in (self._current, self._coming, *waiting):
             if exchange is not None:
                 exchange.gone()
-        self._coming = None
+        # One whose task was cancelled says no word of its end, and knows us.
+        self._current = self._coming = None
 
     def eof_received(self) -> bool:
         """A customer who closed his side has left: programs that end send nothing else."""

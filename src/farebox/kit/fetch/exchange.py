@@ -293,3 +293,5 @@ class Exchange:
             self._leave()
         else:
             self.failed(Interrupted("the exchange was given up"))
+        if self._failure is not None:
+            self._failure.__traceback__ = None  # its frames know us: only the garbage collector would end the circle

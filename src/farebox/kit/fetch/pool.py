@@ -242,4 +242,7 @@ class Fetch:
                 raise
             else:
                 return connection
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # it knows this frame: only the garbage collector would end the circle
