@@ -12,6 +12,9 @@ PYTEST := $(BIN)/pytest
 # A file a worker, the longest first (tests/conftest.py), so that no worker is left with one at the end.
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
+# Some images switch it off: then each of hundreds of processes compiles everything anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast check fix lock bench sim interleavings kills nightly clean
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -85,6 +86,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = [item for item in items if item.get_closest_marker("store")]
         config.hook.pytest_deselected(items=[item for item in items if not item.get_closest_marker("store")])
         items[:] = kept
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector thousands of tests and modules that stay to the end: a tenth of the work otherwise."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_unconfigure() -> None:
