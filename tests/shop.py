@@ -302,11 +302,16 @@ class Customer:
 
 
 class Away:
-    """The store of a running shop, that can go away: every write fails as if the database were gone."""
+    """The store of a running shop, that can go away: every write fails as if the database were gone.
+
+    `mistaken` is the write that it refuses for a mistake of ours, by name; `mistakes` counts them.
+    """
 
     def __init__(self, shop: Shop) -> None:
         self._store = shop.server.ports.store
         self.away = False
+        self.mistaken = ""
+        self.mistakes = 0
         shop.server.ports.store = self
 
     def __getattr__(self, name: str) -> Any:
@@ -317,6 +322,9 @@ class Away:
 
         if self.away:
             raise errors.StoreUnavailable from OSError("the database is away")
+        if fn.__name__ == self.mistaken:
+            self.mistakes += 1
+            raise RuntimeError("permission denied for this table")
         return await self._store.write(fn, *args, **kwargs)
 
 

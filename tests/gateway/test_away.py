@@ -94,6 +94,28 @@ def test_the_journal_is_replayed_by_the_next_process(shop_here, away):
 
 
 @pytest.mark.fault("F33")
+@BOTH
+def test_what_the_store_refuses_for_a_mistake_of_ours_is_tried_again(shop_here, away, monkeypatch, stream):
+    from farebox.gateway import journal
+
+    monkeypatch.setattr(journal, "STUCK_AGAIN_S", 1)
+    me = shop_here.account("1")
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: slow=1+tokens=20", stream=stream))
+    wait_for(lambda: me.balance[1] > 0)
+    away.away = True
+    talk.rest()
+    away.mistaken = "end_call"
+    away.away = False
+    wait_for(lambda: away.mistakes >= 2)
+    assert me.balance[0] == 1_000_000
+    assert me.balance[1] > 0
+    away.mistaken = ""
+    wait_for(lambda: me.balance == (1_000_000 - 20 * TOKEN, 0))
+    assert me.receipt(talk.call)["rule"] == "R23"
+    wait_for(lambda: journal_lines(shop_here) == 0)
+
+
+@pytest.mark.fault("F33")
 @pytest.mark.rule("R24")
 def test_a_journal_that_comes_too_late_charges_nothing(shop_here, away):
     from farebox.calls import log

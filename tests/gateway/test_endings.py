@@ -10,6 +10,7 @@ import time
 import pytest
 
 from farebox.accounts.caps import Caps
+from farebox.gateway import voiding
 from raw import connect, listen, post
 from talk import PROMPTLY_S, Talk, chat, on_sale, wait_for
 
@@ -28,11 +29,15 @@ def _healthy(shop):
 
 
 class Deaf:
-    """A store whose answer to the settlement of a call is lost, after its commit; `away` for what comes later."""
+    """A store whose answer to the settlement of a call is lost, after its commit; `away` for what comes later.
+
+    So many voidings as `refuses` it refuses for a mistake of ours.
+    """
 
     def __init__(self, store) -> None:
         self._store = store
         self.away = False
+        self.refuses = 0
 
     def __getattr__(self, name):
         return getattr(self._store, name)
@@ -42,6 +47,9 @@ class Deaf:
 
         if self.away and fn.__name__ == "void_call":
             raise errors.StoreUnavailable
+        if self.refuses and fn.__name__ == "void_call":
+            self.refuses -= 1
+            raise RuntimeError("permission denied for this table")
         found = await self._store.write(fn, *args, **kwargs)
         if fn.__name__ == "end_call":
             raise errors.StoreUnavailable from OSError("the connection was lost after the commit")
@@ -127,6 +135,18 @@ def test_a_task_that_is_cancelled_while_it_settles(shop, me, option, stream):
     assert "refunded" in receipt["flags"]
     assert me.balance == (START, 0)
     talk.leave()
+
+
+def test_a_charge_that_can_not_be_given_back_for_a_mistake_of_ours_is_given_back_later(shop, me, deaf, monkeypatch):
+    monkeypatch.setattr(voiding, "FAILED_AGAIN_S", 1)
+    store = shop.server.ports.store
+    store.refuses = 3
+    answer = me.chat("gpt-4", "sandbox: tokens=5")
+    assert answer.status == 503
+    wait_for(lambda: store.refuses == 0)
+    wait_for(lambda: not shop.server.ports.shop.to_void)
+    assert "refunded" in me.receipt(answer)["flags"]
+    assert me.balance == (START, 0)
 
 
 def test_the_charge_of_a_stream_that_ended_with_an_error_of_ours_is_given_back(shop, me, deaf):

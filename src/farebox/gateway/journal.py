@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 RECORDS_MAX = 1000  # more waiting than this: no new calls
 _AT_ONCE = 100
 _WITHIN_S = 10
+STUCK_AGAIN_S = 60
 
 
 class LogPort(Protocol):
@@ -72,7 +73,8 @@ class Journal:
         self._batch = _Batch()
         self._writing = asyncio.Lock()
         self._replaying = asyncio.Lock()
-        self._stuck: list[Entry] = []  # refused by the store for a mistake of ours; they stay on the disk
+        self._stuck: list[Entry] = []  # refused by the store for a mistake of ours; tried again a minute later
+        self._stuck_until = 0.0  # loop time
         self.waiting: deque[Entry] = deque(self._read(log_.inherited))
         self._dirty = bool(self.waiting)  # whether the log under it holds anything
         # The smallest id of a call of each dead epoch, for their refunds: the id is older than the time of the hold.
@@ -122,9 +124,15 @@ class Journal:
             await self._log.append(records)
 
     async def replay(self, store: StorePort) -> int:
-        """Write what waits into the store, oldest first; how many are done. Stops where the store is away."""
+        """Write what waits into the store, oldest first; how many are done. Stops where the store is away.
+
+        One that the store refuses for a mistake of ours (a right that was taken away, say) waits for a minute.
+        """
         done = 0
         async with self._replaying:
+            if self._stuck and asyncio.get_running_loop().time() >= self._stuck_until:
+                stuck, self._stuck = self._stuck, []
+                self.waiting.extend(stuck)
             while self.waiting:
                 some = [self.waiting[place] for place in range(min(_AT_ONCE, len(self.waiting)))]
                 results = await asyncio.gather(*(self._settle(store, entry) for entry in some))
@@ -166,6 +174,7 @@ class Journal:
         except Exception:
             log.exception("journal.stuck", call=entry.opened.id)
             self._stuck.append(entry)
+            self._stuck_until = asyncio.get_running_loop().time() + STUCK_AGAIN_S
         return None
 
     @staticmethod

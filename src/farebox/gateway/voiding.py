@@ -15,6 +15,7 @@ from .ports import Ports
 
 _log = structlog.get_logger(__name__)
 _VOID_AGAIN_S = 1.0
+FAILED_AGAIN_S = 60.0
 _TO_VOID_MAX = 10_000
 
 
@@ -34,8 +35,15 @@ def void_later(ports: Ports, opened: Opened, attempts: Sequence[AttemptFacts] = 
 
 async def _void_all(ports: Ports) -> None:
     shop = ports.shop
+    again_at: dict[str, float] = {}  # loop time for those that were refused for a mistake of ours
     while shop.to_void:
         call, (opened, attempts) = next(iter(shop.to_void.items()))
+        if again_at.get(call, 0.0) > asyncio.get_running_loop().time():
+            if shop.stopping:
+                return
+            shop.to_void[call] = shop.to_void.pop(call)  # the others first
+            await asyncio.sleep(_VOID_AGAIN_S)
+            continue
         try:
             await _void(ports, opened, attempts)
         except errors.StoreUnavailable:
@@ -47,7 +55,9 @@ async def _void_all(ports: Ports) -> None:
             _log.exception("void.failed", call=call)
             if attempts:  # they may be what can't be written
                 shop.to_void[call] = (opened, [])
-                continue
+            else:
+                again_at[call] = asyncio.get_running_loop().time() + FAILED_AGAIN_S
+            continue
         del shop.to_void[call]
 
 
