@@ -50,6 +50,7 @@ nightly: $(VENV)/.dev ## Prove at length: 200,000 seeds, all planted bugs, kills
 	PROXY=all AWAY_S=30 $(PYTEST) tests/faults/test_proxy.py tests/faults/test_store_away.py
 	PROXY=all AWAY_S=30 $(PYTEST) tests/faults/test_proxy.py tests/faults/test_store_away.py --db postgresql
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/ledger/test_machine.py
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/ledger/test_machine.py --db postgresql
 
 check: $(VENV)/.dev ## Lint, format, types, import contracts, missing migrations, lock files
 	$(BIN)/ruff check

@@ -135,6 +135,8 @@ def test_from_set_up_to_a_margin(shop, page, capsys, request):
     page.get_by_role("button", name="Connect the upstream").click()
     page.wait_for_url(re.compile("/office/upstreams/(?!new)"))
     assert "up-secret-1" not in page.content()
+    page.get_by_role("button", name="Switch the channel on").click()
+    page.get_by_role("button", name="Pause the channel").wait_for()
     steps.done("connect the sandbox as an upstream")
     page.goto(shop.url + "/office/price-lists/usd/change")
     page.locator("[name=rows]").fill("gpt-4o-mini input 7.00\ngpt-4o-mini output 9.00")

@@ -82,6 +82,15 @@ def collect(scope, wanted=None, limit=7):
     raise AssertionError("the pages have no end")
 
 
+def part(account, *, project=None, member=None):
+    """The scope of one project's or one member's calls."""
+    from farebox.calls.scope import Scope
+
+    return Scope(
+        account, projects=frozenset({project} if project else ()), members=frozenset({member} if member else ())
+    )
+
+
 def rows_of(**fields):
     from farebox.calls.models import Call
 
@@ -99,12 +108,44 @@ def test_each_sees_what_is_his(many):
     from farebox.calls.scope import Scope
 
     account, projects, _, members, _, other = many
-    assert [row.id for row in collect(Scope(account, project=projects[1]))] == rows_of(project=projects[1])
-    assert [row.id for row in collect(Scope(account, member=members[0]))] == rows_of(member=members[0])
+    assert [row.id for row in collect(part(account, project=projects[1]))] == rows_of(project=projects[1])
+    assert [row.id for row in collect(part(account, member=members[0]))] == rows_of(member=members[0])
     assert len(rows_of(member=members[0])) > 10
-    for nothing in (Scope(other), Scope(account, project="prj_none"), Scope(other, project=projects[0]),
-                    Scope(account, member="mem_none"), Scope(other, member=members[0])):  # fmt: skip
+    for nothing in (Scope(other), part(account, project="prj_none"), part(other, project=projects[0]),
+                    part(account, member="mem_none"), part(other, member=members[0])):  # fmt: skip
         assert collect(nothing) == []
+
+
+@pytest.mark.parametrize("few_keys", [True, False], ids=["by key", "by account"])
+def test_who_has_several_places_sees_all_of_them(many, few_keys, monkeypatch):
+    from farebox.calls import search, totals
+    from farebox.calls.models import Call
+    from farebox.calls.scope import Scope
+
+    if not few_keys:
+        monkeypatch.setattr(search, "KEYS_MAX", 0)
+    account, projects, _, members, _, _ = many
+    calls = list(Call.objects.filter(account=account).order_by("-id").values())
+    for scope in (
+        Scope(account, projects=frozenset({projects[1]}), members=frozenset({members[0]})),
+        Scope(account, projects=frozenset(projects)),
+        Scope(account, members=frozenset(members)),
+        Scope(account, projects=frozenset(), members=frozenset()),
+    ):
+        places = {*(scope.projects or ()), *(scope.members or ())}
+        within = [row for row in calls if places & {row["project"], row["member"]}]
+        assert [row.id for row in collect(scope)] == [row["id"] for row in within]
+        assert [row["id"] for row in calls if scope.sees(row)] == [row["id"] for row in within]
+        days = db.read(totals.days, scope, from_day="2000-01-01", until_day="2100-01-01")
+        assert sum(sums.charge_micro for sums in days.values()) == sum(row["charge_micro"] or 0 for row in within)
+    both = Scope(account, projects=frozenset({projects[1]}), members=frozenset({members[0]}))
+    for wanted, fields in (
+        (search.Wanted(project=projects[0]), {"project": projects[0], "member": members[0]}),
+        (search.Wanted(member=members[0]), {"member": members[0]}),
+        (search.Wanted(project=projects[1]), {"project": projects[1]}),
+        (search.Wanted(member=members[1]), {"member": "another's"}),
+    ):
+        assert [row.id for row in collect(both, wanted)] == rows_of(account=account, **fields), wanted
 
 
 @pytest.mark.parametrize("few_keys", [True, False], ids=["by key", "by account"])
@@ -119,10 +160,13 @@ def test_filters(many, few_keys, look, monkeypatch):
     monkeypatch.setattr(search, "_LOOK_LEAST", min(look, 400))
     if not few_keys:
         monkeypatch.setattr(search, "KEYS_MAX", 1)
-    account, projects, keys, _, _, _ = many
+    account, projects, keys, members, _, _ = many
     from_us, until_us = NOW - 200 * 3_600_000_000, NOW - 150 * 3_600_000_000
     cases = [
         (Wanted(key=keys[3]), {"key": keys[3]}),
+        (Wanted(project=projects[1]), {"project__exact": projects[1]}),
+        (Wanted(member=members[1]), {"member": members[1]}),
+        (Wanted(member=members[1], key=keys[0]), {"member": members[1], "key": keys[0]}),
         (Wanted(model="gpt-4"), {"model": "gpt-4"}),
         (Wanted(outcome="failed"), {"outcome": "failed"}),
         (Wanted(rule="R13", model="gpt-4"), {"rule": "R13", "model": "gpt-4"}),
@@ -132,7 +176,7 @@ def test_filters(many, few_keys, look, monkeypatch):
         (Wanted(model="none"), {"model": "none"}),
         (Wanted(key="key_none"), {"key": "key_none"}),
     ]
-    for scope, own in ((Scope(account), {}), (Scope(account, project=projects[0]), {"project": projects[0]})):
+    for scope, own in ((Scope(account), {}), (part(account, project=projects[0]), {"project": projects[0]})):
         for wanted, fields in cases:
             assert [row.id for row in collect(scope, wanted)] == rows_of(account=account, **own, **fields), wanted
 
@@ -179,8 +223,8 @@ def test_totals_by_day_and_by_hour_are_the_calls(many):
     span = {"from_day": log.day_of(NOW - 20 * 86_400_000_000), "until_day": log.day_of(NOW)}
     for scope, own in (
         (Scope(account), lambda row: True),
-        (Scope(account, project=projects[1]), lambda row: row["project"] == projects[1]),
-        (Scope(account, member=members[1]), lambda row: row["member"] == members[1]),
+        (part(account, project=projects[1]), lambda row: row["project"] == projects[1]),
+        (part(account, member=members[1]), lambda row: row["member"] == members[1]),
     ):
         for way in ("", *totals.WAYS):
             calls, charges = Counter(), Counter()
@@ -197,7 +241,7 @@ def test_totals_by_day_and_by_hour_are_the_calls(many):
     zone = ZoneInfo("Asia/Kolkata")  # half an hour beside everybody's
     from_us, until_us = NOW - 30 * 3_600_000_000, NOW
     for scope, own in ((Scope(account), lambda row: True),
-                       (Scope(account, member=members[0]), lambda row: row["member"] == members[0])):  # fmt: skip
+                       (part(account, member=members[0]), lambda row: row["member"] == members[0])):  # fmt: skip
         table, complete = db.read(totals.by_hour, scope, way="member", from_us=from_us, until_us=until_us, zone=zone)
         assert complete
         expected = Counter()

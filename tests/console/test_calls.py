@@ -241,6 +241,77 @@ def test_search_pages_and_bad_input(shop):
     assert person.get("/console/calls?model=%01&rule=%27").status == 200
 
 
+def test_the_log_of_a_project_and_of_a_member(shop):
+    from farebox.accounts import keys, projects
+
+    owner = people.customer(shop, "10")
+    account, first = owner.customer.account, project_of(owner)
+    second = shop.write(projects.create, account=account, name="=second", now_us=now_us(), actor="test").id
+    member = people.customer(shop, role="member", of=owner)
+    admin = people.customer(shop, role="admin", of=owner, project=second)
+    row, _ = shop.write(
+        keys.issue, project=first, name="his", models=(), addresses=(), expires_us=None, member=member.member,
+        now_us=now_us(), actor="test",
+    )  # fmt: skip
+    other, _ = shop.write(
+        keys.issue, project=second, name="there", models=(), addresses=(), expires_us=None, now_us=now_us(),
+        actor="test",
+    )  # fmt: skip
+    his = made(shop, owner, key=row.id, project=first, member=member.member)
+    there = made(shop, owner, key=other.id, project=second)
+    mine = made(shop, owner)
+    name = f"Person {member.email[:4]}"
+
+    def found(person, query):
+        page = person.page("/console/calls" + query)
+        assert page.status == 200
+        listed = re.findall(r'/console/calls/(call_\w{25})"', page.html)
+        assert [each["id"] for each in person.get("/console/calls.json" + query).json or []] == listed
+        return set(listed)
+
+    assert found(owner, f"?project={second}") == {there}
+    assert found(owner, f"?project={first}") == {his, mine}
+    assert found(owner, f"?member={member.member}") == {his}
+    page = owner.page(f"/console/calls?member={member.member}&project={first}")
+    assert f'value="{member.member}" selected' in page.html
+    assert f'value="{first}" selected' in page.html
+    assert f"his Project: default Member: {name}" in page.text
+    for person, query in ((admin, f"?project={first}"), (admin, f"?member={member.member}"), (member, f"?project={second}"),
+                          (owner, "?project=prj_none"), (owner, "?member=mem_none")):  # fmt: skip
+        assert "can't be read" in person.page("/console/calls" + query).text
+        assert person.get("/console/calls.csv" + query).status == 400
+    assert 'id="member"' not in member.page("/console/calls").html  # no choice
+    lines = {line["id"]: line for line in csv.DictReader(io.StringIO(owner.get("/console/calls.csv").body.decode()))}
+    assert (lines[his]["project_name"], lines[his]["key_name"], lines[his]["member"]) == (
+        "default",
+        "his",
+        member.member,
+    )
+    assert (lines[his]["member_name"], lines[mine]["member_name"], lines[mine]["member"]) == (name, "", "")
+    assert lines[there]["project_name"] == "'=second"
+    objects = {each["id"]: each for each in owner.get("/console/calls.json").json}
+    assert (objects[his]["member_name"], objects[his]["project_name"], objects[mine]["member"]) == (
+        name,
+        "default",
+        None,
+    )
+
+
+def test_the_log_between_two_minutes(shop):
+    from datetime import UTC, datetime
+
+    person = people.customer(shop, "10")
+    noon = now_us() // DAY * DAY - DAY + DAY // 2
+    calls = [made(shop, person, opened_us=noon + minutes * 60_000_000) for minutes in (-1, 0, 29, 30)]
+    begin, end = (
+        datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M") for at_us in (noon, noon + 30 * 60_000_000)
+    )
+    page = person.page(f"/console/calls?from={begin}&until={end}")
+    assert set(re.findall(r'/console/calls/(call_\w{25})"', page.html)) == set(calls[1:3])
+    assert f'name="from" type="datetime-local" value="{begin}"' in page.html
+    assert "can't be read" in person.page("/console/calls?from=2026-11-24T25:00").text
+
+
 def test_exports_are_the_log(shop):
     person = people.customer(shop, "10")
     calls = [

@@ -139,6 +139,25 @@ def test_alerts(shop):
     LedgerAccount.objects.filter(id=person.customer.account).update(frozen=False)
 
 
+def test_keys_of_the_playground_are_nobodys_keys(shop):
+    from farebox.accounts import playground
+    from farebox.accounts.models import ApiKey
+
+    person = people.customer(shop, "1")
+    ApiKey.objects.filter(account=person.customer.account).update(kind="playground")  # an account without a key
+    facts = {"session": "s1", "member": person.member, "now_us": now_us(), "actor": "test"}
+    minted, _ = shop.write(playground.mint, **facts)
+    spend(shop, person, 0, 1_000, key=minted.id, member=person.member)
+    page = person.page("/console/")
+    steps = re.search(r'<ol class="checklist">(.*?)</ol>', page.html, re.DOTALL)[1]
+    assert re.findall(r'<li><svg.*?<a href="[^"]+">([^<]+)</a>', steps, re.DOTALL) == ["Make a key", "Check a receipt"]
+    assert "Playground” expires" not in page.text
+    assert minted.id not in page.html
+    key(shop, project_of(person), "own")
+    page = person.page("/console/")
+    assert [row[0].split()[0] for row in page.tables[-1][1:]] == ["own"]
+
+
 def test_announcements_in_both_languages(shop):
     from farebox.kit import announcements
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -306,6 +308,58 @@ def test_the_environment_file_and_the_code_carry_key_and_address(shop, owner):
         assert me.key in pre(page, name)
     for name in ("node-code", "curl-chat"):
         assert me.key in pre(page, name)
+
+
+PROGRAMS = ("python", "langchain", "node", "curl")
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"), [("text-embedding-3-small", "embeddings"), ("gpt-3.5-turbo-instruct", "completions")]
+)
+def test_settings_fit_a_key_that_can_not_chat(shop, owner, capsys, model, kind):
+    page = make(owner, models=[model])
+    me = made(shop, page)
+    here = f"{shop.url}/v1"
+    for name in PROGRAMS:
+        code = pre(page, f"{name}-{kind}")
+        assert model in code and me.key in code
+        assert f'<pre id="{name}-code"' not in page.html and f'<pre id="{name}-chat"' not in page.html
+        if name in {"python", "langchain"}:
+            exec(compile(code.replace(pre(page, "key-base"), here), name, "exec"), {})
+            assert capsys.readouterr().out.strip()
+    words = shlex.split(pre(page, f"curl-{kind}").replace(pre(page, "key-base"), here).replace("\\\n", " "))
+    answer = json.loads(subprocess.run([*words, "-s"], check=True, capture_output=True, timeout=20).stdout)
+    assert (answer["model"], bool(answer.get("data") or answer.get("choices"))) == (model, True)
+    assert "gpt-4o-mini" not in page.html
+    assert "nextchat-models" not in page.html and "nextchat-import" not in page.html
+    assert "gpt-academic-config" not in page.html
+    assert page.text.count("This program calls chat models only, and there is none to call.") == 2
+    assert "no model of this key can chat" in page.text
+    assert 'id="try-go"' not in page.html and "key_made.js" not in page.html
+
+
+def test_who_can_chat_is_shown_chats_and_embeddings(shop, owner):
+    page = make(owner, models=[MODEL, "text-embedding-3-small", "gpt-3.5-turbo-instruct"])
+    assert MODEL in pre(page, "python-code") and "text-embedding-3-small" in pre(page, "python-embeddings")
+    assert "python-completions" not in page.html
+    assert re.findall(r"<option[^>]*>([^<]+)", page.html) == [MODEL]
+    assert "instruct" not in pre(page, "nextchat-models") + pre(page, "gpt-academic-config")
+
+
+def test_no_model_is_made_up_where_none_is_on_sale(shop, owner):
+    gone = shop.model("gone-today", {"input": "1", "output": "2"})
+    old = made(shop, make(owner, models=[gone]))
+
+    from farebox.catalog import shelf
+
+    shop.write(shelf.unlist, gone, why="test", actor="test")
+    shop.refresh()
+    page = owner.fill(f"/console/keys/{old.key_id}", f"/console/keys/{old.key_id}/rotate", grace="3600")
+    assert 'model="MODEL"' in pre(page, "python-code")
+    assert "There is no model to call now." in page.text
+    assert "so there is nothing to test it with." in page.text
+    assert "gpt-" not in page.html.replace("gpt-academic", "")
+    assert pre(page, "env-file")
 
 
 # one key

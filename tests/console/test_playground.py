@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from html import unescape
 
 import pytest
 from django.urls import reverse
@@ -165,6 +167,32 @@ def test_the_models_and_prices_are_those_of_the_account(shop, owner, publish):
     shop.write(accounts.set_price_list, owner.customer.account, price_list="special", actor="test")
     own = owner.get(MODELS).json["models"]
     assert [(each["name"], each["prices"]) for each in own] == [("gpt-4", {"input": 1_000_000, "output": 2_000_000})]
+
+
+def test_the_page_can_count_images(owner):
+    from farebox.catalog.images import FORMULAS
+
+    by_name = {each["name"]: each for each in owner.get(MODELS).json["models"]}
+    tile = FORMULAS["openai_tile"]
+    assert by_name["gpt-4-1106-vision-preview"]["image_tokens"] == {"base": tile.base, "tile": tile.tile}
+    assert by_name["gpt-4"]["image_tokens"] is None
+
+
+def test_refusals_have_words_in_the_language_of_the_page(shop, owner):
+    poor = mint(owner, cap="0.000001")
+    refused = [poor.chat("gpt-4", "Hello " * 50), poor.chat("absent")]
+    codes = [answer.json["error"]["code"] for answer in refused]
+    assert codes == ["insufficient_quota", "model_not_found"]
+    said = {}
+    for path in ("/console/playground", "/zh/console/playground"):
+        found = re.search(r'data-refusals="([^"]*)"', owner.page(path).html)
+        said[path] = json.loads(unescape(found[1]))
+    english, chinese = said.values()
+    assert set(codes) <= set(english) == set(chinese)
+    assert "Top up, or raise the cap." in english["insufficient_quota"]
+    assert "余额或限额" in chinese["insufficient_quota"]
+    assert all(re.search(r"[\u4e00-\u9fff]", each) for each in chinese.values())
+    assert 'data-refused="调用被拒绝：' in owner.page("/zh/console/playground").html
 
 
 def test_without_javascript_a_sentence_says_so(owner):

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 
+import people
 from visitor import Page, Visitor
 
 pytestmark = pytest.mark.store
@@ -25,6 +26,21 @@ def retail(shop, publish, option):
             from_usd_source="official-usd", rate="7.25", factor="0.9")  # fmt: skip
     option(public_price_list=name)
     return name
+
+
+@pytest.fixture
+def insider(shop, publish):
+    """A signed-in customer whose account buys by a list of its own, `own-…`, which the public list is not."""
+    from farebox.accounts import accounts
+    from farebox.kit import clock
+
+    name = f"own-{next(_names)}"
+    publish(name, {"gpt-4": {"input": "7", "output": "8"}, "text-embedding-3-small": {"input": "0.5"}}, "USD")
+    publish(name, {"gpt-4": {"input": "6", "output": "8"}}, "USD", valid_from_us=clock.now_us() + 3 * DAY_US)
+    who = people.customer(shop)
+    shop.write(accounts.set_price_list, who.customer.account, price_list=name, actor="test")
+    who.price_list = name
+    return who
 
 
 def sheet(shop, name):
@@ -222,15 +238,119 @@ def test_pages_of_models_that_are_not_public(shop, visitor, retail, publish):
 
 
 def test_without_a_public_list(shop, visitor, option, retail):
-    """Of several lists none is shown until one is named: a list may be one customer's."""
-    for name in ("", "no-such-list"):
-        option(public_price_list=name)
-        assert "published no prices yet" in visitor.page("/prices").text
-        assert visitor.request("GET", "/prices.json").status == 404
-        assert visitor.request("GET", "/prices.csv").status == 404
-        assert visitor.page("/prices/gpt-4").status == 404
-        assert visitor.page("/estimate").status == 200
-        assert visitor.page("/status").status == 200
+    """What names a list that does not exist names none: another one may be one customer's."""
+    option(public_price_list="no-such-list")
+    assert "published no prices yet" in visitor.page("/prices").text
+    assert visitor.request("GET", "/prices.json").status == 404
+    assert visitor.request("GET", "/prices.csv").status == 404
+    assert visitor.page("/prices/gpt-4").status == 404
+    assert visitor.page("/estimate").status == 200
+    assert visitor.page("/status").status == 200
+
+
+def test_of_several_lists_the_first_stays_public(shop, visitor, option, publish):
+    """A new list, with or without prices, takes nothing from the shop until it is chosen."""
+    from farebox.catalog import lists
+    from farebox.kit import settings
+
+    def shown():
+        return visitor.request("GET", "/prices.json").json["price_list"]
+
+    option(public_price_list="")
+    shop.write(lists.create_list, "a-new-one", "USD", actor="test")
+    assert shown() == "usd"
+    publish("a-new-one", {"gpt-4": {"input": "1", "output": "2"}}, "USD")
+    assert shown() == "usd"
+    try:
+        shop.write(settings.put_all, {"public_price_list": "a-new-one"}, actor="test")
+        assert shown() == "a-new-one"
+        assert list(visitor.page("/prices").rows()) == ["gpt-4"]
+        option(public_price_list="usd")  # the setting comes before the option
+        assert shown() == "a-new-one"
+    finally:
+        shop.write(settings.put_all, {"public_price_list": ""}, actor="test")
+    assert shown() == "usd"
+
+
+def test_new_accounts_go_on_buying_by_the_public_list(shop, option, publish):
+    from farebox.accounts import signup
+    from farebox.catalog import lists
+    from farebox.kit import settings
+
+    def bought_by(**values):
+        shop.write(settings.put_all, values, actor="test")
+        found = shop.read(signup.price_list)
+        return None if found is None else found.name
+
+    option(public_price_list="")
+    shop.write(lists.create_list, "empty", "JPY", actor="test")
+    publish("later", {"gpt-4": {"input": "1", "output": "2"}}, "JPY")
+    try:
+        assert bought_by(signup_price_list="") == "usd"
+        assert bought_by(signup_currency="JPY") == "later"
+        assert bought_by(public_price_list="usd") == "usd"
+        assert bought_by(signup_price_list="later") == "later"
+        assert bought_by(signup_price_list="gone") is None
+    finally:
+        shop.write(
+            settings.put_all, {"signup_currency": "", "signup_price_list": "", "public_price_list": ""}, actor="test"
+        )
+
+
+def test_who_is_signed_in_sees_the_prices_of_his_account(shop, visitor, retail, insider):
+    page = insider.page("/prices")
+    assert set(page.rows()) == {"gpt-4", "text-embedding-3-small"}
+    assert page.rows()["gpt-4"][1].split()[0] == "$7.00"
+    assert "Prices of your account: Test" in page.text
+    assert "Input $7.00 → $6.00" in page.text
+    found = insider.get("/prices.json").json
+    assert (found["price_list"], found["currency"]) == (insider.price_list, "USD")
+    assert [each["after"] for model in found["models"] for each in model["announced"]] == ["6.00"]
+    lines = list(csv.DictReader(io.StringIO(insider.get("/prices.csv").body.decode())))
+    assert {line["price_list"] for line in lines} == {insider.price_list}
+    one = insider.page("/prices/gpt-4")
+    assert [row[1].split()[0] for row in one.tables[0][1:]] == ["$6.00", "$7.00"]
+    assert "Prices of your account" in one.text
+    assert insider.page("/prices/text-embedding-3-small").status == 200
+    assert insider.page("/prices/gpt-4-32k").status == 404
+    estimate = insider.page("/estimate?words=750&output=1000&calls=1")
+    assert estimate.rows()["gpt-4"][2] == "$0.015"
+    assert "Prices of your account" in estimate.text
+    first = insider.page("/")
+    assert "$7.00" in first.text
+    assert "¥" not in first.text
+    assert "你的账户的价格" in insider.page("/zh/prices").text
+    for path in ("/status", "/guide"):
+        assert "gpt-4" in insider.page(path).text
+        assert "gpt-4-32k" not in insider.page(path).text
+        assert "gpt-4-32k" in visitor.page(path).text
+
+
+def test_prices_of_one_are_never_served_to_another(shop, visitor, retail, insider):
+    for path in ("/prices", "/prices/gpt-4", "/prices.json", "/prices.csv", "/estimate?words=750", "/"):
+        for who, own in ((insider, True), (visitor, False), (people.operator(shop), False), (insider, True)):
+            answer = who.get(path)
+            text = answer.body.decode()
+            assert answer.status == 200
+            assert ("¥" in text or "CNY" in text) is not own, path
+            assert ("Prices of your account" in text) is (own and "." not in path)
+            assert answer.headers["cache-control"] == "no-store"
+            assert "cookie" in answer.headers["vary"].lower()
+    other = people.customer(shop)
+    assert other.get("/prices.json").json["price_list"] == "usd"
+
+
+def test_an_account_whose_list_has_no_prices_yet(shop, retail):
+    from farebox.accounts import accounts
+    from farebox.catalog import lists
+
+    who = people.customer(shop)
+    shop.write(lists.create_list, "to-come", "USD", actor="test")
+    shop.write(accounts.set_price_list, who.customer.account, price_list="to-come", actor="test")
+    for path in ("/prices", "/estimate", "/"):
+        assert "The price list of your account has no prices in force yet." in who.page(path).text
+    assert who.get("/prices.json").status == 404
+    assert who.page("/status").status == 200
 
 
 def test_what_is_ours_stays_ours(shop, visitor, publish, option):

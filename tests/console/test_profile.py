@@ -220,6 +220,82 @@ def test_what_happens_to_keys_is_told_to_who_may_see_them(shop):
     assert (told(shop, me), told(shop, mate)) == (0, 0)
 
 
+def test_what_is_left_is_told_to_owners_alone(shop):
+    from farebox.accounts import notices
+    from farebox.accounts.models import Member, Notice
+    from farebox.kit.errors import CommandError
+
+    me = customer(shop, "1")
+    mate = customer(shop, of=me, role="member")
+    page = mate.page("/console/settings")
+    assert "Tell me when" in page.text
+    assert "amount is left" not in page.text
+    assert 'name="low' not in page.html
+    mate.fill("/console/settings", to="/console/settings/notices", **wishes(low="5", low_days="3", keys="on"))
+    row = Notice.objects.get(person=mate.person)
+    assert (row.low_micro, row.low_days, row.keys) == (None, None, True)
+    given: dict[str, Any] = {"person": mate.person, "account": me.customer.account, "actor": "test"}
+    with pytest.raises(CommandError, match="owners alone"):
+        shop.write(notices.put, wanted=notices.Wishes(low_micro=5_000_000), **given)
+
+    me.fill("/console/settings", to="/console/settings/notices", **wishes(low="5"))
+    other = customer(shop, of=me)
+    Member.objects.filter(id=me.member).update(role="member")  # he was an owner when he asked
+    assert told(shop, me) == 0
+    assert not post.mails(shop, me.email)
+    Member.objects.filter(id=me.member).update(role="owner")
+    assert told(shop, me) == 1
+    assert not post.mails(shop, other.email)
+
+
+def test_a_notice_that_was_off_begins_when_it_is_on_again(shop, publish):
+    from farebox.accounts import keys
+
+    me = customer(shop, "1")
+    settings = {"path": "/console/settings", "to": "/console/settings/notices"}
+    publish("usd", {"gpt-4o-mini": {"input": "0.15"}}, "USD")
+    me.fill(**settings, **wishes(keys="on", prices="on", low="5"))
+    assert told(shop, me) == 1  # the balance
+    me.fill(**settings, **wishes(low="5"))
+    shop.write(keys.revoke, me.customer.key_id, now_us=now_us(), actor="test")
+    publish("usd", {"gpt-4o-mini": {"input": "0.16"}}, "USD")
+    assert told(shop, me) == 0
+    me.fill(**settings, **wishes(keys="on", prices="on", low="5"))
+    assert told(shop, me) == 0
+    publish("usd", {"gpt-4o-mini": {"input": "0.15"}}, "USD")
+    assert told(shop, me) == 1
+
+
+def test_keys_of_the_playground_come_and_go_unsaid(shop):
+    from farebox.accounts.models import Project
+
+    me = customer(shop)
+    me.fill("/console/settings", to="/console/settings/notices", **wishes(keys="on"))
+    assert told(shop, me) == 0
+    assert me.send("/console/playground/key", {}).status == 200
+    assert told(shop, me) == 0
+    project = Project.objects.get(account=me.customer.account, name="default").id
+    me.fill("/console/keys/new", name="Laptop", project=project)
+    assert told(shop, me) == 1
+    assert "Key Laptop was made" in post.newest(shop, me.email).get_content()
+
+
+@pytest.mark.store
+def test_another_list_is_told_once(shop, publish):
+    from farebox.accounts import accounts
+
+    me = customer(shop)
+    me.fill("/console/settings", to="/console/settings/notices", **wishes(prices="on"))
+    assert told(shop, me) == 0
+    for price_list, before in (("school", "usd"), ("usd", "school")):
+        publish("school", {"gpt-4": {"input": "10", "output": "20"}}, "USD")
+        shop.write(accounts.set_price_list, me.customer.account, price_list=price_list, actor="test")
+        many = len(post.mails(shop, me.email))
+        assert [told(shop, me) for _ in range(2)] == [1, 0]
+        text = " ".join(post.newest(shop, me.email, after=many).get_content().split())
+        assert f"now buys by the price list {price_list}, and no longer by {before}." in text
+
+
 def test_changed_prices_are_told_in_the_persons_language(shop, publish):
     from farebox.accounts import people
 

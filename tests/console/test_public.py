@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import people
 from farebox.catalog import pricing
 from farebox.console import clients, own_text, rules
 from farebox.kit import money, options
@@ -100,17 +101,61 @@ def test_without_a_public_list_no_price_is_shown(shop, visitor, monkeypatch):
     assert visitor.get("/guide").status == 200
 
 
-def test_a_second_list_hides_prices_until_one_is_named(shop, visitor, monkeypatch):
+def test_a_second_list_hides_no_prices(shop, visitor):
     from farebox.catalog import lists
     from farebox.catalog.models import PriceList
 
     shop.write(lists.create_list, name="friends", currency="USD", about="", actor="test")
     try:
-        assert "No prices are published yet." in text(visitor.get("/"))
-        monkeypatch.setattr(shop.options, "public_price_list", "usd")
         assert "$30.00" in text(visitor.get("/"))
     finally:
         PriceList.objects.filter(name="friends").delete()
+
+
+def test_models_that_do_not_chat_are_shown_as_well(shop, visitor, monkeypatch):
+    from farebox.catalog import lists, sheets
+    from farebox.kit import clock
+
+    shop.write(lists.create_list, name="vectors", currency="USD", about="", actor="test")
+    rows = [sheets.row("text-embedding-3-small", "input", "0.02")]
+    shop.write(lists.publish, "vectors", rows, actor="test", now_us=clock.now_us())
+    shop.refresh()
+    monkeypatch.setattr(shop.options, "public_price_list", "vectors")
+    page = visitor.page("/")
+    assert page.rows(1)["text-embedding-3-small"][-1] == "$0.02"
+    assert "1 model in all" in page.text
+    assert "No prices are published yet." not in page.text
+    assert "text-embedding-3-small" not in visitor.page("/guide").text
+
+
+def test_the_first_page_leads_to_a_key(shop, visitor, monkeypatch):
+    def leads(who):
+        page = text(who.get("/"))
+        button = re.search(r'<a class="button primary" href="([^"]+)">([^<]+)</a>', page)
+        return button[1], button[2], re.search(r'<h3><a href="([^"]+)">Get a key</a>', page)[1]
+
+    assert leads(visitor) == ("/account/sign-up", "Sign up", "/account/sign-up")
+    assert leads(people.customer(shop)) == ("/console/", "Go to the console", "/console/keys")
+    monkeypatch.setattr(shop.options, "sign_up", False)
+    assert leads(visitor) == ("/account/sign-in", "Sign in", "/account/sign-in")
+
+
+def test_the_first_page_names_the_trial_credit(shop, visitor, monkeypatch):
+    from farebox.kit import settings
+
+    said = "New accounts begin with $1.50 of trial credit, once for each mailbox. It lasts 14 days."
+    assert "trial credit" not in visitor.page("/").text
+    shop.write(settings.put_all, {"trial_micro": {"CNY": 9_000_000}, "trial_days": 14}, actor="test")
+    try:
+        assert "trial credit" not in visitor.page("/").text  # none for accounts in the currency of the shop
+        shop.write(settings.put_all, {"trial_micro": {"USD": 1_500_000}}, actor="test")
+        assert said in visitor.page("/").text
+        assert "新账户赠送 $1.50 试用额度" in visitor.page("/zh/").text
+        assert said not in people.customer(shop).page("/").text
+        monkeypatch.setattr(shop.options, "sign_up", False)
+        assert said not in visitor.page("/").text
+    finally:
+        shop.write(settings.put_all, {"trial_micro": {}, "trial_days": 30}, actor="test")
 
 
 # guide
@@ -209,6 +254,32 @@ def test_privacy_says_how_long(shop, visitor, monkeypatch):
     monkeypatch.setattr(shop.options, "diagnostics_days", 14)
     assert "14 days" in text(visitor.get("/privacy"))
     assert "14 天" in text(visitor.get("/zh/privacy"))
+
+
+def test_privacy_names_each_cookie_and_how_long_it_stays(shop):
+    from allauth.account.models import EmailAddress
+
+    from farebox.accounts import browsers, sessions
+
+    me = people.customer(shop, password=people.PASSWORD)
+    EmailAddress.objects.create(user_id=me.person, email=me.email, verified=True, primary=True)
+    guest, given = Visitor(shop, "en"), set()
+    for path, to, fields in (
+        ("/account/sign-in", "/theme", {"theme": "dark"}),
+        ("/account/sign-in", None, {"login": me.email, "password": people.PASSWORD}),
+        ("/console/settings", "/console/settings/person", {"name": "Ada", "language": "en", "time_zone": "UTC"}),
+    ):
+        assert guest.fill(path, to, **fields).status == 302
+        given |= set(guest.cookies)
+    page = guest.page("/privacy")
+    rows = {row[0]: row for row in page.tables[1][1:]}
+    assert set(rows) == given
+    limits = sessions.AREAS["console"]
+    assert rows["__Host-s"][2] == f"{limits.age_s // 86_400} days at most"
+    assert rows["__Host-known"][2] == f"{browsers.KNOWN_AGE_S // 86_400} days"
+    assert f"{limits.idle_s // 3600} hours without a page or {limits.age_s // 86_400} days at most" in page.text
+    for stored in ("trial credit", "webhook", "sign-in service", "network address"):
+        assert stored in page.text
 
 
 @pytest.mark.parametrize("page", ["terms", "privacy"])

@@ -64,8 +64,8 @@ def issuer() -> Iterator[str]:
 
 
 @pytest.fixture
-def open_shop(house: Any, issuer: str) -> Iterator[Any]:
-    """A shop in a process of its own, whose options name the issuer."""
+def open_shop(request: pytest.FixtureRequest, house: Any, issuer: str) -> Iterator[Any]:
+    """A shop in a process of its own, whose options name the issuer; a parameter is its limit of sign-ups."""
     from django.db import connection
 
     from farebox.catalog import lists
@@ -78,7 +78,7 @@ def open_shop(house: Any, issuer: str) -> Iterator[Any]:
     environ = {
         "FAREBOX_DATA_DIR": str(house.data), "FAREBOX_DATABASE": house.database, "FAREBOX_PORT": "0",
         "FAREBOX_OIDC_ISSUER": issuer, "FAREBOX_OIDC_NAME": "School", "FAREBOX_OIDC_CLIENT_ID": "shop",
-        "FAREBOX_OIDC_CLIENT_SECRET": "s", "FAREBOX_SIGN_UPS_PER_H": "100",
+        "FAREBOX_OIDC_CLIENT_SECRET": "s", "FAREBOX_SIGN_UPS_PER_H": getattr(request, "param", "100"),
     }  # fmt: skip
     server = Serving(environ)
     yield SimpleNamespace(server=server, options=options.current())
@@ -154,6 +154,27 @@ def test_known_by_issuer_and_subject_never_by_address(open_shop):
     assert "connected" in page.text
     refused = quiet.fill("/account/services", account=str(SocialAccount.objects.get(uid="s-3").pk))
     assert "Set a password first" in refused.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("open_shop", ["2"], indirect=True)
+def test_signing_up_by_a_service_has_the_limit_of_the_form(open_shop):
+    from farebox.accounts.models import Person
+
+    first = Visitor(open_shop, "en")
+    sign_in(open_shop, first, sub="s-1", email="ada@school.example")
+    code = post.code(open_shop, "ada@school.example")
+    assert first.fill("/account/confirm", action="verify", code=code).headers["location"] == "/console/"
+    told = [{"sub": "s-2", "email": "ada@school.example"}, {"sub": "s-3", "email": "bob@school.example"}]
+    known, refused = [sign_in(open_shop, Visitor(open_shop, "en"), **person) for person in told]
+    assert (known.status, known.headers["location"]) == (302, "/account/confirm")
+    assert (refused.status, refused.headers["location"]) == (302, "/account/sign-in")
+    late = Visitor(open_shop, "en")
+    page = late.follow(sign_in(open_shop, late, sub="s-3", email="bob@school.example"))
+    assert "Too many people have signed up from your network" in page.text
+    assert Person.objects.filter(operator_role="").count() == 1
+    again = sign_in(open_shop, Visitor(open_shop, "en"), sub="s-1")  # who is known signs in as before
+    assert again.headers["location"] == "/console/"
 
 
 @pytest.mark.slow

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from html import unescape
+from urllib.parse import unquote
 
 import pytest
 
@@ -12,6 +15,7 @@ import letters
 import people
 from farebox.accounts.caps import Caps
 from farebox.console import pasted
+from talk import PROMPTLY_S, wait_for
 from visitor import Page, Visitor
 
 pytestmark = pytest.mark.store
@@ -107,6 +111,45 @@ def test_a_cap_changes_and_holds(shop):
     assert member.chat("gpt-4o-mini").status == 200
 
 
+@pytest.mark.parametrize("kind", ["project", "member"])
+def test_limits_a_minute_are_set_here_and_hold_at_once(shop, kind):
+    from farebox.accounts.models import Member, Project
+    from farebox.kit.models import AuditEvent
+
+    owner = people.customer(shop, "5")
+    made = project(owner, "Paced")
+    admin = people.customer(shop, role="admin", of=owner, project=made)
+    invite(owner, email := fresh(), made, with_key="on")
+    guest, page = join(shop, code(shop, email))
+    caller = owner.customer.__class__(shop, owner.customer.account, "", key_of(page))
+    member = Member.objects.get(person__email=email).id
+    setter, table, one = {"project": (owner, Project, made), "member": (admin, Member, member)}[kind]
+    where = f"/console/team/{kind}s/{one}"
+    answer = setter.fill(where, f"{where}/cap", cap_month="4", rpm="1", tpm="90000", concurrency="3")
+    begun = time.monotonic()
+    assert answer.status == 302
+    wait_for(lambda: caller.chat("gpt-4o-mini").headers["x-ratelimit-limit-requests"] == "1")
+    assert time.monotonic() - begun < PROMPTLY_S
+    assert caller.chat("gpt-4o-mini").status == 429
+    row = table.objects.get(id=one)
+    assert (row.caps, row.rpm, row.tpm, row.concurrency) == (Caps(None, 4_000_000, None), 1, 90_000, 3)
+    assert "Calls a minute 1 Tokens a minute 90,000 Calls at one time 3" in setter.page(where).text
+    assert 'name="rpm" value="1"' in setter.page(where).html
+    events = AuditEvent.objects.filter(object=one, verb__in=[f"{kind}.cap", f"{kind}.set_rates"])
+    assert events.count() == 2
+    same = {"cap_month": "4", "rpm": "1", "tpm": "90000", "concurrency": "3"}
+    assert setter.fill(where, f"{where}/cap", **same).status == 302
+    assert events.count() == 2  # only what differs is written
+    wrong = setter.fill(where, f"{where}/cap", cap_month="5", rpm="0")
+    assert (wrong.status, "greater than or equal to 1" in wrong.text) == (400, True)
+    assert table.objects.get(id=one).caps == Caps(None, 4_000_000, None)
+    assert guest.send(f"{where}/cap", {"rpm": "9"}).status == 404
+    assert ("Calls a minute 1" in guest.page("/console/team").text) == (kind == "member")
+    assert setter.fill(where, f"{where}/cap", rpm="", tpm="", concurrency="").status == 302
+    assert "Calls a minute no limit" in setter.page(where).text
+    assert "每分钟调用次数" in setter.page("/zh" + where).text
+
+
 def test_keys_of_a_project_end_at_its_date(shop):
     from farebox.accounts.models import ApiKey, Project
 
@@ -169,6 +212,38 @@ def test_joining_makes_a_person_a_place_and_a_key_but_no_account(shop):
     assert guest.page("/console/team").status == 200
     assert "Lab" in guest.page("/console/team").text
     assert Visitor(shop).get(path).status == 404  # used up
+
+
+def test_who_joins_keeps_the_language_of_the_page(shop):
+    from farebox.accounts.models import Person
+
+    owner = people.customer(shop, "5")
+    made = project(owner, "Lab")
+    for prefix, language in (("/zh", "zh-hans"), ("", "en")):
+        invite(owner, email := fresh(), made)
+        assert join(shop, prefix + code(shop, email))[1].status == 200
+        assert Person.objects.get(email=email).language == language
+
+
+def test_the_page_after_joining_offers_what_the_page_of_a_key_does(shop):
+    from farebox.accounts.models import Account
+    from farebox.catalog import lists, sheets
+    from farebox.kit import clock
+
+    owner = people.customer(shop, "5")
+    shop.write(lists.create_list, "of-a-school", "USD", actor="test")
+    rows = [sheets.row(name, each, "1") for name in ("gpt-4", "gpt-4-32k") for each in ("input", "output")]
+    shop.write(lists.publish, "of-a-school", rows, actor="test", now_us=clock.now_us())
+    Account.objects.filter(id=owner.customer.account).update(price_list="of-a-school")
+    shop.refresh()
+    invite(owner, email := fresh(), project(owner, "Set up"), with_key="on")
+    _, page = join(shop, code(shop, email))
+    assert set(re.findall(r"<option[^>]*>([^<]+)", page.html)) == {"gpt-4", "gpt-4-32k"}  # not those of the public list
+    assert "gpt-4o-mini" not in page.html
+    link = unescape(re.search(r'id="nextchat-import" href="([^"]+)"', page.html)[1])
+    assert json.loads(unquote(link.partition("settings=")[2]))["key"] == key_of(page)
+    assert 'id="try-go"' in page.html and "console/key_made" in page.html
+    assert f'<pre id="key-text">{key_of(page)}</pre>' in page.html  # where the script looks for it
 
 
 def test_who_signs_in_here_already_joins_with_that(shop):
@@ -304,6 +379,36 @@ def test_roles_and_removal(shop):
     assert ApiKey.objects.get(member=member).state == "revoked"
     assert owner.page(where).status == 404
     assert guest.page("/console/team").status == 404
+
+
+def test_only_living_keys_of_programs_count(shop):
+    from farebox.accounts import keys, playground
+    from farebox.accounts.models import ApiKey
+    from farebox.kit import clock
+
+    owner, now_us = people.customer(shop, "5"), clock.now_us()
+    made = project(owner, "Counted")
+    member = people.customer(shop, role="member", of=owner, project=made)
+    facts = {"project": made, "member": member.member, "now_us": now_us, "actor": "test"}
+    for name in ("living", "over", "dead"):
+        row, _ = shop.write(keys.issue, name=name, **facts)
+    shop.write(keys.revoke, row.id, now_us=now_us, actor="test")
+    ApiKey.objects.filter(project=made, name="over").update(expires_us=now_us - 1)
+    own = {"session": "s", "member": member.member, "now_us": now_us, "actor": "test"}
+    minted, text = shop.write(playground.mint, **own)
+    team, where = owner.page("/console/team"), f"/console/team/members/{member.member}"
+    [of_member] = [row for row in team.tables[1] if member.email in row[0]]
+    assert (team.rows()["Counted"][1], of_member[3]) == ("1", "1")
+    assert "Keys 1" in owner.page(f"/console/team/projects/{made}").text
+    assert "Keys 1" in member.page("/console/team").text
+    rows = {row[0]: row[2] for row in owner.page(where).tables[0][1:]}
+    assert rows == {"living": "works", "dead": "revoked", "over": "expired"}
+    assert next(iter(rows)) == "living"
+    caller = owner.customer.__class__(shop, owner.customer.account, minted.id, text)
+    charge_micro = caller.receipt(caller.chat("gpt-4"))["charge_micro"]
+    from farebox.look.templatetags.look import exact
+
+    assert owner.page("/console/team").rows()["Counted"][3] == exact(charge_micro)  # its calls are spent all the same
 
 
 def test_an_admin_sees_and_invites_for_his_project_alone(shop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from urllib.parse import urlencode
 
 import pytest
@@ -69,7 +70,8 @@ def charged(page) -> int:
 
 
 def parts(page) -> dict[str, int]:
-    return {row[0]: round(float(row[-2].replace(",", "")) * 1_000_000) for row in page.tables[0][1:]}
+    rows = page.tables[0][1:] if page.tables else []
+    return {row[0]: round(float(row[-2].replace(",", "")) * 1_000_000) for row in rows}
 
 
 def test_spans(team):
@@ -131,6 +133,140 @@ def test_each_sees_what_is_his(team):
     assert "alpha" not in foreign.html
     assert "alpha" in look(team["member"], by="key").html
     assert "Second" not in look(team["member"], by="project").html
+
+
+def ids_of(page, name: str) -> list[str]:
+    select = re.search(rf'<select id="{name}".*?</select>', page.html)
+    return re.findall(r'<option value="([^"]+)"', select[0]) if select else []
+
+
+def test_usage_of_one_member(team):
+    who = team["member"].member
+    page = look(team["owner"], member=who, span="90d")
+    assert charged(page) == 4000
+    assert f'value="{who}" selected' in page.html
+    assert f"Member: Person {team['member'].email[:4]}" in page.text
+    assert charged(look(team["owner"], member=who, span="48h")) == 1000
+    assert parts(look(team["owner"], member=who, by="key")) == {"alpha": 4000}
+    of_member = team["owner"].page(f"/console/team/members/{who}").html
+    link = unescape(re.search(r'href="(/console/usage\?member=[^"]+)"', of_member)[1])
+    assert charged(team["owner"].page(link)) == 4000
+    assert who in ids_of(look(team["owner"]), "member")
+    foreign = look(team["admin"], member=who, span="90d")  # not a member of his project: as if it had not been said
+    assert charged(foreign) == 6000
+    assert f'value="{who}"' not in foreign.html
+    assert ids_of(look(team["member"]), "member") == []
+
+
+def test_dates_mean_a_span_of_dates(team):
+    owner, day = team["owner"], past_day(team["midnight"] - 50 * DAY)
+    page = look(owner, **{"span": "30d", "from": day, "until": day})
+    assert charged(page) == 4000
+    assert f'name="from" type="date" value="{day}"' in page.html
+    assert charged(look(owner, **{"from": day, "until": day})) == 4000
+    assert charged(look(owner, **{"from": day})) == 10_000  # until today
+    assert charged(look(owner, until=day)) == 4000
+    shown = re.search(r'name="shown" value="([^"]+)"', page.html)[1]
+    other = look(owner, **{"span": "7d", "from": day, "until": day, "shown": shown})  # the dates were the page's own
+    assert charged(other) == 6000
+    assert 'name="shown"' not in other.html
+    assert (
+        charged(look(owner, **{"span": "7d", "from": day, "until": past_day(team["midnight"]), "shown": shown}))
+        == 10_000
+    )
+
+
+def logs(page) -> dict[str, str]:
+    """Where the rows of the table lead to."""
+    body = re.findall(r'<tr><th scope="row">(?:<a href="[^"]*">)?<bdi[^>]*>([^<]*)</bdi>(.*?)</tr>', page.html)
+    found = {name: re.search(r'href="(/console/calls\?[^"]*)"', rest) for name, rest in body}
+    return {name: unescape(link[1]) for name, link in found.items() if link}
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+@pytest.mark.parametrize("span", ["24h", "7d", "90d"])
+@pytest.mark.parametrize("way", ["model", "key", "project", "member"])
+def test_each_row_leads_to_its_calls(team, way, span, zone):
+    from farebox.accounts.models import Person
+
+    owner, own = team["owner"], {"project": team["a"][0]}
+    Person.objects.filter(id=owner.person).update(time_zone=zone)
+    try:
+        for only in ({}, own, {"key": team["a"][1]}, {"model": "gpt-4"}, {"member": team["member"].member}):
+            page = look(owner, by=way, span=span, **only)
+            amounts, links = parts(page), logs(page)
+            assert set(links) == set(amounts) - {"no member"}
+            for name, link in links.items():
+                listed = owner.page(link)
+                charges = [round(float(row[-1]) * 1_000_000) for row in listed.tables[0][1:]]
+                assert sum(charges) == amounts[name], link
+    finally:
+        Person.objects.filter(id=owner.person).update(time_zone="UTC")
+
+
+def test_the_log_of_days_that_are_over_ends_with_them(team):
+    day = past_day(team["midnight"] - 50 * DAY)
+    (link,) = logs(look(team["owner"], **{"from": day, "until": day, "by": "key"})).values()
+    assert link.endswith(f"key={team['b'][1]}&from={day}&until={day}")
+
+
+def test_keys_of_the_playground_are_no_choice(shop, team):
+    from farebox.accounts.models import ApiKey
+
+    owner = team["owner"]
+    assert team["b"][1] in ids_of(look(owner), "key")
+    ApiKey.objects.filter(id=team["b"][1]).update(kind="playground")
+    try:
+        assert team["b"][1] not in ids_of(look(owner), "key") + ids_of(owner.page("/console/calls"), "key")
+        assert parts(look(owner, by="key")) == {"alpha": 4000, "beta": 2000}
+        assert "beta" in owner.page("/console/calls").text
+        assert charged(look(owner, key=team["b"][1])) == 2000
+    finally:
+        ApiKey.objects.filter(id=team["b"][1]).update(kind="")
+
+
+def test_the_figures_of_the_stacked_chart_are_a_table_too(team):
+    page = look(team["owner"], span="7d")
+    grid = page.tables[2]
+    assert grid[0] == ["Day (UTC)", "gpt-4", "gpt-4o-mini"]
+    assert len(grid) == 1 + 7
+    assert grid[1][1:] == ["0.001000", "0.002000"]
+    assert [sum(round(float(row[column]) * 1_000_000) for row in grid[1:]) for column in (1, 2)] == [4000, 2000]
+    today = grid[1][0]
+    assert f'tabindex="0" aria-label="{today[5:]} · gpt-4 $0.001 · gpt-4o-mini $0.002"' in page.html
+    assert page.html.count('<g role="img" tabindex="0"') == 2
+    assert len(look(team["member"], span="7d").tables) == 2  # one series is in the table of days
+    assert len(look(team["owner"], span="24h").tables[2]) == 1 + 24
+
+
+def test_somebody_with_several_places_sees_all_of_them(shop, team):
+    from farebox.accounts import people as persons
+    from farebox.accounts.models import Person
+
+    owner = team["owner"]
+    admin = people.customer(shop, role="admin", of=owner, project=team["a"][0])
+    shop.write(
+        persons.add_member, account=owner.customer.account, person=admin.person, role="admin", project=team["b"][0],
+        now_us=now_us(), actor="test",
+    )  # fmt: skip
+    assert parts(look(admin, by="project")) == {"default": 4000, "Second": 2000}
+    assert parts(look(admin, by="key", project=team["b"][0])) == {"beta": 2000}
+    assert ids_of(look(admin), "project") == [team["b"][0], team["a"][0]]
+    assert charged(look(admin, span="24h")) == 3000
+    assert len(admin.page("/console/calls").tables[0]) == 1 + 4
+    assert len(admin.get("/console/calls.json").json) == 4
+    assert len(admin.page(f"/console/calls?project={team['b'][0]}").tables[0]) == 1 + 2
+    for call in admin.get("/console/calls.json").json:
+        assert admin.get(f"/console/calls/{call['id']}").status == 200
+    assert "alpha" in admin.page("/console/").text
+    assert "beta" in admin.page("/console/").text
+    both = Person.objects.get(id=team["admin"].person)  # an admin there, and a member here without calls of his own
+    shop.write(
+        persons.add_member, account=owner.customer.account, person=both.id, role="member", project=team["a"][0],
+        now_us=now_us(), actor="test",
+    )  # fmt: skip
+    assert charged(look(team["admin"], span="90d")) == 6000
+    assert parts(look(team["admin"], by="key", project=team["a"][0])) == {}
 
 
 def test_others_see_nothing(shop, team):

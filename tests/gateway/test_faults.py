@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from farebox.kit import settings
 from receipts import START, alone, complete, ended, own_input, pair, sandboxed
 from shop import Customer
 from talk import Talk, canned, chat, http, on_sale, wait_for
@@ -140,6 +141,7 @@ def test_our_key_or_money_at_an_upstream_is_a_502_and_one_alert(shop, me, how, s
     refused(me.chat(name, stream=stream), 503, "upstream_error")  # the channel is not asked again
     assert len(shop.sandbox.requests) == asked + 1
     assert own.health.alerts == alerts + 1
+    wait_for(lambda: shop.read(settings.get, f"refused_{candidate.channel.name}"))  # the administrators were told
 
 
 # F13: an upstream that has no capacity

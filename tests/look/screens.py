@@ -27,6 +27,7 @@ THINGS = (
     ("/office/customers", "/office/customers/acc_", -1), ("/office/price-lists", "/office/price-lists/", 0),
     ("/office/upstreams", "/office/upstreams/", 0),
 )  # fmt: skip
+CUSTOMER = "/office/customers/acc_"
 
 
 def pages() -> list[str]:
@@ -59,6 +60,10 @@ def main(address: str, console: str, office: str, auditor: str = "") -> None:
                 [href for href in hrefs if href and href.partition("?")[0] not in paths and "/new" not in href][which]
             )
         paths += things
+        customer = next(path for path in things if path.startswith(CUSTOMER))
+        page.goto(f"{address}{customer}/statements")
+        month = page.locator(f"main a[href^='{customer}/statements/']").first.get_attribute("href")
+        paths += [f"{customer}/statements", str(month)]
         _cover(browser, state, address + things[0], folder)
         seen_by = [(state, [path for path in paths if path not in STRANGERS]), (None, STRANGERS)]
         if auditor:
@@ -95,7 +100,7 @@ def _cover(browser: Any, state: Any, receipt: str, folder: Path) -> None:
 
 def _shoot(page: Any, address: str, paths: Sequence[str], folder: Path, suffix: str) -> None:
     for path in paths:
-        name = path.partition("?")[0].strip("/").replace("/", "-").partition("_")[0] or "landing"
+        name = re.sub(r"_\w+", "", path.partition("?")[0].strip("/").replace("/", "-")) or "landing"
         name = re.sub(r"\d{4}-\d\d$", "month", name)
         page.goto(address + path)
         page.screenshot(path=folder / f"{name}.{suffix}.jpg", type="jpeg", quality=55, clip=_clip(page), full_page=True)

@@ -45,6 +45,53 @@ def test_search(shop, trail):
     assert admin.page("/office/audit?verb=%25").status == 200
 
 
+def test_an_address_finds_what_its_person_did_as_a_customer_and_as_an_operator(shop, trail):
+    from farebox.kit import audit
+
+    admin, _ = trail
+    owner = people.customer(shop)
+
+    def twice(tx):
+        audit.record(tx, actor=f"person:{owner.person}", verb="both.person", object="one")
+        audit.record(tx, actor=f"operator:{owner.person} token:tok_1", verb="both.operator", object="two")
+        audit.record(tx, actor=f"operator:{admin.person}", verb="both.other", object="three")
+
+    shop.write(twice)
+    page = admin.page(f"/office/audit?actor={owner.email.upper()}&verb=both.")
+    assert page.column(2) == ["both.operator", "both.person"]
+    auditor = people.operator(shop, "auditor")
+    rows = csv.DictReader(io.StringIO(auditor.get(f"/office/audit.csv?actor={owner.email}&verb=both.").body.decode()))
+    assert [row["object"] for row in rows] == ["two", "one"]
+
+
+def test_another_value_of_single_person_at_a_start_is_in_the_trail_once(shop):
+    from farebox.kit import audit
+
+    def events():
+        return [
+            (event.before, event.after)
+            for event in shop.read(audit.search, audit.Search(verb="option.change", object="single_person"))
+        ]
+
+    def again(*, alone):
+        shop.stop()
+        shop.options.single_person = alone
+        shop.start()
+
+    noted, before = events(), shop.options.single_person
+    try:
+        again(alone=before)
+        assert events() == noted
+        again(alone=not before)
+        again(alone=not before)
+        was, now = ("true", "false") if before else ("false", "true")
+        assert events() == [(was, now), *noted]
+        page = people.operator(shop, "auditor").page("/office/audit?verb=option.change")
+        assert page.tables[0][1][1:4] == ["system", "option.change", "single_person"]
+    finally:
+        again(alone=before)
+
+
 def test_pages_by_cursor(shop):
     from farebox.kit import audit
 

@@ -148,3 +148,40 @@ def test_roles_and_absent_things(shop, buyer):
         assert auditor.page(path).status == 404
     assert auditor.send(f"{here}/move", {"do": "freeze"}).status == 404
     assert buyer.page(here).status == 302
+
+
+def test_a_statement_is_the_customers_own_and_leaves_a_trace(shop, buyer):
+    """The same paper as the customer's own, with links into the office; another account's months aren't there."""
+    import re
+    import time
+
+    from farebox.calls import log
+
+    answer = buyer.customer.chat("gpt-4o-mini", "Hello")
+    buyer.customer.receipt(answer)
+    shop.write(log.give_back, answer.call, buyer.customer.account, now_us=time.time_ns() // 1000)
+    name = time.strftime("%Y-%m", time.gmtime())
+    here = f"/office/customers/{buyer.customer.account}"
+    months, mine = buyer.page("/console/statements"), buyer.page(f"/console/statements/{name}")
+    assert "as this statement does" in mine.text
+    for role, traced in (("support", True), ("admin", True), ("finance", False), ("auditor", False)):
+        who = people.operator(shop, role)
+        assert f'href="{here}/statements"' in who.page(here).html
+        page = who.page(f"{here}/statements")
+        assert page.tables == months.tables
+        assert f'href="{here}/statements/{name}"' in page.html
+        assert ("stands in the audit trail" in page.text) is traced
+        page = who.page(f"{here}/statements/{name}")
+        assert page.tables == mine.tables
+        assert "as this statement does" in page.text
+        assert f'href="{here}/calls/{answer.call}"' in page.html
+        assert "/console/" not in page.html
+        found = events(shop, actor=f"operator:{who.person}", verb="statement.")
+        said = [(each.object, each.after) for each in found]
+        account = buyer.customer.account
+        assert said == ([(account, f'{{"statement":"{name}"}}'), (account, "")] if traced else []), role
+    auditor = people.operator(shop, "auditor", language="zh-CN")
+    assert re.search("期初余额", auditor.page(f"{here}/statements/{name}").text)
+    for path in (f"{here}/statements/2020-01", f"{here}/statements/now", "/office/customers/acc_none/statements",
+                 f"/office/customers/acc_house/statements/{name}"):  # fmt: skip
+        assert auditor.page(path).status == 404

@@ -198,6 +198,67 @@ def test_tasks_appear_and_go(shop, operator, option):
     assert "One administrator works alone" in admin.page("/office/").text
 
 
+def test_what_the_newest_calls_tell(shop, operator, monkeypatch):
+    from farebox.calls import watch
+
+    admin = operator()
+    page = admin.page("/office/").text
+    assert "can't be true" not in page
+    assert "cost its customer nothing" not in page
+    me = shop.account("1")
+    disputed = shop.model("dash-disputed", {"input": "1", "output": "1"})
+    me.chat(disputed, "sandbox: usage=900,3+tokens=3")
+    assert me.chat(disputed, "sandbox: tokens=3").status == 200
+    other = shop.model("dash-other", {"input": "1", "output": "1"})
+    me.chat(other, "sandbox: substitute=quite-another")
+    page = admin.page("/office/").text
+    assert "counted ourselves: dash-disputed." in page
+    assert "than was asked for: dash-other." in page
+    monkeypatch.setattr(watch, "FREE_OF", 10)
+    monkeypatch.setattr(watch, "FREE_MOST", 2)
+    for number in range(10):
+        me.chat(disputed, "sandbox: empty" if number < 2 else "sandbox: tokens=1")
+    assert "cost its customer nothing" not in admin.page("/office/").text
+    for _ in range(3):
+        me.chat(disputed, "sandbox: empty")
+    assert "of the last 10 calls of the key test cost its customer nothing" in admin.page("/office/").text
+
+
+def test_a_model_that_went_off_sale_by_itself(shop, operator):
+    from farebox.catalog import goods
+
+    admin, me = operator(), shop.account("1")
+    model = shop.model("dash-unpriced-class", {"input": "1", "output": "1"})
+    me.chat(model, "sandbox: cached=4+tokens=5\nHello there, how are you?")
+    assert "went off sale: dash-unpriced-class." in admin.page("/office/").text
+    shop.write(goods.relist, model, actor="test")
+    assert "went off sale" not in admin.page("/office/").text
+
+
+def test_what_the_doctor_found(shop, operator):
+    from farebox.kit import settings
+
+    shop.write(settings.keep, settings.DOCTOR, {"wrong": [{"check": "balances", "seen": "x", "todo": "y"}]})
+    assert "found wrong: balances." in operator().page("/office/").text
+    shop.write(settings.keep, settings.DOCTOR, {"wrong": []})
+    assert "found wrong" not in operator().page("/office/").text
+
+
+def test_messages_that_were_given_up(shop, operator):
+    from farebox.kit import clock, outbox
+
+    def give_up(tx):  # in one transaction, before the post looks
+        name = outbox.mail(tx, to="nobody@example.com", subject="A", text="A")
+        outbox.failed(tx, outbox.Message(name, "mail", {}, 1), fault="550 nobody", for_good=True, now_us=clock.now_us())
+
+    admin = operator()
+    assert "given up" not in admin.page("/office/").text
+    shop.write(give_up)
+    assert "1 mail or webhook was given up unsent." in admin.page("/office/").text
+    shop.write(outbox.forget, now_us=clock.now_us() + outbox.KEEP_US + 1_000_000)
+    assert "given up" not in admin.page("/office/").text
+
+
 def test_a_channel_that_rests(shop, operator):
     me = shop.account("1")
     model = shop.model("dash-rests", {"input": "1", "output": "1"})

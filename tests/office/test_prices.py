@@ -117,6 +117,27 @@ def test_bad_input_is_said_and_kept(shop, admin, retail, fields, why):
     assert fields.get("rows", "") in page.html
 
 
+def test_what_the_catalogue_proposes_begins_on_a_day(shop, admin, retail):
+    here = f"/office/price-lists/{retail}/catalogue"
+    page = admin.page(here)
+    keys = re.findall(r'name="take" value="(gpt-4 \w+)"', page.html)
+    assert keys
+    for begins, why in (("soon", "Give a date"), ("2001-01-01T00:00", "in the past")):
+        page = admin.fill(here, take=keys[0], begins=begins)
+        assert page.status == 400
+        assert why in page.text
+        assert f'value="{begins}"' in page.html
+        assert re.search(rf'value="{keys[0]}" id="t\d+" checked', page.html)
+    answer = admin.fill(here, take=keys[0], begins="2099-01-01T00:00")
+    assert answer.status == 302, answer.text[:600]
+    draft = answer.headers["location"]
+    assert "2099" in admin.page(draft).text
+    admin.fill(draft, f"{draft}/publish")
+    page = admin.page(f"/office/price-lists/{retail}")
+    assert page.rows()["gpt-4"][0] == "¥200.00"
+    assert page.tables[1][1][4] == "coming"
+
+
 def test_from_a_list_in_dollars(shop, admin, retail):
     page = admin.page(draw_up(admin, retail, from_usd_source="official-usd", rate="7.25", factor="0.9"))
     assert ["gpt-4", "Input", "¥200.00", "¥195.75", "−2.1%"] in page.tables[1]

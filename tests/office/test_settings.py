@@ -70,6 +70,8 @@ def test_amounts_and_figures(shop, admin):
         ("money_day_support_micro", "-1"),
         ("signup_currency", "dollars"),
         ("signup_price_list", "no-such-list"),
+        ("public_price_list", "no-such-list"),
+        ("public_price_list", "house"),
         ("shop_name", "x" * 201),
     ],
 )
@@ -81,6 +83,43 @@ def test_bad_values_change_nothing(shop, admin, name, value):
     assert page.status == 400
     assert 'aria-invalid="true"' in page.html
     assert dict(shop.read(settings.values)) == before
+
+
+def test_the_public_price_list(shop, admin):
+    """It is chosen here, at once and audited; what is amiss with it waits on the first page of the office."""
+    from farebox.catalog import lists, sheets
+    from farebox.kit import clock
+
+    several = "There are several price lists, and visitors see usd."
+    new = admin.page("/office/price-lists/new")
+    assert "Visitors see the price list usd ." in new.text
+    assert several not in admin.page("/office/").text
+    shop.write(lists.create_list, "yen", "JPY", actor="test")
+    assert several in admin.page("/office/").text
+    assert Visitor(shop).get("/prices.json").json["price_list"] == "usd"
+    try:
+        page = form(admin, public_price_list="yen", signup_currency="USD")
+        assert page.status == 400
+        assert "The public price list is in another currency" in page.text
+        assert form(admin, public_price_list="yen", signup_currency="USD", signup_price_list="usd").status == 302
+        assert "yen" in admin.page("/office/audit?verb=setting.put&object=public_price_list").tables[0][1][4]
+        assert Visitor(shop).get("/prices.json").status == 404
+        office = admin.page("/office/").text
+        assert "the public price list yen has no version in force" in office
+        assert several not in office
+        rows = [sheets.row("gpt-4", "input", "1000"), sheets.row("gpt-4", "output", "2000")]
+        shop.write(lists.publish, "yen", rows, usd_rate="150", actor="test", now_us=clock.now_us())
+        shop.refresh()
+        assert Visitor(shop).get("/prices.json").json["price_list"] == "yen"
+        assert "price list yen" not in admin.page("/office/").text
+    finally:
+        form(admin, public_price_list="", signup_currency="", signup_price_list="")
+    assert Visitor(shop).get("/prices.json").json["price_list"] == "usd"
+
+
+def test_a_public_price_list_that_is_none(shop, admin, monkeypatch):
+    monkeypatch.setattr(shop.options, "public_price_list", "nowhere")
+    assert "the public price list nowhere is unknown" in admin.page("/office/").text
 
 
 def test_settings_are_for_administrators(shop):

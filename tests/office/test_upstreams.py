@@ -37,6 +37,14 @@ def connected(shop, admin, **changes):
     return address, address.rsplit("/", 1)[1], given["name"]
 
 
+def switched_on(shop, admin, **changes):
+    """The same, and it takes calls."""
+    address, ident, name = connected(shop, admin, **changes)
+    assert admin.send(f"{address}/state", {"state": "active"}).status == 302
+    shop.refresh()
+    return address, ident, name
+
+
 def row(name):
     from farebox.upstreams.models import Channel
 
@@ -82,6 +90,10 @@ def test_connect_test_and_sell(shop, operator):
         "gpt-4": ("gpt-4", {"input": 30_000_000, "output": 60_000_000}),
         "gpt-4o-mini": ("mini-there", {"input": 150_000, "cached_read": 75_000, "output": 600_000}),
     } or costs(name)["gpt-4"] == ("gpt-4", {"input": 30_000_000, "output": 60_000_000})
+    assert row(name).state == "disabled"  # no customer's call comes there before somebody has tested it
+    page = admin.page(address)
+    assert "paused" in page.text
+    assert "Switch the channel on" in page.text
     page = admin.fill(address, to=f"{address}/test", model="gpt-4")
     assert page.status == 200
     assert "The test succeeded" in page.text
@@ -90,7 +102,32 @@ def test_connect_test_and_sell(shop, operator):
 
     assert Call.objects.get(id=call).charge_micro == 0
     assert [each.channel for each in Attempt.objects.filter(call_id=call)] == [name]
+    assert row(name).state == "disabled"
+    assert not any(each.name == name for each in shop.server.ports.shop.board.current.channels.values())
+    page = admin.follow(admin.fill(address, to=f"{address}/state", state="active"))
+    assert "The channel takes calls." in page.text
     assert "works" in page.text
+    shop.refresh()
+    assert any(each.name == name for each in shop.server.ports.shop.board.current.channels.values())
+    remove(name)
+
+
+def test_a_paused_channel_answers_a_test_and_no_customer(shop, operator):
+    from farebox.catalog import goods, lists, sheets
+    from farebox.kit import clock
+
+    admin, model = operator(), f"solo-{uuid.uuid4().hex[:6]}"
+    facts = {"kinds": ["chat"], "classes": ["input", "output"], "context_tokens": 4096, "output_tokens_max": 100}
+    shop.write(goods.define_model, model, **facts, actor="test", now_us=clock.now_us())
+    rows = [sheets.row(model, each, "1") for each in ("input", "output")]
+    shop.write(lists.publish, "usd", rows, actor="test", now_us=clock.now_us())
+    address, _, name = connected(shop, admin, models=f"{model} = gpt-4o-mini")
+    assert "The test succeeded" in admin.fill(address, to=f"{address}/test", model=model).text
+    customer = shop.account("1")
+    assert customer.chat(model, "Hello").status == 503
+    admin.send(f"{address}/state", {"state": "active"})
+    shop.refresh()
+    assert customer.chat(model, "Hello").status == 200
     remove(name)
 
 
@@ -164,15 +201,16 @@ def test_forms_that_will_not_do(shop, operator, changes, said):
 
 def test_pause_and_go_on(shop, operator):
     admin = operator()
-    address, ident, name = connected(shop, admin)
+    address, ident, name = switched_on(shop, admin)
     page = admin.follow(admin.fill(address, to=f"{address}/state", state="disabled"))
     assert "The channel is paused." in page.text
     assert row(name).state == "disabled"
     shop.refresh()
     assert ident not in shop.server.ports.shop.board.current.channels
-    assert "Test the channel" not in page.text
+    assert "No call of a customer comes here while it is paused." in page.text
+    assert "Test the channel" in page.text
     page = admin.follow(admin.fill(address, to=f"{address}/state", state="active"))
-    assert "The channel goes on." in page.text
+    assert "The channel takes calls." in page.text
     assert row(name).state == "active"
     remove(name)
 
@@ -204,6 +242,37 @@ def test_models_and_costs(shop, operator):
     remove(name)
 
 
+def test_no_cost_is_lost_by_saving(shop, operator):
+    from farebox.catalog import usage
+    from farebox.office import upstream_forms
+    from farebox.upstreams import channels
+
+    assert set(upstream_forms.COSTS) == set(usage.CLASSES)  # a class without a field would lose its cost
+    admin = operator()
+    address, _, name = connected(shop, admin, models="")
+    given = {each: f"{place}.000001" for place, each in enumerate(usage.CLASSES, start=1)}
+    shop.write(channels.offer, channel=name, model="gpt-4", costs=given, actor="test")
+    page = admin.page(f"{address}/models?model=gpt-4")
+    shown = dict(re.findall(r'<input type="text" name="(\w+)" value="([^"]+)"', page.html))
+    assert {each: shown[each] for each in usage.CLASSES} == given
+    assert "<details open><summary>Further costs" in page.html
+    renamed = {**shown, "model": "gpt-4", "upstream_model": "their-4"}
+    assert admin.fill(f"{address}/models?model=gpt-4", **renamed).status == 302
+    exact = {each: place * 1_000_000 + 1 for place, each in enumerate(usage.CLASSES, start=1)}
+    assert costs(name) == {"gpt-4": ("their-4", exact)}
+    assert admin.fill(f"{address}/models?model=gpt-4", **renamed | {"reasoning": "", "images": "7"}).status == 302
+    del exact["reasoning"]
+    assert costs(name) == {"gpt-4": ("their-4", exact | {"images": 7_000_000})}
+    assert admin.fill(f"{address}/models?model=gpt-4", **renamed | {"upstream_model": ""}).status == 302
+    assert costs(name)["gpt-4"][0] == "gpt-4"
+    # The form of a new model knows no costs: it takes none that is there already.
+    page = admin.fill(f"{address}/models", model="gpt-4", upstream_model="", input="1", output="2", cached_read="")
+    assert "Select a valid choice." in page.text
+    assert costs(name)["gpt-4"][1]["cache_write"] == exact["cache_write"]
+    assert "<details><summary>Further costs" in admin.page(f"{address}/models").html
+    remove(name)
+
+
 def test_order_is_changed_and_nothing_else_is_noted(shop, operator):
     admin = operator()
     address, _, name = connected(shop, admin)
@@ -228,7 +297,7 @@ def test_health_is_shown(shop, operator):
     from farebox.kit import clock
 
     admin = operator()
-    address, ident, name = connected(shop, admin)
+    address, ident, name = switched_on(shop, admin)
     spec = shop.server.ports.shop.board.current.channels[ident]
     health = shop.server.ports.shop.health
     from farebox.upstreams.dialect import Fault
@@ -256,7 +325,7 @@ def test_a_test_that_fails_says_why(shop, operator):
 
 
 def test_who_may_what(shop, operator):
-    address, _, name = connected(shop, operator())
+    address, _, name = switched_on(shop, operator())
     for role in ("support", "finance", "auditor"):
         other = operator(role)
         for path in ("/office/upstreams", address):
@@ -284,7 +353,7 @@ def test_channels_that_are_not_there(operator):
 
 
 def test_outside_nobody_sees_anything(visitor, shop, operator):
-    address, _, name = connected(shop, operator())
+    address, _, name = switched_on(shop, operator())
     for path in ("/office/upstreams", address, f"{address}/edit"):
         answer = visitor.get(path)
         assert answer.status == 302

@@ -82,3 +82,15 @@ def program(*args: str, env: dict[str, str], cwd: Path | None = None, stdin: str
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+async def with_store(job: Any, **more: Any) -> Any:
+    """A job of the schedule, done once on a store port of its own."""
+    from farebox.kit.db import Store
+    from farebox.ops import schedule
+
+    store = Store()
+    try:
+        return await job(schedule.Context(store=store, **more))
+    finally:
+        await store.close()

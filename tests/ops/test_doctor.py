@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from farebox.kit import appendlog, db, disk, options
+from farebox.kit import appendlog, db, disk, options, secrets, settings
+from farebox.ops import manifest
 from farebox.ops.doctor import machine, postgresql
 from ops import cli
 from shop import opened
@@ -56,6 +58,8 @@ def fit(house, monkeypatch, tmp_path):
     """A house that is fit: migrated, closed to others, with a channel for all that is on sale, a customer and a key."""
     cli.ok("migrate")
     close_modes(house)
+    noted = {"marks": manifest.fingerprints(options.current()), "at_us": now_us()}
+    db.write(lambda tx: settings.keep(tx, settings.KEYS_COPIED, noted))
     monkeypatch.setattr(machine, "_synchronised", lambda: True)
     mounts = tmp_path / "one-disk"
     mounts.write_text("36 35 98:0 / / rw - ext4 /dev/root rw\n")
@@ -536,6 +540,23 @@ def test_a_dead_channel(fit):
     assert "no channel is active" in look()[1]["dead channels"]["seen"]
 
 
+def test_messages_that_were_given_up(fit):
+    from farebox.kit import outbox
+
+    for send, facts in (
+        (outbox.mail, {"to": "a@example.com", "subject": "A", "text": "A"}),
+        (outbox.webhook, {"url": "https://example.com/", "secret": "s", "event": "e", "data": {}}),
+    ):
+        assert verdict("outbox") == "ok"
+        name = db.write(send, **facts)
+        message = db.write(outbox.take, name, now_us() + HOUR_US)
+        db.write(outbox.failed, message, fault="550 nobody here", for_good=True, now_us=now_us())
+        _, found = look()
+        assert found["outbox"]["verdict"] == "warning"
+        assert f"1 given up of kind {message.kind}, the last for: 550 nobody here" in found["outbox"]["seen"]
+        db.write(outbox.forget, now_us=now_us() + outbox.KEEP_US + HOUR_US)
+
+
 def test_a_channel_that_takes_no_connection(fit):
     assert "reachable" not in look()[1]
     cli.ok("channel", "state", "one", "disabled")
@@ -582,6 +603,62 @@ def test_beside_a_server_freezing_goes_through_it(house):
         db.write(lambda _tx: row.update(posted_micro=F("posted_micro") - 1))
         cli.ok("doctor", "--unfreeze", me.account)
         assert me.chat("gpt-4", max_tokens=5).status == 200
+
+
+@pytest.mark.slow
+def test_once_a_day_a_server_looks_freezes_and_tells_the_administrators(fit, monkeypatch, capsys):
+    from farebox.kit.models import AuditEvent, Outbox
+    from farebox.ledger.models import LedgerAccount
+    from farebox.ops import daily, schedule
+
+    for name, value in fit.environ.items():
+        monkeypatch.setenv(name, value)
+    cli.ok("operator", "invite", "una@example.com", "--role", "admin")
+    account, before = drift(5), Outbox.objects.count()
+    asyncio.run(cli.with_store(schedule.look))
+    assert LedgerAccount.objects.get(id=account).frozen is True
+    assert "ledger_drift" in capsys.readouterr().out
+    found = db.read(daily.found)
+    assert "balances" in [row["check"] for row in found["wrong"]]
+    assert AuditEvent.objects.filter(verb="doctor.found").count() == 1
+    mails = Outbox.objects.count()
+    assert mails == before + 1
+    asyncio.run(cli.with_store(schedule.look))  # today nobody looks again
+    assert db.read(daily.found) == found
+    db.write(lambda tx: settings.keep(tx, "doctor_day", "2001-01-01"))
+    asyncio.run(cli.with_store(schedule.look))  # tomorrow the same is still wrong, and told already
+    assert db.read(daily.found)["at_us"] > found["at_us"]
+    assert Outbox.objects.count() == mails
+
+
+def test_a_copy_of_the_key_files_is_looked_at_and_noted(fit, tmp_path):
+    db.write(lambda tx: settings.keep(tx, settings.KEYS_COPIED, None))
+    assert verdict("copy of the keys") == "warning"
+    copy = tmp_path / "safe"
+    shutil.copytree(fit.data / "keys", copy)
+    assert look("--keys", str(copy))[1]["copy of the keys"]["verdict"] == "ok"
+    assert verdict("copy of the keys") == "ok"
+    secrets.add_pepper(options.current())
+    assert verdict("copy of the keys") == "warning"
+    assert "lacks key 2" in cli.refused("doctor", "--keys", str(copy))
+    (copy / "pepper").unlink()
+    shutil.copy(fit.data / "keys" / "pepper", copy / "pepper")
+    assert look("--keys", str(copy))[1]["copy of the keys"]["verdict"] == "ok"
+    (copy / "pepper").chmod(0o600)
+    (copy / "pepper").write_text("something else")
+    assert "not a pepper file" in cli.refused("doctor", "--keys", str(copy))
+
+
+def test_books_that_have_drifted_are_not_upgraded(fit, monkeypatch):
+    from django.db.migrations.executor import MigrationExecutor
+
+    account = drift(5)
+    assert look("--freeze")[1]["frozen"] == [account]
+    assert cli.ok("migrate")["applied"] == 0  # nothing is to be done
+    with monkeypatch.context() as later:
+        later.setattr(MigrationExecutor, "migration_plan", lambda *_args, **_more: [("a migration", False)])
+        assert account in cli.refused("migrate")
+    assert cli.ok("migrate", "--despite-drift")["applied"] == 0
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from typing import Any
 
 import pytest
@@ -15,16 +16,6 @@ from ops import cli
 pytestmark = pytest.mark.store
 
 
-async def with_store(job: Any, **more: Any) -> Any:
-    from farebox.kit.db import Store
-
-    store = Store()
-    try:
-        return await job(schedule.Context(store=store, **more))
-    finally:
-        await store.close()
-
-
 def test_expired_credit_is_taken_back_and_the_books_balance(house):
     from farebox.ledger.models import CreditLot
 
@@ -32,13 +23,13 @@ def test_expired_credit_is_taken_back_and_the_books_balance(house):
     cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
     cli.ok("grant", "Ada", "5.00", "--reason", "x", "--expires", "1s")
     cli.ok("grant", "Ada", "2.00", "--reason", "x")
-    asyncio.run(with_store(schedule.expire_lots))
+    asyncio.run(cli.with_store(schedule.expire_lots))
     assert cli.ok("account", "show", "Ada")["posted_micro"] == 7_000_000
     lot = CreditLot.objects.get(expires_us__isnull=False)
     while clock.now_us() <= lot.expires_us:
         time.sleep(0.05)
-    asyncio.run(with_store(schedule.expire_lots))
-    asyncio.run(with_store(schedule.expire_lots))
+    asyncio.run(cli.with_store(schedule.expire_lots))
+    asyncio.run(cli.with_store(schedule.expire_lots))
     shown = cli.ok("account", "show", "Ada")
     assert shown["posted_micro"] == 2_000_000
     assert [row["left_micro"] for row in shown["credit"]] == [2_000_000]
@@ -61,14 +52,14 @@ def test_refusals_are_counted_also_the_last_ones(house):
         await running.stop()
         await running.stop()
 
-    asyncio.run(with_store(life, take_refusals=lambda: counts.pop(0) if counts else {}))
+    asyncio.run(cli.with_store(life, take_refusals=lambda: counts.pop(0) if counts else {}))
     rows = {(row.account, row.code): row.refusals for row in RefusalTotal.objects.all()}
     assert rows == {("", "invalid_api_key"): 5, ("acc_1", "insufficient_quota"): 1}
 
 
 def test_old_diagnostics_are_forgotten(house):
     cli.ok("migrate")
-    asyncio.run(with_store(schedule.forget))
+    asyncio.run(cli.with_store(schedule.forget))
 
 
 def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(house, capsys):
@@ -78,18 +69,43 @@ def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(house, capsys):
     cli.ok("migrate")
     cli.ok("operator", "invite", "una@example.com", "--role", "auditor")
     before = Outbox.objects.count()
-    asyncio.run(with_store(schedule.tell_head))
+    asyncio.run(cli.with_store(schedule.tell_head))
     head = db.read(chain.head)
     assert head.n > 0
     assert not db.read(chain.unsealed)
     assert str(head) in capsys.readouterr().out
     assert Outbox.objects.count() == before + 1
     db.write(audit.record, actor="test", verb="thing.done", object="later")
-    asyncio.run(with_store(schedule.seal))
+    asyncio.run(cli.with_store(schedule.seal))
     assert db.read(chain.head).n == head.n + 1
-    asyncio.run(with_store(schedule.tell_head))
+    asyncio.run(cli.with_store(schedule.tell_head))
     assert Outbox.objects.count() == before + 1
     assert db.write(settings.once_a_day, "audit_head_told", "2001-01-01") is False
+
+
+@pytest.mark.fault("F12")
+def test_a_channel_that_refuses_us_is_told_once_a_day(house):
+    from farebox.kit.models import Outbox
+
+    cli.ok("migrate")
+    cli.ok("operator", "invite", "una@example.com", "--role", "admin")
+    before, said = Outbox.objects.count(), "Incorrect API key provided"
+    alerts = deque([("main", said), ("main", "another model"), ("spare", said)])
+    asyncio.run(cli.with_store(schedule.alert, alerts=alerts))
+    assert not alerts
+    assert Outbox.objects.count() == before + 2
+
+    async def away(context: schedule.Context) -> None:
+        async def write(*_: Any) -> None:
+            raise OSError("the database is away")
+
+        context.store.write = write
+        await schedule.alert(context)
+
+    alerts.append(("third", said))
+    with pytest.raises(OSError, match="away"):
+        asyncio.run(cli.with_store(away, alerts=alerts))
+    assert list(alerts) == [("third", said)]
 
 
 def test_a_job_that_fails_comes_again(monkeypatch):

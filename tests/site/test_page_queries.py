@@ -64,7 +64,7 @@ def grow(shop, owner, number):
 
 PAGES = (
     "/console/", "/console/keys", "/console/calls", "/console/calls?outcome=served", "/console/usage?by=member",
-    "/console/team", "/console/statements", "/console/settings", "/prices", "/estimate", "/status", "/office/",
+    "/console/team", "/console/changes", "/console/statements", "/console/settings", "/prices", "/estimate", "/status", "/office/",
     "/office/customers", "/office/price-lists", "/office/models", "/office/upstreams", "/office/operators",
     "/office/audit", "/office/money",
 )  # fmt: skip
@@ -84,6 +84,7 @@ def visitors(shop):
         f"/console/keys/{owner.customer.key_id}", f"/console/calls/{call}", f"/console/team/projects/{project}",
         f"/console/statements/{time.strftime('%Y-%m', time.gmtime())}", "/prices/gpt-4o-mini",
         f"/office/customers/{account}", f"/office/customers/{account}/calls", "/office/price-lists/usd",
+        f"/office/customers/{account}/statements/{time.strftime('%Y-%m', time.gmtime())}",
     )  # fmt: skip
     return owner, {path: operator if path.startswith("/office") else owner for path in (*PAGES, *single)}
 

@@ -170,7 +170,9 @@ def accept(tx: Tx, code: str, *, person: str, now_us: int) -> Joined:
     return Joined(member, key.id, plaintext)
 
 
-def sign_up(tx: Tx, code: str, *, name: str, password_hash: str, now_us: int) -> tuple[Person, Joined]:
+def sign_up(
+    tx: Tx, code: str, *, name: str, password_hash: str, language: str = "", now_us: int
+) -> tuple[Person, Joined]:
     """A new person by an invitation, without an account of his own, and his place; CommandError."""
     row = by_code(code, now_us=now_us)
     if row is None:
@@ -178,6 +180,8 @@ def sign_up(tx: Tx, code: str, *, name: str, password_hash: str, now_us: int) ->
     person = people.create(
         tx, email=row.email, name=name, password_hash=password_hash, now_us=now_us, actor=f"invitation:{row.id}"
     )
+    person.language = language
+    person.save(update_fields=["language"])
     EmailAddress.objects.create(user=person, email=person.email, verified=True, primary=True)
     return person, accept(tx, code, person=person.id, now_us=now_us)
 

@@ -13,10 +13,12 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.fetch import AddressRefused
 
-from .models import Notice
+from .models import Member, Notice
 
 URL_CHARS_MAX = 500
 LOW_DAYS_MAX = 365
+# What is remembered of each kind of news, by the beginning of its name.
+_TOLD = {"low": ("low",), "prices": ("price_list", "prices."), "keys": ("keys",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,12 @@ class Wishes:
     @property
     def any(self) -> bool:
         """Whether there is anything to tell at all."""
-        return self.low_micro is not None or self.low_days is not None or self.prices or self.keys
+        return self.low or self.prices or self.keys
+
+    @property
+    def low(self) -> bool:
+        """Whether to be told of a low balance."""
+        return self.low_micro is not None or self.low_days is not None
 
 
 def read(tx: Tx, *, person: str, account: str) -> Wishes:
@@ -48,8 +55,19 @@ def wishes(row: Notice) -> Wishes:
     return Wishes(row.low_micro, row.low_days, row.prices, row.keys, row.by_mail, row.webhook_url)
 
 
+def sees_balance(*, person: str, account: str) -> bool:
+    """Whether this person may know what is left on the account: its owners may."""
+    return Member.objects.filter(person=person, account=account, role="owner", state="active").exists()
+
+
 def put(tx: Tx, *, person: str, account: str, wanted: Wishes, actor: str) -> str:
-    """Keep the wishes; a new webhook's secret, to be shown once, or empty. CommandError for an impossible address."""
+    """Keep the wishes; a new webhook's secret, to be shown once, or empty.
+
+    What is switched on begins now, whatever was told before. CommandError for an impossible address, and for the
+    balance where the person is no owner.
+    """
+    if wanted.low and not sees_balance(person=person, account=account):
+        raise CommandError("What is left on an account is told to its owners alone.", param="low")
     if wanted.webhook_url:
         try:
             webhook.check(wanted.webhook_url)
@@ -62,6 +80,7 @@ def put(tx: Tx, *, person: str, account: str, wanted: Wishes, actor: str) -> str
     if row is None:
         row = Notice(id=ids.new("ntc", now_us), person_id=person, account_id=account, told=_told({"since_us": now_us}))
     before, secret = wishes(row), ""
+    row.told = _told(_kept(told(row), before, wanted))
     if wanted.webhook_url and wanted.webhook_url != before.webhook_url:
         secret = f"whsec_{random_.token_urlsafe(24)}"
         row.webhook_secret = _sealed(row.id, secret)
@@ -105,6 +124,14 @@ def remember(tx: Tx, row: Notice, facts: dict[str, Any]) -> None:
 def _sealed(row: str, secret: str) -> str:
     master = secrets.master_keys(options.current())
     return secrets.seal(master, secret, table="accounts_notice", column="webhook_secret", row=row)
+
+
+def _kept(facts: dict[str, Any], before: Wishes, wanted: Wishes) -> dict[str, Any]:
+    """What was told, without the kinds of news that were switched on or off."""
+    gone = tuple(
+        name for kind, names in _TOLD.items() if getattr(before, kind) != getattr(wanted, kind) for name in names
+    )
+    return {name: fact for name, fact in facts.items() if not name.startswith(gone)}
 
 
 def _told(facts: dict[str, Any]) -> str:

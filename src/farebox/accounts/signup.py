@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from allauth.account.models import EmailAddress
 
+from farebox.catalog import public
 from farebox.catalog.models import PriceList
-from farebox.catalog.official import OFFICIAL
-from farebox.kit import audit, options, settings
+from farebox.kit import audit, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
@@ -28,6 +28,15 @@ class Opened:
 
     account: Account
     trial_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """Trial credit as it is told beforehand: how much, and the days that it lasts."""
+
+    amount_micro: int
+    currency: str
+    days: int
 
 
 def register(tx: Tx, *, email: str, password_hash: str | None, language: str = "", now_us: int) -> Person:
@@ -67,20 +76,23 @@ def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> Opened | 
 
 
 def price_list(tx: Tx) -> PriceList | None:
-    """What new accounts buy by: the setting, the option for visitors, or the only list of the shop's own.
+    """What new accounts buy by: the setting, or else the public list.
 
-    `signup_currency` picks among several; a name that fits no list is as good as none.
+    Where no list was chosen for visitors, `signup_currency` picks; a name that fits no list is as good as none.
     """
     known = settings.values(tx)
-    rows = PriceList.objects.all()
-    wanted = known["signup_price_list"] or options.current().public_price_list
-    if wanted:
-        return rows.filter(name=wanted).first()
-    own = rows.exclude(name__in=[OFFICIAL, accounts.HOUSE_LIST])
-    if known["signup_currency"]:
-        own = own.filter(currency=known["signup_currency"])
-    found = list(own[:2])
-    return found[0] if len(found) == 1 else None
+    wanted = known["signup_price_list"] or public.name(tx, currency=known["signup_currency"])
+    return PriceList.objects.filter(name=wanted).first()
+
+
+def offered(tx: Tx) -> Offered | None:
+    """The trial credit that a new account is given now; None where there is none."""
+    known = settings.values(tx)
+    sold_by = price_list(tx) if known["trial_micro"] else None
+    amount_micro = 0 if sold_by is None else int(known["trial_micro"].get(sold_by.currency, 0))
+    if sold_by is None or amount_micro <= 0:
+        return None
+    return Offered(amount_micro, sold_by.currency, int(known["trial_days"]))
 
 
 def forget(tx: Tx, *, now_us: int) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from farebox.kit import audit, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import people, projects
+from . import people, projects, rates
+from .caps import Caps
 from .models import ApiKey, Member, Project
 
 
@@ -75,10 +77,14 @@ def places(person: str) -> list[Member]:
     return list(rows.exclude(account__state="closed").order_by("created_us", "id"))
 
 
-def keys_of(account: str) -> list[tuple[str, str, str | None, str]]:
-    """Every key of an account: its id, project, member, state."""
+def keys_of(account: str, *, now_us: int) -> list[tuple[str, str, str | None, bool]]:
+    """Every key of an account: its id, project, member, and whether it counts as one: alive, not the playground's."""
     rows = ApiKey.objects.filter(account=account).order_by("created_us", "id")
-    return list(rows.values_list("id", "project_id", "member_id", "state"))
+    facts = rows.values_list("id", "project_id", "member_id", "state", "expires_us", "kind")
+    return [
+        (key, project, member, state == "active" and not kind and (ends_us is None or ends_us > now_us))
+        for key, project, member, state, ends_us, kind in facts
+    ]
 
 
 def set_role(tx: Tx, member: str, *, role: str, project: str | None, now_us: int, actor: str) -> Member:
@@ -115,6 +121,25 @@ def set_role(tx: Tx, member: str, *, role: str, project: str | None, now_us: int
     after = people.view_member(found) | {"keys_revoked": dead}
     audit.record(tx, actor=actor, verb="member.set_role", object=found.id, before=before, after=after)
     return found
+
+
+def limit(
+    tx: Tx, of: Member | Project, caps: Caps, paces: Mapping[str, int | None], *, now_us: int, actor: str
+) -> None:
+    """Give a project or a member these caps, and these limits `rpm`, `tpm` and `concurrency`; CommandError.
+
+    All of them or none, and only what differs is written and audited.
+    """
+    kind = "project" if isinstance(of, Project) else "member"
+    found = projects.find(of.id) if isinstance(of, Project) else people.find_member(of.id)
+    had = found.caps.view()
+    other = {period: cap for period, cap in caps.view().items() if cap != had[period]}
+    if other and isinstance(found, Project):
+        projects.set_caps(tx, found.id, other, now_us=now_us, actor=actor)
+    elif other:
+        people.set_caps(tx, found.id, other, now_us=now_us, actor=actor)
+    if rates.shown(found) != dict(paces):
+        rates.limit(tx, kind, found.id, **paces, actor=actor)
 
 
 def set_keys_end(tx: Tx, project: str, *, ends_us: int | None, now_us: int, actor: str) -> Project:

@@ -65,6 +65,8 @@ class Wanted:
     """Which calls are looked for; what is empty or 0 does not matter. `most_micro` is the largest charge."""
 
     key: str = ""
+    project: str = ""
+    member: str = ""
     model: str = ""
     outcome: str = ""
     rule: str = ""
@@ -112,9 +114,9 @@ def exists(tx: Tx, account: str) -> bool:
 
 def _keys(scope: Scope, wanted: Wanted) -> list[str] | None:
     """The keys whose calls are read; None for all of the account."""
-    if scope.whole and not wanted.key:
+    if scope.whole and not (wanted.key or wanted.project or wanted.member):
         return None
-    own = scope.keys()
+    own = scope.keys(project=wanted.project, member=wanted.member)
     return [key for key in own if key == wanted.key] if wanted.key else own
 
 
@@ -129,10 +131,10 @@ def _look(
     tx: Tx, sql: str, of: tuple[str, str, str], scope: Scope, wanted: Wanted, limit: int, look: int
 ) -> tuple[list[Row], str | None]:
     """The first fitting calls of one source, and the id down to which it was looked through; None at its end."""
-    fits = (scope.account, scope.project or "", scope.member or "", wanted.model, wanted.outcome, wanted.rule)
-    twice = [value for text in fits[1:] for value in (text, text)]
+    fits = (wanted.project, wanted.member, wanted.model, wanted.outcome, wanted.rule)
+    twice = [value for text in fits for value in (text, text)]
     amounts = (wanted.least_micro, wanted.most_micro)
-    found = tx.all(sql, (*of, look, scope.account, *twice, *amounts, limit + 1))
+    found = tx.all(sql, (*of, look, scope.account, *(scope.places,) * 5, *twice, *amounts, limit + 1))
     rows = sorted((_row(each) for each in found), key=lambda row: row.id, reverse=True)
     if len(rows) > limit:
         return rows, rows[-1].id

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from farebox.accounts.models import ApiKey
 from farebox.kit.db import Tx
@@ -57,7 +57,7 @@ def days(tx: Tx, scope: Scope, *, from_day: str, until_day: str) -> dict[str, Su
 def by_day(
     tx: Tx, scope: Scope, *, way: str, from_day: str, until_day: str, only: Mapping[str, str] | None = None
 ) -> Table:
-    """Sums by UTC day and by `way` (one of WAYS, or empty for none); `only` keeps one model, key or project."""
+    """Sums by UTC day and by `way` (one of WAYS, or empty for none); `only` keeps one of each way that it names."""
     del tx  # the ORM reads in the same transaction
     column = {"member": "key"}.get(way, way)
     groups = ["day", column] if column else ["day"]
@@ -98,13 +98,13 @@ def by_hour(
     span = first_from(from_us - _EARLIER_US), first_from(until_us)
     rows = tx.all(statements.HOURS, (shift_us, scope.account, *span, HOURLY_CALLS_MAX, from_us, until_us))
     complete = tx.one(statements.SEARCH_ACCOUNT_END, (scope.account, *span, HOURLY_CALLS_MAX)) is None
-    keys = set(scope.keys()) if scope.member is not None else None
-    members = _members(scope) if way == "member" else {}
+    keys = set() if scope.whole else set(scope.keys())
+    members = _members(scope) if way == "member" or "member" in (only or {}) else {}
     table: dict[tuple[int, str], Sums] = {}
     for hour, project, key, model, calls, charge_micro in rows:
         parts: dict[str, Any] = {"project": project, "key": key, "model": model}
         parts["member"] = members.get(str(key), "")
-        if scope.project not in {None, project} or (keys is not None and key not in keys):
+        if not scope.whole and key not in keys:
             continue
         if any(parts[name] != value for name, value in (only or {}).items()):
             continue
@@ -115,11 +115,12 @@ def by_hour(
 
 def _within(scope: Scope, from_day: str, until_day: str, only: Mapping[str, str]) -> QuerySet[DayTotal]:
     rows = DayTotal.objects.filter(account=scope.account, day__gte=from_day, day__lte=until_day)
-    if scope.project is not None:
-        rows = rows.filter(project=scope.project)
-    if scope.member is not None:
-        rows = rows.filter(key__in=scope.keys())
-    return rows.filter(**only).order_by()
+    if not scope.whole:
+        rows = rows.filter(Q(project__in=scope.projects or ()) | Q(key__in=scope.own_keys()))
+    columns = {name: value for name, value in only.items() if name != "member"}
+    if "member" in only:
+        rows = rows.filter(key__in=scope.keys(member=only["member"]))
+    return rows.filter(**columns).order_by()
 
 
 def _members(scope: Scope) -> dict[str, str]:

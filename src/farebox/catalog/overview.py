@@ -39,6 +39,13 @@ def model(tx: Tx, name: str, *, now_us: int) -> Stocked | None:
     return _stocked(whole, name, why or "", now_us)
 
 
+def unpriced(tx: Tx) -> list[str]:
+    """Models that a settlement has taken off the shelf for a usage class without a price (R05), by name."""
+    del tx  # the ORM reads in the same transaction
+    off = Model.objects.filter(listed=False, unlisted_why=shelf.UNPRICED)
+    return list(off.order_by("name").values_list("name", flat=True))
+
+
 def list_names(tx: Tx, *, currency: str = "") -> list[str]:
     """The price lists by name, of one currency if given, without the house's own."""
     del tx  # the ORM reads in the same transaction

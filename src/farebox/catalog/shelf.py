@@ -183,6 +183,9 @@ def _texts(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
+UNPRICED = "a call used a usage class that has no price"  # why a settlement takes a model off the shelf (R05)
+
+
 def unlist(tx: Tx, model: str, why: str, actor: str) -> bool:
     """Take a model off the shelf on every node; whether it was on it. Twice is once. CommandError if unknown.
 

@@ -1,4 +1,4 @@
-"""What pages call outcomes, flags, ends of answers, kinds of journal entries, and why an attempt failed."""
+"""What pages call outcomes, flags, ends of answers, and why an attempt failed."""
 
 from __future__ import annotations
 
@@ -61,18 +61,6 @@ _WHY: dict[str, Any] = {
     "the service stopped": gettext_lazy("the service stopped"),
     "stopped by us": gettext_lazy("stopped by us"),
 }
-KINDS: dict[str, Any] = {
-    "grant": gettext_lazy("Credit given to you"),
-    "expiry": gettext_lazy("Credit expired"),
-    "refund": gettext_lazy("Refund of a call"),
-    "call_refund": gettext_lazy("Refund of a call"),
-    "reversal": gettext_lazy("Correction of an entry"),
-    "credit": gettext_lazy("Correction in your favour"),
-    "debit": gettext_lazy("Correction in our favour"),
-    "write_off": gettext_lazy("Written off"),
-    "topup": gettext_lazy("Top-up"),
-    "payment": gettext_lazy("Top-up"),
-}
 
 
 class Why(NamedTuple):
@@ -101,11 +89,6 @@ def attempt(name: str) -> tuple[Any, str]:
 def rule(number: str) -> Rule | None:
     """A charging rule with its sentences, or None for a number that no page knows."""
     return _RULES.get(number)
-
-
-def kind(name: str) -> str:
-    """What a journal entry is called."""
-    return str(KINDS.get(name, _("Other entry")))
 
 
 _RULES = {each.number: each for group in rules.GROUPS for each in group.rules}

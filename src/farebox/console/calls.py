@@ -60,11 +60,13 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
         "asked": asked,
         "ident": ident,
         "rows": [_shown(row, names) for row in found.rows],
+        "several_projects": len(names.projects) > 1,
+        "several_members": len(names.members) > 1,
         "older": f"?{urlencode({'before': found.after})}&{asked.query}" if found.after else "",
         "looked_until_us": found.looked_until_us,
         "first_page": not before,
         "searched": bool(asked.query or ident),
-        "keys": [(key, name, key == asked.wanted.key) for key, name in list(names.keys.items())[: scoped.NAMES_MAX]],
+        "pickers": scoped.pickers(names, asked.fields),
         "outcomes": [
             (name, word, name == asked.wanted.outcome) for name, (word, _colour) in call_words.OUTCOMES.items()
         ],
@@ -145,11 +147,9 @@ def read_form(query: QueryDict, names: Names, zone: str) -> Asked:
     """What is searched for; a field that can't be read is named, so that nobody takes everything for the answer."""
     fields = {
         name: query.get(name, "").strip()[:_TEXT_CHARS_MAX].replace("\x00", "")
-        for name in ("key", "model", "outcome", "rule", "least", "most", "from", "until")
+        for name in (*scoped.NAMED, "model", "outcome", "rule", "least", "most", "from", "until")
     }
-    wrong: list[str] = []
-    if fields["key"] and fields["key"] not in names.keys:
-        wrong.append("key")
+    wrong = [name for name in scoped.NAMED if fields[name] and fields[name] not in names.of(name)]
     if fields["outcome"] and fields["outcome"] not in search.OUTCOMES:
         wrong.append("outcome")
     amounts = {"least": 0, "most": money.AMOUNT_MICRO_MAX}
@@ -161,12 +161,15 @@ def read_form(query: QueryDict, names: Names, zone: str) -> Asked:
     times = {"from": 0, "until": 0}
     for name in ("from", "until"):
         try:
-            day = scoped.next_day(fields[name]) if name == "until" and fields[name] else fields[name]
-            times[name] = max(1, scoped.midnight_us(day, zone)) if day else 0
+            whole_day = name == "until" and fields[name] and "T" not in fields[name]
+            moment = scoped.next_day(fields[name]) if whole_day else fields[name]
+            times[name] = max(1, scoped.moment_us(moment, zone)) if moment else 0
         except (ValueError, OverflowError):
             wrong.append(name)
     wanted = Wanted(
         key=fields["key"],
+        project=fields["project"],
+        member=fields["member"],
         model=fields["model"],
         outcome=fields["outcome"],
         rule=fields["rule"],
@@ -191,6 +194,8 @@ def _shown(row: Row, names: Names) -> dict[str, Any]:
         "outcome": word,
         "colour": colour,
         "key": names.keys.get(row.key, _("another key")),
+        "project": names.projects.get(row.project, ""),
+        "member": names.members.get(row.member or "", ""),
         "tokens_in": sum(usage.get(name, 0) for name in ("input", "cached_read", "cache_write", "input_audio")),
         "tokens_out": sum(usage.get(name, 0) for name in ("output", "reasoning", "output_audio")),
         "lasted": labels.lasting(None if row.ended_us is None else max(0, row.ended_us - row.opened_us) // 1000),

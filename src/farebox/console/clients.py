@@ -1,9 +1,12 @@
-"""Ready settings for the programs that people use: the guide shows them, and so does the stub of a new key."""
+"""Ready settings for the programs that people use: the guide shows them, and so does the stub of a new key.
+
+They fit the models that can be called: no chat is shown where none of them answers one.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -15,7 +18,11 @@ from farebox.catalog.pricing import ModelCard
 
 # What a page shows where there is no key to show.
 SOME_KEY = "sk-..."
+# What stands in a program for a model where there is none.
+NO_MODEL = "MODEL"
 _SNIPPETS = Path(__file__).with_name("snippets")
+# What a file is called that calls an endpoint of this kind.
+_FILES = {"chat": "chat", "completions": "complete", "embeddings": "embed"}
 _OFFICIAL = "https://api.openai.com/v1/"
 # OpenAI models that GPT Academic knows by their own name; any other is entered as `one-api-NAME(max_token=N)`.
 _KNOWN_TO_ACADEMIC = frozenset(
@@ -48,18 +55,17 @@ class Client:
 
 
 def settings(origin: str, models: Sequence[ModelCard], *, key: str = SOME_KEY) -> list[Client]:
-    """The settings of every client for the shop at `origin`; `models` are the chat models that it sells, best first."""
-    names = [card.name for card in models]
-    first = names[0] if names else "gpt-4o-mini"
-    base = origin + "/v1"
+    """The settings of every client for the shop at `origin`; `models` are those that can be called, best first."""
+    base, shown = origin + "/v1", _shown(models)
+    chats = [card for card in models if "chat" in card.kinds]
     return [
-        _python(base, key, first),
-        _node(base, key, first),
-        _langchain(base, key, first),
-        _curl(base, key, first),
+        _python(base, key, shown),
+        _node(base, key, shown),
+        _langchain(base, key, shown),
+        _curl(base, key, shown),
         _env(base, key),
-        _nextchat(origin, key, names or [first]),
-        _academic(base, key, models),
+        _nextchat(origin, key, chats),
+        _academic(base, key, chats),
     ]
 
 
@@ -75,57 +81,101 @@ def academic_name(card: ModelCard) -> str:
     return f"one-api-{card.name}(max_token={card.context_tokens})"
 
 
+def _shown(models: Sequence[ModelCard]) -> dict[str, str]:
+    """The endpoint kinds that programs are shown for, each with the best model of it; who can chat needs no other text.
+
+    Without any model it is a chat with NO_MODEL.
+    """
+    first: dict[str, str] = {}
+    for card in models:
+        for kind in card.kinds:
+            first.setdefault(kind, card.name)
+    if "chat" in first:
+        first.pop("completions", None)
+    return {kind: first[kind] for kind in _FILES if kind in first} or {"chat": NO_MODEL}
+
+
 def _snippet(name: str, base: str, key: str, model: str) -> str:
     return Template((_SNIPPETS / f"{name}.txt").read_text(encoding="utf-8")).substitute(base=base, key=key, model=model)
 
 
-def _python(base: str, key: str, model: str) -> Client:
+def _programs(name: str, ending: str, base: str, key: str, shown: Mapping[str, str]) -> tuple[Block, ...]:
+    """A program for each kind."""
+    return tuple(
+        Block(
+            f"{name}-{'code' if kind == 'chat' else kind}",
+            f"{_FILES[kind]}{ending}",
+            _snippet(f"{name}-{kind}", base, key, model),
+        )
+        for kind, model in shown.items()
+    )
+
+
+def _no_model(shown: Mapping[str, str]) -> tuple[str, ...]:
+    if NO_MODEL not in shown.values():
+        return ()
+    return (_("There is no model to call now. Once there is one, put its name in place of MODEL."),)
+
+
+def _chats_only() -> str:
+    return _("This program calls chat models only, and there is none to call.")
+
+
+def _python(base: str, key: str, shown: Mapping[str, str]) -> Client:
     return Client(
         "python",
         "OpenAI SDK · Python",
         _("Give the client the base URL and the key, or set them in the environment and leave both out."),
         (
             Block("python-install", _("Install"), "pip install openai"),
-            Block("python-code", "chat.py", _snippet("python", base, key, model)),
+            *_programs("python", ".py", base, key, shown),
         ),
+        _no_model(shown),
     )
 
 
-def _node(base: str, key: str, model: str) -> Client:
+def _node(base: str, key: str, shown: Mapping[str, str]) -> Client:
     return Client(
         "node",
         "OpenAI SDK · Node",
         _("The option is called baseURL here."),
         (
             Block("node-install", _("Install"), "npm install openai"),
-            Block("node-code", "chat.mjs", _snippet("node", base, key, model)),
+            *_programs("node", ".mjs", base, key, shown),
         ),
+        _no_model(shown),
     )
 
 
-def _langchain(base: str, key: str, model: str) -> Client:
+def _langchain(base: str, key: str, shown: Mapping[str, str]) -> Client:
+    of_chat = (_("For the token counts of a stream set stream_usage=True."),) if "chat" in shown else ()
     return Client(
         "langchain",
         "LangChain",
-        _("Use ChatOpenAI with the base URL. Embeddings work in the same way with OpenAIEmbeddings."),
+        _("ChatOpenAI, OpenAIEmbeddings and OpenAI, which completes texts, all take the base URL and the key."),
         (
             Block("langchain-install", _("Install"), "pip install langchain-openai"),
-            Block("langchain-code", "chat.py", _snippet("langchain", base, key, model)),
+            *_programs("langchain", ".py", base, key, shown),
         ),
         (
             _("If OPENAI_API_BASE is set in the environment, LangChain takes it before OPENAI_BASE_URL."),
-            _("For the token counts of a stream set stream_usage=True."),
+            *of_chat,
+            *_no_model(shown),
         ),
     )
 
 
-def _curl(base: str, key: str, model: str) -> Client:
+def _curl(base: str, key: str, shown: Mapping[str, str]) -> Client:
+    titles = {"chat": _("A chat"), "completions": _("A completion"), "embeddings": _("An embedding")}
     return Client(
         "curl",
         "curl",
         _("The quickest way to try a key."),
         (
-            Block("curl-chat", _("A chat"), _snippet("curl", base, key, model)),
+            *(
+                Block(f"curl-{kind}", titles[kind], _snippet(f"curl-{kind}", base, key, model))
+                for kind, model in shown.items()
+            ),
             Block(
                 "curl-balance",
                 _("The balance, and the receipts of the last calls"),
@@ -134,6 +184,7 @@ curl {base}/calls -H "Authorization: Bearer {key}"
 """,
             ),
         ),
+        _no_model(shown),
     )
 
 
@@ -146,8 +197,10 @@ def _env(base: str, key: str) -> Client:
     )
 
 
-def _nextchat(origin: str, key: str, names: Sequence[str]) -> Client:
-    own = ",".join(["-all", *(f"+{name}@OpenAI" for name in names)])
+def _nextchat(origin: str, key: str, models: Sequence[ModelCard]) -> Client:
+    if not models:
+        return Client("nextchat", "NextChat", _chats_only(), ())
+    own = ",".join(["-all", *(f"+{card.name}@OpenAI" for card in models)])
     return Client(
         "nextchat",
         "NextChat",
@@ -171,11 +224,14 @@ def _nextchat(origin: str, key: str, names: Sequence[str]) -> Client:
 
 
 def _academic(base: str, key: str, models: Sequence[ModelCard]) -> Client:
-    names = [academic_name(card) for card in models] or ["gpt-4o-mini"]
+    title = "GPT Academic · GPT 学术优化"
+    if not models:
+        return Client("gpt-academic", title, _chats_only(), ())
+    names = [academic_name(card) for card in models]
     listed = "".join(f'    "{name}",\n' for name in names)
     return Client(
         "gpt-academic",
-        "GPT Academic · GPT 学术优化",
+        title,
         _("Put these lines into config_private.py, beside config.py. Here the whole address is given."),
         (
             Block(

@@ -25,7 +25,7 @@ from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
 from farebox.kit import clock, db
 
-from . import pricebook
+from . import pricebook, whose
 from .pricebook import Book
 
 TEXT_BYTES_MAX = 200_000
@@ -106,7 +106,8 @@ class Row:
 def page(request: HttpRequest) -> HttpResponse:
     """The form, and its answer for every model."""
     form = _form(request)
-    book = db.read(pricebook.read, clock.now_us())
+    mine = whose.price_list(request)
+    book = db.read(pricebook.read, clock.now_us(), price_list=mine)
     rows: list[Row] = []
     status = 200
     asked = form.cleaned_data if form.is_bound and form.is_valid() else {} if form.is_bound else {"text": "", **_START}
@@ -124,6 +125,7 @@ def page(request: HttpRequest) -> HttpResponse:
     context = {
         "form": form,
         "book": book,
+        "mine": mine,
         "asked": asked,
         "rows": rows,
         "best": next((row for row in rows if row.cheapest), None),

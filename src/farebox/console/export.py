@@ -20,9 +20,9 @@ from .principal import Principal, signed_in
 from .scoped import Names
 
 _HEAD = (
-    "id", "begun_utc", "ended_utc", "project", "key", "key_name", "endpoint", "model", "asked", "stream", "outcome",
-    "rule", "status", "finish_reason", "flags", *CLASSES, "usage_source", "currency", "charge", "refunded",
-    "price_list", "price_version",
+    "id", "begun_utc", "ended_utc", "project", "project_name", "key", "key_name", "member", "member_name", "endpoint",
+    "model", "asked", "stream", "outcome", "rule", "status", "finish_reason", "flags", *CLASSES, "usage_source",
+    "currency", "charge", "refunded", "price_list", "price_version",
 )  # fmt: skip
 _json = msgspec.json.Encoder().encode
 
@@ -84,8 +84,11 @@ def _line(row: Row, names: Names) -> list[Any]:
         _time(row.opened_us),
         _time(row.ended_us),
         row.project,
+        cells.text(names.projects.get(row.project, "")),
         row.key,
         cells.text(names.keys.get(row.key, "")),
+        row.member or "",
+        cells.text(names.members.get(row.member or "", "")),
         row.endpoint,
         cells.text(row.model),
         cells.text(row.asked),
@@ -111,8 +114,11 @@ def _object(row: Row, names: Names) -> Mapping[str, Any]:
         "begun": _time(row.opened_us),
         "ended": _time(row.ended_us) or None,
         "project": row.project,
+        "project_name": names.projects.get(row.project),
         "key": row.key,
         "key_name": names.keys.get(row.key),
+        "member": row.member,
+        "member_name": names.members.get(row.member or ""),
         "endpoint": row.endpoint,
         "model": row.model,
         "asked": row.asked,

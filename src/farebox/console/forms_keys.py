@@ -12,13 +12,12 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from farebox.accounts import pace
 from farebox.accounts.caller import networks
 from farebox.accounts.key_edit import Wanted
 from farebox.accounts.models import ApiKey
 from farebox.kit import clock
 
-from .team_forms import Amount, Cap, cap_initial
+from .team_forms import Amount, Limits, cap_initial
 
 GRACES = {
     "86400": gettext_lazy("one day"),
@@ -30,7 +29,7 @@ _ADDRESSES_MAX = 100
 _DAY_FORMAT = "%Y-%m-%d"
 
 
-class KeyForm(Cap):
+class KeyForm(Limits):
     """A key's name, models, caps, limits, addresses and last day; all but the name may stay empty."""
 
     name = forms.CharField(
@@ -44,11 +43,6 @@ class KeyForm(Cap):
         label=gettext_lazy("Last day"),
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format=_DAY_FORMAT),
-    )
-    rpm = forms.IntegerField(label=gettext_lazy("Calls a minute"), required=False, min_value=1, max_value=pace.RPM_MAX)
-    tpm = forms.IntegerField(label=gettext_lazy("Tokens a minute"), required=False, min_value=1, max_value=pace.TPM_MAX)
-    concurrency = forms.IntegerField(
-        label=gettext_lazy("Calls at one time"), required=False, min_value=1, max_value=pace.CONCURRENCY_MAX
     )
     addresses = forms.CharField(
         label=gettext_lazy("Addresses"),
@@ -130,9 +124,7 @@ class KeyForm(Cap):
             models=given["models"],
             addresses=given["addresses"],
             expires_us=given["day"],
-            rpm=given["rpm"],
-            tpm=given["tpm"],
-            concurrency=given["concurrency"],
+            **self.paces(),
             caps=self.limits(),
         )
 

@@ -46,9 +46,11 @@ class Worded(forms.Form):
                 field.widget.attrs |= {"autocapitalize": "off", "spellcheck": "false", "inputmode": "text"}
 
 
-def _within_limit(per_h: int) -> None:
+def within_limit(per_h: int) -> None:
+    """Count a sign-up from this address; ValidationError after so many within an hour."""
     limit = {"sign_up": f"{per_h}/h/ip"}
-    if not ratelimit.consume(context.request, app="farebox", action="sign_up", config=limit):
+    # Who comes back from a sign-in service comes with a GET.
+    if not ratelimit.consume(context.request, app="farebox", action="sign_up", config=limit, limit_get=True):
         raise forms.ValidationError(_("Too many people have signed up from your network. Please try later."))
 
 
@@ -73,7 +75,7 @@ class SignUp(Worded, account.SignupForm):  # type: ignore[misc]
         asked = options.current().sign_up_captcha
         if asked and solution and not puzzle.passes(solution):
             raise forms.ValidationError(_("The puzzle was not solved in time. Please send the form once more."))
-        _within_limit(1 if asked and not solution else options.current().sign_ups_per_h)
+        within_limit(1 if asked and not solution else options.current().sign_ups_per_h)
         return cleaned
 
     def try_save(self, request: HttpRequest) -> Any:
@@ -92,7 +94,7 @@ class ServiceSignUp(Worded, social.SignupForm):  # type: ignore[misc]
         """The same limit as for other sign-ups."""
         cleaned: dict[str, Any] = super().clean() or {}
         if not self.errors:
-            _within_limit(options.current().sign_ups_per_h)
+            within_limit(options.current().sign_ups_per_h)
         return cleaned
 
 

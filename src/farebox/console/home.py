@@ -132,11 +132,7 @@ def _account_zone(me: Principal) -> str:
 def _keys(tx: Tx, scope: Scope, from_day: str, until_day: str, now_us: int) -> list[KeyRow]:
     """The living keys that have spent most this month, then the newest."""
     spent = totals.spent_by_key(tx, scope, from_day=from_day, until_day=until_day)
-    rows = ApiKey.objects.filter(account=scope.account, state="active").select_related("project")
-    if scope.project is not None:
-        rows = rows.filter(project=scope.project)
-    if scope.member is not None:
-        rows = rows.filter(member=scope.member)
+    rows = scope.key_rows().filter(state="active", kind="").select_related("project")
     living = [row for row in rows.order_by("-created_us") if row.expires_us is None or row.expires_us > now_us]
     ranked = sorted(living, key=lambda row: -spent.get(row.id, 0))
     shown = ranked[:KEYS_SHOWN] + [row for row in ranked[KEYS_SHOWN:] if _soon(row, now_us)][:KEYS_SHOWN]
@@ -171,7 +167,7 @@ def _steps(tx: Tx, me: Principal, scope: Scope, posted_micro: int) -> list[Step]
     """The first steps of an account; nothing once all are done."""
     called = search.exists(tx, me.account)
     money_came = posted_micro > 0 or called or Entry.objects.filter(account=me.account).exists()
-    keyed = called or ApiKey.objects.filter(account=scope.account).exists()
+    keyed = ApiKey.objects.filter(account=scope.account, kind="").exists()
     steps = [
         Step(_("Sign up"), "", done=True, route="home"),
         Step(_("Get money on the balance"), _("Credit, or a top-up"), money_came, "statements"),

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from django.contrib.auth import login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from farebox.accounts import invitations, people
 from farebox.accounts.invitations import Joined
-from farebox.accounts.models import Invitation, Person
-from farebox.catalog.pricing import ModelCard
-from farebox.kit import clock, db, options
+from farebox.accounts.models import ApiKey, Invitation, Person
+from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.look import refusals, shop
 
-from . import clients, pricebook
+from . import key_stub
 from .principal import CHOSEN
 from .team_forms import PERIODS, Join
 
@@ -50,7 +51,8 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
         form.add_error("password", _("This password is too common, or a name. Choose another one."))
         return _form(request, row, code, form, status=400)
     try:
-        made, joined = db.write(invitations.sign_up, code, name=name, password_hash=hashed, now_us=clock.now_us())
+        facts = {"name": name, "password_hash": hashed, "language": get_language() or ""}
+        made, joined = db.write(invitations.sign_up, code, **facts, now_us=clock.now_us())
     except CommandError as fault:
         form.add_error(None, refusals.said(fault))
         return _form(request, row, code, form, status=400)
@@ -87,16 +89,11 @@ def _form(
 def _joined(request: HttpRequest, row: Invitation, joined: Joined) -> HttpResponse:
     """The place is taken; a key is shown here and never again."""
     request.session[CHOSEN] = row.account_id
-    origin = options.current().origin
-    context = {"invitation": row, "joined": joined, "base_url": f"{origin}/v1"}
+    context: dict[str, Any] = {"invitation": row}
     if joined.plaintext:
-        context["clients"] = clients.settings(origin, _chat_models(), key=joined.plaintext)
+        key = ApiKey.objects.select_related("account").get(id=joined.key)
+        context |= {"key": key, **key_stub.facts(key, joined.plaintext)}
     return render(request, "console/joined.html", context)
-
-
-def _chat_models() -> list[ModelCard]:
-    book = db.read(pricebook.read, clock.now_us())
-    return [] if book is None else [line.card for line in book.lines if "chat" in line.card.kinds]
 
 
 def _is_known(row: Invitation) -> bool:

@@ -24,12 +24,12 @@ from farebox.accounts.key_scope import Scope
 from farebox.accounts.models import Account, ApiKey
 from farebox.calls import by_key
 from farebox.catalog.pricing import ModelCard
-from farebox.kit import clock, db, options
+from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.look import charts, refusals
 from farebox.look.templatetags.look import money
 
-from . import clients, pricebook
+from . import key_stub, pricebook
 from .forms_keys import KeyForm, Rotate, initial
 from .principal import Principal, View, signed_in
 from .step_up import step_up
@@ -43,6 +43,7 @@ STATES: dict[str, tuple[str, Any]] = {
     "expired": ("", gettext_lazy("expired")),
     "revoked": ("bad", gettext_lazy("revoked")),
 }
+ENDED = (STATES["expired"], STATES["revoked"])
 
 
 def _form_of_key(view: View[[str]]) -> View[[str]]:
@@ -238,7 +239,7 @@ def _one(
         "until": until(me, row),
         "uses": [(PERIODS[use.period], use) for use in db.read(cap_use.of, row, time_zone=zone, now_us=now_us)],
         "counted_with": db.read(key_scope.counted_with, scope(me), row, now_us=now_us),
-        "alive": badge in (STATES["active"], STATES["ending"]),
+        "alive": badge not in ENDED,
         "models": msgspec.json.decode(row.models),
         "addresses": msgspec.json.decode(row.addresses),
         "today_micro": days[today].charge_micro if today in days else 0,
@@ -267,21 +268,7 @@ def _chart(me: Principal, names: list[str], days: dict[str, by_key.Day]) -> Safe
 
 def _stub(request: HttpRequest, me: Principal, key: ApiKey, text: str, old: ApiKey | None = None) -> HttpResponse:
     """The ticket stub: the text of the key, this once, and what to set where."""
-    origin = options.current().origin
-    allowed = set(msgspec.json.decode(key.models))
-    cards = [card for card in _on_sale(me) if "chat" in card.kinds and (not allowed or card.name in allowed)]
-    cards.sort(key=lambda card: (-card.created_s, card.name))
-    context = {
-        "key": key,
-        "text": text,
-        "old": old,
-        "until": until(me, old) if old is not None else "",
-        "base_url": origin + "/v1",
-        "clients": clients.settings(origin, cards, key=text),
-        "import_link": clients.import_link(options.current().nextchat_url, origin, text),
-        "nextchat": options.current().nextchat_url,
-        "models": [card.name for card in cards],
-    }
+    context = {"key": key, "old": old, "until": until(me, old) if old is not None else "", **key_stub.facts(key, text)}
     return render(request, "console/key_made.html", context)
 
 

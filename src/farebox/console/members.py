@@ -1,4 +1,4 @@
-"""One member: role, cap, keys, and the way out."""
+"""One member: role, limits, keys, and the way out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from farebox.kit.errors import CommandError
 
 from . import team, team_rows
 from .principal import Principal, needs
-from .team_forms import Cap, Role, cap_initial
+from .team_forms import Limits, Role, limits_initial
 
 
 @require_safe
@@ -31,7 +31,7 @@ def _page(request: HttpRequest, me: Principal, row: Member, **given: forms.Form)
     context = {
         "member": row,
         "may_change": _may_change(me, row),
-        "cap_form": Cap(initial=cap_initial(row.caps)),
+        "limits_form": Limits(initial=limits_initial(row)),
         **db.read(team_rows.of_member, row),
     }
     if me.role == "owner":
@@ -43,15 +43,15 @@ def _page(request: HttpRequest, me: Principal, row: Member, **given: forms.Form)
 @require_POST
 @needs("admin")
 def cap(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
-    """Other caps for a member."""
-    row, form = _changeable(me, member), Cap(request.POST)
+    """Other caps and limits for a member."""
+    row, form = _changeable(me, member), Limits(request.POST)
     if not form.is_valid():
-        return _page(request, me, row, cap_form=form)
+        return _page(request, me, row, limits_form=form)
     try:
-        db.write(people.set_caps, row.id, form.limits().view(), now_us=clock.now_us(), actor=me.actor)
+        db.write(teams.limit, row, form.limits(), form.paces(), now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
         return team.refused(request, fault, "member", row.id)
-    messages.success(request, _("The caps are changed."), extra_tags="good")
+    messages.success(request, _("The limits are changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("member", args=[row.id]))
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from farebox.accounts import playground as domain
 from farebox.accounts import sessions
 from farebox.accounts.models import Account
+from farebox.catalog.images import FORMULAS
+from farebox.catalog.pricing import ModelCard
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
 from farebox.look import refusals
@@ -22,7 +27,12 @@ from .principal import Principal, signed_in
 @signed_in
 def page(request: HttpRequest, me: Principal) -> HttpResponse:  # noqa: ARG001 - every view takes who is there
     """Try every model, see what each answer costs, and take the code along."""
-    context = {"form": Mint(), "base_url": options.current().origin + "/v1", "minutes": domain.LIFE_S // 60}
+    context = {
+        "form": Mint(),
+        "base_url": options.current().origin + "/v1",
+        "minutes": domain.LIFE_S // 60,
+        "refusals": json.dumps(_refusals()),
+    }
     return render(request, "console/playground.html", context)
 
 
@@ -38,6 +48,7 @@ def models(request: HttpRequest, me: Principal) -> HttpResponse:  # noqa: ARG001
             "context_tokens": card.context_tokens,
             "output_tokens_max": card.output_tokens_max,
             "image": "image" in card.modalities,
+            "image_tokens": _image_tokens(card),
             "prices": dict(prices),
         }
         for card, prices in sorted(sold, key=lambda each: (-each[0].created_s, each[0].name))
@@ -65,3 +76,30 @@ def key(request: HttpRequest, me: Principal) -> HttpResponse:
     except CommandError as fault:
         return JsonResponse({"error": refusals.said(fault)}, status=409)
     return JsonResponse({"key": text, "id": made.id, "expires_us": made.expires_us})
+
+
+def _image_tokens(card: ModelCard) -> dict[str, int] | None:
+    """What an image counts: `base`, and `tile` for each of its tiles; None where no formula is known."""
+    formula = FORMULAS.get(card.image_formula)
+    return None if formula is None else {"base": formula.base, "tile": formula.tile}
+
+
+def _refusals() -> dict[str, str]:
+    """What the page says of a refusal of the API, by its code; /v1 itself speaks English alone."""
+    broken = _("The upstream gave no whole answer. Please send it again, or choose another model.")
+    trouble = _("The shop is busy, or has trouble of its own. Please try again in a moment.")
+    return {
+        "insufficient_quota": _("The balance, or a cap, does not pay for this call. Top up, or raise the cap."),
+        "rate_limit_exceeded": _("Too many calls or tokens at one time. Please wait a moment, then send it again."),
+        "invalid_api_key": _("The key of the playground has ended. Load the page again."),
+        "account_deactivated": _("The account is not active, so nothing can be called."),
+        "model_not_found": _("This model is not on sale to your account. Choose another one."),
+        "context_length_exceeded": _("This is longer than the model can read. Start again, or choose another model."),
+        "request_too_large": _("This is too large to send. Start again, or leave an image out."),
+        "request_timeout": _("Your message took too long to arrive. Please send it again."),
+        "upstream_error": broken,
+        "upstream_timeout": broken,
+        "overloaded": trouble,
+        "store_unavailable": trouble,
+        "internal_error": trouble,
+    }

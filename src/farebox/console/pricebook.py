@@ -1,4 +1,4 @@
-"""The public price list as a book: every model that it sells now, its prices beside the vendor's, what is announced."""
+"""A price list as a book: every model that it sells now, its prices beside the vendor's, what is announced."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from fractions import Fraction
 
 from django.db import connection
 
-from farebox.catalog import shelf
+from farebox.catalog import public, shelf
 from farebox.catalog.official import OFFICIAL
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.shelf import Edition, Shelf
 from farebox.catalog.usage import CLASSES
 from farebox.kit import db
 from farebox.kit.db import Tx
-
-from . import public_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The public price list now."""
+    """A price list now."""
 
     price_list: str
     version: int
@@ -79,9 +77,9 @@ class Book:
 _kept: tuple[tuple[object, int], Shelf] | None = None
 
 
-def read(tx: Tx, now_us: int) -> Book | None:
-    """The book now; None where no list is public, or none of its versions is in force yet."""
-    name = public_list.name(tx)
+def read(tx: Tx, now_us: int, *, price_list: str = "") -> Book | None:
+    """The book of this list now, of the public one if not named; None without one, or without a version in force."""
+    name = price_list or public.name(tx)
     if name is None:
         return None
     found = _on_shelf(tx, now_us)

@@ -1,4 +1,4 @@
-"""The public prices: as a table that can be searched and sorted, as JSON and CSV, and the history of each model."""
+"""The prices, of an account or of visitors: as a table to search and sort, as JSON and CSV, and by model over time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from farebox.kit.db import Tx
 from farebox.look import called
 from farebox.look.templatetags.look import money
 
-from . import cells, drawing, labels, pricebook, public_list
+from . import cells, drawing, labels, pricebook, whose
 from .pricebook import Announced, Book, Line
 
 _TEXT_CHARS_MAX = 100
@@ -61,13 +61,15 @@ class Selection:
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
     """Every model on sale with its prices."""
-    book, now_us = _book()
+    mine = whose.price_list(request)
+    book, now_us = _book(mine)
     if book is None:
-        return render(request, "console/prices.html", {"book": None})
+        return render(request, "console/prices.html", {"book": None, "mine": mine})
     chosen = _selection(request, book)
     found = _select(book, chosen)
     context = {
         "book": book,
+        "mine": mine,
         "since": labels.moment(book.valid_from_us),
         "chosen": chosen,
         "found": len(found),
@@ -85,9 +87,9 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_safe
 def as_json(request: HttpRequest) -> HttpResponse:
     """The same as JSON; prices are decimal texts for 1,000,000 units."""
-    book, _now_us = _book()
+    book, _now_us = _book(whose.price_list(request))
     if book is None:
-        return JsonResponse({"error": {"message": "No price list is public.", "code": "no_price_list"}}, status=404)
+        return JsonResponse({"error": {"message": "No prices are in force.", "code": "no_price_list"}}, status=404)
     models = [_as_json(line) for line in _select(book, _selection(request, book))]
     facts = {
         "object": "price_list",
@@ -105,9 +107,9 @@ def as_json(request: HttpRequest) -> HttpResponse:
 @require_safe
 def as_csv(request: HttpRequest) -> HttpResponse:
     """The same as CSV, one price a line."""
-    book, _now_us = _book()
+    book, _now_us = _book(whose.price_list(request))
     if book is None:
-        return HttpResponse("No price list is public.\n", status=404, content_type="text/plain; charset=utf-8")
+        return HttpResponse("No prices are in force.\n", status=404, content_type="text/plain; charset=utf-8")
     rows = []
     for line in _select(book, _selection(request, book)):
         card = line.card
@@ -126,8 +128,8 @@ def as_csv(request: HttpRequest) -> HttpResponse:
 @require_safe
 def model(request: HttpRequest, name: str) -> HttpResponse:
     """One model: its prices now, what they were, and what is announced."""
-    now_us = clock.now_us()
-    book, card, steps = db.read(_model, name, now_us)
+    now_us, mine = clock.now_us(), whose.price_list(request)
+    book, card, steps = db.read(_model, name, now_us, mine)
     if book is None or card is None or not steps:
         raise Http404
     if card.name != name:  # an alias
@@ -136,6 +138,7 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
     classes = [each for each in called.CLASSES if any(each in step.prices for step in steps)]
     context = {
         "book": book,
+        "mine": mine,
         "card": card,
         "line": line,
         "kinds": [called.KINDS[kind] for kind in sorted(card.kinds)],
@@ -148,14 +151,14 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "console/price.html", context)
 
 
-def _book() -> tuple[Book | None, int]:
+def _book(price_list: str) -> tuple[Book | None, int]:
     now_us = clock.now_us()
-    return db.read(pricebook.read, now_us), now_us
+    return db.read(pricebook.read, now_us, price_list=price_list), now_us
 
 
-def _model(tx: Tx, name: str, now_us: int) -> tuple[Book | None, Any, list[Step]]:
-    book, card, public = pricebook.read(tx, now_us), pricebook.card(tx, name, now_us), public_list.name(tx)
-    return book, card, history.steps(tx, public, card.name) if public is not None and card is not None else []
+def _model(tx: Tx, name: str, now_us: int, price_list: str) -> tuple[Book | None, Any, list[Step]]:
+    book, card = pricebook.read(tx, now_us, price_list=price_list), pricebook.card(tx, name, now_us)
+    return book, card, history.steps(tx, book.price_list, card.name) if book is not None and card is not None else []
 
 
 def _selection(request: HttpRequest, book: Book) -> Selection:

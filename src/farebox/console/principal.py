@@ -22,7 +22,9 @@ CHOSEN = "account"  # the account chosen in this session, of a person who has se
 class Principal:
     """A signed-in customer. `role` is `owner` (of the account), `admin` (of `project`) or `member` (of `project`).
 
-    An owner has no project: he sees the whole account. A member sees what is his own.
+    An owner has no project: he sees the whole account. A member sees what is his own. Of somebody with several places
+    in the account these facts are of the one that counts most; `admin_of` are all projects whose admin he is,
+    `member_as` the ids of all places where he is a member.
     """
 
     person: str
@@ -36,6 +38,8 @@ class Principal:
     member: str
     role: str
     project: str | None
+    admin_of: frozenset[str] = frozenset()
+    member_as: frozenset[str] = frozenset()
 
     @property
     def actor(self) -> str:
@@ -106,4 +110,6 @@ def find(request: HttpRequest) -> Principal | None:
         member=row.id,
         role=row.role,
         project=None if row.role == "owner" else row.project_id,
+        admin_of=frozenset(each.project_id for each in here if each.role == "admin" and each.project_id),
+        member_as=frozenset(each.id for each in here if each.role == "member"),
     )

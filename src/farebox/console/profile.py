@@ -53,7 +53,7 @@ def _page(
     rows = sessions.list_sessions(me.person, area="console", now_us=clock.now_us())
     context = {
         "myself": myself or Myself(initial=facts),
-        "notices": notes or Notices(initial=_initial(wanted)),
+        "notices": notes or Notices(initial=_initial(wanted), owner=me.role == "owner"),
         "webhook": wanted.webhook_url,
         "secret": secret,
         "sessions": [row | {"here": row["id"] == here, "name": browser(row["agent"])} for row in rows],
@@ -90,12 +90,14 @@ def save_person(request: HttpRequest, me: Principal) -> HttpResponse:
 @signed_in
 def save_notices(request: HttpRequest, me: Principal) -> HttpResponse:
     """What to be told; a new webhook's secret is shown on the page that answers, and never again."""
-    form = Notices(request.POST)
+    form = Notices(request.POST, owner=me.role == "owner")
     if not form.is_valid():
         return _page(request, me, notes=form, status=400)
     try:
         secret = db.write(notices.put, person=me.person, account=me.account, wanted=form.wishes(), actor=me.actor)
-    except CommandError:
+    except CommandError as fault:
+        if fault.param == "low":  # no owner any more since the form was read
+            raise Http404 from None
         form.add_error("webhook_url", _("A public https:// address on port 443, without a name or password in it."))
         return _page(request, me, notes=form, status=400)
     if secret:

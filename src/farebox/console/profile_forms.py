@@ -52,9 +52,12 @@ class Notices(forms.Form):
         help_text=_("https:// only. We sign each message with a secret that is shown once."),
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, owner: bool, **kwargs: Any) -> None:
+        """What is left on the account is an owner's alone to ask for."""
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         self.fields["low"].widget.attrs["inputmode"] = "decimal"
+        if not owner:
+            del self.fields["low"], self.fields["low_days"]
 
     def clean_low(self) -> int | None:
         """The amount in micro-units, or None."""
@@ -73,8 +76,8 @@ class Notices(forms.Form):
         """What was asked for."""
         given = self.cleaned_data
         return notices.Wishes(
-            given["low"],
-            given["low_days"],
+            given.get("low"),
+            given.get("low_days"),
             given["prices"],
             given["keys"],
             given["by_mail"],

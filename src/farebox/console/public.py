@@ -1,4 +1,4 @@
-"""Pages without a login: what this shop sells, how to connect, how it charges, its terms."""
+"""Pages that need no login: what this shop sells, how to connect, how it charges, its terms."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from django.shortcuts import render
 from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
 
+from farebox.accounts import signup
+from farebox.accounts.signup import Offered
 from farebox.catalog import pricing
 from farebox.catalog.usage import Usage
 from farebox.kit import clock, db, options
 from farebox.kit.db import Tx
 from farebox.look import called
 
-from . import clients, news, own_text, pricebook, rules
+from . import clients, news, own_text, pricebook, rules, whose
 from .news import News
 from .pricebook import Book, Line
 
@@ -26,16 +28,21 @@ _EXAMPLE = {"input": 1200, "output": 350}
 @require_safe
 def landing(request: HttpRequest) -> HttpResponse:
     """What this shop sells, with prices of today and the receipt of an example."""
-    book, told = db.read(_first, clock.now_us())
-    shown = _chat(book)[:SHOWN_MAX]
+    mine, may_sign_up = whose.price_list(request), options.current().sign_up
+    book, told, trial = db.read(_first, clock.now_us(), mine)
+    shown = _newest(book)[:SHOWN_MAX]
     classes = [name for name in ("input", "output") if any(name in line.quotes for line in shown)]
+    priced = next((line for line in shown if "input" in line.quotes), None)
     context = {
         "news": told,
+        "mine": mine,
+        "may_sign_up": may_sign_up,
+        "trial": trial if may_sign_up else None,
         "base_url": options.current().origin + "/v1",
         "book": book,
         "heads": [called.CLASSES[name] for name in classes],
         "rows": [{"card": line.card, "quotes": [line.quotes.get(name) for name in classes]} for line in shown],
-        "example": _example(shown[0]) if shown else None,
+        "example": None if priced is None else _example(priced),
     }
     return render(request, "console/landing.html", context)
 
@@ -43,7 +50,8 @@ def landing(request: HttpRequest) -> HttpResponse:
 @require_safe
 def guide(request: HttpRequest) -> HttpResponse:
     """How to connect each client."""
-    cards = [line.card for line in _chat(db.read(pricebook.read, clock.now_us()))]
+    book = db.read(pricebook.read, clock.now_us(), price_list=whose.price_list(request))
+    cards = [line.card for line in _newest(book) if "chat" in line.card.kinds]
     origin = options.current().origin
     context = {"origin": origin, "base_url": origin + "/v1", "clients": clients.settings(origin, cards)}
     return render(request, "console/guide.html", context)
@@ -67,8 +75,8 @@ def privacy(request: HttpRequest) -> HttpResponse:
     return _text(request, "privacy", diagnostics_days=options.current().diagnostics_days)
 
 
-def _first(tx: Tx, now_us: int) -> tuple[Book | None, list[News]]:
-    return pricebook.read(tx, now_us), news.read(tx, now_us)
+def _first(tx: Tx, now_us: int, price_list: str) -> tuple[Book | None, list[News], Offered | None]:
+    return pricebook.read(tx, now_us, price_list=price_list), news.read(tx, now_us), signup.offered(tx)
 
 
 def _text(request: HttpRequest, page: str, **facts: Any) -> HttpResponse:
@@ -79,10 +87,10 @@ def _text(request: HttpRequest, page: str, **facts: Any) -> HttpResponse:
     return render(request, f"console/{page}.html", facts)
 
 
-def _chat(book: Book | None) -> list[Line]:
-    """The chat models on sale, newest first."""
-    lines = [] if book is None else [line for line in book.lines if "chat" in line.card.kinds]
-    return sorted(lines, key=lambda line: (-line.card.created_s, line.card.name))
+def _newest(book: Book | None) -> list[Line]:
+    """The models on sale, those that chat before all others, and within each the newest first."""
+    lines = [] if book is None else book.lines
+    return sorted(lines, key=lambda line: ("chat" not in line.card.kinds, -line.card.created_s, line.card.name))
 
 
 def _example(sold: Line) -> dict[str, Any]:

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from farebox.accounts.models import ApiKey, Member, Project
+from django.db.models import Q
+from django.utils.translation import gettext_lazy
+
+from farebox.accounts.models import Member, Project
 from farebox.calls.scope import Scope
 
 from . import labels
 from .principal import Principal
 
 NAMES_MAX = 500  # so many names a picker offers; beyond that the list is opened from the thing's own page
+NAMED: dict[str, Any] = {
+    "key": gettext_lazy("Key"),
+    "project": gettext_lazy("Project"),
+    "member": gettext_lazy("Member"),
+}
 _DAY_US = 86_400_000_000
 
 
 def scope(me: Principal) -> Scope:
-    """Owners see the account, admins their project, members what is their own (security.md 1)."""
+    """Owners see the account, others the projects whose admin and their own as the members they are (security.md 1)."""
     if me.role == "owner":
         return Scope(me.account)
-    if me.role == "admin":
-        return Scope(me.account, project=me.project)
-    return Scope(me.account, member=me.member)
+    return Scope(me.account, projects=me.admin_of, members=me.member_as)
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names by id, of all that lies within somebody's scope."""
+    """Names by id, of all that lies within somebody's scope; keys of the playground can be named, but not picked."""
 
     keys: dict[str, str]
     projects: dict[str, str]
     members: dict[str, str]
+    unpicked: frozenset[str] = frozenset()
+
+    def picker(self, way: str, chosen: str) -> list[tuple[str, str, bool]]:
+        """What a select offers, as (id, name, whether it is chosen); what is chosen is always among it."""
+        known = {ident: text for ident, text in self.of(way).items() if ident not in self.unpicked}
+        offered = dict(list(known.items())[:NAMES_MAX])
+        if chosen in self.of(way):
+            offered[chosen] = self.of(way)[chosen]
+        return [(ident, text, ident == chosen) for ident, text in offered.items()]
 
     def of(self, way: str) -> dict[str, str]:
         """The names of keys, projects or members; models have none but their own."""
@@ -40,20 +58,38 @@ class Names:
 
 def names(me: Principal) -> Names:
     """The names that the person may read."""
-    keys = ApiKey.objects.filter(account=me.account)
     projects = Project.objects.filter(account=me.account)
-    members = Member.objects.filter(account=me.account).select_related("person")
-    if me.role == "admin":
-        keys, projects = keys.filter(project=me.project), projects.filter(id=me.project)
-        members = members.filter(project=me.project)
-    elif me.role == "member":
-        keys, projects = keys.filter(member=me.member), projects.filter(id=me.project)
-        members = members.filter(id=me.member)
+    members = Member.objects.filter(account=me.account).select_related("person", "project")
+    if me.role != "owner":
+        projects = projects.filter(Q(id__in=me.admin_of) | Q(member__in=me.member_as)).distinct()
+        members = members.filter(Q(project__in=me.admin_of) | Q(id__in=me.member_as))
+    keys = list(scope(me).key_rows().order_by("state", "name", "id").values_list("id", "name", "kind"))
     return Names(
-        dict(keys.order_by("state", "name", "id").values_list("id", "name")),
+        {ident: name for ident, name, _ in keys},
         dict(projects.order_by("name").values_list("id", "name")),
-        {row.id: row.person.name or row.person.email for row in members.order_by("created_us", "id")},
+        _people(members.order_by("created_us", "id")),
+        frozenset(ident for ident, _, kind in keys if kind),
     )
+
+
+def pickers(names: Names, chosen: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The selects of keys, projects and members, where there is a choice or one was made."""
+    out = []
+    for name, label in NAMED.items():
+        options = names.picker(name, chosen.get(name, ""))
+        if len(options) > 1 or chosen.get(name):
+            out.append({"name": name, "label": label, "options": options})
+    return out
+
+
+def _people(members: Iterable[Member]) -> dict[str, str]:
+    """Their names by id; behind a name that several places have stands the project."""
+    named = {row: row.person.name or row.person.email for row in members}
+    often = Counter(named.values())
+    return {
+        row.id: f"{name} · {row.project.name}" if often[name] > 1 and row.project is not None else name
+        for row, name in named.items()
+    }
 
 
 def today(now_us: int) -> datetime:
@@ -72,12 +108,23 @@ def days_back(now_us: int, many: int) -> list[str]:
     return [(last - timedelta(days=back)).strftime("%Y-%m-%d") for back in range(many - 1, -1, -1)]
 
 
-def midnight_us(day: str, zone: str) -> int:
-    """When a day such as 2026-11-24 begins in this time zone; ValueError for what is no day of our times."""
-    begin = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=ZoneInfo(zone))
+def moment_us(text: str, zone: str) -> int:
+    """When a day such as 2026-11-24 or a minute such as 2026-11-24T05:30 begins in this time zone.
+
+    ValueError for what is neither, or is not of our times.
+    """
+    begin = datetime.strptime(text, "%Y-%m-%dT%H:%M" if "T" in text else "%Y-%m-%d").replace(tzinfo=ZoneInfo(zone))
     if not 2000 <= begin.year < 2200:
         raise ValueError("no day of our times")
     return int(begin.timestamp()) * 1_000_000
+
+
+def spelled(at_us: int, zone: str, *, until: bool = False) -> str:
+    """A moment as From or Until of a form say it: a minute, or at midnight the day that begins, or `until` the last."""
+    at = labels.at(at_us).astimezone(ZoneInfo(zone))
+    if (at.hour, at.minute) != (0, 0):
+        return f"{at:%Y-%m-%dT%H:%M}"
+    return f"{at.date() - timedelta(days=1) if until else at.date():%Y-%m-%d}"
 
 
 def next_day(day: str) -> str:

@@ -12,16 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from allauth.account.models import EmailAddress
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLResolver, reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from farebox.accounts import signup
-from farebox.kit import clock, db
+from farebox.kit import clock, db, options
+
+from . import forms_sign
 
 _LOGIN = {"github": "github_login", "weixin": "weixin_login"}
 
@@ -84,6 +89,19 @@ class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has
         "connected_other": _("This is connected to another person already."),
         "email_taken": _("This address can't be used."),
     }
+
+    def is_auto_signup_allowed(self, request: HttpRequest, sociallogin: Any) -> bool:
+        """Whether nobody need be asked; the same limit as for other sign-ups, where no form will look at it.
+
+        Known addresses count as well: whether there is a person, nobody learns by the limit.
+        """
+        if sociallogin.email_addresses:
+            try:
+                forms_sign.within_limit(options.current().sign_ups_per_h)
+            except ValidationError as fault:
+                messages.error(request, fault.messages[0], extra_tags="bad")
+                raise ImmediateHttpResponse(HttpResponseRedirect(reverse("account_login"))) from None
+        return bool(super().is_auto_signup_allowed(request, sociallogin))
 
     def save_user(self, request: HttpRequest, sociallogin: Any, form: Any = None) -> Any:
         """A new person without a password; his address counts once he has confirmed it."""

@@ -15,7 +15,7 @@ from farebox.calls.availability import Seen, Span, Tally
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
 
-from . import drawing, labels, news, pricebook
+from . import drawing, labels, news, pricebook, whose
 from .news import News
 from .pricebook import Book
 
@@ -26,9 +26,9 @@ _NONE = Tally()
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    """Every model on sale: the last 24 hours and the last 30 days."""
+    """Every model on sale, to the account that is signed in or to visitors: the last 24 hours and the last 30 days."""
     now_us = clock.now_us()
-    book, seen, told = db.read(_read, now_us)
+    book, seen, told = db.read(_read, now_us, whose.price_list(request))
     names = [line.card.name for line in book.lines] if book is not None else []
     rows = [_row(name, seen) for name in names]
     context = {
@@ -54,8 +54,9 @@ def state(hundredths: int | None) -> str:
     return "some" if hundredths >= _MANY else "down"
 
 
-def _read(tx: Tx, now_us: int) -> tuple[Book | None, Seen, list[News]]:
-    return pricebook.read(tx, now_us), availability.WATCH.look(tx, now_us), news.read(tx, now_us)
+def _read(tx: Tx, now_us: int, price_list: str) -> tuple[Book | None, Seen, list[News]]:
+    book = pricebook.read(tx, now_us, price_list=price_list)
+    return book, availability.WATCH.look(tx, now_us), news.read(tx, now_us)
 
 
 def _row(model: str, seen: Seen) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from farebox.look import refusals
 
 from . import team_rows
 from .principal import CHOSEN, Principal, needs, signed_in
-from .team_forms import Cap, KeysEnd, NewProject, cap_initial
+from .team_forms import KeysEnd, Limits, NewProject, limits_initial
 
 
 def reach(me: Principal) -> Reach:
@@ -68,31 +68,36 @@ def new_project(request: HttpRequest, me: Principal) -> HttpResponse:
 @require_safe
 @needs("admin")
 def project(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
-    """One project: its cap, its people, the end of its keys."""
+    """One project: its limits, its people, the end of its keys."""
     return _project(request, me, found(me, project))
 
 
 def _project(request: HttpRequest, me: Principal, row: Project, **given: forms.Form) -> HttpResponse:
-    cap = Cap(initial=cap_initial(row.caps))
+    limits = Limits(initial=limits_initial(row))
     end = KeysEnd(
         zone=row.account.time_zone, initial={"day": team_rows.last_day(row.keys_end_us, row.account.time_zone)}
     )
-    context = {"project": row, "cap_form": cap, "end_form": end, **db.read(team_rows.of_project, me, reach(me), row)}
+    context = {
+        "project": row,
+        "limits_form": limits,
+        "end_form": end,
+        **db.read(team_rows.of_project, me, reach(me), row),
+    }
     return render(request, "console/project.html", {**context, **given}, status=400 if given else 200)
 
 
 @require_POST
 @needs("owner")
 def cap_project(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
-    """Other caps for a project."""
-    row, form = found(me, project), Cap(request.POST)
+    """Other caps and limits for a project."""
+    row, form = found(me, project), Limits(request.POST)
     if not form.is_valid():
-        return _project(request, me, row, cap_form=form)
+        return _project(request, me, row, limits_form=form)
     try:
-        db.write(projects.set_caps, row.id, form.limits().view(), now_us=clock.now_us(), actor=me.actor)
+        db.write(teams.limit, row, form.limits(), form.paces(), now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
         return refused(request, fault, "project", row.id)
-    messages.success(request, _("The caps are changed."), extra_tags="good")
+    messages.success(request, _("The limits are changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("project", args=[row.id]))
 
 

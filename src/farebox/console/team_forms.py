@@ -10,9 +10,9 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from farebox.accounts import invitations
+from farebox.accounts import invitations, pace, rates
 from farebox.accounts.caps import Caps
-from farebox.accounts.models import Project
+from farebox.accounts.models import Member, Project
 from farebox.kit import clock, money
 
 from . import pasted
@@ -74,6 +74,25 @@ class Cap(forms.Form):
 def cap_initial(caps: Caps) -> dict[str, str]:
     """Caps as the form shows them."""
     return {f"cap_{period}": money.text(cap_micro).replace(",", "") for period, cap_micro in caps}
+
+
+class Limits(Cap):
+    """Caps, and limits a minute and at one time; an empty field lifts its limit."""
+
+    rpm = forms.IntegerField(label=gettext_lazy("Calls a minute"), required=False, min_value=1, max_value=pace.RPM_MAX)
+    tpm = forms.IntegerField(label=gettext_lazy("Tokens a minute"), required=False, min_value=1, max_value=pace.TPM_MAX)
+    concurrency = forms.IntegerField(
+        label=gettext_lazy("Calls at one time"), required=False, min_value=1, max_value=pace.CONCURRENCY_MAX
+    )
+
+    def paces(self) -> dict[str, int | None]:
+        """The limits a minute and at one time, as the domain's verbs take them."""
+        return {name: self.cleaned_data[name] for name in ("rpm", "tpm", "concurrency")}
+
+
+def limits_initial(of: Member | Project) -> dict[str, Any]:
+    """The limits of a project or a member as the form shows them."""
+    return {**cap_initial(of.caps), **rates.shown(of)}
 
 
 class NewProject(Cap):

@@ -18,6 +18,7 @@ from farebox.calls.scope import Scope
 from farebox.kit import clock
 from farebox.kit.db import Tx
 
+from . import keys
 from .principal import Principal
 from .team_forms import CAPS, PERIODS, ROLES
 
@@ -56,12 +57,12 @@ class _Spent:
         self.by_member: Counter[str] = Counter()
         self.keys_of_project: Counter[str] = Counter()
         self.keys_of_member: Counter[str] = Counter()
-        for key, project, member, state in teams.keys_of(account):
+        for key, project, member, counts in teams.keys_of(account, now_us=self.now_us):
             self.by_project[project] += by_key.get(key, 0)
-            self.keys_of_project[project] += state == "active"
+            self.keys_of_project[project] += counts
             if member is not None:
                 self.by_member[member] += by_key.get(key, 0)
-                self.keys_of_member[member] += state == "active"
+                self.keys_of_member[member] += counts
 
     def rows(self, of: Sequence[Project | Member], *, people: Mapping[str | None, int] | None = None) -> list[Row]:
         uses = cap_use.of_rows(self.tx, of, time_zone=self.zone, now_us=self.now_us)
@@ -107,10 +108,11 @@ def of_project(tx: Tx, me: Principal, within: Reach, project: Project) -> dict[s
 
 
 def of_member(tx: Tx, member: Member) -> dict[str, Any]:
-    """One member, and his keys as they may be shown."""
+    """One member, and his keys as they may be shown, the living ones first; those of the playground are none."""
     spent = _Spent(tx, member.account_id, member.account.time_zone)
-    rows = ApiKey.objects.filter(member=member).order_by("state", "-created_us")
-    return {"row": spent.row(member), "keys": list(rows.values("id", "name", "hint", "state", "expires_us"))}
+    rows = ApiKey.objects.filter(member=member, kind="").order_by("-created_us", "-id")
+    shown = [{"name": row.name, "hint": row.hint, "state": keys.state(row, spent.now_us)} for row in rows]
+    return {"row": spent.row(member), "keys": sorted(shown, key=lambda each: each["state"] in keys.ENDED)}
 
 
 def own(tx: Tx, me: Principal) -> list[Row]:

@@ -45,6 +45,17 @@ def prices(language: str, *, price_list: str, version: int, from_us: int) -> tup
         return _("Prices change on %(at)s") % facts, _letter(lines)
 
 
+def moved(language: str, *, account: str, price_list: str, before: str) -> tuple[str, str]:
+    """Subject and text for an account that buys by another price list."""
+    with translation.override(language or ENGLISH):
+        facts = {"account": account, "list": price_list, "before": before}
+        lines = [
+            _("The account %(account)s now buys by the price list %(list)s, and no longer by %(before)s.") % facts,
+            _("What each model costs stands under Prices."),
+        ]
+        return _("%(account)s: another price list") % facts, _letter(lines)
+
+
 def key(language: str, *, verb: str, name: str, hint: str) -> tuple[str, str]:
     """Subject and text for what happened to a key."""
     with translation.override(language or ENGLISH):

@@ -21,6 +21,7 @@ from . import (
     statement,
     status,
     team,
+    trail,
     usage,
 )
 
@@ -73,6 +74,7 @@ urlpatterns = [
     path("console/team/invitations/<str:invitation>/resend", invite.resend, name="invitation.resend"),
     path("console/team/invitations/<str:invitation>/revoke", invite.revoke, name="invitation.revoke"),
     path("console/team/account", team.switch, name="account.switch"),
+    path("console/changes", trail.page, name="changes"),
     path("join/<str:code>", join.page, name="join"),
     # settings
     path("console/settings", profile.page, name="settings"),

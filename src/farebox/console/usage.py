@@ -22,7 +22,7 @@ from farebox.kit import clock, db
 from farebox.kit.db import Tx
 from farebox.look import charts
 from farebox.look.charts import Series
-from farebox.look.templatetags.look import money
+from farebox.look.templatetags.look import exact, figure, money
 
 from . import scoped
 from .principal import Principal, signed_in
@@ -37,12 +37,7 @@ SPANS: dict[str, Any] = {
     "month": gettext_lazy("This month"),
     "dates": gettext_lazy("From and until"),
 }
-BY: dict[str, Any] = {
-    "model": gettext_lazy("Model"),
-    "key": gettext_lazy("Key"),
-    "project": gettext_lazy("Project"),
-    "member": gettext_lazy("Member"),
-}
+BY: dict[str, Any] = {"model": gettext_lazy("Model"), **scoped.NAMED}
 PARTS_SHOWN = 200
 _HOUR_US = 3_600_000_000
 
@@ -80,19 +75,24 @@ def _facts(tx: Tx, me: Principal, query: QueryDict, now_us: int) -> dict[str, An
     whole = Sums()
     for sums in parts.values():
         whole.add(sums)
+    within = _within(me, chosen, now_us) if whole.calls else {}
+    free = not any(sums.charge_micro for sums in table.values())
+    series = _series(chosen, spots, table, names, free=free)
     return {
         "chosen": chosen,
+        "narrowed": [(BY[name], names.of(name).get(value, value)) for name, value in chosen.only.items()],
         "whole": whole,
         "hourly": bool(chosen.hours),
         "complete": complete,
-        "chart": _chart(me, chosen, spots, table, names) if whole.calls else None,
-        "parts": [_part(chosen, part, sums, whole, names) for part, sums in list(parts.items())[:PARTS_SHOWN]],
+        "chart": _chart(me, chosen, spots, series, free=free) if whole.calls else None,
+        "grid": _grid(spots, series, free=free) if len(series) > 1 else None,
+        "parts": [_part(chosen, part, sums, whole, names, within) for part, sums in list(parts.items())[:PARTS_SHOWN]],
         "more_parts": max(0, len(parts) - PARTS_SHOWN),
         "heads": BY[chosen.way],
         "spots": [(label, by_spot.get(spot, Sums())) for spot, label in reversed(spots)],
         "spans": [(name, word, name == chosen.span) for name, word in SPANS.items()],
         "ways": _ways(chosen),
-        "pickers": _pickers(me, chosen, names),
+        "pickers": scoped.pickers(names, chosen.only),
         "days_max": DAYS_MAX,
         "day_begins": scoped.day_begins(me, now_us),
         "zone": me.time_zone,
@@ -101,12 +101,10 @@ def _facts(tx: Tx, me: Principal, query: QueryDict, now_us: int) -> dict[str, An
 
 def _chosen(query: QueryDict, names: Names, now_us: int) -> Chosen:
     """What is asked for; what makes no sense is as if it had not been said."""
-    span = query.get("span", "30d")
-    span = span if span in SPANS else "30d"
+    span = _span(query)
     way = query.get("by", "model")
     way = way if way in WAYS else "model"
-    known = {"key": names.keys, "project": names.projects}
-    only = {name: query.get(name, "") for name in known if query.get(name, "") in known[name]}
+    only = {name: query.get(name, "") for name in scoped.NAMED if query.get(name, "") in names.of(name)}
     if model := query.get("model", "").strip()[:128].replace("\x00", ""):
         only["model"] = model
     days = scoped.days_back(now_us, DAYS_MAX)
@@ -121,10 +119,24 @@ def _chosen(query: QueryDict, names: Names, now_us: int) -> Chosen:
     return replace(made, from_day=days[-int(span[:-1])])
 
 
+def _span(query: QueryDict) -> str:
+    """Whose From or Until is filled in wants those dates, unless the page had filled them in and he chose another."""
+    chosen = query.get("span", "30d")
+    given = [query.get(name, "") for name in ("from", "until")]
+    if any(given) and "/".join(given) != query.get("shown"):
+        return "dates"
+    return chosen if chosen in SPANS else "30d"
+
+
 def _dates(query: QueryDict, days: Sequence[str]) -> tuple[str, str]:
-    """Two days from the form, in order and at most 92 apart; the last 30 where they are none."""
+    """Two days from the form, in order and at most 92 apart; 30 days until the second, or today, where one is missing.
+
+    What is no day is as if both were missing.
+    """
+    begin, end = (query.get(name, "")[:10] for name in ("from", "until"))
     try:
-        first, last = sorted(date.fromisoformat(query.get(name, "")[:10]) for name in ("from", "until"))
+        last = date.fromisoformat(end or days[-1])
+        first, last = sorted((date.fromisoformat(begin) if begin else last - timedelta(days=29), last))
         return max(first, last - timedelta(days=DAYS_MAX - 1)).isoformat(), last.isoformat()
     except (ValueError, OverflowError):
         return days[-30], days[-1]
@@ -142,19 +154,32 @@ def _read(
         days = _days(chosen.from_day, chosen.until_day)
         return [(day, day) for day in days], dict(table), True
     zone = ZoneInfo(me.time_zone)
-    hours = min(chosen.hours, HOURS_MAX)
-    offset = datetime.fromtimestamp(now_us // 1_000_000, zone).utcoffset() or timedelta()
-    shift_us = int(offset.total_seconds()) * 1_000_000 % _HOUR_US
-    last_us = (now_us + shift_us) // _HOUR_US * _HOUR_US - shift_us
-    first_us = last_us - (hours - 1) * _HOUR_US
+    first_us, end_us = _moments(me, chosen, now_us)
     found, complete = totals.by_hour(
-        tx, scope, way=chosen.way, from_us=first_us, until_us=last_us + _HOUR_US, zone=zone, only=chosen.only
+        tx, scope, way=chosen.way, from_us=first_us, until_us=end_us, zone=zone, only=chosen.only
     )
     spots = [
         (at_us, datetime.fromtimestamp(at_us // 1_000_000, zone).strftime("%m-%d %H:%M"))
-        for at_us in range(first_us, last_us + 1, _HOUR_US)
+        for at_us in range(first_us, end_us, _HOUR_US)
     ]
     return spots, dict(found), complete
+
+
+def _moments(me: Principal, chosen: Chosen, now_us: int) -> tuple[int, int]:
+    """When the span begins, and when it ends: by the person's hours, or by UTC days."""
+    if not chosen.hours:
+        return scoped.moment_us(chosen.from_day, "UTC"), scoped.moment_us(scoped.next_day(chosen.until_day), "UTC")
+    offset = datetime.fromtimestamp(now_us // 1_000_000, ZoneInfo(me.time_zone)).utcoffset() or timedelta()
+    shift_us = int(offset.total_seconds()) * 1_000_000 % _HOUR_US
+    end_us = (now_us + shift_us) // _HOUR_US * _HOUR_US - shift_us + _HOUR_US
+    return end_us - min(chosen.hours, HOURS_MAX) * _HOUR_US, end_us
+
+
+def _within(me: Principal, chosen: Chosen, now_us: int) -> dict[str, str]:
+    """The span as the request log asks for it; no end where that is still to come."""
+    from_us, until_us = _moments(me, chosen, now_us)
+    until = {"until": scoped.spelled(until_us, me.time_zone, until=True)} if until_us <= now_us else {}
+    return {"from": scoped.spelled(from_us, me.time_zone), **until}
 
 
 def _days(first: str, last: str) -> list[str]:
@@ -188,51 +213,53 @@ def _named(chosen: Chosen, part: str, names: Names) -> str:
     return names.of(chosen.way).get(part) or part
 
 
-def _part(chosen: Chosen, part: str, sums: Sums, whole: Sums, names: Names) -> dict[str, Any]:
-    only = {} if chosen.way == "member" or not part else {chosen.way: part}
+def _part(
+    chosen: Chosen, part: str, sums: Sums, whole: Sums, names: Names, within: Mapping[str, str]
+) -> dict[str, Any]:
+    """A row of the table; what can't be chosen, such as no member, has no links."""
+    only = {chosen.way: part} if part and (chosen.way == "model" or part in names.of(chosen.way)) else {}
     return {
         "name": _named(chosen, part, names),
         "sums": sums,
         "share": f"{sums.charge_micro * 100 // whole.charge_micro}%" if whole.charge_micro > 0 else "–",
         "query": "?" + urlencode({**chosen.query, **only, "by": "model" if chosen.way != "model" else "key"}),
         "narrows": bool(only) and chosen.way not in chosen.only,
-        "log": "?" + urlencode({name: value for name, value in {**chosen.only, **only}.items() if name != "project"}),
+        "log": "?" + urlencode({**chosen.only, **only, **within}) if only else "",
     }
 
 
-def _chart(
-    me: Principal,
-    chosen: Chosen,
-    spots: Sequence[tuple[Any, str]],
-    table: Mapping[tuple[Any, str], Sums],
-    names: Names,
-) -> SafeString:
-    """Spend as stacked bars; calls where nothing was charged."""
-    free = not any(sums.charge_micro for sums in table.values())
+def _series(
+    chosen: Chosen, spots: Sequence[tuple[Any, str]], table: Mapping[tuple[Any, str], Sums], names: Names, *, free: bool
+) -> list[Series]:
+    """What each part was charged by day or hour, the largest six and the others; calls where nothing was charged."""
     parts: dict[str, dict[Any, int]] = {}
     for (when, part), sums in table.items():
         parts.setdefault(part, {})[when] = sums.calls if free else max(0, sums.charge_micro)
     series = [
         Series(_named(chosen, part, names), [by.get(spot, 0) for spot, _l in spots]) for part, by in parts.items()
     ]
+    return charts.few(series, _("other"))
+
+
+def _chart(
+    me: Principal, chosen: Chosen, spots: Sequence[tuple[Any, str]], series: Sequence[Series], *, free: bool
+) -> SafeString:
+    """Spend as stacked bars; calls where nothing was charged."""
     labels = [
         label.removeprefix(f"{label[:5]}") if not chosen.hours and len(label) == 10 else label for _s, label in spots
     ]
     title = _("Spent an hour, %(currency)s") if chosen.hours else _("Spent a day, %(currency)s")
     title = _("Calls") if free else title % {"currency": me.currency}
-    shown: Callable[[int], str] = str if free else lambda micro: money(micro, me.currency)
-    return charts.bars(title, labels, charts.few(series, _("other")), shown)
+    shown: Callable[[int], str] = figure if free else lambda micro: money(micro, me.currency)
+    return charts.bars(title, labels, series, shown)
+
+
+def _grid(spots: Sequence[tuple[Any, str]], series: Sequence[Series], *, free: bool) -> dict[str, Any]:
+    """The figures of the chart as a table, the newest day or hour first."""
+    shown = figure if free else exact
+    rows = [(label, [shown(each.values[place]) for each in series]) for place, (_s, label) in enumerate(spots)]
+    return {"heads": [each.name for each in series], "rows": rows[::-1], "free": free}
 
 
 def _ways(chosen: Chosen) -> list[tuple[str, Any, bool]]:
     return [(name, word, name == chosen.way) for name, word in BY.items()]
-
-
-def _pickers(me: Principal, chosen: Chosen, names: Names) -> list[dict[str, Any]]:
-    """Selects of keys and projects, where there is a choice."""
-    out = []
-    for name, known in (("key", names.keys), ("project", names.projects)):
-        if len(known) > 1 and (name != "project" or me.role == "owner"):
-            options = [(ident, text, ident == chosen.only.get(name)) for ident, text in known.items()]
-            out.append({"name": name, "label": BY[name], "options": options[: scoped.NAMES_MAX]})
-    return out

@@ -27,7 +27,7 @@ def end_call(tx: Tx, opened: Opened, ended: Ended, unlisted: str, clock: Clock |
     receipt = records.end_call(tx, opened, ended)
     if unlisted:
         with contextlib.suppress(errors.CommandError):  # it is gone already; the settlement stands
-            shelf.unlist(tx, unlisted, "a call used a usage class that has no price", actor="gateway")
+            shelf.unlist(tx, unlisted, shelf.UNPRICED, actor="gateway")
     return receipt
 
 

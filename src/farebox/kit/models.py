@@ -50,6 +50,9 @@ class AuditEvent(models.Model):
     before = models.TextField(default="")
     after = models.TextField(default="")
 
+    class Meta:
+        indexes = [models.Index(fields=["object", "id"], name="kit_audit_object")]
+
 
 class AuditSeal(models.Model):
     """The n-th event of the trail in the order in which it was sealed, from 1; `hash` commits to it and all before."""

@@ -53,7 +53,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "public_price_list",
         "",
-        "Price list that visitors see; empty means the only one that is not the official one.",
+        "Price list that visitors see where no shop setting names one; empty means the first one in force.",
     ),
     Option(
         "pepper_file",
@@ -159,6 +159,7 @@ OPTIONS: tuple[Option, ...] = (
         86_400,
     ),
     Option("wrong_keys_per_min", 60, "Wrong keys a minute from one address before it gets 429 for them.", 1, 100_000),
+    Option("doctor_daily", True, "Let `farebox doctor --freeze` look once a day, and mail what is wrong."),
     Option("diagnostics_days", 90, "Days that timings and attempts' errors are kept.", 1, 3650),
 )
 

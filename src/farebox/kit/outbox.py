@@ -113,6 +113,12 @@ def wait_us(tries: int) -> int:
     return int(min(_FIRST_WAIT_US << max(0, tries - 1), _LONGEST_WAIT_US))
 
 
+def dead(tx: Tx) -> list[tuple[str, str]]:
+    """Kind and fault of the messages that were given up, the newest first, until they are forgotten."""
+    del tx  # the ORM reads in the same transaction
+    return list(Outbox.objects.filter(state="dead").order_by("-created_us", "-id").values_list("kind", "fault"))
+
+
 def forget(tx: Tx, *, now_us: int) -> int:
     """Forget what left or died more than a week ago; how many."""
     del tx  # the ORM writes in the same transaction

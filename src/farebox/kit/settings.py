@@ -20,6 +20,8 @@ from .models import Setting
 
 NAME_CHARS_MAX = 64
 TEXT_CHARS_MAX = 40_000
+KEYS_COPIED = "keys_copied"  # fingerprints of the key files whose copy was looked at last, and when
+DOCTOR = "doctor_found"  # what the doctor found last (ops/daily.py)
 LINE_CHARS_MAX = 200
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?\Z")
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -41,6 +43,22 @@ def put(tx: Tx, name: str, value: Any, *, actor: str) -> Any:
     db.bump(tx, "settings")
     audit.record(tx, actor=actor, verb="setting.put", object=name, before=before, after=value)
     return before
+
+
+def keep(tx: Tx, name: str, value: Any) -> None:
+    """Keep a fact of the installation that nobody decides: no event, and no cache hears of it."""
+    del tx  # the ORM writes in the same transaction
+    Setting.objects.update_or_create(name=name, defaults={"value": _encode(value).decode()})
+
+
+def note_option(tx: Tx, name: str, value: Any) -> None:
+    """Note what an option of the process is; one event where it was another, or none, when it was noted last."""
+    text = _encode(value).decode()
+    row, new = Setting.objects.get_or_create(name=f"option_{name}", defaults={"value": text})
+    before = None if new else msgspec.json.decode(row.value)
+    # Of processes that start at once only one changes the row.
+    if new or (before != value and Setting.objects.filter(name=row.name, value=row.value).update(value=text)):
+        audit.record(tx, actor="system", verb="option.change", object=name, before=before, after=value)
 
 
 def once_a_day(tx: Tx, name: str, day: str) -> bool:
@@ -90,6 +108,7 @@ KNOWN: tuple[Known, ...] = (
     Known("terms_zh", "text", ""),
     Known("privacy_en", "text", ""),
     Known("privacy_zh", "text", ""),
+    Known("public_price_list", "line", ""),
     Known("signup_currency", "currency", ""),
     Known("signup_price_list", "line", ""),
     Known("trial_micro", "amounts", {}, 0, 1000 * money.MICRO),

@@ -50,7 +50,8 @@ READ_VERSION = "SELECT n FROM kit_version WHERE name = %s"
 # Texts are compared from their beginning; an empty one fits all.
 SEARCH_AUDIT = """
 SELECT id, at_us, actor, verb, object, before, after FROM kit_auditevent
-WHERE id < %s AND at_us >= %s AND at_us < %s AND SUBSTR(actor, 1, LENGTH(%s)) = %s
+WHERE id < %s AND at_us >= %s AND at_us < %s
+ AND (SUBSTR(actor, 1, LENGTH(%s)) = %s OR SUBSTR(actor, 1, LENGTH(%s)) = %s)
  AND SUBSTR(verb, 1, LENGTH(%s)) = %s AND SUBSTR(object, 1, LENGTH(%s)) = %s ORDER BY id DESC LIMIT %s
 """
 

@@ -1,13 +1,15 @@
-"""What is held at this moment, over all accounts."""
+"""What is held at this moment, over all accounts, and which are frozen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db import connection
 from django.db.models import Count, Min, Sum
 
 from farebox.kit.db import Tx
 
+from . import statements
 from .models import Hold, LedgerAccount
 
 
@@ -31,3 +33,16 @@ def now(tx: Tx) -> Standing:
         .order_by("currency")
     )
     return Standing(found["holds"], found["oldest_us"], dict(held))
+
+
+def frozen_before_migration() -> list[str]:
+    """Ledger accounts that are frozen for their drift, by id, in a store that an earlier version may have made."""
+    table = LedgerAccount._meta.db_table
+    with connection.cursor() as cursor:
+        if table not in connection.introspection.table_names(cursor):
+            return []
+        columns = {column.name for column in connection.introspection.get_table_description(cursor, table)}
+        if "frozen" not in columns:
+            return []
+        cursor.execute(statements.FROZEN)
+        return [str(row[0]) for row in cursor.fetchall()]

@@ -232,3 +232,5 @@ HAVING p.amount_micro IS NULL OR SUM(a.booked_micro) > -p.amount_micro OR EXISTS
   AND ((r.kind = 'refund' AND r.ref = a.call) OR (r.kind = 'reversal' AND r.ref = c.id)))
 ORDER BY a.call
 """
+
+FROZEN = "SELECT id FROM ledger_ledgeraccount WHERE frozen ORDER BY id"

@@ -1,7 +1,8 @@
 """The management API (`/office/api`): what the office does, for scripts with a token of their own.
 
-Its router takes no cookie and no API key. What a role may not see or do is not there (404). What takes a fresh proof
-of a person is for people alone: a script proposes money and draws up prices, and nothing here approves or publishes.
+Its router takes no cookie and no API key. What a role may not see or do is not there (404). Money, prices and operators
+take a fresh proof of a person: a script proposes money and draws up prices, and nothing here approves or publishes,
+changes an operator, or sets what gives money or bounds it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from farebox.accounts.tokens import Bearer
 from farebox.kit import options
 from farebox.kit.errors import CommandError, FareboxError
 
-from . import api_goods, api_people, api_shapes, api_words
+from . import api_channels, api_customers, api_goods, api_house, api_people, api_shapes, api_words
 from .api_roles import ALL, answers, find, for_roles
 from .principal import Operator, operator
 
@@ -44,8 +45,8 @@ management = NinjaAPI(
     openapi_url=None,
     urls_namespace="management",
 )
-management.add_router("", api_goods.router)
-management.add_router("", api_people.router)
+for each in (api_goods, api_channels, api_people, api_customers, api_house):
+    management.add_router("", each.router)
 
 
 def fault(status: int, message: str, code: str = "", headers: Mapping[str, str] | None = None) -> JsonResponse:

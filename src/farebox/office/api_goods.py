@@ -9,7 +9,7 @@ from django.http import Http404
 from ninja import Path, Router
 
 from farebox.accounts import adjusting
-from farebox.catalog import drafts, goods, lists, overview, sheets, shelf
+from farebox.catalog import drafts, goods, lists, overview, propose, sheets, shelf
 from farebox.catalog.models import PriceDraft
 from farebox.catalog.usage import CLASSES
 from farebox.kit import clock, db, options, secrets, settings
@@ -68,6 +68,23 @@ def list_model(request: Any, name: Path[types.Name], body: shapes.Listing) -> An
     return _model(db.write(write))
 
 
+@router.post("/model-aliases/{path:name}", response=answers(shapes.ModelOut), tags=["models"], **for_roles(*ADMIN))
+def alias_model(request: Any, name: Path[types.Name], body: shapes.AliasIn) -> Any:
+    """Give a model another name, or take one away."""
+    found = _model(db.read(overview.model, name, now_us=clock.now_us()))
+    if body.remove and body.alias not in found["aliases"]:
+        raise Http404
+
+    def write(tx: Tx) -> overview.Stocked | None:
+        if body.remove:
+            goods.unalias(tx, body.alias, actor=request.auth.actor)
+        else:
+            goods.alias(tx, body.alias, name, actor=request.auth.actor)
+        return overview.model(tx, name, now_us=clock.now_us())
+
+    return _model(db.write(write))
+
+
 @router.get("/price-lists", response=answers(shapes.PriceLists), tags=["prices"], **for_roles(*ALL))
 def list_price_lists(request: Any) -> Any:
     """Every price list with its versions."""
@@ -92,6 +109,15 @@ def read_price_list(request: Any, name: Path[types.Ident], version: types.Count 
         return sheets.to_json(db.read(lists.show, name, version=version, now_us=clock.now_us()))
     except CommandError:
         raise Http404 from None
+
+
+@router.get("/price-lists/{name}/catalogue", response=answers(shapes.Proposal), tags=["prices"], **for_roles(*ADMIN))
+def read_proposal(request: Any, name: Path[types.Ident]) -> Any:
+    """The catalogue's list prices beside those in force, in the list's currency."""
+    del request
+    if _head(name)["version"] is None:
+        raise Http404
+    return {"data": [line._asdict() for line in db.read(propose.propose, name, now_us=clock.now_us())]}
 
 
 @router.post("/price-lists/{name}/drafts", response=answers(shapes.Draft), tags=["prices"], **for_roles(*ADMIN))

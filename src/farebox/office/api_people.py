@@ -46,14 +46,14 @@ def open_account(request: Any, body: shapes.CustomerIn) -> Any:
         made, _project = accounts.open_account(tx, **body.dict(), now_us=clock.now_us(), actor=request.auth.actor)
         return made.id
 
-    return _customer(db.write(write))
+    return customer(db.write(write))
 
 
 @router.get("/customers/{account}", response=answers(shapes.Customer), tags=["customers"], **for_roles(*ALL))
 def read_customer(request: Any, account: Path[types.Ident]) -> Any:
     """One customer with its money."""
     del request
-    return _customer(account)
+    return customer(account)
 
 
 @router.post(
@@ -64,9 +64,9 @@ def read_customer(request: Any, account: Path[types.Ident]) -> Any:
 )
 def freeze(request: Any, account: Path[types.Ident]) -> Any:
     """No new calls from within a second on."""
-    _customer(account)
+    customer(account)
     db.write(accounts.freeze, account, actor=request.auth.actor)
-    return _customer(account)
+    return customer(account)
 
 
 @router.post(
@@ -74,9 +74,9 @@ def freeze(request: Any, account: Path[types.Ident]) -> Any:
 )
 def unfreeze(request: Any, account: Path[types.Ident]) -> Any:
     """Calls again."""
-    _customer(account)
+    customer(account)
     db.write(accounts.unfreeze, account, actor=request.auth.actor)
-    return _customer(account)
+    return customer(account)
 
 
 @router.post(
@@ -84,16 +84,16 @@ def unfreeze(request: Any, account: Path[types.Ident]) -> Any:
 )
 def set_price_list(request: Any, account: Path[types.Ident], body: shapes.ListChoice) -> Any:
     """Sell to this account by another price list from now on."""
-    _customer(account)
+    customer(account)
     db.write(accounts.set_price_list, account, price_list=body.price_list, actor=request.auth.actor)
-    return _customer(account)
+    return customer(account)
 
 
 @router.get("/customers/{account}/keys", response=answers(shapes.Keys), tags=["keys"], **for_roles(*SEES_KEYS))
 def list_keys(request: Any, account: Path[types.Ident]) -> Any:
     """The keys of an account, masked."""
     del request
-    _customer(account)
+    customer(account)
     return {"data": db.read(customers.keys_of, account)}
 
 
@@ -105,7 +105,7 @@ def list_keys(request: Any, account: Path[types.Ident]) -> Any:
 )
 def revoke_key(request: Any, account: Path[types.Ident], key: Path[types.Ident]) -> Any:
     """Switch a key off for good, everywhere within a second."""
-    _customer(account)
+    customer(account)
     if db.read(customers.key, account, key) is None:
         raise Http404
     return keys.view(db.write(keys.revoke, key, now_us=clock.now_us(), actor=request.auth.actor))
@@ -114,7 +114,7 @@ def revoke_key(request: Any, account: Path[types.Ident], key: Path[types.Ident])
 @router.get("/customers/{account}/calls", response=answers(shapes.Calls), tags=["customers"], **for_roles(*ALL))
 def list_calls(request: Any, account: Path[types.Ident], before: types.Ident = "") -> Any:
     """The calls of an account, newest first; that support or an administrator has read them is written down."""
-    _customer(account)
+    customer(account)
     logged = request.auth.role in LOGGED
     run = db.write if logged else db.read
     return _page(run(look_up.calls, account, before=before, limit=51, actor=request.auth.actor, logged=logged))
@@ -227,7 +227,8 @@ def _page(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"data": rows[:50], "next": rows[49]["id"] if more else None}
 
 
-def _customer(account: str) -> dict[str, Any]:
+def customer(account: str) -> dict[str, Any]:
+    """The customer of this id with its money; 404 otherwise."""
     found = db.read(customers.find, account)
     if found is None:
         raise Http404

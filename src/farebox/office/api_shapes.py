@@ -69,6 +69,13 @@ class Listing(In):
     why: Annotated[str, StringConstraints(max_length=200, pattern=LINE)] = ""
 
 
+class AliasIn(In):
+    """Another name for a model; with `remove` it goes."""
+
+    alias: Name
+    remove: bool = False
+
+
 class VersionHead(Schema):
     """One version of a list."""
 
@@ -140,6 +147,23 @@ class DraftLine(Schema):
     before_micro: int | None
     after_micro: int | None
     steep: bool
+
+
+class ProposalLine(Schema):
+    """Our price beside the catalogue's; `change` is `same`, `new`, `unknown` or a percentage."""
+
+    model: str
+    usage_class: str
+    current_micro: int | None
+    proposed_micro: int | None
+    change: str
+    note: str
+
+
+class Proposal(Schema):
+    """List prices for every model on sale."""
+
+    data: list[ProposalLine]
 
 
 class DraftExample(Schema):

@@ -48,6 +48,38 @@ DOES = frozenset(
             "The audit trail, newest first; each text fits from its beginning on. Support sees what it has done itself."
         ),
         gettext_noop("The head of the audit trail's chain, to be kept elsewhere."),
+        gettext_noop("Give a model another name, or take one away."),
+        gettext_noop("The catalogue's list prices beside those in force, in the list's currency."),
+        gettext_noop("One channel with what it answers; never its secret. What it costs us is not for support."),
+        gettext_noop(
+            "Point a channel to another base URL; one that leads to another place takes the upstream's key again."
+        ),
+        gettext_noop("When a channel is tried: its tier, its weight there, and calls at once; what is left out stays."),
+        gettext_noop("A channel no longer answers a model; the answer is what it offered."),
+        gettext_noop("How a channel is, as the process that answers sees it."),
+        gettext_noop("A real call of a model on this channel, paid by the house, with its answer and cost."),
+        gettext_noop("Another name for an account."),
+        gettext_noop("No new calls: the account broke the rules."),
+        gettext_noop("A barred account makes calls again."),
+        gettext_noop("Close an account for good, by its exact name; its keys die with it."),
+        gettext_noop("Calls a minute, tokens a minute and calls at once of the whole account; null is no limit."),
+        gettext_noop("Other limits for the whole account, all three at once; null lifts one."),
+        gettext_noop(
+            "The people of an account with their places and caps, oldest first, those that were removed as well."
+        ),
+        gettext_noop("The projects of an account with their caps, oldest first."),
+        gettext_noop("What is set aside for calls that are under way, oldest first, 50 at most."),
+        gettext_noop(
+            "The receipt of a call with its attempts, written down as for calls. What they cost us is not for support."
+        ),
+        gettext_noop("What customers read for a time, the one that begins last first."),
+        gettext_noop("Announce something in at least one language, from now or from a time on."),
+        gettext_noop("Take an announcement away."),
+        gettext_noop("Every setting of the shop as it is now."),
+        gettext_noop(
+            "Set some of the shop's settings; those that give or bound money are set by a person, in the office."
+        ),
+        gettext_noop("Who works here, and the changes that wait for a second person in the office."),
     }
 )
 

@@ -112,7 +112,7 @@ def _cell(given: Any) -> Any:
 
 
 def _wanted(request: HttpRequest, me: Operator) -> audit.Search:
-    """What the address asks for; an e-mail address stands for its person."""
+    """What the address asks for; an e-mail address stands for its person, as an operator and as a customer."""
     actor = line(request, "actor", 200)
     person = db.read(customers.person_called, actor) if "@" in actor else None
     until_us = moment(line(request, "until", 40), me)
@@ -123,6 +123,7 @@ def _wanted(request: HttpRequest, me: Operator) -> audit.Search:
             verb=line(request, "verb", 60),
             object=line(request, "object", 200),
             from_us=moment(line(request, "from", 40), me) or 0,
+            or_actor="" if person is None else f"person:{person}",
             **({} if until_us is None else {"until_us": until_us}),
         ),
     )

@@ -1,7 +1,13 @@
-"""What the office mails: an operator's link to a password and a second factor; the audit trail's head to auditors."""
+"""What the office mails: an operator's link to a password and a second factor; the audit trail's head to auditors.
+
+And to administrators what the doctor found wrong, and which channel is refused.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
 
@@ -43,4 +49,33 @@ def head(tx: Tx, person: Person, newest: Head, day: str) -> None:
             ),
         ]
         subject = _("Head of the audit trail of %(shop)s, %(day)s") % facts
+    outbox.mail(tx, to=person.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")
+
+
+def doctor(tx: Tx, person: Person, wrong: Sequence[Mapping[str, str]]) -> None:
+    """Send an administrator what the daily look of the doctor found wrong: rows of `check`, `seen`, `todo`."""
+    chosen = options.current()
+    with translation.override(person.language or "en"):
+        facts = {"shop": settings.values(tx)["shop_name"] or chosen.shop_name}
+        lines = [
+            _("The daily look at %(shop)s found what needs you now:") % facts,
+            *(f"- {row['check']}: {row['seen']}\n  {row['todo']}" for row in wrong),
+            _("`farebox doctor` says it again at any time, and all that is in order."),
+        ]
+        subject = _("Something is wrong with %(shop)s") % facts
+    outbox.mail(tx, to=person.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")
+
+
+def refused(tx: Tx, person: Person, channel: str, why: str) -> None:
+    """Tell an administrator that an upstream refuses our key, our account or a mapping of this channel."""
+    chosen = options.current()
+    with translation.override(person.language or "en"):
+        facts = {"shop": settings.values(tx)["shop_name"] or chosen.shop_name, "channel": channel}
+        lines = [
+            _("The upstream of the channel %(channel)s refuses us:") % facts,
+            why,
+            _("Its key, its account there or the name of a model is wrong. Meanwhile calls go to other channels:"),
+            chosen.origin + reverse("office:channel", args=[channel]),
+        ]
+        subject = _("%(shop)s: the channel %(channel)s is refused") % facts
     outbox.mail(tx, to=person.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")

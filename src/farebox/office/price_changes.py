@@ -67,19 +67,20 @@ def change(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
 @operator("admin")
 @step_up
 def proposal(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
-    """The catalogue's list prices beside ours; those that are ticked become a draft."""
+    """The catalogue's list prices beside ours; those that are ticked become a draft, for now or for a day to come."""
     now_us = clock.now_us()
     head = head_of(name, now_us)
     if head["version"] is None:
         raise Http404
     found = db.read(propose.propose, name, now_us=now_us)
     differing = {f"{line.model} {line.usage_class}": line for line in found if _differs(line)}
-    error = ""
+    error, begins, taken = "", text(request, "begins", 40), set(request.POST.getlist("take"))
     if request.method == "POST":
-        chosen = [differing[each] for each in request.POST.getlist("take") if each in differing]
+        chosen = [line for key, line in differing.items() if key in taken]
         rows = [(line.model, line.usage_class, line.proposed_micro or 0) for line in chosen]
         try:
-            made = _draw_up(name, drafts.Plan(rows=rows), _("List prices of the catalogue"), me)
+            plan = drafts.Plan(rows=rows, valid_from_us=moment(begins, me))
+            made = _draw_up(name, plan, _("List prices of the catalogue"), me)
         except CommandError as fault:
             error = refusals.said(fault)
         else:
@@ -90,9 +91,10 @@ def proposal(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     context = {
         "head": head,
         "error": error,
+        "begins": begins,
         "same": sum(line.change == "same" for line in found),
         "unknown": sorted({line.model for line in found if line.proposed_micro is None}),
-        "rows": [_row(key, line, factor) for key, line in differing.items()],
+        "rows": [_row(key, line, factor) | {"taken": key in taken} for key, line in differing.items()],
     }
     return render(request, "office/price_proposal.html", context, status=400 if error else 200)
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from farebox.accounts import accounts, customers
-from farebox.catalog import drafts, lists, overview, sheets
+from farebox.catalog import drafts, lists, overview, public, sheets
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -59,7 +59,7 @@ def create(request: HttpRequest, me: Operator) -> HttpResponse:
             error = refusals.said(fault)
         else:
             return done(request, reverse("office:price_list", args=[made["price_list"]]), _("The price list is there."))
-    context = {"values": values, "error": error}
+    context = {"values": values, "error": error, "public": db.read(public.name)}
     return render(request, "office/price_list_new.html", context, status=400 if error else 200)
 
 

@@ -54,6 +54,12 @@ GROUPS: tuple[tuple[Any, dict[str, tuple[Any, Any]]], ...] = (
     (
         gettext_lazy("Prices and money"),
         {
+            "public_price_list": (
+                gettext_lazy("Public price list"),
+                gettext_lazy(
+                    "What visitors see under Prices. Empty: the one of the process options, or the first one in force."
+                ),
+            ),
             "price_warn_factor": (
                 gettext_lazy("A price change is steep from this factor on"),
                 gettext_lazy("1.5 warns of a price that rises by half or falls by a third."),
@@ -115,21 +121,26 @@ def _form(request: HttpRequest, me: Operator) -> HttpResponse:
         except CommandError as fault:
             errors[name] = refusals.said(fault).removeprefix(f"{name}: ").removeprefix(f"{name}：")
     if not errors:
-        try:
-            changed = db.write(_put, values, me.actor)
-        except CommandError as fault:
-            errors["signup_price_list"] = refusals.said(fault)
-        else:
-            said = _("The settings are in force.") if changed else _("Nothing was changed.")
-            return done(request, reverse("office:settings"), said)
+        errors = db.read(_wrong_lists, values)
+    if not errors:
+        changed = db.write(settings.put_all, values, actor=me.actor)
+        said = _("The settings are in force.") if changed else _("Nothing was changed.")
+        return done(request, reverse("office:settings"), said)
     return _shown(request, given, errors, may=True)
 
 
-def _put(tx: Tx, values: dict[str, Any], actor: str) -> list[str]:
-    price_list, currency = values["signup_price_list"], values["signup_currency"]
-    if price_list and price_list not in overview.list_names(tx, currency=currency):
-        raise CommandError(_("There is no such price list, or not in this currency."))
-    return settings.put_all(tx, values, actor=actor)
+def _wrong_lists(tx: Tx, values: dict[str, Any]) -> dict[str, str]:
+    """What is wrong with the price lists that are named, by setting."""
+    shown, bought_by = values["public_price_list"], values["signup_price_list"]
+    fit = overview.list_names(tx, currency=values["signup_currency"])
+    errors = {}
+    if shown and shown not in overview.list_names(tx):
+        errors["public_price_list"] = _("There is no such price list.")
+    elif shown and not bought_by and shown not in fit:
+        errors["signup_price_list"] = _("The public price list is in another currency: name one for new accounts.")
+    if bought_by and bought_by not in fit:
+        errors["signup_price_list"] = _("There is no such price list, or not in this currency.")
+    return errors
 
 
 def _shown(request: HttpRequest, texts: dict[str, str], errors: dict[str, str], *, may: bool) -> HttpResponse:

@@ -11,10 +11,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from farebox.accounts import operators
-from farebox.calls import margins
-from farebox.catalog import drafts, official, shelf
+from farebox.accounts.models import ApiKey
+from farebox.calls import margins, watch
+from farebox.catalog import drafts, official, overview, public, shelf
 from farebox.catalog.shelf import Shelf
-from farebox.kit import db, options, secrets
+from farebox.kit import db, options, outbox, secrets, settings
+from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments
 from farebox.ledger.standing import Standing
@@ -42,7 +44,11 @@ def listed(now_us: int, stock: Shelf, standing: Standing) -> list[Task]:
     rows = db.read(channels.listed)
     found = [
         *_channels(rows, now_us),
+        *_doctor(),
+        *_outbox(),
         *_goods(stock, rows, now_us),
+        *_calls(now_us),
+        *_public(stock, now_us),
         *_holds(standing, now_us),
         *_decisions(now_us),
         *_people(now_us),
@@ -86,9 +92,72 @@ def _goods(stock: Shelf, rows: list[dict[str, Any]], now_us: int) -> Iterator[Ta
     if lists and (unpriced := sorted((stock.listed & offered) - sold)):
         text = _("These models have a channel but no price: %(names)s.") % _some(unpriced)
         yield Task("warn", text, reverse("office:models"))
+    if off := db.read(overview.unpriced):
+        text = _("A call used a usage class without a price, so these models went off sale: %(names)s.") % _some(off)
+        yield Task("bad", text, reverse("office:models"))
     if rows and (lonely := sorted(sold - offered)):
         text = _("These models are on sale, but no active channel answers them: %(names)s.") % _some(lonely)
         yield Task("warn", text, reverse("office:upstreams"))
+
+
+def _calls(now_us: int) -> Iterator[Task]:
+    """What the newest calls tell (money.md R06, F24, abuse of "free")."""
+    seen = db.read(lambda tx: watch.look(tx, since_us=now_us - _DAY_US))
+    if seen.disputed:
+        text = _("Upstreams reported usage that can't be true, and we counted ourselves: %(names)s.")
+        yield Task("warn", text % _some(list(seen.disputed)), reverse("office:models"))
+    if seen.substituted:
+        text = _("Upstreams answered with another model than was asked for: %(names)s.")
+        yield Task("warn", text % _some(list(seen.substituted)), reverse("office:models"))
+    for key, account in seen.free:
+        text = _("More than a fifth of the last %(n)d calls of the key %(key)s cost its customer nothing.")
+        url = reverse("office:customer_calls", args=[account])
+        yield Task("warn", text % {"n": watch.FREE_OF, "key": _key(key)}, url)
+
+
+def _key(key: str) -> str:
+    row = ApiKey.objects.filter(id=key).values_list("name", flat=True).first()
+    return row or key
+
+
+def _doctor() -> Iterator[Task]:
+    """What the doctor found wrong when it looked last."""
+    if wrong := db.read(lambda tx: settings.get(tx, settings.DOCTOR, {})).get("wrong"):
+        text = _("The daily look at this installation found wrong: %(names)s. `farebox doctor` says what to do.")
+        yield Task("bad", text % _some([row["check"] for row in wrong]), reverse("office:home"))
+
+
+def _outbox() -> Iterator[Task]:
+    """Mail and webhooks of the last week that were given up."""
+    if many := len(db.read(outbox.dead)):
+        text = ngettext(
+            "%(n)d mail or webhook was given up unsent. `farebox doctor` says why.",
+            "%(n)d mails and webhooks were given up unsent. `farebox doctor` says why.",
+            many,
+        )
+        yield Task("warn", text % {"n": many}, reverse("office:home"))
+
+
+def _public(stock: Shelf, now_us: int) -> Iterator[Task]:
+    """What is amiss with the public price list, once anything is on sale."""
+    chosen, shown, many = db.read(_shown)
+    url = reverse("office:settings")
+    if not any(stock.edition(name, now_us) for name in stock.editions if name != official.OFFICIAL):
+        return
+    if shown is None:
+        text = _("Visitors see no prices: the public price list %(name)s is unknown.") % {"name": chosen}
+        yield Task("warn", text, url)
+    elif stock.edition(shown, now_us) is None:
+        text = _("Visitors see no prices: the public price list %(name)s has no version in force.") % {"name": shown}
+        yield Task("warn", text, reverse("office:price_list", args=[shown]))
+    elif not chosen and many > 1:
+        text = _("There are several price lists, and visitors see %(name)s. Choose the public one.") % {"name": shown}
+        yield Task("todo", text, url)
+
+
+def _shown(tx: Tx) -> tuple[str, str | None, int]:
+    """What was chosen for visitors, what they see, and how many lists there are to choose from."""
+    return public.chosen(tx), public.name(tx), len(public.own(tx))
 
 
 def _holds(standing: Standing, now_us: int) -> Iterator[Task]:

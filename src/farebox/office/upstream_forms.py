@@ -12,11 +12,17 @@ from django.utils.translation import gettext_lazy
 from farebox.kit import money
 from farebox.upstreams.channels import CANCEL_BILLING
 
-COSTS = {
+COSTS = {  # of every usage class: saving replaces all costs, so one without a field would be lost
     "input": gettext_lazy("Cost of input"),
     "cached_read": gettext_lazy("Cost of cached input"),
     "output": gettext_lazy("Cost of output"),
+    "cache_write": gettext_lazy("Cost of cache writes"),
+    "reasoning": gettext_lazy("Cost of reasoning"),
+    "input_audio": gettext_lazy("Cost of audio in"),
+    "output_audio": gettext_lazy("Cost of audio out"),
+    "images": gettext_lazy("Cost of images"),
 }
+SELDOM = ("cache_write", "reasoning", "input_audio", "output_audio", "images")
 MODELS_MAX = 200
 _CANCEL = {
     "stops": gettext_lazy("what it made until we cancelled"),
@@ -109,7 +115,7 @@ class Edit(forms.Form):
 
 
 class Offer(forms.Form):
-    """A model on a channel."""
+    """A model on a channel; `known` are the models that it may name."""
 
     model = forms.ChoiceField(label=gettext_lazy("Model"))
     upstream_model = forms.CharField(
@@ -131,7 +137,7 @@ class Offer(forms.Form):
                 max_length=24,
                 required=False,
                 widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
-                help_text=_("For 1,000,000 tokens."),
+                help_text=_("For 1,000,000 images.") if name == "images" else _("For 1,000,000 tokens."),
             )
 
     def clean(self) -> dict[str, Any]:
@@ -144,6 +150,18 @@ class Offer(forms.Form):
             except money.MoneyError:
                 self.add_error(name, _("Give an amount such as 2.50."))
         return found
+
+    def often(self) -> list[forms.BoundField]:
+        """Model, name there, and the costs that most models have."""
+        return [field for field in self if field.name not in SELDOM]
+
+    def seldom(self) -> list[forms.BoundField]:
+        """The costs that few models have."""
+        return [self[name] for name in SELDOM]
+
+    def seldom_open(self) -> bool:
+        """Whether one of these is filled in, or wrong."""
+        return any(field.value() or field.errors for field in self.seldom())
 
 
 def costs_of(given: dict[str, Any]) -> dict[str, str]:

@@ -74,20 +74,21 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
         except CommandError as fault:
             form.add_error(None, refusals.said(fault))
         else:
-            return done(request, reverse("office:channel", args=[row["id"]]), _("The channel is there. Test it now."))
+            words = _("The channel is there, paused. Test it, then switch it on.")
+            return done(request, reverse("office:channel", args=[row["id"]]), words)
     return render(request, "office/channel_new.html", {"form": form, "vendor": vendor})
 
 
 @require_POST
 @operator("admin")
 def state(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
-    """Pause a channel or let it go on; calls under way go on in any case."""
+    """Pause a channel or switch it on; calls under way go on in any case."""
     row, to = _find(channel), reverse("office:channel", args=[channel])
     wanted = "disabled" if request.POST.get("state") == "disabled" else "active"
     db.write(
         channels.set_state, channel=row["name"], state=wanted, why=request.POST.get("why", "")[:200], actor=me.actor
     )
-    return done(request, to, _("The channel is paused.") if wanted == "disabled" else _("The channel goes on."))
+    return done(request, to, _("The channel is paused.") if wanted == "disabled" else _("The channel takes calls."))
 
 
 @require_POST
@@ -127,12 +128,13 @@ def offer(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     """A model that the channel answers: its name there, and what it costs us. New, or changed."""
     row = _find(channel)
     known = next((each for each in row["models"] if each["model"] == request.GET.get("model")), None)
-    form = Offer(
-        request.POST or None, initial=_costs_initial(known), known=sorted(db.read(shelf.load, clock.now_us()).cards)
-    )
+    # One that it answers already is changed on the form that shows its costs, since saving replaces them.
+    others = db.read(shelf.load, clock.now_us()).cards.keys() - {each["model"] for each in row["models"]}
+    form = Offer(request.POST or None, initial=_costs_initial(known), known=sorted(others))
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
-        facts = {"model": given["model"], "upstream_model": given["upstream_model"], "costs": costs_of(given)}
+        there = given["upstream_model"] or given["model"]  # emptied is the same name again, as the form says
+        facts = {"model": given["model"], "upstream_model": there, "costs": costs_of(given)}
         try:
             db.write(channels.offer, channel=row["name"], actor=me.actor, **facts)
         except CommandError as fault:
@@ -166,7 +168,7 @@ def _channel_page(
         "channel": row,
         "may": me.role == "admin",
         "costs": me.role in SEES_COSTS,
-        "can_test": ports.desk() is not None and row["state"] == "active",
+        "can_test": ports.desk() is not None,
         "tested": tested,
     }
     return render(request, "office/channel.html", here)
@@ -248,7 +250,7 @@ def _official() -> dict[str, dict[str, str]]:
 
 
 def _connect(tx: db.Tx, given: dict[str, Any], *, known: dict[str, dict[str, str]], actor: str) -> dict[str, Any]:
-    """Upstream where it is new, channel, and the models named: all or nothing."""
+    """Upstream where it is new, channel, and the models named: all or nothing; the channel is paused at first."""
     chosen: Options = options.current()
     if not any(row["name"] == given["upstream"] for row in channels.upstreams(tx)):
         channels.add_upstream(
@@ -270,6 +272,8 @@ def _connect(tx: db.Tx, given: dict[str, Any], *, known: dict[str, dict[str, str
         master=secrets.master_keys(chosen),
         actor=actor,
     )
+    # Before anybody has tested it, no customer's call shall find out what is wrong with it.
+    row = channels.set_state(tx, channel=row["name"], state="disabled", actor=actor)
     for model, there in models_of(given["models"]):
         costs = known.get(there) or known.get(model)
         channels.offer(tx, channel=row["name"], model=model, upstream_model=there, costs=costs, actor=actor)

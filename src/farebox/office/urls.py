@@ -20,6 +20,7 @@ from . import (
     profile,
     settings,
     sign,
+    statement,
     tokens,
     upstreams,
 )
@@ -84,6 +85,8 @@ urlpatterns = [
     path("customers/<str:account>/keys/<str:key>/revoke", customers.revoke, name="key_revoke"),
     path("customers/<str:account>/calls", customer_calls.calls, name="customer_calls"),
     path("customers/<str:account>/calls/<str:call>", customer_calls.receipt, name="customer_receipt"),
+    path("customers/<str:account>/statements", statement.months, name="statements"),
+    path("customers/<str:account>/statements/<str:name>", statement.month, name="statement"),
     path("customers/<str:account>/money", money.new, name="money_new"),
     path("money", money.page, name="money"),
     path("money/<str:adjustment>", money.adjustment, name="adjustment"),

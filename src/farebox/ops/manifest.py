@@ -12,6 +12,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farebox.kit import money, options, secrets
@@ -80,6 +81,17 @@ def fingerprints(chosen: options.Options) -> dict[str, dict[str, str]]:
         }
         for kind, keys in found.items()
     }
+
+
+def copied(folder: Path) -> dict[str, dict[str, str]]:
+    """The fingerprints of a folder's copy of the key files; CommandError unless it holds all that the files hold."""
+    chosen = options.current()
+    there = options.Options({"pepper_file": str(folder / "pepper"), "master_key_file": str(folder / "master")})
+    copy, have = fingerprints(there), fingerprints(chosen)
+    for kind, path in (("pepper", chosen.pepper), ("master", chosen.master_key)):
+        if lost := [n for n, mark in have[kind].items() if copy[kind].get(n) != mark]:
+            raise CommandError(f"{folder / kind} is no whole copy of {path}: it lacks key {lost[0]}. Copy it again.")
+    return copy
 
 
 def fits_program(manifest: dict[str, Any]) -> None:

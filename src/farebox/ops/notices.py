@@ -51,7 +51,7 @@ def tell(tx: Tx, notice: str, now_us: int) -> int:
 def _news(
     tx: Tx, row: Notice, wanted: notices.Wishes, facts: dict[str, Any], now_us: int
 ) -> Iterator[tuple[str, tuple[str, str], dict[str, Any]]]:
-    if wanted.low_micro is not None or wanted.low_days is not None:
+    if wanted.low and notices.sees_balance(person=row.person_id, account=row.account_id):
         yield from _low(tx, row, wanted, facts, now_us)
     if wanted.prices:
         yield from _prices(row, facts)
@@ -79,10 +79,17 @@ def _low(
 
 
 def _prices(row: Notice, facts: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str], dict[str, Any]]]:
+    """Another version of the account's list, or another list: that is told once, whatever versions it has."""
     name = row.account.price_list_id
     newest = PriceListVersion.objects.filter(price_list=name).order_by("-n").first()
     key = f"prices.{name}"
     known, facts[key] = facts.get(key), newest.n if newest else 0
+    before, facts["price_list"] = facts.get("price_list"), name
+    if before not in {None, name}:
+        facts.pop(f"prices.{before}", None)
+        words = telling.moved(row.person.language, account=row.account.name, price_list=name, before=before)
+        yield "prices.list", words, {"price_list": name, "before": before}
+        return
     if newest is None or known is None or newest.n <= known:
         return
     words = telling.prices(row.person.language, price_list=name, version=newest.n, from_us=newest.valid_from_us)
@@ -90,7 +97,7 @@ def _prices(row: Notice, facts: dict[str, Any]) -> Iterator[tuple[str, tuple[str
 
 
 def _keys(row: Notice, facts: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str], dict[str, Any]]]:
-    """What the audit trail says of keys that this member may see."""
+    """What the audit trail says of keys that this member may see; those of the playground come and go unsaid."""
     known = facts.get("keys")
     events = AuditEvent.objects.filter(verb__startswith="key.").exclude(verb__in=QUIET_VERBS)
     newest = events.order_by("-id").values_list("id", flat=True).first() or ""
@@ -98,7 +105,7 @@ def _keys(row: Notice, facts: dict[str, Any]) -> Iterator[tuple[str, tuple[str, 
     if known is None or newest <= known:
         return
     places = list(row.person.member_set.filter(account=row.account_id, state="active"))
-    keys = ApiKey.objects.filter(account=row.account_id)
+    keys = ApiKey.objects.filter(account=row.account_id, kind="")
     if not any(place.role == "owner" for place in places):
         keys = keys.filter(member__in=places)
     mine = {key.id: key for key in keys}

@@ -1,4 +1,4 @@
-"""What runs when inside a serving process: lots that expire, what is forgotten, refusals, mail, seals, the file check.
+"""What runs when in a serving process: lots that expire, what is forgotten, refusals, mail, seals, looks at itself.
 
 Each round is its own short write through the store's committer, so no call waits for it. What fails is logged and
 comes again in the next round; nothing here decides about money that the next round would not decide the same way.
@@ -7,8 +7,9 @@ comes again in the next round; nothing here decides about money that the next ro
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
@@ -27,8 +28,11 @@ REFUSALS_EVERY_S = 10
 CHECK_EVERY_S = 86_400
 SEND_EVERY_S = 1
 TELL_EVERY_S = 60
+ALERT_EVERY_S = 5
 SEAL_EVERY_S = 5
 TELL_HEAD_EVERY_S = 600
+LOOK_EVERY_S = 3600
+FIRST_LOOK_S = 900
 FIRST_CHECK_S = 3600  # the start has checked a small file; a large one waits for its turn until calls are served
 _DAY_US = 86_400_000_000
 
@@ -50,11 +54,13 @@ class Context:
     """What the jobs work with: the store, and `take_refusals`, which hands over the counts since it was last asked.
 
     Refusals are counted by (UTC day, account or empty, error code). `damaged` hears what is wrong with the store file.
+    `alerts` are channels that refuse us, by name, each with the reason; what is told is taken out.
     """
 
     store: Store
     take_refusals: Callable[[], Refusals] = dict
     damaged: Callable[[str], None] = lambda _words: None
+    alerts: deque[tuple[str, str]] = field(default_factory=deque)
 
 
 class Schedule:
@@ -72,8 +78,10 @@ class Schedule:
             ("count_refusals", REFUSALS_EVERY_S, 0, count_refusals),
             ("send_outbox", SEND_EVERY_S, 0, send_outbox),
             ("tell", TELL_EVERY_S, 0, tell),
+            ("alert", ALERT_EVERY_S, 0, alert),
             ("seal", SEAL_EVERY_S, 0, seal),
             ("tell_head", TELL_HEAD_EVERY_S, SEAL_EVERY_S, tell_head),
+            ("look", LOOK_EVERY_S, FIRST_LOOK_S, look),
             ("check_file", CHECK_EVERY_S, FIRST_CHECK_S, check_file),
         ):
             task = asyncio.get_running_loop().create_task(self._every(name, every_s, first_s, job), name=name)
@@ -144,6 +152,16 @@ async def tell(context: Context) -> None:
         await context.store.write(notices.tell, notice, clock.now_us())
 
 
+async def alert(context: Context) -> None:
+    """Tell the administrators that a channel refuses us, once a day for each (money.md F12)."""
+    from . import daily
+
+    while context.alerts:
+        channel, why = context.alerts[0]
+        await context.store.write(daily.tell_refused, channel, why, clock.now_us())
+        context.alerts.popleft()
+
+
 async def seal(context: Context) -> None:
     """Seal the newest events of the audit trail."""
     from . import trail
@@ -156,6 +174,14 @@ async def tell_head(context: Context) -> None:
     from . import trail
 
     await trail.tell_head(context.store)
+
+
+async def look(context: Context) -> None:
+    """Let the doctor look, where that was not done today."""
+    from . import daily
+
+    if options.current().doctor_daily:
+        await daily.look(context.store)
 
 
 async def check_file(context: Context) -> None:

@@ -26,10 +26,11 @@ class Migrated:
     official: bool
 
 
-def migrate() -> Migrated:
+def migrate(*, despite_drift: bool = False) -> Migrated:
     """Make or update the store of this process's options; twice is once.
 
-    CommandError while a server works on an SQLite store, or where the database can't be reached.
+    CommandError while a server works on an SQLite store, where the database can't be reached, and, unless
+    `despite_drift`, before an update of books in which a balance has drifted (money.md 2).
     """
     chosen = options.current()
     try:
@@ -37,16 +38,16 @@ def migrate() -> Migrated:
     except OSError as fault:
         raise CommandError(f"The data folder {chosen.data} can't be made: {fault.strerror}.") from None
     if not chosen.on_sqlite:
-        done = _migrated()
+        done = _migrated(despite_drift)
     else:
         disk.refuse_network(chosen.data)
         with FolderLock(chosen.data, wait_s=2):
-            done = _migrated()
+            done = _migrated(despite_drift)
     ready.warn_of_modes()
     return done
 
 
-def _migrated() -> Migrated:
+def _migrated(despite_drift: bool) -> Migrated:
     chosen = options.current()
     if chosen.on_sqlite and chosen.sqlite_file.exists() and not chosen.pepper.exists():
         raise CommandError(
@@ -68,6 +69,8 @@ def _migrated() -> Migrated:
                 "This database sorts texts in the order of a language, and ids would not be in the order of time. Make "
                 "it with: CREATE DATABASE farebox TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'."
             )
+        if not despite_drift:
+            _refuse_drift()
         before = len(MigrationRecorder(connection).applied_migrations())
         call_command("migrate", verbosity=0, interactive=False)
         applied = len(MigrationRecorder(connection).applied_migrations()) - before
@@ -75,6 +78,26 @@ def _migrated() -> Migrated:
         raise CommandError(f"The store can't be migrated: {str(fault).splitlines()[0]}") from None
     installation, official = db.write(_first_facts, actor=admin.actor())
     return Migrated(applied, installation, official)
+
+
+def _refuse_drift() -> None:
+    """CommandError if the books are to be changed while a balance in them is not the sum of its postings."""
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    from farebox.ledger import standing
+
+    executor = MigrationExecutor(connection)
+    if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return
+    frozen = standing.frozen_before_migration()
+    if frozen:
+        more = f" and {len(frozen) - 3} more" if len(frozen) > 3 else ""
+        raise CommandError(
+            f"The balance of {', '.join(frozen[:3])}{more} had drifted, and its spending is frozen. An upgrade could "
+            "hide why: mend it first with the version before (farebox doctor says what is wrong, then farebox doctor "
+            "--unfreeze ACCOUNT), or upgrade all the same with farebox migrate --despite-drift."
+        )
 
 
 def first_code() -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from farebox.accounts import authenticate
 from farebox.calls import log as records
 from farebox.gateway.endpoints import ENDPOINTS
-from farebox.gateway.ports import Ports
+from farebox.gateway.ports import Ports, Shop
 from farebox.gateway.serve import serve
+from farebox.kit import secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError, FareboxError
+from farebox.upstreams import board
 
 _BODIES: dict[str, dict[str, Any]] = {
     "chat": {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16},
@@ -72,13 +75,29 @@ class _Client:
         """Nobody waits for it."""
 
 
+class _Bench:
+    """The serving process's shop with another board: a paused channel can be tried, and no customer's call finds it."""
+
+    def __init__(self, shop: Shop, found: board.Board) -> None:
+        object.__setattr__(self, "_shop", shop)
+        object.__setattr__(self, "board", board.BoardKeeper(found))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shop, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._shop, name, value)
+
+
 async def call(ports: Ports, channel: str, model: str) -> dict[str, Any]:
-    """One call of `model` on `channel` alone: {ok, call, charge_micro, attempts, usage, error}."""
+    """One call of `model` on `channel` alone, paused or not: {ok, call, charge_micro, attempts, usage, error}."""
     caller = await ports.store.read(authenticate.house_caller)
     card = ports.shop.shelf.current.card(model)
     if card is None:
         raise CommandError(f"There is no model {model}. `farebox model list` shows them.")
-    if not any(found.channel.name == channel for found in ports.shop.board.current.candidates(card.name)):
+    unseal = board.unsealer(secrets.master_keys(ports.shop.options))
+    alone = await ports.store.read(board.of_one, channel, unseal)
+    if not alone.candidates(card.name):
         raise CommandError(f"The channel {channel} does not offer {model}. `farebox channel offer` adds it.")
     kind = next(name for name in _BODIES if name in card.kinds)
     endpoint = next(found for found in ENDPOINTS.values() if found.kind == kind)
@@ -86,7 +105,7 @@ async def call(ports: Ports, channel: str, model: str) -> dict[str, Any]:
     client = _Client()
     request = _Request(ident, caller, channel, {"model": model, **_BODIES[kind]})
     try:
-        await serve(ports, request, client, endpoint)
+        await serve(dataclasses.replace(ports, shop=cast("Shop", _Bench(ports.shop, alone))), request, client, endpoint)
     except FareboxError as refusal:
         client.error = refusal
     found = await ports.store.read(_outcome, ident, caller.account)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+from collections import deque
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
@@ -43,6 +44,7 @@ from .pages import Pages
 log = structlog.get_logger(__name__)
 
 _DRIFT_US_MAX = 2_000_000
+_ALERTS_MAX = 100
 _END_S = 10  # beyond the drain: the whole of the end (money.md F29)
 _CLOSE_S = 3  # of these, what is kept for closing
 
@@ -67,6 +69,8 @@ class Server:
         self._pages: Pages | None = None
         self._desk: Desk | None = None
         self.node: Node | None = None
+        # Channels that refuse us, and why, until an administrator has been told.
+        self._alerts: deque[tuple[str, str]] = deque(maxlen=_ALERTS_MAX)
         self._until_s = 0.0  # when the process has to be gone, on the loop's clock
         self.fault: str | None = None  # why the ground under the process gave way
         self.ground: Ground
@@ -122,7 +126,7 @@ class Server:
             ring=KeyRing(peppers=secrets.peppers(options), site=site, wrong_keys_per_min=options.wrong_keys_per_min),
             shelf=shelf.ShelfKeeper(),
             board=board.BoardKeeper(),
-            health=Health(),
+            health=Health(lambda channel, why: self._alerts.append((channel, why))),
             epoch=epoch,
             limits=Limits(
                 connect_s=options.connect_s,
@@ -142,6 +146,8 @@ class Server:
         self.ports = Ports(clock.SYSTEM, ids.RANDOM, self.store, self.fetch, journal, shop)
         self.node = Node(self.ports, journal=journal, unseal=board.unsealer(secrets.master_keys(options)))
         await self.node.begin()
+        # Whether money and prices need a second person is no setting, and yet the trail has to say when it changed.
+        await self.store.write(settings.note_option, "single_person", options.single_person)
         self._pages = Pages(options) if self._role != "api" else None
         app = App(self.ports, self._pages, metered=self._role != "console")
         self.reception = Reception(app, options=options, clock=clock.SYSTEM, ids=ids.RANDOM)
@@ -152,7 +158,7 @@ class Server:
         options.port = self.port = self._listener.sockets[0].getsockname()[1]  # links name it
         self.reception.watch()
         self._schedule = await schedule.start(
-            schedule.Context(store=self.store, take_refusals=self._take_refusals, damaged=self.ground.damaged)
+            schedule.Context(self.store, self._take_refusals, self.ground.damaged, self._alerts)
         )
         self._desk = Desk(lambda: shop.health.report(clock.now_us()), self._test_channel)
         office.put(self._desk)

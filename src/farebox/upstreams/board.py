@@ -89,6 +89,13 @@ def load(tx: Tx, unseal: Unseal) -> Board:  # noqa: ARG001 - the ORM reads in th
     )
 
 
+def of_one(tx: Tx, name: str, unseal: Unseal) -> Board:  # noqa: ARG001 - as in `load`
+    """The board with this channel alone, also while it is paused: for its test. CommandError if it can't be used."""
+    rows = Channel.objects.filter(name=name).select_related("upstream")
+    channels = {row.id: spec(row, unseal) for row in rows}
+    return Board(by_model=_by_model(Offering.objects.filter(channel__in=rows), channels), channels=channels)
+
+
 def spec(row: Channel, unseal: Unseal) -> ChannelSpec:
     """A channel's row as calls see it; CommandError, with the reason, if it can't be used."""
     dialects.of(row.dialect)

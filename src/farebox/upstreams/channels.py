@@ -18,7 +18,7 @@ from farebox.upstreams.models import Channel, Offering, Upstream
 CANCEL_BILLING: Final[dict[str, str]] = {
     "stops": "The upstream bills what it made until we cancelled.",
     "bills_all": "The upstream bills the whole answer although we cancelled, so we read on for a while.",
-    "unknown": "Treated as stops, with an alarm when its bill differs.",
+    "unknown": "Treated as stops: compare its bill with the costs in the office.",
 }
 STATES: Final[dict[str, str]] = {
     "active": "Takes calls.",

@@ -21,7 +21,7 @@ from .base import Command, as_json, emit, write
     "doctor",
     cls=Command,
     example="farebox doctor --backups /backups\nfarebox doctor --head 1204:9f2c…\nfarebox doctor --freeze\n"
-    "farebox doctor --unfreeze Ada",
+    "farebox doctor --unfreeze Ada\nfarebox doctor --keys /media/safe",
 )
 @click.option("--probe", is_flag=True, help="Also connect to each active channel's address; nothing is sent.")
 @click.option(
@@ -30,16 +30,23 @@ from .base import Command, as_json, emit, write
     help="Folder of the backups, to see how old they are.",
 )
 @click.option("--head", "heads", multiple=True, help="A head of the audit trail noted earlier: is it in the chain?")
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder with a copy of the key files: is it whole? Noted, so that later looks know of it.",
+)
 @click.option("--freeze", is_flag=True, help="Stop the spending of accounts whose balance is not that of the books.")
 @click.option("--unfreeze", metavar="ACCOUNT", help="Let an account spend again that was frozen so; nothing else.")
-def doctor(probe: bool, backups: Path | None, heads: tuple[str, ...], freeze: bool, unfreeze: str | None) -> None:
+def doctor(
+    probe: bool, backups: Path | None, heads: tuple[str, ...], keys: Path | None, freeze: bool, unfreeze: str | None
+) -> None:
     """Is this installation fit to take money? Reads, also while a server runs, and changes nothing by itself.
 
     Disk, clock, key files, the database and how it commits, the proof, the audit trail's chain, what is on sale, what
     is held. Exit 1 if anything is wrong; warnings alone are exit 0.
     """
     if unfreeze is not None:
-        if probe or freeze or heads or backups is not None:
+        if probe or freeze or heads or keys is not None or backups is not None:
             raise click.UsageError("--unfreeze stands alone.")
         done = write("ledger.unfreeze", account=unfreeze)
         emit(done, lambda: print(f"{done['account']} may spend again."))
@@ -48,6 +55,10 @@ def doctor(probe: bool, backups: Path | None, heads: tuple[str, ...], freeze: bo
     from farebox.ops.doctor.examine import examine
     from farebox.ops.doctor.finding import VERDICTS, Look
 
+    if keys is not None:
+        from farebox.ops import manifest
+
+        write("keys.copied", marks=manifest.copied(keys))
     noted = tuple(chain.parse(head) for head in heads)
     with _progress() as tell:
         look = Look(options.current(), tell=tell, backups=backups, probe=probe, heads=noted)

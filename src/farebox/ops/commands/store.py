@@ -20,7 +20,8 @@ from .base import Command, emit
     cls=Command,
     example="farebox migrate\nFAREBOX_DATABASE=postgresql://shop@db/shop farebox migrate",
 )
-def migrate() -> None:
+@click.option("--despite-drift", is_flag=True, help="Update books in which a balance has drifted all the same.")
+def migrate(despite_drift: bool) -> None:
     """Make the store, or bring it to this version.
 
     Makes the data folder and the key files where they are missing, the tables, and what every shop begins with: its
@@ -32,7 +33,7 @@ def migrate() -> None:
 
     if sys.stderr.isatty():
         click.echo("Migrating the store …", err=True)
-    done = setup.migrate()
+    done = setup.migrate(despite_drift=despite_drift)
     chosen = options_.current()
     where = str(chosen.sqlite_file) if chosen.on_sqlite else secrets.redact(chosen.database)
     facts = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from farebox.kit.errors import CommandError, FareboxError
 from farebox.ops import ready
 
-from . import backups, books, goods, keys, machine, trail
+from . import backups, books, goods, keys, machine, post, trail
 from .finding import Check, Finding, Look, wrong
 
 _STORE = "Mend this first: the checks of the store were left out."
@@ -37,7 +37,7 @@ def examine(look: Look) -> list[Finding]:
         *found,
         *_looked(look, _store(look)),
         *_looked(look, keys.CHECKS),
-        *_looked(look, books.CHECKS + trail.CHECKS + goods.CHECKS),
+        *_looked(look, books.CHECKS + trail.CHECKS + goods.CHECKS + post.CHECKS),
     ]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from farebox.kit import secrets
 from farebox.kit.errors import CommandError
 
-from .finding import Check, Finding, Look, ok, some, warning, wrong
+from .finding import Check, Finding, Look, ok, some, span, warning, wrong
 
 _RESTORE = "Restore the file from its backup; a new one would not fit."
 
@@ -69,5 +70,29 @@ def sealed(look: Look) -> Iterator[Finding]:
         yield ok("sealed secrets", f"{opened} open with the master key")
 
 
+def copied(look: Look) -> Iterator[Finding]:
+    """Somebody has shown the doctor a copy of the key files that holds all that they hold (security.md 4)."""
+    from farebox.kit import db, settings
+    from farebox.ops import manifest
+
+    noted = db.read(lambda tx: settings.get(tx, settings.KEYS_COPIED))
+    try:
+        have = manifest.fingerprints(look.chosen)
+    except CommandError:
+        return  # said already
+    todo = "Copy both key files to a safe place, not beside the backups, then: farebox doctor --keys FOLDER."
+    if noted is None:
+        yield warning("copy of the keys", "none was ever looked at: if the files are lost, every key is void", todo)
+    elif any(noted["marks"][kind].get(n) != mark for kind, marks in have.items() for n, mark in marks.items()):
+        yield warning("copy of the keys", "older than the newest key", todo)
+    else:
+        ago_s = max(0, time.time_ns() // 1_000_000_000 - noted["at_us"] // 1_000_000)
+        yield ok("copy of the keys", f"looked at {span(ago_s)} ago, with every key")
+
+
 FILES: tuple[tuple[str, Check], ...] = (("key files", files),)
-CHECKS: tuple[tuple[str, Check], ...] = (("keys", peppers_in_use), ("sealed secrets", sealed))
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("keys", peppers_in_use),
+    ("copy of the keys", copied),
+    ("sealed secrets", sealed),
+)

@@ -1,4 +1,4 @@
-"""Write verbs of the doctor: stop the spending of ledger accounts whose balance has drifted, and let it go on."""
+"""Write verbs of the doctor: stop the spending of ledger accounts that have drifted, let it go on, note a copy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Sum
 
 from farebox.accounts import accounts as customers
-from farebox.kit import audit, money
+from farebox.kit import audit, clock, money, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.ledger.models import LedgerAccount, Posting
@@ -23,6 +23,13 @@ def freeze(tx: Tx, *, actor: str, accounts: list[str]) -> dict[str, Any]:
             audit.record(tx, actor=actor, verb="ledger.freeze", object=name, after="its balance has drifted (I04)")
             frozen.append(name)
     return {"frozen": frozen}
+
+
+def keys_copied(tx: Tx, *, actor: str, marks: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Note that a copy of the key files was looked at and found whole; `marks` are its fingerprints."""
+    settings.keep(tx, settings.KEYS_COPIED, {"marks": marks, "at_us": clock.now_us()})
+    audit.record(tx, actor=actor, verb="keys.copied", object="installation", after=marks)
+    return {"copied": sum(len(numbers) for numbers in marks.values())}
 
 
 def unfreeze(tx: Tx, *, actor: str, account: str) -> dict[str, Any]:
@@ -47,4 +54,8 @@ def unfreeze(tx: Tx, *, actor: str, account: str) -> dict[str, Any]:
     return {"account": row.id, "frozen": False}
 
 
-RUNS: dict[str, Callable[..., Any]] = {"ledger.freeze": freeze, "ledger.unfreeze": unfreeze}
+RUNS: dict[str, Callable[..., Any]] = {
+    "ledger.freeze": freeze,
+    "ledger.unfreeze": unfreeze,
+    "keys.copied": keys_copied,
+}

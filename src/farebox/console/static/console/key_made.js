@@ -6,7 +6,6 @@
   const model = document.getElementById("try-model");
   const go = document.getElementById("try-go");
   const said = document.getElementById("try-said");
-  if (!model.options.length) return;
   card.hidden = false;
   const signs = { CNY: "¥", USD: "$", EUR: "€", GBP: "£", JPY: "JP¥", HKD: "HK$" };
   const headers = { Authorization: `Bearer ${key}`, "Content-Type": "application/json" };

@@ -3,6 +3,8 @@
 (() => {
   const root = document.getElementById("playground");
   const words = root.dataset;
+  const refusals = JSON.parse(words.refusals); // by the error's code; /v1 itself speaks English alone
+  const sizes = new Map(); // data URL of an image -> its width and height
   const $ = (name) => document.getElementById(`pg-${name}`);
   const signs = { CNY: "¥", USD: "$", EUR: "€", GBP: "£", JPY: "JP¥", HKD: "HK$" };
   const IMAGE_BYTES_MAX = 8e6;
@@ -27,6 +29,18 @@
     return Math.ceil(wide * 2 + (text.length - wide) / 4);
   };
   const text = (content) => (typeof content === "string" ? content : content.map((part) => part.text || "").join(""));
+  // The tiles of catalog/images.py, by the lower reading. Null where the formula or the size is not known.
+  function seen(url) {
+    const formula = chosen().image_tokens;
+    if (!formula || !sizes.has(url)) return null;
+    let [short, long] = [...sizes.get(url)].sort((one, other) => one - other);
+    if (long > 2048) [short, long] = [Math.max(1, Math.floor(short * 2048 / long)), 2048];
+    if (short > 768) [short, long] = [768, Math.min(2048, Math.floor(long * 768 / short))];
+    return formula.base + formula.tile * Math.ceil(long / 512) * Math.ceil(short / 512);
+  }
+  const images = (content) => (typeof content === "string" ? [] : content.filter((part) => part.image_url))
+    .map((part) => seen(part.image_url.url));
+  const refused = (error) => refusals[error.code] || `${words.refused} ${error.message}`;
   const price = (name) => (chosen() && chosen().prices[name]) || 0;
   const cost = (input, output) => (input * price("input") + output * price("output")) / 1e6;
 
@@ -162,8 +176,8 @@
     return null;
   }
 
-  function count(foot, input, output) {
-    foot.textContent = `${words.estimate} ${money(cost(input, output))} · ${input + output} ${words.tokens}`;
+  function count(foot, input, output, more) {
+    foot.textContent = `${words.estimate} ${money(cost(input, output))} · ${input + output} ${words.tokens}${more}`;
   }
 
   async function settle(foot, name, stopped) {
@@ -184,7 +198,10 @@
 
   async function answer() {
     const asked = { ...parameters(), stream: true };
-    const input = asked.messages.reduce((all, each) => all + tokens(text(each.content)) + 4, 3);
+    const pictures = asked.messages.flatMap((each) => images(each.content));
+    const input = asked.messages.reduce((all, each) => all + tokens(text(each.content)) + 4, 3)
+      + pictures.reduce((all, each) => all + (each || 0), 0);
+    const more = pictures.includes(null) ? ` · ${words.images}` : "";
     running = new AbortController();
     $("send").disabled = true;
     $("stop").hidden = false;
@@ -200,21 +217,21 @@
       if (!response.ok) {
         const body = await response.json();
         name = "";
-        throw new Error(body.error.message);
+        throw new Error(refused(body.error));
       }
       const turn = bubble("assistant", "");
       foot = document.createElement("p");
       foot.className = "cost small soft figure";
       turn.made.append(foot);
-      count(foot, input, 0);
+      count(foot, input, 0, more);
       for await (const event of events(response)) {
-        if (event.error) throw new Error(event.error.message);
+        if (event.error) throw new Error(refused(event.error));
         const delta = (event.choices[0] || {}).delta || {};
         said += delta.content || "";
         thought += delta.reasoning_content || "";
         turn.body.textContent = said || thought;
         turn.body.classList.toggle("thought", !said && Boolean(thought));
-        count(foot, input, tokens(said) + tokens(thought));
+        count(foot, input, tokens(said) + tokens(thought), more);
         $("log").scrollTop = $("log").scrollHeight;
       }
     } catch (error) {
@@ -264,7 +281,9 @@
     reader.addEventListener("load", () => {
       image = reader.result;
       const shown = document.createElement("img");
-      shown.src = image;
+      const url = image;
+      shown.addEventListener("load", () => sizes.set(url, [shown.naturalWidth, shown.naturalHeight]));
+      shown.src = url;
       shown.alt = file.name;
       const away = document.createElement("button");
       away.type = "button";
@@ -289,6 +308,7 @@
   $("clear").addEventListener("click", () => {
     if (running) running.abort();
     messages = [];
+    if (!image) sizes.clear();
     sum = 0;
     $("sum-line").hidden = true;
     for (const each of $("log").querySelectorAll(".turn, .flash")) each.remove();

@@ -1,0 +1,53 @@
+"""What the newest calls tell an operator: usage reports in dispute, models that are others, keys that cost nobody.
+
+A look reads a bounded number of calls, so it costs the same however many there were.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from farebox.kit.db import Tx
+
+from . import statements
+
+CALLS_READ = 5000
+# Ends that a customer can bring about and that cost him nothing (money.md 3.1, abuse of "free").
+FREE_RULES = frozenset({"R09", "R14", "R16", "R17"})
+FREE_OF = 200
+FREE_MOST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Models whose upstream reported usage that can't be (R06), or answered with another model (F24), by name.
+
+    `free` are keys, with their account, of whose last 200 calls more than 40 ended free by their customer's doing.
+    """
+
+    disputed: tuple[str, ...]
+    substituted: tuple[str, ...]
+    free: tuple[tuple[str, str], ...]
+
+
+def look(tx: Tx, *, since_us: int) -> Seen:
+    """What the newest calls since then tell."""
+    disputed, substituted = set(), set()
+    free: Counter[tuple[str, str]] = Counter()
+    for account, key, model, rule, flags, opened_us in tx.all(statements.NEWEST_CALLS, (CALLS_READ,)):
+        if opened_us < since_us:
+            break
+        words = flags.split()
+        if "disputed" in words:
+            disputed.add(model)
+        if "substituted" in words:
+            substituted.add(model)
+        free[key, account] += rule in FREE_RULES
+    often = sorted(both for both, many in free.items() if many > FREE_MOST and _is_free(tx, both[0]))
+    return Seen(tuple(sorted(disputed)), tuple(sorted(substituted)), tuple(often))
+
+
+def _is_free(tx: Tx, key: str) -> bool:
+    rules = [rule for (rule,) in tx.all(statements.LAST_RULES_OF_KEY, (key, FREE_OF))]
+    return len(rules) == FREE_OF and sum(rule in FREE_RULES for rule in rules) > FREE_MOST

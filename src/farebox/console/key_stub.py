@@ -1,0 +1,37 @@
+"""The ticket stub of a key that was made just now: what to set where, and what the key can be tested with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from farebox.accounts.models import ApiKey
+from farebox.catalog.pricing import ModelCard
+from farebox.kit import clock, db, options
+
+from . import clients, pricebook
+
+
+def facts(key: ApiKey, text: str) -> dict[str, Any]:
+    """What the page of a new key shows of it; `text` is the key in full, and is shown here alone."""
+    origin, cards = options.current().origin, _callable(key)
+    nextchat = options.current().nextchat_url
+    return {
+        "text": text,
+        "base_url": origin + "/v1",
+        "clients": clients.settings(origin, cards, key=text),
+        "import_link": clients.import_link(nextchat, origin, text),
+        "nextchat": nextchat,
+        "models": [card.name for card in cards if "chat" in card.kinds],
+        "sells": bool(cards),
+        "currency": key.account.currency,
+    }
+
+
+def _callable(key: ApiKey) -> list[ModelCard]:
+    """The models that this key can call now, at the prices of its account; the newest first."""
+    allowed = set(msgspec.json.decode(key.models))
+    sold = db.read(pricebook.sold_by, key.account.price_list_id, clock.now_us())
+    cards = [card for card, _prices in sold if not allowed or card.name in allowed]
+    return sorted(cards, key=lambda card: (-card.created_s, card.name))

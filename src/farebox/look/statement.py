@@ -1,0 +1,97 @@
+"""The statement of a month as a page shows it: the same paper for the customer and for who works in the office."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from farebox.calls.statement import REFUND, Booked, Month, Statement
+from farebox.kit import options
+
+ENTRIES_SHOWN = 500
+KINDS: dict[str, Any] = {
+    "grant": gettext_lazy("Credit given to you"),
+    "expiry": gettext_lazy("Credit expired"),
+    "refund": gettext_lazy("Refund of a call"),
+    "call_refund": gettext_lazy("Refund of a call"),
+    "reversal": gettext_lazy("Correction of an entry"),
+    "credit": gettext_lazy("Correction in your favour"),
+    "debit": gettext_lazy("Correction in our favour"),
+    "write_off": gettext_lazy("Written off"),
+    "topup": gettext_lazy("Top-up"),
+    "payment": gettext_lazy("Top-up"),
+}
+
+
+class Holder(NamedTuple):
+    """Whose statement it is."""
+
+    id: str
+    name: str
+    currency: str
+
+
+def overview(found: list[Month], holder: Holder, place: Callable[[str], str]) -> dict[str, Any]:
+    """What `look/parts/statements.html` shows; `place` tells the address of a month."""
+    return {"months": [(month, place(month.month)) for month in found], "holder": holder}
+
+
+def paper(
+    found: Statement, holder: Holder, *, projects: Mapping[str, str], receipt: Callable[[str], str], now_us: int
+) -> dict[str, Any]:
+    """What `look/parts/statement.html` shows; `projects` are names by id, `receipt` tells the address of a call."""
+    whole = found.month
+    named = [(projects.get(ident, ident), part) for ident, part in whole.projects.items()]
+    return {
+        "statement": found,
+        "holder": holder,
+        "month": whole,
+        "charged_micro": -whole.charged_micro,
+        "entries": [_entry(entry, receipt) for entry in whole.entries[:ENTRIES_SHOWN]],
+        "more_entries": _rest(whole.entries[ENTRIES_SHOWN:]),
+        "groups": _groups(whole.entries),
+        "sections": [
+            (_("Charges by model"), _("Model"), list(whole.models.items())),
+            (_("Charges by project"), _("Project"), named),
+            (_("Charges by day"), _("Day (UTC)"), list(whole.days.items())),
+        ],
+        "span": f"{_at(whole.from_us):%Y-%m-%d} – {_at(whole.until_us - 1):%Y-%m-%d} UTC",
+        "made": f"{_at(now_us):%Y-%m-%d %H:%M} UTC",
+        "running": whole.until_us > now_us,
+        "single_person": options.current().single_person,
+    }
+
+
+def kind(name: str) -> str:
+    """What a journal entry is called."""
+    return str(KINDS.get(name, _("Other entry")))
+
+
+def _entry(entry: Booked, receipt: Callable[[str], str]) -> dict[str, Any]:
+    return {
+        "entry": entry,
+        "kind": kind(entry.kind),
+        "call": receipt(entry.ref) if entry.kind == REFUND else "",
+        "day": f"{_at(entry.at_us):%Y-%m-%d}",
+    }
+
+
+def _groups(entries: list[Booked]) -> list[tuple[str, int]]:
+    """The sums of the entries by what they are called, in the order in which they come first."""
+    sums: dict[str, int] = {}
+    for entry in entries:
+        word = kind(entry.kind)
+        sums[word] = sums.get(word, 0) + entry.amount_micro
+    return list(sums.items())
+
+
+def _rest(entries: list[Booked]) -> tuple[int, int] | None:
+    return (len(entries), sum(entry.amount_micro for entry in entries)) if entries else None
+
+
+def _at(at_us: int) -> datetime:
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC)

@@ -1,0 +1,113 @@
+"""Management API: one channel: its address and order, its health, a test, and a model that it no longer answers."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.http import Http404
+from ninja import Path, Router
+
+from farebox.kit import db, options, secrets
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.upstreams import board, channels
+
+from . import api_shapes_channels as shapes
+from . import api_types as types
+from . import ports
+from .api_roles import ALL, answers, for_roles
+from .api_shapes import ChannelOut, Offered
+
+router = Router()
+ADMIN = ("admin",)
+
+
+@router.get("/channels/{name}", response=answers(ChannelOut), tags=["upstreams"], **for_roles(*ALL))
+def read_channel(request: Any, name: Path[types.Name]) -> Any:
+    """One channel with what it answers; never its secret. What it costs us is not for support."""
+    found = db.read(_find, name)
+    if request.auth.role == "support":
+        found |= {"models": [each | {"costs": {}} for each in found["models"]]}
+    return found
+
+
+@router.post("/channels/{name}/address", response=answers(ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
+def set_address(request: Any, name: Path[types.Name], body: shapes.AddressIn) -> Any:
+    """Point a channel to another base URL; one that leads to another place takes the upstream's key again."""
+    return db.write(_move, name, body, actor=request.auth.actor)
+
+
+@router.post("/channels/{name}/order", response=answers(ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
+def set_order(request: Any, name: Path[types.Name], body: shapes.OrderIn) -> Any:
+    """When a channel is tried: its tier, its weight there, and calls at once; what is left out stays."""
+
+    def write(tx: Tx) -> dict[str, Any]:
+        _find(tx, name)
+        channels.set_order(tx, channel=name, **body.dict(), actor=request.auth.actor)
+        return _find(tx, name)
+
+    return db.write(write)
+
+
+@router.post("/channels/{name}/withdraw", response=answers(Offered), tags=["upstreams"], **for_roles(*ADMIN))
+def withdraw(request: Any, name: Path[types.Name], body: shapes.ModelName) -> Any:
+    """A channel no longer answers a model; the answer is what it offered."""
+
+    def write(tx: Tx) -> dict[str, Any]:
+        if not any(each["model"] == body.model for each in _find(tx, name)["models"]):
+            raise Http404
+        return channels.withdraw(tx, channel=name, model=body.model, actor=request.auth.actor)
+
+    return db.write(write)
+
+
+@router.get("/channels/{name}/health", response=answers(shapes.HealthOut), tags=["upstreams"], **for_roles(*ALL))
+def read_health(request: Any, name: Path[types.Name]) -> Any:
+    """How a channel is, as the process that answers sees it."""
+    del request
+    found = db.read(_find, name)
+    seen = ports.health().get(found["id"], {"state": "closed", "calls": 0, "failures": 0, "why": ""})
+    broken = _broken()
+    state = "disabled" if found["state"] != "active" else "broken" if name in broken else seen["state"]
+    why = broken.get(name) or seen["why"] or found["state_why"]
+    return {"channel": name, "state": state, "calls": seen["calls"], "failures": seen["failures"], "why": why}
+
+
+@router.post("/channels/{name}/test", response=answers(shapes.Tested), tags=["upstreams"], **for_roles(*ADMIN))
+def test_channel(request: Any, name: Path[types.Name], body: shapes.ModelName) -> Any:
+    """A real call of a model on this channel, paid by the house, with its answer and cost."""
+    db.read(_find, name)
+    desk = ports.desk()
+    if desk is None:
+        raise Http404
+    return desk.test(actor=request.auth.actor, channel=name, model=body.model)
+
+
+def _find(tx: Tx, name: str) -> dict[str, Any]:
+    found = next((row for row in channels.listed(tx) if row["name"] == name), None)
+    if found is None:
+        raise Http404
+    return found
+
+
+def _move(tx: Tx, name: str, body: shapes.AddressIn, *, actor: str) -> dict[str, Any]:
+    row = _find(tx, name)
+    moved = urlsplit(body.base_url)[:2] != urlsplit(row["base_url"])[:2]
+    if moved and row["secret"] != "none" and not body.secret:  # noqa: S105 - says whether there is one
+        # Else who may write a key, but never read it, would have it sent to a server of his own.
+        raise CommandError("The address leads to another place: give the upstream's key again.")
+    channels.set_address(tx, channel=name, base_url=body.base_url, local=body.local, actor=actor)
+    if body.secret:
+        master = secrets.master_keys(options.current())
+        channels.set_secret(tx, channel=name, secret=body.secret, master=master, actor=actor)
+    return _find(tx, name)
+
+
+def _broken() -> dict[str, str]:
+    """Why channels can't be used, by name."""
+    try:
+        unseal = board.unsealer(secrets.master_keys(options.current()))
+    except CommandError:
+        unseal = board.unsealer({})
+    return dict(db.read(board.load, unseal).broken)

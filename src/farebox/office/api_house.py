@@ -1,0 +1,90 @@
+"""Management API: the shop itself: announcements, settings, and who works here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404
+from ninja import Path, Router
+
+from farebox.accounts import operators
+from farebox.catalog import overview
+from farebox.kit import announcements, clock, db, options, settings
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+
+from . import api_shapes_house as shapes
+from . import api_types as types
+from .api_roles import ALL, answers, for_roles
+
+router = Router()
+ADMIN = ("admin",)
+SEES_HOUSE = ("admin", "auditor")
+
+
+@router.get("/announcements", response=answers(shapes.Announcements), tags=["house"], **for_roles(*ALL))
+def list_announcements(request: Any) -> Any:
+    """What customers read for a time, the one that begins last first."""
+    del request
+    return {"data": db.read(announcements.listed)}
+
+
+@router.post("/announcements", response=answers(shapes.Announcement), tags=["house"], **for_roles(*ADMIN))
+def announce(request: Any, body: shapes.AnnouncementIn) -> Any:
+    """Announce something in at least one language, from now or from a time on."""
+    now_us = clock.now_us()
+    facts = body.dict() | {"from_us": now_us if body.from_us is None else body.from_us}
+    return db.write(announcements.add, **facts, now_us=now_us, actor=request.auth.actor)
+
+
+@router.post(
+    "/announcements/{announcement}/end", response=answers(shapes.Announcement), tags=["house"], **for_roles(*ADMIN)
+)
+def end_announcement(request: Any, announcement: Path[types.Ident]) -> Any:
+    """Take an announcement away."""
+
+    def write(tx: Tx) -> dict[str, Any]:
+        if not any(each["id"] == announcement for each in announcements.listed(tx)):
+            raise Http404
+        return announcements.end(tx, announcement, actor=request.auth.actor)
+
+    return db.write(write)
+
+
+@router.get("/settings", response=answers(shapes.Settings), tags=["house"], **for_roles(*SEES_HOUSE))
+def read_settings(request: Any) -> Any:
+    """Every setting of the shop as it is now."""
+    del request
+    return dict(db.read(settings.values))
+
+
+@router.post("/settings", response=answers(shapes.Settings), tags=["house"], **for_roles(*ADMIN))
+def set_settings(request: Any, body: shapes.SettingsIn) -> Any:
+    """Set some of the shop's settings; those that give or bound money are set by a person, in the office."""
+    return db.write(_put, body.dict(exclude_none=True), actor=request.auth.actor)
+
+
+@router.get("/operators", response=answers(shapes.Operators), tags=["house"], **for_roles(*SEES_HOUSE))
+def list_operators(request: Any) -> Any:
+    """Who works here, and the changes that wait for a second person in the office."""
+    del request
+    return {
+        "data": db.read(operators.listed),
+        "waiting": db.read(operators.waiting, now_us=clock.now_us()),
+        "single_person": bool(options.current().single_person),
+    }
+
+
+def _put(tx: Tx, changes: dict[str, Any], *, actor: str) -> dict[str, Any]:
+    checked = {name: settings.check(name, value) for name, value in changes.items()}
+    after = dict(settings.values(tx)) | checked
+    shown, bought_by = after["public_price_list"], after["signup_price_list"]
+    fit = overview.list_names(tx, currency=after["signup_currency"])
+    if shown and shown not in overview.list_names(tx):
+        raise CommandError("There is no such price list.")
+    if bought_by and bought_by not in fit:
+        raise CommandError("There is no such price list, or not in this currency.")
+    if shown and not bought_by and shown not in fit:
+        raise CommandError("The public price list is in another currency: name one for new accounts.")
+    settings.put_all(tx, checked, actor=actor)
+    return after

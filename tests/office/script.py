@@ -1,0 +1,39 @@
+"""A program that talks to the management API with a token of a role."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+
+import people
+from shop import Answer
+
+
+class Script:
+    """A program with a token of a role."""
+
+    def __init__(self, shop, role, **facts):
+        from farebox.accounts import tokens
+        from farebox.kit import clock
+
+        self.shop = shop
+        self.person = people.operator(shop, facts.pop("owner", role))
+        given = {"person": self.person.person, "name": "test", "role": role, "days": 1, "now_us": clock.now_us()}
+        self.row, self.token = shop.write(tokens.make, actor="test", **(given | facts))
+
+    def ask(self, method, path, body=None, **headers):
+        given = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json", **headers}
+        line = http.client.HTTPConnection("127.0.0.1", self.shop.server.port, timeout=60)
+        with contextlib.closing(line):
+            line.request(method, f"/office/api/{path}", None if body is None else json.dumps(body), given)
+            response = line.getresponse()
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
+
+    def get(self, path):
+        return self.ask("GET", path)
+
+    def post(self, path, body=None):
+        return self.ask("POST", path, body)

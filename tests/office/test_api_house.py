@@ -1,0 +1,110 @@
+"""The management API over the shop itself: announcements, settings, and who works here."""
+
+from __future__ import annotations
+
+import pytest
+
+import people
+from office.script import Script
+from visitor import Visitor
+
+pytestmark = pytest.mark.store
+
+ROLES = {"S": "support", "F": "finance", "X": "admin", "U": "auditor"}
+
+
+@pytest.fixture(scope="module")
+def scripts(shop):
+    """A program with a token of each role, by letter."""
+    return {letter: Script(shop, role) for letter, role in ROLES.items()}
+
+
+@pytest.fixture(scope="module")
+def admin(scripts):
+    return scripts["X"]
+
+
+def test_announcements(shop, admin):
+    made = admin.post("announcements", {"en": "Maintenance by script", "zh": "脚本维护", "level": "warn"})
+    assert (made.status, made.json["level"], made.json["until_us"]) == (200, "warn", None)
+    assert "Maintenance by script" in Visitor(shop).page("/status").text
+    assert made.json in admin.get("announcements").json["data"]
+    assert admin.post("announcements", {}).status == 400
+    assert admin.post("announcements", {"en": "a", "until_us": 1}).status == 400
+    assert admin.post("announcements", {"en": "a", "level": "loud"}).status == 422
+    assert admin.post(f"announcements/{made.json['id']}/end").json == made.json
+    assert admin.post(f"announcements/{made.json['id']}/end").status == 404
+    assert "Maintenance by script" not in Visitor(shop).page("/status").text
+
+
+def test_settings(shop, admin):
+    from farebox.kit.models import AuditEvent
+
+    before = admin.get("settings").json
+    assert before["trial_days"] == 30
+    after = admin.post("settings", {"shop_name": "Lantern 灯", "trial_days": 7})
+    assert after.json == before | {"shop_name": "Lantern 灯", "trial_days": 7}
+    assert admin.get("settings").json == after.json
+    assert "Lantern 灯" in Visitor(shop).page("/prices").text
+    event = AuditEvent.objects.filter(verb="setting.put", object="shop_name").order_by("id").last()
+    assert event.actor == f"operator:{admin.person.person} token:{admin.row.id}"
+    for wrong, status in (
+        ({"trial_days": 0}, 422),
+        ({"no_such_setting": 1}, 422),
+        ({"price_warn_factor": "0.5"}, 400),
+        ({"signup_price_list": "none"}, 400),
+        ({"signup_price_list": "usd", "signup_currency": "CNY"}, 400),
+        ({"public_price_list": "none"}, 400),
+        ({"public_price_list": "usd", "signup_currency": "CNY"}, 400),
+        ({"trial_days": 8, "shop_name": "\u200b"}, 400),
+    ):
+        assert admin.post("settings", wrong).status == status, wrong
+    assert admin.post("settings", {"shop_name": "", "trial_days": 30}).json == before
+
+
+def test_every_setting_is_read_and_what_moves_money_is_not_set(admin):
+    """Trial credit and the bounds of manual money would be money by script (decision 18)."""
+    from farebox.kit.settings import BY_NAME
+    from farebox.office import api_shapes_house as shapes
+
+    money = {name for name, known in BY_NAME.items() if known.kind in {"amount", "amounts"}}
+    assert set(shapes.Settings.model_fields) == set(BY_NAME)
+    assert set(shapes.SettingsIn.model_fields) == set(BY_NAME) - money
+    before = admin.get("settings").json
+    assert len(money) == 5
+    for name in money:
+        assert admin.post("settings", {name: before[name]}).status == 422
+
+
+def test_who_works_here(shop, admin):
+    from farebox.accounts import operators
+    from farebox.kit import clock
+
+    facts = {"kind": "role", "email": "new@example.com", "role": "finance", "why": "grows", "alone": False}
+    shop.write(operators.propose, **facts, send=print, now_us=clock.now_us(), actor="operator:test")
+    shown = admin.get("operators")
+    mine = next(each for each in shown.json["data"] if each["id"] == admin.person.person)
+    assert (mine["operator_role"], mine["email"]) == ("admin", admin.person.email)
+    assert [(each["email"], each["role_after"]) for each in shown.json["waiting"]] == [("new@example.com", "finance")]
+    assert shown.json["single_person"] is True
+    assert set(mine) == {
+        "id", "email", "name", "operator_role", "is_active", "factors", "has_password", "created_us", "seen_us",
+    }  # fmt: skip
+    customer = people.customer(shop, "1")
+    assert customer.email.encode() not in admin.get("operators").body
+
+
+def test_roles(scripts):
+    """What a role may not do is not there."""
+    may = {
+        ("GET", "announcements"): "SFXU", ("POST", "announcements"): "X", ("POST", "announcements/none/end"): "",
+        ("GET", "settings"): "XU", ("POST", "settings"): "X", ("GET", "operators"): "XU",
+    }  # fmt: skip
+    for letter, script in scripts.items():
+        for (method, path), letters in may.items():
+            answer = script.ask(method, path, {"wrong": 1} if method == "POST" else None)
+            if letter in letters:
+                assert answer.status in {200, 422}, (letter, path, answer.body)
+            else:
+                assert answer.status == 404, (letter, path, answer.status)
+    assert scripts["X"].post("operators", {}).status == 405
