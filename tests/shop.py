@@ -321,7 +321,7 @@ class Away:
         from farebox.kit import errors
 
         if self.away:
-            raise errors.StoreUnavailable from OSError("the database is away")
+            raise errors.StoreUnavailable  # without a cause: it was surely not done
         if fn.__name__ == self.mistaken:
             self.mistakes += 1
             raise RuntimeError("permission denied for this table")

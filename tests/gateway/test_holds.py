@@ -532,8 +532,9 @@ class Failing:
         if fn.__name__ not in self._fn.split() or self.times <= 0:
             return await self._store.write(fn, *args, **kwargs)
         self.times -= 1
-        if self._after:
-            await self._store.write(fn, *args, **kwargs)
+        if not self._after:
+            raise errors.StoreUnavailable  # without a cause: it was surely not done
+        await self._store.write(fn, *args, **kwargs)
         raise errors.StoreUnavailable from OSError("the database went away")
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from farebox.kit import db, errors, failpoints
+from farebox.kit.commits import Committer, Member
 from farebox.kit.db import Store, Tx
 from talk import PROMPTLY_S
 
@@ -269,6 +273,33 @@ def test_a_store_that_hangs_is_not_waited_for(house):
 
     with_store(job)
     assert db.read(count) == 1, "what was given up before it began must not be done later"
+
+
+@pytest.mark.parametrize("together", [1, 3])
+@pytest.mark.parametrize(("stage", "perhaps"), [("begin", False), ("body", False), ("commit", True)])
+def test_only_what_failed_in_its_commit_may_have_been_done(stage, perhaps, together):
+    """The cause of StoreUnavailable says so; whoever asked looks, or tells his customer nothing for sure."""
+    gone = OperationalError("the connection was lost")
+
+    @contextlib.contextmanager
+    def opening(_locks: Any) -> Any:
+        if stage == "begin":
+            raise gone
+        yield SimpleNamespace(again=False)
+        if stage == "commit":
+            raise gone
+
+    def work(_tx: Any) -> None:
+        if stage == "body":
+            raise gone
+
+    loop = asyncio.new_event_loop()
+    members = [Member(work, (), patient=True, since_s=0.0, future=loop.create_future()) for _ in range(together)]
+    Committer(opening, pause=lambda _most_s: None, monotonic_s=time.monotonic, wait_s=5).run(members)
+    loop.close()
+    for member in members:
+        assert isinstance(member.error, errors.StoreUnavailable)
+        assert (member.error.__cause__ is not None) == perhaps
 
 
 def test_an_observer_ends_an_epoch_whose_heart_stopped_and_counts_each_tick_once(house):

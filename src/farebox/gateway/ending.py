@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 import structlog
 
@@ -93,6 +94,18 @@ async def read_rest(along: Along, meter: Meter, seconds: int) -> None:
         return
 
 
+class Unsure(errors.StoreUnavailable):
+    """The settlement failed, and may have been done all the same: there may be a charge until it is given back."""
+
+
+@dataclass(slots=True)
+class _Tries:
+    """The tries to write a settlement: whether there was one, and whether one may have been done."""
+
+    again: bool = False
+    unsure: bool = False
+
+
 async def settle(
     ports: Ports, opened: Opened, cover: Cover, along: Along, meter: Meter, end: Ending
 ) -> FareboxError | None:
@@ -100,9 +113,10 @@ async def settle(
 
     Raises nothing but a cancellation. Where the store stays away for `settle_wait_s` the settlement goes into the
     journal. If that takes nothing either, a charge becomes ours to pay: the customer gets an error, and the hold is
-    voided as soon as the store is back.
+    voided as soon as the store is back. Unsure where we may be killed before that, and the charge stands.
     """
     ended: Ended | None = None
+    tries = _Tries()
     try:
         try:
             ended, unlisted = await _ended(ports, opened, cover, along, meter, end)
@@ -110,7 +124,7 @@ async def settle(
             end = broken(bug)
             ended, unlisted = _plain(ports, end), ""
         point("serve.before_settle")
-        short_micro = await _write(ports, opened, ended, unlisted)
+        short_micro = await _write(ports, opened, ended, unlisted, tries)
         point("serve.settled")
     except HoldEnded:
         log.warning("settle.late", call=opened.id)
@@ -122,7 +136,8 @@ async def settle(
     except Exception:
         log.exception("settle.failed", call=opened.id)
         void_later(ports, opened, ended.attempts if ended is not None else ())
-        return errors.StoreUnavailable()
+        charged = ended is not None and ended.charge_micro > 0
+        return Unsure() if charged and tries.unsure else errors.StoreUnavailable()
     if short_micro:
         log.warning("settle.short", call=opened.id, short_micro=short_micro)
     return _error(opened, end)
@@ -192,7 +207,7 @@ def _plain(ports: Ports, end: Ending) -> Ended:
     )
 
 
-async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str) -> int:
+async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str, tries: _Tries) -> int:
     """Make the settlement durable: in the store, or, while that is away, in the journal (R23); what it fell short.
 
     Each try after the first finds the work of an earlier one. StoreUnavailable where neither would take it.
@@ -201,17 +216,17 @@ async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str) -> i
     wait_s = ports.shop.options.settle_wait_s
     deadline = now() + wait_s
     locks = [purse.id for purse in opened.purses]
-    again = False
     while True:
-        within_s = wait_s + HANG_S if not again and not ports.journal else _SHORTLY_S
+        within_s = wait_s + HANG_S if not tries.again and not ports.journal else _SHORTLY_S
         since = now()
         try:
             receipt = await ports.store.write(
                 end_call, opened, ended, unlisted, ports.clock,
-                locks=locks, patient=True, within_s=within_s, again=again,
+                locks=locks, patient=True, within_s=within_s, again=tries.again,
             )  # fmt: skip
-        except errors.StoreUnavailable:
-            again = True
+        except errors.StoreUnavailable as trouble:
+            tries.again = True
+            tries.unsure = tries.unsure or trouble.__cause__ is not None
         else:
             return receipt.short_micro
         # Who was paused meanwhile can't tell from that one try that the store is away, nor that his hold lives (F30).

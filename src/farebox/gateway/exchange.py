@@ -321,6 +321,11 @@ class Exchange:
         if self._door.paused:
             self._door.abort()
 
+    def drop(self) -> None:
+        """End the answer without a word: the connection breaks."""
+        self._door.abort()
+        self._end()
+
     @property
     def soon_complete(self) -> bool:
         """Whether what is left of the request is so little that it may be waited for and dropped."""

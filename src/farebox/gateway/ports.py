@@ -97,6 +97,9 @@ class ClientPort(Protocol):
     def cut(self) -> None:
         """Wait for him no longer: `send` returns at once, and one who is behind with reading is dropped."""
 
+    def drop(self) -> None:
+        """End the answer without a word: the connection breaks."""
+
 
 @dataclass(slots=True, eq=False)
 class UnderWay:

@@ -105,7 +105,9 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
         error = await ending.settle(ports, opened, cover, delivery.along, delivery.meter, end)
         seat.used(end.usage.total if end.usage is not None else 0, ports.clock.now_us())
     client.on_left(None)
-    if error is not None:
+    if isinstance(error, ending.Unsure) and call.stream:
+        client.drop()  # an error would say that it is free; R25 looks after the others
+    elif error is not None:
         await client.refuse(error)
     elif call.stream:
         await client.finish(delivery.body)  # the last bytes, after the commit

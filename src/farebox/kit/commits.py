@@ -108,17 +108,21 @@ class Committer:
                 member.error = StoreUnavailable()
             else:
                 live.append(member)
-        fault = self._together(live) if live else None
-        if fault is None:
+        if not live:
             return
-        # Where a member itself has failed, nothing was committed; where the database has, nobody knows.
-        unknown = isinstance(fault, dbfaults.ANY)
+        done, unknown = self._together(live)
+        if done:
+            return
         for member in live:
-            self._alone(member, again=member.again or unknown)
+            self._alone(member, unknown=unknown)
 
-    def _together(self, members: Sequence[Member]) -> Exception | None:
-        """Run the members in one transaction; what went wrong if it has to be done one by one."""
+    def _together(self, members: Sequence[Member]) -> tuple[bool, bool]:
+        """Run the members in one transaction; whether it was done, and whether nobody knows.
+
+        If neither, it has to be done one by one. What failed before the commit was asked for is surely not done.
+        """
         locks = [row for member in members for row in member.locks]
+        ready = False
         try:
             with self._opening(locks) as tx:
                 for member in members:
@@ -128,6 +132,7 @@ class Committer:
                     except FareboxError as refusal:
                         # Without its frames: they know the members, and the members know it.
                         member.error = refusal.with_traceback(None)
+                ready = True
         except Exception as fault:
             if len(members) > 1:
                 log.warning("store.group_again", members=len(members), fault=dbfaults.words(fault))
@@ -136,17 +141,22 @@ class Committer:
             for member in members:
                 member.result = None
                 member.error = None
-            return fault
-        return None
+            return False, ready and isinstance(fault, dbfaults.ANY)
+        return True, False
 
-    def _alone(self, member: Member, *, again: bool) -> None:
-        """Run one member in a transaction of its own, a few times if the database wants it so."""
+    def _alone(self, member: Member, *, unknown: bool) -> None:
+        """Run one member in a transaction of its own, a few times if the database wants it so.
+
+        `unknown` says that it may have been done together with others.
+        """
         deadline_s = self._monotonic_s() + TRY_AGAIN_S
         for left in reversed(range(TRIES)):
+            ready = False
             try:
                 with self._opening(member.locks) as tx:
-                    tx.again = again
+                    tx.again = member.again or unknown
                     member.result = member.fn(tx, *member.args)
+                    ready = True
             except FareboxError as refusal:
                 member.error = refusal.with_traceback(None)
             except dbfaults.ANY as fault:
@@ -155,12 +165,13 @@ class Committer:
                 if dbfaults.broken_rule(fault):
                     member.error = fault
                     return
-                again = True
+                unknown = unknown or ready
                 if left and (self._monotonic_s() < deadline_s or dbfaults.busy(fault)):
                     self._pause(TRY_AGAIN_S / TRIES)
                     continue
                 member.error = StoreUnavailable()
-                member.error.__cause__ = fault
+                if unknown:
+                    member.error.__cause__ = fault
             except Exception as bug:
                 member.error = bug
             return

@@ -74,6 +74,9 @@ class _Client:
     def cut(self) -> None:
         """Nobody waits for it."""
 
+    def drop(self) -> None:
+        """Nobody waits for it; the record says what became of it."""
+
 
 class _Bench:
     """The serving process's shop with another board: a paused channel can be tried, and no customer's call finds it."""
