@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import people
+from office.script import Script
 from visitor import Visitor
 
 
@@ -20,6 +21,18 @@ def visitor(shop: Any) -> Visitor:
 def operator(shop: Any) -> Callable[..., people.Person]:
     """A signed-in operator of a role."""
     return lambda role="admin", language="en": people.operator(shop, role, language)
+
+
+@pytest.fixture(scope="module")
+def scripts(shop: Any) -> dict[str, Script]:
+    """A program with a token of each role, by the letters of tests/matrix.toml."""
+    roles = {"S": "support", "F": "finance", "X": "admin", "U": "auditor"}
+    return {letter: Script(shop, role) for letter, role in roles.items()}
+
+
+@pytest.fixture(scope="module")
+def admin(scripts: dict[str, Script]) -> Script:
+    return scripts["X"]
 
 
 @pytest.fixture

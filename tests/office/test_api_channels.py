@@ -6,23 +6,9 @@ import uuid
 
 import pytest
 
-from office.script import Script
-
 pytestmark = pytest.mark.store
 
-ROLES = {"S": "support", "F": "finance", "X": "admin", "U": "auditor"}
 SECRET = "sk-very-secret-4711"
-
-
-@pytest.fixture(scope="module")
-def scripts(shop):
-    """A program with a token of each role, by letter."""
-    return {letter: Script(shop, role) for letter, role in ROLES.items()}
-
-
-@pytest.fixture(scope="module")
-def admin(scripts):
-    return scripts["X"]
 
 
 @pytest.fixture

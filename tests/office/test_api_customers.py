@@ -8,23 +8,10 @@ import pytest
 
 import people
 from farebox.accounts.caps import Caps
-from office.script import Script
 
 pytestmark = pytest.mark.store
 
-ROLES = {"S": "support", "F": "finance", "X": "admin", "U": "auditor"}
 NOBODY = "call_" + "0" * 25
-
-
-@pytest.fixture(scope="module")
-def scripts(shop):
-    """A program with a token of each role, by letter."""
-    return {letter: Script(shop, role) for letter, role in ROLES.items()}
-
-
-@pytest.fixture(scope="module")
-def admin(scripts):
-    return scripts["X"]
 
 
 def trail(verb, account):

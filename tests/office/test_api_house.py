@@ -5,23 +5,9 @@ from __future__ import annotations
 import pytest
 
 import people
-from office.script import Script
 from visitor import Visitor
 
 pytestmark = pytest.mark.store
-
-ROLES = {"S": "support", "F": "finance", "X": "admin", "U": "auditor"}
-
-
-@pytest.fixture(scope="module")
-def scripts(shop):
-    """A program with a token of each role, by letter."""
-    return {letter: Script(shop, role) for letter, role in ROLES.items()}
-
-
-@pytest.fixture(scope="module")
-def admin(scripts):
-    return scripts["X"]
 
 
 def test_announcements(shop, admin):

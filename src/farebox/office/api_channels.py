@@ -11,13 +11,14 @@ from ninja import Path, Router
 from farebox.kit import db, options, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.upstreams import board, channels
+from farebox.upstreams import channels
 
 from . import api_shapes_channels as shapes
 from . import api_types as types
 from . import ports
 from .api_roles import ALL, answers, for_roles
 from .api_shapes import ChannelOut, Offered
+from .upstreams import broken
 
 router = Router()
 ADMIN = ("admin",)
@@ -68,9 +69,9 @@ def read_health(request: Any, name: Path[types.Name]) -> Any:
     del request
     found = db.read(_find, name)
     seen = ports.health().get(found["id"], {"state": "closed", "calls": 0, "failures": 0, "why": ""})
-    broken = _broken()
-    state = "disabled" if found["state"] != "active" else "broken" if name in broken else seen["state"]
-    why = broken.get(name) or seen["why"] or found["state_why"]
+    faults = broken()
+    state = "disabled" if found["state"] != "active" else "broken" if name in faults else seen["state"]
+    why = faults.get(name) or seen["why"] or found["state_why"]
     return {"channel": name, "state": state, "calls": seen["calls"], "failures": seen["failures"], "why": why}
 
 
@@ -102,12 +103,3 @@ def _move(tx: Tx, name: str, body: shapes.AddressIn, *, actor: str) -> dict[str,
         master = secrets.master_keys(options.current())
         channels.set_secret(tx, channel=name, secret=body.secret, master=master, actor=actor)
     return _find(tx, name)
-
-
-def _broken() -> dict[str, str]:
-    """Why channels can't be used, by name."""
-    try:
-        unseal = board.unsealer(secrets.master_keys(options.current()))
-    except CommandError:
-        unseal = board.unsealer({})
-    return dict(db.read(board.load, unseal).broken)

@@ -31,7 +31,7 @@ def way_in(tx: Tx, person: Person, code: str) -> None:
             _("If you expect nothing of the kind, leave it alone and tell an administrator of the shop."),
         ]
         subject = _("Your way into the office of %(shop)s") % facts
-    outbox.mail(tx, to=person.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")
+    _send(tx, person, subject, lines)
 
 
 def head(tx: Tx, person: Person, newest: Head, day: str) -> None:
@@ -49,7 +49,7 @@ def head(tx: Tx, person: Person, newest: Head, day: str) -> None:
             ),
         ]
         subject = _("Head of the audit trail of %(shop)s, %(day)s") % facts
-    outbox.mail(tx, to=person.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")
+    _send(tx, person, subject, lines)
 
 
 def doctor(tx: Tx, person: Person, wrong: Sequence[Mapping[str, str]]) -> None:
@@ -63,7 +63,7 @@ def doctor(tx: Tx, person: Person, wrong: Sequence[Mapping[str, str]]) -> None:
             _("`farebox doctor` says it again at any time, and all that is in order."),
         ]
         subject = _("Something is wrong with %(shop)s") % facts
-    outbox.mail(tx, to=person.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")
+    _send(tx, person, subject, lines)
 
 
 def refused(tx: Tx, person: Person, channel: str, why: str) -> None:
@@ -78,4 +78,8 @@ def refused(tx: Tx, person: Person, channel: str, why: str) -> None:
             chosen.origin + reverse("office:channel", args=[channel]),
         ]
         subject = _("%(shop)s: the channel %(channel)s is refused") % facts
+    _send(tx, person, subject, lines)
+
+
+def _send(tx: Tx, person: Person, subject: str, lines: Sequence[str]) -> None:
     outbox.mail(tx, to=person.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")

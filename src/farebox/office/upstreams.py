@@ -180,18 +180,18 @@ def _channels(me: Operator) -> list[dict[str, Any]]:
     today = records.day_of(clock.now_us())
     sums = db.read(margins.read, "channel", from_day=today, until_day=today, rates={})
     currencies = {row["name"]: row["cost_currency"] for row in db.read(channels.upstreams)}
-    broken = _broken()
+    faults = broken()
     found = []
     for row in db.read(channels.listed):
         seen = health.get(row["id"], {"state": "closed", "calls": 0, "failures": 0, "why": ""})
-        state = "disabled" if row["state"] != "active" else "broken" if row["name"] in broken else seen["state"]
+        state = "disabled" if row["state"] != "active" else "broken" if row["name"] in faults else seen["state"]
         kind, words = BADGES[state]
         found.append(
             row
             | {
                 "badge": kind,
                 "health": words,
-                "why": broken.get(row["name"]) or seen["why"] or row["state_why"],
+                "why": faults.get(row["name"]) or seen["why"] or row["state_why"],
                 "calls_now": seen["calls"],
                 "calls_today": sum(rows[row["name"]].calls for rows in sums.values() if row["name"] in rows),
                 "cost_currency": currencies[row["upstream"]],
@@ -210,7 +210,8 @@ def _short(costs: dict[str, str], me: Operator) -> dict[str, str]:
     )
 
 
-def _broken() -> dict[str, str]:
+def broken() -> dict[str, str]:
+    """Why channels can't be used, by name."""
     try:
         unseal = board.unsealer(secrets.master_keys(options.current()))
     except CommandError:
