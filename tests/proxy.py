@@ -149,6 +149,7 @@ class Proxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0.05)  # what was aborted is closed by the loop, which may end with us
 
     async def _shut(self) -> None:
         if self._server is not None:
