@@ -37,3 +37,14 @@ class Script:
 
     def post(self, path, body=None):
         return self.ask("POST", path, body)
+
+
+def roles(scripts, may):
+    """Each may do what stands beside the method and path, by letter; to the others it is not there."""
+    for letter, script in scripts.items():
+        for (method, path), letters in may.items():
+            answer = script.ask(method, path, {"wrong": 1} if method == "POST" else None)
+            if letter in letters:
+                assert answer.status in {200, 422}, (letter, path, answer.body)
+            else:
+                assert answer.status == 404, (letter, path, answer.status)

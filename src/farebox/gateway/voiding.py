@@ -37,13 +37,14 @@ async def _void_all(ports: Ports) -> None:
     shop = ports.shop
     again_at: dict[str, float] = {}  # loop time for those that were refused for a mistake of ours
     while shop.to_void:
-        call, (opened, attempts) = next(iter(shop.to_void.items()))
-        if again_at.get(call, 0.0) > asyncio.get_running_loop().time():
+        now = asyncio.get_running_loop().time()
+        call = next((each for each in shop.to_void if again_at.get(each, now) <= now), None)
+        if call is None:
             if shop.stopping:
                 return
-            shop.to_void[call] = shop.to_void.pop(call)  # the others first
             await asyncio.sleep(_VOID_AGAIN_S)
             continue
+        opened, attempts = shop.to_void[call]
         try:
             await _void(ports, opened, attempts)
         except errors.StoreUnavailable:
@@ -56,7 +57,7 @@ async def _void_all(ports: Ports) -> None:
             if attempts:  # they may be what can't be written
                 shop.to_void[call] = (opened, [])
             else:
-                again_at[call] = asyncio.get_running_loop().time() + FAILED_AGAIN_S
+                again_at[call] = now + FAILED_AGAIN_S
             continue
         del shop.to_void[call]
 

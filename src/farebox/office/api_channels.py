@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.http import Http404
 from ninja import Path, Router
 
 from farebox.kit import db, options, secrets
 from farebox.kit.db import Tx
-from farebox.kit.errors import CommandError
 from farebox.upstreams import channels
 
 from . import api_shapes_channels as shapes
@@ -18,7 +16,7 @@ from . import api_types as types
 from . import ports
 from .api_roles import ALL, answers, for_roles
 from .api_shapes import ChannelOut, Offered
-from .upstreams import broken
+from .upstreams import broken, refuse_to_lead_away
 
 router = Router()
 ADMIN = ("admin",)
@@ -93,11 +91,7 @@ def _find(tx: Tx, name: str) -> dict[str, Any]:
 
 
 def _move(tx: Tx, name: str, body: shapes.AddressIn, *, actor: str) -> dict[str, Any]:
-    row = _find(tx, name)
-    moved = urlsplit(body.base_url)[:2] != urlsplit(row["base_url"])[:2]
-    if moved and row["secret"] != "none" and not body.secret:  # noqa: S105 - says whether there is one
-        # Else who may write a key, but never read it, would have it sent to a server of his own.
-        raise CommandError("The address leads to another place: give the upstream's key again.")
+    refuse_to_lead_away(_find(tx, name), body.base_url, body.secret)
     channels.set_address(tx, channel=name, base_url=body.base_url, local=body.local, actor=actor)
     if body.secret:
         master = secrets.master_keys(options.current())

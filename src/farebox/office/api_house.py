@@ -8,7 +8,6 @@ from django.http import Http404
 from ninja import Path, Router
 
 from farebox.accounts import operators
-from farebox.catalog import overview
 from farebox.kit import announcements, clock, db, options, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -16,6 +15,7 @@ from farebox.kit.errors import CommandError
 from . import api_shapes_house as shapes
 from . import api_types as types
 from .api_roles import ALL, answers, for_roles
+from .settings import wrong_lists
 
 router = Router()
 ADMIN = ("admin",)
@@ -78,13 +78,7 @@ def list_operators(request: Any) -> Any:
 def _put(tx: Tx, changes: dict[str, Any], *, actor: str) -> dict[str, Any]:
     checked = {name: settings.check(name, value) for name, value in changes.items()}
     after = dict(settings.values(tx)) | checked
-    shown, bought_by = after["public_price_list"], after["signup_price_list"]
-    fit = overview.list_names(tx, currency=after["signup_currency"])
-    if shown and shown not in overview.list_names(tx):
-        raise CommandError("There is no such price list.")
-    if bought_by and bought_by not in fit:
-        raise CommandError("There is no such price list, or not in this currency.")
-    if shown and not bought_by and shown not in fit:
-        raise CommandError("The public price list is in another currency: name one for new accounts.")
+    for fault in wrong_lists(tx, after).values():
+        raise CommandError(fault)
     settings.put_all(tx, checked, actor=actor)
     return after

@@ -23,7 +23,7 @@ def way_in(tx: Tx, person: Person, code: str) -> None:
     """Send an operator his one-time link, in his language, or else in that of the page of who lets him in."""
     chosen = options.current()
     with translation.override(person.language or translation.get_language()):
-        facts = {"shop": settings.values(tx)["shop_name"] or chosen.shop_name, "email": person.email}
+        facts = {"shop": _shop(tx), "email": person.email}
         lines = [
             _("You work in the office of %(shop)s, as %(email)s. Choose a password and a second factor here:") % facts,
             chosen.origin + PATH + code,
@@ -36,9 +36,8 @@ def way_in(tx: Tx, person: Person, code: str) -> None:
 
 def head(tx: Tx, person: Person, newest: Head, day: str) -> None:
     """Send an auditor the head of the audit trail's chain on a UTC day (ISO), to be kept where the shop is not."""
-    chosen = options.current()
     with translation.override(person.language or "en"):
-        facts = {"shop": settings.values(tx)["shop_name"] or chosen.shop_name, "day": day}
+        facts = {"shop": _shop(tx), "day": day}
         lines = [
             _("The head of the audit trail of %(shop)s on %(day)s:") % facts,
             str(newest),
@@ -54,9 +53,8 @@ def head(tx: Tx, person: Person, newest: Head, day: str) -> None:
 
 def doctor(tx: Tx, person: Person, wrong: Sequence[Mapping[str, str]]) -> None:
     """Send an administrator what the daily look of the doctor found wrong: rows of `check`, `seen`, `todo`."""
-    chosen = options.current()
     with translation.override(person.language or "en"):
-        facts = {"shop": settings.values(tx)["shop_name"] or chosen.shop_name}
+        facts = {"shop": _shop(tx)}
         lines = [
             _("The daily look at %(shop)s found what needs you now:") % facts,
             *(f"- {row['check']}: {row['seen']}\n  {row['todo']}" for row in wrong),
@@ -70,7 +68,7 @@ def refused(tx: Tx, person: Person, channel: str, why: str) -> None:
     """Tell an administrator that an upstream refuses our key, our account or a mapping of this channel."""
     chosen = options.current()
     with translation.override(person.language or "en"):
-        facts = {"shop": settings.values(tx)["shop_name"] or chosen.shop_name, "channel": channel}
+        facts = {"shop": _shop(tx), "channel": channel}
         lines = [
             _("The upstream of the channel %(channel)s refuses us:") % facts,
             why,
@@ -79,6 +77,10 @@ def refused(tx: Tx, person: Person, channel: str, why: str) -> None:
         ]
         subject = _("%(shop)s: the channel %(channel)s is refused") % facts
     _send(tx, person, subject, lines)
+
+
+def _shop(tx: Tx) -> str:
+    return str(settings.values(tx)["shop_name"] or options.current().shop_name)
 
 
 def _send(tx: Tx, person: Person, subject: str, lines: Sequence[str]) -> None:

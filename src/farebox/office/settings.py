@@ -121,7 +121,7 @@ def _form(request: HttpRequest, me: Operator) -> HttpResponse:
         except CommandError as fault:
             errors[name] = refusals.said(fault).removeprefix(f"{name}: ").removeprefix(f"{name}：")
     if not errors:
-        errors = db.read(_wrong_lists, values)
+        errors = db.read(wrong_lists, values)
     if not errors:
         changed = db.write(settings.put_all, values, actor=me.actor)
         said = _("The settings are in force.") if changed else _("Nothing was changed.")
@@ -129,7 +129,7 @@ def _form(request: HttpRequest, me: Operator) -> HttpResponse:
     return _shown(request, given, errors, may=True)
 
 
-def _wrong_lists(tx: Tx, values: dict[str, Any]) -> dict[str, str]:
+def wrong_lists(tx: Tx, values: dict[str, Any]) -> dict[str, str]:
     """What is wrong with the price lists that are named, by setting."""
     shown, bought_by = values["public_price_list"], values["signup_price_list"]
     fit = overview.list_names(tx, currency=values["signup_currency"])

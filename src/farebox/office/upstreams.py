@@ -210,6 +210,16 @@ def _short(costs: dict[str, str], me: Operator) -> dict[str, str]:
     )
 
 
+def refuse_to_lead_away(row: dict[str, Any], base_url: str, secret: str) -> None:
+    """CommandError where a channel's key would go to another place without being given again.
+
+    Else who may write a key, but never read it, would have it sent to a server of his own.
+    """
+    moved = urlsplit(base_url)[:2] != urlsplit(row["base_url"])[:2]
+    if moved and row["secret"] != "none" and not secret:  # noqa: S105 - says whether there is one
+        raise CommandError(_("The address leads to another place: give the upstream's key again."))
+
+
 def broken() -> dict[str, str]:
     """Why channels can't be used, by name."""
     try:
@@ -284,10 +294,7 @@ def _connect(tx: db.Tx, given: dict[str, Any], *, known: dict[str, dict[str, str
 def _change(tx: db.Tx, row: dict[str, Any], given: dict[str, Any], *, actor: str) -> None:
     """What differs, and nothing else, so that the trail shows what was changed."""
     name = row["name"]
-    moved = urlsplit(given["base_url"])[:2] != urlsplit(row["base_url"])[:2]
-    if moved and row["secret"] != "none" and not given["secret"]:  # noqa: S105 - says whether there is one
-        # Else who may write a key, but never read it, would have it sent to a server of his own.
-        raise CommandError(_("The address leads to another place: give the upstream's key again."))
+    refuse_to_lead_away(row, given["base_url"], given["secret"])
     if (given["base_url"], given["local"]) != (row["base_url"], row["local"]):
         channels.set_address(tx, channel=name, base_url=given["base_url"], local=given["local"], actor=actor)
     order = {key: given[key] for key in ("tier", "weight", "concurrency_max")}

@@ -8,50 +8,41 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import structlog
 
+from farebox.accounts.models import Person
+from farebox.calls.log import day_of
 from farebox.kit import audit, clock, settings
 from farebox.kit.db import Tx
+from farebox.office import letters
 
-if TYPE_CHECKING:
-    from farebox.accounts.models import Person
+from .trail import Store
 
 log = structlog.get_logger(__name__)
 
-BALANCES = "balances"  # the doctor's check of I04
-WITHIN_S = 6 * 3600
+_BALANCES = "balances"  # the doctor's check of I04
+_WITHIN_S = 6 * 3600
 _DAY_NAME = "doctor_day"
 _SAID_MAX = 20
 # The drift of a balance stops that account's spending and blocks upgrades; the rest is for a person to weigh.
 _COMMAND = ("-m", "farebox.ops.cli", "doctor", "--freeze", "--json")
 
 
-class Store(Protocol):
-    """The store port of the serving process (kit.db.Store)."""
-
-    async def write(self, fn: Callable[..., Any], *args: Any) -> Any:
-        """`fn(tx, *args)` in the next commit."""
-
-    async def read(self, fn: Callable[..., Any], *args: Any) -> Any:
-        """`fn(tx, *args)` for reading."""
-
-
-async def look(store: Store, command: Sequence[str] = _COMMAND) -> None:
+async def look(store: Store) -> None:
     """Once a UTC day, of all processes one: let the doctor look, keep what it found, tell the administrators."""
     if not await store.write(_claim, clock.now_us()):
         return
-    found = await _examine(command)
-    if found is None:
+    news = await _examine()
+    if news is None:
         log.error("doctor.failed")
         return
-    for row in found["wrong"]:
-        log.error("ledger_drift" if row["check"] == BALANCES else "doctor.wrong", check=row["check"], seen=row["seen"])
-    await store.write(_keep, found)
+    for row in news["wrong"]:
+        log.error("ledger_drift" if row["check"] == _BALANCES else "doctor.wrong", check=row["check"], seen=row["seen"])
+    await store.write(_keep, news)
 
 
 def found(tx: Tx) -> dict[str, Any]:
@@ -59,18 +50,18 @@ def found(tx: Tx) -> dict[str, Any]:
     return dict(settings.get(tx, settings.DOCTOR, {}))
 
 
-async def _examine(command: Sequence[str]) -> dict[str, Any] | None:
+async def _examine() -> dict[str, Any] | None:
     """The doctor's findings; None where it did not come to an end. It gives way to whatever else runs."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *command,
+        *_COMMAND,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
         os.setpriority(os.PRIO_PROCESS, process.pid, 19)
-        out, _ = await asyncio.wait_for(process.communicate(), WITHIN_S)
+        out, _ = await asyncio.wait_for(process.communicate(), _WITHIN_S)
     except TimeoutError:
         return None
     finally:
@@ -90,24 +81,16 @@ async def _examine(command: Sequence[str]) -> dict[str, Any] | None:
 
 def tell_refused(tx: Tx, channel: str, why: str, now_us: int) -> None:
     """Tell every administrator that this channel refuses us, if nobody was told so today."""
-    from farebox.office import letters
-
-    if settings.once_a_day(tx, f"refused_{channel}"[: settings.NAME_CHARS_MAX], _day(now_us)):
+    if settings.once_a_day(tx, f"refused_{channel}"[: settings.NAME_CHARS_MAX], day_of(now_us)):
         for person in _administrators():
             letters.refused(tx, person, channel, why)
 
 
 def _claim(tx: Tx, now_us: int) -> bool:
-    return settings.once_a_day(tx, _DAY_NAME, _day(now_us))
-
-
-def _day(now_us: int) -> str:
-    return datetime.fromtimestamp(now_us // 1_000_000, UTC).date().isoformat()
+    return settings.once_a_day(tx, _DAY_NAME, day_of(now_us))
 
 
 def _keep(tx: Tx, news: dict[str, Any]) -> None:
-    from farebox.office import letters
-
     before = found(tx)
     settings.keep(tx, settings.DOCTOR, news)
     checks = [row["check"] for row in news["wrong"]]
@@ -120,6 +103,4 @@ def _keep(tx: Tx, news: dict[str, Any]) -> None:
 
 
 def _administrators() -> Iterable[Person]:
-    from farebox.accounts.models import Person
-
     return Person.objects.filter(operator_role="admin", is_active=True).order_by("id")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from farebox.kit.db import Tx
 
 FINDINGS_MAX = 20
+
+Marks = dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def applied() -> list[str]:
     return sorted(" ".join(key) for key in MigrationRecorder(connection).applied_migrations())
 
 
-def fingerprints(chosen: options.Options) -> dict[str, dict[str, str]]:
+def fingerprints(chosen: options.Options) -> Marks:
     """16 hex digits by kind and number of each key in the key files: they tell keys apart and lead to none."""
     found = {"pepper": secrets.peppers(chosen), "master": secrets.master_keys(chosen)}
     return {
@@ -83,15 +86,26 @@ def fingerprints(chosen: options.Options) -> dict[str, dict[str, str]]:
     }
 
 
-def copied(folder: Path) -> dict[str, dict[str, str]]:
+def copied(folder: Path) -> Marks:
     """The fingerprints of a folder's copy of the key files; CommandError unless it holds all that the files hold."""
     chosen = options.current()
     there = options.Options({"pepper_file": str(folder / "pepper"), "master_key_file": str(folder / "master")})
-    copy, have = fingerprints(there), fingerprints(chosen)
-    for kind, path in (("pepper", chosen.pepper), ("master", chosen.master_key)):
-        if lost := [n for n, mark in have[kind].items() if copy[kind].get(n) != mark]:
-            raise CommandError(f"{folder / kind} is no whole copy of {path}: it lacks key {lost[0]}. Copy it again.")
+    copy = fingerprints(there)
+    for kind, n in lacking(fingerprints(chosen), copy):
+        raise CommandError(
+            f"{folder / kind} is no whole copy of {_paths(chosen)[kind]}: it lacks key {n}. Copy it again."
+        )
     return copy
+
+
+def lacking(wanted: Marks, have: Marks) -> Iterator[tuple[str, str]]:
+    """Kind and number of each key of these fingerprints that is not among the others as it is."""
+    for kind, marks in wanted.items():
+        yield from ((kind, n) for n, mark in marks.items() if have[kind].get(n) != mark)
+
+
+def _paths(chosen: options.Options) -> dict[str, Path]:
+    return {"pepper": chosen.pepper, "master": chosen.master_key}
 
 
 def fits_program(manifest: dict[str, Any]) -> None:
@@ -111,14 +125,12 @@ def fits_program(manifest: dict[str, Any]) -> None:
 def fits_keys(manifest: dict[str, Any], chosen: options.Options) -> None:
     """CommandError unless the key files hold every key that the store had when it was backed up."""
     have = fingerprints(chosen)
-    for kind, path in (("pepper", chosen.pepper), ("master", chosen.master_key)):
-        for n, mark in manifest["keys"][kind].items():
-            if have[kind].get(n) != mark:
-                word = "lacks" if n not in have[kind] else "has another"
-                raise CommandError(
-                    f"{path} is not the {kind} file of this backup: it {word} key {n}. Restore the right one from its "
-                    "own backup."
-                )
+    for kind, n in lacking(manifest["keys"], have):
+        word, path = "lacks" if n not in have[kind] else "has another", _paths(chosen)[kind]
+        raise CommandError(
+            f"{path} is not the {kind} file of this backup: it {word} key {n}. Restore the right one from its own "
+            "backup."
+        )
 
 
 def compare(recorded: dict[str, Any], found: dict[str, Any]) -> list[Compared]:

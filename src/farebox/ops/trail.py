@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
 
 from farebox.accounts.models import Person
+from farebox.calls.log import day_of
 from farebox.kit import chain, clock, settings
 from farebox.kit.db import Tx
 from farebox.office import letters
@@ -48,17 +48,13 @@ async def tell_head(store: Store) -> None:
 
 
 def _told(tx: Tx, now_us: int) -> bool:
-    return bool(settings.get(tx, _NAME, "") >= _day(now_us))
+    return bool(settings.get(tx, _NAME, "") >= day_of(now_us))
 
 
 def _tell(tx: Tx, now_us: int) -> chain.Head | None:
-    newest, day = chain.head(tx), _day(now_us)
+    newest, day = chain.head(tx), day_of(now_us)
     if not newest.n or not settings.once_a_day(tx, _NAME, day):
         return None
     for person in Person.objects.filter(operator_role="auditor", is_active=True).order_by("id"):
         letters.head(tx, person, newest, day)
     return newest
-
-
-def _day(now_us: int) -> str:
-    return datetime.fromtimestamp(now_us // 1_000_000, UTC).date().isoformat()

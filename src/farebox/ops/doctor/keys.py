@@ -83,7 +83,7 @@ def copied(look: Look) -> Iterator[Finding]:
     todo = "Copy both key files to a safe place, not beside the backups, then: farebox doctor --keys FOLDER."
     if noted is None:
         yield warning("copy of the keys", "none was ever looked at: if the files are lost, every key is void", todo)
-    elif any(noted["marks"][kind].get(n) != mark for kind, marks in have.items() for n, mark in marks.items()):
+    elif any(manifest.lacking(have, noted["marks"])):
         yield warning("copy of the keys", "older than the newest key", todo)
     else:
         ago_s = max(0, time.time_ns() // 1_000_000_000 - noted["at_us"] // 1_000_000)
