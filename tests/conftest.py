@@ -31,6 +31,7 @@ def _place() -> Path | None:
 _scratch = Path(tempfile.mkdtemp(prefix="farebox-test-", dir=_place()))
 _server: Any = None
 _databases = 0
+_dear: dict[str, int] = {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,6 +64,24 @@ def pytest_configure(config: pytest.Config) -> None:
         import django
 
         django.setup()
+        _cheap_hashes()
+
+
+def _cheap_hashes() -> None:
+    """A thousand passwords are hashed in a run: what one costs is tried where `dear_hashes` is asked for, and in children."""
+    from farebox.accounts.hashing import Argon2
+
+    _dear.update(time_cost=Argon2.time_cost, memory_cost=Argon2.memory_cost)
+    Argon2.time_cost, Argon2.memory_cost = 1, 8
+
+
+@pytest.fixture
+def dear_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords cost what they do in production."""
+    from farebox.accounts.hashing import Argon2
+
+    for name, cost in _dear.items():
+        monkeypatch.setattr(Argon2, name, cost)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -132,7 +132,7 @@ def test_passwords_that_will_not_do(shop, password, says):
     assert says in page.text
 
 
-def test_hashes_are_argon2id_of_the_decided_cost():
+def test_hashes_are_argon2id_of_the_decided_cost(dear_hashes):
     from farebox.accounts import people
 
     assert people.hashed(PASSWORD).startswith("argon2$argon2id$v=19$m=32768,t=2,p=1$")

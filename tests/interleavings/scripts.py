@@ -1,7 +1,7 @@
 """The operations that meet, the scene they meet on, and what may come of it.
 
 Each run has an account of its own with two grants, a cap, an open hold `h`, one of a process that lives (`k`), a settled
-one (`r`) and an API key, so that no run sees another's rows. The amounts are such that what one operation takes, the
+one (`r`) of which somebody has proposed to give a part back, and an API key, so that no run sees another's rows. The amounts are such that what one operation takes, the
 other misses.
 """
 
@@ -19,7 +19,7 @@ from farebox.catalog.models import PriceList
 from farebox.kit import db, dbfaults, settings
 from farebox.kit.commits import Committer, Member
 from farebox.kit.errors import FareboxError
-from farebox.ledger import holds, journal, lots
+from farebox.ledger import adjustments, holds, journal, lots
 from farebox.ledger.holds import HoldEnded, Purse
 from ledger.books import Books, Refused
 
@@ -27,14 +27,17 @@ USD = "USD"
 CAP = 1_050
 NOW = 1_795_500_000_000_000
 REFUSED = -1
+BY_HAND = 50
+PLENTY = 10**9
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One run's rows, by their ids; `lead` and `second` grants are entries."""
+    """One run's rows, by their ids; the second grant is an entry, `proposed` what a person would give back."""
 
     account: str
     second_grant: str = ""
+    proposed: str = ""
 
     @property
     def cap(self) -> str:
@@ -85,7 +88,20 @@ def set_scene(tx: db.Tx, account: str, project: str) -> Scene:
     ApiKey.objects.create(
         id=scene.key, account_id=owner, project_id=project, name=scene.key, digest=scene.key, hint="x", created_us=NOW
     )
-    return Scene(account, entry)
+    row = adjustments.propose(
+        tx,
+        account=account,
+        currency=USD,
+        kind="refund",
+        amount_micro=BY_HAND,
+        reason="test",
+        call=scene.hold("r"),
+        day_max_micro=PLENTY,
+        requester=f"one.{account}",
+        actor="test",
+        now_us=NOW,
+    )
+    return Scene(account, entry, row.id)
 
 
 def _grant(tx: db.Tx, scene: Scene, ref: str, amount: int) -> str:
@@ -137,6 +153,19 @@ def _reverse(tx: db.Tx, scene: Scene) -> int:
     return 1
 
 
+def _by_hand(tx: db.Tx, scene: Scene) -> int:
+    row = adjustments.approve(
+        tx,
+        scene.proposed,
+        approver=f"two.{scene.account}",
+        single_person=False,
+        day_max_micro=PLENTY,
+        actor="test",
+        now_us=NOW,
+    )
+    return int(row.booked_micro)
+
+
 def _revoke(tx: db.Tx, scene: Scene) -> int:
     return 1 if keys.revoke(tx, scene.key, now_us=NOW, actor="test").state == "revoked" else REFUSED
 
@@ -181,6 +210,14 @@ def _serial_reverse(books: Books, scene: Scene, who: str) -> int:
 def _serial_grant(books: Books, scene: Scene, who: str) -> int:
     books.grant(ref="three", amount=500)
     return 1
+
+
+def _serial_by_hand(books: Books, scene: Scene, who: str) -> int:
+    hold = scene.hold("r")
+    if ("call_refund", hold) in books.entries:  # decided already
+        raise Refused("gone")
+    books.give_by_hand(hold, amount=BY_HAND)
+    return BY_HAND
 
 
 def _serial_revoke(books: Books, scene: Scene, who: str) -> int:
@@ -236,6 +273,7 @@ OPERATIONS = {
             _refused,
             through_committer=False,
         ),
+        Operation("by hand", lambda tx, scene, who: _by_hand(tx, scene), _serial_by_hand, through_committer=False),
         Operation("revoke", lambda tx, scene, who: _revoke(tx, scene), _serial_revoke, through_committer=False),
     )
 }
@@ -337,7 +375,7 @@ def picture(tx: db.Tx, scene: Scene) -> tuple[dict[str, Any], list[str]]:
     )
     refs = {entry: f"{kind}:{ref}" for entry, kind, ref, _own, _total, _count in lines}
     for _entry, kind, ref, own, total, count in lines:
-        entries[kind, refs.get(ref, ref)] = int(own)
+        entries[kind, refs.get(ref, ref) if ref != scene.proposed else scene.hold("r")] = int(own)
         if total or count != 2:
             broken.append(f"I01 {kind} {ref} has {count} postings that add up to {total}")
     _books_agree(scene, pots, found, entries, broken)
@@ -350,7 +388,8 @@ def _books_agree(scene: Scene, pots: Any, found: Any, entries: Any, broken: list
     if pots[scene.account][0] != sum(entries.values()):
         broken.append(f"I04 posted is {pots[scene.account][0]}, the postings say {sum(entries.values())}")
     spent = sum(
-        charge or 0 for name, (_, _, charge) in found.items() if ("refund", name) not in entries and charge is not None
+        (charge or 0) - entries.get(("refund", name), 0) - entries.get(("call_refund", name), 0)
+        for name, (_, _, charge) in found.items()
     )
     if pots[scene.cap][0] != -spent:
         broken.append(f"I04 the cap counts {pots[scene.cap][0]}, its calls were charged {spent}")
@@ -361,5 +400,7 @@ def _books_agree(scene: Scene, pots: Any, found: Any, entries: Any, broken: list
     for name, (state, amount, charge) in found.items():
         if (state == "open") != (charge is None) or not 0 <= (charge or 0) <= amount:
             broken.append(f"I08 hold {name} is {state} with {amount}, charge {charge}")
+        if entries.get(("refund", name), 0) + entries.get(("call_refund", name), 0) > (charge or 0):
+            broken.append(f"I27 of hold {name}, charged {charge}, more was given back")
         if -entries.get(("charge", name), 0) != (charge or 0):
             broken.append(f"I07 hold {name} was charged {charge}, its entry says {entries.get(('charge', name))}")

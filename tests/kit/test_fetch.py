@@ -28,6 +28,13 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nh
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def swept():
+    """Each test lets the collector look for what it left behind, not through all that was there before it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(params=[pytest.param("asyncio", marks=pytest.mark.slow), "uvloop"])
 def run(request):
     factory = asyncio.new_event_loop if request.param == "asyncio" else uvloop.new_event_loop

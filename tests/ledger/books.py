@@ -112,13 +112,25 @@ class Books:
 
     def refund(self, hold: str) -> int:
         found = self.holds.get(hold)
-        if found is None or found.state != "settled" or ("refund", hold) in self.entries:
+        if found is None or found.state != "settled" or {("refund", hold), ("call_refund", hold)} & self.entries.keys():
             return 0
         charge = found.charge or 0
         self.entries["refund", hold] = charge
         for purse, _cap in found.purses:
             self.pots[purse].posted += charge
         return charge
+
+    def give_by_hand(self, hold: str, *, amount: int) -> None:
+        """A person's refund of a part of a charge."""
+        found = self.holds.get(hold)
+        if found is None or not found.charge or ("refund", hold) in self.entries:
+            raise Refused("gone")
+        before = self.entries.get(("call_refund", hold), 0)
+        if amount + before > found.charge:
+            raise Refused("spent")
+        self.entries["call_refund", hold] = amount + before
+        for purse, _cap in found.purses:
+            self.pots[purse].posted += amount
 
     def set_cap(self, purse: str, cap: int) -> None:
         pot = self.pots.setdefault(purse, Pot())

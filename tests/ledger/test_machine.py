@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from farebox.kit import db, dbfaults, errors
-from farebox.ledger import holds, journal, lots, proof, statements
+from farebox.ledger import adjustments, holds, journal, lots, proof, statements
 from farebox.ledger.holds import HoldEnded, Purse
 from ledger.books import Books, Purses, Refused
 
@@ -48,6 +49,7 @@ class Ledger(RuleBasedStateMachine):
         self.caps = dict.fromkeys(SCOPES, 400)
         self.stale = dict.fromkeys(SCOPES, 400)
         self.entries: dict[tuple[str, str], str] = {}
+        self.by_hand: dict[str, str] = {}  # the call of each refund that a person gave
         self.now = 1
         db.write(journal.open_account, id=self.name, kind="customer", currency=USD, floor_micro=0)
 
@@ -183,6 +185,26 @@ class Ledger(RuleBasedStateMachine):
         )
         assert back == expected
 
+    @precondition(lambda self: self.books.holds)
+    @rule(pick=PICK, amount=st.integers(1, 60))
+    def give_by_hand(self, pick: int, amount: int) -> None:
+        hold = self.hold(pick, "settled")
+        _, row = self.both(
+            lambda: self.books.give_by_hand(hold, amount=amount), self.proposed_and_approved, hold=hold, amount=amount
+        )
+        if row is not None:
+            self.by_hand[row] = hold
+
+    def proposed_and_approved(self, tx: db.Tx, *, hold: str, amount: int) -> str:
+        row = adjustments.propose(
+            tx, account=self.name, currency=USD, kind="refund", amount_micro=amount, reason="test", call=hold,
+            day_max_micro=10**9, requester="one", actor="one", now_us=self.now,
+        )  # fmt: skip
+        adjustments.approve(
+            tx, row.id, approver="two", single_person=False, day_max_micro=10**9, actor="two", now_us=self.now
+        )
+        return str(row.id)
+
     @rule(scope=st.sampled_from(SCOPES), cap=AMOUNT)
     def set_cap(self, scope: str, cap: int) -> None:
         self.stale[scope], self.caps[scope] = self.caps[scope], cap
@@ -221,12 +243,15 @@ class Ledger(RuleBasedStateMachine):
             " ON p.entry_id = e.id AND p.account = e.account WHERE e.account = %s",
             (self.name,),
         )
-        known = {entry: ":".join(name) for name, entry in self.entries.items()}
+        known = {entry: ":".join(name) for name, entry in self.entries.items()} | self.by_hand
+        entries: Counter[tuple[str, str]] = Counter()
+        for _entry, kind, ref, amount in rows:
+            entries[kind, known.get(ref, ref)] += amount
         sql = "SELECT id, state, amount_micro, charge_micro FROM ledger_hold WHERE account = %s"
         return {
             "pots": pots,
             "holds": {hold: tuple(rest) for hold, *rest in tx.all(sql, (self.name,))},
-            "entries": {(kind, known.get(ref, ref)): amount for _entry, kind, ref, amount in rows},
+            "entries": dict(entries),
         }
 
 
@@ -268,6 +293,7 @@ def test_the_ledger_does_what_the_plain_ints_say(hurried: None) -> None:
         ("TAKE_CAPPED", ">= floor_micro", "IS NOT NULL"),
         ("MOVE_CAP", "ELSE %s END", "ELSE %s - 1 END"),
         ("REFUND_CAP", "posted_micro + %s", "posted_micro + 0 * %s"),
+        ("GIVEN_BY_HAND", "SUM(a.booked_micro)", "0 * SUM(a.booked_micro)"),
     ],
 )
 def test_a_planted_mistake_is_found(

@@ -16,7 +16,7 @@ from farebox.gateway import ending, hold, journal, meter, serve, settlement
 from farebox.gateway.meter import Ending, Outcome
 from farebox.kit import epochs
 from farebox.kit import statements as kit_sql
-from farebox.ledger import holds
+from farebox.ledger import booking, holds
 from farebox.ledger import journal as entries
 from farebox.ledger import statements as sql
 from farebox.site import node
@@ -426,6 +426,25 @@ def refund_twice(put: Put) -> None:
         return right(tx, kind=kind, ref=f"{ref}.{given[0]}" if kind == "refund" else ref, **facts)
 
     put(entries, "post", post)
+
+
+@bug("people may give back more than a call was charged")
+def refund_by_hand_unchecked(put: Put) -> None:
+    put(booking, "check_refund", lambda *facts, **more: None)
+
+
+@bug("what people gave back of a call is given back once more by a restart")
+def refund_after_a_hand(put: Put) -> None:
+    right = holds.refund
+
+    def refund(tx: Any, **facts: Any) -> int:
+        looked_at, entries.given_by_hand_micro = entries.given_by_hand_micro, lambda tx, account, call: 0
+        try:
+            return right(tx, **facts)
+        finally:
+            entries.given_by_hand_micro = looked_at
+
+    put(holds, "refund", refund)
 
 
 @bug("streams whose text was delivered are given back too")

@@ -41,6 +41,14 @@ QUERIES = {
         OR COALESCE(c.charge_micro, 0) <> COALESCE(h.charge_micro, 0)""",
     "I08 a charge above its hold": """
         SELECT id FROM ledger_hold WHERE charge_micro > amount_micro OR charge_micro < 0""",
+    "I27 more was given back than was charged": """
+        SELECT h.id FROM ledger_hold h WHERE h.state = 'settled' AND h.charge_micro <
+        (SELECT COALESCE(SUM(p.amount_micro), 0) FROM ledger_entry e
+         JOIN ledger_posting p ON p.entry_id = e.id AND p.account = e.account
+         WHERE (e.kind = 'refund' AND e.ref = h.id)
+         OR (e.kind = 'call_refund' AND e.ref IN (SELECT a.id FROM ledger_adjustment a WHERE a.call = h.id))
+         OR (e.kind = 'reversal' AND e.ref IN
+             (SELECT c.id FROM ledger_entry c WHERE c.kind = 'charge' AND c.ref = h.id)))""",
     "I13 a failed call was charged": """
         SELECT id FROM calls_call WHERE charge_micro > 0 AND (status >= 400 OR outcome IN ('failed', 'broken'))""",
     "I11 two charged attempts": """

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farebox.accounts import accounts, key_line, keys, projects
 from farebox.kit import db
 from farebox.kit.errors import CommandError
+from farebox.ledger import adjustments, lots
 
-from . import town
-from .plan import Fault
+from . import checks, town
+from .plan import BY_HAND, Fault
 
 if TYPE_CHECKING:
     from .life import Life
     from .world import World
 
-OPERATORS = frozenset({"price change", "key revoked", "account closed", "grant", "cap change"})
+OPERATORS = frozenset({"price change", "key revoked", "account closed", "grant", "cap change", BY_HAND})
 STORE = frozenset(
     {
         "commit not done",
@@ -33,8 +34,10 @@ _COMMITS = frozenset({"commit not done", "commit unknown", "busy"})
 
 def happen(world: World, fault: Fault) -> None:
     """Let a fault happen; those that wait for a commit or a failpoint are counted when they bite."""
-    if fault.kind in OPERATORS:
-        _operate(world, fault)
+    if fault.kind == BY_HAND:
+        _give_back(world, fault)
+    elif fault.kind in OPERATORS:
+        _operate(world, fault, _command, world.town.keys[1 + fault.count % (len(world.town.keys) - 1)])
     elif fault.kind in _COMMITS:
         left = world.weather.countdown.setdefault(fault.kind, [])
         left.append(fault.count)
@@ -140,16 +143,14 @@ _STEPS = {
 }
 
 
-def _operate(world: World, fault: Fault) -> None:
+def _operate(world: World, fault: Fault, command: Any, what: Any) -> None:
     """An operator's command, in a transaction of its own beside the nodes."""
-    kind, now_us = fault.kind, world.wall_us()
-    key = world.town.keys[1 + fault.count % (len(world.town.keys) - 1)]
     try:
-        _command(world, fault, key, now_us)
+        command(world, fault, what, world.wall_us())
     except CommandError as refusal:
         world.note(f"refused: {refusal.message}")
     else:
-        world.fired(kind)
+        world.fired(fault.kind)
 
 
 def _command(world: World, fault: Fault, key: town.Key, now_us: int) -> None:
@@ -170,6 +171,55 @@ def _command(world: World, fault: Fault, key: town.Key, now_us: int) -> None:
             db.write(key_line.set_caps, key.id, {"ever": cap_micro}, now_us=now_us, actor="sim")
     else:
         _end_key(world, kind, key, now_us)
+
+
+def _give_back(world: World, fault: Fault) -> None:
+    """Somebody gives back one of the latest charges, or a part of it (`by`), once another person has approved."""
+    latest = checks.rows(
+        "SELECT e.ref, e.account, e.id, -p.amount_micro FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id"
+        " AND p.account = e.account WHERE e.kind = 'charge' ORDER BY e.rowid DESC LIMIT ?",
+        (fault.count,),
+    )
+    if not latest:
+        return
+    call, account, entry, charge_micro = latest[-1]
+    amount_micro = -(-charge_micro // fault.by)
+    if fault.point:
+        _operate(world, fault, _undo, (call, account, entry, charge_micro))
+        return
+
+    def propose(world: World, fault: Fault, what: Any, now_us: int) -> None:
+        row = db.write(
+            adjustments.propose, account=account, currency="USD", kind="refund", amount_micro=amount_micro,
+            reason="sim", call=call, day_max_micro=town.PLENTY, requester="one", actor="one", now_us=now_us,
+        )  # fmt: skip
+        world.note(f"{call[-6:]} {amount_micro} of {charge_micro} proposed to be given back")
+        world.open_plans += 1
+        given = (call, account, row.id, amount_micro)
+        world.loop.call_later(fault.long_s, decided, given, context=world.context())
+
+    def decided(given: Any) -> None:
+        world.open_plans -= 1
+        _operate(world, fault, _approve, given)
+
+    _operate(world, fault, propose, None)
+
+
+def _approve(world: World, fault: Fault, given: Any, now_us: int) -> None:
+    call, account, adjustment, amount_micro = given
+    db.write(
+        adjustments.approve, adjustment, approver="two", single_person=False, day_max_micro=town.PLENTY, actor="two",
+        now_us=now_us,
+    )  # fmt: skip
+    world.give_by_hand(call, account, amount_micro)
+
+
+def _undo(world: World, fault: Fault, charge: Any, now_us: int) -> None:
+    call, account, entry, charge_micro = charge
+    if checks.rows("SELECT 1 FROM ledger_entry WHERE kind = 'reversal' AND ref = ?", (entry,)):
+        return  # a repeat changes nothing
+    db.write(lots.reverse, entry=entry, at_us=now_us, note="sim", requester="one", single_person=True)
+    world.give_by_hand(call, account, charge_micro)
 
 
 def _end_key(world: World, kind: str, key: town.Key, now_us: int) -> None:

@@ -45,13 +45,24 @@ class Model:
     findings: list[str] = field(default_factory=list)
 
     def judge(
-        self, sent: Sent, produced: list[Produced], claim: Claim, account: str, *, doubt: str, ended: bool
+        self,
+        sent: Sent,
+        produced: list[Produced],
+        claim: Claim,
+        account: str,
+        *,
+        doubt: str,
+        ended: bool,
+        by_hand_micro: int = 0,
     ) -> None:
         """Take a call's charge from its account, after a look at whether it may be that.
 
-        `doubt`: the rule by which a whole answer may be free all the same, or nothing; `ended`: its key was ended.
+        `doubt`: the rule by which a whole answer may be free all the same, or nothing; `ended`: its key was ended;
+        `by_hand_micro`: what people gave back of it. They have judged a call that the rules would give back: it stays so.
         """
         allowed, verdict = self._allowed(sent, produced, claim, doubt=doubt, ended=ended)
+        if by_hand_micro and allowed == {0} and not claim.refund_micro:
+            allowed, verdict = {claim.charge_micro}, "given back by hand"
         self.verdicts[verdict] += 1
         self.balances[account] -= claim.net_micro
         low, high = (min(allowed), max(allowed)) if verdict.endswith("range") else (0, 0)

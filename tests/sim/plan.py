@@ -15,16 +15,34 @@ SPAN_S = 24.0
 CLIENTS = ("reset", "half-close", "never reads", "reads slowly", "retries", "sends twice", "slow body")
 # Faults of a node, the store, the disk, the clock, and what operators do.
 WORLD = (
-    "kill at a time", "kill at a point", "pause", "restart", "commit not done", "commit unknown", "busy", "store away",
-    "store hangs", "disk full", "journal full", "slow store", "clock jumps", "clock drifts", "price change", "key revoked",
-    "account closed", "grant", "cap change",
-)  # fmt: skip
+    "kill at a time",
+    "kill at a point",
+    "pause",
+    "restart",
+    "commit not done",
+    "commit unknown",
+    "busy",
+    "store away",
+    "store hangs",
+    "disk full",
+    "journal full",
+    "slow store",
+    "clock jumps",
+    "clock drifts",
+    "price change",
+    "key revoked",
+    "account closed",
+    "grant",
+    "cap change",
+)
+# Money that people give back; planned apart, so that the plans of the seeds before it stay as they are.
+BY_HAND = "refund by hand"  # fmt: skip
 POINTS = (
     "tx.statement", "tx.statement", "store.before_commit", "store.after_commit", "serve.before_hold", "serve.held",
     "serve.event", "serve.before_settle", "serve.settled", "serve.answered", "journal.before_write", "journal.written",
     "journal.replayed", "marks.before_write", "node.begun", "node.replayed", "node.refunded",
 )  # fmt: skip
-MENU = (*(f"upstream: {name}" for name in WRONGS), *(f"client: {name}" for name in CLIENTS), *WORLD)
+MENU = (*(f"upstream: {name}" for name in WRONGS), *(f"client: {name}" for name in CLIENTS), *WORLD, BY_HAND)
 
 
 @dataclass
@@ -75,7 +93,7 @@ class Plan:
 def make(seed: int) -> Plan:
     """The plan of a seed: a random half of the menu is active, each of it fires with its own small chance."""
     rng = Random(f"plan {seed}")
-    active = [name for name in MENU if rng.random() < 0.5]
+    active = [name for name in MENU if name != BY_HAND and rng.random() < 0.5]
     if rng.random() < 0.1:
         active = [name for name in active if name.startswith(("upstream", "client"))]
     nodes = rng.choice((1, 2))
@@ -92,6 +110,10 @@ def make(seed: int) -> Plan:
     faults = _faults(rng, nodes, active)
     if nodes == 2:
         _aim(Random(f"aim {seed}"), faults)
+    by_hand = _by_hand(Random(f"hand {seed}"))
+    if by_hand:
+        active.append(BY_HAND)
+        faults = sorted([*faults, *by_hand], key=lambda fault: fault.at_s)
     return Plan(seed, nodes, options, active, calls, faults)
 
 
@@ -140,6 +162,19 @@ def _faults(rng: Random, nodes: int, active: list[str]) -> list[Fault]:
             if kind == "journal full":  # alone it would never be noticed
                 faults.append(Fault("store away", fault.at_s, fault.node, rng.choice((4.0, 9.0))))
     return sorted(faults, key=lambda fault: fault.at_s)
+
+
+def _by_hand(rng: Random) -> list[Fault]:
+    """Refunds that one person proposes and another approves `long_s` later, and charges that are undone (`point`)."""
+    if rng.random() < 0.5:
+        return []
+    return [
+        Fault(
+            BY_HAND, rng.uniform(2.0, SPAN_S + 6), long_s=rng.choice((0.0, 0.0, 0.2, 2.0, 8.0)),
+            count=rng.choice((1, 1, 1, 2, 5)), by=rng.choice((1, 1, 2, 3)), point=rng.choice(("", "", "", "charge")),
+        )
+        for _ in range(rng.choice((1, 2, 4)))
+    ]  # fmt: skip
 
 
 def _aim(rng: Random, faults: list[Fault]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -150,7 +151,8 @@ def _judge(world: World, model: Model) -> None:
         key = world.town.keys[sent.call.key]
         ended_s = world.ended_keys.get(sent.call.key)
         model.judge(sent, world.produced.get(sent.id, []), claim, key.account, doubt=_doubt(world, sent),
-                    ended=ended_s is not None and (sent.end_s or 1e9) >= ended_s)  # fmt: skip
+                    ended=ended_s is not None and (sent.end_s or 1e9) >= ended_s,
+                    by_hand_micro=world.by_hand[sent.id])  # fmt: skip
     for hold in books:
         world.find(f"hold {hold} belongs to no call that was sent")
     for once, charged in charged_once.items():
@@ -198,10 +200,10 @@ def shrink(failed: Plan, place: town.Town) -> Result:
 
 
 def _smaller(of: Plan) -> Any:
-    for place in range(len(of.faults)):
-        yield replace(of, faults=of.faults[:place] + of.faults[place + 1 :])
-    for place in range(len(of.calls)):
-        yield replace(of, calls=of.calls[:place] + of.calls[place + 1 :])
+    for faults in _fewer(of.faults):
+        yield replace(of, faults=faults)
+    for calls in _fewer(of.calls):
+        yield replace(of, calls=calls)
     for place, call in enumerate(of.calls):
         if call.client:
             calm = replace(call, client="")
@@ -209,6 +211,16 @@ def _smaller(of: Plan) -> Any:
         if any(call.wrongs):
             calm = replace(call, wrongs=[])
             yield replace(of, calls=[*of.calls[:place], calm, *of.calls[place + 1 :]])
+
+
+def _fewer(parts: list[Any]) -> Iterator[list[Any]]:
+    """Without either half, then without each one."""
+    half = len(parts) // 2
+    if half > 1:
+        yield parts[half:]
+        yield parts[:half]
+    for place in range(len(parts)):
+        yield parts[:place] + parts[place + 1 :]
 
 
 __all__ = ["Random", "Result", "play", "run", "shrink"]

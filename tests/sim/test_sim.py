@@ -84,7 +84,7 @@ def test_a_bug_leaves_nothing_behind(place):
 
 
 def test_a_failure_is_shrunk_to_a_short_trace(place, monkeypatch):
-    with bugs.planted("no-sweeper"):
+    with bugs.planted("one-legged-entry"):
         number = next(number for number in range(200) if seed.run(number, place).findings)
         whole = plan.make(number)
         smallest = seed.shrink(whole, place)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 USD = 1_000_000
+PLENTY = 10**12
 # Micro-units for 1,000,000 tokens: (input, output), for each model and each version that an operator may publish.
 PRICES: dict[str, list[tuple[int, int]]] = {
     "plain": [(7_770_000, 31_100_000), (9_130_000, 40_000_000), (5_000_000, 20_000_001)],

@@ -57,6 +57,7 @@ class World:
         self.on_disk: set[str] = set()
         self.published: list[tuple[float, int]] = [(0.0, 0)]
         self.granted = dict(town.granted)
+        self.by_hand: Counter[str] = Counter()  # what people gave back, by call
         self.ended_keys: dict[int, float] = {}
         self.open_plans = 0
         self.quiet_s = 0.0
@@ -81,6 +82,12 @@ class World:
         """Something that must not be."""
         self.findings.append(text)
         self.note(f"FINDING {text}")
+
+    def give_by_hand(self, call: str, account: str, amount_micro: int) -> None:
+        """People have given back a charge, or a part of it."""
+        self.by_hand[call] += amount_micro
+        self.granted[account] += amount_micro
+        self.note(f"{call[-6:]} {amount_micro} given back by hand")
 
     def fired(self, kind: str) -> None:
         """A fault of the menu has bitten."""

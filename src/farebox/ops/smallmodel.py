@@ -112,6 +112,10 @@ def serve(path: Path, port: int) -> None:
     params.kv_unified = False  # or each slot would claim the context of all
     params.cache_ram_mib = 0  # keeps the process small: nothing is cached outside its slots
     params.endpoint_slots = False
+    # Its threads spin where they wait for each other: with one for each core an answer takes ten times as long as soon
+    # as anything else wants to run.
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.ui = False
     params.verbosity = 0
     server = xllamacpp.Server(params)
