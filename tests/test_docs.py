@@ -177,6 +177,7 @@ def test_make_help_names_every_target():
         assert f"make {target} " in shown
 
 
+@pytest.mark.slow
 def test_lock_files_are_checked(tmp_path):
     """The check passes as it is, and sees a missing hash, a host, and a pin that pyproject.toml does not want."""
 

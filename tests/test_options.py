@@ -84,6 +84,7 @@ def test_what_demo_env_exports_is_no_option():
     assert read(FAREBOX_CHAT_MODEL="x", FAREBOX_EMPTY_KEY="y", FAREBOX_DEMO_OPENAI_KEY="z").port == 8080
 
 
+@pytest.mark.slow
 def test_farebox_options_says_where_a_value_comes_from(tmp_path):
     (tmp_path / "farebox.toml").write_text('shop_name = "Corner"\n')
     ran = cli.program(
@@ -108,6 +109,7 @@ def test_farebox_options_says_where_a_value_comes_from(tmp_path):
         assert option.name in shown
 
 
+@pytest.mark.slow
 def test_an_unknown_option_stops_every_command(tmp_path):
     for args in (("options",), ("account", "list"), ("serve",), ("migrate",)):
         ran = cli.program(*args, cwd=tmp_path, env={"FAREBOX_COLOUR": "red"})

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.store
 KEPT = ("accounts_project", "accounts_member", "accounts_apikey", "accounts_invitation")
 
 
+@pytest.mark.slow
 def test_every_cap_is_where_it_belongs(house):
     from django.core.management import call_command
 

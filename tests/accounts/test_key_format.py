@@ -49,6 +49,7 @@ def test_the_checksum_is_crc32_in_base_62():
     assert key_format.checksum("") == "000000"
 
 
+@pytest.mark.slow
 @given(st.integers(0, 50), st.sampled_from(string.ascii_letters + string.digits + "-_ \x00"))
 def test_any_single_wrong_character_is_noticed(index, char):
     key = key_format.mint(SITE)
@@ -75,6 +76,7 @@ def test_another_installations_key_is_told_from_a_mistyped_one():
     assert key_format.check(key_format.mint(OTHER), SITE) is Verdict.OTHER_SITE
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_text_has_a_verdict(text):
     assert key_format.check(text, SITE) is not Verdict.GOOD

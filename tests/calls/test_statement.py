@@ -138,6 +138,7 @@ def happen(name: str, calls, others) -> None:
     db.write(run)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(calls=st.lists(calls, max_size=12), others=st.lists(others, max_size=5))
 def test_a_statement_is_the_journal_of_its_month(shared_house, calls, others):

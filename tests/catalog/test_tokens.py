@@ -153,6 +153,7 @@ def test_an_order_to_stop_is_not_taken_for_a_panic():
         tokens._count(loaded, "hello")
 
 
+@pytest.mark.slow
 def test_long_texts_take_bounded_time():
     tokens.warm(*tokens.TOKENIZERS)
     for text in ("a" * 1_000_000, "你" * 300_000, "!" * 1_000_000, "ab1 " * 250_000):
@@ -223,6 +224,7 @@ def test_the_shipped_tokenizers_have_no_faults():
     assert tokens.faults() == []
 
 
+@pytest.mark.slow
 def test_it_is_tiktokens_own_definition(monkeypatch):
     """The same numbers as an encoding that tiktoken builds by itself, its download replaced by our data."""
     monkeypatch.setattr(openai_public, "load_tiktoken_bpe", tokens._read_ranks)

@@ -194,6 +194,7 @@ def test_each_sees_what_is_his_own_and_what_is_foreign_does_not_exist(shop):
         assert owner.send(path, {}).status == 405
 
 
+@pytest.mark.slow
 def test_search_pages_and_bad_input(shop):
     from farebox.accounts.models import Person
 

@@ -22,6 +22,7 @@ def _fresh(option, shop):
     option(sign_ups_per_h=1000)
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_many_tries_elsewhere_wipe_out_no_counter_and_no_used_code(shop):
     """The cache forgets nothing that still counts, however much is counted."""
@@ -147,6 +148,7 @@ def test_ids_of_another_account_are_not_there_even_beside_ones_own(shop, role):
     assert me.send("/console/keys/new", new).status == 400
 
 
+@pytest.mark.slow
 def test_time_of_an_answer_does_not_name_customers(shop, monkeypatch):
     """Each try costs one hash: at a known address, at an unknown one, at one that has no password, at an operator's."""
     from farebox.accounts import hashing

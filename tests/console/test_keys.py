@@ -313,6 +313,7 @@ def test_the_environment_file_and_the_code_carry_key_and_address(shop, owner):
 PROGRAMS = ("python", "langchain", "node", "curl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "kind"), [("text-embedding-3-small", "embeddings"), ("gpt-3.5-turbo-instruct", "completions")]
 )

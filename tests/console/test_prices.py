@@ -297,6 +297,7 @@ def test_new_accounts_go_on_buying_by_the_public_list(shop, option, publish):
         )
 
 
+@pytest.mark.slow
 def test_who_is_signed_in_sees_the_prices_of_his_account(shop, visitor, retail, insider):
     page = insider.page("/prices")
     assert set(page.rows()) == {"gpt-4", "text-embedding-3-small"}

@@ -50,6 +50,7 @@ def confirm(shop: Any, visitor: Visitor, email: str) -> Any:
     return visitor.fill("/account/confirm", action="verify", code=code)
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_sign_up_confirm_and_be_at_home_with_trial_credit(shop, settings):
     from farebox.accounts.models import Account, Member, Person, Trial
@@ -73,6 +74,7 @@ def test_sign_up_confirm_and_be_at_home_with_trial_credit(shop, settings):
     assert "__Host-s" in visitor.cookies
 
 
+@pytest.mark.slow
 def test_strangers_learn_nothing_of_who_is_known(shop):
     known = person(shop, password=PASSWORD).email
     clerk = person(shop, operator_role="support", password=PASSWORD).email
@@ -100,6 +102,7 @@ def _waited(shop: Any, email: str, many: int) -> list[Any]:
     return post.mails(shop, email)
 
 
+@pytest.mark.slow
 def test_a_wrong_code_does_not_open_and_the_fifth_ends_it(shop):
     email = "guess@example.com"
     visitor = sign_up(shop, email)
@@ -204,6 +207,7 @@ def test_operators_are_strangers_at_the_customers_door(shop):
     assert "do not go together" in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_wrong_passwords_wait_but_lock_nobody_out_of_his_own_browser(shop):
     known = customer(shop, password=PASSWORD)
@@ -221,6 +225,7 @@ def test_wrong_passwords_wait_but_lock_nobody_out_of_his_own_browser(shop):
     assert home.fill("/account/sign-in", login=known.email, password=PASSWORD).status == 302
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_two_processes_count_together(shop):
     """What another process has counted counts here."""
@@ -246,6 +251,7 @@ def test_two_processes_count_together(shop):
     assert "Too many wrong tries" in page.text
 
 
+@pytest.mark.slow
 def test_many_from_one_address_are_asked_to_wait(shop):
     visitor = Visitor(shop)
     visitor.get("/account/sign-in")
@@ -256,6 +262,7 @@ def test_many_from_one_address_are_asked_to_wait(shop):
     assert seen == {200, 429}
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_a_forgotten_password_is_changed_by_code_and_ends_every_session(shop):
     known = customer(shop, password=PASSWORD)
@@ -311,6 +318,7 @@ def test_who_has_just_signed_up_makes_his_first_key_without_the_password_again(s
     assert (asked.status, asked.headers["location"].split("?")[0]) == (302, "/account/again")
 
 
+@pytest.mark.slow
 def test_a_code_alone_is_no_proof_of_who_signed_up(shop):
     from farebox.accounts import sessions
 
@@ -324,6 +332,7 @@ def test_a_code_alone_is_no_proof_of_who_signed_up(shop):
     assert (asked.status, asked.headers["location"].split("?")[0]) == (302, "/account/again")
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_an_authenticator_app_its_codes_once_and_recovery_codes_once(shop):
     from allauth.mfa.models import Authenticator
@@ -377,6 +386,7 @@ def test_a_sealed_seed_belongs_to_its_person(shop):
         sealed_factors.unseal(sealed, person="per_b")
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_a_new_address_counts_once_it_is_confirmed(shop):
     from farebox.accounts.models import Person

@@ -74,6 +74,7 @@ def parts(page) -> dict[str, int]:
     return {row[0]: round(float(row[-2].replace(",", "")) * 1_000_000) for row in rows}
 
 
+@pytest.mark.slow
 def test_spans(team):
     owner = team["owner"]
     assert charged(look(owner)) == charged(look(owner, span="30d")) == charged(look(owner, span="7d")) == 6000

@@ -46,6 +46,7 @@ USED = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 # F19: however a stream is written and cut
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F19")
 @pytest.mark.rule("R02")
 def test_the_same_answer_however_it_is_cut(shop):
@@ -67,6 +68,7 @@ def test_the_same_answer_however_it_is_cut(shop):
     assert len(seen) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F19")
 def test_a_stream_cut_at_each_of_its_bytes(shop):
     """Two packets, the cut between them at every place of the stream in turn."""

@@ -621,6 +621,7 @@ def test_keys_of_another_installation_are_told_so(shop, me, untouched):
     assert "another installation" in error["message"]
 
 
+@pytest.mark.slow
 def test_keys_that_ended_and_accounts_that_are_barred(shop, untouched):
     from farebox.accounts import accounts, keys
     from farebox.kit import clock

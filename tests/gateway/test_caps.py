@@ -175,6 +175,7 @@ def test_the_limits_a_minute_of_a_rotated_key_go_on_counting(shop, model):
     assert (answer.status, answer.headers["x-ratelimit-remaining-requests"]) == (429, "0")
 
 
+@pytest.mark.slow
 def test_a_cap_that_changes_while_the_key_is_rotated_is_that_of_both(shop):
     from farebox.accounts import key_line
     from farebox.accounts.models import ApiKey

@@ -166,6 +166,7 @@ def test_a_dead_file_that_another_has_cleared_meanwhile_is_passed_over(tmp_path,
 # the start
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F33")
 @pytest.mark.rule("R23")
 def test_nothing_expires_while_the_journal_still_waits(shop_here, monkeypatch):
@@ -221,6 +222,7 @@ def test_what_ended_before_there_were_marks_is_not_refunded(house):
     assert Epoch.objects.get(id="ep_open").cleared_us is None
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R25")
 @pytest.mark.fault("F32")
 def test_what_waited_long_for_its_commit_is_of_the_last_seconds_too(shop_here):
@@ -265,6 +267,7 @@ def revoke(shop: Any, me: Any) -> None:
     shop.write(keys.revoke, me.key_id, now_us=clock.now_us(), actor="test")
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R21")
 def test_a_cut_waits_for_a_store_that_can_not_be_asked(shop_here, monkeypatch):
     """The look fails for longer than calls are looked at after a change; it is made up for."""
@@ -294,6 +297,7 @@ def test_a_cut_waits_for_a_store_that_can_not_be_asked(shop_here, monkeypatch):
     assert b'"invalid_api_key"' in talk.data
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R21")
 @pytest.mark.parametrize("how", ["set_expiry", "rotate"])
 def test_a_key_that_is_given_an_end_under_the_call(shop_here, monkeypatch, how):
@@ -319,6 +323,7 @@ def test_a_key_that_is_given_an_end_under_the_call(shop_here, monkeypatch, how):
 # a store that hangs
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F29")
 def test_a_stream_whose_hold_must_grow_does_not_wait_for_a_store_that_hangs(shop_here):
     gate = threading.Event()
@@ -362,6 +367,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F29")
 def test_a_process_ends_though_readers_of_its_store_hang(house):
     done = subprocess.run(

@@ -137,6 +137,7 @@ def test_a_task_that_is_cancelled_while_it_settles(shop, me, option, stream):
     talk.leave()
 
 
+@pytest.mark.slow
 def test_a_charge_that_can_not_be_given_back_for_a_mistake_of_ours_is_given_back_later(shop, me, deaf, monkeypatch):
     monkeypatch.setattr(voiding, "FAILED_AGAIN_S", 1)
     store = shop.server.ports.store
@@ -287,6 +288,7 @@ def test_an_endless_answer_with_output_is_cut(shop, me, option, drip, piece):
     wait_for(lambda: upstream.left == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R18")
 def test_a_customer_who_reads_too_slowly_for_a_call(shop, me, option):
     option(call_s_max=4)

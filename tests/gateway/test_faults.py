@@ -295,6 +295,7 @@ def test_a_compressed_answer_is_refused_unread(shop, me, stream):
 # F18: an upstream that stalls
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F18")
 def test_a_stall_before_any_output_is_a_timeout_and_the_next_upstream_answers(shop, me, limits):
     limits(idle_s=0.3)

@@ -129,6 +129,7 @@ def watched(me):
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R01")
 @pytest.mark.fault("F06")
 def test_two_hundred_callers_on_money_for_fifty_calls(shop, priced):
@@ -194,6 +195,7 @@ def test_two_hundred_sdk_clients_with_their_own_retries_end_with_the_money_spent
 # (c), (d), (f) streams
 
 
+@pytest.mark.slow
 def test_ten_streams_on_a_balance_of_three_worst_cases(shop, priced):
     name = priced(output_tokens_max=4096)
     me = shop.account(money(3 * 4096))
@@ -462,6 +464,7 @@ def test_each_answer_is_counted_by_itself(shop):
 # (j), (k) prices and charges
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R02")
 @pytest.mark.fault("F36")
 def test_a_call_keeps_the_price_of_its_hold(shop, priced):
@@ -567,6 +570,7 @@ def test_a_hold_whose_commit_is_unknown_is_voided(shop, priced, failing):
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.slow
 def test_holds_are_voided_when_the_store_is_back(shop, priced, failing, option, no_journal):
     option(settle_wait_s=0)
     me = shop.account("1")

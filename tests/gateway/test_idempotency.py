@@ -37,6 +37,7 @@ def test_after_the_first_call_has_ended_its_key_is_used_up(me, name):
     assert me.receipt(first)["rule"] == "R02"
 
 
+@pytest.mark.slow
 def test_while_the_first_call_runs_the_second_waits(me, name):
     talk = Talk(me, "/v1/chat/completions", chat(name, "sandbox: tokens=40+pace=25", stream=True), headers=once("k"))
     talk.until(b"data: ")

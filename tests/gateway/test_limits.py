@@ -233,6 +233,7 @@ def test_a_call_that_one_scope_refuses_counts_in_none(shop, me):
     assert len(scope_of(shop, me.key_id).begun_us) == 1
 
 
+@pytest.mark.slow
 def test_tokens_are_reserved_and_corrected(shop, me, slow):
     limit(shop, "key", me.key_id, tpm=2000)
     talk = Talk(me, "/v1/chat/completions", chat(slow, "sandbox: tokens=30+pace=20", stream=True, max_tokens=1500))

@@ -18,6 +18,7 @@ def refused(answer, status: int, code: str) -> None:
     assert (answer.status, answer.json["error"]["code"]) == (status, code), answer.body
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F02")
 def test_a_look_up_that_finds_every_reader_busy_is_503(house, monkeypatch):
     with opened(house, store_wait_ms=200) as shop:
@@ -77,6 +78,7 @@ def revoke(shop, me) -> None:
     shop.write(keys.revoke, me.key_id, now_us=clock.now_us(), actor="test")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F03")
 def test_a_revoked_key_is_refused_within_a_second(house):
     with opened(house, version_poll_ms=500) as shop:
@@ -89,6 +91,7 @@ def test_a_revoked_key_is_refused_within_a_second(house):
         refused(me.chat("gpt-4"), 401, "invalid_api_key")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F03")
 def test_a_node_that_cannot_poll_looks_every_key_up(house):
     with opened(house) as shop:

@@ -74,6 +74,7 @@ def test_a_running_call_without_a_stream_gets_a_401_and_is_free(shop, name):
     assert me.balance == (START, 0)
 
 
+@pytest.mark.slow
 def test_a_key_that_expires_under_the_call(shop, name):
     from farebox.kit import clock
 
@@ -84,6 +85,7 @@ def test_a_key_that_expires_under_the_call(shop, name):
     assert shop.read(receipt_of, talk.call, me.account)["rule"] == "R21"
 
 
+@pytest.mark.slow
 def test_the_calls_of_other_keys_go_on(shop, name):
     me, other = shop.account("1"), shop.account("1")
     talk = Talk(other, "/v1/chat/completions", chat(name, "sandbox: tokens=60+pace=20", stream=True))
@@ -94,6 +96,7 @@ def test_the_calls_of_other_keys_go_on(shop, name):
     assert other.receipt(talk.call)["rule"] == "R02"
 
 
+@pytest.mark.slow
 def test_a_customer_who_does_not_read_is_cut_too(shop, name):
     me = shop.account("100")
     body = chat(name, "sandbox: bytes=3000000", stream=True)

@@ -340,6 +340,7 @@ def test_r13_silence(shop, me, limits, stream):
     assert sandboxed(shop).ended == "client-left"
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R13")
 @pytest.mark.fault("F16")
 def test_r13_after_empty_lines(shop, me, option):
@@ -439,6 +440,7 @@ def test_r18_never_more_than_reported(shop, me):
     ended(me, talk.call, "R18", 9 * 30 + 2 * 60)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R18")
 @pytest.mark.fault("F27")
 def test_r18_does_not_read(shop, me, option):
@@ -501,6 +503,7 @@ def test_r19_no_whole_answer_in_time(shop, me, limits):
     assert sandboxed(shop).ended == "client-left"
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R20")
 @pytest.mark.fault("F27")
 def test_r20_left_after_the_last_output(shop, me):
@@ -515,6 +518,7 @@ def test_r20_left_after_the_last_output(shop, me):
     assert usage["prompt_tokens"] != own_input(text)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R20")
 def test_r20_left_and_the_report_never_came(shop, me, monkeypatch):
     monkeypatch.setattr("farebox.gateway.serve.REPORT_S", 0.05)

@@ -552,6 +552,7 @@ def test_no_command_touches_the_file_of_another_program(tmp_path):
             assert file.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_empty_file_is_nobodys(tmp_path):
     (tmp_path / "farebox.db").touch()
     ran = cli.program("account", "list", env={"FAREBOX_DATA_DIR": str(tmp_path)})

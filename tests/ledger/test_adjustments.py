@@ -79,6 +79,7 @@ def test_a_refusal_leaves_the_row_as_it_was_for_the_rest_of_its_group(books):
     assert books.posted_micro == 0
 
 
+@pytest.mark.slow
 def test_two_proposals_at_once_do_not_give_the_charge_twice(books):
     said = overlapped(
         lambda tx: books.propose(tx, "refund", 400), lambda tx: books.propose(tx, "refund", 400, requester="three")
@@ -88,6 +89,7 @@ def test_two_proposals_at_once_do_not_give_the_charge_twice(books):
     assert "proposed already" in said[1].message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["restart", "reversal"])
 def test_an_approval_and_another_refund_at_once(books, by):
     row = db.write(books.propose, "refund", 600)
@@ -107,6 +109,7 @@ def test_an_approval_and_another_refund_at_once(books, by):
     assert other_books.findings() == []
 
 
+@pytest.mark.slow
 def test_two_debits_at_once_take_what_is_there(books):
     rows = [db.write(books.propose, "debit", 9000) for _ in range(2)]
     said = overlapped(lambda tx: books.approve(tx, rows[0]), lambda tx: books.approve(tx, rows[1]))

@@ -278,6 +278,7 @@ def hurried(house: Any) -> None:
         cursor.execute("PRAGMA synchronous = OFF" if db.on_sqlite() else "SET synchronous_commit = off")
 
 
+@pytest.mark.slow
 def test_the_ledger_does_what_the_plain_ints_say(hurried: None) -> None:
     run_state_machine_as_test(Ledger, settings=PROFILE)
     with db.reading() as tx:

@@ -45,6 +45,7 @@ def test_what_names_no_call_changes_no_cap(books, kind):
     assert books.findings() == []
 
 
+@pytest.mark.slow
 def test_approved_twice_at_once_it_goes_back_once(books):
     row = db.write(books.propose, "refund", CHARGE_MICRO)
     said = overlapped(lambda tx: books.approve(tx, row), lambda tx: books.approve(tx, row, "three"))
@@ -52,6 +53,7 @@ def test_approved_twice_at_once_it_goes_back_once(books):
     assert books.counted_micro == [0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hand_first", [True, False])
 def test_the_restart_and_a_person_at_once_give_it_back_once(books, hand_first):
     row = db.write(books.propose, "refund", CHARGE_MICRO)

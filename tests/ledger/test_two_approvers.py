@@ -117,6 +117,7 @@ def test_the_first_of_two_is_not_noted_on_what_lapsed(books):
     assert as_it_is(row).first_approver == ""
 
 
+@pytest.mark.slow
 def test_two_approvers_at_once_are_two(books):
     before_micro = books.posted_micro
     row = proposed(books)
@@ -127,6 +128,7 @@ def test_two_approvers_at_once_are_two(books):
     assert books.posted_micro == before_micro + 500
 
 
+@pytest.mark.slow
 def test_one_person_twice_at_once_is_one(books):
     row = proposed(books)
     said = overlapped(lambda tx: books.approve(tx, row), lambda tx: books.approve(tx, row))
@@ -135,6 +137,7 @@ def test_one_person_twice_at_once_is_one(books):
     assert as_it_is(row).state == "proposed"
 
 
+@pytest.mark.slow
 def test_two_second_approvers_at_once_book_once(books):
     before_micro = books.posted_micro
     row = proposed(books)
@@ -145,6 +148,7 @@ def test_two_second_approvers_at_once_book_once(books):
     assert books.posted_micro == before_micro + 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [0, 1])
 def test_an_approval_while_it_is_withdrawn(books, before):
     row = proposed(books)
@@ -158,6 +162,7 @@ def test_an_approval_while_it_is_withdrawn(books, before):
     assert books.posted_micro == before_micro
 
 
+@pytest.mark.slow
 def test_a_withdrawal_while_the_second_approves(books):
     row = proposed(books)
     db.write(books.approve, row)

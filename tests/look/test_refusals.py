@@ -105,6 +105,7 @@ def test_pages_of_customers_speak_their_language(shop):
     assert f"Key {owner.customer.key_id} was revoked before." in english.text
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_pages_of_operators_speak_their_language(shop):
     admin, account = people.operator(shop), shop.account("5").account

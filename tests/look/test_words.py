@@ -21,10 +21,12 @@ CJK = "\u3400-\u9fff"
 AS_IT_STANDS = {"code", "pre", "kbd", "script", "style", "title"}
 
 
+@pytest.mark.slow
 def test_every_string_has_its_chinese():
     assert words.missing() == {}
 
 
+@pytest.mark.slow
 def test_no_chinese_is_left_over():
     used = {word for room in words.ROOMS for word in words.used(room)}
     for room in words.ROOMS:

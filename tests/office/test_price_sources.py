@@ -129,6 +129,7 @@ def decide(tx, draft):
     return drafts.publish(tx, draft.rpartition("/")[2], **facts)[1]
 
 
+@pytest.mark.slow
 def test_the_source_changes_while_the_draft_is_published(shop, admin, lists):
     from farebox.catalog import lists as price_lists
     from farebox.kit.errors import CommandError

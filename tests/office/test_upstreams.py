@@ -131,6 +131,7 @@ def test_a_paused_channel_answers_a_test_and_no_customer(shop, operator):
     remove(name)
 
 
+@pytest.mark.slow
 def test_the_key_is_written_and_never_shown(shop, operator):
     admin = operator()
     address, _, name = connected(shop, admin)

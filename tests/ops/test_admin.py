@@ -179,6 +179,7 @@ def _perform(verb: Verb, args: Any, actor: str) -> Any:
     return db.write(verb.run, actor=actor, **args)
 
 
+@pytest.mark.slow
 def test_a_server_that_starts_is_waited_for(house, monkeypatch):
     from farebox.ops.verbs import VERBS
 

@@ -103,6 +103,7 @@ def test_a_drill_leaves_nothing_and_disturbs_nothing(store, tmp_path):
         assert left == (0,)
 
 
+@pytest.mark.slow
 def test_writes_go_on_while_the_copy_is_made(store, tmp_path, place):
     from farebox.kit import clock, settings
     from farebox.kit.models import AuditEvent

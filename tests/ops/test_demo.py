@@ -31,6 +31,7 @@ def offered() -> dict[str, set[str]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_filled_twice_is_filled_once(house):
     cli.ok("migrate")
@@ -52,6 +53,7 @@ def test_filled_twice_is_filled_once(house):
     assert cli.ok("prove")["clean"]
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_keys_survive_unless_their_file_is_gone(house):
     cli.ok("migrate")
@@ -77,6 +79,7 @@ def test_keys_survive_unless_their_file_is_gone(house):
     assert demo.fill(FULL).empty_key != first.empty_key
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_a_month_lies_behind_it(house):
     """Everything that a page could show is there, and the books add up."""
@@ -106,6 +109,7 @@ def test_a_month_lies_behind_it(house):
     assert all(code in demo.greeting(second, "m", Path("x")) for code in second.links)
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_prices_that_somebody_changed_stay(house):
     cli.ok("migrate")
@@ -115,6 +119,7 @@ def test_prices_that_somebody_changed_stay(house):
     assert cli.ok("prices", "show", demo_goods.LIST)["prices"]["gpt-4"]["input"] == "99.00"
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_without_the_small_model_the_demo_goes_on(house):
     cli.ok("migrate")
@@ -129,6 +134,7 @@ def test_without_the_small_model_the_demo_goes_on(house):
     assert offered()["smollm2"] == {smallmodel.NAME}
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_the_real_openai_takes_the_sandboxs_place(house):
     cli.ok("migrate")

@@ -103,6 +103,7 @@ def attempt(n: int, outcome: str, at_us: int, channel: str = "one") -> None:
 # a sound house
 
 
+@pytest.mark.slow
 def test_a_sound_house_is_fit(fit):
     code, found = look()
     wrong = [one for one in found.values() if isinstance(one, dict) and one["verdict"] == "wrong"]
@@ -242,6 +243,7 @@ def test_a_cut_pepper(fit):
     assert verdict("pepper") == "wrong"
 
 
+@pytest.mark.slow
 def test_a_pepper_that_keys_need_is_not_in_the_file(fit):
     from farebox.accounts.models import ApiKey
 
@@ -276,6 +278,7 @@ def test_a_secret_moved_from_another_row(fit):
 # the store
 
 
+@pytest.mark.slow
 def test_a_damaging_version_of_sqlite(fit, monkeypatch):
     if options.current().on_sqlite:
         import pysqlite3
@@ -375,6 +378,7 @@ def drift(micro: int) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_drift_is_found_frozen_and_let_go_once_it_is_mended(fit):
     from farebox.kit.models import AuditEvent
     from farebox.ledger.models import LedgerAccount
@@ -452,6 +456,7 @@ def test_an_entry_that_does_not_balance(fit):
     assert "I01" in found["proof"]["seen"]
 
 
+@pytest.mark.slow
 def test_holds_that_a_dead_process_left(fit):
     from farebox.kit.models import Epoch
     from farebox.ledger.models import Hold
@@ -486,6 +491,7 @@ def test_a_dead_process_that_nobody_looked_after(fit):
     assert verdict("processes") == "ok"
 
 
+@pytest.mark.slow
 def test_settlements_that_wait_on_the_disk(fit):
     (fit.data / "journal").mkdir(mode=0o700)
     file = fit.data / "journal" / "ep_1.log"
@@ -503,6 +509,7 @@ def test_settlements_that_wait_on_the_disk(fit):
 # what is on sale
 
 
+@pytest.mark.slow
 def test_a_model_without_a_price_for_all_that_it_produces(fit):
     from farebox.catalog.models import Model
 
@@ -569,6 +576,7 @@ def test_a_channel_that_takes_no_connection(fit):
     assert "near" in found["reachable"]["seen"]
 
 
+@pytest.mark.slow
 def test_backups(fit, tmp_path):
     assert "backups" not in look()[1]
     assert "can't be read" in look("--backups", str(tmp_path / "none"))[1]["backups"]["seen"]

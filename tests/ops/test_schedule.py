@@ -16,6 +16,7 @@ from ops import cli
 pytestmark = pytest.mark.store
 
 
+@pytest.mark.slow
 def test_expired_credit_is_taken_back_and_the_books_balance(house):
     from farebox.ledger.models import CreditLot
 

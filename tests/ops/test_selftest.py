@@ -55,6 +55,7 @@ def said(tried: Tried) -> str:
 # the recordings
 
 
+@pytest.mark.slow
 def test_every_recording_comes_to_what_it_must(capsys):
     tried = replay.run(quiet)
     assert tried.failures == []
@@ -206,6 +207,7 @@ class Stub:
         return subprocess.CompletedProcess(words, 1, "", json.dumps({"error": {"message": self.sentence}}))
 
 
+@pytest.mark.slow
 def test_a_machine_without_pg_dump_is_told_so(tmp_path):
     lacks = "There is no pg_dump on PATH."
     tried = restored.run(quiet, Stub(tmp_path, "postgresql://db/x", lacks))

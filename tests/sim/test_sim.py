@@ -96,6 +96,7 @@ def test_a_failure_is_shrunk_to_a_short_trace(place, monkeypatch):
     assert len(text.splitlines()) <= run.TRACE_LINES + 2
 
 
+@pytest.mark.slow
 def test_the_same_seed_is_the_same_run(place):
     for number in range(20):
         first, second = seed.run(number, place), seed.run(number, place)

@@ -82,6 +82,7 @@ def reads_work(me: Customer) -> None:
 # F08
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F08")
 def test_a_store_that_may_not_grow_settles_what_runs_and_takes_nothing_new(house, monkeypatch):
     """SQLite's own SQLITE_FULL; the room that the ballast gives up is what the limit is then raised by."""
@@ -128,6 +129,7 @@ def test_a_store_that_may_not_grow_settles_what_runs_and_takes_nothing_new(house
         assert shop.findings() == []
 
 
+@pytest.mark.slow
 def test_a_server_that_reads_only_closes_the_shop_and_opens_it_again(house, monkeypatch):
     """PostgreSQL after a fail-over to a standby; SQLite on a disk that the kernel has made read-only."""
     from django.db import connection
@@ -345,6 +347,7 @@ def test_a_disk_that_is_really_full(house, tmp_path, way):
 # F37
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F37")
 def test_a_clock_behind_the_books_holds_and_one_far_behind_does_not_start(house, monkeypatch):
     from farebox.calls.models import Call
@@ -448,6 +451,7 @@ def test_a_damaged_store_does_not_start(house):
         assert shop.account("1").chat("gpt-4", "Hello").status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F41")
 def test_damage_that_the_daily_check_finds_closes_the_shop(house):
     if not on_sqlite():
@@ -478,6 +482,7 @@ def test_damage_that_the_daily_check_finds_closes_the_shop(house):
 # F43
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F43")
 def test_calls_are_shed_while_memory_is_short(house):
     from farebox.kit import limits

@@ -89,6 +89,7 @@ def visitors(shop):
     return owner, {path: operator if path.startswith("/office") else owner for path in (*PAGES, *single)}
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_more_rows_are_no_more_statements(shop, statements, visitors):
     owner, pages = visitors
@@ -119,6 +120,7 @@ _SMALL = r"(calls_open|ledger_open_holds)"
 _WALK = re.compile(rf"SCAN {_LARGE}\b(?! USING (COVERING )?INDEX {_SMALL})|SEARCH {_LARGE} .*\(account=\?\)$")
 
 
+@pytest.mark.slow
 def test_no_page_walks_through_the_calls(shop, statements, visitors):
     """By the plans of SQLite, which are the same however few rows there are; so it does not run on PostgreSQL."""
     from django.db import connection

@@ -38,6 +38,7 @@ trees = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(words, trees, max_size=5), names, names, st.booleans(), st.sampled_from([(",", ":"), (", ", ": ")]), st.booleans(),
     st.none() | st.integers(1, 2),
@@ -81,6 +82,7 @@ def test_splice_is_not_fooled():
         splice.splice_model(b"[]", old="m", new="sold")
 
 
+@pytest.mark.slow
 @given(st.dictionaries(words, trees, max_size=5), trees)
 def test_usage_in_and_out(fields, usage):
     raw = json.dumps(fields, indent=1).encode()
