@@ -15,28 +15,12 @@ SPAN_S = 24.0
 CLIENTS = ("reset", "half-close", "never reads", "reads slowly", "retries", "sends twice", "slow body")
 # Faults of a node, the store, the disk, the clock, and what operators do.
 WORLD = (
-    "kill at a time",
-    "kill at a point",
-    "pause",
-    "restart",
-    "commit not done",
-    "commit unknown",
-    "busy",
-    "store away",
-    "store hangs",
-    "disk full",
-    "journal full",
-    "slow store",
-    "clock jumps",
-    "clock drifts",
-    "price change",
-    "key revoked",
-    "account closed",
-    "grant",
-    "cap change",
-)
+    "kill at a time", "kill at a point", "pause", "restart", "commit not done", "commit unknown", "busy", "store away",
+    "store hangs", "disk full", "journal full", "slow store", "clock jumps", "clock drifts", "price change", "key revoked",
+    "account closed", "grant", "cap change",
+)  # fmt: skip
 # Money that people give back; planned apart, so that the plans of the seeds before it stay as they are.
-BY_HAND = "refund by hand"  # fmt: skip
+BY_HAND = "refund by hand"
 POINTS = (
     "tx.statement", "tx.statement", "store.before_commit", "store.after_commit", "serve.before_hold", "serve.held",
     "serve.event", "serve.before_settle", "serve.settled", "serve.answered", "journal.before_write", "journal.written",
