@@ -379,6 +379,21 @@ def test_without_pg_dump_it_says_what_to_do(store, tmp_path, monkeypatch):
     assert not (tmp_path / "b").exists() and nothing_left(tmp_path) and nothing_left(store.data)
 
 
+def test_a_dump_may_take_longer_than_a_transaction_may_idle(store, tmp_path, monkeypatch):
+    """A process that hangs in a transaction is thrown out; one that waits for pg_dump is not."""
+    from django.db import connection
+
+    if options.current().on_sqlite:
+        return
+    slow = tmp_path / "slow"
+    slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] || sleep 1\nexec {shutil.which("pg_dump")} "$@"\n')
+    slow.chmod(0o700)
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", "-c idle_in_transaction_session_timeout=200")
+    cli.ok("backup", str(tmp_path / "shop.backup"), "--pg-dump", str(slow))
+    connection.close()
+
+
 def test_a_password_is_in_no_command_line(store, tmp_path, monkeypatch):
     from farebox.ops import pgtools
 

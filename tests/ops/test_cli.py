@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import resource
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -143,11 +144,45 @@ def test_migrate_makes_an_empty_folder_a_store(tmp_path):
     assert proved.json["clean"] is True
 
 
-def test_migrate_makes_no_second_pepper_for_a_store_that_exists(house):
+@pytest.mark.store
+@pytest.mark.parametrize("name", ["pepper", "master"])
+def test_migrate_makes_no_second_key_file_for_a_store_that_is_used(house, name):
+    from farebox.kit.models import AuditEvent
+
     cli.ok("migrate")
-    (house.data / "keys" / "pepper").unlink()
-    assert "void every key" in cli.refused("migrate")
-    assert not (house.data / "keys" / "pepper").exists()
+    (house.data / "keys" / name).unlink()
+    refusal = cli.refused("migrate")
+    assert str(house.data / "keys" / name) in refusal
+    assert "--new-keys" in refusal
+    assert not (house.data / "keys" / name).exists()
+    cli.ok("migrate", "--new-keys")
+    assert cli.ok("account", "list")
+    assert AuditEvent.objects.filter(verb="keys.replaced").count() == 1
+
+
+@pytest.mark.store
+@pytest.mark.fault("F42")
+def test_migrate_refuses_a_newer_store_and_one_that_was_migrated_halfway(house):
+    from django.db.migrations.recorder import MigrationRecorder
+
+    cli.ok("migrate")
+    rows = MigrationRecorder.Migration.objects
+    rows.create(app="ledger", name="0999_from_the_future")
+    assert "newer version" in cli.refused("migrate")
+    rows.filter(name="0999_from_the_future").delete()
+    rows.filter(app="calls").earliest("name").delete()
+    assert "migrated halfway" in cli.refused("migrate")
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_said(house):
+    cli.ok("migrate")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        env = house.environ | {"FAREBOX_PORT": str(listener.getsockname()[1])}
+        ran = cli.program("serve", env=env)
+    assert ran.code == 1
+    assert "can't be listened on" in ran.err.splitlines()[-1]
+    assert "Traceback" not in ran.err
 
 
 @pytest.mark.store

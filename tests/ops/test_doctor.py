@@ -413,6 +413,7 @@ def test_a_cap_that_counts_wrong_is_frozen_too(fit):
     LedgerAccount.objects.create(id=memo, kind="memo", currency="USD", posted_micro=-7, floor_micro=-100)
     code, found = look("--freeze")
     assert (code, found["frozen"]) == (1, [memo])
+    assert "what its calls were charged comes to 0.00" in cli.refused("doctor", "--unfreeze", memo)
     LedgerAccount.objects.filter(id=memo).update(posted_micro=0)
     assert cli.ok("doctor", "--unfreeze", memo)["frozen"] is False
 
@@ -580,13 +581,14 @@ def test_a_channel_that_takes_no_connection(fit):
 def test_backups(fit, tmp_path):
     assert "backups" not in look()[1]
     assert "can't be read" in look("--backups", str(tmp_path / "none"))[1]["backups"]["seen"]
-    assert verdict("backups", "--backups", str(tmp_path)) == "warning"
-    file = tmp_path / "shop.fbk"
+    assert verdict("backups", "--backups", str(tmp_path)) == "wrong"
+    file = tmp_path / "hour" / "shop.fbk"
+    file.parent.mkdir()
     file.touch()
     assert verdict("backups", "--backups", str(tmp_path)) == "ok"
     os.utime(file, (time.time() - 27 * 3600,) * 2)
     _, found = look("--backups", str(tmp_path))
-    assert (found["backups"]["verdict"], found["backups"]["seen"]) == ("warning", "shop.fbk is 27 h old")
+    assert (found["backups"]["verdict"], found["backups"]["seen"]) == ("wrong", "shop.fbk is 27 h old")
 
 
 # beside a server, and as a program
@@ -625,7 +627,7 @@ def test_once_a_day_a_server_looks_freezes_and_tells_the_administrators(fit, mon
     account, before = drift(5), Outbox.objects.count()
     asyncio.run(cli.with_store(schedule.look))
     assert LedgerAccount.objects.get(id=account).frozen is True
-    assert "ledger_drift" in capsys.readouterr().out
+    assert "ledger_drift" in "".join(capsys.readouterr())
     found = db.read(daily.found)
     assert "balances" in [row["check"] for row in found["wrong"]]
     assert AuditEvent.objects.filter(verb="doctor.found").count() == 1
@@ -637,6 +639,35 @@ def test_once_a_day_a_server_looks_freezes_and_tells_the_administrators(fit, mon
     asyncio.run(cli.with_store(schedule.look))  # tomorrow the same is still wrong, and told already
     assert db.read(daily.found)["at_us"] > found["at_us"]
     assert Outbox.objects.count() == mails
+    other = cli.ok("account", "open", "Bob", "--currency", "USD", "--price-list", "official-usd")["id"]
+    LedgerAccount.objects.filter(id=other).update(posted_micro=3)
+    db.write(lambda tx: settings.keep(tx, "doctor_day", "2001-01-01"))
+    asyncio.run(cli.with_store(schedule.look))  # one more is news, though it stands in the same row
+    assert LedgerAccount.objects.get(id=other).frozen is True
+    assert Outbox.objects.count() == mails + 1
+
+
+def test_a_look_that_does_not_end_is_told_and_one_that_is_stopped_is_done_again(house, monkeypatch):
+    from farebox.kit.models import Outbox
+    from farebox.ops import daily, schedule
+
+    cli.ok("migrate")
+    cli.ok("operator", "invite", "una@example.com", "--role", "admin")
+    mails, looks = Outbox.objects.count(), []
+
+    async def examine() -> None:
+        looks.append(1)
+        if len(looks) == 1:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(daily, "_examine", examine)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cli.with_store(schedule.look))
+    asyncio.run(cli.with_store(schedule.look))
+    asyncio.run(cli.with_store(schedule.look))  # today nobody looks again
+    assert len(looks) == 2
+    assert [row["check"] for row in db.read(daily.found)["wrong"]] == ["doctor"]
+    assert Outbox.objects.count() == mails + 1
 
 
 def test_a_copy_of_the_key_files_is_looked_at_and_noted(fit, tmp_path):
@@ -655,6 +686,21 @@ def test_a_copy_of_the_key_files_is_looked_at_and_noted(fit, tmp_path):
     (copy / "pepper").chmod(0o600)
     (copy / "pepper").write_text("something else")
     assert "not a pepper file" in cli.refused("doctor", "--keys", str(copy))
+
+
+def test_key_files_of_another_store_are_told_and_refused(fit):
+    kept = (fit.data / "keys" / "pepper").read_bytes()
+    (fit.data / "keys" / "pepper").unlink()
+    (fit.data / "keys" / "pepper").write_text(f"farebox pepper 1\n1 {'ab' * 32}\n")
+    found = look()[1]["keys"]
+    assert found["verdict"] == "wrong"
+    assert "key 1 of the pepper file is not the one" in found["seen"]
+    for command in (("account", "list"), ("migrate",)):
+        assert "Key 1 of the pepper file is not the one" in cli.refused(*command)
+    (fit.data / "keys" / "pepper").write_bytes(kept)
+    assert cli.ok("account", "list")
+    secrets.add_master_key(options.current())  # one more is no other
+    assert cli.ok("account", "list")
 
 
 def test_books_that_have_drifted_are_not_upgraded(fit, monkeypatch):

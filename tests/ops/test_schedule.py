@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections import deque
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from farebox.kit import clock
-from farebox.ops import schedule
+from farebox.kit.errors import StoreUnavailable
+from farebox.ops import daily, schedule
 from ops import cli
 
 pytestmark = pytest.mark.store
@@ -74,7 +76,7 @@ def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(house, capsys):
     head = db.read(chain.head)
     assert head.n > 0
     assert not db.read(chain.unsealed)
-    assert str(head) in capsys.readouterr().out
+    assert str(head) in "".join(capsys.readouterr())
     assert Outbox.objects.count() == before + 1
     db.write(audit.record, actor="test", verb="thing.done", object="later")
     asyncio.run(cli.with_store(schedule.seal))
@@ -90,23 +92,49 @@ def test_a_channel_that_refuses_us_is_told_once_a_day(house):
 
     cli.ok("migrate")
     cli.ok("operator", "invite", "una@example.com", "--role", "admin")
+    cli.ok("upstream", "add", "vendor")
+    cli.ok("channel", "add", "vendor/eu", "vendor", "https://api.example.com/v1", "--secret-file", "-", stdin="sk-x")
     before, said = Outbox.objects.count(), "Incorrect API key provided"
-    alerts = deque([("main", said), ("main", "another model"), ("spare", said)])
+    alerts = deque([("vendor/eu", said), ("vendor/eu", "another model"), ("gone", said)])
     asyncio.run(cli.with_store(schedule.alert, alerts=alerts))
     assert not alerts
     assert Outbox.objects.count() == before + 2
 
-    async def away(context: schedule.Context) -> None:
+
+@pytest.mark.fault("F12")
+def test_the_mail_about_a_channel_leads_to_its_page(house, monkeypatch):
+    from django.urls import resolve
+
+    from farebox.kit import db
+    from farebox.office import letters
+    from farebox.upstreams.models import Channel
+
+    cli.ok("migrate")
+    cli.ok("operator", "invite", "una@example.com", "--role", "admin")
+    cli.ok("upstream", "add", "vendor")
+    cli.ok("channel", "add", "vendor/eu", "vendor", "https://api.example.com/v1", "--secret-file", "-", stdin="sk-x")
+    sent = []
+    monkeypatch.setattr(letters, "_send", lambda _tx, _person, _subject, lines: sent.append(lines[-1]))
+    for name in ("vendor/eu", "gone"):
+        db.write(daily.tell_refused, name, "why", 1_795_500_000_000_000)
+    page, pages = (resolve(urlsplit(link).path) for link in sent)
+    assert (page.view_name, page.kwargs["channel"]) == ("office:channel", Channel.objects.get().id)
+    assert pages.view_name == "office:upstreams"
+
+
+@pytest.mark.parametrize(("fault", "left"), [(StoreUnavailable("away"), 2), (ValueError("a mistake of ours"), 1)])
+def test_an_alert_waits_for_the_store_and_keeps_no_other_waiting(house, fault, left):
+    async def fails(context: schedule.Context) -> None:
         async def write(*_: Any) -> None:
-            raise OSError("the database is away")
+            raise fault
 
         context.store.write = write
         await schedule.alert(context)
 
-    alerts.append(("third", said))
-    with pytest.raises(OSError, match="away"):
-        asyncio.run(cli.with_store(away, alerts=alerts))
-    assert list(alerts) == [("third", said)]
+    alerts = deque([("one", "said"), ("two", "said")])
+    with pytest.raises(type(fault)):
+        asyncio.run(cli.with_store(fails, alerts=alerts))
+    assert len(alerts) == left
 
 
 def test_a_job_that_fails_comes_again(monkeypatch):

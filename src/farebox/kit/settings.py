@@ -21,6 +21,7 @@ from .models import Setting
 NAME_CHARS_MAX = 64
 TEXT_CHARS_MAX = 40_000
 KEYS_COPIED = "keys_copied"  # fingerprints of the key files whose copy was looked at last, and when
+KEY_MARKS = "key_marks"  # fingerprints of the key files that this store is used with
 DOCTOR = "doctor_found"  # what the doctor found last (ops/daily.py)
 LINE_CHARS_MAX = 200
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?\Z")
@@ -64,6 +65,12 @@ def note_option(tx: Tx, name: str, value: Any) -> None:
 def once_a_day(tx: Tx, name: str, day: str) -> bool:
     """Whether nobody has said so of `name` for this UTC day (ISO) or a later one; whoever asks first hears True."""
     return bool(tx.execute(statements.ONCE_A_DAY, (name, _encode(day).decode())))
+
+
+def forget(tx: Tx, name: str) -> None:
+    """Forget a fact that was kept, or a day that was claimed."""
+    del tx  # the ORM writes in the same transaction
+    Setting.objects.filter(name=name).delete()
 
 
 def ensure_installation(tx: Tx) -> str:

@@ -59,6 +59,14 @@ def _balances(tx: Tx, proof: Proof) -> None:
         proof.findings.append(
             f"I04 ledger account {account} says {money.exact(int(posted))}, its postings {money.exact(int(summed))}"
         )
+    spent = capped_micro(tx)
+    for account, posted in tx.all(statements.MEMO_POSTED):
+        if int(posted) != -spent[str(account)]:
+            proof.findings.append(f"I04 memo account {account} does not count what its calls were charged")
+
+
+def capped_micro(tx: Tx) -> dict[str, int]:
+    """What the calls of each cap were charged net of what was given back, by memo account; 0 for others."""
     spent: dict[str, int] = defaultdict(int)
     for joined, charge in tx.all(statements.CAPPED_HOLDS):
         for purse in str(joined).split():
@@ -66,9 +74,7 @@ def _balances(tx: Tx, proof: Proof) -> None:
     for joined, given in tx.all(statements.GIVEN_BACK_TO_CAPS):
         for purse in str(joined).split():
             spent[purse] -= int(given)
-    for account, posted in tx.all(statements.MEMO_POSTED):
-        if int(posted) != -spent[str(account)]:
-            proof.findings.append(f"I04 memo account {account} does not count what its calls were charged")
+    return spent
 
 
 def _holds(tx: Tx, proof: Proof) -> None:

@@ -64,8 +64,11 @@ def doctor(tx: Tx, person: Person, wrong: Sequence[Mapping[str, str]]) -> None:
     _send(tx, person, subject, lines)
 
 
-def refused(tx: Tx, person: Person, channel: str, why: str) -> None:
-    """Tell an administrator that an upstream refuses our key, our account or a mapping of this channel."""
+def refused(tx: Tx, person: Person, channel: str, why: str, *, page: str) -> None:
+    """Tell an administrator that an upstream refuses our key, our account or a mapping of this channel.
+
+    `page` is the id of the channel, by which its page is found; empty where the channel is gone.
+    """
     chosen = options.current()
     with translation.override(person.language or "en"):
         facts = {"shop": _shop(tx), "channel": channel}
@@ -73,7 +76,7 @@ def refused(tx: Tx, person: Person, channel: str, why: str) -> None:
             _("The upstream of the channel %(channel)s refuses us:") % facts,
             why,
             _("Its key, its account there or the name of a model is wrong. Meanwhile calls go to other channels:"),
-            chosen.origin + reverse("office:channel", args=[channel]),
+            chosen.origin + (reverse("office:channel", args=[page]) if page else reverse("office:upstreams")),
         ]
         subject = _("%(shop)s: the channel %(channel)s is refused") % facts
     _send(tx, person, subject, lines)

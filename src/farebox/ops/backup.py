@@ -135,9 +135,9 @@ def check(copy: Path) -> str:
 
 def _postgresql(address: str, folder: Path, program: str, say: Say) -> tuple[Path, dict[str, Any]]:
     """A dump by pg_dump in the very snapshot in which the manifest is read."""
-    from django.db import Error, connection
+    from django.db import connection
 
-    from farebox.kit import db
+    from farebox.kit import db, dbfaults
 
     dump = folder / "farebox.dump"
     try:
@@ -148,6 +148,8 @@ def _postgresql(address: str, folder: Path, program: str, say: Say) -> tuple[Pat
                     f"{program} is of version {ours} and can't dump a server of version {server}. Name a newer one "
                     "with --pg-dump PATH."
                 )
+            # The snapshot lives as long as this transaction, which waits for the dump, however long that takes.
+            tx.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             say("Reading the trial balance …")
             exported = tx.one("SELECT pg_export_snapshot()")
             said = manifest.take(tx, at_us=clock.now_us(), grace_us=proof.hold_grace_us())
@@ -158,8 +160,8 @@ def _postgresql(address: str, folder: Path, program: str, say: Say) -> tuple[Pat
                 tell=lambda: say(f"Dumped {_bytes(dump):,} bytes …"),
                 failed="The database can't be dumped",
             )
-    except Error as fault:
-        raise CommandError(f"The database can't be read: {str(fault).splitlines()[0]}.") from None
+    except dbfaults.ANY as fault:
+        raise CommandError(f"The database can't be read: {dbfaults.words(fault).removesuffix('.')}.") from None
     return dump, said
 
 

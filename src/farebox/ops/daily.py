@@ -19,6 +19,7 @@ from farebox.calls.log import day_of
 from farebox.kit import audit, clock, settings
 from farebox.kit.db import Tx
 from farebox.office import letters
+from farebox.upstreams.models import Channel
 
 from .trail import Store
 
@@ -28,6 +29,13 @@ _BALANCES = "balances"  # the doctor's check of I04
 _WITHIN_S = 6 * 3600
 _DAY_NAME = "doctor_day"
 _SAID_MAX = 20
+# What these saw is exact: another thing seen is news. The others count days and bytes, which change from day to day.
+_EXACT = frozenset({_BALANCES, "receipts", "proof"})
+_UNFINISHED = {
+    "check": "doctor",
+    "seen": "the daily look did not come to its end",
+    "todo": "Run farebox doctor on the server, and look at what it says.",
+}
 # The drift of a balance stops that account's spending and blocks upgrades; the rest is for a person to weigh.
 _COMMAND = ("-m", "farebox.ops.cli", "doctor", "--freeze", "--json")
 
@@ -36,10 +44,14 @@ async def look(store: Store) -> None:
     """Once a UTC day, of all processes one: let the doctor look, keep what it found, tell the administrators."""
     if not await store.write(_claim, clock.now_us()):
         return
-    news = await _examine()
+    try:
+        news = await _examine()
+    except asyncio.CancelledError:  # this process is told to stop: another looks today
+        await store.write(_unclaim)
+        raise
     if news is None:
         log.error("doctor.failed")
-        return
+        news = {"at_us": clock.now_us(), "wrong": [_UNFINISHED], "frozen": []}
     for row in news["wrong"]:
         log.error("ledger_drift" if row["check"] == _BALANCES else "doctor.wrong", check=row["check"], seen=row["seen"])
     await store.write(_keep, news)
@@ -74,6 +86,7 @@ async def _examine() -> dict[str, Any] | None:
         return {
             "at_us": clock.now_us(),
             "wrong": [{key: row[key] for key in ("check", "seen", "todo")} for row in wrong[:_SAID_MAX]],
+            "frozen": data["frozen"],
         }
     except (msgspec.DecodeError, KeyError, TypeError):
         return None
@@ -82,24 +95,33 @@ async def _examine() -> dict[str, Any] | None:
 def tell_refused(tx: Tx, channel: str, why: str, now_us: int) -> None:
     """Tell every administrator that this channel refuses us, if nobody was told so today."""
     if settings.once_a_day(tx, f"refused_{channel}"[: settings.NAME_CHARS_MAX], day_of(now_us)):
+        page = Channel.objects.filter(name=channel).values_list("id", flat=True).first() or ""
         for person in _administrators():
-            letters.refused(tx, person, channel, why)
+            letters.refused(tx, person, channel, why, page=page)
 
 
 def _claim(tx: Tx, now_us: int) -> bool:
     return settings.once_a_day(tx, _DAY_NAME, day_of(now_us))
 
 
+def _unclaim(tx: Tx) -> None:
+    settings.forget(tx, _DAY_NAME)
+
+
 def _keep(tx: Tx, news: dict[str, Any]) -> None:
     before = found(tx)
-    settings.keep(tx, settings.DOCTOR, news)
+    settings.keep(tx, settings.DOCTOR, {name: news[name] for name in ("at_us", "wrong")})
     checks = [row["check"] for row in news["wrong"]]
-    if checks == [row["check"] for row in before.get("wrong", [])]:
+    if not news["frozen"] and _said(news["wrong"]) == _said(before.get("wrong", [])):
         return
     audit.record(tx, actor="system", verb="doctor.found", object="installation", after={"wrong": checks})
     if checks:
         for person in _administrators():
             letters.doctor(tx, person, news["wrong"])
+
+
+def _said(wrong: list[dict[str, str]]) -> list[tuple[str, str]]:
+    return [(row["check"], row["seen"] if row["check"] in _EXACT else "") for row in wrong]
 
 
 def _administrators() -> Iterable[Person]:

@@ -104,6 +104,12 @@ def lacking(wanted: Marks, have: Marks) -> Iterator[tuple[str, str]]:
         yield from ((kind, n) for n, mark in marks.items() if have[kind].get(n) != mark)
 
 
+def others(noted: Marks, have: Marks) -> Iterator[tuple[str, str]]:
+    """Kind and number of each key that is there and is another one than was noted under its number."""
+    for kind, marks in noted.items():
+        yield from ((kind, n) for n, mark in marks.items() if have[kind].get(n, mark) != mark)
+
+
 def _paths(chosen: options.Options) -> dict[str, Path]:
     return {"pepper": chosen.pepper, "master": chosen.master_key}
 

@@ -51,12 +51,13 @@ def run(
 ) -> None:
     """Run a program on the database at `address`; CommandError, `failed` and its first words, if it fails.
 
-    `log` is a new file for what it says; `tell` is called now and then while it runs.
+    `log` is a new file for what it says; `tell` is called now and then while it runs. What the address does not say
+    comes from the environment (`PGPASSFILE`, `PGSSLMODE`), as it does where this process connects.
     """
     from psycopg.conninfo import make_conninfo
 
     found = elsewhere.address(address)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    environ = dict(os.environ)
     if "password" in found:
         environ["PGPASSWORD"] = found.pop("password")
     command = [*arguments, "--no-password", f"--dbname={make_conninfo('', **found)}"]

@@ -26,6 +26,10 @@ def django() -> None:
     if not settings.configured:
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS)
     if not apps.ready:
+        import structlog
+
+        if not structlog.is_configured():  # a command's standard output is its answer
+            structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
         import django as package
 
         package.setup()
@@ -96,6 +100,32 @@ def store() -> None:
     secrets.peppers(chosen)
     secrets.master_keys(chosen)
     schema()
+    keys()
+
+
+def keys() -> None:
+    """CommandError if a key in the key files is another than the one of its number that this store was used with.
+
+    With another pepper every customer's key would be refused as if it were wrong.
+    """
+    from django.db import Error
+
+    from farebox.kit import db, settings
+
+    from . import manifest
+
+    try:
+        noted = db.read(settings.get, settings.KEY_MARKS)
+    except Error as fault:
+        raise CommandError(f"The store can't be reached: {str(fault).splitlines()[0]}") from None
+    if noted is None:
+        return  # a store of an earlier version: `farebox migrate` notes them
+    for kind, n in manifest.others(noted, manifest.fingerprints(options.current())):
+        raise CommandError(
+            f"Key {n} of the {kind} file is not the one that this store's keys and secrets were made with. Copy both "
+            "files from another node, or restore them from their backup. If they are lost for good: farebox migrate "
+            "--new-keys."
+        )
 
 
 def modes() -> list[str]:
@@ -161,15 +191,33 @@ def schema() -> None:
     Newer, older, migrated halfway, or changed by hand: each has its sentence. Looks at names, which takes milliseconds.
     """
     from django.db import Error, connection
-    from django.db.migrations.exceptions import InconsistentMigrationHistory
-    from django.db.migrations.loader import MigrationLoader
 
     from farebox.kit import shape
+
+    missing, ours = history()
+    if missing:
+        word = "has no tables" if not ours else "is of an older version"
+        raise CommandError(f"The store {word} ({missing} migrations to do). Run `farebox migrate` first.")
+    try:
+        found = shape.real(connection)
+    except Error as fault:
+        raise CommandError(f"The store can't be reached: {str(fault).splitlines()[0]}") from None
+    if wrong := shape.differences(found, shape.meant(connection.vendor)):
+        raise CommandError(
+            f"The store is not as this version makes it: {shape.shown(wrong)}. Somebody changed it, or a migration "
+            "broke off. Take no money with it: restore the last backup, or put back what is missing."
+        )
+
+
+def history() -> tuple[int, int]:
+    """How many migrations the store lacks, and how many it has; CommandError if it is newer or was migrated halfway."""
+    from django.db import Error, connection
+    from django.db.migrations.exceptions import InconsistentMigrationHistory
+    from django.db.migrations.loader import MigrationLoader
 
     try:
         loader = MigrationLoader(connection)
         loader.check_consistent_history(connection)
-        found = shape.real(connection)
     except InconsistentMigrationHistory as fault:
         raise CommandError(
             f"The store was migrated halfway: {fault} Restore the backup that was made before, and migrate again."
@@ -178,19 +226,12 @@ def schema() -> None:
         raise CommandError(f"The store can't be reached: {str(fault).splitlines()[0]}") from None
     applied = set(loader.applied_migrations)
     ours = {key for key in applied if key[0] in loader.migrated_apps}
-    if missing := set(loader.graph.nodes) - applied:
-        word = "has no tables" if not ours else "is of an older version"
-        raise CommandError(f"The store {word} ({len(missing)} migrations to do). Run `farebox migrate` first.")
     if newer := sorted(ours - set(loader.graph.nodes)):
         raise CommandError(
             f"The store is of a newer version than this program: it knows {newer[0][0]} {newer[0][1]}. "
             "Run the newer Farebox."
         )
-    if wrong := shape.differences(found, shape.meant(connection.vendor)):
-        raise CommandError(
-            f"The store is not as this version makes it: {shape.shown(wrong)}. Somebody changed it, or a migration "
-            "broke off. Take no money with it: restore the last backup, or put back what is missing."
-        )
+    return len(set(loader.graph.nodes) - applied), len(ours)
 
 
 def _redacted(_logger: object, _name: str, line: object) -> str:

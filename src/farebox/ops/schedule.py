@@ -16,6 +16,7 @@ import structlog
 
 from farebox.kit import clock, disk, options
 from farebox.kit.db import Tx
+from farebox.kit.errors import StoreUnavailable
 
 from .sending import send_outbox
 
@@ -158,7 +159,13 @@ async def alert(context: Context) -> None:
 
     while context.alerts:
         channel, why = context.alerts[0]
-        await context.store.write(daily.tell_refused, channel, why, clock.now_us())
+        try:
+            await context.store.write(daily.tell_refused, channel, why, clock.now_us())
+        except StoreUnavailable:
+            raise  # later
+        except Exception:
+            context.alerts.popleft()  # a mistake of ours with one must not keep the others
+            raise
         context.alerts.popleft()
 
 

@@ -9,7 +9,7 @@ from farebox.kit import disk, options, secrets
 from farebox.kit.errors import CommandError
 from farebox.kit.lock import FolderLock
 
-from . import admin, ready
+from . import admin, manifest, ready
 
 if TYPE_CHECKING:
     from farebox.kit.db import Tx
@@ -26,11 +26,12 @@ class Migrated:
     official: bool
 
 
-def migrate(*, despite_drift: bool = False) -> Migrated:
+def migrate(*, despite_drift: bool = False, new_keys: bool = False) -> Migrated:
     """Make or update the store of this process's options; twice is once.
 
-    CommandError while a server works on an SQLite store, where the database can't be reached, and, unless
-    `despite_drift`, before an update of books in which a balance has drifted (money.md 2).
+    CommandError while a server works on an SQLite store, where the database can't be reached, for a store of a newer
+    version or one migrated halfway, and, unless `despite_drift`, before an update of books in which a balance has
+    drifted (money.md 2). Key files that are missing, or not those of this store, are refused too, unless `new_keys`.
     """
     chosen = options.current()
     try:
@@ -38,22 +39,19 @@ def migrate(*, despite_drift: bool = False) -> Migrated:
     except OSError as fault:
         raise CommandError(f"The data folder {chosen.data} can't be made: {fault.strerror}.") from None
     if not chosen.on_sqlite:
-        done = _migrated(despite_drift)
+        done = _migrated(despite_drift, new_keys)
     else:
         disk.refuse_network(chosen.data)
         with FolderLock(chosen.data, wait_s=2):
-            done = _migrated(despite_drift)
+            done = _migrated(despite_drift, new_keys)
     ready.warn_of_modes()
     return done
 
 
-def _migrated(despite_drift: bool) -> Migrated:
+def _migrated(despite_drift: bool, new_keys: bool) -> Migrated:
     chosen = options.current()
-    if chosen.on_sqlite and chosen.sqlite_file.exists() and not chosen.pepper.exists():
-        raise CommandError(
-            f"There is a store at {chosen.sqlite_file} but no pepper at {chosen.pepper}: a new one would void every "
-            "key. Restore the folder of key files from its backup."
-        )
+    if not new_keys:
+        _refuse_new_keys()
     secrets.ensure(chosen)
     ready.django()
     ready.foreign()
@@ -69,15 +67,46 @@ def _migrated(despite_drift: bool) -> Migrated:
                 "This database sorts texts in the order of a language, and ids would not be in the order of time. Make "
                 "it with: CREATE DATABASE farebox TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'."
             )
+        ready.history()
         if not despite_drift:
             _refuse_drift()
         before = len(MigrationRecorder(connection).applied_migrations())
         call_command("migrate", verbosity=0, interactive=False)
         applied = len(MigrationRecorder(connection).applied_migrations()) - before
+        ready.schema()
     except Error as fault:
         raise CommandError(f"The store can't be migrated: {str(fault).splitlines()[0]}") from None
-    installation, official = db.write(_first_facts, actor=admin.actor())
+    if not new_keys:
+        ready.keys()
+    installation, official = db.write(_first_facts, actor=admin.actor(), new_keys=new_keys)
     return Migrated(applied, installation, official)
+
+
+def _refuse_new_keys() -> None:
+    """CommandError if a key file is missing and the store is in use: its keys and secrets need the old one."""
+    chosen = options.current()
+    lost = [str(path) for path in (chosen.pepper, chosen.master_key) if not path.exists()]
+    if lost and (chosen.sqlite_file.exists() if chosen.on_sqlite else _has_installation()):
+        raise CommandError(
+            f"This store is in use, and there is no key file at {' and '.join(lost)}: a new pepper would void every "
+            "key, a new master key could open no secret. Copy both files from another node, or restore them from their "
+            "backup. If they are lost for good: farebox migrate --new-keys."
+        )
+
+
+def _has_installation() -> bool:
+    ready.django()
+    ready.foreign()
+    from django.db import Error, connection
+
+    from farebox.kit import db, settings
+    from farebox.kit.models import Setting
+
+    try:
+        there = Setting._meta.db_table in connection.introspection.table_names()
+        return there and db.read(settings.get, "installation_id") is not None
+    except Error as fault:
+        raise CommandError(f"The store can't be reached: {str(fault).splitlines()[0]}") from None
 
 
 def _refuse_drift() -> None:
@@ -127,11 +156,17 @@ def _first_code(tx: Tx, *, actor: str) -> str:
     return setup.first_code(tx, now_us=clock.now_us(), actor=actor)
 
 
-def _first_facts(tx: Tx, *, actor: str) -> tuple[str, bool]:
+def _first_facts(tx: Tx, *, actor: str, new_keys: bool) -> tuple[str, bool]:
     from farebox.accounts import accounts
     from farebox.catalog import official
-    from farebox.kit import clock, settings
+    from farebox.kit import audit, clock, settings
 
     installation = settings.ensure_installation(tx)
+    marks = manifest.fingerprints(options.current())
+    noted = settings.get(tx, settings.KEY_MARKS)
+    if noted != marks:
+        settings.keep(tx, settings.KEY_MARKS, marks)
+    if new_keys and noted is not None and noted != marks:
+        audit.record(tx, actor=actor, verb="keys.replaced", object="installation", before=noted, after=marks)
     accounts.ensure_house(tx, now_us=clock.now_us())
     return installation, official.seed_official(tx, actor=actor, now_us=clock.now_us())

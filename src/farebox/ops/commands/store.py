@@ -21,7 +21,13 @@ from .base import Command, emit
     example="farebox migrate\nFAREBOX_DATABASE=postgresql://shop@db/shop farebox migrate",
 )
 @click.option("--despite-drift", is_flag=True, help="Update books in which a balance has drifted all the same.")
-def migrate(despite_drift: bool) -> None:
+@click.option(
+    "--new-keys",
+    is_flag=True,
+    help="Go on with new key files where those of this store are lost: every key is void, and what is sealed "
+    "(upstreams' keys, second factors) has to be entered again.",
+)
+def migrate(despite_drift: bool, new_keys: bool) -> None:
     """Make the store, or bring it to this version.
 
     Makes the data folder and the key files where they are missing, the tables, and what every shop begins with: its
@@ -33,7 +39,7 @@ def migrate(despite_drift: bool) -> None:
 
     if sys.stderr.isatty():
         click.echo("Migrating the store …", err=True)
-    done = setup.migrate(despite_drift=despite_drift)
+    done = setup.migrate(despite_drift=despite_drift, new_keys=new_keys)
     chosen = options_.current()
     where = str(chosen.sqlite_file) if chosen.on_sqlite else secrets.redact(chosen.database)
     facts = {

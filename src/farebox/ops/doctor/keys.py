@@ -29,9 +29,18 @@ def peppers_in_use(look: Look) -> Iterator[Finding]:
     from django.db.models import Count
 
     from farebox.accounts.models import ApiKey
+    from farebox.kit import db, settings
+    from farebox.ops import manifest
 
     try:
         have = secrets.peppers(look.chosen)
+        noted = db.read(settings.get, settings.KEY_MARKS, {})
+        for kind, n in manifest.others(noted, manifest.fingerprints(look.chosen)):
+            seen = f"key {n} of the {kind} file is not the one that this store was used with"
+            yield wrong(
+                "keys", seen, "Copy the key files from another node, or restore them: keys are refused until then."
+            )
+            return
     except CommandError:
         have = {}
     used = dict(ApiKey.objects.filter(state="active").values_list("pepper_n").annotate(Count("id")).order_by())

@@ -11,6 +11,7 @@ from farebox.accounts import accounts as customers
 from farebox.kit import audit, clock, money, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.ledger import proof
 from farebox.ledger.models import LedgerAccount, Posting
 
 
@@ -35,18 +36,22 @@ def keys_copied(tx: Tx, *, actor: str, marks: dict[str, dict[str, str]]) -> dict
 def unfreeze(tx: Tx, *, actor: str, account: str) -> dict[str, Any]:
     """Let a ledger account, by its id or its customer's name, take holds again.
 
-    CommandError while its balance is still not the sum of its postings.
+    CommandError while its balance is still not the sum of its postings, or a cap counts other than its calls cost.
     """
     row = LedgerAccount.objects.filter(id=account).first()
     if row is None:
         row = LedgerAccount.objects.get(id=customers.find(account).id)
     if not row.frozen:
         raise CommandError(f"The spending of {row.id} is not frozen.")
-    summed_micro = int(Posting.objects.filter(account=row.id).aggregate(total=Sum("amount_micro"))["total"] or 0)
-    if row.kind == "customer" and row.posted_micro != summed_micro:
+    if row.kind == "memo":
+        due_micro, whose = -proof.capped_micro(tx)[row.id], "what its calls were charged comes to"
+    else:
+        summed = Posting.objects.filter(account=row.id).aggregate(total=Sum("amount_micro"))
+        due_micro, whose = int(summed["total"] or 0), "its postings"
+    if row.posted_micro != due_micro:
         raise CommandError(
-            f"The balance of {row.id} says {money.exact(row.posted_micro)}, its postings "
-            f"{money.exact(summed_micro)}. Mend that first (docs/operate.md)."
+            f"The balance of {row.id} says {money.exact(row.posted_micro)}, {whose} {money.exact(due_micro)}. "
+            "Mend that first (docs/operate.md)."
         )
     if LedgerAccount.objects.filter(id=row.id, frozen=True).update(frozen=False) != 1:
         raise CommandError(f"The spending of {row.id} is not frozen.")
