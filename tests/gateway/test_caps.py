@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -64,10 +66,10 @@ def rotate(shop, me, grace_s):
 
 
 def memos(key):
-    """What the memo accounts of a key have counted, by the kind of their period."""
+    """What the memo accounts of a key have counted, by the kind of their period; of two of a kind the one in use."""
     from farebox.ledger.models import LedgerAccount
 
-    rows = LedgerAccount.objects.filter(id__startswith=f"cap:{key.key_id}:")
+    rows = LedgerAccount.objects.filter(id__startswith=f"cap:{key.key_id}:").order_by("-posted_micro")
     kinds = {10: "day", 7: "month", 4: "ever"}
     return {kinds[len(row.id.rpartition(":")[2])]: (-row.posted_micro, row.floor_micro) for row in rows}
 
@@ -132,6 +134,36 @@ def test_a_cap_that_was_lifted_and_set_again_holds(shop, model):
     cap(shop, me, ever=0)  # below what is spent: the floor stops there, and the cap itself refuses
     assert memos(me) == {"ever": (2 * CALL, -2 * CALL)}
     assert "is used up" in calls(me, model)
+
+
+@pytest.mark.parametrize("period", ["day", "month"])
+def test_a_cap_that_is_raised_just_before_its_period_ends_is_whole_in_the_next(shop, model, period):
+    """A node that has not seen the change is the first to count the new period; the rest of the cap is not barred."""
+    from farebox.accounts import caps, key_line
+    from farebox.kit import clock, errors
+    from farebox.ledger import holds
+
+    me = shop.account("1", caps=Caps.given({period: CALL}))
+    zone(shop, me, AHEAD)
+    memo = caps.memo(me.key_id, period, now_us=clock.now_us(), time_zone=AHEAD)
+    unseen = [holds.Purse(me.account), holds.Purse(memo, CALL)]
+    local = datetime.now(ZoneInfo(AHEAD)).replace(hour=0, minute=0, second=0, microsecond=0)
+    begun = local if period == "day" else local.replace(day=1)
+    just_before_us = int(begun.timestamp() - 1) * 1_000_000
+
+    def change(tx):
+        key_line.set_caps(tx, me.key_id, {period: 3 * CALL}, now_us=just_before_us, actor="test")
+        with pytest.raises(errors.InsufficientFunds):
+            holds.place(
+                tx, hold="call_unseen", purses=unseen, currency="USD", want_micro=CALL + 1, fit=lambda _: -1,
+                epoch=shop.server.ports.shop.epoch, now_us=clock.now_us(),
+            )  # fmt: skip
+
+    shop.write(change)
+    shop.refresh()
+    assert [calls(me, model) for _ in range(3)] == [True] * 3
+    assert "is used up" in calls(me, model)
+    assert memos(me)[period] == (3 * CALL, -3 * CALL)
 
 
 def test_the_caps_of_a_rotated_key_go_on_counting(shop, model):

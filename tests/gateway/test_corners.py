@@ -299,6 +299,37 @@ def test_a_cut_waits_for_a_store_that_can_not_be_asked(shop_here, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.rule("R21")
+def test_a_key_that_is_switched_off_during_the_last_look(shop_here, monkeypatch):
+    """The look has read the key as it was, and is the last one for the change before."""
+    from farebox.accounts import authenticate
+    from farebox.site import node
+
+    monkeypatch.setattr(node, "_LOOK_AGAIN_S", 0)
+    store, under_way, revoked = shop_here.server.ports.store, threading.Event(), threading.Event()
+    right = store.watch
+
+    async def watch(fn: Any, *args: Any) -> Any:
+        found = await right(fn, *args)
+        if fn.__module__ == authenticate.__name__ and not under_way.is_set():
+            under_way.set()
+            await asyncio.to_thread(revoked.wait, 20)
+        return found
+
+    me = shop_here.account("1")
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: tokens=1000+pace=20", stream=True))
+    talk.until(b"data: ")
+    monkeypatch.setattr(store, "watch", watch)
+    shop_here.account("1")
+    assert under_way.wait(10)
+    revoke(shop_here, me)
+    shop_here.refresh()
+    revoked.set()
+    talk.rest()
+    assert b'"invalid_api_key"' in talk.data
+
+
+@pytest.mark.slow
+@pytest.mark.rule("R21")
 @pytest.mark.parametrize("how", ["set_expiry", "rotate"])
 def test_a_key_that_is_given_an_end_under_the_call(shop_here, monkeypatch, how):
     from farebox.accounts import key_line, keys
@@ -318,6 +349,26 @@ def test_a_key_that_is_given_an_end_under_the_call(shop_here, monkeypatch, how):
     talk.rest()
     assert 2 < time.monotonic() - begun < 3 + 5
     assert b'"invalid_api_key"' in talk.data
+
+
+@pytest.mark.slow
+@pytest.mark.rule("R21")
+@pytest.mark.parametrize("later", [3600, None], ids=["moved", "removed"])
+def test_a_key_whose_end_is_put_off_under_the_call(shop_here, later):
+    from farebox.accounts import keys
+    from farebox.kit import clock
+
+    ends_us = clock.now_us() + 3_000_000
+    me = shop_here.account("1", expires_us=ends_us)
+    talk = Talk(me, "/v1/chat/completions", chat("far", "sandbox: tokens=250+pace=20", stream=True))
+    talk.until(b"data: ")
+    now_us = clock.now_us()
+    new_us = None if later is None else now_us + later * 1_000_000
+    shop_here.write(keys.set_expiry, me.key_id, expires_us=new_us, now_us=now_us, actor="test")
+    talk.rest()
+    assert clock.now_us() > ends_us + 1_000_000
+    assert b"[DONE]" in talk.data
+    assert me.receipt(talk.call)["charge_micro"] == 250 * TOKEN
 
 
 # a store that hangs

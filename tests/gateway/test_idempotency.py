@@ -37,6 +37,22 @@ def test_after_the_first_call_has_ended_its_key_is_used_up(me, name):
     assert me.receipt(first)["rule"] == "R02"
 
 
+def test_another_key_of_the_project_is_told_whose_the_receipt_is(shop, me, name):
+    from farebox.accounts import key_line
+    from farebox.kit import clock
+    from shop import Customer
+
+    first = me.chat(name, "sandbox: tokens=5", headers=once("order-1"))
+    row, plaintext = shop.write(key_line.rotate, me.key_id, now_us=clock.now_us(), actor="test")
+    shop.refresh()
+    successor = Customer(shop, me.account, row.id, plaintext)
+    again = successor.chat(name, "sandbox: tokens=5", headers=once("order-1"))
+    assert again.status == 409
+    assert f"/v1/calls/{first.call}, for the API key that made it" in again.json["error"]["message"]
+    assert successor.get(f"/v1/calls/{first.call}").status == 404
+    assert me.receipt(first)["charge_micro"] == 5 * TOKEN
+
+
 @pytest.mark.slow
 def test_while_the_first_call_runs_the_second_waits(me, name):
     talk = Talk(me, "/v1/chat/completions", chat(name, "sandbox: tokens=40+pace=25", stream=True), headers=once("k"))

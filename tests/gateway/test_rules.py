@@ -478,6 +478,38 @@ def test_r18_where_the_upstream_bills_the_whole(shop, me):
     assert attempt["cost_micro"] == -(-whole // 1_000_000)
 
 
+def billed_whole(shop, name: str, prices: dict[str, str], behaviours: str) -> str:
+    """A model of an upstream that bills the whole of a call that is cancelled, and behaves like this."""
+    from farebox.upstreams import channels
+
+    shop.model(name, prices, tokenizer="cl100k_base")
+    shop.write(channels.withdraw, channel="sandbox", model=name, actor="test")
+    shop.add_channel(name, shop.sandbox.base_url, [], cancel_billing="bills_all")
+    shop.offer(name, name, f"echo+{behaviours}")
+    return on_sale(shop, name)
+
+
+@pytest.mark.rule("R18")
+@pytest.mark.parametrize("cached_price", [3, 90], ids=["cheaper", "dearer"])
+def test_r18_the_report_lowers_what_is_charged_and_never_raises_it(shop, me, cached_price):
+    """All but one of the reported tokens were cached: as many tokens for less money, or fewer for more."""
+    own, cheaper = own_input("Hello"), cached_price == 3
+    reported = own if cheaper else own - 1
+    prices = {"input": "30", "cached_read": str(cached_price), "output": "60"}
+    how = f"tokens=60+pace=5+usage={reported},60+cached={reported - 1}"
+    name = billed_whole(shop, f"r18-cached-{cached_price}", prices, how)
+    talk = Talk(me, "/v1/chat/completions", chat(name, "Hello", stream=True))
+    talk.until(b"data: ", times=8)
+    talk.leave()
+    receipt = ended(me, talk.call, "R18")
+    assert sandboxed(shop).ended == "complete"
+    usage = receipt["usage"]
+    assert 0 < usage["output"] < 60
+    assert receipt["charge_micro"] == (30 + (own - 1) * 3 if cheaper else own * 30) + usage["output"] * 60
+    assert usage.get("cached_read", 0) == (own - 1 if cheaper else 0)
+    assert ("estimated" in receipt["flags"]) is not cheaper
+
+
 @pytest.mark.rule("R19")
 @pytest.mark.fault("F27")
 def test_r19_a_whole_answer_after_the_customer_left(shop, me):
@@ -662,6 +694,31 @@ def test_r27_never_in_part(shop, me):
         answer = me.request("POST", "/v1/embeddings", body)
         assert answer.status == 502
         ended(me, answer, "R13", 0)
+
+
+NO_VECTORS = {
+    "base64": ([[0.5]], [0.5, None], [1e39], [0.5, "x"], "AAA", "AAAAAAA=", "!!!!"),
+    "float": ([[0.5]], [0.5, None], [True], "AAA", "AAAAAAA=", "AADAfw==", "!!!!"),  # the last but one is NaN
+}
+
+
+@pytest.mark.rule("R27")
+@pytest.mark.fault("F14")
+@pytest.mark.parametrize("form", NO_VECTORS)
+def test_r27_what_is_no_vector_is_no_answer(shop, me, form):
+    with canned(shop, b"") as upstream:
+        name = shop.model(f"r27-{form}", {"input": "1"}, kinds=["embeddings"], output_tokens_max=0)
+        shop.add_channel(f"front-r27-{form}", upstream.base_url, [name], tier=0)
+        body = {"model": on_sale(shop, name, 2), "input": ["one", "two"], "encoding_format": form}
+        for vector in NO_VECTORS[form]:
+            rows = [{"object": "embedding", "index": i, "embedding": each} for i, each in enumerate(([0.5], vector))]
+            upstream.answer = http({"object": "list", "model": "m", "data": rows,
+                                    "usage": {"prompt_tokens": 2, "total_tokens": 2}})  # fmt: skip
+            answer = me.request("POST", "/v1/embeddings", body)
+            assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_error"), vector
+            receipt = ended(me, answer, "R13", 0)
+            assert [attempt["outcome"] for attempt in receipt["attempts"]] == ["failed"]
+            shop.reset_health()
 
 
 @pytest.mark.rule("R27")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from farebox.kit import db, errors
@@ -38,18 +38,52 @@ class Reference:
 
 
 class Books:
-    """An account with paid money and a reference of its credit beside it."""
+    """An account with paid money and a reference of its credit beside it.
 
-    def __init__(self) -> None:
+    The balance is kept as coins with the day on which they came; who spends gives the oldest away first.
+    """
+
+    def __init__(self, paid: int = PAID_MICRO) -> None:
         self.account = f"acc_lots{next(numbers)}"
         self.jars: list[Reference] = []
-        self.balance = PAID_MICRO
-        db.write(self._open)
+        self.coins: list[list[int]] = []
+        self.calls: dict[str, int] = {}  # what each call under way holds
+        db.write(journal.open_account, id=self.account, kind="customer", currency="USD", floor_micro=0)
+        if paid:
+            self.pay(1, paid)
 
-    def _open(self, tx: Any) -> None:
-        journal.open_account(tx, id=self.account, kind="customer", currency="USD", floor_micro=0)
-        lines = [(self.account, PAID_MICRO), (chart.house("clearing", "USD"), -PAID_MICRO)]
-        journal.post(tx, account=self.account, kind="payment", ref="p", currency="USD", lines=lines, at_us=1)
+    @property
+    def balance(self) -> int:
+        return sum(amount for _, amount in self.coins)
+
+    @property
+    def available(self) -> int:
+        return self.balance - sum(self.calls.values())
+
+    def pay(self, at: int, amount: int) -> None:
+        self._post("payment", "clearing", at, amount)
+        self.coins.append([at, amount])
+
+    def debit(self, at: int, amount: int) -> None:
+        """A correction against the customer: at most what is available, and no charge that eats a lot."""
+        amount = min(amount, self.available)
+        if amount:
+            self._post("debit", "adjustments", at, -amount)
+            self.give_away(amount)
+
+    def _post(self, kind: str, house: str, at: int, amount: int) -> None:
+        lines = [(self.account, amount), (chart.house(house, "USD"), -amount)]
+        db.write(
+            journal.post, account=self.account, kind=kind, ref=f"{kind}{at}", currency="USD", lines=lines, at_us=at
+        )
+
+    def give_away(self, amount: int) -> None:
+        while amount:
+            given = min(amount, self.coins[0][1])
+            amount -= given
+            self.coins[0][1] -= given
+            if not self.coins[0][1]:
+                del self.coins[0]
 
     def grant(self, at: int, amount: int, expires: int | None) -> str:
         entry = db.write(
@@ -57,20 +91,33 @@ class Books:
             now_us=at, note="n", requester="r", single_person=True,
         )  # fmt: skip
         self.jars.append(Reference(entry, amount, expires, at, amount))
-        self.balance += amount
+        self.coins.append([at, amount])
         return entry
 
     def charge(self, at: int, amount: int) -> None:
-        hold = f"call_{self.account}_{at}"
-        purses = (Purse(self.account),)
+        if self.begin(at, amount):
+            self.end(at, -1, amount)
 
-        def work(tx: Any) -> None:
-            holds.place(tx, hold=hold, purses=purses, currency="USD", want_micro=amount, fit=lambda _: -1, epoch="ep",
-                        now_us=at)  # fmt: skip
-            holds.settle(tx, hold=hold, purses=purses, currency="USD", charge_micro=amount, now_us=at)
+    def begin(self, at: int, amount: int) -> bool:
+        """A call that holds as much of `amount` as is available; none where nothing is."""
+        hold, amount = f"call_{self.account}_{at}", min(amount, self.available)
+        if not amount:
+            return False
+        db.write(
+            holds.place, hold=hold, purses=(Purse(self.account),), currency="USD", want_micro=amount,
+            fit=lambda _: -1, epoch="ep", now_us=at,
+        )  # fmt: skip
+        self.calls[hold] = amount
+        return True
 
-        db.write(work)
-        self.balance -= amount
+    def end(self, at: int, index: int, amount: int) -> None:
+        """End one of the calls under way, which was worth `amount`, at most what it held."""
+        if not self.calls:
+            return
+        hold = list(self.calls)[index % len(self.calls)]
+        amount = min(amount, self.calls.pop(hold))
+        db.write(holds.settle, hold=hold, purses=(Purse(self.account),), currency="USD", charge_micro=amount, now_us=at)
+        self.give_away(amount)
         self._eat(at, amount)
 
     def _eat(self, at: int, amount: int) -> None:
@@ -89,60 +136,90 @@ class Books:
             with pytest.raises(errors.CommandError, match="has expired"):
                 db.write(lots.reverse, **undo)
             return
+        if jar.entry not in self.undone and self.available < jar.amount:
+            with pytest.raises(errors.CommandError, match="too little"):
+                db.write(lots.reverse, **undo)
+            return
         db.write(lots.reverse, **undo)
         if jar.gone and jar.entry in self.undone:
             return
         self.undone.add(jar.entry)
         spent, jar.left, jar.gone = jar.amount - jar.left, 0, True
-        self.balance -= jar.amount
+        self.give_away(jar.amount)
         self._eat(at, spent)
 
     @property
     def undone(self) -> set[str]:
         return self.__dict__.setdefault("_undone", set())
 
-    def expire(self, at: int) -> None:
-        due = [jar for jar in self.jars if not jar.gone and jar.expires is not None and jar.expires <= at]
-        taken = sum(jar.left for jar in due)
+    def expire(self, at: int) -> int:
+        """What is left of a lot goes, but no coin that came after its end, and none that a call may need."""
+        taken = 0
+        for jar in self.jars:
+            if not jar.gone and jar.expires is not None and jar.expires <= at:
+                old = sum(amount for came, amount in self.coins if came < jar.expires)
+                take = min(jar.left, max(0, old - sum(self.calls.values())))
+                self.give_away(take)
+                jar.left, jar.taken, taken = jar.left - take, jar.taken + take, taken + take
+                jar.gone = not jar.left or take == old or not self.calls
         assert db.write(lots.expire, account=self.account, currency="USD", now_us=at) == taken
-        self.balance -= taken
-        for jar in due:
-            jar.taken, jar.left, jar.gone = jar.left, 0, True
+        return taken
 
     def check(self) -> None:
         still_open, rest = db.read(lots.lots_of, self.account)
         assert [rest[lot.id] for lot in still_open] == [jar.left for jar in self.jars if not jar.gone]
-        assert db.read(holds.balance, self.account)[0] == self.balance
+        assert db.read(holds.balance, self.account)[::2] == (self.balance, self.available)
+
+
+GIVEN, LATER, EXPIRE = ("grant", 10, 1), ("pay", 20, 0), ("expire", 0, 0)
+
+
+def by_hand(tx: Any, account: str, kind: str, amount: int, *, at: int, call: str = "") -> None:
+    from farebox.ledger import adjustments
+
+    facts = {"day_max_micro": 10**9, "now_us": at}
+    row = adjustments.propose(
+        tx, account=account, currency="USD", kind=kind, amount_micro=amount, reason="r", call=call, requester="one",
+        actor="one", **facts,
+    )  # fmt: skip
+    adjustments.approve(tx, row.id, approver="two", single_person=False, actor="two", **facts)
 
 
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("grant"), st.integers(1, 20), st.none() | st.integers(1, 12)),
         st.tuples(st.just("charge"), st.integers(1, 25), st.just(0)),
+        st.tuples(st.just("begin"), st.integers(1, 25), st.just(0)),
+        st.tuples(st.just("end"), st.integers(0, 5), st.integers(0, 25)),
+        st.tuples(st.just("pay"), st.integers(1, 25), st.just(0)),
+        st.tuples(st.just("debit"), st.integers(1, 10), st.just(0)),
         st.tuples(st.just("reverse"), st.integers(0, 5), st.just(0)),
         st.tuples(st.just("expire"), st.just(0), st.just(0)),
     ),
     min_size=3,
-    max_size=14,
+    max_size=16,
 )
 
 
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
-def test_any_history_leaves_what_the_reference_says(house, steps):
-    books = Books()
+@given(paid=st.sampled_from([0, 5, PAID_MICRO]), steps=STEPS)
+@example(paid=0, steps=[GIVEN, ("debit", 4, 0), EXPIRE, LATER, EXPIRE])
+@example(paid=0, steps=[GIVEN, ("begin", 3, 0), EXPIRE, ("end", 0, 3), LATER, EXPIRE])
+@example(paid=0, steps=[GIVEN, EXPIRE, ("charge", 3, 0), LATER, EXPIRE])
+def test_any_history_leaves_what_the_reference_says(house, paid, steps):
+    books = Books(paid)
     for at, (what, number, days) in enumerate(steps, start=2):
         at_us = at * DAY_US
         if what == "grant":
             # Half a day more: no charge falls on the very moment.
             books.grant(at_us, number, None if days is None else at_us + days * DAY_US + DAY_US // 2)
-        elif what == "charge":
-            books.charge(at_us, number)
-        elif what == "reverse":
-            books.reverse(at_us, number)
-        else:
+        elif what == "end":
+            books.end(at_us, number, days)
+        elif what == "expire":
             books.expire(at_us)
+        else:
+            getattr(books, what)(at_us, number)
         books.check()
 
 
@@ -217,3 +294,85 @@ def test_lots_whose_lives_do_not_touch_are_not_looked_at(house, monkeypatch):
     books.check()
     assert asked
     assert min(asked) == 900 * DAY_US
+
+
+def test_a_lot_that_a_debit_ate_takes_nothing_that_was_paid_later(house):
+    """10 were given, 4 of it taken by hand: at its end 6 are there, and 6 go."""
+    books = Books(paid=0)
+    books.grant(1 * DAY_US, 10, 10 * DAY_US)
+
+    db.write(by_hand, books.account, "debit", 4, at=2 * DAY_US)
+    books.give_away(4)
+    assert books.expire(11 * DAY_US) == 6
+    assert lots.due(12 * DAY_US) == []
+    books.pay(30 * DAY_US, 20)
+    assert books.expire(31 * DAY_US) == 0
+    books.check()
+
+
+@pytest.mark.parametrize(("worth", "taken"), [(3, 0), (1, 2), (0, 3)])
+def test_what_is_held_at_the_end_of_a_lot_is_taken_of_what_the_call_leaves(house, worth, taken):
+    """10 given, 3 of it held at the end: what the call does not cost goes, whatever was paid meanwhile."""
+    books = Books(paid=0)
+    books.grant(1 * DAY_US, 10, 10 * DAY_US)
+    books.begin(9 * DAY_US, 3)
+    assert books.expire(11 * DAY_US) == 7
+    books.pay(12 * DAY_US, 20)
+    assert books.expire(13 * DAY_US) == 0  # the 20 are available, and 3 are still held
+    books.end(14 * DAY_US, 0, worth)
+    assert lots.due(15 * DAY_US) == [books.account]
+    assert books.expire(15 * DAY_US) == taken
+    assert lots.due(16 * DAY_US) == []
+    assert books.balance == 20
+    books.check()
+
+
+def test_what_is_spent_before_the_first_look_at_an_expired_lot_is_not_taken_later(house):
+    books = Books(paid=0)
+    books.grant(1 * DAY_US, 10, 10 * DAY_US)
+    books.charge(10 * DAY_US + 1, 3)
+    books.pay(10 * DAY_US + 2, 20)
+    assert books.expire(10 * DAY_US + 3) == 7
+    assert lots.due(11 * DAY_US) == []
+    books.check()
+
+
+def test_each_of_several_lots_leaves_what_came_after_its_own_end(house):
+    """Two lots that one call held: it costs 15 of their 20, and the 20 that were paid and the 7 given stay."""
+    books = Books(paid=0)
+    books.grant(1 * DAY_US, 10, 10 * DAY_US)
+    books.grant(2 * DAY_US, 10, 11 * DAY_US)
+    books.begin(9 * DAY_US, 20)
+    assert books.expire(12 * DAY_US) == 0
+    books.pay(13 * DAY_US, 20)
+    books.grant(14 * DAY_US, 7, None)
+    assert books.expire(15 * DAY_US) == 0
+    books.end(16 * DAY_US, 0, 15)
+    assert books.expire(17 * DAY_US) == 5
+    assert lots.due(18 * DAY_US) == []
+    assert books.balance == 27
+    assert db.read(holds.balance, books.account)[0] == 27
+
+
+@pytest.mark.parametrize("how", ["refund", "by hand", "reversal"])
+def test_what_comes_back_of_a_charge_after_the_end_of_its_lot_stays(house, how):
+    """Of 10 given 6 were spent and 1 is held at the end: 3 go, later the 1; the 6 come back and are the customer's."""
+    from farebox.ledger.models import Entry
+
+    books = Books(paid=0)
+    books.grant(1 * DAY_US, 10, 10 * DAY_US)
+    books.charge(2 * DAY_US, 6)
+    books.begin(9 * DAY_US, 1)
+    assert books.expire(11 * DAY_US) == 3
+    charge = Entry.objects.get(kind="charge")
+    if how == "refund":
+        assert db.write(holds.refund, hold=charge.ref, currency="USD", now_us=12 * DAY_US) == 6
+    elif how == "by hand":
+        db.write(by_hand, books.account, "refund", 6, call=charge.ref, at=12 * DAY_US)
+    else:
+        db.write(journal.reverse, entry=charge.id, at_us=12 * DAY_US, note="n", requester="r", single_person=True)
+    assert db.write(lots.expire, account=books.account, currency="USD", now_us=13 * DAY_US) == 0
+    books.end(14 * DAY_US, 0, 0)
+    assert db.write(lots.expire, account=books.account, currency="USD", now_us=15 * DAY_US) == 1
+    assert lots.due(16 * DAY_US) == []
+    assert db.read(holds.balance, books.account) == (6, 0, 6)

@@ -19,6 +19,7 @@ from farebox.ledger import holds
 
 PERIODS = ("day", "month", "ever")
 NEVER_US = 2**62
+_UNSEEN_US = 60_000_000  # nodes know of a change long before
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +138,17 @@ def change(
 
 
 def move_floors(tx: Tx, row: Any, caps_micro: Mapping[str, int | None], *, now_us: int) -> None:
-    """Move the floors of the memo accounts that count these caps of a row now."""
+    """Move the floors of the memo accounts that count these caps of a row now, or within a minute.
+
+    A node that does not know of the change yet would make those of a new period with the floor of before.
+    """
     account = row.account
     for period, cap_micro in caps_micro.items():
         if cap_micro is not None:
-            name = period_id(period, now_us=now_us, time_zone=account.time_zone)
-            holds.set_cap(tx, scope=row.cap_scope, period_id=name, cap_micro=cap_micro, currency=account.currency)
+            at_us = (now_us, now_us + _UNSEEN_US)
+            names = {period_id(period, now_us=time_us, time_zone=account.time_zone) for time_us in at_us}
+            for name in sorted(names):
+                holds.set_cap(tx, scope=row.cap_scope, period_id=name, cap_micro=cap_micro, currency=account.currency)
 
 
 def _local(now_us: int, time_zone: str) -> datetime:

@@ -67,5 +67,6 @@ def _refuse(first: str, *, running: bool) -> str:
         )
     raise Conflict(
         f"The call {first} with the same Idempotency-Key has ended; its answer is not kept, and it is not charged "
-        f"again. Its receipt is at /v1/calls/{first}. Use another key for another call."
+        f"again. Its receipt is at /v1/calls/{first}, for the API key that made it. Use another Idempotency-Key for "
+        "another call."
     )

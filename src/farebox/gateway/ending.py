@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -71,16 +72,19 @@ def broken(bug: Exception) -> Ending:
     return Ending(Outcome.BROKEN, "R15", error=type(bug).__name__)
 
 
-async def read_on(along: Along, meter: Meter, end: Ending, seconds: int) -> None:
+async def read_on(along: Along, meter: Meter, end: Ending, prices: Mapping[str, int], seconds: int) -> None:
     """Read a stream on after its customer left, for the upstream's own report.
 
-    It lowers the charge, never raises it; what the whole answer costs us is noted beside it.
+    It lowers the charge at these prices, never raises it; what the whole answer costs us is noted beside it.
     """
     await read_rest(along, meter, seconds)
     end.spent, _, _ = believed(meter, along.dialect)
     later = await conclude(meter, Outcome.LEFT, along.dialect, terminal=True)
-    if later.usage is not None and end.usage is not None:
-        end.usage = min(end.usage, later.usage, key=lambda usage: usage.total)
+    if later.usage is None or end.usage is None:
+        return
+    # By what they cost: as many tokens may be of dearer or of cheaper classes.
+    if pricing.charge(prices, later.usage).amount_micro <= pricing.charge(prices, end.usage).amount_micro:
+        end.usage, end.source, end.flags = later.usage, later.source, later.flags
 
 
 async def read_rest(along: Along, meter: Meter, seconds: int) -> None:

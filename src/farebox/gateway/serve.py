@@ -15,6 +15,7 @@ from farebox.kit.errors import FareboxError
 from farebox.kit.failpoints import point
 from farebox.ledger.holds import HoldEnded
 from farebox.upstreams import send
+from farebox.upstreams.dialect import BadAnswer
 from farebox.upstreams.send import Along
 
 from . import ending, hold, opening, writing
@@ -190,10 +191,13 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
             continue
         if call.kind == "embeddings" and events[0].choices != call.choices:  # never in part (R27)
             raise along.rejected("The upstream answered with another number of embeddings than were asked for.")
+        try:
+            body = endpoint.answer(call, events[0])
+        except BadAnswer as bad:
+            raise along.rejected(bad.why) from None
         delivery.body = writing.whole(
-            events[0], kind=call.kind, model=call.model, id=writer.id, created=writer.created,
-            body=endpoint.answer(call, events[0]),
-        )  # fmt: skip
+            events[0], kind=call.kind, model=call.model, id=writer.id, created=writer.created, body=body
+        )
     if along.halted and client.left:  # we have dropped him, and perhaps what he had not read
         raise send.Halted
     along.served()
@@ -233,7 +237,8 @@ async def _left(ports: Ports, delivery: Delivery) -> Ending:
         along.stop()
     end = await conclude(meter, Outcome.LEFT, along.dialect, terminal=along.terminal)
     if reads_on:
-        await ending.read_on(along, meter, end, ports.shop.options.read_on_s)
+        prices = delivery.cover.need.offer.prices
+        await ending.read_on(along, meter, end, prices, ports.shop.options.read_on_s)
         along.stop()
     along.settle_attempt("left", "the customer left")
     return end

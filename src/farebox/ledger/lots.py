@@ -167,15 +167,18 @@ def due(now_us: int) -> list[str]:
 def expire(tx: Tx, *, account: str, currency: str, now_us: int) -> int:
     """Take back what is left of the account's expired lots, as far as it is available now; the micro-units taken.
 
-    The rest, held by calls under way, is taken by a later run.
+    The rest, held by calls under way, is taken by a later run; what came in after an expiry never is.
     """
+    journal.lock(tx, account)
     lots, rest = lots_of(tx, account)
     taken_micro = 0
     for lot in lots:
         if lot.expires_us is None or lot.expires_us > now_us:
             continue
-        available_micro = holds.balance(tx, account)[2]
-        take_micro = min(rest[lot.id], max(0, available_micro))
+        _posted, held_micro, available_micro = holds.balance(tx, account)
+        later = tx.one(statements.RECEIVED_SINCE, (account, lot.expires_us))
+        free_micro = available_micro - (int(later[0]) if later else 0)
+        take_micro, closed = taken_back(rest[lot.id], free_micro, held_micro)
         if take_micro:
             journal.post(
                 tx,
@@ -188,7 +191,15 @@ def expire(tx: Tx, *, account: str, currency: str, now_us: int) -> int:
                 note="granted credit expired",
             )
         taken_micro += take_micro
-        CreditLot.objects.filter(id=lot.id).update(
-            expired_micro=lot.expired_micro + take_micro, closed=take_micro == rest[lot.id]
-        )
+        CreditLot.objects.filter(id=lot.id).update(expired_micro=lot.expired_micro + take_micro, closed=closed)
     return taken_micro
+
+
+def taken_back(rest_micro: int, free_micro: int, held_micro: int) -> tuple[int, bool]:
+    """How much of the rest of an expired lot is taken now, and whether that was the last of it.
+
+    `free_micro` is what is available without all that came in since the expiry, so what is spent since then counts as
+    money of before, to the customer's favour. It grows only by what is still held.
+    """
+    take_micro = max(0, min(rest_micro, free_micro))
+    return take_micro, take_micro >= min(rest_micro, free_micro + held_micro)

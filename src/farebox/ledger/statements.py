@@ -121,6 +121,11 @@ WHERE e.account = %s AND e.kind = 'charge' AND p.account = e.account AND e.at_us
  AND NOT EXISTS (SELECT 1 FROM ledger_entry r WHERE r.account = e.account AND r.kind = 'reversal' AND r.ref = e.id)
 """
 
+RECEIVED_SINCE = """
+SELECT COALESCE(SUM(p.amount_micro), 0) FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id
+WHERE e.account = %s AND e.at_us >= %s AND p.account = e.account AND p.amount_micro > 0
+"""
+
 UNBALANCED = """
 SELECT e.id FROM ledger_entry e LEFT JOIN ledger_posting p ON p.entry_id = e.id
 GROUP BY e.id HAVING COALESCE(SUM(p.amount_micro), 0) <> 0 OR COUNT(p.id) < 2

@@ -168,15 +168,16 @@ class Node:
             # The last look begins when the time is up, however long the store could not be asked meanwhile.
             last = asyncio.get_running_loop().time() >= self._look_until
             keys = sorted({each.caller.key for each in calls})
+            self._looking = not last  # before the look: keys that change during it ask for another
             try:
                 self._ends_us = await self.ports.store.watch(authenticate.ends_us, keys) if keys else {}
-                self._looking = not last
             except FareboxError as trouble:
-                fault = trouble
+                self._looking, fault = True, trouble
         for each in calls:
-            for ends_us in (each.caller.expires_us, self._ends_us.get(each.caller.key)):
-                if ends_us is not None and ends_us <= now_us:
-                    each.revoke()
+            # What was looked at wins: the end may have been moved since the call began.
+            ends_us = self._ends_us.get(each.caller.key, each.caller.expires_us)
+            if ends_us is not None and ends_us <= now_us:
+                each.revoke()
         if fault is not None:
             raise fault
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ from farebox.catalog.pricing import ModelCard
 from farebox.gateway import body as bodies
 from farebox.gateway.endpoint import Call
 from farebox.kit.options import Options
-from farebox.upstreams.dialect import Event
+from farebox.upstreams.dialect import BadAnswer, Event
 
 _INPUTS_MAX = 2048
 
@@ -32,6 +33,19 @@ _decode = msgspec.json.Decoder(Body)
 _KNOWN = frozenset(Body.__struct_fields__)
 _NULL = b"null"
 _json = msgspec.json.Encoder().encode
+
+
+class _Row(Struct):
+    embedding: list[float] | str
+
+
+class _Rows(Struct):
+    data: list[_Row]
+
+
+_rows = msgspec.json.Decoder(_Rows).decode
+_whole = msgspec.json.Decoder(dict[str, Raw]).decode
+_data = msgspec.json.Decoder(list[dict[str, Raw]]).decode
 
 
 class Embeddings:
@@ -79,17 +93,40 @@ class Embeddings:
         """Every model that is sold for embeddings takes text."""
 
     def answer(self, call: Call, event: Event) -> bytes:
-        """The body, with the vectors in the encoding that was asked for (base64 is little-endian float32)."""
-        whole = msgspec.json.decode(event.raw, type=dict[str, Any])
+        """The body, with the vectors in the encoding that was asked for (base64 is little-endian float32).
+
+        BadAnswer where one is no vector of numbers.
+        """
         as_text = call.wanted_encoding == "base64"
-        rows = whole["data"]
-        if all(isinstance(row.get("embedding"), str) == as_text for row in rows):
+        write = _as_text if as_text else _as_floats
+        try:
+            vectors = [row.embedding for row in _rows(event.raw).data]
+            written = [write(vector) for vector in vectors]
+        except (ValueError, OverflowError, struct.error):
+            raise BadAnswer("An embedding is no vector of numbers.") from None
+        if all(isinstance(vector, str) == as_text for vector in vectors):
             return event.raw
-        for row in rows:
-            vector = row["embedding"]
-            if as_text and not isinstance(vector, str):
-                row["embedding"] = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
-            elif not as_text and isinstance(vector, str):
-                data = base64.b64decode(vector)
-                row["embedding"] = list(struct.unpack(f"<{len(data) // 4}f", data))
+        whole: dict[str, Any] = _whole(event.raw)
+        data: list[dict[str, Any]] = _data(whole["data"])
+        for row, vector in zip(data, written, strict=True):
+            row["embedding"] = vector
+        whole["data"] = data
         return _json(whole)
+
+
+def _as_text(vector: list[float] | str) -> str:
+    if not isinstance(vector, str):
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    if len(base64.b64decode(vector, validate=True)) % 4:
+        raise ValueError("not of float32")
+    return vector
+
+
+def _as_floats(vector: list[float] | str) -> list[float]:
+    if not isinstance(vector, str):
+        return vector
+    data = base64.b64decode(vector, validate=True)
+    floats = list(struct.unpack(f"<{len(data) // 4}f", data))
+    if not all(map(math.isfinite, floats)):  # JSON has no word for them
+        raise ValueError("not finite")
+    return floats
