@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import socket
 import threading
 import time
 from typing import Any
@@ -26,15 +27,18 @@ def test_sigterm_lets_calls_under_way_end_and_cuts_what_lasts_longer(house):
     shop = Shop(house)
     me = shop.account("10")
     shop.stop()
-    serving = Serving({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_DRAIN_S": "2"})
+    serving = Serving({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_DRAIN_S": "5"})
     bodies: dict[str, bytes] = {}
+    begun = threading.Semaphore(0)
 
     def call(name: str, text: str) -> None:
         line = http.client.HTTPConnection("127.0.0.1", serving.port, timeout=30)
         body = {"model": "gpt-4", "stream": True, "messages": [{"role": "user", "content": text}]}
         headers = {"Authorization": f"Bearer {me.key}", "Content-Type": "application/json"}
         line.request("POST", "/v1/chat/completions", json.dumps(body), headers)
-        bodies[name] = line.getresponse().read()
+        answer = line.getresponse()
+        begun.release()
+        bodies[name] = answer.read()
         line.close()
 
     try:
@@ -44,7 +48,7 @@ def test_sigterm_lets_calls_under_way_end_and_cuts_what_lasts_longer(house):
         ]
         for thread in threads:
             thread.start()
-        time.sleep(0.5)
+        assert all(begun.acquire(timeout=20) for _ in threads)
         serving.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         with pytest.raises(OSError):
@@ -62,6 +66,48 @@ def test_sigterm_lets_calls_under_way_end_and_cuts_what_lasts_longer(house):
         assert rules == {"served": ("R02", True), "broken": ("R15", False)}
         assert shop.findings() == []
     finally:
+        if serving.process.poll() is None:
+            serving.kill()
+        elif serving.process.stdout is not None:
+            serving.process.stdout.close()
+        shop.close()
+
+
+@pytest.mark.fault("F29")
+def test_sigterm_lets_an_answer_leave_that_was_charged_before(house):
+    """A slow reader gets all of a body of many MB, and nobody is waited for once he has it."""
+    from farebox.calls.models import Call
+    from farebox.ledger.models import Entry
+
+    shop = Shop(house)
+    me = shop.account("10")
+    shop.stop()
+    serving = Serving({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_DRAIN_S": "60"})
+    line = http.client.HTTPConnection("127.0.0.1", serving.port, timeout=60)
+    try:
+        line.sock = socket.socket()
+        line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        line.sock.settimeout(60)
+        line.sock.connect(("127.0.0.1", serving.port))
+        inputs = [f"word {number}" for number in range(1500)]
+        body = {"model": "text-embedding-3-small", "input": inputs, "encoding_format": "base64"}
+        headers = {"Authorization": f"Bearer {me.key}", "Content-Type": "application/json"}
+        line.request("POST", "/v1/embeddings", json.dumps(body), headers)
+        answer = line.getresponse()  # the head: the call is settled
+        call = Call.objects.get(account=me.account)
+        assert call.charge_micro > 0
+        serving.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        assert serving.process.poll() is None
+        length = int(answer.headers["Content-Length"])
+        assert length > 12_000_000  # more than the system's buffers take
+        assert len(json.loads(answer.read())["data"]) == len(inputs)
+        assert serving.process.wait(30) == 0
+        assert Call.objects.get(id=call.id).charge_micro == call.charge_micro
+        assert not Entry.objects.filter(kind="refund").exists()
+        assert shop.findings() == []
+    finally:
+        line.close()
         if serving.process.poll() is None:
             serving.kill()
         elif serving.process.stdout is not None:

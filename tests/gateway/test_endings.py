@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import time
+from uuid import uuid4
 
 import pytest
 
 from farebox.accounts.caps import Caps
 from farebox.gateway import voiding
-from raw import connect, listen, post
+from raw import Raw, connect, listen, post
 from talk import PROMPTLY_S, Talk, chat, on_sale, wait_for
 
 pytestmark = pytest.mark.store
@@ -441,3 +443,86 @@ def test_a_customer_who_does_not_read_does_not_keep_the_service(shop):
     assert (call.outcome, call.rule, call.charge_micro) == ("broken", "R15", 0)
     assert me.balance == (100_000_000, 0)
     talk.leave()
+
+
+def let_little_wait_in_the_system(shop) -> None:
+    """What a customer does not read waits in the process, from the first bytes on."""
+    for listener in shop.server._listener.sockets:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+
+class Unread:
+    """A call that has ended, charged, while its customer has read nothing but its beginning."""
+
+    def __init__(self, shop, *, stream: bool) -> None:
+        let_little_wait_in_the_system(shop)
+        self.me = shop.account("100")
+        name = shop.model(f"unread-{uuid4().hex[:8]}", {"input": "1", "output": "1"}, output_tokens_max=100_000)
+        tokens = 500 if stream else 25_000
+        body = chat(on_sale(shop, name), f"sandbox: tokens={tokens}", stream=stream)
+        self.talk = Talk(self.me, "/v1/chat/completions", body, receive_bytes=4096)
+        self.talk.until(b"\r\n\r\n")
+        wait_for(lambda: not shop.server.reception.tasks)
+        assert sum(door.unsent for door in shop.server.reception.doors) == 1
+
+    @property
+    def paid_micro(self) -> int:
+        from farebox.calls.models import Call
+
+        call = Call.objects.get(account=self.me.account)
+        assert (call.outcome, call.rule) == ("served", "R02")
+        return call.charge_micro
+
+
+@pytest.mark.slow
+@pytest.mark.fault("F29")
+@BOTH
+def test_an_answer_that_was_charged_leaves_before_the_service_stops(shop, stream):
+    unread = Unread(shop, stream=stream)
+    stopping = asyncio.run_coroutine_threadsafe(shop.server.stop(drain_s=60), shop.loop.loop)
+    with pytest.raises(TimeoutError):
+        stopping.result(1)
+    unread.talk.rest()
+    stopping.result(30)
+    answer = Raw(unread.talk.data, closed=True)
+    if stream:
+        assert answer.body.endswith(b"data: [DONE]\n\n")
+    else:
+        assert answer.json["choices"][0]["finish_reason"] == "stop"
+    shop.start()
+    assert unread.paid_micro > 0
+    assert unread.me.balance == (100_000_000 - unread.paid_micro, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.fault("F29")
+@BOTH
+def test_a_customer_who_does_not_read_what_was_charged_keeps_the_service_for_the_drain_alone(shop, stream):
+    unread = Unread(shop, stream=stream)
+    since_s = time.monotonic()
+    shop.loop.run(shop.server.stop(drain_s=0.5))
+    assert 0.5 <= time.monotonic() - since_s < PROMPTLY_S
+    shop.start()
+    assert unread.paid_micro > 0
+    unread.talk.leave()
+
+
+@pytest.mark.slow
+@pytest.mark.rule("R15")
+@pytest.mark.fault("F29")
+def test_a_customer_who_is_behind_hears_that_his_call_was_cut(shop, drip):
+    let_little_wait_in_the_system(shop)
+    me = shop.account("1")
+    drip("cut-behind", SSE, event(role="assistant", content="Some words") * 400, b": ping\n\n")
+    talk = Talk(me, "/v1/chat/completions", chat("cut-behind", "Hello", stream=True), receive_bytes=4096)
+    talk.until(b"data: ")
+    wait_for(lambda: any(door.unsent for door in shop.server.reception.doors))
+    own = shop.server.ports.shop
+    stopping = asyncio.run_coroutine_threadsafe(shop.server.stop(drain_s=0.1), shop.loop.loop)
+    wait_for(lambda: own.halted and not own.under_way)
+    talk.rest()
+    stopping.result(30)
+    assert b'"internal_error"' in talk.data[-1000:]
+    shop.start()
+    assert me.receipt(talk.call)["rule"] == "R15"
+    assert me.balance == (START, 0)

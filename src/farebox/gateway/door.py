@@ -343,6 +343,11 @@ class FrontDoor(asyncio.Protocol):
         """The address that the connection comes from."""
         return self._address
 
+    @property
+    def unsent(self) -> bool:
+        """Whether bytes of an answer have not left yet: the customer's system takes no more of them now."""
+        return bool(self._transport.get_write_buffer_size())
+
     def look(self, now: float) -> None:
         """Once or twice a second: empty lines, slow heads and bodies, idle connections, customers who do not read."""
         options, coming = self.options, self._coming

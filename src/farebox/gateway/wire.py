@@ -70,6 +70,11 @@ class Reception:
         for door in list(self.doors):
             door.close_if_idle()
 
+    @property
+    def unsent(self) -> int:
+        """How many connections hold bytes of an answer that have not left yet."""
+        return sum(door.unsent for door in self.doors)
+
     def _end_slow_heads(self, now: float) -> None:
         """Refuse the oldest unfinished heads of an address that has too many (slowloris)."""
         slow: dict[str, list[tuple[float, int, FrontDoor]]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -47,6 +48,8 @@ _DRIFT_US_MAX = 2_000_000
 _ALERTS_MAX = 100
 _END_S = 10  # beyond the drain: the whole of the end (money.md F29)
 _CLOSE_S = 3  # of these, what is kept for closing
+_LAST_WORDS_S = 2  # for the error events of calls that were cut to leave
+_LOOK_S = 0.05  # how often it is looked whether the last answers have left
 
 
 class Server:
@@ -152,9 +155,16 @@ class Server:
         app = App(self.ports, self._pages, metered=self._role != "console")
         self.reception = Reception(app, options=options, clock=clock.SYSTEM, ids=ids.RANDOM)
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(
-            self.reception, options.host, options.port, backlog=2048, reuse_address=True
-        )
+        try:
+            self._listener = await loop.create_server(
+                self.reception, options.host, options.port, backlog=2048, reuse_address=True
+            )
+        except OSError as fault:
+            why = os.strerror(fault.errno) if fault.errno else str(fault)
+            raise CommandError(
+                f"Port {options.port} of {options.host or 'every address'} can't be listened on: {why}. Stop what "
+                "listens there, or name another with FAREBOX_PORT."
+            ) from None
         options.port = self.port = self._listener.sockets[0].getsockname()[1]  # links name it
         self.reception.watch()
         self._schedule = await schedule.start(
@@ -169,7 +179,8 @@ class Server:
     async def stop(self, *, drain_s: float | None = None) -> None:
         """Take no more calls, let those under way end for `drain_s` seconds, then end them; close everything.
 
-        Takes ten seconds more at most, whatever hangs.
+        The answer of a call that has ended may be paid for, so it has that time to leave, too. Takes ten seconds more
+        at most, whatever hangs.
         """
         drain_s = self.options.drain_s if drain_s is None else drain_s
         self._until_s = asyncio.get_running_loop().time() + drain_s + _END_S
@@ -183,14 +194,25 @@ class Server:
         if self._listener is not None:
             self._listener.close()
         self.reception.close_idle()
+        await self._emptied(drain_s)
+        if self.reception.tasks or self.reception.unsent:
+            log.warning("serve.cut", calls=len(self.reception.tasks), unsent=self.reception.unsent)
         if self.reception.tasks:
-            await asyncio.wait(self.reception.tasks, timeout=drain_s)
-        if self.reception.tasks:
-            log.warning("serve.cut", calls=len(self.reception.tasks))
             shop.halt()
             await asyncio.wait(self.reception.tasks, timeout=min(shop.options.settle_wait_s + 5, self._left(_CLOSE_S)))
+            await self._emptied(min(_LAST_WORDS_S, self._left(_CLOSE_S)))
         if shop.voider is not None:  # holds of calls that failed while the store was away: a last try
             await asyncio.wait([shop.voider], timeout=min(2, self._left(_CLOSE_S)))
+
+    async def _emptied(self, seconds: float) -> None:
+        """Wait until every call has ended and every answer has left, but no longer than this."""
+        reception, now = self.reception, asyncio.get_running_loop().time
+        until_s = now() + seconds
+        while (reception.tasks or reception.unsent) and now() < until_s:
+            if reception.tasks:
+                await asyncio.wait(reception.tasks, timeout=until_s - now())
+            else:
+                await asyncio.sleep(min(_LOOK_S, until_s - now()))
 
     def _left(self, kept_s: float) -> float:
         """Seconds until what comes next has to begin, which needs `kept_s` itself."""
