@@ -91,9 +91,10 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 # Files that take a minute or nearly; the others fill the gaps after them.
 _LONGEST = (
-    "test_sim.py", "test_walk.py", "test_nodes.py", "test_kill.py", "test_small_model.py", "test_docs.py",
-    "test_matrix.py", "test_selftest.py", "test_demo.py", "test_ground.py", "test_team.py", "test_fetch.py",
-    "test_pairs.py", "test_proxy.py",
+    "test_sim.py", "test_walk.py", "test_nodes.py", "test_kill.py", "test_matrix.py", "test_docs.py", "test_demo.py",
+    "test_team.py", "test_away.py", "test_small_model.py", "test_fetch.py", "test_selftest.py", "test_ground.py",
+    "test_doctor.py", "test_faults.py", "test_machine.py", "test_corners.py", "test_sdk_errors.py", "test_pairs.py",
+    "test_proxy.py",
 )  # fmt: skip
 
 
