@@ -6,6 +6,7 @@ Once a day a serving process lets the doctor look, in a process of its own (mone
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from farebox.accounts.models import Person
 from farebox.calls.log import day_of
 from farebox.kit import audit, clock, settings
 from farebox.kit.db import Tx
+from farebox.kit.errors import StoreUnavailable
 from farebox.office import letters
 from farebox.upstreams.models import Channel
 
@@ -47,7 +49,8 @@ async def look(store: Store) -> None:
     try:
         news = await _examine()
     except asyncio.CancelledError:  # this process is told to stop: another looks today
-        await store.write(_unclaim)
+        with contextlib.suppress(StoreUnavailable):
+            await store.write(_unclaim)
         raise
     if news is None:
         log.error("doctor.failed")

@@ -68,6 +68,8 @@ def _migrated(despite_drift: bool, new_keys: bool) -> Migrated:
                 "it with: CREATE DATABASE farebox TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'."
             )
         ready.history()
+        if not new_keys and _has_installation():
+            ready.keys()
         if not despite_drift:
             _refuse_drift()
         before = len(MigrationRecorder(connection).applied_migrations())
@@ -76,8 +78,6 @@ def _migrated(despite_drift: bool, new_keys: bool) -> Migrated:
         ready.schema()
     except Error as fault:
         raise CommandError(f"The store can't be migrated: {str(fault).splitlines()[0]}") from None
-    if not new_keys:
-        ready.keys()
     installation, official = db.write(_first_facts, actor=admin.actor(), new_keys=new_keys)
     return Migrated(applied, installation, official)
 
@@ -162,11 +162,13 @@ def _first_facts(tx: Tx, *, actor: str, new_keys: bool) -> tuple[str, bool]:
     from farebox.kit import audit, clock, settings
 
     installation = settings.ensure_installation(tx)
+    noted: manifest.Marks = settings.get(tx, settings.KEY_MARKS, {})
     marks = manifest.fingerprints(options.current())
-    noted = settings.get(tx, settings.KEY_MARKS)
+    if not new_keys:  # another node may have a newer one already
+        marks = {kind: noted.get(kind, {}) | found for kind, found in marks.items()}
     if noted != marks:
         settings.keep(tx, settings.KEY_MARKS, marks)
-    if new_keys and noted is not None and noted != marks:
+    if new_keys and noted and noted != marks:
         audit.record(tx, actor=actor, verb="keys.replaced", object="installation", before=noted, after=marks)
     accounts.ensure_house(tx, now_us=clock.now_us())
     return installation, official.seed_official(tx, actor=actor, now_us=clock.now_us())
