@@ -186,9 +186,11 @@ class Ledger(RuleBasedStateMachine):
         assert back == expected
 
     @precondition(lambda self: self.books.holds)
-    @rule(pick=PICK, amount=st.integers(1, 60))
-    def give_by_hand(self, pick: int, amount: int) -> None:
+    @rule(pick=PICK, parts=st.integers(1, 3))
+    def give_by_hand(self, pick: int, parts: int) -> None:
+        """All of a charge, or one of so many equal parts."""
         hold = self.hold(pick, "settled")
+        amount = -(-(self.books.holds[hold].charge or 1) // parts)
         _, row = self.both(
             lambda: self.books.give_by_hand(hold, amount=amount), self.proposed_and_approved, hold=hold, amount=amount
         )
