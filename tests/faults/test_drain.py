@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,30 +20,43 @@ from shop import Shop
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 
+@contextlib.contextmanager
+def serving(house: Any, *, drain_s: int) -> Iterator[tuple[Any, Any, Any]]:
+    """A shop whose own server is stopped, an account with 10, and a real process that serves the store."""
+    shop = Shop(house)
+    me = shop.account("10")
+    shop.stop()
+    process = Serving({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_DRAIN_S": str(drain_s)})
+    try:
+        yield shop, me, process
+    finally:
+        if process.process.poll() is None:
+            process.kill()
+        elif process.process.stdout is not None:
+            process.process.stdout.close()
+        shop.close()
+
+
 @pytest.mark.rule("R15")
 @pytest.mark.fault("F29")
 def test_sigterm_lets_calls_under_way_end_and_cuts_what_lasts_longer(house):
     """Two streams: one ends within the drain, one does not: it gets an error event, costs nothing, holds nothing."""
     from farebox.ledger.models import Hold
 
-    shop = Shop(house)
-    me = shop.account("10")
-    shop.stop()
-    serving = Serving({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_DRAIN_S": "5"})
-    bodies: dict[str, bytes] = {}
-    begun = threading.Semaphore(0)
+    with serving(house, drain_s=5) as (shop, me, running):
+        bodies: dict[str, bytes] = {}
+        begun = threading.Semaphore(0)
 
-    def call(name: str, text: str) -> None:
-        line = http.client.HTTPConnection("127.0.0.1", serving.port, timeout=30)
-        body = {"model": "gpt-4", "stream": True, "messages": [{"role": "user", "content": text}]}
-        headers = {"Authorization": f"Bearer {me.key}", "Content-Type": "application/json"}
-        line.request("POST", "/v1/chat/completions", json.dumps(body), headers)
-        answer = line.getresponse()
-        begun.release()
-        bodies[name] = answer.read()
-        line.close()
+        def call(name: str, text: str) -> None:
+            line = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+            body = {"model": "gpt-4", "stream": True, "messages": [{"role": "user", "content": text}]}
+            headers = {"Authorization": f"Bearer {me.key}", "Content-Type": "application/json"}
+            line.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+            answer = line.getresponse()
+            begun.release()
+            bodies[name] = answer.read()
+            line.close()
 
-    try:
         threads = [
             threading.Thread(target=call, args=("short", "sandbox: tokens=10+pace=100")),
             threading.Thread(target=call, args=("long", "sandbox: tokens=200+pace=100")),
@@ -49,11 +64,11 @@ def test_sigterm_lets_calls_under_way_end_and_cuts_what_lasts_longer(house):
         for thread in threads:
             thread.start()
         assert all(begun.acquire(timeout=20) for _ in threads)
-        serving.process.send_signal(signal.SIGTERM)
+        running.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         with pytest.raises(OSError):
-            http.client.HTTPConnection("127.0.0.1", serving.port, timeout=5).connect()
-        assert serving.process.wait(20) == 0
+            http.client.HTTPConnection("127.0.0.1", running.port, timeout=5).connect()
+        assert running.process.wait(20) == 0
         for thread in threads:
             thread.join(20)
         assert bodies["short"].endswith(b"data: [DONE]\n\n")
@@ -65,12 +80,6 @@ def test_sigterm_lets_calls_under_way_end_and_cuts_what_lasts_longer(house):
         rules = {call.outcome: (call.rule, call.charge_micro > 0) for call in Call.objects.filter(account=me.account)}
         assert rules == {"served": ("R02", True), "broken": ("R15", False)}
         assert shop.findings() == []
-    finally:
-        if serving.process.poll() is None:
-            serving.kill()
-        elif serving.process.stdout is not None:
-            serving.process.stdout.close()
-        shop.close()
 
 
 @pytest.mark.fault("F29")
@@ -79,16 +88,14 @@ def test_sigterm_lets_an_answer_leave_that_was_charged_before(house):
     from farebox.calls.models import Call
     from farebox.ledger.models import Entry
 
-    shop = Shop(house)
-    me = shop.account("10")
-    shop.stop()
-    serving = Serving({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_DRAIN_S": "60"})
-    line = http.client.HTTPConnection("127.0.0.1", serving.port, timeout=60)
-    try:
+    with (
+        serving(house, drain_s=60) as (shop, me, running),
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)) as line,
+    ):
         line.sock = socket.socket()
         line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         line.sock.settimeout(60)
-        line.sock.connect(("127.0.0.1", serving.port))
+        line.sock.connect(("127.0.0.1", running.port))
         inputs = [f"word {number}" for number in range(1500)]
         body = {"model": "text-embedding-3-small", "input": inputs, "encoding_format": "base64"}
         headers = {"Authorization": f"Bearer {me.key}", "Content-Type": "application/json"}
@@ -96,23 +103,16 @@ def test_sigterm_lets_an_answer_leave_that_was_charged_before(house):
         answer = line.getresponse()  # the head: the call is settled
         call = Call.objects.get(account=me.account)
         assert call.charge_micro > 0
-        serving.process.send_signal(signal.SIGTERM)
+        running.process.send_signal(signal.SIGTERM)
         time.sleep(1)
-        assert serving.process.poll() is None
+        assert running.process.poll() is None
         length = int(answer.headers["Content-Length"])
         assert length > 12_000_000  # more than the system's buffers take
         assert len(json.loads(answer.read())["data"]) == len(inputs)
-        assert serving.process.wait(30) == 0
+        assert running.process.wait(30) == 0
         assert Call.objects.get(id=call.id).charge_micro == call.charge_micro
         assert not Entry.objects.filter(kind="refund").exists()
         assert shop.findings() == []
-    finally:
-        line.close()
-        if serving.process.poll() is None:
-            serving.kill()
-        elif serving.process.stdout is not None:
-            serving.process.stdout.close()
-        shop.close()
 
 
 @pytest.mark.fault("F29")
