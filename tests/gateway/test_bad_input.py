@@ -14,6 +14,7 @@ import struct
 import time
 
 import pytest
+import structlog
 
 import raw
 import shop as shops
@@ -879,17 +880,88 @@ def test_hops_of_strangers_do_not_count(shop):
     check_error(
         shut.request("GET", "/v1/balance", headers={"X-Real-IP": "203.0.113.7", "Forwarded": "for=203.0.113.7"}), 403
     )
+
+
+@contextlib.contextmanager
+def proxies(shop, field):
+    """The shop trusts proxies of these networks, and the field in which they name their client."""
     reception = shop.server.reception
-    before, reception.trusted = reception.trusted, Networks("127.0.0.0/8, 10.0.0.1, 2001:db8::/32")
+    before = reception.trusted, reception.forwarded, reception._told_of_hop
+    reception.trusted = Networks("127.0.0.0/8, 10.0.0.1, 2001:db8:ffff::/48")
+    reception.forwarded, reception._told_of_hop = field, False
     try:
-        for chain, status in (
-            ("203.0.113.7", 200), ("198.51.100.1, 203.0.113.7", 200), ("203.0.113.7, 198.51.100.1", 403), ("203.0.113.7, 10.0.0.1", 200),
-            ("203.0.113.7, 10.0.0.1, 127.3.2.1", 200), ("203.0.113.7, 2001:db8::7", 200), ("203.0.113.7, 10.0.0.2", 403),
-            ("203.0.113.7, ::ffff:10.0.0.1", 200), ("", 403), ("nonsense", 403), ("203.0.113.7, <x>", 403), (", ,", 403),
-        ):  # fmt: skip
-            assert shut.request("GET", "/v1/balance", headers={"X-Forwarded-For": chain}).status == status, chain
+        yield
     finally:
-        reception.trusted = before
+        reception.trusted, reception.forwarded, reception._told_of_hop = before
+
+
+# A chain, and the customer's address; empty: the proxy's own counts. The proxies are 10.0.0.1 and 2001:db8:ffff::/48.
+V4, V6 = "203.0.113.7", "2001:db8::7"
+CHAINS = {
+    "x-forwarded-for": [
+        (V4, V4), (f"198.51.100.1, {V4}", V4), (f"{V4}, 198.51.100.1", "198.51.100.1"), (f"{V4}, 10.0.0.1", V4),
+        (f"{V4}, 10.0.0.1, 127.3.2.1", V4), (f"{V4}, 2001:db8:ffff::7", V4), (f"{V4}, 10.0.0.2", "10.0.0.2"),
+        (f"{V4}, ::ffff:10.0.0.1", V4), ("", ""), ("nonsense", ""), (f"{V4}, <x>", ""), (", ,", ""), ("10.0.0.1", "10.0.0.1"),
+        (f"{V4}:51234", V4), (f"{V4}:51234, 10.0.0.1:9", V4), (f"{V4}:_a-b", V4), (f'"{V4}:80"', V4), (f"::ffff:{V4}", V4),
+        (f"[::ffff:{V4}]:443", V4), (V6, V6), (f"[{V6}]", V6), (f"[{V6}]:443", V6), (f"{V6}%eth0", V6), (f"[{V6}%25eth0]:1", V6),
+        ("2001:DB8:0:0::7", V6), (f"{V4},{V4} ,  {V6}", V6), (f"{V4}, unknown", ""), ("_hidden", ""), (f"{V4}, _SEVKISEK", ""),
+        (f"{V4}:", ""), (f"{V4}:123456", ""), (f"[{V6}", ""), (f"{V6}]", ""), ("203.0.113.007", ""), ("0xcb.0.113.7", ""), (f"for={V4}", ""),
+    ],
+    "forwarded": [
+        (f"for={V4}", V4), (f"For={V4};proto=https;by=203.0.113.43", V4), (f'for="{V4}:4711"', V4), (f'for="[{V6}]:4711"', V6),
+        (f'for="[{V6}]"', V6), (f"by=10.0.0.1; for={V4} ;host=a", V4), (f"for=198.51.100.1, for={V4}", V4),
+        (f"for={V4}, for=10.0.0.1", V4), (f'for={V4},for="[2001:db8:ffff::1]:80"', V4), (f"for={V4}:80", V4),
+        ("for=unknown", ""), ("for=_gazonk", ""), ('for="_gazonk:80"', ""), ("proto=https", ""), (f"for={V4}, by=10.0.0.1", ""),
+        (f"for={V4};for=198.51.100.1", ""), (V4, ""), ("", ""), (f'for={V4};host="a,b;for=1.1.1.1"', V4),
+        (f'for=198.51.100.1;x="a, for={V4}', V4), (f'for=198.51.100.1;x=", for="[{V6}]"', V6), (f'for="a\\", for={V4}', V4),
+    ],
+    "x-real-ip": [(V4, V4), (f"{V4}:5", V4), (f"[{V6}]:5", V6), ("unknown", ""), (f"198.51.100.1, {V4}", V4)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", CHAINS)
+def test_the_hop_before_our_proxies_is_the_customer(shop, field):
+    kept = {address: shop.account("1", addresses=(address,)) for address in (V4, V6, "127.0.0.1")}
+    others = {"x-forwarded-for", "forwarded", "x-real-ip"} - {field}
+    with proxies(shop, field):
+        for chain, client in CHAINS[field]:
+            lines = dict.fromkeys(others, "198.51.100.66") | {field: chain}  # what a client writes there is nothing
+            for address, who in kept.items():
+                status = who.request("GET", "/v1/balance", headers=lines).status
+                assert status == (200 if address == (client or "127.0.0.1") else 403), (chain, address)
+
+
+def test_hops_in_several_lines_are_one_list(shop):
+    mine = shop.account("1", addresses=(V4,))
+    with proxies(shop, "x-forwarded-for"):
+        for lines in ([f"X-Forwarded-For: {V4}", "X-Forwarded-For: 10.0.0.1"], ["X-Forwarded-For: 9.9.9.9", f"x-forwarded-for: {V4}:1"]):  # fmt: skip
+            assert raw.talk(shop, raw.get("/v1/balance", "Connection: close", *lines, key=mine.key)).status == 200
+        lines = [f"X-Forwarded-For: {V4}", "X-Forwarded-For: 9.9.9.9"]
+        check_error(raw.talk(shop, raw.get("/v1/balance", *lines, "Connection: close", key=mine.key)), 403)
+
+
+def test_a_hop_that_cannot_be_read_is_logged_once(shop, me):
+    with proxies(shop, "x-forwarded-for"), structlog.testing.capture_logs() as said:
+        for lines in (
+            {"X-Forwarded-For": f"{V4}:80"},
+            {},
+            {"X-Forwarded-For": "_" + "x" * 5000},
+            {"Forwarded": f"for={V4}"},
+        ):
+            assert me.request("GET", "/v1/balance", headers=lines).status == 200
+    (line,) = [line for line in said if line["event"] == "door.odd_hop"]
+    assert line["hop"] == "_" + "x" * 63 and line["field"] == "x-forwarded-for"
+
+
+@pytest.mark.parametrize("name", ["Authorization", "x-api-key", "x-goog-api-key", "Content-Type", "Content-Length", "Host", "Idempotency-Key", "Content-Encoding", "Expect"])  # fmt: skip
+def test_what_means_one_thing_must_not_come_twice(shop, me, untouched, name):
+    value = {"Authorization": f"Bearer {me.key}", "Content-Type": "application/json", "Content-Length": "64", "Host": "shop.test",
+             "Content-Encoding": "identity", "Expect": "100-continue"}.get(name, "a")  # fmt: skip
+    head = raw.post(
+        CHAT, WHOLE, *[f"{name}: {value}", f"{name.upper()}: {value}"], key="" if name == "Authorization" else me.key
+    )
+    error = check_error(raw.talk(shop, head), 400, closed=True)
+    assert name.lower() in error["message"].lower()
 
 
 @pytest.mark.parametrize("lines", [

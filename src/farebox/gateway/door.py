@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import httptools
@@ -47,6 +48,9 @@ class Hall(Protocol):
 
     def start(self, exchange: Exchange) -> None:
         """Let somebody answer this request."""
+
+    def client_of(self, fields: Mapping[str, str]) -> str:
+        """The address for which a trusted proxy asks; empty if it says none that can be read."""
 
 
 class FrontDoor(asyncio.Protocol):
@@ -226,10 +230,14 @@ class FrontDoor(asyncio.Protocol):
         key = name.decode("latin-1").lower()
         if key == "host":
             self._hosts += 1
-        elif key in head.SINGLE and key in exchange.head:
-            self._refuse(errors.BadRequest(f"The field {key} came twice."))
-            return
-        exchange.head[key] = value.decode("latin-1").strip(" \t")
+        text = value.decode("latin-1").strip(" \t")
+        if key in exchange.head:
+            if key in head.SINGLE:
+                self._refuse(errors.BadRequest(f"The field {key} came twice."))
+                return
+            # A list in several lines is one list (RFC 9110 5.3); cookies have a mark of their own (RFC 9113 8.2.3).
+            text = f"{exchange.head[key]}{'; ' if key == 'cookie' else ', '}{text}"
+        exchange.head[key] = text
 
     def on_headers_complete(self) -> None:
         """The head is complete: begin to work, before the body is read."""
@@ -245,7 +253,7 @@ class FrontDoor(asyncio.Protocol):
         fields = exchange.head
         exchange.authorization = fields.get("authorization")
         if self._trusted:
-            exchange.address = head.last_hop(fields.get("x-forwarded-for", ""), self._hall.trusted) or self._address
+            exchange.address = self._hall.client_of(fields) or self._address
         fault = head.fault(
             fields,
             method=exchange.method,

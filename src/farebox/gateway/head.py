@@ -14,7 +14,12 @@ BYTES_MAX = 32 * 1024
 FIELDS_MAX = 100
 TARGET_BYTES_MAX = 8 * 1024
 # Fields that would mean two things if they came twice (RFC 9110 5.3); Host is counted for itself.
-SINGLE = frozenset({"authorization", "content-type", "content-length", "content-encoding", "expect", "x-api-key"})
+SINGLE = frozenset(
+    {
+        "authorization", "content-type", "content-length", "content-encoding", "expect", "x-api-key", "x-goog-api-key",
+        "idempotency-key",
+    }
+)  # fmt: skip
 VERSIONS = frozenset({"1.1", "1.0"})
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z|\Z")
@@ -76,17 +81,12 @@ class Networks:
         self._networks = tuple(_network(part.strip()) for part in text.split(",") if part.strip())
 
     def __contains__(self, address: str) -> bool:
-        found = _address(address) if self._networks else None
-        return found is not None and any(found in network for network in self._networks)
+        found = address_of(address) if self._networks else None
+        return found is not None and self.holds(found)
 
-
-def last_hop(forwarded: str, trusted: Networks) -> str:
-    """The last hop of an X-Forwarded-For that is no trusted proxy; empty if that is no address."""
-    for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
-        if hop not in trusted:
-            found = _address(hop)
-            return "" if found is None else str(found)
-    return ""
+    def holds(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+        """Whether one of them holds this address."""
+        return any(address in network for network in self._networks)
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -99,8 +99,8 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         ) from None
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address; one of IPv4 that came through an IPv6 socket is that of IPv4."""
+def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address, or None for what is none; one of IPv4 that came through an IPv6 socket is that of IPv4."""
     try:
         found = ipaddress.ip_address(text)
     except ValueError:

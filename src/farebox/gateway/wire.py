@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
+
+import structlog
 
 from farebox.kit.clock import Clock
 from farebox.kit.ids import Ids
 from farebox.kit.options import Options
 
+from . import hops
 from .door import FrontDoor
 from .exchange import Exchange
 from .head import Networks
+
+log = structlog.get_logger(__name__)
 
 # Requests of one address whose head has been coming for longer than a moment.
 HEADS_PER_ADDRESS_MAX = 64
@@ -27,7 +32,10 @@ Handler = Callable[[Exchange], Coroutine[Any, Any, None]]
 
 
 class Reception:
-    """All connections of one serving process, and what they share; CommandError if a trusted proxy is no address."""
+    """All connections of one serving process, and what they share.
+
+    CommandError if a trusted proxy is no address, or the field in which it names its client is not known.
+    """
 
     def __init__(self, handler: Handler, *, options: Options, clock: Clock, ids: Ids) -> None:
         self.handler = handler
@@ -39,6 +47,8 @@ class Reception:
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
         self.trusted = Networks(options.trusted_proxies)
+        self.forwarded = hops.check_field(options.forwarded_header)
+        self._told_of_hop = False
         self._timer: asyncio.TimerHandle | None = None
 
     def __call__(self) -> FrontDoor:
@@ -50,6 +60,14 @@ class Reception:
         task = asyncio.get_running_loop().create_task(self.handler(exchange))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    def client_of(self, fields: Mapping[str, str]) -> str:
+        """The address for which a trusted proxy asks; empty if it says none that can be read, which is logged once."""
+        found, odd = hops.client(fields, self.forwarded, self.trusted)
+        if odd and not self._told_of_hop:
+            self._told_of_hop = True
+            log.warning("door.odd_hop", field=self.forwarded, hop=odd[:64], why="its requests count as the proxy's")
+        return found
 
     def watch(self) -> None:
         """Look after silence, slowness and idleness: the timers of thousands of connections in one."""

@@ -102,7 +102,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("wechat_app_id", "", "App id of a website at WeChat's Open Platform, for signing in; empty is off."),
     Option("wechat_app_secret", "", "The secret of that app."),
     Option("single_person", True, "One person may grant money alone; recorded with each such entry."),
-    Option("trusted_proxies", "", "Addresses of reverse proxies whose X-Forwarded-For counts, separated by commas."),
+    Option("trusted_proxies", "", "Addresses of reverse proxies whose `forwarded_header` counts, separated by commas."),
+    Option(
+        "forwarded_header",
+        "X-Forwarded-For",
+        "Field in which those proxies name their client: X-Forwarded-For, Forwarded or X-Real-IP.",
+    ),
     Option("log_level", "info", "Least serious log line that is written: debug, info, warning, error."),
     Option("body_bytes_max", 32 * MIB, "Largest JSON body of a request, in bytes.", 1024, 1024 * MIB),
     Option("body_grace_s", 15, "Seconds that a request body may dawdle before 1 KiB/s is demanded.", 1, 600),

@@ -57,9 +57,10 @@ def serve(role: str, host: str | None, port: int | None) -> None:
         raise CommandError(
             "On SQLite one process serves everything: use --role all, or a PostgreSQL database (FAREBOX_DATABASE)."
         )
-    from farebox.gateway import head
+    from farebox.gateway import head, hops
 
     head.Networks(chosen.trusted_proxies)
+    hops.check_field(chosen.forwarded_header)
     ready.logs()
     ready.store()
     ready.warn_of_modes()

@@ -64,10 +64,11 @@ def options() -> None:
     An option is set as FAREBOX_<NAME> in the environment or, below that, in farebox.toml in the working folder (or
     the file that FAREBOX_CONFIG names). Unknown ones are errors. docs/operate.md has a paragraph on each.
     """
-    from farebox.gateway import head
+    from farebox.gateway import head, hops
 
     chosen = options_.current()
     head.Networks(chosen.trusted_proxies)
+    hops.check_field(chosen.forwarded_header)
     rows = [
         {
             "name": option.name,
