@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import raw
 from visitor import Visitor, links
 
 pytestmark = pytest.mark.store
@@ -297,3 +298,101 @@ def test_a_store_that_is_away_is_no_blank_page(shop, visitor, monkeypatch):
         assert answer.headers["content-type"].startswith("text/html")
         assert answer.headers["x-request-id"] in answer.body.decode()
         assert b"Traceback" not in answer.body
+
+
+# What stands between the wire and a page (testing.md U03, security.md 2)
+
+
+@pytest.mark.parametrize("name", ["Sec_Fetch_Site", "sec_fetch-site", "SEC_FETCH_SITE"])
+def test_a_field_with_an_underscore_never_becomes_one_with_a_hyphen(shop, visitor, name):
+    visitor.get("/")
+    token = visitor.cookies["csrftoken"]
+    body = f"theme=dark&csrfmiddlewaretoken={token}"
+    lines = [
+        "POST /theme HTTP/1.1", "Host: shop.test", "Content-Type: application/x-www-form-urlencoded",
+        f"Cookie: csrftoken={token}", f"Content-Length: {len(body)}",
+    ]  # fmt: skip
+    for forged in ([], [f"{name}: same-origin"]):
+        for order in (["Sec-Fetch-Site: cross-site", *forged], [*forged, "Sec-Fetch-Site: cross-site"]):
+            answer = raw.talk(shop, "\r\n".join([*lines, *order, "", body]).encode(), until=b"\r\n\r\n")
+            assert answer.status == 403, order
+    told = raw.talk(shop, raw.get("/", "Accept: text/html", "Accept_Language: zh-CN"), until=b"<body")
+    assert b'lang="en"' in told.rest
+
+
+def test_an_underscore_gives_no_key_and_no_token(shop):
+    from office.script import Script
+
+    key, token = shop.account("1").key, Script(shop, "admin").token
+    for path, field in (
+        ("/v1/models", f"x_api_key: {key}"), ("/v1/models", f"authorization_: Bearer {key}"),
+        ("/office/api/me", f"AUTHORIZATION_: Bearer {token}"), ("/office/api/me", f"_authorization: Bearer {token}"),
+    ):  # fmt: skip
+        assert raw.talk(shop, raw.get(path, field), until=b"\r\n\r\n").status == 401, field
+
+
+# An encoded letter, figure, point or slash, also where it is the page's own prefix, a language's or the API's.
+DISGUISED = (
+    "/%6fffice/", "/office%2f", "/%6Fffice/sign-in", "/offic%65/sign-in", "/zh/%6fffice/sign-in", "/%7ah/office/sign-in",
+    "/console%2Fsettings", "/c%6fnsole/", "/account/sign%2din", "/%61ccount/sign-in", "/%70rices", "/prices%2Fgpt-4",
+    "/static/look/%66arebox.css", "/%73tatic/look/farebox.css", "/static/look%2ffarebox.css", "/static/%2e%2e/static/look/farebox.css",
+    "/office/%61pi/me", "/%76%31/models", "/v%31/models", "/v1/%6dodels", "/v1%2fmodels", "/office/api/m%65",
+    "http://shop.test/%6fffice/sign-in",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", DISGUISED)
+def test_a_route_in_disguise_is_not_there(shop, path):
+    for accept in ("text/html", "application/json"):
+        answer = raw.talk(shop, raw.get(path, f"Accept: {accept}", "Connection: close"))
+        assert answer.status == 404, (accept, answer.data[:200])
+
+
+def test_signs_that_must_be_encoded_still_are(shop, admin_token):
+    shop.model("maker/b:2", {"input": "1", "output": "1"})
+    assert raw.talk(shop, raw.get("/prices/maker/b%3A2", "Accept: text/html", "Connection: close")).status == 200
+    for slash in ("/", "%2F", "%2f"):
+        path = f"/office/api/models/maker{slash}b%3A2"
+        answer = raw.talk(shop, raw.get(path, f"Authorization: Bearer {admin_token}", "Connection: close"))
+        assert answer.status in {200, 405}, answer.data
+
+
+@pytest.fixture
+def admin_token(shop):
+    from office.script import Script
+
+    return Script(shop, "admin").token
+
+
+def test_every_answer_behind_tls_says_so_for_a_year(shop, monkeypatch):
+    """Pages, errors, static files, both APIs, and what is refused before anybody looks at it; over plain http, nothing."""
+    asked = [
+        raw.get("/", "Accept: text/html"), raw.get("/nothing", "Accept: text/html"), raw.get("/console/"),
+        raw.get("/static/look/farebox.css"), raw.get("/static/none.css", "Accept: text/html"), raw.get("/office/api/me"),
+        raw.get("/v1/models"), raw.get("/v1/models", key=shop.account("1").key), raw.get("/v1/none"),
+        raw.post("/theme", b"theme=dark", "Sec-Fetch-Site: cross-site"), b"OPTIONS /v1/models HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n", b"NONSENSE\r\n\r\n", raw.get("/" + "a" * 9000),
+    ]  # fmt: skip
+    for request in asked:
+        assert "strict-transport-security" not in raw.talk(shop, request, until=b"\r\n\r\n").headers
+    monkeypatch.setattr(shop.options, "public_url", "https://shop.example")
+    for request in asked:
+        answer = raw.talk(shop, request, until=b"\r\n\r\n")
+        assert answer.status, request
+        assert answer.data.lower().count(b"\r\nstrict-transport-security: max-age=31536000\r\n") == 1, request
+
+
+def test_what_was_chosen_is_kept_over_tls_alone(shop, visitor):
+    from people import customer
+
+    me = customer(shop)
+    visitor.get("/language/zh-hans?next=/")
+    told = visitor.set
+    visitor.send("/theme", {"theme": "dark"})
+    told = [*told, *visitor.set]
+    me.fill("/console/settings", "/console/settings/person", name="A", language="en", time_zone="UTC")
+    told += me.set
+    kept = [text for text in told if text.startswith(("lang=", "theme="))]
+    assert len(kept) == 3
+    for text in kept:
+        assert {"Secure", "HttpOnly", "SameSite=Lax"} <= {part.strip() for part in text.split(";")}

@@ -20,13 +20,13 @@ from farebox.kit.errors import CommandError
 from farebox.ledger import holds
 from farebox.look.agents import browser
 from farebox.look.middleware import CHINESE, ENGLISH, LANGUAGE_COOKIE
+from farebox.look.views import KEPT
 
 from . import services
 from .principal import Principal, needs, signed_in
 from .profile_forms import Closing, Myself, Notices
 from .step_up import step_up
 
-_YEAR_S = 365 * 86_400
 _FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
 
@@ -82,7 +82,7 @@ def save_person(request: HttpRequest, me: Principal) -> HttpResponse:
     if given["language"] in {ENGLISH, CHINESE}:
         path = reverse("settings").removeprefix(request.META.get("SCRIPT_NAME", ""))
         response = HttpResponseRedirect(("/zh" if given["language"] == CHINESE else "") + path)
-        response.set_cookie(LANGUAGE_COOKIE, given["language"], max_age=_YEAR_S, samesite="Lax", httponly=True)
+        response.set_cookie(LANGUAGE_COOKIE, given["language"], **KEPT)
     return response
 
 

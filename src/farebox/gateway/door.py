@@ -228,6 +228,9 @@ class FrontDoor(asyncio.Protocol):
             self._refuse(errors.BadRequest("The head of the request is too large.", status=431))
             return
         key = name.decode("latin-1").lower()
+        if "_" in key:
+            # To who reads fields as variables (PEP 3333) `sec_fetch_site` is `sec-fetch-site`: nobody gets to see it.
+            return
         if key == "host":
             self._hosts += 1
         text = value.decode("latin-1").strip(" \t")

@@ -67,8 +67,6 @@ def guard(get_response: Answer) -> Answer:
             "camera=(), geolocation=(), microphone=(), payment=(), usb=(), publickey-credentials-get=(self), "
             "publickey-credentials-create=(self), clipboard-write=(self)"
         )
-        if request.is_secure():
-            headers["Strict-Transport-Security"] = "max-age=31536000"
         if not request.path_info.startswith(settings.STATIC_URL):
             headers.setdefault("Cache-Control", "no-store")
         return response

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -10,7 +12,8 @@ from django.views.decorators.http import require_GET, require_POST
 from .middleware import CHINESE, ENGLISH, LANGUAGE_COOKIE, PREFIX, THEME_COOKIE, THEMES
 from .trouble import stranger
 
-_YEAR_S = 365 * 86_400
+# How a choice is kept: for a year, over TLS alone, as every cookie of the shop.
+KEPT: dict[str, Any] = {"max_age": 365 * 86_400, "secure": True, "httponly": True, "samesite": "Lax"}
 
 
 def own_page(given: str) -> str:
@@ -27,7 +30,7 @@ def language(request: HttpRequest, code: str) -> HttpResponse:
         path = own_page(path.removeprefix(PREFIX))
     response = HttpResponseRedirect((PREFIX if code == CHINESE else "") + path)
     if code in {CHINESE, ENGLISH}:
-        response.set_cookie(LANGUAGE_COOKIE, code, max_age=_YEAR_S, samesite="Lax", httponly=True)
+        response.set_cookie(LANGUAGE_COOKIE, code, **KEPT)
     return response
 
 
@@ -36,7 +39,7 @@ def theme(request: HttpRequest) -> HttpResponse:
     """Light or dark, remembered."""
     response = HttpResponseRedirect(own_page(request.POST.get("next", "/")))
     if (chosen := request.POST.get("theme")) in THEMES:
-        response.set_cookie(THEME_COOKIE, chosen, max_age=_YEAR_S, samesite="Lax", httponly=True)
+        response.set_cookie(THEME_COOKIE, chosen, **KEPT)
     return response
 
 

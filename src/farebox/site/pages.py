@@ -21,6 +21,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
 from farebox.gateway.exchange import Exchange
+from farebox.gateway.head import is_disguised
 from farebox.kit import errors
 from farebox.kit.options import Options
 from farebox.kit.threads import Threads
@@ -131,7 +132,7 @@ class Pages:
     def _environ(self, exchange: Exchange, body: bytes) -> dict[str, Any]:
         """The request as PEP 3333 describes it. Links are made of the configured origin, never of the Host sent."""
         target, _, query = exchange.target.partition(b"?")
-        path = unquote_to_bytes(target).decode("latin-1")
+        path = _decoded(target).decode("latin-1")
         script = PREFIX if path == PREFIX or path.startswith(PREFIX + "/") else ""
         ours = urlsplit(self._options.origin)
         environ: dict[str, Any] = {
@@ -172,4 +173,11 @@ def _known(path: str, table: str) -> bool:
 
 
 def _path(target: bytes) -> str:
-    return unquote_to_bytes(target.partition(b"?")[0]).decode("utf-8", "replace")
+    return _decoded(target.partition(b"?")[0]).decode("utf-8", "replace")
+
+
+def _decoded(path: bytes) -> bytes:
+    """The path that router, pages and static files all see: decoded once. In disguise it stays as it came: no page."""
+    if path.startswith(_MANAGEMENT.encode()):  # programs write the slash in a model's name so
+        path = path.replace(b"%2F", b"/").replace(b"%2f", b"/")
+    return path if is_disguised(path) else unquote_to_bytes(path)
