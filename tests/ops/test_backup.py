@@ -52,7 +52,12 @@ def nothing_left(folder: Path) -> bool:
 
 
 def test_a_round_trip_is_the_same_store(store, tmp_path, place):
+    from django.core.cache import cache
+
+    from farebox.kit.models import Cache
+
     where, restored = place
+    cache.set("attempts:canary", [5, 0], 600)
     made = cli.ok("backup", str(tmp_path / "shop.backup"))
     assert made["bytes"] == (tmp_path / "shop.backup").stat().st_size > 10_000
     assert (tmp_path / "shop.backup").stat().st_mode & 0o777 == 0o600
@@ -69,6 +74,9 @@ def test_a_round_trip_is_the_same_store(store, tmp_path, place):
     with elsewhere.store(restored):
         from farebox.accounts.models import Account
 
+        assert not Cache.objects.exists()
+        if options.current().on_sqlite:
+            assert b"attempts:canary" not in restored.read_bytes()
         assert sorted(Account.objects.values_list("name", flat=True)) == ["Ada", "House"]
         with pytest.raises(Exception, match="append|journal|refuse|never"), db.writing() as tx:
             tx.execute("DELETE FROM ledger_posting")  # the triggers came along

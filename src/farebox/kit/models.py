@@ -32,7 +32,7 @@ class Epoch(models.Model):
 
 
 class Cache(models.Model):
-    """What Django's database cache keeps: counters of attempts, above all. The columns are Django's."""
+    """What Django's cache keeps (kit/cache.py): counters of attempts, above all. In no backup."""
 
     cache_key = models.CharField(primary_key=True, max_length=255)
     value = models.TextField()

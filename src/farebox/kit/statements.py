@@ -79,3 +79,14 @@ ONCE_A_DAY = """
 INSERT INTO kit_setting (name, value) VALUES (%s, %s)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE kit_setting.value < excluded.value
 """
+
+# === The cache of Django (kit/cache.py) ===
+CACHE_SET = """
+INSERT INTO kit_cache (cache_key, value, expires) VALUES (%s, %s, %s)
+ON CONFLICT (cache_key) DO UPDATE SET value = excluded.value, expires = excluded.expires
+"""
+
+CACHE_ADD = """
+INSERT INTO kit_cache (cache_key, value, expires) VALUES (%s, %s, %s)
+ON CONFLICT (cache_key) DO UPDATE SET value = excluded.value, expires = excluded.expires WHERE kit_cache.expires <= %s
+"""

@@ -83,8 +83,10 @@ def _sqlite(source: Path, folder: Path, say: Say) -> tuple[Path, dict[str, Any]]
         finally:
             opened.close()
         say("Reading the trial balance of the copy …")
-        with elsewhere.store(copy), db.reading() as tx:
-            said = manifest.take(tx, at_us=at_us, grace_us=proof.hold_grace_us())
+        with elsewhere.store(copy):
+            _leave_out()
+            with db.reading() as tx:
+                said = manifest.take(tx, at_us=at_us, grace_us=proof.hold_grace_us())
         say("Checking the copy …")
         verdict = check(copy)
     except (pysqlite3.Error, Error) as fault:
@@ -116,6 +118,16 @@ def _vacuum(opened: Any, copy: Path, say: Say) -> None:
         raise
     if faults:
         raise faults[0]
+
+
+def _leave_out() -> None:
+    """Take the rows that no backup keeps out of the copy in force, and their bytes out of its free pages."""
+    from django.core.cache import cache
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA secure_delete = ON")
+    cache.clear()
 
 
 def check(copy: Path) -> str:
@@ -154,7 +166,13 @@ def _postgresql(address: str, folder: Path, program: str, say: Say) -> tuple[Pat
             exported = tx.one("SELECT pg_export_snapshot()")
             said = manifest.take(tx, at_us=clock.now_us(), grace_us=proof.hold_grace_us())
             pgtools.run(
-                [program, "--format=custom", f"--snapshot={exported[0] if exported else ''}", f"--file={dump}"],
+                [
+                    program,
+                    "--format=custom",
+                    f"--snapshot={exported[0] if exported else ''}",
+                    f"--file={dump}",
+                    *(f"--exclude-table-data={table}" for table in sorted(manifest.NOT_KEPT)),
+                ],
                 address=address,
                 log=folder / "log",
                 tell=lambda: say(f"Dumped {_bytes(dump):,} bytes …"),

@@ -143,16 +143,9 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
-# Counters of attempts live in the store, so that two processes count together (stack.md, traps of allauth).
-# Django throws entries away beyond 300, also living ones: whoever tries many addresses would wipe out counters and used
-# codes. What has ended is swept away by `attempts.sweep`.
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
-        "LOCATION": "kit_cache",
-        "OPTIONS": {"MAX_ENTRIES": 2_000_000},
-    }
-}
+# Counters of attempts live in the store, so that two processes count together (stack.md, traps of allauth). What still
+# counts is never thrown away; what has ended is swept away by `attempts.sweep`.
+CACHES = {"default": {"BACKEND": "farebox.kit.cache.SignedJson"}}
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "landing"
