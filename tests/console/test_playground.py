@@ -105,15 +105,58 @@ def test_only_the_sessions_own_keys_end(shop, owner):
     assert two.chat(MODEL).status == 200
 
 
-def test_a_session_has_five_at_most_and_the_oldest_makes_room(owner):
-    made = [mint(owner) for _ in range(6)]
-    assert [row(each.key_id).state for each in made] == ["revoked", *["active"] * 5]
+def test_a_session_has_one(owner):
+    made = [mint(owner) for _ in range(3)]
+    assert [row(each.key_id).state for each in made] == ["revoked", "revoked", "active"]
+
+
+def spent_today(key):
+    from farebox.accounts import cap_use
+    from farebox.kit import clock
+
+    uses = cap_use.of(None, key, time_zone=key.account.time_zone, now_us=clock.now_us())
+    return [(use.period, use.cap_micro, use.used_micro) for use in uses]
+
+
+@pytest.mark.store
+def test_no_number_of_keys_spends_more_than_a_dollar_a_day(shop):
+    """The attack: a session older than its proof mints keys without end. What each spends is counted together."""
+    from farebox.accounts.models import Person
+    from people import signed_in
+
+    owner = customer(shop, "20")
+    other = signed_in(shop, Person.objects.get(id=owner.person), "console", "password")
+    other.customer, other.member = owner.customer, owner.member
+    charged = 0
+    for who in (owner, other, owner, other):
+        me = mint(who)
+        answer = me.chat("gpt-4", "Hello", max_tokens=4000)
+        charged += me.receipt(answer)["charge_micro"]
+        key = row(me.key_id)
+        assert spent_today(key) == [("day", 1_000_000, charged)]
+    assert charged > 0
+    me = mint(owner, cap=f"0.{charged + 1:06d}")  # of this day one micro-unit is left, whoever made which key
+    refused = me.chat("gpt-4", "Hello " * 50)
+    assert (refused.status, refused.json["error"]["code"]) == (429, "insufficient_quota")
+    assert shop.findings() == []
+
+
+def test_a_dollar_in_the_currency_of_the_account(shop, owner, publish):
+    from farebox.accounts import playground
+    from farebox.accounts.models import Account
+    from farebox.kit import clock
+
+    publish("yuan", {"gpt-4": {"input": "1", "output": "2"}}, usd_rate="7.25")
+    account = Account.objects.get(id=owner.customer.account)
+    account.price_list_id = "yuan"
+    assert playground.day_micro(account, now_us=clock.now_us()) == 7_250_000
 
 
 def test_a_cap_of_its_own(owner):
+    assert row(mint(owner, cap="12.50").key_id).caps == Caps(day_micro=1_000_000)
     me = mint(owner, cap="0.000001")
     key = row(me.key_id)
-    assert key.caps == Caps(ever_micro=1)
+    assert key.caps == Caps(day_micro=1)
     answer = me.chat("gpt-4", "Hello " * 50)
     assert (answer.status, answer.json["error"]["code"]) == (429, "insufficient_quota")
 

@@ -57,6 +57,7 @@ def issue(
     concurrency: int | None = None,
     member: str | None = None,
     session: str = "",
+    counts_as: str = "",
     now_us: int,
     actor: str,
 ) -> tuple[ApiKey, str]:
@@ -76,6 +77,7 @@ def issue(
         name=name,
         limits=limits,
         session=session,
+        counts_as=counts_as,
         now_us=now_us,
         actor=actor,
         verb="key.issue",

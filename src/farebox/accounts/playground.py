@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
-from farebox.kit import audit, db
+from farebox.catalog import versions
+from farebox.kit import audit, db, money
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import keys
+from . import key_line, keys, people
 from .caps import Caps
-from .models import ApiKey, Member, Project
+from .models import Account, ApiKey, Member, Project
 
 LIFE_S = 3600
-ALIVE_MAX = 5  # a session has several windows; the oldest key makes room
+DAY_USD = 1  # what all keys of one person's playground may spend a day: they are made without a fresh proof
 NAME = "Playground"
 
 
@@ -22,22 +24,35 @@ def mint(
 ) -> tuple[ApiKey, str]:
     """A key for the playground of a session (its id), of this member, and its text, shown now or never.
 
-    It may spend `cap_micro` in all. Raises CommandError where the member has no project in use.
+    A session has one: the one before ends. All that a person makes in an account are counted together, and may spend
+    1.00 USD a day, or `cap_micro` where that is less. Raises CommandError where the member has no project in use.
     """
-    alive = ApiKey.objects.filter(session=session, state="active").order_by("-created_us", "-id")
-    for old in alive[ALIVE_MAX - 1 :]:
+    place = people.find_member(member)
+    people.lock_places(place.account_id)  # of two windows that ask at one time the second one sees what the first made
+    for old in ApiKey.objects.filter(session=session, state="active"):
         keys.revoke(tx, old.id, now_us=now_us, actor=actor)
-    return keys.issue(
+    most_micro = day_micro(place.account, now_us=now_us)
+    day = most_micro if cap_micro is None else min(cap_micro, most_micro)
+    line = _first(place)
+    key, text = keys.issue(
         tx,
         project=_project(member),
         name=NAME,
         expires_us=now_us + LIFE_S * 1_000_000,
-        caps=Caps(ever_micro=cap_micro),
+        caps=Caps(day_micro=day),
         member=member,
         session=session,
+        counts_as=line,
         now_us=now_us,
         actor=actor,
     )
+    return (key_line.set_caps(tx, key.id, {"day": day}, now_us=now_us, actor=actor) if line else key), text
+
+
+def day_micro(account: Account, *, now_us: int) -> int:
+    """What the playground of one person may spend a day, in micro-units of the account's currency: 1.00 USD."""
+    version = versions.at(account.price_list_id, now_us)
+    return int(Fraction(version.usd_rate if version else "1") * DAY_USD * money.MICRO)
 
 
 def has_keys(sessions: Sequence[str]) -> bool:
@@ -60,6 +75,13 @@ def end(tx: Tx, sessions: Sequence[str], *, now_us: int) -> int:
         audit.record(tx, actor="system", verb="key.revoke", object=key, after="the session ended")
     db.bump(tx, "keys")
     return len(ids)
+
+
+def _first(place: Member) -> str:
+    """The first key that this person's playground had in this account, with which all others are counted; or empty."""
+    rows = ApiKey.objects.filter(kind="playground", account=place.account_id, member__person=place.person_id)
+    first = rows.filter(counts_as="", cap_day_micro__isnull=False).order_by("created_us", "id").first()
+    return first.id if first is not None else ""
 
 
 def _project(member: str) -> str:

@@ -153,6 +153,6 @@ class Rotate(forms.Form):
 
 
 class Mint(forms.Form):
-    """What the playground may spend with one key; empty for no limit of its own."""
+    """What the playground may spend a day, where that is less than it may anyway."""
 
     cap = Amount(label=gettext_lazy("Cap"))

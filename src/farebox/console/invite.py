@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -19,9 +20,10 @@ from farebox.kit import clock, db, options, outbox
 from farebox.kit.errors import CommandError
 from farebox.look import refusals
 
-from . import team
+from . import owners, team
 from .letter_words import in_mail
 from .principal import Principal, needs
+from .step_up import ask, step_up
 from .team_forms import Invite
 
 
@@ -39,9 +41,10 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
     form = Invite(request.POST, **choices)  # type: ignore[arg-type]
     if not form.is_valid():
         return render(request, "console/invite.html", {"form": form}, status=400)
+    ask(request)
     try:
         sent = db.write(
-            invitations.invite, me.account, form.cleaned_data["people"], form.terms(), letter(request, me),
+            _invite, me.account, form.cleaned_data["people"], form.terms(), letter(request, me),
             now_us=clock.now_us(), actor=me.actor,
         )  # fmt: skip
     except CommandError as fault:
@@ -54,6 +57,7 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
 
 @require_POST
 @needs("admin")
+@step_up
 def resend(request: HttpRequest, me: Principal, invitation: str) -> HttpResponse:
     """Send an invitation again; its old link is void."""
     row = _found(me, invitation)
@@ -77,6 +81,15 @@ def revoke(request: HttpRequest, me: Principal, invitation: str) -> HttpResponse
         return team.refused(request, fault, "team")
     messages.success(request, _("The invitation of %(email)s is revoked.") % {"email": row.email}, extra_tags="good")
     return _back(row)
+
+
+def _invite(tx: db.Tx, account: str, *args: Any, **facts: Any) -> invitations.Sent:
+    """The invitations, and word to the owners of those that make owners."""
+    sent = invitations.invite(tx, account, *args, **facts)
+    for row in sent.invited:
+        if row.role == "owner":
+            owners.invited(tx, row, actor=facts["actor"])
+    return sent
 
 
 def letter(request: HttpRequest, me: Principal) -> Callable[[db.Tx, Invitation, str], None]:

@@ -20,7 +20,7 @@ from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.look import refusals, shop
 
-from . import key_stub
+from . import key_stub, owners
 from .principal import CHOSEN
 from .team_forms import PERIODS, Join
 
@@ -52,7 +52,7 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
         return _form(request, row, code, form, status=400)
     try:
         facts = {"name": name, "password_hash": hashed, "language": get_language() or ""}
-        made, joined = db.write(invitations.sign_up, code, **facts, now_us=clock.now_us())
+        made, joined = db.write(_sign_up, code, **facts, now_us=clock.now_us())
     except CommandError as fault:
         form.add_error(None, refusals.said(fault))
         return _form(request, row, code, form, status=400)
@@ -61,11 +61,29 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
     return _joined(request, row, joined)
 
 
+def _accept(tx: db.Tx, code: str, *, person: str, now_us: int) -> Joined:
+    joined = invitations.accept(tx, code, person=person, now_us=now_us)
+    _tell(tx, joined)
+    return joined
+
+
+def _sign_up(tx: db.Tx, /, code: str, **facts: Any) -> tuple[Person, Joined]:
+    made, joined = invitations.sign_up(tx, code, **facts)
+    _tell(tx, joined)
+    return made, joined
+
+
+def _tell(tx: db.Tx, joined: Joined) -> None:
+    """The owners hear of one more."""
+    if joined.member.role == "owner":
+        owners.joined(tx, joined.member, actor=f"person:{joined.member.person_id}")
+
+
 def _take(request: HttpRequest, row: Invitation, code: str, person: Person) -> HttpResponse:
     if person.operator_role:
         raise Http404
     try:
-        joined = db.write(invitations.accept, code, person=person.pk, now_us=clock.now_us())
+        joined = db.write(_accept, code, person=person.pk, now_us=clock.now_us())
     except CommandError:
         return _form(request, row, code, Join(), status=400, refused=_("You have a place there already."))
     return _joined(request, row, joined)

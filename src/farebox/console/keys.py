@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from farebox.accounts import cap_use, key_edit, key_line, key_scope
+from farebox.accounts import cap_use, key_edit, key_line, key_scope, lifting
 from farebox.accounts import keys as domain
 from farebox.accounts.key_scope import Scope
 from farebox.accounts.models import Account, ApiKey
@@ -32,7 +32,7 @@ from farebox.look.templatetags.look import money
 from . import key_stub, pricebook
 from .forms_keys import KeyForm, Rotate, initial
 from .principal import Principal, View, signed_in
-from .step_up import step_up
+from .step_up import ask, step_up
 from .team_forms import PERIODS
 
 PAGE = 50
@@ -125,6 +125,8 @@ def change(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     form = _form(me, row, request.POST)
     if not form.is_valid():
         return _one(request, me, row, form)
+    if lifting.key(row, form.wanted):
+        ask(request)
     try:
         db.write(key_edit.change, row.id, form.wanted, now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -10,13 +12,14 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from farebox.accounts import people, teams
+from farebox.accounts import lifting, people, teams
 from farebox.accounts.models import Member
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 
-from . import team, team_rows
+from . import owners, team, team_rows
 from .principal import Principal, needs
+from .step_up import ask, step_up
 from .team_forms import Limits, Role, limits_initial
 
 
@@ -47,6 +50,8 @@ def cap(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     row, form = _changeable(me, member), Limits(request.POST)
     if not form.is_valid():
         return _page(request, me, row, limits_form=form)
+    if lifting.place(row, form.limits(), form.paces()):
+        ask(request)
     try:
         db.write(teams.limit, row, form.limits(), form.paces(), now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
@@ -57,6 +62,7 @@ def cap(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
 
 @require_POST
 @needs("owner")
+@step_up
 def role(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     """Another role for a member."""
     row = _found(me, member)
@@ -66,7 +72,7 @@ def role(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     given = form.cleaned_data
     try:
         facts = {"role": given["role"], "project": given["project"] or None, "now_us": clock.now_us()}
-        db.write(teams.set_role, row.id, **facts, actor=me.actor)
+        db.write(_give_role, row, **facts, actor=me.actor)
     except CommandError as fault:
         form.add_error(None if given["project"] or given["role"] == "owner" else "project", _reason(fault, given))
         return _page(request, me, row, role_form=form)
@@ -77,6 +83,7 @@ def role(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
 
 @require_POST
 @needs("admin")
+@step_up
 def remove(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     """Take a member out; his keys are revoked."""
     row = _changeable(me, member)
@@ -88,6 +95,13 @@ def remove(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     who = row.person.name or row.person.email
     messages.success(request, _("%(who)s is no longer a member.") % {"who": who}, extra_tags="good")
     return HttpResponseRedirect(reverse("team"))
+
+
+def _give_role(tx: db.Tx, /, row: Member, **facts: Any) -> None:
+    """The role, and word of it to the owners where it makes one."""
+    made = teams.set_role(tx, row.id, **facts)
+    if made.role == "owner" != row.role:
+        owners.joined(tx, made, actor=facts["actor"])
 
 
 def _reason(fault: CommandError, given: dict[str, str]) -> str:

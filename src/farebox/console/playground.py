@@ -15,6 +15,7 @@ from farebox.accounts.models import Account
 from farebox.catalog.images import FORMULAS
 from farebox.catalog.pricing import ModelCard
 from farebox.kit import clock, db, options
+from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.look import refusals
 
@@ -25,12 +26,13 @@ from .principal import Principal, signed_in
 
 @require_safe
 @signed_in
-def page(request: HttpRequest, me: Principal) -> HttpResponse:  # noqa: ARG001 - every view takes who is there
+def page(request: HttpRequest, me: Principal) -> HttpResponse:
     """Try every model, see what each answer costs, and take the code along."""
     context = {
         "form": Mint(),
         "base_url": options.current().origin + "/v1",
         "minutes": domain.LIFE_S // 60,
+        "day_micro": db.read(_day_micro, me.account),
         "refusals": json.dumps(_refusals()),
     }
     return render(request, "console/playground.html", context)
@@ -76,6 +78,11 @@ def key(request: HttpRequest, me: Principal) -> HttpResponse:
     except CommandError as fault:
         return JsonResponse({"error": refusals.said(fault)}, status=409)
     return JsonResponse({"key": text, "id": made.id, "expires_us": made.expires_us})
+
+
+def _day_micro(tx: Tx, account: str) -> int:
+    del tx  # the ORM reads in the same transaction
+    return domain.day_micro(Account.objects.get(id=account), now_us=clock.now_us())
 
 
 def _image_tokens(card: ModelCard) -> dict[str, int] | None:

@@ -25,7 +25,7 @@ from farebox.look.views import KEPT
 from . import services
 from .principal import Principal, needs, signed_in
 from .profile_forms import Closing, Myself, Notices
-from .step_up import step_up
+from .step_up import ask, step_up
 
 _FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
@@ -93,6 +93,9 @@ def save_notices(request: HttpRequest, me: Principal) -> HttpResponse:
     form = Notices(request.POST, owner=me.role == "owner")
     if not form.is_valid():
         return _page(request, me, notes=form, status=400)
+    known = db.read(notices.read, person=me.person, account=me.account)
+    if form.wishes().webhook_url not in {"", known.webhook_url}:
+        ask(request)  # what is told of the account would go to another place
     try:
         secret = db.write(notices.put, person=me.person, account=me.account, wanted=form.wishes(), actor=me.actor)
     except CommandError as fault:

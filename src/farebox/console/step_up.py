@@ -32,6 +32,12 @@ def step_up(view: View[P]) -> View[P]:
     return checked
 
 
+def ask(request: HttpRequest) -> None:
+    """Within a view, before what needs it is done: who has proved himself longer ago is asked first."""
+    if not proved_lately(request):
+        raise ReauthenticationRequired
+
+
 def rotated(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Around a page that takes a fresh proof: with the proof the session gets a new key (security.md 2)."""
 

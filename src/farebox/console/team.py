@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.accounts import projects, teams
+from farebox.accounts import lifting, projects, teams
 from farebox.accounts.models import Project
 from farebox.accounts.teams import Reach
 from farebox.kit import clock, db
@@ -21,6 +21,7 @@ from farebox.look import refusals
 
 from . import team_rows
 from .principal import CHOSEN, Principal, needs, signed_in
+from .step_up import ask
 from .team_forms import KeysEnd, Limits, NewProject, limits_initial
 
 
@@ -93,6 +94,8 @@ def cap_project(request: HttpRequest, me: Principal, project: str) -> HttpRespon
     row, form = found(me, project), Limits(request.POST)
     if not form.is_valid():
         return _project(request, me, row, limits_form=form)
+    if lifting.place(row, form.limits(), form.paces()):
+        ask(request)
     try:
         db.write(teams.limit, row, form.limits(), form.paces(), now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
@@ -109,6 +112,8 @@ def end_keys(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
     form = KeysEnd(request.POST, zone=row.account.time_zone)
     if not form.is_valid():
         return _project(request, me, row, end_form=form)
+    if lifting.limits({"end": row.keys_end_us}, {"end": form.cleaned_data["day"]}):
+        ask(request)
     try:
         db.write(teams.set_keys_end, row.id, ends_us=form.cleaned_data["day"], now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:

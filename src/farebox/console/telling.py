@@ -13,6 +13,7 @@ from farebox.look.middleware import ENGLISH
 from farebox.look.templatetags.look import money
 
 from . import labels
+from .letter_words import in_mail
 
 _KEY_EVENTS = {
     "key.issue": gettext_noop("Key %(key)s was made"),
@@ -54,6 +55,24 @@ def moved(language: str, *, account: str, price_list: str, before: str) -> tuple
             _("What each model costs stands under Prices."),
         ]
         return _("%(account)s: another price list") % facts, _letter(lines)
+
+
+def owner(language: str, *, account: str, email: str, by: str, invited: bool) -> tuple[str, str]:
+    """Subject and text for a new owner of an account, or for one who is invited to be."""
+    with translation.override(language or ENGLISH):
+        facts = {"account": in_mail(account), "email": email, "by": by}
+        if invited:
+            subject = _("%(account)s: %(email)s is invited as an owner") % facts
+            said = _("%(by)s has invited %(email)s to be an owner of the account %(account)s.") % facts
+        else:
+            subject = _("%(account)s: %(email)s is an owner now") % facts
+            said = _("%(email)s is an owner of the account %(account)s now. It was done by %(by)s.") % facts
+        means = _("An owner sees everything, makes keys, spends the balance, and can remove other owners.")
+        advice = _(
+            "If that was not meant to happen, remove this person or revoke the invitation under Team now, and change "
+            "your password."
+        )
+        return " ".join(subject.split()), _letter([said, means, advice])
 
 
 def key(language: str, *, verb: str, name: str, hint: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.accounts import accounts, adjusting, customers, keys, rates
+from farebox.accounts import accounts, adjusting, customers, keys, lifting, rates
 from farebox.catalog import overview
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
@@ -25,7 +25,7 @@ from farebox.look import marks, refusals
 
 from . import words
 from .forms import PAGE, carry_out, count, done, further, line, refused, text
-from .principal import Operator, operator, step_up
+from .principal import Operator, ask_first, operator, step_up
 
 SEES_KEYS = ("support", "admin", "auditor")
 # verb of a form -> (roles, what is done, what is said of it)
@@ -35,6 +35,8 @@ MOVES: dict[str, tuple[tuple[str, ...], Callable[..., Any], Any]] = {
     "bar": (("admin",), accounts.bar, gettext_lazy("The account is barred.")),
     "unbar": (("admin",), accounts.unbar, gettext_lazy("The account makes calls again.")),
 }
+
+ACTIVATE = (accounts.unfreeze, accounts.unbar)
 
 
 @require_safe
@@ -135,6 +137,8 @@ def move(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     roles, verb, said = MOVES.get(text(request, "do", 20), ((), accounts.freeze, ""))
     if me.role not in roles:
         raise Http404
+    if verb in ACTIVATE and (way := ask_first(request, _here(account))):
+        return way
     return carry_out(request, _here(account), str(said), verb, account, actor=me.actor)
 
 
@@ -143,6 +147,8 @@ def move(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
 def price_list(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     """Sell by another price list from now on."""
     find(account)
+    if way := ask_first(request, _here(account)):
+        return way
     return carry_out(
         request,
         _here(account),
@@ -180,6 +186,8 @@ def limits(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
         }
     except CommandError as fault:
         return refused(request, _here(account), refusals.said(fault))
+    if lifting.limits(rates.now("account", account), wanted) and (way := ask_first(request, _here(account))):
+        return way
     return carry_out(
         request, _here(account), _("The limits are set."), rates.limit, "account", account, **wanted, actor=me.actor
     )

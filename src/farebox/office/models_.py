@@ -21,7 +21,7 @@ from farebox.look import called, marks, refusals
 
 from . import words
 from .forms import carry_out, count, done, line, text
-from .principal import Operator, operator, step_up
+from .principal import Operator, ask_first, operator, step_up
 
 
 @require_safe
@@ -105,6 +105,8 @@ def alias(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
         if other not in found.aliases:
             raise Http404
         return carry_out(request, here, _("The other name is gone."), goods.unalias, other, actor=me.actor)
+    if way := ask_first(request, here):
+        return way
     return carry_out(request, here, _("The model has another name."), goods.alias, other, name, actor=me.actor)
 
 

@@ -20,7 +20,7 @@ from farebox.look import called, refusals
 
 from . import words
 from .forms import carry_out, done, refused, single_person, text
-from .principal import Operator, operator, step_up
+from .principal import Operator, ask_first, operator, step_up
 
 
 @require_safe
@@ -104,6 +104,8 @@ def assign(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     account = text(request, "account", 100)
     if db.read(customers.find, account) is None:
         return refused(request, here, _("There is no account with this id."))
+    if way := ask_first(request, here):
+        return way
     return carry_out(
         request,
         here,

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import quote
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from farebox.kit import clock
 
@@ -74,6 +76,17 @@ def step_up(view: View[P]) -> View[P]:
     functools.update_wrapper(checked, view)
     checked.step_up = True  # type: ignore[attr-defined]
     return checked
+
+
+def ask_first(request: HttpRequest, to: str) -> HttpResponse | None:
+    """Within a view, before what needs it is done: the way to a fresh proof, which leads back to the page `to`.
+
+    None where the person has proved who he is within five minutes.
+    """
+    if proved_lately(request):
+        return None
+    messages.warning(request, _("Nothing was done yet. Prove who you are, then send it again."), extra_tags="warn")
+    return HttpResponseRedirect(f"{reverse('office:step_up')}?next={quote(to)}")
 
 
 def find(request: HttpRequest) -> Operator | None:

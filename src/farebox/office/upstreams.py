@@ -23,7 +23,7 @@ from farebox.upstreams import board, channels, survey
 
 from . import ports
 from .forms import done, refused
-from .principal import Operator, operator, step_up
+from .principal import Operator, ask_first, operator, step_up
 from .upstream_forms import Edit, New, Offer, costs_of, models_of
 
 _both = require_http_methods(["GET", "HEAD", "POST"])
@@ -85,6 +85,8 @@ def state(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     """Pause a channel or switch it on; calls under way go on in any case."""
     row, to = _find(channel), reverse("office:channel", args=[channel])
     wanted = "disabled" if request.POST.get("state") == "disabled" else "active"
+    if wanted == "active" and (way := ask_first(request, to)):
+        return way
     db.write(
         channels.set_state, channel=row["name"], state=wanted, why=request.POST.get("why", "")[:200], actor=me.actor
     )
@@ -124,6 +126,7 @@ def edit(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
 
 @_both
 @operator("admin")
+@step_up
 def offer(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     """A model that the channel answers: its name there, and what it costs us. New, or changed."""
     row = _find(channel)

@@ -7,6 +7,7 @@ from typing import Any
 
 from farebox.accounts import accounts, people, projects
 from farebox.accounts.caps import Caps
+from farebox.console import owners
 from farebox.kit import clock
 from farebox.kit.db import Tx
 
@@ -126,6 +127,8 @@ def add_member(
         now_us=clock.now_us(),
         actor=actor,
     )
+    if role == "owner":
+        owners.joined(tx, member, actor=actor)
     return people.view_member(member)
 
 

@@ -1,0 +1,48 @@
+"""Whether a change takes limits away: more may be spent, sent, or reached afterwards than before.
+
+Limits are taken away only within five minutes of a proof of the person (security.md 2); they are tightened at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from .caps import Caps
+from .key_edit import Wanted
+from .models import ApiKey, Member, Project
+
+
+def limits(before: Mapping[str, int | None], after: Mapping[str, int | None]) -> bool:
+    """Whether one of these numbers, None for no limit, is lifted or grows; what `after` leaves out stays."""
+    return any(_grows(before.get(name), now) for name, now in after.items())
+
+
+def place(row: Member | Project, caps: Caps, paces: Mapping[str, int | None]) -> bool:
+    """Whether a project or a member may spend or call more under these caps and limits."""
+    return limits(row.caps.view(), caps.view()) or limits(_paces(row), paces)
+
+
+def key(row: ApiKey, wanted: Wanted) -> bool:
+    """Whether a key may spend, call or reach more, from more places, or for longer."""
+    return (
+        _widens(msgspec.json.decode(row.models), wanted.models)
+        or _widens(msgspec.json.decode(row.addresses), wanted.addresses)
+        or _grows(row.expires_us, wanted.expires_us)
+        or limits(row.caps.view(), wanted.caps.view())
+        or limits(_paces(row), {"rpm": wanted.rpm, "tpm": wanted.tpm, "concurrency": wanted.concurrency})
+    )
+
+
+def _grows(before: int | None, after: int | None) -> bool:
+    return before is not None and (after is None or after > before)
+
+
+def _widens(before: Collection[str], after: Collection[str]) -> bool:
+    """Empty means everything."""
+    return bool(before) and (not after or bool(set(after) - set(before)))
+
+
+def _paces(row: ApiKey | Member | Project) -> dict[str, int | None]:
+    return {"rpm": row.rpm, "tpm": row.tpm, "concurrency": row.concurrency}
