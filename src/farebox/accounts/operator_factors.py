@@ -6,7 +6,6 @@ allauth's context, which its middleware sets.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from allauth.mfa.adapter import get_adapter
@@ -20,10 +19,10 @@ from farebox.kit import audit
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
+from . import passkeys
 from .models import Person
 
 NAME_CHARS_MAX = 60
-ANSWER_CHARS_MAX = 16_384
 _TYPES = Authenticator.Type
 
 
@@ -89,12 +88,12 @@ def passkey_offer(person: Person) -> dict[str, Any]:
 
 def add_passkey(tx: Tx, person: Person, *, name: str, answer: str) -> None:
     """Take the passkey that the browser has made; CommandError if its answer is no good."""
-    given = _read(answer)
+    given = passkeys.marked(passkeys.made(answer), alone=False)
     try:
         webauthn.parse_registration_response(given)
         webauthn.complete_registration(given)
         webauthn.WebAuthn.add(person, (name.strip() or "Passkey")[:NAME_CHARS_MAX], given)
-    except (ValidationError, ValueError, KeyError, TypeError):
+    except ValidationError:
         raise CommandError("This passkey could not be read. Please try again.") from None
     audit.record(tx, actor=f"operator:{person.pk}", verb="second.add", object=str(person.pk), after="passkey")
 
@@ -110,10 +109,10 @@ def check_passkey(tx: Tx, person: Person, answer: str) -> bool:
     """Whether the browser has proved one of the person's passkeys."""
     del tx  # the ORM writes in the same transaction
     try:
-        given = _read(answer)
+        given = passkeys.proved(answer)
         webauthn.parse_authentication_response(given)
         webauthn.complete_authentication(person, given).record_usage()
-    except (ValidationError, CommandError, ValueError, KeyError, TypeError):
+    except (ValidationError, CommandError):
         return False
     return True
 
@@ -140,13 +139,3 @@ def recovery_codes(tx: Tx, person: Person, *, actor: str) -> list[str]:
     made.mark_as_viewed()
     audit.record(tx, actor=actor, verb="second.recovery_made", object=str(person.pk), after=len(codes))
     return codes
-
-
-def _read(answer: str) -> dict[str, Any]:
-    try:
-        given = json.loads(answer) if len(answer) <= ANSWER_CHARS_MAX else None
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
-        raise CommandError("This passkey could not be read. Please try again.")
-    return given

@@ -43,6 +43,8 @@ def unseal(sealed: str, *, person: str) -> str:
 class Adapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
     """What allauth asks of second factors; secrets that belong to nobody yet are sealed for nobody."""
 
+    error_messages = DefaultMFAAdapter.error_messages | {"passkey_refused": "This passkey was not accepted."}
+
     def encrypt(self, text: str) -> str:
         """Sealed, for callers of allauth that name no person."""
         return seal(text, person="")

@@ -99,6 +99,11 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         proofs = [float(each.get("at", 0)) for each in self.request.session.get(RECORDS, [])]
         return max(proofs, default=0.0) < time.time() - STEP_UP_S
 
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
+        """By what this person may prove who he is once more; who has nothing of his own signs in anew."""
+        found: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        return found or [{"id": "sign_in", "description": "", "url": reverse("account_login")}]
+
     def pre_login(self, request: HttpRequest, user: Any, **facts: Any) -> HttpResponse | None:
         """None to let him in; an operator is sent away whatever he has proved."""
         if user.operator_role:
@@ -226,6 +231,7 @@ class Second(sealed_factors.Adapter):
     error_messages = sealed_factors.Adapter.error_messages | {
         "incorrect_code": _("This code is wrong, or was used before."),
         "unverified_email": _("Confirm your e-mail address first."),
+        "passkey_refused": _("This passkey was not accepted. Please try again, or sign in another way."),
         "cannot_delete_authenticator": _("This second factor can't be removed."),
         "cannot_generate_recovery_codes": _("Add an authenticator app or a passkey first."),
     }

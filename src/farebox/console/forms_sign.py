@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from allauth.account import forms as account
 from allauth.core import context
 from allauth.core.internal import ratelimit
+from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base import forms as factors
 from allauth.mfa.totp import forms as totp
-from allauth.mfa.webauthn import forms as passkeys
+from allauth.mfa.webauthn import forms as webauthn
 from allauth.socialaccount import forms as social
 from django import forms
 from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from farebox.accounts import passkeys
 from farebox.kit import options
+from farebox.kit.errors import CommandError
 
 from . import puzzle
 
@@ -175,9 +179,52 @@ class NewTotp(Worded, totp.ActivateTOTPForm):  # type: ignore[misc]
     words = {"code": (_("Code from the app"), _("Six figures; a new one every 30 seconds."))}
 
 
-class NewPasskey(Worded, passkeys.AddWebAuthnForm):  # type: ignore[misc]
+class PasskeyAnswer(forms.Field):
+    """What the browser says of a passkey, as `read` takes it: `passkeys.made` or `passkeys.proved`."""
+
+    widget = forms.HiddenInput
+
+    def __init__(self, read: Callable[[Any], dict[str, Any]]) -> None:
+        super().__init__()
+        self._read = read
+
+    def to_python(self, value: Any) -> dict[str, Any]:
+        """The answer; ValidationError for what is none."""
+        try:
+            return self._read(value)
+        except CommandError:
+            raise get_adapter().validation_error(passkeys.REFUSED) from None
+
+
+class SignInPasskey(webauthn.LoginWebAuthnForm):  # type: ignore[misc]
+    """A passkey in the place of address and password, where its person has said that it may be that."""
+
+    credential = PasskeyAnswer(passkeys.proved)
+
+    def clean_credential(self) -> Any:
+        """The passkey; a second factor never signs in alone, whatever its device can do."""
+        found = super().clean_credential()
+        if not passkeys.signs_in_alone(found):
+            raise get_adapter().validation_error(passkeys.REFUSED)
+        return found
+
+
+class FactorPasskey(webauthn.AuthenticateWebAuthnForm):  # type: ignore[misc]
+    """A passkey after the password."""
+
+    credential = PasskeyAnswer(passkeys.proved)
+
+
+class AgainPasskey(webauthn.ReauthenticateWebAuthnForm):  # type: ignore[misc]
+    """A passkey, once more."""
+
+    credential = PasskeyAnswer(passkeys.proved)
+
+
+class NewPasskey(Worded, webauthn.AddWebAuthnForm):  # type: ignore[misc]
     """A passkey that the browser has made."""
 
+    credential = PasskeyAnswer(passkeys.made)
     words = {
         "name": (_("Name"), _("So that you know it again: the device, for instance.")),
         "passwordless": (
@@ -186,8 +233,16 @@ class NewPasskey(Worded, passkeys.AddWebAuthnForm):  # type: ignore[misc]
         ),
     }
 
+    def clean(self) -> dict[str, Any]:
+        """What was made, with what its person chose."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if not self.errors and "credential" in cleaned:
+            alone = bool(cleaned.get("passwordless"))
+            cleaned["credential"] = passkeys.marked(cleaned["credential"], alone=alone)
+        return cleaned
 
-class NamePasskey(Worded, passkeys.EditWebAuthnForm):  # type: ignore[misc]
+
+class NamePasskey(Worded, webauthn.EditWebAuthnForm):  # type: ignore[misc]
     """Another name of a passkey."""
 
     words = {"name": (_("Name"), "")}

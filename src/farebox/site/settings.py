@@ -168,6 +168,8 @@ ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+# No mailed code: who has got at the mailbox or at an open browser alone must not pass for the person.
+ACCOUNT_REAUTHENTICATION_METHODS = ("password", "mfa")
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_RATE_LIMITS = {
@@ -204,6 +206,9 @@ MFA_FORMS = {
     "reauthenticate": _FORMS + "AgainFactorCode",
     "activate_totp": _FORMS + "NewTotp",
     "add_webauthn": _FORMS + "NewPasskey",
+    "authenticate_webauthn": _FORMS + "FactorPasskey",
+    "reauthenticate_webauthn": _FORMS + "AgainPasskey",
+    "login_webauthn": _FORMS + "SignInPasskey",
     "edit_webauthn": _FORMS + "NamePasskey",
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

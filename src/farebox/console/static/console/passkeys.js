@@ -35,7 +35,7 @@
         if (button.dataset.make !== undefined) {
           const options = creation(ask.publicKey);
           const alone = form.querySelector("[name=passwordless]")?.checked;
-          const choice = { ...options.authenticatorSelection, residentKey: alone ? "required" : "preferred", requireResidentKey: Boolean(alone) };
+          const choice = { ...options.authenticatorSelection, residentKey: alone ? "required" : "discouraged", requireResidentKey: Boolean(alone) };
           if (alone) choice.userVerification = "required";
           made = await navigator.credentials.create({ publicKey: { ...options, authenticatorSelection: choice } });
         } else {
