@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gc
 import os
 import shutil
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -115,7 +118,10 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if run := getattr(config, "workerinput", {}).get("testrunuid"):
+        for suffix in (".db", ".lock"):
+            (_scratch.parent / f"farebox-test-{run}{suffix}").unlink(missing_ok=True)
     if _server is not None:
         _server.cleanup()
     shutil.rmtree(_scratch, ignore_errors=True)
@@ -134,82 +140,152 @@ class House:
         return {"FAREBOX_DATA_DIR": str(self.data), "FAREBOX_DATABASE": self.database, "FAREBOX_LOG_LEVEL": "error"}
 
 
+@dataclass(frozen=True)
+class Mould:
+    """A store that others are copies of: its folder, and on PostgreSQL the name of its database."""
+
+    data: Path
+    database: str
+
+
 @pytest.fixture(scope="session")
-def template() -> Any:
+def template() -> Mould:
     """The migrated store that every house is a copy of."""
     from django.core.management import call_command
     from django.db import connection
 
     from farebox.kit import options
 
-    if not options.current().on_sqlite:
-        connection.ensure_connection()
-        with connection.cursor() as cursor:
-            cursor.execute("CREATE DATABASE template_house")
-        connection.close()
-        connection.settings_dict["NAME"] = "template_house"
-    call_command("migrate", verbosity=0)
-    if options.current().on_sqlite:
+    mould = Mould(_scratch / "template", "" if options.current().on_sqlite else "template_house")
+    if mould.database:
+        _in_database("postgres", f"CREATE DATABASE {mould.database}")
+        connection.settings_dict["NAME"] = mould.database
+        call_command("migrate", verbosity=0)
+    else:
+        _migrated_once(mould.data / "farebox.db")
+    connection.close()
+    return mould
+
+
+def _migrated_once(file: Path) -> None:
+    """Migrate an SQLite store, or copy that of the worker which came first: it takes each of them seconds."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    shared = _scratch.parent / f"farebox-test-{run}.db"
+    with shared.with_suffix(".lock").open("w") if run else contextlib.nullcontext() as lock:
+        if run:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if shared.exists():
+                shutil.copy(shared, file)
+                return
+        call_command("migrate", verbosity=0)
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        if run:
+            shutil.copy(file, shared)
+
+
+def _in_database(name: str, sql: str) -> None:
+    from django.db import connection
+
     connection.close()
-    return connection.settings_dict
+    connection.settings_dict["NAME"] = name
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+    connection.close()
 
 
-def _copy(settings: Any, template_data: Path) -> tuple[Path, str]:
+def _copy(mould: Mould) -> tuple[Path, str]:
+    """The folder and the address of a new copy, which Django's connection points at."""
     global _databases
     from django.db import connection
 
-    from farebox.kit import options
-
     _databases += 1
     data = _scratch / f"house{_databases}"
-    data.mkdir()
-    shutil.copytree(template_data / "keys", data / "keys")
+    shutil.copytree(mould.data, data)
     connection.close()
-    if options.current().on_sqlite:
-        shutil.copy(template_data / "farebox.db", data / "farebox.db")
-        settings["NAME"] = str(data / "farebox.db")
+    if not mould.database:
+        connection.settings_dict["NAME"] = str(data / "farebox.db")
         return data, ""
-    settings["NAME"] = "postgres"
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE house{_databases} TEMPLATE template_house")
-    connection.close()
-    settings["NAME"] = f"house{_databases}"
+    _in_database("postgres", f"CREATE DATABASE house{_databases} TEMPLATE {mould.database}")
+    connection.settings_dict["NAME"] = f"house{_databases}"
     base = os.environ["FAREBOX_DATABASE"]
     return data, base.replace("/postgres?", f"/house{_databases}?")
 
 
 @pytest.fixture
-def empty_database(template: Any) -> Iterator[str]:
+def empty_database(template: Mould) -> Iterator[str]:
     """The address of a database without tables, sorted by bytes; empty on SQLite."""
-    from django.db import connection
-
-    from farebox.kit import options
-
-    if options.current().on_sqlite:
+    if not template.database:
         yield ""
         return
-    connection.close()
-    template["NAME"] = "postgres"
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE DATABASE empty_house TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'")
-    connection.close()
+    _in_database("postgres", "CREATE DATABASE empty_house TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'")
     yield os.environ["FAREBOX_DATABASE"].replace("/postgres?", "/empty_house?")
-    template["NAME"] = "postgres"
-    with connection.cursor() as cursor:
-        cursor.execute("DROP DATABASE empty_house WITH (FORCE)")
-    connection.close()
+    _in_database("postgres", "DROP DATABASE empty_house WITH (FORCE)")
 
 
 @pytest.fixture
-def house(template: Any) -> Iterator[House]:
+def house(template: Mould) -> Iterator[House]:
     """A fresh store; the process's own connection and options point at it."""
     yield from open_house(template)
 
 
+@pytest.fixture(scope="session")
+def moulds(template: Mould) -> Callable[[Callable[[], None]], Mould]:
+    """The store as a function leaves a fresh one: filled once a process, copied from then on."""
+    made: dict[str, Mould] = {}
+
+    def filled(fill: Callable[[], None]) -> Mould:
+        name = f"{fill.__module__}.{fill.__qualname__}"
+        if name not in made:
+            opened = open_house(template)
+            house = next(opened)
+            fill()
+            made[name] = _kept(house)
+            opened.close()
+        return made[name]
+
+    return filled
+
+
+def _kept(house: House) -> Mould:
+    """A house that stays as it is when it is closed."""
+    from django.db import connection
+
+    connection.close()
+    database = urlsplit(house.database).path.lstrip("/") if house.database else ""
+    mould = Mould(house.data.with_name(f"mould-{house.data.name}"), f"mould_{database}" if database else "")
+    shutil.copytree(house.data, mould.data)
+    if database:
+        _in_database("postgres", f"CREATE DATABASE {mould.database} TEMPLATE {database}")
+        connection.settings_dict["NAME"] = database
+    return mould
+
+
+def _by_command() -> None:
+    from ops import cli
+
+    cli.ok("migrate")
+
+
+@pytest.fixture
+def house_after(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[Callable[[Callable[[], None]], House]]:
+    """A fresh store as a function leaves it, which is called once a process."""
+    with contextlib.ExitStack() as stack:
+        yield lambda fill: stack.enter_context(contextlib.contextmanager(open_house)(moulds(fill)))
+
+
+@pytest.fixture
+def ready_house(house_after: Callable[[Callable[[], None]], House]) -> House:
+    """A store as `farebox migrate` leaves it."""
+    return house_after(_by_command)
+
+
 @pytest.fixture(scope="module")
-def shared_house(template: Any) -> Iterator[House]:
+def shared_house(template: Mould) -> Iterator[House]:
     """A fresh store for all tests of a module."""
     yield from open_house(template)
 
@@ -225,25 +301,24 @@ def shop(shared_house: House) -> Iterator[Any]:
         assert findings == [], findings
 
 
-def open_house(template: Any) -> Iterator[House]:
-    """Make a house and put it in force; close it afterwards."""
+def open_house(mould: Mould) -> Iterator[House]:
+    """Make a house as a copy of another store and put it in force; close it afterwards."""
     from django.db import connection
 
     from farebox.kit import options
 
     before = options.current()
-    data, database = _copy(template, _scratch / "template")
+    data, database = _copy(mould)
     options.use(
         options.read({"FAREBOX_DATA_DIR": str(data), "FAREBOX_DATABASE": database, "FAREBOX_LOG_LEVEL": "error"})
     )
-    yield House(data, database)
-    connection.close()
-    options.use(before)
+    try:
+        yield House(data, database)
+    finally:
+        connection.close()
+        options.use(before)
+        if database:
+            _in_database("postgres", f"DROP DATABASE {urlsplit(database).path.lstrip('/')} WITH (FORCE)")
+        shutil.rmtree(data, ignore_errors=True)
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("store-")]
     assert not left, f"a store was left open: {left}"
-    if database:
-        template["NAME"] = "postgres"
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {urlsplit(database).path.lstrip('/')} WITH (FORCE)")
-        connection.close()
-    shutil.rmtree(data, ignore_errors=True)

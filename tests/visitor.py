@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import re
 from html.parser import HTMLParser
@@ -81,10 +82,23 @@ class Page:
         self.status = answer.status
         self.headers = answer.headers
         self.html = answer.body.decode()
+
+    @functools.cached_property
+    def _read(self) -> _Reader:
+        """The page taken apart, once somebody asks: to read one takes longer than to make it."""
         reader = _Reader()
         reader.feed(self.html)
-        self.tables = reader.tables
-        self.text = " ".join(" ".join(reader.words).split())
+        return reader
+
+    @functools.cached_property
+    def text(self) -> str:
+        """All words, one space between them."""
+        return " ".join(" ".join(self._read.words).split())
+
+    @property
+    def tables(self) -> list[list[list[str]]]:
+        """Rows of cells, the head among them."""
+        return self._read.tables
 
     def column(self, number: int, table: int = 0) -> list[str]:
         """The texts of a column, without the head."""

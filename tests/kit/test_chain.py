@@ -12,11 +12,9 @@ pytestmark = pytest.mark.store
 
 
 @pytest.fixture
-def trail(house):
+def trail(ready_house):
     """Five sealed events; their ids."""
-    from ops import cli
 
-    cli.ok("migrate")
     for number in range(5):
         db.write(audit.record, actor="test", verb="thing.done", object=f"thing {number}", after={"n": number})
     sealed()
@@ -50,10 +48,8 @@ def test_a_whole_chain(trail):
     assert troubles(head, db.read(chain.head)) == []
 
 
-def test_what_was_never_sealed_is_empty_and_well(house):
-    from ops import cli
+def test_what_was_never_sealed_is_empty_and_well(ready_house):
 
-    cli.ok("migrate")
     assert db.read(chain.head).n == 0
     assert chain.verify(now_us=0).head.n == 0
 

@@ -47,11 +47,10 @@ class Running:
 
 
 @pytest.fixture
-def running(house):
+def running(ready_house):
     """A store, and a server's socket on it; the folder's lock is taken as a server takes it."""
     from farebox.ops.verbs import VERBS
 
-    cli.ok("migrate")
     seen: list[str] = []
 
     def broken(tx: Any, *, actor: str) -> None:
@@ -65,7 +64,7 @@ def running(house):
         seen.append(actor)
         return {"ok": False, "call": "call_1", "usage": {}, "attempts": [], "answer": "", "error": f"{channel}/{model}"}
 
-    with FolderLock(house.data):
+    with FolderLock(ready_house.data):
         server = Running({**VERBS, "broken": Verb(broken), "half": Verb(half), "channel.test": probe})
         server.seen = seen
         yield server
@@ -152,12 +151,11 @@ def test_many_at_once_are_each_done_once(running):
     assert cli.ok("account", "show", "Ada")["posted_micro"] == 10_000_000
 
 
-def test_without_a_server_the_lock_is_held_meanwhile(house, monkeypatch):
-    cli.ok("migrate")
+def test_without_a_server_the_lock_is_held_meanwhile(ready_house, monkeypatch):
     from farebox.ops.verbs import VERBS
 
     held: list[bool] = []
-    others = FolderLock(house.data)
+    others = FolderLock(ready_house.data)
     run = VERBS["upstream.add"].run
 
     def watched(tx: Any, **args: Any) -> Any:
@@ -168,7 +166,7 @@ def test_without_a_server_the_lock_is_held_meanwhile(house, monkeypatch):
     monkeypatch.setitem(VERBS, "upstream.add", Verb(watched))
     monkeypatch.setattr(Verb, "perform", lambda self, args, *, actor: _perform(self, args, actor))
     cli.ok("upstream", "add", "lab")
-    assert held == [not house.database]
+    assert held == [not ready_house.database]
     assert others.try_take()
     others.release()
 
@@ -180,14 +178,13 @@ def _perform(verb: Verb, args: Any, actor: str) -> Any:
 
 
 @pytest.mark.slow
-def test_a_server_that_starts_is_waited_for(house, monkeypatch):
+def test_a_server_that_starts_is_waited_for(ready_house, monkeypatch):
     from farebox.ops.verbs import VERBS
 
-    cli.ok("migrate")
-    if house.database:
+    if ready_house.database:
         assert cli.ok("upstream", "add", "lab")["name"] == "lab"
         return
-    lock = FolderLock(house.data)
+    lock = FolderLock(ready_house.data)
     lock.take()
     late: list[Running] = []
     timer = threading.Timer(0.5, lambda: late.append(Running(VERBS)))
@@ -204,8 +201,7 @@ def test_a_server_that_starts_is_waited_for(house, monkeypatch):
     assert cli.ok("upstream", "add", "two")["name"] == "two"
 
 
-def test_a_socket_that_a_dead_process_left_is_replaced(house):
-    cli.ok("migrate")
+def test_a_socket_that_a_dead_process_left_is_replaced(ready_house):
     path = options.current().admin_socket
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -223,8 +219,7 @@ def test_a_socket_that_a_dead_process_left_is_replaced(house):
     path.unlink()
 
 
-def test_a_server_that_answers_keeps_its_socket(house):
-    cli.ok("migrate")
+def test_a_server_that_answers_keeps_its_socket(ready_house):
     first = Running({})
     loop = asyncio.new_event_loop()
     with pytest.raises(CommandError, match=r"Another Farebox server listens on .*data folder of its own"):
@@ -236,8 +231,7 @@ def test_a_server_that_answers_keeps_its_socket(house):
     assert not first.path.exists()
 
 
-def test_a_server_takes_only_its_own_socket_away(house):
-    cli.ok("migrate")
+def test_a_server_takes_only_its_own_socket_away(ready_house):
     first = Running({})
     first.path.unlink()
     second = Running({})

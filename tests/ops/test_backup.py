@@ -24,16 +24,15 @@ pytestmark = pytest.mark.store
 
 
 @pytest.fixture
-def store(house, monkeypatch):
+def store(ready_house, monkeypatch):
     """A store with an account, a key, money, and an upstream's secret; PostgreSQL's programs on PATH."""
     tools_on_path(monkeypatch)
-    cli.ok("migrate")
     cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
     cli.ok("grant", "Ada", "20.00", "--reason", "test")
     cli.ok("upstream", "add", "lab", "--cancel-billing", "stops")
     monkeypatch.setenv("LAB_SECRET", "sk-upstreams-own-canary")
     cli.ok("channel", "add", "lab-1", "lab", "http://127.0.0.1:9/v1", "--local", "--secret-env", "LAB_SECRET")
-    return house
+    return ready_house
 
 
 @pytest.fixture

@@ -31,10 +31,9 @@ def verbs(group: click.Group, path: tuple[str, ...] = ()):
 
 
 @pytest.fixture
-def shop(house):
+def shop(ready_house):
     """A store as `farebox migrate` leaves it."""
-    cli.ok("migrate")
-    return house
+    return ready_house
 
 
 @pytest.fixture
@@ -146,15 +145,14 @@ def test_migrate_makes_an_empty_folder_a_store(tmp_path):
 
 @pytest.mark.store
 @pytest.mark.parametrize("name", ["pepper", "master"])
-def test_migrate_makes_no_second_key_file_for_a_store_that_is_used(house, name):
+def test_migrate_makes_no_second_key_file_for_a_store_that_is_used(ready_house, name):
     from farebox.kit.models import AuditEvent
 
-    cli.ok("migrate")
-    (house.data / "keys" / name).unlink()
+    (ready_house.data / "keys" / name).unlink()
     refusal = cli.refused("migrate")
-    assert str(house.data / "keys" / name) in refusal
+    assert str(ready_house.data / "keys" / name) in refusal
     assert "--new-keys" in refusal
-    assert not (house.data / "keys" / name).exists()
+    assert not (ready_house.data / "keys" / name).exists()
     cli.ok("migrate", "--new-keys")
     assert cli.ok("account", "list")
     assert AuditEvent.objects.filter(verb="keys.replaced").count() == 1
@@ -162,10 +160,9 @@ def test_migrate_makes_no_second_key_file_for_a_store_that_is_used(house, name):
 
 @pytest.mark.store
 @pytest.mark.fault("F42")
-def test_migrate_refuses_a_newer_store_and_one_that_was_migrated_halfway(house):
+def test_migrate_refuses_a_newer_store_and_one_that_was_migrated_halfway(ready_house):
     from django.db.migrations.recorder import MigrationRecorder
 
-    cli.ok("migrate")
     rows = MigrationRecorder.Migration.objects
     rows.create(app="ledger", name="0999_from_the_future")
     assert "newer version" in cli.refused("migrate")
@@ -175,10 +172,9 @@ def test_migrate_refuses_a_newer_store_and_one_that_was_migrated_halfway(house):
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_said(house):
-    cli.ok("migrate")
+def test_a_port_that_is_taken_is_said(ready_house):
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        env = house.environ | {"FAREBOX_PORT": str(listener.getsockname()[1])}
+        env = ready_house.environ | {"FAREBOX_PORT": str(listener.getsockname()[1])}
         ran = cli.program("serve", env=env)
     assert ran.code == 1
     assert "can't be listened on" in ran.err.splitlines()[-1]

@@ -33,8 +33,7 @@ def offered() -> dict[str, set[str]]:
 
 @pytest.mark.slow
 @pytest.mark.store
-def test_filled_twice_is_filled_once(house):
-    cli.ok("migrate")
+def test_filled_twice_is_filled_once(ready_house):
     first = demo.fill(FULL)
     demo.write_env(first, smallmodel.NAME)
     assert first.available_micro == 5_000_000
@@ -55,8 +54,7 @@ def test_filled_twice_is_filled_once(house):
 
 @pytest.mark.slow
 @pytest.mark.store
-def test_keys_survive_unless_their_file_is_gone(house):
-    cli.ok("migrate")
+def test_keys_survive_unless_their_file_is_gone(ready_house):
     first = demo.fill(FULL)
     path = demo.write_env(first, smallmodel.NAME)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -81,13 +79,12 @@ def test_keys_survive_unless_their_file_is_gone(house):
 
 @pytest.mark.slow
 @pytest.mark.store
-def test_a_month_lies_behind_it(house):
+def test_a_month_lies_behind_it(ready_house):
     """Everything that a page could show is there, and the books add up."""
     from farebox.accounts.models import Invitation, Member, Person, Project
     from farebox.calls.models import Call
     from farebox.ledger.models import Entry
 
-    cli.ok("migrate")
     first = demo.fill(FULL)
     calls = Call.objects.filter(account__startswith="acc_")
     assert calls.count() > 500
@@ -111,8 +108,7 @@ def test_a_month_lies_behind_it(house):
 
 @pytest.mark.slow
 @pytest.mark.store
-def test_prices_that_somebody_changed_stay(house):
-    cli.ok("migrate")
+def test_prices_that_somebody_changed_stay(ready_house):
     demo.fill(FULL)
     cli.ok("prices", "publish", demo_goods.LIST, "--set", "gpt-4", "input", "99.00")
     demo.fill(FULL)
@@ -121,8 +117,7 @@ def test_prices_that_somebody_changed_stay(house):
 
 @pytest.mark.slow
 @pytest.mark.store
-def test_without_the_small_model_the_demo_goes_on(house):
-    cli.ok("migrate")
+def test_without_the_small_model_the_demo_goes_on(ready_house):
     demo.fill(FULL)
     demo.fill(demo_goods.Sources(FULL.sandbox, None))
     rows = {row["name"]: row for row in cli.ok("model", "list")}
@@ -136,8 +131,7 @@ def test_without_the_small_model_the_demo_goes_on(house):
 
 @pytest.mark.slow
 @pytest.mark.store
-def test_the_real_openai_takes_the_sandboxs_place(house):
-    cli.ok("migrate")
+def test_the_real_openai_takes_the_sandboxs_place(ready_house):
     demo.fill(FULL)
     demo.fill(demo_goods.Sources(None, FULL.small, "sk-the-operators-own-key-0123456789"))
     assert set(offered()) == {"openai", "smollm2"}

@@ -53,17 +53,10 @@ def close_modes(house: Any) -> None:
         path.chmod(0o600)
 
 
-@pytest.fixture
-def fit(house, monkeypatch, tmp_path):
-    """A house that is fit: migrated, closed to others, with a channel for all that is on sale, a customer and a key."""
+def _sound() -> None:
     cli.ok("migrate")
-    close_modes(house)
     noted = {"marks": manifest.fingerprints(options.current()), "at_us": now_us()}
     db.write(lambda tx: settings.keep(tx, settings.KEYS_COPIED, noted))
-    monkeypatch.setattr(machine, "_synchronised", lambda: True)
-    mounts = tmp_path / "one-disk"
-    mounts.write_text("36 35 98:0 / / rw - ext4 /dev/root rw\n")
-    monkeypatch.setattr(disk, "MOUNTS", mounts)  # the house may lie in memory
     cli.ok("upstream", "add", "vendor")
     cli.ok(
         "channel", "add", "one", "vendor", "https://api.example.com/v1", "--secret-file", "-",
@@ -74,6 +67,17 @@ def fit(house, monkeypatch, tmp_path):
     cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
     cli.ok("grant", "Ada", "20.00", "--reason", "to begin with")
     cli.ok("key", "create", "Ada", "--name", "laptop")
+
+
+@pytest.fixture
+def fit(house_after, monkeypatch, tmp_path):
+    """A house that is fit: migrated, closed to others, with a channel for all that is on sale, a customer and a key."""
+    house = house_after(_sound)
+    close_modes(house)
+    monkeypatch.setattr(machine, "_synchronised", lambda: True)
+    mounts = tmp_path / "one-disk"
+    mounts.write_text("36 35 98:0 / / rw - ext4 /dev/root rw\n")
+    monkeypatch.setattr(disk, "MOUNTS", mounts)  # the house may lie in memory
     return house
 
 

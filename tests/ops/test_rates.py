@@ -10,8 +10,7 @@ pytestmark = pytest.mark.store
 
 
 @pytest.fixture
-def ada(house):
-    cli.ok("migrate")
+def ada(ready_house):
     return cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
 
 

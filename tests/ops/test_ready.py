@@ -122,11 +122,10 @@ def test_the_reception_refuses_them_too(tmp_path):
 
 
 @pytest.mark.store
-def test_refusals_are_shown(house):
+def test_refusals_are_shown(ready_house):
     from farebox.calls import log
     from farebox.kit import db
 
-    cli.ok("migrate")
     ada = cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")["id"]
     assert "No request was refused" in cli.run("usage", "--refusals").out
     counts = {

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import openai
 import pytest
 
+import openai_later as openai
 from farebox.ops import sandbox as sandboxes
 from farebox.ops.sandbox import BEHAVIOURS, Sandbox
 from farebox.ops.sandbox import schema as schemas

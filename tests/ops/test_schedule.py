@@ -19,10 +19,9 @@ pytestmark = pytest.mark.store
 
 
 @pytest.mark.slow
-def test_expired_credit_is_taken_back_and_the_books_balance(house):
+def test_expired_credit_is_taken_back_and_the_books_balance(ready_house):
     from farebox.ledger.models import CreditLot
 
-    cli.ok("migrate")
     cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
     cli.ok("grant", "Ada", "5.00", "--reason", "x", "--expires", "1s")
     cli.ok("grant", "Ada", "2.00", "--reason", "x")
@@ -39,10 +38,9 @@ def test_expired_credit_is_taken_back_and_the_books_balance(house):
     assert cli.ok("prove")["clean"]
 
 
-def test_refusals_are_counted_also_the_last_ones(house):
+def test_refusals_are_counted_also_the_last_ones(ready_house):
     from farebox.calls.models import RefusalTotal
 
-    cli.ok("migrate")
     counts: list[dict[tuple[str, str, str], int]] = [
         {("2026-11-24", "", "invalid_api_key"): 3},
         {("2026-11-24", "", "invalid_api_key"): 2, ("2026-11-24", "acc_1", "insufficient_quota"): 1},
@@ -60,16 +58,14 @@ def test_refusals_are_counted_also_the_last_ones(house):
     assert rows == {("", "invalid_api_key"): 5, ("acc_1", "insufficient_quota"): 1}
 
 
-def test_old_diagnostics_are_forgotten(house):
-    cli.ok("migrate")
+def test_old_diagnostics_are_forgotten(ready_house):
     asyncio.run(cli.with_store(schedule.forget))
 
 
-def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(house, capsys):
+def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(ready_house, capsys):
     from farebox.kit import audit, chain, db, settings
     from farebox.kit.models import Outbox
 
-    cli.ok("migrate")
     cli.ok("operator", "invite", "una@example.com", "--role", "auditor")
     before = Outbox.objects.count()
     asyncio.run(cli.with_store(schedule.tell_head))
@@ -87,10 +83,9 @@ def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(house, capsys):
 
 
 @pytest.mark.fault("F12")
-def test_a_channel_that_refuses_us_is_told_once_a_day(house):
+def test_a_channel_that_refuses_us_is_told_once_a_day(ready_house):
     from farebox.kit.models import Outbox
 
-    cli.ok("migrate")
     cli.ok("operator", "invite", "una@example.com", "--role", "admin")
     cli.ok("upstream", "add", "vendor")
     cli.ok("channel", "add", "vendor/eu", "vendor", "https://api.example.com/v1", "--secret-file", "-", stdin="sk-x")
@@ -102,14 +97,13 @@ def test_a_channel_that_refuses_us_is_told_once_a_day(house):
 
 
 @pytest.mark.fault("F12")
-def test_the_mail_about_a_channel_leads_to_its_page(house, monkeypatch):
+def test_the_mail_about_a_channel_leads_to_its_page(ready_house, monkeypatch):
     from django.urls import resolve
 
     from farebox.kit import db
     from farebox.office import letters
     from farebox.upstreams.models import Channel
 
-    cli.ok("migrate")
     cli.ok("operator", "invite", "una@example.com", "--role", "admin")
     cli.ok("upstream", "add", "vendor")
     cli.ok("channel", "add", "vendor/eu", "vendor", "https://api.example.com/v1", "--secret-file", "-", stdin="sk-x")

@@ -120,12 +120,11 @@ def test_a_stream_that_is_billed_by_the_first_report_is_found(tmp_path, monkeypa
 @pytest.mark.slow
 @pytest.mark.store
 @pytest.mark.timeout(240)
-def test_all_of_it_passes_and_leaves_the_real_store_alone(house, few, empty_database, monkeypatch):
+def test_all_of_it_passes_and_leaves_the_real_store_alone(ready_house, few, empty_database, monkeypatch):
     monkeypatch.setattr(kills, "KILLS", 2)
     if empty_database:
         backups.tools_on_path(monkeypatch)
-    cli.ok("migrate")
-    before = {path.name: path.read_bytes() for path in house.data.glob("farebox.db*")}
+    before = {path.name: path.read_bytes() for path in ready_house.data.glob("farebox.db*")}
     ran = cli.run("selftest", "--json", "--recordings", str(few), "--database", empty_database)
     assert ran.code == 0, ran.out
     assert ran.json["passed"] is True
@@ -136,7 +135,7 @@ def test_all_of_it_passes_and_leaves_the_real_store_alone(house, few, empty_data
     assert killed["times"] == 2
     (restore,) = [part for what, part in found.items() if what.startswith("backup")]
     assert "facts the same" in restore["note"]
-    assert {path.name: path.read_bytes() for path in house.data.glob("farebox.db*")} == before
+    assert {path.name: path.read_bytes() for path in ready_house.data.glob("farebox.db*")} == before
     assert cli.ok("prove")["postings"] == 0
     if empty_database:  # it is not empty any more, and the self-test takes nobody's shop for its own
         monkeypatch.setattr(parts, "_ON_A_SHOP", ())

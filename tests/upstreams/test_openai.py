@@ -6,8 +6,8 @@ import json
 
 import msgspec
 import pytest
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+import openai_later as openai
 from farebox.catalog.usage import Usage
 from farebox.upstreams import dialects
 from farebox.upstreams.dialect import Ask, BadAnswer, BadUsage, Event
@@ -142,7 +142,7 @@ def test_chunks_as_the_sdk_makes_them():
         {"function_call": {"name": "f", "arguments": "{}"}},
         {},
     ):
-        raw = ChatCompletionChunk.model_validate(json.loads(chunk(delta))).model_dump_json().encode()
+        raw = openai.ChatCompletionChunk.model_validate(json.loads(chunk(delta))).model_dump_json().encode()
         event = DIALECT.event(raw, "chat")
         assert (event.raw, event.model, event.choices, event.tidy) == (raw, "m", 1, True)
         assert event.usage is None
@@ -308,7 +308,7 @@ def test_errors_inside_a_200():
 
 
 def test_answer_of_the_sdk():
-    raw = ChatCompletion.model_validate(json.loads(answer())).model_dump_json().encode()
+    raw = openai.ChatCompletion.model_validate(json.loads(answer())).model_dump_json().encode()
     event = DIALECT.answer(raw, "chat")
     assert (event.pieces, event.finishes, event.choices, event.tidy) == (
         [(0, "Hello")],

@@ -7,9 +7,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types import Completion, CreateEmbeddingResponse
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+import openai_later as openai
 from farebox.upstreams import splice
 from farebox.upstreams.dialects.openai import DIALECT
 from upstreams.openai_form import answer, chunk
@@ -97,7 +96,7 @@ def test_built_chunks_are_what_the_sdk_knows():
     head = {"id": "chatcmpl-1", "created": 1_790_000_000, "model": "gpt-4"}
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     raw = splice.finish_chunk("chat", indexes=[0, 2], **head)
-    made = ChatCompletionChunk.model_validate_json(raw)
+    made = openai.ChatCompletionChunk.model_validate_json(raw)
     assert [(c.index, c.finish_reason, c.delta.content) for c in made.choices] == [
         (0, "length", None),
         (2, "length", None),
@@ -110,12 +109,12 @@ def test_built_chunks_are_what_the_sdk_knows():
     )
     assert b'"delta":{}' in raw
     assert DIALECT.event(raw, "chat").finishes == [(0, "length"), (2, "length")]
-    made = ChatCompletionChunk.model_validate_json(splice.usage_chunk("chat", usage=usage, **head))
+    made = openai.ChatCompletionChunk.model_validate_json(splice.usage_chunk("chat", usage=usage, **head))
     assert (made.choices, made.usage.total_tokens) == ([], 3)
-    made = Completion.model_validate_json(splice.finish_chunk("completions", indexes=[1], **head))
+    made = openai.Completion.model_validate_json(splice.finish_chunk("completions", indexes=[1], **head))
     assert [(c.index, c.finish_reason, c.text) for c in made.choices] == [(1, "length", "")]
     assert made.object == "text_completion"
-    made = Completion.model_validate_json(splice.usage_chunk("completions", usage=usage, **head))
+    made = openai.Completion.model_validate_json(splice.usage_chunk("completions", usage=usage, **head))
     assert (made.choices, made.usage.total_tokens) == ([], 3)
 
 
@@ -133,7 +132,7 @@ HEAD = {"id": "ours", "created": 5, "model": "sold"}
 def test_tidy_chunk(over):
     raw = chunk(**over).replace(b"null, ", b"null,\n")
     tidied = splice.tidy_event(raw, "chat", **HEAD)
-    made = ChatCompletionChunk.model_validate_json(tidied)
+    made = openai.ChatCompletionChunk.model_validate_json(tidied)
     assert made.model == "sold"
     event = DIALECT.event(tidied, "chat")
     assert event.tidy
@@ -146,7 +145,7 @@ def test_tidy_chunk(over):
 
 def test_tidy_bare_objects():
     usage = splice.tidy_event(b'{"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}', "chat", **HEAD)
-    made = ChatCompletionChunk.model_validate_json(usage)
+    made = openai.ChatCompletionChunk.model_validate_json(usage)
     assert (made.choices, made.id, made.created, made.usage.prompt_tokens) == ([], "ours", 5, 1)
     assert list(json.loads(usage)) == ["id", "object", "created", "model", "usage", "choices"]
     text = splice.tidy_event(b'{"choices":[{"text":null},{"text":"b"}]}', "completions", **HEAD)
@@ -163,8 +162,10 @@ def test_tidy_answers():
     assert (event.id, event.created, event.model) == ("ours", 5, "sold")
     assert json.loads(tidied)["object"] == "chat.completion"
     moved = splice.tidy_event(answer(choices=[{"index": 0, "finish_reason": "stop"}]), "chat", stream=False, **HEAD)
-    assert ChatCompletion.model_validate_json(moved).choices[0].message.content is None
+    assert openai.ChatCompletion.model_validate_json(moved).choices[0].message.content is None
     vectors = b'{"data":[{"embedding":[1,2]},{"embedding":[3]}],"usage":{"prompt_tokens":1,"total_tokens":1}}'
-    made = CreateEmbeddingResponse.model_validate_json(splice.tidy_event(vectors, "embeddings", stream=False, **HEAD))
+    made = openai.CreateEmbeddingResponse.model_validate_json(
+        splice.tidy_event(vectors, "embeddings", stream=False, **HEAD)
+    )
     assert [(row.index, row.embedding) for row in made.data] == [(0, [1, 2]), (1, [3])]
     assert (made.object, made.model) == ("list", "sold")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,7 @@ def real(connection: Any) -> Shape:
     return shape
 
 
+@functools.cache
 def meant(vendor: str) -> Shape:
     """The shape that this version's models and migrations make; the migrations must be loaded."""
     shape = Shape()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
 import sys
 from datetime import UTC, datetime
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 from farebox.kit import options
 from farebox.kit.errors import CommandError
 
 from .logwriter import LogWriter
+
+if TYPE_CHECKING:
+    from django.db.migrations.loader import MigrationLoader
 
 SETTINGS = "farebox.site.settings"
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -213,10 +217,9 @@ def history() -> tuple[int, int]:
     """How many migrations the store lacks, and how many it has; CommandError if it is newer or was migrated halfway."""
     from django.db import Error, connection
     from django.db.migrations.exceptions import InconsistentMigrationHistory
-    from django.db.migrations.loader import MigrationLoader
 
     try:
-        loader = MigrationLoader(connection)
+        loader = _loader()(connection)
         loader.check_consistent_history(connection)
     except InconsistentMigrationHistory as fault:
         raise CommandError(
@@ -232,6 +235,21 @@ def history() -> tuple[int, int]:
             "Run the newer Farebox."
         )
     return len(set(loader.graph.nodes) - applied), len(ours)
+
+
+@functools.cache
+def _loader() -> type[MigrationLoader]:
+    """Django's loader of migrations that reads this program's files once a process: they take longer than the store."""
+    from django.db.migrations.loader import MigrationLoader
+
+    on_disk = MigrationLoader(None)
+
+    class Loader(MigrationLoader):
+        def load_disk(self) -> None:
+            self.disk_migrations = on_disk.disk_migrations.copy()
+            self.unmigrated_apps, self.migrated_apps = on_disk.unmigrated_apps, on_disk.migrated_apps
+
+    return Loader
 
 
 def _redacted(_logger: object, _name: str, line: object) -> str:

@@ -1,0 +1,15 @@
+"""openai-python's names, imported when first used: every worker collects all tests, and the import takes a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    import openai
+    import openai.types.chat
+
+    for place in (openai, openai.types, openai.types.chat):
+        if hasattr(place, name):
+            return getattr(place, name)
+    raise AttributeError(name)
