@@ -8,8 +8,6 @@ from farebox.catalog import lists, official, pricing, proof, propose
 from farebox.catalog.usage import Usage
 from farebox.kit import db, money
 
-pytestmark = pytest.mark.store
-
 # model, context, charge in micro-USD of 1,000 input and 500 output tokens, of one and one, of 1,234,567 and 765,432
 SEVEN = [
     ("gpt-3.5-turbo-0125", 16_385, 1_250, 2, 1_765_432),

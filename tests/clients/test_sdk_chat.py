@@ -8,7 +8,6 @@ import pytest
 
 pytestmark = [
     pytest.mark.clients,
-    pytest.mark.store,
     pytest.mark.parametrize("client", ["openai1", "openai2", "openai3"], indirect=True),
 ]
 

@@ -8,8 +8,6 @@ import pytest
 
 from visitor import Page, Visitor
 
-pytestmark = pytest.mark.store
-
 TEXT = "Farebox sells metered access.\n每一笔扣费都有收据。 " * 20
 MARK = "zebra-quartz-4711"
 

@@ -17,7 +17,6 @@ from farebox.console import clients, own_text, rules
 from farebox.kit import money, options
 from visitor import Visitor
 
-pytestmark = pytest.mark.store
 KEY = "sk-FBX1" + "a" * 44
 
 

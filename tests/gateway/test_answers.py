@@ -9,8 +9,6 @@ import pytest
 from receipts import alone, broken_off, complete, ended, own_input, own_output, sandboxed
 from talk import canned, http, on_sale
 
-pytestmark = pytest.mark.store
-
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 
 

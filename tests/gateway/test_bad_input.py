@@ -21,8 +21,6 @@ import shop as shops
 from farebox.gateway.head import Networks
 from farebox.kit.errors import StoreUnavailable
 
-pytestmark = pytest.mark.store
-
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
 EMBED = "/v1/embeddings"

@@ -21,7 +21,7 @@ from farebox.upstreams.send import Along
 from receipts import alone
 from talk import PROMPTLY_S
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = [pytest.mark.slow]
 
 CHAT = "/v1/chat/completions"
 

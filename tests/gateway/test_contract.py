@@ -13,8 +13,6 @@ import pytest
 
 import raw
 
-pytestmark = pytest.mark.store
-
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
 EMBED = "/v1/embeddings"

@@ -14,7 +14,7 @@ from farebox.gateway.overrun import BYTES_PER_TOKEN_MAX, Overrun
 from receipts import alone, ended, own_input, own_output, sandboxed
 from talk import canned, http, on_sale
 
-pytestmark = [pytest.mark.store, pytest.mark.fault("F21")]
+pytestmark = [pytest.mark.fault("F21")]
 
 WORDS = [
     "sand",
