@@ -68,6 +68,11 @@ class Visitor:
         assert found, "there is no form"
         return Page(self.send(path if to is None else to, {"csrfmiddlewaretoken": found[1], **fields}))
 
+    def through(self, path: str, to: str | None = None, **fields: Any) -> Page:
+        """The same, and on to where the answer leads."""
+        answer = self.fill(path, to, **fields)
+        return self.follow(answer) if answer.status in {302, 303} else answer
+
     def follow(self, page: Page | Answer) -> Page:
         """Where a redirect leads."""
         assert page.status in {302, 303}, page.status

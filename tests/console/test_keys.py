@@ -59,7 +59,7 @@ def new_project(shop, account, name):
 
 def make(person, **fields):
     """Fill in the form of a new key; the page that answers."""
-    return person.fill("/console/keys/new", **{"name": "laptop", "project": project_of(person), **fields})
+    return person.through("/console/keys/new", **{"name": "laptop", "project": project_of(person), **fields})
 
 
 def pre(page, name):
@@ -116,15 +116,15 @@ def test_everybody_sees_what_is_his(shop, owner):
 def test_a_key_goes_where_its_maker_has_a_place(shop, owner):
     other = new_project(shop, owner.customer.account, "other")
     member = customer(shop, of=owner, role="member")
-    page = member.fill("/console/keys/new", name="mine", project=other)
+    page = member.through("/console/keys/new", name="mine", project=other)
     assert page.status == 400
     assert "other" not in re.findall(r"<option[^>]*>([^<]+)", page.html)
-    mine = made(shop, member.fill("/console/keys/new", name="mine", project=project_of(owner)))
+    mine = made(shop, member.through("/console/keys/new", name="mine", project=project_of(owner)))
     assert row(mine.key_id).member_id == member.member
-    his = made(shop, owner.fill("/console/keys/new", name="his", project=other))
+    his = made(shop, owner.through("/console/keys/new", name="his", project=other))
     assert (row(his.key_id).project_id, row(his.key_id).member_id) == (other, owner.member)
     foreign = customer(shop, "0")
-    assert owner.fill("/console/keys/new", name="x", project=project_of(foreign)).status == 400
+    assert owner.through("/console/keys/new", name="x", project=project_of(foreign)).status == 400
 
 
 def test_an_operator_is_no_customer(shop, owner):
@@ -355,7 +355,7 @@ def test_no_model_is_made_up_where_none_is_on_sale(shop, owner):
 
     shop.write(shelf.unlist, gone, why="test", actor="test")
     shop.refresh()
-    page = owner.fill(f"/console/keys/{old.key_id}", f"/console/keys/{old.key_id}/rotate", grace="3600")
+    page = owner.through(f"/console/keys/{old.key_id}", f"/console/keys/{old.key_id}/rotate", grace="3600")
     assert 'model="MODEL"' in pre(page, "python-code")
     assert "There is no model to call now." in page.text
     assert "so there is nothing to test it with." in page.text
@@ -423,7 +423,7 @@ def test_a_change_writes_only_what_differs(shop, owner):
 def test_rotation_with_and_without_grace(shop, owner):
     old = made(shop, make(owner, rpm="50", cap_month="3", models=[MODEL]))
     path = f"/console/keys/{old.key_id}"
-    page = owner.fill(path, f"{path}/rotate", grace="3600")
+    page = owner.through(path, f"{path}/rotate", grace="3600")
     new = made(shop, page)
     assert "The old key works until" in page.text
     assert {old.chat(MODEL).status, new.chat(MODEL).status} == {200}
@@ -444,7 +444,7 @@ def test_rotation_with_and_without_grace(shop, owner):
     again = owner.send(f"{path}/rotate", {"grace": "3600"})
     assert (again.status, again.headers["location"]) == (302, path)
     assert "was rotated before" in owner.follow(again).text
-    at_once = made(shop, owner.fill(f"/console/keys/{new.key_id}", f"/console/keys/{new.key_id}/rotate", grace="0"))
+    at_once = made(shop, owner.through(f"/console/keys/{new.key_id}", f"/console/keys/{new.key_id}/rotate", grace="0"))
     wait_for(lambda: new.chat(MODEL).status == 401)
     assert at_once.chat(MODEL).status == 200
     assert owner.send(f"/console/keys/{at_once.key_id}/rotate", {"grace": "99"}).status == 400
@@ -507,8 +507,8 @@ def test_in_chinese(shop):
     assert "新建密钥" in person.page("/console/keys").text
     form = person.page("/zh/console/keys/new").text
     assert re.search("密钥的限额（USD）.*每天.*每月.*合计.*留空即不设限额。", form)
-    page = person.fill("/zh/console/keys/new", name="课堂", project=project_of(person), cap_day="1", cap_ever="9")
-    assert "只显示这一次" in page.text
+    page = person.through("/zh/console/keys/new", name="课堂", project=project_of(person), cap_day="1", cap_ever="9")
+    assert "显示 10 分钟" in page.text
     made_key = re.search(r"sk-[A-Za-z0-9]{48}", page.html)[0]
     assert Customer(shop, person.customer.account, "", made_key).chat(MODEL).status == 200
     from farebox.accounts.models import ApiKey
@@ -518,6 +518,44 @@ def test_in_chinese(shop):
     paths = re.findall(r'href="(/(?!language)[^"?]*console/[^"]*)"', page.html)
     assert paths
     assert all(path.startswith(("/zh/", "/static/")) for path in paths)
+
+
+def test_the_stub_of_a_key_can_be_read_again_and_makes_no_second_key(shop):
+    from farebox.accounts.models import ApiKey
+
+    person = customer(shop, "1")
+    answer = person.fill("/console/keys/new", name="laptop", project=project_of(person))
+    assert answer.status == 302
+    here = answer.headers["location"]
+    first = pre(person.page(here), "key-text")
+    page = person.page("/zh" + here)
+    assert pre(page, "key-text") == first and "你的新密钥" in page.text
+    assert person.send("/theme", {"theme": "dark", "next": here}).headers["location"] == here
+    assert pre(person.page(here), "key-text") == first
+    assert f'name="next" value="/zh{here}"' in page.html and f"next={here}" in page.html
+    assert ApiKey.objects.filter(account=person.customer.account, name="laptop").count() == 1
+    # In the store it is sealed, and another person of the account is not shown it.
+    from farebox.accounts.models import Person, Session
+    from farebox.accounts.sessions import SessionStore
+
+    stored = [SessionStore().decode(each.data) for each in Session.objects.filter(person=person.person)]
+    assert any("kept" in each for each in stored) and first not in str(stored)
+    other = customer(shop, of=person)
+    assert other.get(here).headers["location"] == here.removesuffix("/made")
+    elsewhere = signed_in(shop, Person.objects.get(id=person.person), "console", "password")
+    assert elsewhere.get(here).headers["location"] == here.removesuffix("/made")
+    # Put away, it is gone.
+    assert person.fill(here).headers["location"] == here.removesuffix("/made")
+    assert person.get(here).status == 302
+
+
+def test_the_stub_of_a_rotated_key_can_be_read_again(shop):
+    person = customer(shop, "1")
+    old = person.customer.key_id
+    answer = person.fill(f"/console/keys/{old}", f"/console/keys/{old}/rotate", grace="3600")
+    here = answer.headers["location"]
+    assert pre(person.page(here), "key-text") == pre(person.page("/zh" + here), "key-text")
+    assert "The old key works until" in person.page(here).text
 
 
 def test_a_member_with_two_places_signs_in_once(shop, owner):

@@ -122,15 +122,16 @@ def test_what_to_be_told_and_the_webhooks_secret_once(shop):
 
     me = customer(shop)
     given = wishes(low="5.50", low_days="3", prices="on", keys="on", webhook_url="https://example.com/hook")
-    page = me.fill("/console/settings", to="/console/settings/notices", **given)
+    page = me.through("/console/settings", to="/console/settings/notices", **given)
     secret = re.search(r"whsec_[\w-]{32}", page.html)[0]
     row = Notice.objects.get(person=me.person)
     assert (row.low_micro, row.low_days, row.prices, row.keys, row.by_mail) == (5_500_000, 3, True, True, True)
     assert secret not in row.webhook_secret
+    assert secret in me.page("/zh/console/settings?secret=1").html  # another language is no other secret
     assert secret not in me.page("/console/settings").html
     again = me.fill("/console/settings", to="/console/settings/notices", **given)
     assert again.status == 302
-    changed = me.fill(
+    changed = me.through(
         "/console/settings", to="/console/settings/notices", **(given | {"webhook_url": "https://example.com/2"})
     )
     assert "whsec_" in changed.html

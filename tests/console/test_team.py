@@ -60,7 +60,7 @@ def fresh():
 def join(shop, path, name="Student"):
     """Somebody new comes by a link; the visitor and the page after it."""
     guest = Visitor(shop, "en")
-    return guest, guest.fill(path, name=name, password=PASSWORD)
+    return guest, guest.through(path, name=name, password=PASSWORD)
 
 
 def key_of(page):
@@ -261,7 +261,7 @@ def test_who_signs_in_here_already_joins_with_that(shop):
     page = Visitor(shop, "en").page(path)
     assert "signs in here already" in page.text and 'type="password"' not in page.html
     assert Visitor(shop, "en").fill(path.replace("/join/", "/join/"), "/theme").status in {302, 303}
-    assert other.fill(path).status == 200
+    assert other.through(path).status == 200
     assert "Shared" in other.page("/console/team").text
     mine = other.customer.account
     assert other.fill("/console/team", "/console/team/account", account=mine).status == 302
@@ -294,7 +294,7 @@ def test_a_password_must_do(shop, password):
     invite(owner, email := fresh(), project(owner, f"P{password}"))
     guest = Visitor(shop, "en")
     assert guest.fill(path := code(shop, email), name="Someone", password=password).status == 400
-    assert guest.fill(path, name="Someone", password=PASSWORD).status == 200
+    assert guest.through(path, name="Someone", password=PASSWORD).status == 200
 
 
 def test_faults_of_a_list_are_named_by_line_and_nobody_is_invited(shop):
@@ -616,3 +616,26 @@ def test_lists_as_programs_write_them():
         (3, "x@@y.org"),
         (4, "root@localhost"),
     ]
+
+
+def test_the_page_after_joining_can_be_read_again(shop):
+    owner = people.customer(shop, "5")
+    invite(owner, email := fresh(), project(owner, "Again"), with_key="on")
+    guest = Visitor(shop, "en")
+    path = code(shop, email)
+    here = guest.fill(path, name="Student", password=PASSWORD).headers["location"]
+    assert key_of(guest.page(here)) == key_of(guest.page("/zh" + here))
+    assert guest.page(path).status == 404  # the link itself is used up
+    assert owner.page(here).status == 404
+
+
+def test_a_form_that_is_refused_keeps_what_was_typed(shop):
+    """The language and the theme then lead to the page of the form, for its own address takes forms only."""
+    owner = people.customer(shop, "5")
+    page = owner.fill("/console/team", "/console/team/projects", name="Typed", cap_day="lots", cap_month="7.25")
+    assert page.status == 400 and 'value="lots"' in page.html and 'value="7.25"' in page.html
+    assert 'href="/language/zh-hans?next=/console/team"' in page.html
+    assert 'name="next" value="/console/team"' in page.html
+    here = f"/console/team/projects/{project(owner, 'Once')}"
+    page = owner.fill(here, f"{here}/cap", cap_day="x", rpm="9")
+    assert 'value="9"' in page.html and f"next={here}" in page.html

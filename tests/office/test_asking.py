@@ -42,7 +42,7 @@ def test_the_question_names_the_thing(shop, operator, path, label, question):
 
 def test_tokens_and_invitations(shop, operator):
     admin = operator()
-    made = admin.fill("/office/tokens/new", name="nightly", role="admin", addresses="127.0.0.1", days="1")
+    made = admin.through("/office/tokens/new", name="nightly", role="admin", addresses="127.0.0.1", days="1")
     assert made.status == 200, made.text
     assert asked(admin.page("/office/tokens"), "Revoke the token")[0].startswith("Revoke the token nightly?")
     owner = people.customer(shop, language="zh")

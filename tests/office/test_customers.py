@@ -185,3 +185,17 @@ def test_a_statement_is_the_customers_own_and_leaves_a_trace(shop, buyer):
     for path in (f"{here}/statements/2020-01", f"{here}/statements/now", "/office/customers/acc_none/statements",
                  f"/office/customers/acc_house/statements/{name}"):  # fmt: skip
         assert auditor.page(path).status == 404
+
+
+def test_small_forms_keep_what_was_typed(shop, operator):
+    admin, account = operator(), shop.account("1").account
+    here = f"/office/customers/{account}"
+    page = admin.through(here, f"{here}/limits", rpm="12", tpm="many", concurrency="3")
+    assert "give a whole number" in page.text
+    assert all(f'value="{given}"' in page.html for given in ("12", "many", "3"))
+    assert 'value="many"' not in admin.page(here).html
+    here = "/office/price-lists/usd"
+    assert 'value="acc_nobody"' in admin.through(here, f"{here}/assign", account="acc_nobody").html
+    here = "/office/models/show/gpt-4"
+    page = admin.through(here, "/office/models/alias/gpt-4", alias="gpt-4o-mini")
+    assert 'maxlength="128" value="gpt-4o-mini"' in page.html

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.store
 
 def token(person, **fields):
     """The answer to making a token by the form, and the token itself if there is one."""
-    page = person.fill("/office/tokens/new", name="script", days="7", **fields)
+    page = person.through("/office/tokens/new", name="script", days="7", **fields)
     found = re.search(r"fbo-[0-9A-Za-z]{43}", page.html)
     return page, found[0] if found else ""
 

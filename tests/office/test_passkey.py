@@ -35,7 +35,7 @@ def test_a_passkey(shop, window):
     page.get_by_label("Name of the passkey").fill("The test's own")
     page.get_by_role("button", name="Make a passkey").click()
     page.get_by_role("heading", name="Recovery codes").wait_for()
-    page.get_by_role("link", name="I have kept them").click()
+    page.get_by_role("button", name="I have kept them").click()
     page.get_by_role("heading", name="Dashboard").wait_for()
     page.get_by_role("button", name="Sign out").click()
     begin(page, shop, email)
@@ -55,4 +55,5 @@ def test_an_authenticator_of_the_phone(shop, window):
     page.get_by_role("button", name="Add the authenticator").click()
     page.get_by_role("heading", name="Recovery codes").wait_for()
     assert page.locator("#codes").inner_text().count("-") == 30
+    assert len(page.locator("#codes").inner_text().splitlines()) == 10
     assert faults == []

@@ -158,7 +158,9 @@ def test_announcements(shop, admin):
 
 
 def test_tokens(shop, admin):
-    page = admin.fill("/office/tokens/new", name="Nightly", role="admin", addresses="127.0.0.1, 10.0.0.0/8", days="7")
+    page = admin.through(
+        "/office/tokens/new", name="Nightly", role="admin", addresses="127.0.0.1, 10.0.0.0/8", days="7"
+    )
     text = re.search(r"fbo-[0-9A-Za-z]{43}", page.html)[0]
     listed = admin.page("/office/tokens")
     assert text not in listed.html
@@ -169,6 +171,11 @@ def test_tokens(shop, admin):
     assert support.send(f"/office/tokens/{ident}/revoke", {}).status == 404
     assert "Nightly" in people.operator(shop, "auditor").page("/office/tokens").text
     assert support.fill("/office/tokens/new", name="x", role="admin", days="7").status == 400
+    here = admin.fill("/office/tokens/new", name="Again", role="admin", days="7").headers["location"]
+    token = re.search(r'<pre id="token">([^<]+)', admin.page(here).html)[1]
+    assert token in admin.page("/zh" + here).html and support.get(here).status == 404
+    assert admin.fill(here).status == 302
+    assert admin.get(here).status == 302
     assert support.fill("/office/tokens/new", name="x", role="support", days="999").status == 400
     assert support.fill("/office/tokens/new", name="x", role="support", addresses="nowhere").status == 400
     assert "is revoked" in admin.follow(admin.fill("/office/tokens", f"/office/tokens/{ident}/revoke")).text

@@ -33,7 +33,7 @@ def enrolled(shop, role="admin"):
     visitor = Visitor(shop, "en")
     page = visitor.follow(visitor.fill("/office/sign-in", email=person.email, password=PASSWORD))
     secret = totp.seed(page.html)
-    page = visitor.fill("/office/enrol", code=totp.code(secret))
+    page = visitor.through("/office/enrol", code=totp.code(secret))
     codes = re.findall(r"[a-z2-7]{4}(?:-[a-z2-7]{4}){3}", page.html)
     assert len(codes) == 10
     return visitor, person, secret, codes
@@ -70,7 +70,7 @@ def test_the_first_administrator(shop, visitor):
     page = visitor.follow(answer)
     assert visitor.get("/office/").status == 302  # nothing comes before the second factor
     assert '<svg class="qr"' in page.html
-    page = visitor.fill("/office/enrol", code=totp.code(totp.seed(page.html)))
+    page = visitor.through("/office/enrol", code=totp.code(totp.seed(page.html)))
     assert page.status == 200
     assert "Recovery codes" in page.text
     assert visitor.page("/office/").status == 200
@@ -239,6 +239,22 @@ def test_an_address_has_thirty_tries_a_minute(shop):
     shop.write(attempts.take_address, "192.0.2.7", now_us=now_us + 60_000_000)
 
 
+def test_recovery_codes_are_lines_and_can_be_read_again(shop):
+    visitor, person, _, _ = enrolled(shop)
+    answer = visitor.fill("/office/profile/recovery-codes")
+    here = answer.headers["location"]
+    page = visitor.page(here)
+    shown = re.search(r'<pre id="codes">(.*?)</pre>', page.html, re.DOTALL)[1]
+    lines = shown.splitlines()
+    assert len(lines) == 10 and all(re.fullmatch(r"[a-z2-7]{4}(-[a-z2-7]{4}){3}", each) for each in lines)
+    assert shown in visitor.page("/zh" + here).html
+    assert visitor.fill(here).headers["location"] == "/office/profile"
+    assert lines[0] not in visitor.follow(visitor.get(here)).html
+    other = Visitor(shop, "en")
+    other.fill("/office/sign-in", email=person.email, password=people.PASSWORD)
+    assert other.fill("/office/second-factor", code=lines[0]).status == 302
+
+
 def test_codes_are_slowed_down(shop, visitor):
     _, person, secret, _ = enrolled(shop)
     visitor.fill("/office/sign-in", email=person.email, password=PASSWORD)
@@ -368,7 +384,7 @@ def test_second_factors(shop):
         again.fill("/office/sign-in", email=person.email, password=PASSWORD)
         assert again.fill("/office/second-factor", code=given).status == expected
     assert "10 codes are left" in visitor.page("/office/profile/recovery-codes").text
-    page = visitor.fill("/office/profile/recovery-codes")
+    page = visitor.through("/office/profile/recovery-codes")
     fresh = re.findall(r"[a-z2-7]{4}(?:-[a-z2-7]{4}){3}", page.html)
     assert len(fresh) == 10
     assert not set(fresh) & set(codes)

@@ -94,7 +94,7 @@ def test_connect_test_and_sell(shop, operator):
     page = admin.page(address)
     assert "paused" in page.text
     assert "Switch the channel on" in page.text
-    page = admin.fill(address, to=f"{address}/test", model="gpt-4")
+    page = admin.through(address, to=f"{address}/test", model="gpt-4")
     assert page.status == 200
     assert "The test succeeded" in page.text
     call = re.search(r"<code>(call_[A-Za-z0-9]+)</code>", page.html)[1]
@@ -122,7 +122,7 @@ def test_a_paused_channel_answers_a_test_and_no_customer(shop, operator):
     rows = [sheets.row(model, each, "1") for each in ("input", "output")]
     shop.write(lists.publish, "usd", rows, actor="test", now_us=clock.now_us())
     address, _, name = connected(shop, admin, models=f"{model} = gpt-4o-mini")
-    assert "The test succeeded" in admin.fill(address, to=f"{address}/test", model=model).text
+    assert "The test succeeded" in admin.through(address, to=f"{address}/test", model=model).text
     customer = shop.account("1")
     assert customer.chat(model, "Hello").status == 503
     admin.send(f"{address}/state", {"state": "active"})
@@ -274,6 +274,38 @@ def test_no_cost_is_lost_by_saving(shop, operator):
     remove(name)
 
 
+def test_a_key_that_was_typed_is_never_lost_nor_shown(shop, operator):
+    from farebox.accounts.models import Session
+    from farebox.accounts.sessions import SessionStore
+    from farebox.kit import secrets
+    from farebox.upstreams import board
+
+    admin = operator()
+    given = fields(shop, currency="12$")
+    page = admin.fill("/office/upstreams/new?vendor=other", **given)
+    assert SECRET not in page.html and "The key that you typed is kept" in page.text
+    stored = [SessionStore().decode(each.data) for each in Session.objects.filter(person=admin.person)]
+    assert any("kept" in each for each in stored) and SECRET not in str(stored)
+    again = given | {"currency": "USD", "secret": "", "secret_kept": "on"}
+    assert 'name="secret_kept" value="on"' in page.html
+    assert admin.fill("/office/upstreams/new?vendor=other", **again).status == 302
+    unseal = board.unsealer(secrets.master_keys(shop.options))
+    assert unseal(row(given["name"]).secret, row(given["name"]).id) == SECRET
+    # What is no longer kept is asked for again: no channel is made without.
+    lost = fields(shop, secret="", secret_kept="on")
+    page = admin.fill("/office/upstreams/new?vendor=other", **lost)
+    assert page.status == 200 and "Enter the key again" in page.text
+    page = admin.fill("/office/upstreams/new?vendor=other", **fields(shop, secret="", local=""))
+    assert page.status == 200 and "Enter the key of the upstream." in page.text
+    # A change of the key that fails is no other.
+    address = f"/office/upstreams/{row(given['name']).id}/edit"
+    edit = {"base_url": given["base_url"], "local": "on", "tier": "x", "weight": "1", "concurrency_max": "0"}
+    assert "The key that you typed is kept" in admin.fill(address, secret="sk-changed-4711", **edit).text
+    assert admin.fill(address, secret="", secret_kept="on", **(edit | {"tier": "1"})).status == 302
+    assert unseal(row(given["name"]).secret, row(given["name"]).id) == "sk-changed-4711"
+    remove(given["name"])
+
+
 def test_order_is_changed_and_nothing_else_is_noted(shop, operator):
     admin = operator()
     address, _, name = connected(shop, admin)
@@ -317,9 +349,9 @@ def test_health_is_shown(shop, operator):
 def test_a_test_that_fails_says_why(shop, operator):
     admin = operator()
     address, _, name = connected(shop, admin, models="gpt-4 = gpt-4+status=500")
-    page = admin.fill(address, to=f"{address}/test", model="gpt-4")
+    page = admin.through(address, to=f"{address}/test", model="gpt-4")
     assert "The test failed" in page.text
-    page = admin.follow(admin.fill(address, to=f"{address}/test", model="nothing-here"))
+    page = admin.through(address, to=f"{address}/test", model="nothing-here")
     assert "There is no model nothing-here" in page.text
     remove(name)
     shop.reset_health()

@@ -150,6 +150,24 @@ class World:
         )  # fmt: skip
         return sent.invited[0].id, code[-1]
 
+    def _joined(self, role: str, own: bool) -> str:
+        """An invitation that this person, or somebody else, has taken."""
+        from farebox.accounts.models import Invitation, Member
+
+        ident = self.invite()[0]
+        who = self.who[role if role in "MPO" else "M"].person if own else self.stranger.person
+        place = Member.objects.filter(person=who)[0]
+        Invitation.objects.filter(id=ident).update(state="used", member=place)
+        return ident
+
+    def _token(self, role: str, own: bool) -> str:
+        from farebox.accounts import tokens
+
+        letter = role if role in OPERATORS and own else "U" if role != "U" else "S"
+        given = {"name": "matrix", "role": OPERATORS[letter], "days": 9}
+        row, _text = self.shop.write(tokens.make, person=self.who[letter].person, **given, **self.stamp())
+        return str(row.id)
+
     def _key(self, role: str, own: bool) -> str:
         if not own:
             return self.new_key(self.stranger, None)[0]

@@ -6,22 +6,23 @@ import time
 from typing import Any
 
 from django.contrib.auth import login
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from farebox.accounts import invitations, people
 from farebox.accounts.invitations import Joined
 from farebox.accounts.models import ApiKey, Invitation, Person
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import refusals, shop
+from farebox.look import kept, refusals, shop
 
 from . import key_stub, owners
-from .principal import CHOSEN
+from .principal import CHOSEN, Principal, signed_in
 from .team_forms import PERIODS, Join
 
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -105,12 +106,27 @@ def _form(
 
 
 def _joined(request: HttpRequest, row: Invitation, joined: Joined) -> HttpResponse:
-    """The place is taken; a key is shown here and never again."""
+    """The place is taken; the page that says so has an address of its own, for the link of an invitation works once."""
     request.session[CHOSEN] = row.account_id
-    context: dict[str, Any] = {"invitation": row}
     if joined.plaintext:
-        key = ApiKey.objects.select_related("account").get(id=joined.key)
-        context |= {"key": key, **key_stub.facts(key, joined.plaintext)}
+        key = ApiKey.objects.get(id=joined.key)
+        kept.put(request, f"joined {row.id}", key.id)
+        key_stub.keep(request, key, joined.plaintext)
+    return HttpResponseRedirect(reverse("joined", args=[row.id]))
+
+
+@require_safe
+@signed_in
+def joined(request: HttpRequest, me: Principal, invitation: str) -> HttpResponse:
+    """The place that this person took; with the key that came with it, for ten minutes."""
+    row = Invitation.objects.filter(id=invitation, account=me.account, member__person=me.person).first()
+    if row is None:
+        raise Http404
+    key = ApiKey.objects.select_related("account").filter(id=kept.get(request, f"joined {row.id}") or "").first()
+    text = key_stub.text(request, key) if key is not None else ""
+    context: dict[str, Any] = {"invitation": row}
+    if key is not None and text:
+        context |= {"key": key, **key_stub.facts(key, text)}
     return render(request, "console/joined.html", context)
 
 

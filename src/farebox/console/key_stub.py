@@ -5,12 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from django.http import HttpRequest, HttpResponseRedirect
+from django.urls import reverse
 
 from farebox.accounts.models import ApiKey
 from farebox.catalog.pricing import ModelCard
 from farebox.kit import clock, db, options
+from farebox.look import kept
 
 from . import clients, pricebook
+
+
+def keep(request: HttpRequest, key: ApiKey, text: str) -> None:
+    """Keep the text of a key for the pages that show it."""
+    kept.put(request, f"key {key.id}", text)
+
+
+def lead(request: HttpRequest, key: ApiKey, text: str) -> HttpResponseRedirect:
+    """To the stub of this key."""
+    keep(request, key, text)
+    return HttpResponseRedirect(reverse("key.made", args=[key.id]))
+
+
+def text(request: HttpRequest, key: ApiKey) -> str:
+    """The text of a key that this person made within ten minutes and has not put away, or an empty one."""
+    return kept.get(request, f"key {key.id}") or ""
+
+
+def forget(request: HttpRequest, key: ApiKey) -> None:
+    """The text was copied, or its time is over."""
+    kept.drop(request, f"key {key.id}")
 
 
 def facts(key: ApiKey, text: str) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
 @signed_in
 @step_up
 def new(request: HttpRequest, me: Principal) -> HttpResponse:
-    """Make a key; it is shown this once."""
+    """Make a key; its stub has an address of its own, so that a reload makes no second one."""
     places = db.read(key_scope.places, scope(me))
     form = KeyForm(
         request.POST or None,
@@ -106,7 +106,21 @@ def new(request: HttpRequest, me: Principal) -> HttpResponse:
     except CommandError as fault:
         form.add_error(None, refusals.said(fault))
         return render(request, "console/key_new.html", {"form": form, "places": places}, status=400)
-    return _stub(request, me, key, text)
+    return key_stub.lead(request, key, text)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def made(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
+    """The ticket stub of a key that was made just now, for ten minutes or until it was put away."""
+    row = _found(me, key)
+    text = key_stub.text(request, row)
+    if not text or request.method == "POST":
+        key_stub.forget(request, row)
+        return HttpResponseRedirect(reverse("key", args=[row.id]))
+    old = ApiKey.objects.filter(account=me.account, replaced_by=row.id).first()
+    context = {"key": row, "old": old, "until": until(me, old) if old is not None else "", **key_stub.facts(row, text)}
+    return render(request, "console/key_made.html", context)
 
 
 @require_safe
@@ -153,7 +167,7 @@ def rotate(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     except CommandError as fault:
         messages.error(request, refusals.said(fault), extra_tags="bad")
         return HttpResponseRedirect(reverse("key", args=[row.id]))
-    return _stub(request, me, made, text, old=_found(me, row.id))
+    return key_stub.lead(request, made, text)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -230,6 +244,7 @@ def _listed(me: Principal, rows: list[ApiKey], now_us: int) -> list[dict[str, An
 def _one(
     request: HttpRequest, me: Principal, row: ApiKey, form: KeyForm | None = None, status: int = 200
 ) -> HttpResponse:
+    request.page_of_form = reverse("key", args=[row.id])  # type: ignore[attr-defined]
     now_us = clock.now_us()
     names = [_day(now_us - back * 86_400_000_000) for back in reversed(range(DAYS))]
     days = db.read(by_key.days, me.account, row.id, from_day=names[0])
@@ -266,12 +281,6 @@ def _chart(me: Principal, names: list[str], days: dict[str, by_key.Day]) -> Safe
         [charts.Series(_("Charge"), values)],
         lambda micro: money(micro, me.currency),
     )
-
-
-def _stub(request: HttpRequest, me: Principal, key: ApiKey, text: str, old: ApiKey | None = None) -> HttpResponse:
-    """The ticket stub: the text of the key, this once, and what to set where."""
-    context = {"key": key, "old": old, "until": until(me, old) if old is not None else "", **key_stub.facts(key, text)}
-    return render(request, "console/key_made.html", context)
 
 
 def _day(at_us: int) -> str:

@@ -16,6 +16,7 @@ from farebox.accounts import lifting, people, teams
 from farebox.accounts.models import Member
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 
 from . import owners, team, team_rows
 from .principal import Principal, needs
@@ -31,6 +32,7 @@ def page(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
 
 
 def _page(request: HttpRequest, me: Principal, row: Member, **given: forms.Form) -> HttpResponse:
+    request.page_of_form = reverse("member", args=[row.id])  # type: ignore[attr-defined]
     context = {
         "member": row,
         "may_change": _may_change(me, row),
@@ -55,7 +57,8 @@ def cap(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     try:
         db.write(teams.limit, row, form.limits(), form.paces(), now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
-        return team.refused(request, fault, "member", row.id)
+        form.add_error(None, refusals.said(fault))
+        return _page(request, me, row, limits_form=form)
     messages.success(request, _("The limits are changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("member", args=[row.id]))
 

@@ -18,6 +18,7 @@ from farebox.accounts.models import Person
 from farebox.kit import clock, db, money
 from farebox.kit.errors import CommandError
 from farebox.ledger import holds
+from farebox.look import kept
 from farebox.look.agents import browser
 from farebox.look.middleware import CHINESE, ENGLISH, LANGUAGE_COOKIE
 from farebox.look.views import KEPT
@@ -27,6 +28,7 @@ from .principal import Principal, needs, signed_in
 from .profile_forms import Closing, Myself, Notices
 from .step_up import ask, step_up
 
+_WEBHOOK = "webhook secret"
 _FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
 
@@ -43,10 +45,10 @@ def _page(
     *,
     myself: Myself | None = None,
     notes: Notices | None = None,
-    secret: str = "",
     status: int = 200,
 ) -> HttpResponse:
     user: Any = request.user
+    request.page_of_form = reverse("settings")  # type: ignore[attr-defined]
     wanted = db.read(notices.read, person=me.person, account=me.account)
     facts = {"name": user.name, "language": user.language, "time_zone": user.time_zone}
     here = sessions.digest(request.session.session_key or "")
@@ -55,7 +57,7 @@ def _page(
         "myself": myself or Myself(initial=facts),
         "notices": notes or Notices(initial=_initial(wanted), owner=me.role == "owner"),
         "webhook": wanted.webhook_url,
-        "secret": secret,
+        "secret": kept.get(request, _WEBHOOK) if "secret" in request.GET else "",
         "sessions": [row | {"here": row["id"] == here, "name": browser(row["agent"])} for row in rows],
         "factors": Authenticator.objects.filter(user=me.person, type__in=_FACTORS).count(),
         "services": services.configured(),
@@ -89,7 +91,7 @@ def save_person(request: HttpRequest, me: Principal) -> HttpResponse:
 @require_POST
 @signed_in
 def save_notices(request: HttpRequest, me: Principal) -> HttpResponse:
-    """What to be told; a new webhook's secret is shown on the page that answers, and never again."""
+    """What to be told; a new webhook's secret stands on the page of the settings for ten minutes."""
     form = Notices(request.POST, owner=me.role == "owner")
     if not form.is_valid():
         return _page(request, me, notes=form, status=400)
@@ -104,7 +106,8 @@ def save_notices(request: HttpRequest, me: Principal) -> HttpResponse:
         form.add_error("webhook_url", _("A public https:// address on port 443, without a name or password in it."))
         return _page(request, me, notes=form, status=400)
     if secret:
-        return _page(request, me, secret=secret)
+        kept.put(request, _WEBHOOK, secret)
+        return HttpResponseRedirect(reverse("settings") + "?secret=1#notices")
     messages.success(request, _("Saved."), extra_tags="good")
     return HttpResponseRedirect(reverse("settings") + "#notices")
 

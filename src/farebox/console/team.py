@@ -42,6 +42,7 @@ def _page(request: HttpRequest, me: Principal, form: NewProject | None = None, s
     if not me.at_least("admin"):
         context["rows"] = db.read(team_rows.own, me)
         return render(request, "console/team_own.html", context)
+    request.page_of_form = reverse("team")  # type: ignore[attr-defined]
     within = reach(me)
     context |= db.read(team_rows.everything, me, within)
     if within.whole:
@@ -61,7 +62,8 @@ def new_project(request: HttpRequest, me: Principal) -> HttpResponse:
     try:
         made = db.write(projects.create, account=me.account, **given, **facts)
     except CommandError as fault:
-        return refused(request, fault, "team")
+        form.add_error(None, refusals.said(fault))
+        return _page(request, me, form, status=400)
     messages.success(request, _("Project %(name)s is there.") % {"name": made.name}, extra_tags="good")
     return HttpResponseRedirect(reverse("project", args=[made.id]))
 
@@ -74,6 +76,7 @@ def project(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
 
 
 def _project(request: HttpRequest, me: Principal, row: Project, **given: forms.Form) -> HttpResponse:
+    request.page_of_form = reverse("project", args=[row.id])  # type: ignore[attr-defined]
     limits = Limits(initial=limits_initial(row))
     end = KeysEnd(
         zone=row.account.time_zone, initial={"day": team_rows.last_day(row.keys_end_us, row.account.time_zone)}
@@ -99,7 +102,8 @@ def cap_project(request: HttpRequest, me: Principal, project: str) -> HttpRespon
     try:
         db.write(teams.limit, row, form.limits(), form.paces(), now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
-        return refused(request, fault, "project", row.id)
+        form.add_error(None, refusals.said(fault))
+        return _project(request, me, row, limits_form=form)
     messages.success(request, _("The limits are changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("project", args=[row.id]))
 
@@ -117,7 +121,8 @@ def end_keys(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
     try:
         db.write(teams.set_keys_end, row.id, ends_us=form.cleaned_data["day"], now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
-        return refused(request, fault, "project", row.id)
+        form.add_error(None, refusals.said(fault))
+        return _project(request, me, row, end_form=form)
     messages.success(request, _("The last day of the keys is changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("project", args=[row.id]))
 

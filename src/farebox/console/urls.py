@@ -45,6 +45,7 @@ urlpatterns = [
     path("console/keys", keys.page, name="keys"),
     path("console/keys/new", keys.new, name="key.new"),
     path("console/keys/<str:key>", keys.shown, name="key"),
+    path("console/keys/<str:key>/made", keys.made, name="key.made"),
     path("console/keys/<str:key>/change", keys.change, name="key.change"),
     path("console/keys/<str:key>/rotate", keys.rotate, name="key.rotate"),
     path("console/keys/<str:key>/revoke", keys.revoke, name="key.revoke"),
@@ -76,6 +77,7 @@ urlpatterns = [
     path("console/team/account", team.switch, name="account.switch"),
     path("console/changes", trail.page, name="changes"),
     path("join/<str:code>", join.page, name="join"),
+    path("console/joined/<str:invitation>", join.joined, name="joined"),
     # settings
     path("console/settings", profile.page, name="settings"),
     path("console/settings/person", profile.save_person, name="settings.person"),

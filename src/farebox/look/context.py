@@ -19,7 +19,7 @@ from .sessions import area_of
 def page(request: HttpRequest) -> dict[str, Any]:
     """Shop, language and its other, theme, the id of the request."""
     chinese = get_language() == CHINESE
-    path = request.get_full_path_info()
+    path = _address(request)
     theme = request.COOKIES.get(THEME_COOKIE, "")
     shop = _shop()
     return {
@@ -30,10 +30,18 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "other_language": "en" if chinese else "zh-Hans",
         "other_language_name": "English" if chinese else "简体中文",
         "other_language_url": f"/language/{ENGLISH if chinese else CHINESE}?next={quote(path)}",
+        "here_url": path if request.path_info == request.path else PREFIX + path,
         "area": area_of(request),
         "theme": theme if theme in THEMES else "",
         "request_id": request.META.get("farebox.request", ""),
     }
+
+
+def _address(request: HttpRequest) -> str:
+    """Where this page is read: the answer to a form whose address takes forms only belongs to the page of the form."""
+    if request.method != "POST":
+        return request.get_full_path_info()
+    return str(getattr(request, "page_of_form", "")).removeprefix(PREFIX) or request.get_full_path_info()
 
 
 def _shop() -> Mapping[str, Any]:

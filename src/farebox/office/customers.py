@@ -24,7 +24,7 @@ from farebox.ledger import adjustments
 from farebox.look import marks, refusals
 
 from . import words
-from .forms import PAGE, carry_out, count, done, further, line, refused, text
+from .forms import PAGE, carry_out, count, done, further, line, refused, text, typed
 from .principal import Operator, ask_first, operator, step_up
 
 SEES_KEYS = ("support", "admin", "auditor")
@@ -103,7 +103,8 @@ def customer(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
         "said": words.said(words.STATES, found["state"]),
         "badge": _badge(found["state"]),
         "holds": db.read(customers.holds_of, account),
-        "rates": rates.shown(accounts.find(account)),
+        "rates": {**rates.shown(accounts.find(account)), **(again := typed(request))},
+        "again": again,
         "lists": [
             (each, each == found["price_list"]) for each in db.read(overview.list_names, currency=found["currency"])
         ],

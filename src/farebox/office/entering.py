@@ -16,13 +16,14 @@ from farebox.accounts import attempts, browsers, desk, operator_factors
 from farebox.accounts.models import Person
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import qr, refusals
+from farebox.look import kept, qr, refusals
 from farebox.look.views import own_page
 
 BEGUN = "office_begun"
 BEGUN_S = 600
 METHODS = "account_authentication_methods"
 KNOWN = "__Host-k"
+CODES = "recovery codes"
 
 
 def begin(request: HttpRequest, person: Person) -> HttpResponse:
@@ -105,6 +106,12 @@ def too_many(wait: attempts.TooMany) -> str:
         "Too many tries. Wait %(n)d minutes, then try again.",
         minutes,
     ) % {"n": minutes}
+
+
+def keep_codes(request: HttpRequest, person: Person) -> None:
+    """Make ten new recovery codes and keep them for the page that shows them."""
+    codes = db.write(operator_factors.recovery_codes, person, actor=f"operator:{person.pk}")
+    kept.put(request, CODES, codes)
 
 
 def to_page(request: HttpRequest) -> str:

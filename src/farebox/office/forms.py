@@ -14,11 +14,13 @@ from django.utils.translation import gettext as _
 
 from farebox.kit import db, money, options
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
+from farebox.look import kept, refusals
 
 from .principal import Operator
 
 PAGE = 50
+_TYPED_CHARS_MAX = 400
+_NEVER_KEPT = frozenset({"csrfmiddlewaretoken", "password", "again", "secret", "code", "answer"})
 
 
 def done(request: HttpRequest, to: str, text: str) -> HttpResponse:
@@ -28,9 +30,18 @@ def done(request: HttpRequest, to: str, text: str) -> HttpResponse:
 
 
 def refused(request: HttpRequest, to: str, text: str) -> HttpResponse:
-    """Say why it is not done, on the page to which this leads."""
+    """Say why it is not done, on the page to which this leads; its form shows again what was typed."""
     messages.error(request, text, extra_tags="bad")
+    given = {name: value[:_TYPED_CHARS_MAX] for name, value in request.POST.items() if name not in _NEVER_KEPT}
+    kept.put(request, f"typed {to}", given)
     return HttpResponseRedirect(to)
+
+
+def typed(request: HttpRequest) -> dict[str, str]:
+    """What was typed into a form of this page that was refused just now; once."""
+    found = kept.get(request, f"typed {request.path}") or {}
+    kept.drop(request, f"typed {request.path}")
+    return dict(found)
 
 
 def carry_out(

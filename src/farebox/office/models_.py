@@ -20,7 +20,7 @@ from farebox.kit.errors import CommandError
 from farebox.look import called, marks, refusals
 
 from . import words
-from .forms import carry_out, count, done, line, text
+from .forms import carry_out, count, done, line, text, typed
 from .principal import Operator, ask_first, operator, step_up
 
 
@@ -66,6 +66,7 @@ def model(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
         "classes": [words.said(called.CLASSES, each) for each in CLASSES if each in found.card.classes],
         "missing": _missing(found),
         "may": me.role == "admin",
+        "again": typed(request),
     }
     return render(request, "office/model.html", context)
 

@@ -19,7 +19,7 @@ from farebox.kit.errors import CommandError
 from farebox.look import called, refusals
 
 from . import words
-from .forms import carry_out, done, refused, single_person, text
+from .forms import carry_out, done, refused, single_person, text, typed
 from .principal import Operator, ask_first, operator, step_up
 
 
@@ -90,6 +90,7 @@ def price_list(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
         "drafts": db.read(drafts.of_list, name),
         "buyers": buyers[:10],
         "more_buyers": len(buyers) > 10,
+        "again": typed(request),
         "may": me.role == "admin",
     }
     return render(request, "office/price_list.html", context)

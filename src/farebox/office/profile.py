@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth import update_session_auth_hash
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -18,9 +18,9 @@ from farebox.accounts import operator_factors, operators, people, sessions
 from farebox.accounts.models import Person
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import refusals, shop
+from farebox.look import kept, refusals, shop
 
-from .entering import add_factor, enrolling
+from .entering import CODES, add_factor, enrolling, keep_codes, to_page
 from .forms import done, refused
 from .principal import Operator, operator, step_up
 from .sign import Code, NewPassword
@@ -131,12 +131,22 @@ def factor(request: HttpRequest, me: Operator, number: int) -> HttpResponse:
 @operator()
 @step_up
 def recovery(request: HttpRequest, me: Operator) -> HttpResponse:
-    """Ten new recovery codes, shown once."""
+    """Ten new recovery codes; the page that shows them has an address of its own."""
     if request.method != "POST":
         return render(request, "office/recovery_new.html", {"left": operator_factors.recovery_left(me.person)})
-    person = Person.objects.get(pk=me.person)
-    codes = db.write(operator_factors.recovery_codes, person, actor=me.actor)
-    return render(request, "office/recovery.html", {"codes": codes, "to": reverse("office:profile"), "email": me.email})
+    keep_codes(request, Person.objects.get(pk=me.person))
+    return HttpResponseRedirect(f"{reverse('office:recovery_made')}?next={reverse('office:profile')}")
+
+
+@_both
+@operator()
+def recovery_made(request: HttpRequest, me: Operator) -> HttpResponse:
+    """Recovery codes that were made just now, for ten minutes or until they were put away; then on."""
+    codes = kept.get(request, CODES)
+    if not codes or request.method == "POST":
+        kept.drop(request, CODES)
+        return HttpResponseRedirect(to_page(request))
+    return render(request, "office/recovery.html", {"codes": "\n".join(codes), "email": me.email})
 
 
 @require_POST

@@ -29,6 +29,7 @@ from .entering import (
     begun,
     enrolling,
     enter,
+    keep_codes,
     known,
     let_in,
     now_s,
@@ -172,9 +173,8 @@ def enrol(request: HttpRequest) -> HttpResponse:
             form.add_error("code", fault)
     if how:
         let_in(request, person, how)
-        codes = db.write(operator_factors.recovery_codes, person, actor=f"operator:{person.pk}")
-        here = {"codes": codes, "to": to_page(request), "email": person.email}
-        return known(render(request, "office/recovery.html", here), person)
+        keep_codes(request, person)
+        return known(HttpResponseRedirect(with_next(request, "office:recovery_made")), person)
     return render(request, "office/enrol.html", enrolling(person, secret) | {"form": form, "fault": fault})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from farebox.accounts import tokens
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
+from farebox.look import kept, refusals
 
 from . import words
 from .forms import carry_out, count, text
@@ -43,7 +43,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
 @operator()
 @step_up
 def new(request: HttpRequest, me: Operator) -> HttpResponse:
-    """Make a token for one's scripts; its text is on this one page alone."""
+    """Make a token for one's scripts; the page with its text has an address of its own."""
     values = {name: text(request, name, 2000) for name in ("name", "role", "addresses", "days")}
     error = ""
     if request.method == "POST":
@@ -61,8 +61,8 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
         except CommandError as fault:
             error = refusals.said(fault)
         else:
-            made = {"row": row, "plaintext": plaintext, "base_url": options.current().origin + reverse("office:api")}
-            return render(request, "office/token_made.html", made)
+            kept.put(request, f"token {row.id}", plaintext)
+            return HttpResponseRedirect(reverse("office:token_made", args=[row.id]))
     roles = tokens.roles(me.role)
     context = {
         "values": values,
@@ -70,6 +70,22 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
         "roles": [(each, words.said(words.ROLES, each), each == values["role"]) for each in roles],
     }
     return render(request, "office/token_new.html", context, status=400 if error else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator()
+def made(request: HttpRequest, me: Operator, token: str) -> HttpResponse:
+    """The text of a token that was made just now, for ten minutes or until it was put away; then the list."""
+    rows = db.read(tokens.listed, person=me.person, now_us=clock.now_us())
+    row = next((each for each in rows if each["id"] == token), None)
+    if row is None:
+        raise Http404
+    plaintext = kept.get(request, f"token {token}")
+    if not plaintext or request.method == "POST":
+        kept.drop(request, f"token {token}")
+        return HttpResponseRedirect(reverse("office:tokens"))
+    context = {"row": row, "plaintext": plaintext, "base_url": options.current().origin + reverse("office:api")}
+    return render(request, "office/token_made.html", context)
 
 
 @require_POST

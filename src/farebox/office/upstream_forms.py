@@ -36,7 +36,37 @@ def _whole(label: Any, help_text: Any = "") -> forms.IntegerField:
     return forms.IntegerField(label=label, help_text=help_text, min_value=0, max_value=1_000_000)
 
 
-class New(forms.Form):
+class Secretive(forms.Form):
+    """A form with an upstream's key, which is never written into a page: a form that failed goes on with `kept`.
+
+    The page then says so, and sends `secret_kept`; without it an empty field is an empty field.
+    """
+
+    secret_kept = forms.BooleanField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, kept: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._kept = kept
+
+    def clean(self) -> dict[str, Any]:
+        """The key that was typed now, or before."""
+        found = super().clean() or {}
+        if found.get("secret_kept") and not found.get("secret") and "secret" not in self.errors:
+            found["secret"] = self._kept
+            if not self._kept:
+                self.add_error("secret", _("Enter the key again: it was kept for ten minutes only."))
+        return found
+
+    def secret_typed(self) -> str:
+        """The key that the next try goes on with; the page of this form says so from now on."""
+        typed = str(self.cleaned_data.get("secret") or "") if self.is_bound else ""
+        if typed:
+            self.data = {**self.data.dict(), "secret_kept": "on"}  # type: ignore[attr-defined]  # a QueryDict
+            self["secret"].help_text = _("The key that you typed is kept for ten minutes. Empty: use that one.")
+        return typed
+
+
+class New(Secretive):
     """A new channel, and its upstream where that is new too."""
 
     upstream = forms.CharField(
@@ -60,7 +90,9 @@ class New(forms.Form):
         max_length=4000,
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text=gettext_lazy("It is encrypted, and never shown again. A local server may need none."),
+        help_text=gettext_lazy(
+            "It is encrypted, and never shown again. Only a server on your own network may have none."
+        ),
     )
     local = forms.BooleanField(
         label=gettext_lazy("It is on my own network"),
@@ -82,6 +114,13 @@ class New(forms.Form):
     tier = _whole(gettext_lazy("Tier"), gettext_lazy("Lower ones are tried first."))
     weight = _whole(gettext_lazy("Weight"), gettext_lazy("The share of calls among channels of one tier."))
 
+    def clean(self) -> dict[str, Any]:
+        """Only a server of one's own may have no key, so that none is forgotten."""
+        found = super().clean()
+        if not (found.get("secret") or found.get("local") or "secret" in self.errors):
+            self.add_error("secret", _("Enter the key of the upstream."))
+        return found
+
     def clean_models(self) -> str:
         """Lines that can be read, and not too many."""
         text = str(self.cleaned_data["models"])
@@ -97,7 +136,7 @@ class New(forms.Form):
         return _currency(str(self.cleaned_data["currency"]))
 
 
-class Edit(forms.Form):
+class Edit(Secretive):
     """Address, key and order of a channel."""
 
     base_url = New.base_fields["base_url"]

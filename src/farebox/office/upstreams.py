@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -18,16 +18,17 @@ from farebox.catalog import official, shelf
 from farebox.kit import clock, db, money, options, secrets
 from farebox.kit.errors import CommandError
 from farebox.kit.options import Options
-from farebox.look import called, refusals
+from farebox.look import called, kept, refusals
 from farebox.upstreams import board, channels, survey
 
 from . import ports
 from .forms import done, refused
 from .principal import Operator, ask_first, operator, step_up
-from .upstream_forms import Edit, New, Offer, costs_of, models_of
+from .upstream_forms import Edit, New, Offer, Secretive, costs_of, models_of
 
 _both = require_http_methods(["GET", "HEAD", "POST"])
 _get = require_http_methods(["GET", "HEAD"])
+_KEY = "upstream key"  # typed into a form that failed
 SEES_COSTS = ("finance", "admin", "auditor")
 BADGES = {
     "closed": ("good", gettext_lazy("works")),
@@ -55,7 +56,8 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
 @operator()
 def channel(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     """One channel: where it leads, how it is, what it answers at what cost."""
-    return _channel_page(request, me, channel)
+    tested = kept.get(request, f"test {channel}") if "tested" in request.GET else None
+    return _channel_page(request, me, channel, tested=tested)
 
 
 @_both
@@ -66,7 +68,7 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
     vendor = next((each for each in survey.VENDORS if each.name == request.GET.get("vendor")), None)
     if request.method != "POST" and vendor is None and "vendor" not in request.GET:
         return render(request, "office/channel_vendors.html", {"vendors": survey.VENDORS})
-    form = New(request.POST or None, initial=_preset(vendor))
+    form = New(request.POST or None, initial=_preset(vendor), kept=kept.get(request, _KEY) or "")
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         try:
@@ -74,8 +76,10 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
         except CommandError as fault:
             form.add_error(None, refusals.said(fault))
         else:
+            kept.drop(request, _KEY)
             words = _("The channel is there, paused. Test it, then switch it on.")
             return done(request, reverse("office:channel", args=[row["id"]]), words)
+    _keep_key(request, form, _KEY)
     return render(request, "office/channel_new.html", {"form": form, "vendor": vendor})
 
 
@@ -96,7 +100,7 @@ def state(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
 @require_POST
 @operator("admin")
 def test(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
-    """A real call on this channel, paid by the house; its answer and cost are shown."""
+    """A real call on this channel, paid by the house; the page of the channel shows its answer and cost."""
     row, desk = _find(channel), ports.desk()
     if desk is None:
         raise Http404
@@ -104,7 +108,8 @@ def test(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
         found = desk.test(actor=me.actor, channel=row["name"], model=request.POST.get("model", "")[:128])
     except CommandError as fault:
         return refused(request, reverse("office:channel", args=[channel]), refusals.said(fault))
-    return _channel_page(request, me, channel, tested=found)
+    kept.put(request, f"test {channel}", found)
+    return HttpResponseRedirect(reverse("office:channel", args=[channel]) + "?tested=1")
 
 
 @_both
@@ -113,14 +118,16 @@ def test(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
 def edit(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     """Address, key, order of a channel. The key is written, never shown."""
     row = _find(channel)
-    form = Edit(request.POST or None, initial=row)
+    form = Edit(request.POST or None, initial=row, kept=kept.get(request, f"{_KEY} {channel}") or "")
     if request.method == "POST" and form.is_valid():
         try:
             db.write(_change, row, form.cleaned_data, actor=me.actor)
         except CommandError as fault:
             form.add_error(None, refusals.said(fault))
         else:
+            kept.drop(request, f"{_KEY} {channel}")
             return done(request, reverse("office:channel", args=[channel]), _("The channel is changed."))
+    _keep_key(request, form, f"{_KEY} {channel}")
     return render(request, "office/channel_edit.html", {"form": form, "channel": row})
 
 
@@ -159,6 +166,12 @@ def withdraw(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     db.write(channels.withdraw, channel=row["name"], model=model, actor=me.actor)
     words = _("The channel no longer answers %(model)s.") % {"model": model}
     return done(request, reverse("office:channel", args=[channel]), words)
+
+
+def _keep_key(request: HttpRequest, form: Secretive, what: str) -> None:
+    """Keep the key of a form that failed for the next try."""
+    if form.is_bound and (typed := form.secret_typed()):
+        kept.put(request, what, typed)
 
 
 def _channel_page(

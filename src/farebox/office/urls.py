@@ -40,6 +40,7 @@ urlpatterns = [
     path("profile/second-factors/new", profile.add, name="factor_new"),
     path("profile/second-factors/<int:number>", profile.factor, name="factor"),
     path("profile/recovery-codes", profile.recovery, name="recovery"),
+    path("profile/recovery-codes/made", profile.recovery_made, name="recovery_made"),
     path("profile/sessions/<str:session>/end", profile.end_session, name="session_end"),
     path("operators", operators.page, name="operators"),
     path("operators/new", operators.new, name="operator_new"),
@@ -101,6 +102,7 @@ urlpatterns = [
     path("settings", settings.page, name="settings"),
     path("tokens", tokens.page, name="tokens"),
     path("tokens/new", tokens.new, name="token_new"),
+    path("tokens/<str:token>/made", tokens.made, name="token_made"),
     path("tokens/<str:token>/revoke", tokens.revoke, name="token_revoke"),
     # the management API
     path("api/", api.page, name="api"),
