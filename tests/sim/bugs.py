@@ -133,12 +133,12 @@ def one_legged_entry(put: Put) -> None:
 def usage_summed(put: Put) -> None:
     right = meter.believed
 
-    def believed(of: Any, dialect: Any) -> Any:
-        usage, report, flags = right(of, dialect)
-        if usage is None:
-            return usage, report, flags
+    def believed(of: Any, reads: Any) -> Any:
+        found = right(of, reads)
+        if found.usage is None:
+            return found
         times = len(of.reports)
-        return Usage(**{name: units * times for name, units in usage.items()}), report, flags
+        return found._replace(usage=Usage(**{name: units * times for name, units in found.usage.items()}))
 
     put(meter, "believed", believed)
 

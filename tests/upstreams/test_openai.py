@@ -12,6 +12,7 @@ from farebox.catalog.usage import Usage
 from farebox.upstreams import dialects
 from farebox.upstreams.dialect import Ask, BadAnswer, BadUsage, Event
 from farebox.upstreams.dialects.openai import DIALECT
+from farebox.upstreams.quirks import Quirks
 from upstreams.openai_form import answer, channel, chunk
 
 MESSAGES = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
@@ -316,7 +317,7 @@ def test_answer_of_the_sdk():
         1,
         True,
     )
-    assert DIALECT.usage(event.usage) == Usage(input=3, output=2)
+    assert DIALECT.usage(event.usage, Quirks()).usage == Usage(input=3, output=2)
     assert DIALECT.answer(b"\xef\xbb\xbf" + raw, "chat").raw == raw
 
 
@@ -330,7 +331,7 @@ def test_embeddings():
     for vectors in ([[0.5, 1.0], [1, 2]], ["AACAPw=="]):
         event = DIALECT.answer(made(vectors), "embeddings")
         assert (event.choices, event.visible, event.tidy, event.model) == (len(vectors), True, True, "e")
-        assert DIALECT.usage(event.usage) == Usage(input=4)
+        assert DIALECT.usage(event.usage, Quirks()).usage == Usage(input=4)
     for bad in ([], [[]], [None], [""], [{"a": 1}]):
         with pytest.raises(BadAnswer):
             DIALECT.answer(made(bad), "embeddings")
@@ -375,7 +376,8 @@ BAD_USAGE = [
     ({"prompt_tokens": 10, "completion_tokens": 2**63}, "out of bounds"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 12}, "total_tokens is 12"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": "11"}, "total_tokens is no whole"),
-    ({"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 11}}, "parts of prompt_tokens"),
+    ({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, "prompt_tokens_details": {"cached_tokens": 9, "cache_write_tokens": 9}},
+     "parts of prompt_tokens"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9, "audio_tokens": 2}}, "parts of"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "completion_tokens_details": {"reasoning_tokens": 2}}, "parts of completion"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "completion_tokens_details": {"reasoning_tokens": -2}}, "out of bounds"),
@@ -386,7 +388,7 @@ BAD_USAGE = [
 
 @pytest.mark.parametrize(("reported", "usage"), GOOD_USAGE)
 def test_good_usage(reported, usage):
-    found = DIALECT.usage(reported)
+    found = DIALECT.usage(reported, Quirks()).usage
     assert found == usage
     assert found.total == reported["prompt_tokens"] + reported.get("completion_tokens", 0)
 
@@ -394,7 +396,7 @@ def test_good_usage(reported, usage):
 @pytest.mark.parametrize(("reported", "why"), BAD_USAGE)
 def test_bad_usage(reported, why):
     with pytest.raises(BadUsage, match=why):
-        DIALECT.usage(reported)
+        DIALECT.usage(reported, Quirks())
 
 
 def test_registry():

@@ -16,6 +16,7 @@ from farebox.kit import money
 from farebox.kit.db import Tx
 from farebox.ledger import holds
 from farebox.ledger.holds import Purse
+from farebox.upstreams import counters
 
 from . import once, statements
 
@@ -83,6 +84,7 @@ class Ended:
     ended_us: int
     error: str = ""
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    reported: str = ""  # the upstream's own usage report as it came, JSON of a bounded size
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
             len(ended.attempts),
             _text(ended.error, 300),
             _json(ended.diagnostics).decode() if ended.diagnostics else "",
+            ended.reported or None,
             call.id,
         ),
     )
@@ -320,7 +323,7 @@ def add_refusals(tx: Tx, counts: dict[tuple[str, str, str], int]) -> None:
 _NAMES = (
     "id account project key member endpoint model asked stream opened_us ended_us currency hold_micro limit_tokens "
     "price_list price_version prices rule_version outcome rule status charge_micro usage usage_source finish_reason "
-    "flags attempts error diagnostics"
+    "flags attempts error diagnostics reported"
 ).split()
 
 
@@ -330,6 +333,7 @@ def as_dict(row: Sequence[Any]) -> dict[str, Any]:
     found["stream"] = bool(found["stream"])
     for name in ("prices", "usage", "diagnostics"):
         found[name] = msgspec.json.decode(found[name]) if found[name] else {}
+    found["reported"] = msgspec.json.decode(found["reported"]) if found["reported"] else None
     found["flags"] = found["flags"].split()
     return found
 
@@ -337,6 +341,7 @@ def as_dict(row: Sequence[Any]) -> dict[str, Any]:
 def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
     """The receipt of a call, JSON-able: facts, lines, attempts. None if the account has no such call.
 
+    `reported` is the upstream's own report as far as it counts tokens: what it says beside is not for customers.
     Lines: usage class, units, price per 1,000,000 units, and the exact amount as a decimal text in currency units.
     """
     row = tx.one(statements.READ_CALL, (call, account))
@@ -344,6 +349,7 @@ def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
         return None
     found = as_dict(row)
     found["object"] = "call"
+    found["reported"] = counters.shown(found["reported"]) or None
     found["lines"] = lines(found)
     found["charge"] = {
         "amount_micro": found["charge_micro"],
@@ -378,6 +384,12 @@ _TOLD = {
 def _told(error: str) -> str:
     """What the customer may read of an attempt's error: whose key or money failed is no news to him (F12)."""
     return _TOLD.get(error.partition(": ")[0], error)
+
+
+def reported(tx: Tx, call: str, account: str) -> Any:
+    """The upstream's own usage report of a call as it came, for operators' eyes; None if none is kept."""
+    row = tx.one(statements.READ_CALL, (call, account))
+    return None if row is None else as_dict(row)["reported"]
 
 
 def attempts(tx: Tx, call: str) -> list[dict[str, Any]]:

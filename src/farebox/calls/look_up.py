@@ -22,13 +22,16 @@ def calls(tx: Tx, account: str, *, before: str = "", limit: int = 50, actor: str
 
 
 def receipt(tx: Tx, call: str, account: str, *, actor: str, logged: bool) -> dict[str, Any] | None:
-    """The receipt of a call with its attempts for operators' eyes (`tries`), or None; where `logged` it is noted."""
+    """The receipt of a call, or None; where `logged` it is noted.
+
+    For operators' eyes beside: its attempts (`tries`), and the upstream's usage report as it came (`told`).
+    """
     found = receipts.read(tx, call, Scope(account))
     if found is None:
         return None
     if logged:
         audit.record(tx, actor=actor, verb="receipt.read", object=account, after={"call": call})
-    return found | {"tries": log.attempts(tx, call)}
+    return found | {"tries": log.attempts(tx, call), "told": log.reported(tx, call, account)}
 
 
 def totals(tx: Tx, by: str, *, from_day: str, until_day: str) -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ class Call(models.Model):
 
     `delivered_us` is when the whole answer had left us, noted within a second, for calls that are not streamed (R25).
     `usage` and `prices` are JSON objects by usage class; `flags` and `ignored` are words joined by spaces;
-    `diagnostics` is a JSON object that may be dropped and is forgotten in time.
+    `diagnostics` is a JSON object that may be dropped and is forgotten in time; `reported` the upstream's own usage
+    report as it came, JSON of at most 4 KiB.
     """
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -45,6 +46,7 @@ class Call(models.Model):
     attempts = models.IntegerField(default=0)
     error = models.CharField(max_length=300, default="")
     diagnostics = models.TextField(default="")
+    reported = models.TextField(null=True)
 
     class Meta:
         indexes = [

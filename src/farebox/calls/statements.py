@@ -11,7 +11,8 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s, %s, %s
 
 END_CALL = """
 UPDATE calls_call SET ended_us = %s, hold_micro = %s, outcome = %s, rule = %s, status = %s, charge_micro = %s,
- usage = %s, usage_source = %s, finish_reason = %s, flags = %s, attempts = %s, error = %s, diagnostics = %s
+ usage = %s, usage_source = %s, finish_reason = %s, flags = %s, attempts = %s, error = %s, diagnostics = %s,
+ reported = %s
 WHERE id = %s AND outcome = 'open'
 """
 
@@ -55,7 +56,7 @@ WHERE id = %s AND outcome = 'broken' AND flags = 'expired' AND rule <> 'R24'
 _COLUMNS = """
 id, account, project, key, member, endpoint, model, asked, stream, opened_us, ended_us, currency, hold_micro,
 limit_tokens, price_list, price_version, prices, rule_version, outcome, rule, status, charge_micro, usage, usage_source,
-finish_reason, flags, attempts, error, diagnostics
+finish_reason, flags, attempts, error, diagnostics, reported
 """
 
 READ_CALL = f"SELECT {_COLUMNS} FROM calls_call WHERE id = %s AND account = %s"

@@ -23,29 +23,29 @@ FREE_MOST = 40
 class Seen:
     """Models whose upstream reported usage that can't be (R06), or answered with another model (F24), by name.
 
+    `unknown` are those whose upstream reported counters that no row of upstreams/counters.py has.
     `free` are keys, with their account, of whose last 200 calls more than 40 ended free by their customer's doing.
     """
 
     disputed: tuple[str, ...]
     substituted: tuple[str, ...]
     free: tuple[tuple[str, str], ...]
+    unknown: tuple[str, ...] = ()
 
 
 def look(tx: Tx, *, since_us: int) -> Seen:
     """What the newest calls since then tell."""
-    disputed, substituted = set(), set()
+    told: dict[str, set[str]] = {word: set() for word in ("disputed", "substituted", "unknown_counter")}
     free: Counter[tuple[str, str]] = Counter()
     for account, key, model, rule, flags, opened_us in tx.all(statements.NEWEST_CALLS, (CALLS_READ,)):
         if opened_us < since_us:
             break
-        words = flags.split()
-        if "disputed" in words:
-            disputed.add(model)
-        if "substituted" in words:
-            substituted.add(model)
+        for word in told.keys() & set(flags.split()):
+            told[word].add(model)
         free[key, account] += rule in FREE_RULES
     often = sorted(both for both, many in free.items() if many > FREE_MOST and _is_free(tx, both[0]))
-    return Seen(tuple(sorted(disputed)), tuple(sorted(substituted)), tuple(often))
+    disputed, substituted, unknown = (tuple(sorted(models)) for models in told.values())
+    return Seen(disputed, substituted, tuple(often), unknown)
 
 
 def _is_free(tx: Tx, key: str) -> bool:

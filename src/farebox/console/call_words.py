@@ -24,6 +24,7 @@ FLAGS: dict[str, Any] = {
     "estimated": gettext_lazy("The usage was counted by us: the upstream did not report it, or not in time."),
     "disputed": gettext_lazy("The usage that the upstream reported can't be true, so we counted ourselves."),
     "malformed": gettext_lazy("A report of the upstream could not be read."),
+    "unknown_counter": gettext_lazy("The upstream reported something that we don't know; it was not charged."),
     "unpriced": gettext_lazy("Part of the usage has no price; that part was free."),
     "short": gettext_lazy("The usage was worth more than the hold. You pay no more than the hold."),
     "substituted": gettext_lazy("The upstream names another model than the one it was asked for. We look into it."),

@@ -18,6 +18,7 @@ from farebox.calls.search import Found, Row, Wanted
 from farebox.kit import clock, db, money
 from farebox.kit.db import Tx
 from farebox.look import called
+from farebox.upstreams import counters
 
 from . import call_words, labels, rules, scoped
 from .principal import Principal, signed_in
@@ -99,6 +100,7 @@ def receipt(request: HttpRequest, me: Principal, call: str) -> HttpResponse:
         "outcome": word,
         "colour": colour,
         "kind": called.KINDS.get(found["endpoint"], found["endpoint"]),
+        "reported": counters.spelled(found["reported"]),
         "source": call_words.SOURCES.get(found["usage_source"], ""),
         "flags": [call_words.FLAGS.get(flag, flag) for flag in found["flags"] if flag != "refunded"],
         "attempts": [_attempt(attempt) for attempt in found["attempts"]],

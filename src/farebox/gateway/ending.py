@@ -14,7 +14,7 @@ from farebox.kit import errors
 from farebox.kit.errors import FareboxError
 from farebox.kit.failpoints import point
 from farebox.ledger.holds import HoldEnded
-from farebox.upstreams import send
+from farebox.upstreams import reports, send
 from farebox.upstreams.dialect import Fault
 from farebox.upstreams.send import Along, Attempt
 
@@ -39,9 +39,10 @@ async def refused(meter: Meter, along: Along, fault: Fault) -> Ending:
     Before any output it is free in any case: the customer gets an HTTP status of 400 (I13).
     """
     if along.output:
-        usage, report, flags = believed(meter, along.dialect)
-        source = "reported" if usage is not None else ""
-        return Ending(Outcome.SERVED, "R08", usage, source, report, [*flags, "policy"], fault)
+        belief = believed(meter, along.reads)
+        source = "reported" if belief.usage is not None else ""
+        flags = [*belief.flags, "policy"]
+        return Ending(Outcome.SERVED, "R08", belief.usage, source, belief.report, flags, fault)
     return Ending(Outcome.REFUSED, "R08" if fault.kind == "policy" else "R12", fault=fault)
 
 
@@ -61,7 +62,7 @@ async def revoked(meter: Meter, along: Along) -> Ending:
     along.settle_attempt("left", "the key was revoked")
     if not (meter.call.stream and along.output):
         return Ending(Outcome.REVOKED, "R21")
-    end = await conclude(meter, Outcome.LEFT, along.dialect, terminal=along.terminal)
+    end = await conclude(meter, Outcome.LEFT, along.reads, terminal=along.terminal)
     end.outcome, end.rule = Outcome.REVOKED, "R21"
     return end
 
@@ -78,8 +79,9 @@ async def read_on(along: Along, meter: Meter, end: Ending, prices: Mapping[str, 
     It lowers the charge at these prices, never raises it; what the whole answer costs us is noted beside it.
     """
     await read_rest(along, meter, seconds)
-    end.spent, _, _ = believed(meter, along.dialect)
-    later = await conclude(meter, Outcome.LEFT, along.dialect, terminal=True)
+    belief = believed(meter, along.reads)
+    end.spent = belief.usage or belief.likely
+    later = await conclude(meter, Outcome.LEFT, along.reads, terminal=True)
     if later.usage is None or end.usage is None:
         return
     # By what they cost: as many tokens may be of dearer or of cheaper classes.
@@ -181,8 +183,15 @@ async def _ended(
         ended_us=now_us,
         error=end.error or (f"{end.fault.kind}: {end.fault.message}" if end.fault is not None else ""),
         diagnostics={"total_ms": (now_us - opened.opened_us) // 1000},
+        reported=_reported(meter, end),
     )
     return ended, offer.card.name if unpriced else ""
+
+
+def _reported(meter: Meter, end: Ending) -> str:
+    """The report that was believed, or the last that came, as the receipt keeps it."""
+    report = end.reported if end.reported is not None else meter.reports[-1] if meter.reports else None
+    return "" if report is None else reports.kept(report)
 
 
 def _rule(end: Ending, attempts: int, *, unpriced: bool) -> str:
@@ -255,8 +264,8 @@ async def _facts(along: Along, meter: Meter, end: Ending) -> list[AttemptFacts]:
     candidate = along.attempts[-1].candidate
     usage = end.spent or end.usage
     if usage is None and along.accepted and candidate.costs:
-        reported, _, _ = believed(meter, along.dialect)
-        usage = reported or await count(meter)
+        belief = believed(meter, along.reads)
+        usage = belief.usage or belief.likely or await count(meter)
     facts[-1].charged = end.usage is not None
     facts[-1].cost_currency = candidate.channel.cost_currency
     if usage is not None and candidate.costs:

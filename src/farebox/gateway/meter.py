@@ -6,14 +6,15 @@ import asyncio
 import itertools
 import re
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from farebox.catalog import tokens
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
-from farebox.upstreams.dialect import BadUsage, Dialect, Event, Fault
+from farebox.upstreams.dialect import BadUsage, Event, Fault, Reading
 
 from . import overrun, purse
 from .endpoint import Call
@@ -24,6 +25,9 @@ _THOUGHTS = -1  # the place of shown reasoning among the texts of the choices
 _DATED = re.compile(r"[-@:](?:\d{4}|\d{6}|\d{8}|\d{4}-\d{2}-\d{2})(?:-preview)?")
 # A refusal with words in it, in a choice; inside a string the quotes would be escaped.
 _REFUSAL = re.compile(rb'"refusal"\s*:\s*"[^"]')
+
+
+Reads = Callable[[Any], Reading]  # what a reported usage means, by dialect and quirks of who reported it; BadUsage
 
 
 class Outcome(Enum):
@@ -162,14 +166,22 @@ class Meter:
         return next(iter(self.finishes.values()), "")
 
 
-async def conclude(meter: Meter, outcome: Outcome, dialect: Dialect | None, *, terminal: bool) -> Ending:
+async def conclude(meter: Meter, outcome: Outcome, reads: Reads, *, terminal: bool) -> Ending:
     """The rule and the usage of a call that was served, or left by the customer, to its end or to this point."""
+    belief = believed(meter, reads)
+    end = await _concluded(meter, outcome, belief, terminal=terminal)
+    if belief.usage is None and end.usage is not None:
+        end.spent = belief.likely  # whether we believe it or not, it is what the upstream bills
+    return end
+
+
+async def _concluded(meter: Meter, outcome: Outcome, belief: Belief, *, terminal: bool) -> Ending:
     left = outcome is Outcome.LEFT
     if left and not meter.accepted:
         return Ending(outcome, "R16")
     if left and meter.call.kind == "embeddings":
         return Ending(outcome, "R27")
-    usage, report, flags = believed(meter, dialect)
+    usage, report, flags = belief.usage, belief.report, list(belief.flags)
     if left and not meter.complete:
         return await _left(meter, usage, flags)
     rule = _rule(meter, outcome, usage, terminal=terminal)
@@ -235,27 +247,40 @@ def _inputs(usage: Usage) -> dict[str, int]:
     }
 
 
-def believed(meter: Meter, dialect: Dialect | None) -> tuple[Usage | None, Any, list[str]]:
+class Belief(NamedTuple):
+    """The report that is believed, as it came and by class, and what was wrong with others, or odd in it.
+
+    `likely` is what the last report that was not believed most likely means: for our cost, never for the charge.
+    """
+
+    usage: Usage | None
+    report: Any
+    flags: tuple[str, ...]
+    likely: Usage | None = None
+
+
+def believed(meter: Meter, reads: Reads) -> Belief:
     """The last plausible report (R04), or none with what was wrong with it (R03, R06)."""
     flags: list[str] = []
-    if dialect is None:
-        return None, None, flags
+    likely: Usage | None = None
     outputs = max(1, meter.call.outputs)
     output_most = (meter.limit_tokens + OVER_LIMIT_TOKENS) * outputs
     for report in reversed(meter.reports):
         try:
-            usage = dialect.usage(report)
+            usage, unknown = reads(report)
         except BadUsage as bad:
-            _flag(flags, "disputed" if "total_tokens is" in bad.why else "malformed")
+            _flag(flags, "disputed" if bad.likely is not None else "malformed")
+            likely = likely or bad.likely
             continue
         spoke = meter.call.has_output and meter.output_bytes > meter.call.echoed_bytes
         if usage.input_tokens == 0 or (spoke and usage.output_tokens == 0):
             _flag(flags, "malformed")
         elif usage.input_tokens > meter.input_bound or (meter.call.has_output and usage.output_tokens > output_most):
             _flag(flags, "disputed")
+            likely = likely or usage
         else:
-            return usage, report, []
-    return None, None, flags
+            return Belief(usage, report, ("unknown_counter",) if unknown else ())
+    return Belief(None, None, tuple(flags), likely)
 
 
 def _flag(flags: list[str], flag: str) -> None:

@@ -168,8 +168,8 @@ def _write_last(call: Call, delivery: Delivery, end: Ending) -> None:
     if call.stream:
         usage = writing.shown_usage(end.usage, end.reported) if call.include_usage else None
         delivery.body = delivery.writer.last(usage)
-    elif end.source == "counted" and delivery.body:
-        delivery.body = writing.counted(delivery.body, end.usage, output=call.has_output)
+    elif delivery.body and end.usage is not None and not writing.in_our_words(end.reported):
+        delivery.body = writing.counted(delivery.body, end.usage, end.reported, output=call.has_output)
 
 
 async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
@@ -202,9 +202,7 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
         raise send.Halted
     along.served()
     in_the_middle = client.left and call.stream and not along.terminal
-    end = await conclude(
-        meter, Outcome.LEFT if in_the_middle else Outcome.SERVED, along.dialect, terminal=along.terminal
-    )
+    end = await conclude(meter, Outcome.LEFT if in_the_middle else Outcome.SERVED, along.reads, terminal=along.terminal)
     if client.left:
         end.flags.append("left")
     return end
@@ -220,7 +218,7 @@ async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Endi
         meter.finishes[index] = "length"
     if open_choices:
         await client.send(delivery.writer.cut(open_choices))
-    end = await conclude(meter, outcome, along.dialect, terminal=True)
+    end = await conclude(meter, outcome, along.reads, terminal=True)
     end.flags.append(CUT[outcome])
     return end
 
@@ -235,7 +233,7 @@ async def _left(ports: Ports, delivery: Delivery) -> Ending:
         await ending.read_rest(along, meter, REPORT_S)
     if not reads_on:
         along.stop()
-    end = await conclude(meter, Outcome.LEFT, along.dialect, terminal=along.terminal)
+    end = await conclude(meter, Outcome.LEFT, along.reads, terminal=along.terminal)
     if reads_on:
         prices = delivery.cover.need.offer.prices
         await ending.read_on(along, meter, end, prices, ports.shop.options.read_on_s)

@@ -72,21 +72,34 @@ def whole(event: Event, *, kind: str, model: str, id: str, created: int, body: b
     return body
 
 
-def counted(body: bytes, usage: Usage | None, *, output: bool) -> bytes:
-    """A whole answer with our count as its usage, where the upstream's own report is missing or was not believed."""
-    return splice.with_usage(body, usage=shown_usage(usage, None, output=output))
+def counted(body: bytes, usage: Usage | None, reported: Any, *, output: bool) -> bytes:
+    """A whole answer with what `shown_usage` makes, where its usage is missing, not believed, or in other words."""
+    return splice.with_usage(body, usage=shown_usage(usage, reported, output=output))
 
 
 def shown_usage(usage: Usage | None, reported: Any, *, output: bool = True) -> dict[str, Any] | Raw:
-    """The usage object that the customer sees: the believed report as it came, else our count."""
-    if isinstance(reported, dict):
-        return reported
+    """The usage object that the customer sees: the believed report as it came, else its classes in OpenAI's words.
+
+    Those stand for our own count too, and for a report in the words of another vendor.
+    """
+    if in_our_words(reported):
+        shown_as_it_came: dict[str, Any] = reported
+        return shown_as_it_came
     used = usage or Usage()
     shown: dict[str, Any] = {"prompt_tokens": used.input_tokens}
     if output:
         shown["completion_tokens"] = used.output_tokens
     shown["total_tokens"] = used.total
+    if reported is not None:
+        shown["prompt_tokens_details"] = {"cached_tokens": used.cached_read, "cache_write_tokens": used.cache_write}
+        if output:
+            shown["completion_tokens_details"] = {"reasoning_tokens": used.reasoning}
     return shown
+
+
+def in_our_words(reported: Any) -> bool:
+    """Whether a report has the names that OpenAI's clients look for."""
+    return isinstance(reported, dict) and reported.get("prompt_tokens") is not None
 
 
 def refusal(fault: Fault) -> FareboxError:

@@ -119,7 +119,10 @@ def read_receipt(request: Any, account: Path[types.Ident], call: Path[types.Iden
     if made is None:
         raise Http404
     lines = [each | {"usage_class": each["class"]} for each in made["lines"]]
-    return made | {"lines": lines, "attempts": [_attempt(each, role=who.role) for each in made["tries"]]}
+    tries = [_attempt(each, role=who.role) for each in made["tries"]]
+    # As it came the report may say what the upstream takes for the call.
+    reported = made["reported"] if who.role == "support" else made["told"]
+    return made | {"lines": lines, "attempts": tries, "reported": reported}
 
 
 def _attempt(each: dict[str, Any], *, role: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from ninja import Schema
 from pydantic import Field, StringConstraints
@@ -129,6 +129,7 @@ class ReceiptOut(CallOut):
     price_version: int
     rule_version: int
     usage_source: str
+    reported: Any = None
     lines: list[ReceiptLine]
     sum: str
     due_micro: int | None

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from farebox.calls import look_up, receipts
 from farebox.kit import db
 from farebox.look import called
+from farebox.upstreams import counters
 
 from . import words
 from .customers import find
@@ -56,6 +57,8 @@ def receipt(request: HttpRequest, me: Operator, account: str, call: str) -> Http
         "lines": lines,
         "said": words.said(words.OUTCOMES, made["outcome"]),
         "tries": made["tries"],
+        # As it came it may say what the upstream takes for the call.
+        "reported": counters.spelled(made["told"] if sees_cost else made["reported"]),
         "sees_cost": sees_cost,
         "logged": me.role in LOGGED,
     }

@@ -104,11 +104,19 @@ def _calls(now_us: int) -> Iterator[Task]:
     """What the newest calls tell (money.md R06, F24, abuse of "free")."""
     seen = db.read(lambda tx: watch.look(tx, since_us=now_us - _DAY_US))
     if seen.disputed:
-        text = _("Upstreams reported usage that can't be true, and we counted ourselves: %(names)s.")
+        text = _(
+            "Upstreams reported usage that can't be true, and we counted ourselves: %(names)s. The receipts show the "
+            "reports; the quirks cached_in_prompt and hidden_thinking of a channel say how to read them."
+        )
         yield Task("warn", text % _some(list(seen.disputed)), reverse("office:models"))
     if seen.substituted:
         text = _("Upstreams answered with another model than was asked for: %(names)s.")
         yield Task("warn", text % _some(list(seen.substituted)), reverse("office:models"))
+    if seen.unknown:
+        text = _(
+            "Upstreams reported counters that we don't know and did not charge: %(names)s. The receipts show them."
+        )
+        yield Task("warn", text % _some(list(seen.unknown)), reverse("office:models"))
     for key, account in seen.free:
         text = _("More than a fifth of the last %(n)d calls of the key %(key)s cost its customer nothing.")
         url = reverse("office:customer_calls", args=[account])

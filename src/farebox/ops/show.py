@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from farebox.kit import money
+from farebox.upstreams import counters
 
 from . import when
 
@@ -86,6 +87,8 @@ def ticket(receipt: dict[str, Any]) -> str:
     out.append(_two("rule", f"{receipt['rule'] or 'open'} (version {receipt['rule_version']}), {receipt['outcome']}"))
     out.append(_two("rounding", "summed exactly, rounded up once"))
     out.append(_two("usage from", receipt["usage_source"] or "–"))
+    if receipt.get("reported"):
+        out.append(f"reported {counters.spelled(receipt['reported'])}")
     out.append(_two("finish", receipt["finish_reason"] or "–"))
     if receipt["flags"]:
         out.append(_two("flags", ", ".join(receipt["flags"])))

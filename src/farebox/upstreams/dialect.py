@@ -37,11 +37,22 @@ class BadAnswer(Exception):
 
 
 class BadUsage(Exception):
-    """A reported usage can't be billed from; `why` says what is wrong with it (R03, R06)."""
+    """A reported usage can't be billed from; `why` says what is wrong with it.
 
-    def __init__(self, why: str) -> None:
+    `likely` is what a report whose parts don't add up (R06) most likely means: what the upstream bills us by it.
+    """
+
+    def __init__(self, why: str, likely: Usage | None = None) -> None:
         super().__init__(why)
         self.why = why
+        self.likely = likely
+
+
+class Reading(NamedTuple):
+    """A reported usage in disjoint classes, and the names of its positive counters that we don't know."""
+
+    usage: Usage
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,5 +170,5 @@ class Dialect(Protocol):
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         """Classify an answer that is not a 200; header names are in lower case."""
 
-    def usage(self, reported: Any) -> Usage:
+    def usage(self, reported: Any, quirks: Quirks) -> Reading:
         """The reported usage as disjoint classes; BadUsage if it can't be believed."""

@@ -39,6 +39,9 @@ QUIRKS: Final[dict[str, str]] = {
     "developer_role": "false: messages of the role developer are sent as the role system.",
     "token_arrays": "false: prompts and inputs given as token numbers are turned back into text first.",
     "base64_embeddings": "false: the upstream does not understand encoding_format, so it is not sent.",
+    "cached_in_prompt": "true: the upstream counts cached tokens inside prompt_tokens; false: beside them. "
+    "Not set: the totals of each report decide.",
+    "hidden_thinking": "true: what total_tokens has beyond prompt and completion is thinking, and is charged as such.",
     "clean_end_without_done": "true: streams end without [DONE] here, as a matter of course.",
 }
 
@@ -104,6 +107,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     developer_role: bool = True
     token_arrays: bool = True
     base64_embeddings: bool = True
+    cached_in_prompt: bool | None = None
+    hidden_thinking: bool = False
     clean_end_without_done: bool = False
 
     def path(self, kind: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from farebox.kit import fetch
 from farebox.kit.clock import Clock
@@ -18,7 +18,7 @@ from farebox.kit.fetch import Exchange, Outgoing
 
 from . import dialects
 from .board import Candidate
-from .dialect import Ask, BadAnswer, Dialect, Event, Fault
+from .dialect import Ask, BadAnswer, BadUsage, Dialect, Event, Fault, Reading
 from .health import Health, Slot
 from .stream import SseReader, StreamBroken
 
@@ -140,6 +140,12 @@ class Along:
     def dialect(self) -> Dialect | None:
         """The dialect of the attempt under way, None before the first."""
         return self._dialect
+
+    def reads(self, reported: Any) -> Reading:
+        """What a usage reported by the attempt under way means, by its channel's quirks; BadUsage."""
+        if self._dialect is None:
+            raise BadUsage("Nothing was sent.")
+        return self._dialect.usage(reported, self.attempts[-1].candidate.channel.quirks)
 
     @property
     def bills_all(self) -> bool:

@@ -170,6 +170,8 @@ def _receipt(tx: Any, call: str) -> dict[str, Any]:
     if found is None:
         raise CommandError(f"There is no call {call[:60]!r}. `farebox call list` shows the newest.")
     found["upstream_attempts"] = log.attempts(tx, call)
+    # As it came: the machine's administrator may see all.
+    found["reported"] = log.reported(tx, call, found["account"])
     return found
 
 

@@ -166,7 +166,7 @@ async def _read(along: Along, meter: Meter) -> Ending:
             for event in events:
                 meter.read(event)
         along.served()
-        return await conclude(meter, Outcome.SERVED, along.dialect, terminal=along.terminal)
+        return await conclude(meter, Outcome.SERVED, along.reads, terminal=along.terminal)
     except send.UpstreamRefused as refused:
         return await ending.refused(meter, along, refused.fault)
     except send.UpstreamFailed as failed:

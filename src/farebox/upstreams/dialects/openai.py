@@ -13,10 +13,10 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from farebox.catalog.usage import UNITS_MAX, Usage
 from farebox.kit import depth
-from farebox.upstreams import faults
-from farebox.upstreams.dialect import Ask, BadAnswer, BadUsage, ChannelSpec, Encoded, Event, Fault
+from farebox.upstreams import faults, reports
+from farebox.upstreams.dialect import Ask, BadAnswer, ChannelSpec, Encoded, Event, Fault, Reading
+from farebox.upstreams.quirks import Quirks
 
 _JSON_HEAD: Final = b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
 _STREAM_OPTIONS: Final = Raw(b'{"include_usage":true}')
@@ -204,50 +204,9 @@ class OpenAI:
         """Classify an answer that is not a 200; never raises."""
         return faults.of_response(status, headers, body)
 
-    def usage(self, reported: Any) -> Usage:
-        """Disjoint classes of a usage object; BadUsage with the reason if it can't be believed.
-
-        `cached_tokens` and audio are parts of `prompt_tokens`, reasoning and audio parts of
-        `completion_tokens` (OpenAI's API reference, "The usage object"); DeepSeek says
-        `prompt_cache_hit_tokens`, Moonshot `cached_tokens`. xAI counts reasoning beside `completion_tokens`, which
-        its total tells.
-        """
-        if not isinstance(reported, dict):
-            raise BadUsage("The usage is no object.")
-        if reported.get("prompt_tokens") is None:
-            raise BadUsage("prompt_tokens is missing.")
-        prompt = _count(reported, "prompt_tokens")
-        completion = _count(reported, "completion_tokens")
-        total = _count(reported, "total_tokens") if reported.get("total_tokens") is not None else prompt + completion
-        into, out = (
-            _details(reported, "prompt_tokens_details"),
-            _details(reported, "completion_tokens_details"),
-        )
-        reasoning = _count(out, "reasoning_tokens")
-        if reasoning and total == prompt + completion + reasoning:
-            completion += reasoning
-        if total != prompt + completion:
-            raise BadUsage(f"total_tokens is {total}, not {prompt} + {completion}.")
-        cached = max(
-            _count(into, "cached_tokens"),
-            _count(reported, "prompt_cache_hit_tokens"),
-            _count(reported, "cached_tokens"),
-        )
-        written = _count(into, "cache_write_tokens")
-        heard, spoken = _count(into, "audio_tokens"), _count(out, "audio_tokens")
-        if cached + written + heard > prompt:
-            raise BadUsage(f"The parts of prompt_tokens are more than its {prompt}.")
-        if reasoning + spoken > completion:
-            raise BadUsage(f"The parts of completion_tokens are more than its {completion}.")
-        return Usage(
-            input=prompt - cached - written - heard,
-            cached_read=cached,
-            cache_write=written,
-            input_audio=heard,
-            output=completion - reasoning - spoken,
-            reasoning=reasoning,
-            output_audio=spoken,
-        )
+    def usage(self, reported: Any, quirks: Quirks) -> Reading:
+        """Disjoint classes of a usage object in any of the spellings of `counters.ROWS`; BadUsage with the reason."""
+        return reports.read(reported, cached_in_prompt=quirks.cached_in_prompt, hidden_thinking=quirks.hidden_thinking)
 
 
 DIALECT: Final = OpenAI()
@@ -423,24 +382,3 @@ def _embeddings(body: bytes) -> Event:
         choices=len(frame.data),
         tidy=tidy,
     )
-
-
-def _count(where: dict[str, Any], name: str) -> int:
-    """An exact count; 0 where it is missing or null."""
-    value = where.get(name)
-    if value is None:
-        return 0
-    if type(value) is not int:
-        raise BadUsage(f"{name} is no whole number.")
-    if not 0 <= value <= UNITS_MAX:
-        raise BadUsage(f"{name} is out of bounds.")
-    return value
-
-
-def _details(reported: dict[str, Any], name: str) -> dict[str, Any]:
-    found = reported.get(name)
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise BadUsage(f"{name} is no object.")
-    return found
