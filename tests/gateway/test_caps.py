@@ -239,3 +239,59 @@ def test_who_comes_back_has_the_caps_that_he_is_given_now(shop, model):
         assert calls(mine, model) is True
         assert "The cap of this member is used up." in calls(mine, model)
         shop.write(people.remove_member, member.id, now_us=clock.now_us(), actor="test")
+
+
+def test_a_cap_that_was_just_changed_is_never_a_fault_of_ours(shop, model):
+    """A node may know a change later than the books: whoever calls in between is served, or told that it is used up."""
+    from farebox.accounts import caps
+    from farebox.kit import clock, errors
+    from farebox.ledger import holds
+
+    me = shop.account("1", caps=Caps(day_micro=9 * CALL))
+    assert calls(me, model) is True
+    shop.write(key_line().set_caps, me.key_id, {"day": CALL}, **by())
+    before = holds.Purse(caps.memo(me.key_id, "day", now_us=clock.now_us(), time_zone="UTC"), 9 * CALL)
+
+    def unseen(tx):
+        holds.place(
+            tx, hold="call_unseen", purses=[holds.Purse(me.account), before], currency="USD", want_micro=CALL,
+            fit=lambda left: CALL if left >= CALL else -1, epoch=shop.server.ports.shop.epoch, now_us=clock.now_us(),
+        )  # fmt: skip
+
+    with pytest.raises(errors.InsufficientFunds, match="The cap of this API key is used up"):
+        shop.write(unseen)
+    shop.refresh()
+    # Lowered, raised, lifted, given another period, added, lowered: at once, with calls between.
+    for change in (
+        {"day": 2 * CALL},
+        {"day": 5 * CALL},
+        {"day": None},
+        {"month": CALL},
+        {"ever": CALL, "day": CALL},
+        {"ever": 0},
+    ):
+        shop.write(key_line().set_caps, me.key_id, change, **by())
+        for _ in range(2):
+            calls(me, model)
+
+
+def key_line():
+    from farebox.accounts import key_line
+
+    return key_line
+
+
+def test_a_refusal_says_when_the_cap_begins_anew_in_the_accounts_own_days(shop, model):
+    from datetime import timedelta
+
+    me = shop.account("1", caps=Caps(day_micro=CALL))
+    zone(shop, me, AHEAD)
+    assert calls(me, model) is True
+    today = datetime.now(ZoneInfo(AHEAD)).date()
+    said = calls(me, model)
+    assert said == f"The cap of this API key is used up. It begins anew at {today + timedelta(1)} 00:00 ({AHEAD})."
+    cap(shop, me, day=None, month=0)
+    begun = (today.replace(day=1) + timedelta(32)).replace(day=1)
+    assert calls(me, model).endswith(f"It begins anew at {begun} 00:00 ({AHEAD}).")
+    cap(shop, me, month=None, ever=0)
+    assert calls(me, model).endswith("It is for all time and does not begin anew.")

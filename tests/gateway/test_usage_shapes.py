@@ -91,7 +91,7 @@ def called(shop, upstreams):
     """Call with this report; the answer and its receipt."""
     me = shop.account("1")
 
-    def call(usage, model="m-plain", *, stream=False):
+    def call(usage, model="m-plain", *, stream=False, listed=False):
         head = {"id": "chatcmpl-1", "created": 1760000000, "model": model}
         if stream:
             events = [
@@ -110,7 +110,10 @@ def called(shop, upstreams):
         assert answer.status == 200, answer.body
         shown = (answer.events[-2] if stream else answer.json)["usage"]
         receipt = me.receipt(answer)
-        assert me.balance[0] == 1_000_000 - sum(call["charge_micro"] or 0 for call in me.get("/v1/calls").json["data"])
+        others = me.get("/v1/calls").json["data"]
+        assert me.balance[0] == 1_000_000 - sum(call["charge_micro"] or 0 for call in others)
+        if listed:
+            assert others[0]["reported"] == receipt["reported"]
         return receipt, shown
 
     return call
@@ -202,7 +205,7 @@ def test_the_receipt_shows_the_upstreams_own_report(called):
         return json.loads(Call.objects.get(id=receipt["id"]).reported)
 
     usage = openai(20, 10, cost=0.5, provider="secret vendor", cost_details={"tokens_cost": 4}, odd_tokens=3)
-    receipt, _ = called(usage)
+    receipt, _ = called(usage, listed=True)
     assert receipt["reported"] == openai(20, 10, odd_tokens=3)
     assert kept(receipt) == usage
     wide = openai(20, 10, **{f"n{n}_tokens": 0 for n in range(200)}, note="x" * 5000)

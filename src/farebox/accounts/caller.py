@@ -68,7 +68,7 @@ class Caller:
         until_us = caps.NEVER_US
         for scope, cap_micro, period in self.caps:
             memo = caps.memo(scope, period, now_us=now_us, time_zone=self.time_zone)
-            purses.append(Purse(memo, cap_micro))
+            purses.append(Purse(memo, cap_micro, caps.anew(period, now_us=now_us, time_zone=self.time_zone)))
             until_us = min(until_us, caps.period_end_us(period, now_us=now_us, time_zone=self.time_zone))
         return tuple(sorted(purses, key=lambda purse: purse.id)), until_us
 

@@ -14,11 +14,15 @@ from .caps import Capped
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One cap, and what is used of it in the period that runs now, in micro-units."""
+    """One cap, and what is used of it in the period that runs now, in micro-units.
+
+    `anew` is when it begins anew in the account's time, `2026-12-01 00:00`; empty if it never does.
+    """
 
     period: str
     cap_micro: int
     used_micro: int
+    anew: str = ""
 
     @property
     def left_micro(self) -> int:
@@ -44,7 +48,8 @@ def of_rows(tx: Tx, rows: Sequence[Capped], *, time_zone: str, now_us: int) -> l
     wanted = [memo for each in named for _period, _cap, memo in each]
     counts = LedgerAccount.objects.filter(id__in=wanted).values_list("id", "held_micro", "posted_micro")
     used = {memo: held_micro - posted_micro for memo, held_micro, posted_micro in counts} if wanted else {}
-    return [tuple(Use(period, cap, used.get(memo, 0)) for period, cap, memo in each) for each in named]
+    anew = {period: caps.anew_at(period, now_us=now_us, time_zone=time_zone) for period in caps.PERIODS}
+    return [tuple(Use(period, cap, used.get(memo, 0), anew[period]) for period, cap, memo in each) for each in named]
 
 
 def of(tx: Tx, row: Capped, *, time_zone: str, now_us: int) -> tuple[Use, ...]:

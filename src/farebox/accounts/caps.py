@@ -108,6 +108,20 @@ def period_end_us(period: str, *, now_us: int, time_zone: str) -> int:
     return int(end.timestamp()) * 1_000_000
 
 
+def anew(period: str, *, now_us: int, time_zone: str) -> str:
+    """When the cap of a period begins anew, in the account's own days, as the one whom it refuses is told."""
+    if period == "ever":
+        return "It is for all time and does not begin anew."
+    return f"It begins anew at {anew_at(period, now_us=now_us, time_zone=time_zone)} ({time_zone})."
+
+
+def anew_at(period: str, *, now_us: int, time_zone: str) -> str:
+    """The local time at which the cap of a period begins anew, `2026-12-01 00:00`; empty if it never does."""
+    if period == "ever":
+        return ""
+    return f"{_local(period_end_us(period, now_us=now_us, time_zone=time_zone), time_zone):%Y-%m-%d %H:%M}"
+
+
 def memo(scope: str, period: str, *, now_us: int, time_zone: str) -> str:
     """The id of the memo account that counts the cap of a scope now."""
     return f"cap:{scope}:{period_id(period, now_us=now_us, time_zone=time_zone)}"

@@ -328,12 +328,15 @@ _NAMES = (
 
 
 def as_dict(row: Sequence[Any]) -> dict[str, Any]:
-    """A row of the record by column name, JSON texts decoded, flags as a list."""
+    """A row of the record by column name, JSON texts decoded, flags as a list.
+
+    `reported` is the upstream's own report as far as it counts tokens: what it says beside is not for customers.
+    """
     found = dict(zip(_NAMES, row, strict=True))
     found["stream"] = bool(found["stream"])
     for name in ("prices", "usage", "diagnostics"):
         found[name] = msgspec.json.decode(found[name]) if found[name] else {}
-    found["reported"] = msgspec.json.decode(found["reported"]) if found["reported"] else None
+    found["reported"] = (counters.shown(msgspec.json.decode(found["reported"])) or None) if found["reported"] else None
     found["flags"] = found["flags"].split()
     return found
 
@@ -341,7 +344,6 @@ def as_dict(row: Sequence[Any]) -> dict[str, Any]:
 def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
     """The receipt of a call, JSON-able: facts, lines, attempts. None if the account has no such call.
 
-    `reported` is the upstream's own report as far as it counts tokens: what it says beside is not for customers.
     Lines: usage class, units, price per 1,000,000 units, and the exact amount as a decimal text in currency units.
     """
     row = tx.one(statements.READ_CALL, (call, account))
@@ -349,7 +351,6 @@ def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
         return None
     found = as_dict(row)
     found["object"] = "call"
-    found["reported"] = counters.shown(found["reported"]) or None
     found["lines"] = lines(found)
     found["charge"] = {
         "amount_micro": found["charge_micro"],
@@ -389,7 +390,8 @@ def _told(error: str) -> str:
 def reported(tx: Tx, call: str, account: str) -> Any:
     """The upstream's own usage report of a call as it came, for operators' eyes; None if none is kept."""
     row = tx.one(statements.READ_CALL, (call, account))
-    return None if row is None else as_dict(row)["reported"]
+    kept = None if row is None else row[_NAMES.index("reported")]
+    return msgspec.json.decode(kept) if kept else None
 
 
 def attempts(tx: Tx, call: str) -> list[dict[str, Any]]:

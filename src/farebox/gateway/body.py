@@ -65,18 +65,18 @@ def typed(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         bad(None, f"We could not parse the JSON body of your request: {_words(fault)}")
 
 
-def limit(name: str, raw: Raw | None) -> int | None:
-    """A token limit: an integer of any size from 1, or None where absent or null."""
+def limit(name: str, raw: Raw | None, *, least: int = 1) -> int | None:
+    """A token limit: an integer of any size from `least`, or None where absent or null."""
     if raw is None:
         return None
     text = bytes(raw).strip()
     if text == b"null":
         return None
     if not text.isdigit() or len(text) > 30:
-        bad(name, f"Invalid value for '{name}': expected an integer of 1 or more.")
+        bad(name, f"Invalid value for '{name}': expected an integer of {least} or more.")
     value = int(text)
-    if value < 1:
-        bad(name, f"Invalid value for '{name}': expected an integer of 1 or more.")
+    if value < least:
+        bad(name, f"Invalid value for '{name}': expected an integer of {least} or more.")
     return value
 
 

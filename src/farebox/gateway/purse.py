@@ -84,7 +84,7 @@ def need(call: Call, offer: Offer, input_bound: int, input_exact: int | None, st
                 param=call.text_name or "messages",
             )
         most = max(1, min(most, card.context_tokens - per_prompt))
-    asked = call.limit_tokens or call.default_limit_tokens
+    asked = call.limit_tokens if call.limit_tokens is not None else call.default_limit_tokens
     limit = min(asked, most) if asked is not None else most
     whole = limit * call.outputs
     grows = call.stream and not card.hidden_output

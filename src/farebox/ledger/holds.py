@@ -20,10 +20,14 @@ LOCK_PURSES = statements.LOCK_PURSES
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """A ledger account that a hold takes from; `cap_micro` is None for the balance itself."""
+    """A ledger account that a hold takes from; `cap_micro` is None for the balance itself.
+
+    `anew` says when a cap begins anew, in words for the one whom it refuses.
+    """
 
     id: str
     cap_micro: int | None = None
+    anew: str = ""
 
 
 class HoldEnded(Exception):
@@ -243,7 +247,8 @@ def _available(tx: Tx, purse: Purse) -> tuple[int, int]:
         return purse.cap_micro, purse.cap_micro
     posted_micro, held_micro = int(row[0]), int(row[1])
     if purse.cap_micro is not None:
-        floor_micro = -purse.cap_micro
+        # The tighter of the cap that this caller knows and the floor of the account: one of them may be newer.
+        floor_micro = max(-purse.cap_micro, -purse.cap_micro if row[2] is None else int(row[2]))
     elif row[2] is None:
         return 2**62, 2**62
     else:
@@ -271,7 +276,7 @@ def _affordable(tx: Tx, purses: Sequence[Purse], want_micro: int, fit: Callable[
         )
     if tight is not None and tight.cap_micro is not None:
         what = {"key": "API key", "prj": "project", "mem": "member"}.get(tight.id[4:7], "purse")
-        raise errors.InsufficientFunds(f"The cap of this {what} is used up.")
+        raise errors.InsufficientFunds(f"The cap of this {what} is used up. {tight.anew}".rstrip())
     raise errors.InsufficientFunds
 
 

@@ -1,8 +1,8 @@
 """The counters of usage reports under all their names: rows, so that a new spelling is one line more.
 
 What each vendor's name counts: OpenAI's and Anthropic's API references, Google's `usageMetadata`, DeepSeek's,
-Moonshot's and xAI's "Create chat completion", and what LiteLLM, New API and OpenRouter write when they speak OpenAI's format for
-others.
+Moonshot's and xAI's "Create chat completion", and what LiteLLM, New API and OpenRouter write when they speak OpenAI's
+format for others.
 """
 
 from __future__ import annotations

@@ -97,7 +97,8 @@ class Completions:
             include_usage=asked.stream_options is not None and bool(asked.stream_options.include_usage),
             outputs=best_of * prompts,
             choices=n * prompts,
-            limit_tokens=bodies.limit("max_tokens", given.get("max_tokens")),
+            # With the prompt echoed, no output at all is an answer: its log probabilities score the prompt.
+            limit_tokens=bodies.limit("max_tokens", given.get("max_tokens"), least=0 if asked.echo else 1),
             default_limit_tokens=DEFAULT_LIMIT_TOKENS,
             text_bytes=text_bytes + suffix_bytes,
             texts=[*texts, asked.suffix] if asked.suffix else texts,
