@@ -279,7 +279,10 @@ def believed(meter: Meter, reads: Reads) -> Belief:
             _flag(flags, "disputed")
             likely = likely or usage
         else:
-            return Belief(usage, report, ("unknown_counter",) if unknown else ())
+            flags = []
+            if unknown:
+                _flag(flags, "unknown_counter")
+            return Belief(usage, report, tuple(flags))
     return Belief(None, None, tuple(flags), likely)
 
 
