@@ -9,7 +9,7 @@ def __getattr__(name: str) -> Any:
     import openai
     import openai.types.chat
 
-    for place in (openai, openai.types, openai.types.chat):
+    for place in (openai.types.chat, openai.types, openai):  # the last has old names that only raise
         if hasattr(place, name):
             return getattr(place, name)
     raise AttributeError(name)
