@@ -106,6 +106,7 @@ class Door:
 
     def __init__(self, life: Life, sent: Sent) -> None:
         self.options = life.options
+        self.flight = life.flight
         self.paused = False
         self._life = life
         self._loop = life.world.loop
@@ -149,6 +150,9 @@ class Door:
         if self._drain is not None and not self._drain.done():
             self._drain.set_result(None)
         self._drain = None
+
+    def recognise(self, exchange: Exchange) -> None:
+        """Strangers leave room enough."""
 
     def invite(self, exchange: Exchange) -> None:
         """Nobody waits to be invited."""

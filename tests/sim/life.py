@@ -12,6 +12,7 @@ from farebox.accounts.ring import KeyRing
 from farebox.catalog import shelf
 from farebox.gateway.app import App
 from farebox.gateway.exchange import Exchange
+from farebox.gateway.flight import Flight
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
 from farebox.kit import epochs
@@ -40,6 +41,7 @@ class Life:
         self.node = node
         self.name = f"n{node}.{number}"
         self.options = world.options
+        self.flight = Flight(world.options)
         self.up = False
         self.writing = False
         self.stopping = False
@@ -158,10 +160,10 @@ class Life:
         exchange.length = len(body)
         if sent.call.client == "slow body":
             world.fired("client: slow body")
-            exchange.feed(body[:20], 10**6)
+            exchange.feed(body[:20])
             world.loop.call_later(sent.call.client_s, self._rest, exchange, body[20:])
         else:
-            exchange.feed(body, 10**6)
+            exchange.feed(body)
             exchange.whole()
         task = self.spawn(self.app(exchange))
         self.tasks[task] = None
@@ -171,7 +173,7 @@ class Life:
 
     @staticmethod
     def _rest(exchange: Exchange, data: bytes) -> None:
-        exchange.feed(data, 10**6)
+        exchange.feed(data)
         exchange.whole()
 
 

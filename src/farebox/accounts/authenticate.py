@@ -54,6 +54,13 @@ async def by_key(ring: KeyRing, store: Store, *, key: str, address: str, now_us:
     return _admit(known, address, now_us)
 
 
+def account_of(ring: KeyRing, authorization: str | None) -> str:
+    """The account of an `Authorization` header whose key the ring knows; empty otherwise. Nobody is let in by it."""
+    _, _, key = (authorization or "").partition(" ")
+    known = ring.get(ring.digest(key.strip())) if 0 < len(key) <= key_format.KEY_BYTES_MAX and key.isascii() else None
+    return "" if known is None or known.dead else known.caller.account
+
+
 def house_caller(tx: Tx) -> Caller:
     """The caller of our own calls, on the house's account (money.md 1.14); CommandError before it exists."""
     row = tx.one(statements.READ_KEY, (HOUSE_KEY,))

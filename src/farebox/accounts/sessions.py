@@ -159,6 +159,13 @@ def sign_in(person: Person, *, area: str, methods: list[dict[str, Any]], where: 
     return store.session_key
 
 
+def has_person(tx: Tx, key: str, *, area: str) -> bool:
+    """Whether somebody is signed in by the session with this key."""
+    del tx  # the ORM reads in the same transaction
+    row = _alive(key, area, clock.now_us())
+    return row is not None and row.person_id is not None
+
+
 def list_sessions(person: str, *, area: str, now_us: int) -> list[dict[str, Any]]:
     """The living sessions of a person, the one used last first: id, address, agent, created_us, seen_us."""
     limits = AREAS[area]

@@ -118,7 +118,7 @@ class App:
             address=exchange.address,
             now_us=ports.clock.now_us(),
         )
-        exchange.account = caller.account
+        exchange.admit(caller.account)
         await exchange.answer(200, _json(await free(ports, caller, name, _query(query))))
 
     async def _call(self, exchange: Exchange, endpoint: Endpoint) -> None:

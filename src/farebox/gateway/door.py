@@ -22,6 +22,7 @@ from farebox.kit.options import Options
 
 from . import head
 from .exchange import Exchange
+from .flight import HEAD_BYTES_FREE, Flight
 
 PER_ADDRESS_MAX = 256
 SPARE_MAX = 64  # connections beyond the limit that are told so (503); more are closed without a word
@@ -44,6 +45,7 @@ class Hall(Protocol):
     doors: set[FrontDoor]
     per_address: dict[str, int]
     trusted: head.Networks
+    flight: Flight
     closing: bool
 
     def start(self, exchange: Exchange) -> None:
@@ -51,6 +53,9 @@ class Hall(Protocol):
 
     def client_of(self, fields: Mapping[str, str]) -> str:
         """The address for which a trusted proxy asks; empty if it says none that can be read."""
+
+    def recognise(self, exchange: Exchange) -> None:
+        """Admit an exchange whose key is known without a look-up."""
 
 
 class FrontDoor(asyncio.Protocol):
@@ -82,6 +87,7 @@ class FrontDoor(asyncio.Protocol):
         "_trusted",
         "_waiting",
         "_written_bytes",
+        "flight",
         "options",
         "paused",
     )
@@ -89,6 +95,7 @@ class FrontDoor(asyncio.Protocol):
     def __init__(self, hall: Hall) -> None:
         self._hall = hall
         self.options = hall.options
+        self.flight = hall.flight
         self.paused = False
         self._transport: Any = None
         self._parser: Any = None
@@ -156,6 +163,8 @@ class FrontDoor(asyncio.Protocol):
         for exchange in (self._current, self._coming, *waiting):
             if exchange is not None:
                 exchange.gone()
+                if exchange is not self._current:  # nobody answers it
+                    exchange.free()
         # One whose task was cancelled says no word of its end, and knows us.
         self._current = self._coming = None
 
@@ -189,6 +198,9 @@ class FrontDoor(asyncio.Protocol):
             self._refuse(errors.BadRequest(f"This is not a valid HTTP request: {str(fault)[:60]}"))
         if self._in_head and self._head_bytes > head.BYTES_MAX:
             self._refuse(errors.BadRequest("The head of the request is too large.", status=431))
+        elif self._in_head and self._head_bytes > HEAD_BYTES_FREE and self._coming is not None:
+            if not self._coming.hold(len(data)):
+                self._refuse(errors.Overloaded())
         elif self._framing_bytes > FRAMING_BYTES_MAX and not self._in_head:
             self._refuse(errors.BadRequest("The chunks of the request body are too small, or its trailers too large."))
         if self._waiting and self._reading and self._is_full():
@@ -269,15 +281,15 @@ class FrontDoor(asyncio.Protocol):
             fault = errors.BadRequest("Too many requests were sent at once on one connection.")
         if fault is None and self._surplus:
             fault = errors.Overloaded()
+        if fault is None and self._field_bytes > HEAD_BYTES_FREE and not exchange.hold(self._field_bytes):
+            fault = errors.Overloaded()
         if fault is not None:
             self._refuse(fault)
             return
         exchange.target = head.path_of(exchange.target)
         if "content-length" in fields:
             exchange.length = int(fields["content-length"])
-            if exchange.length > self.options.body_bytes_max:
-                limit = self.options.body_bytes_max
-                exchange.fail(errors.TooLarge(f"The request body is larger than {limit} bytes."))
+            exchange.bound(exchange.bytes_max)
         elif "transfer-encoding" not in fields:
             exchange.length = 0
         self._waiting.append(exchange)
@@ -287,7 +299,7 @@ class FrontDoor(asyncio.Protocol):
         """A piece of the body."""
         self._framing_bytes -= len(data)
         if self._coming is not None:
-            self._coming.feed(data, self.options.body_bytes_max)
+            self._coming.feed(data)
 
     def on_chunk_complete(self) -> None:
         """A chunk ended: each may have its frame."""
@@ -303,6 +315,11 @@ class FrontDoor(asyncio.Protocol):
             exchange.whole()
 
     # for the exchange
+
+    def recognise(self, exchange: Exchange) -> None:
+        """Admit an exchange whose key is known without a look-up."""
+        if not exchange.account:
+            self._hall.recognise(exchange)
 
     @property
     def closing(self) -> bool:
@@ -355,9 +372,14 @@ class FrontDoor(asyncio.Protocol):
         return self._address
 
     @property
-    def unsent(self) -> bool:
-        """Whether bytes of an answer have not left yet: the customer's system takes no more of them now."""
-        return bool(self._transport.get_write_buffer_size())
+    def unsent_bytes(self) -> int:
+        """Bytes of an answer that have not left yet: the customer's system takes no more of them now."""
+        return int(self._transport.get_write_buffer_size())
+
+    @property
+    def known(self) -> bool:
+        """Whether a caller is being answered whose key was looked at."""
+        return self._current is not None and self._current.account != ""
 
     def look(self, now: float) -> None:
         """Once or twice a second: empty lines, slow heads and bodies, idle connections, customers who do not read."""
@@ -369,10 +391,10 @@ class FrontDoor(asyncio.Protocol):
                 self._transport.close()
         elif self._current is not None:
             self._current.keep_alive_due(now)
-            if coming is not None and not self._in_head and coming.slow:
+            if coming is not None and not self._in_head and coming.slow(now, reading=self._reading):
                 coming.fail(errors.RequestTimeout("The request body came too slowly: at least 1 KiB/s is needed."))
         elif coming is not None and not self._in_head:
-            if coming.slow:  # it is answered already; only its rest was waited for
+            if coming.slow(now, reading=True):  # it is answered already; only its rest was waited for
                 self._close()
         elif self.head_since is not None:
             if now - self._since > options.head_s:
@@ -446,7 +468,11 @@ class FrontDoor(asyncio.Protocol):
             return
         self._broken = True
         self._lingers_until = time.monotonic() + LINGER_S
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # he has reset the connection, and we were not told yet
+            self._transport.abort()
+            return
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()

@@ -16,7 +16,9 @@ from farebox.kit import errors
 from farebox.kit.errors import FareboxError
 from farebox.kit.options import Options
 
-SLOW_BYTES_PER_S = 1024
+from .flight import Flight, Share
+
+SLOW_BYTES_PER_S = 1024  # and less than this is too slow, over each `body_grace_s`
 # The rest of a body that nobody reads is waited for if it is no longer than this; else the connection is closed.
 UNREAD_BYTES_MAX = 64 * 1024
 
@@ -50,6 +52,11 @@ class Connection(Protocol):
 
     options: Options
     paused: bool
+
+    flight: Flight
+
+    def recognise(self, exchange: Exchange) -> None:
+        """Admit an exchange whose key is known without a look-up."""
 
     @property
     def closing(self) -> bool:
@@ -91,6 +98,14 @@ class _Date:
 _date = _Date()
 
 
+def _too_large(bytes_max: int) -> FareboxError:
+    return errors.TooLarge(f"The request body is larger than {bytes_max} bytes.")
+
+
+def _crowded() -> FareboxError:
+    return errors.Overloaded("Too many requests are being read at once. Please try again in a moment.")
+
+
 class Exchange:
     """One request and its answer. `refusal` is set where the head itself is refused; nothing else is read then."""
 
@@ -104,14 +119,19 @@ class Exchange:
         "_ended",
         "_fault",
         "_headers",
+        "_held_bytes",
         "_hurried",
         "_patient",
         "_quiet_since",
+        "_share",
         "_stream",
+        "_window_bytes",
+        "_window_since",
         "account",
         "address",
         "authorization",
         "body_bytes",
+        "bytes_max",
         "caller",
         "channel",
         "complete",
@@ -146,7 +166,12 @@ class Exchange:
         self.left = False
         self.started = 0.0
         self.body_bytes = 0
-        self._body: list[bytes] = []
+        self.bytes_max: int = door.options.body_bytes_max
+        self._body: bytes | bytearray = b""
+        self._share: Share = door.flight.strangers
+        self._held_bytes = 0
+        self._window_since = 0.0
+        self._window_bytes = 0
         self._body_waiter: asyncio.Future[None] | None = None
         self._fault: FareboxError | None = None
         self._callback: Callable[[], None] | None = None
@@ -176,18 +201,56 @@ class Exchange:
             await self._body_waiter
         if self._fault is not None:
             raise self._fault
-        parts, self._body = self._body, []
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        body, self._body = self._body, b""
+        return bytes(body)
 
-    def feed(self, data: bytes, bytes_max: int) -> None:
+    def admit(self, account: str) -> None:
+        """Whose request this is: its bytes are his from now on; a body that his share has no room for fails."""
+        if account == self.account:
+            return
+        self.account = account
+        self._move(self._door.flight.of(account))
+
+    def bound(self, bytes_max: int, *, form: bool = True) -> None:
+        """Nobody wants a body of more bytes, which is a form, or a text of a page's: else reading it fails."""
+        self.bytes_max = bytes_max
+        if not form:
+            self._move(self._door.flight.texts)
+        if max(self.body_bytes, self.length or 0) > bytes_max:
+            self.fail(_too_large(bytes_max))
+
+    def _move(self, share: Share) -> None:
+        before, self._share = self._share, share
+        before.give(self._held_bytes)
+        if not share.take(self._held_bytes):
+            self._held_bytes = 0
+            self.fail(_crowded())
+
+    def hold(self, count_bytes: int) -> bool:
+        """Count so many bytes of this request; whether there is room for them."""
+        if not self._share.take(count_bytes):
+            # A caller's first bytes came before his key was looked at; strangers must not be able to keep him out.
+            self._door.recognise(self)
+            if not self._share.take(count_bytes):
+                return False
+        self._held_bytes += count_bytes
+        return True
+
+    def feed(self, data: bytes) -> None:
         """A piece of the body has arrived."""
         self.body_bytes += len(data)
         if self._fault is not None or self._ended:
             return
-        if self.body_bytes > bytes_max:
-            self.fail(errors.TooLarge(f"The request body is larger than {bytes_max} bytes."))
-        else:
-            self._body.append(data)
+        if self.body_bytes > self.bytes_max:
+            self.fail(_too_large(self.bytes_max))
+        elif not self.hold(len(data)):
+            self.fail(_crowded())
+        elif not self._body:
+            self._body = data
+        else:  # one piece of memory: a thousand chunks of two bytes would be a thousand objects
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += data
 
     def whole(self) -> None:
         """The body is complete."""
@@ -198,17 +261,33 @@ class Exchange:
         """The body will never be whole."""
         if self._fault is None and not self._ended:
             self._fault = fault
-            self._body.clear()
+            self._body = b""
+            if not self.complete:
+                self.free()
         self._wake()
 
-    @property
-    def slow(self) -> bool:
-        """Whether the body came slower than it may, by now."""
+    def free(self) -> None:
+        """What this request held is gone."""
+        if self._held_bytes:
+            self._share.give(self._held_bytes)
+            self._held_bytes = 0
+
+    def slow(self, now: float, *, reading: bool) -> bool:
+        """Whether less of the body came in the last `body_grace_s` than had to; asked once or twice a second.
+
+        While we do not read, or have not asked for the body of a customer who waits for that, it is not his doing.
+        """
         if self.complete or self._fault is not None:
             return False
-        waited_s = time.monotonic() - self.started
-        grace_s: int = self._door.options.body_grace_s
-        return waited_s > grace_s and self.body_bytes < SLOW_BYTES_PER_S * (waited_s - grace_s)
+        if not reading or "expect" in self.head:
+            self._window_since = 0.0
+            return False
+        since, window_s = self._window_since, self._door.options.body_grace_s
+        if since and now - since < window_s:
+            return False
+        came, self._window_bytes = self.body_bytes - self._window_bytes, self.body_bytes
+        self._window_since = now
+        return bool(since) and came < SLOW_BYTES_PER_S * window_s
 
     def gone(self) -> None:
         """The customer has left."""
@@ -374,7 +453,8 @@ class Exchange:
             self._ended = True
             self._callback = None
             self._fault = self.refusal = None  # a raised error knows its frames, and they know us
-            self._body.clear()
+            self._body = b""
+            self.free()
             self._door.done(self)
 
     @property

@@ -35,7 +35,6 @@ class Request(Protocol):
     id: str
     authorization: str | None
     address: str
-    account: str  # set by `serve` once it is known
     caller: Caller | None  # known beforehand where we call ourselves
     channel: str  # the only channel to try, for channel tests
     complete: bool  # whether the whole body has come
@@ -44,8 +43,11 @@ class Request(Protocol):
     def once(self) -> str | None:
         """The header `Idempotency-Key`."""
 
+    def admit(self, account: str) -> None:
+        """Whose request this is."""
+
     async def body(self) -> bytes:
-        """The whole body; TooLarge, RequestTimeout."""
+        """The whole body; TooLarge, RequestTimeout, Overloaded."""
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
     """
     shop = ports.shop
     caller, came_whole = await _caller(ports, request), request.complete
-    request.account = caller.account
+    request.admit(caller.account)
     call = endpoint.read(await request.body(), shop.options)
     if not came_whole:  # the key may have ended while the body came
         caller = await _caller(ports, request)

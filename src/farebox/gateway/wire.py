@@ -20,6 +20,7 @@ from farebox.kit.options import Options
 from . import hops
 from .door import FrontDoor
 from .exchange import Exchange
+from .flight import Flight
 from .head import Networks
 
 log = structlog.get_logger(__name__)
@@ -37,8 +38,19 @@ class Reception:
     CommandError if a trusted proxy is no address, or the field in which it names its client is not known.
     """
 
-    def __init__(self, handler: Handler, *, options: Options, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        options: Options,
+        clock: Clock,
+        ids: Ids,
+        account_of: Callable[[str | None], str] = lambda _authorization: "",
+    ) -> None:
+        """`account_of` knows the account of an Authorization field without a look-up, or says nothing."""
         self.handler = handler
+        self.account_of = account_of
+        self.flight = Flight(options)
         self.options = options
         self.clock = clock
         self.ids = ids
@@ -69,13 +81,20 @@ class Reception:
             log.warning("door.odd_hop", field=self.forwarded, hop=odd[:64], why="its requests count as the proxy's")
         return found
 
+    def recognise(self, exchange: Exchange) -> None:
+        """Admit an exchange whose key is known without a look-up; what the key may do is looked at later."""
+        if account := self.account_of(exchange.authorization):
+            exchange.admit(account)
+
     def watch(self) -> None:
         """Look after silence, slowness and idleness: the timers of thousands of connections in one."""
+        # First of all: whatever fails below must not be the last look.
+        self._timer = asyncio.get_running_loop().call_later(0.5, self.watch)
         now = time.monotonic()
         self._end_slow_heads(now)
+        self._end_unread()
         for door in list(self.doors):
             door.look(now)
-        self._timer = asyncio.get_running_loop().call_later(0.5, self.watch)
 
     def stop_watching(self) -> None:
         """End the watch."""
@@ -91,7 +110,17 @@ class Reception:
     @property
     def unsent(self) -> int:
         """How many connections hold bytes of an answer that have not left yet."""
-        return sum(door.unsent for door in self.doors)
+        return sum(door.unsent_bytes > 0 for door in self.doors)
+
+    def _end_unread(self) -> None:
+        """Drop strangers who do not read, the largest first, where more waits for them than strangers may hold."""
+        waiting = [(size, id(door), door) for door in self.doors if not door.known and (size := door.unsent_bytes)]
+        over_bytes = sum(size for size, _, _ in waiting) - self.flight.strangers.bytes_max
+        for size, _, door in sorted(waiting, reverse=True) if over_bytes > 0 else ():
+            if over_bytes <= 0:
+                break
+            door.abort()
+            over_bytes -= size
 
     def _end_slow_heads(self, now: float) -> None:
         """Refuse the oldest unfinished heads of an address that has too many (slowloris)."""

@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, QueryDict
 
+from .trouble import PROGRAMS
 from .views import bad_request, not_found
 
 _NUL = "\x00"
-_PROGRAMS = "/office/api/"  # what programs send is read by its schema, and refused in JSON
 
 
 def plain(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Answer an address with a NUL by 404, a search or a form with one by 400; no page sees them."""
 
     def answer(request: HttpRequest) -> HttpResponse:
-        if request.path_info.startswith(_PROGRAMS):
+        if request.path_info.startswith(PROGRAMS):
             return get_response(request)
         if _NUL in request.path_info:
             return not_found(request)

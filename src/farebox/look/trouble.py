@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import structlog
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from farebox.kit import dbfaults
-from farebox.kit.errors import StoreUnavailable, Trouble
+from farebox.kit.errors import FareboxError, StoreUnavailable, Trouble
+
+PROGRAMS = "/office/api/"  # what programs send is read by its schema, and refused in JSON
+# Where a request is refused before a page has seen it: too large, too slow, too many.
+REFUSAL = "farebox.refusal"
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +28,8 @@ def trouble(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[Ht
     """Answer troubles that pages raise with their own status."""
 
     def answer(request: HttpRequest) -> HttpResponse:
-        return get_response(request)
+        refusal: FareboxError | None = request.META.get(REFUSAL)
+        return get_response(request) if refusal is None else _refused(request, refusal)
 
     def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, dbfaults.ANY) and not dbfaults.broken_rule(exception):
@@ -35,10 +40,19 @@ def trouble(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[Ht
         if isinstance(exception, StoreUnavailable):
             log.warning("page.store", fault=exception.message)  # no path: some hold a code
             stranger(request)
-        response = render(request, "look/error.html", {"status": exception.status}, status=exception.status)
-        for name, value in exception.headers():
-            response.headers[name] = value
-        return response
+        return _refused(request, exception)
 
     answer.process_exception = process_exception  # type: ignore[attr-defined]  # Django looks for it
     return answer
+
+
+def _refused(request: HttpRequest, refusal: FareboxError) -> HttpResponse:
+    response: HttpResponse
+    if request.path_info.startswith(PROGRAMS):
+        body = {"error": {"code": refusal.code, "message": refusal.message}}
+        response = JsonResponse(body, status=refusal.status)
+    else:
+        response = render(request, "look/error.html", {"status": refusal.status}, status=refusal.status)
+    for name, value in refusal.headers():
+        response.headers[name] = value
+    return response

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import io
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -20,16 +21,26 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
+from farebox.accounts import sessions, tokens
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.head import is_disguised
-from farebox.kit import errors
+from farebox.kit import clock, db, errors
+from farebox.kit.errors import FareboxError
 from farebox.kit.options import Options
 from farebox.kit.threads import Threads
 from farebox.look.middleware import PREFIX
+from farebox.look.sessions import COOKIES
+from farebox.look.trouble import REFUSAL
 
 log = structlog.get_logger(__name__)
 
-BODY_BYTES_MAX = 2 * 1024 * 1024
+FORM_BYTES_MAX = 64 * 1024
+# Pages that take a text beyond a form: how long it may be, and whose session it needs ("": anybody's).
+_TEXTS = (
+    ("/office", 2 * 1024 * 1024, "office"),  # price lists, terms; and the management API, with its token
+    ("/console/team", 512 * 1024, "console"),  # a list of people to invite
+    ("/estimate", 640 * 1024, ""),  # 200 KB, each byte as three signs
+)
 _API = ("/v1/", "/V1/")
 _MANAGEMENT = "/office/api/"
 _OURS = (PREFIX + "/", "/static/")
@@ -82,16 +93,36 @@ class Pages:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request with its page."""
-        body = await exchange.body()
-        if len(body) > BODY_BYTES_MAX:
-            raise errors.TooLarge(f"A form may have {BODY_BYTES_MAX} bytes.")
         loop = asyncio.get_running_loop()
-        environ = self._environ(exchange, body)
+        environ = self._environ(exchange)
+        try:
+            await self._bound(exchange, environ)
+            body = await exchange.body()
+        except FareboxError as refusal:
+            if exchange.left:
+                raise
+            body, environ[REFUSAL] = b"", refusal
+        environ |= {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
         status, headers, pieces, close = await loop.run_in_executor(self._threads, self._respond, environ)
         try:
             await exchange.page(status, headers, self._read(pieces))
         finally:
             await loop.run_in_executor(self._threads, close)
+
+    async def _bound(self, exchange: Exchange, environ: dict[str, Any]) -> None:
+        """Let strangers send forms alone: who may send more is looked up before it is read."""
+        if exchange.length is not None and exchange.length <= FORM_BYTES_MAX:
+            return
+        path = environ["PATH_INFO"]
+        for start, bytes_max, area in _TEXTS:
+            if path == start or path.startswith(start + "/"):
+                known = not area or await asyncio.get_running_loop().run_in_executor(
+                    self._threads, _is_known, environ, area
+                )
+                if known:
+                    exchange.bound(bytes_max, form=False)
+                    return
+        exchange.bound(FORM_BYTES_MAX)
 
     async def close(self) -> None:
         """Close each thread's connection, then the threads."""
@@ -129,7 +160,7 @@ class Pages:
                 return
             yield piece
 
-    def _environ(self, exchange: Exchange, body: bytes) -> dict[str, Any]:
+    def _environ(self, exchange: Exchange) -> dict[str, Any]:
         """The request as PEP 3333 describes it. Links are made of the configured origin, never of the Host sent."""
         target, _, query = exchange.target.partition(b"?")
         path = _decoded(target).decode("latin-1")
@@ -141,14 +172,12 @@ class Pages:
             "PATH_INFO": path.removeprefix(script) or "/",
             "QUERY_STRING": query.decode("latin-1"),
             "CONTENT_TYPE": exchange.head.get("content-type", ""),
-            "CONTENT_LENGTH": str(len(body)),
             "SERVER_NAME": ours.hostname or "",
             "SERVER_PORT": str(ours.port or (443 if ours.scheme == "https" else 80)),
             "SERVER_PROTOCOL": f"HTTP/{exchange.version}",
             "REMOTE_ADDR": exchange.address,
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": ours.scheme,
-            "wsgi.input": io.BytesIO(body),
             "wsgi.errors": io.StringIO(),
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
@@ -163,6 +192,21 @@ class Pages:
             environ["HTTP_AUTHORIZATION"] = exchange.head["authorization"]
         environ["HTTP_HOST"] = exchange.head.get("host", ours.netloc)
         return environ
+
+
+def _is_known(environ: Mapping[str, str], area: str) -> bool:
+    """Whether this comes with a token of the management API, or with a living session of the area."""
+    bearer = environ.get("HTTP_AUTHORIZATION", "")
+    try:
+        if bearer:
+            token, address, now_us = bearer.partition(" ")[2].strip(), environ["REMOTE_ADDR"], clock.now_us()
+            return db.read(tokens.authenticate, token, address=address, now_us=now_us) is not None
+        cookie = SimpleCookie(environ.get("HTTP_COOKIE", "")).get(COOKIES[area])
+        return cookie is not None and db.read(sessions.has_person, cookie.value, area=area)
+    except CookieError:
+        return False
+    except errors.StoreUnavailable as trouble:
+        raise errors.StoreUnavailable from trouble  # what the database says of itself is not for whoever asks
 
 
 def _known(path: str, table: str) -> bool:

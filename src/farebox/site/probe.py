@@ -32,12 +32,14 @@ class _Request:
         self.id = ident
         self.authorization: str | None = None
         self.address = "127.0.0.1"
-        self.account = ""
         self.caller: authenticate.Caller | None = caller
         self.channel = channel
         self.complete = True
         self.once: str | None = None
         self._body = msgspec.json.encode(body)
+
+    def admit(self, account: str) -> None:
+        """It is the house's."""
 
     async def body(self) -> bytes:
         return self._body

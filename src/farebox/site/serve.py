@@ -8,13 +8,14 @@ import os
 import signal
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 from typing import Any
 
 import structlog
 import uvloop
 
-from farebox.accounts import key_format
+from farebox.accounts import authenticate, key_format
 from farebox.accounts.ring import KeyRing
 from farebox.catalog import shelf
 from farebox.gateway.app import App
@@ -153,7 +154,13 @@ class Server:
         await self.store.write(settings.note_option, "single_person", options.single_person)
         self._pages = Pages(options) if self._role != "api" else None
         app = App(self.ports, self._pages, metered=self._role != "console")
-        self.reception = Reception(app, options=options, clock=clock.SYSTEM, ids=ids.RANDOM)
+        self.reception = Reception(
+            app,
+            options=options,
+            clock=clock.SYSTEM,
+            ids=ids.RANDOM,
+            account_of=partial(authenticate.account_of, shop.ring),
+        )
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(

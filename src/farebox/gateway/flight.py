@@ -1,0 +1,73 @@
+"""Bytes in flight: what the requests of this process hold in memory, and whose share of it that is.
+
+A request's bytes count from their arrival until it is answered. Nobody is known before his credential has been looked
+at: until then they count as a stranger's, as those of pages always do.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from farebox.kit import limits
+from farebox.kit.options import Options
+
+STRANGERS_BYTES_MAX: Final = 32 * limits.MIB
+# A head of so many bytes is no weight; what is above counts.
+HEAD_BYTES_FREE: Final = 4096
+# Where nobody says how much memory there is, bodies may have what a quarter of a gigabyte's ceiling would give them.
+_UNKNOWN_CEILING_BYTES: Final = 1024 * limits.MIB
+
+
+class Share:
+    """So many bytes that may be held at once, part of another share or of none."""
+
+    __slots__ = ("bytes_max", "held_bytes", "within")
+
+    def __init__(self, bytes_max: int, within: Share | None = None) -> None:
+        self.bytes_max = bytes_max
+        self.within = within
+        self.held_bytes = 0
+
+    def take(self, count_bytes: int) -> bool:
+        """Hold so many bytes more, here and in what this is a part of; False, and nothing is held, if one is full."""
+        if self.held_bytes + count_bytes > self.bytes_max:
+            return False
+        if self.within is not None and not self.within.take(count_bytes):
+            return False
+        self.held_bytes += count_bytes
+        return True
+
+    def give(self, count_bytes: int) -> None:
+        """Hold so many bytes less."""
+        self.held_bytes -= count_bytes
+        if self.within is not None:
+            self.within.give(count_bytes)
+
+
+class Flight:
+    """The shares of one process: `strangers` with all pages, of it `texts` (what is more than a form), and `callers`.
+
+    Callers cannot take the strangers' part, nor strangers theirs: the office opens while /v1 is full, and the reverse.
+    """
+
+    def __init__(self, options: Options) -> None:
+        whole = bytes_max(options)
+        self.strangers = Share(min(STRANGERS_BYTES_MAX, whole // 2))
+        self.texts = Share(self.strangers.bytes_max // 2, self.strangers)
+        self.callers = Share(max(whole - self.strangers.bytes_max, options.body_bytes_max))
+
+    def of(self, account: str) -> Share:  # noqa: ARG002 - all accounts have one share between them
+        """The share that the requests of an account count in."""
+        return self.callers
+
+    @property
+    def held_bytes(self) -> int:
+        """All that is held now."""
+        return self.strangers.held_bytes + self.callers.held_bytes
+
+
+def bytes_max(options: Options) -> int:
+    """The most bytes of requests that a process holds: the option's, or a quarter of the memory that it may use."""
+    if options.bodies_mb_max:
+        return int(options.bodies_mb_max) * limits.MIB
+    return (limits.rss_max_bytes(options.rss_max_mb) or _UNKNOWN_CEILING_BYTES) // 4
