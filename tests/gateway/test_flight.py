@@ -136,7 +136,7 @@ def test_callers_have_a_bound_too_and_leave_the_pages_their_part(shop, me, monke
     assert (answer.status, answer.json["error"]["code"]) == (503, "overloaded") and answer.headers["retry-after"]
     assert me.chat("gpt-4").status == 200
     with contextlib.closing(raw.connect(shop)) as line:  # a call under way holds its body until it is answered
-        text = "sandbox: pace=10\n" + "x" * 25_000
+        text = "sandbox: slow=1\n" + "x" * 25_000
         short = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": text}]})
         line.sendall(raw.post(CHAT, short.encode(), key=me.key))
         until(lambda: flight.callers.held_bytes > 25_000)
