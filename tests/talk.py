@@ -89,12 +89,15 @@ def on_sale(shop: Any, model: str, channels: int = 1) -> str:
 
 
 class Canned:
-    """An upstream that answers every request with the same bytes, and closes. `requests` counts them, `head` is the newest."""
+    """An upstream that answers every request with the same bytes, and closes. `requests` counts them.
+
+    `head` and `body` are those of the newest.
+    """
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
         self.requests = 0
-        self.head = b""
+        self.head = self.body = b""
         self._server: Any = None
 
     @property
@@ -105,7 +108,7 @@ class Canned:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
+            self.body = await reader.readexactly(length)
             self.requests += 1
             self.head = head
             writer.write(self.answer)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from msgspec import Raw
+
 from farebox.catalog.pricing import ModelCard
 from farebox.kit.options import Options
 from farebox.upstreams.dialect import Event
@@ -30,7 +32,8 @@ class Call:
     `text_bytes` are the UTF-8 bytes of what the model reads, without base64; `texts` the same as texts, for counting;
     `input_tokens` counts inputs that came as token numbers. `outputs` is how many answers may be generated
     (n x prompts, or best_of). `limit_tokens` is the limit asked for, per answer; `default_limit_tokens` the one that
-    the endpoint implies. `echoed_bytes` are prompt bytes that the answer repeats.
+    the endpoint implies; `limit_name` is the customer's name for it where there are two. `beyond` are names of unknown
+    fields inside `given_messages`, the messages as they came. `echoed_bytes` are prompt bytes that the answer repeats.
     """
 
     kind: str
@@ -42,11 +45,14 @@ class Call:
     outputs: int = 1
     choices: int = 1
     limit_tokens: int | None = None
+    limit_name: str = ""
     default_limit_tokens: int | None = None
     text_bytes: int = 0
     texts: list[str] = field(default_factory=list)
     input_tokens: int = 0
     messages: int = 0
+    beyond: frozenset[str] = frozenset()
+    given_messages: Raw | None = None
     prompts: int = 1
     images: Sequence[Image] = ()
     may_be_empty: bool = False

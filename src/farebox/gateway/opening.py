@@ -18,6 +18,7 @@ from farebox.kit.options import Options
 from farebox.upstreams import plan
 from farebox.upstreams.board import Candidate
 from farebox.upstreams.dialect import Ask
+from farebox.upstreams.quirks import INSIDE, Quirks
 
 from . import limits, purse
 from .endpoint import Call, Endpoint
@@ -110,6 +111,9 @@ def ask(call: Call, found: Offer, route: Sequence[Candidate]) -> Ask:
         params=call.params,
         want_usage=call.include_usage,
         extra=call.extra,
+        limit_name=call.limit_name,
+        beyond=call.beyond,
+        given_messages=call.given_messages,
     )
 
 
@@ -135,12 +139,17 @@ def headers(call: Call, cover: Cover, route: Sequence[Candidate]) -> list[tuple[
     shortened = call.limit_tokens is not None and cover.need.limit_tokens < call.limit_tokens
     if call.has_output and (cover.lowered or shortened):
         out.append(("x-farebox-max-tokens", str(cover.limit_tokens)))
-    if call.extra:
-        passed = route[0].channel.quirks.pass_
-        ignored = sorted(name for name in call.extra if name not in passed)
-        if ignored:
-            out.append(("x-ignored-parameters", _header_text(ignored)))
+    quirks = route[0].channel.quirks
+    if (call.extra or call.beyond or quirks.drop) and (ignored := _ignored(call, quirks)):
+        out.append(("x-ignored-parameters", _header_text(ignored)))
     return out
+
+
+def _ignored(call: Call, quirks: Quirks) -> list[str]:
+    """The parameters, and as messages.NAME the fields of messages, that are not sent on."""
+    passed = {*quirks.pass_, *(name.removeprefix(INSIDE) for name in quirks.pass_ if name.startswith(INSIDE))}
+    here = [name for name in call.extra if name not in passed] + [name for name in quirks.drop if name in call.params]
+    return sorted(here) + sorted(INSIDE + name for name in call.beyond - passed)
 
 
 def record(

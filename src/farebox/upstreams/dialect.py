@@ -87,8 +87,9 @@ class Ask:
 
     `kind` is chat, completions or embeddings. `params` are the known parameters without model, stream,
     stream_options and the output limit; values may be `msgspec.Raw`. `limit_tokens` is the output limit to
-    send; None sends none. `want_usage` is what the customer asked for; the upstream is asked in any case.
-    `extra` are unknown parameters.
+    send; None sends none, and `limit_name` the customer's name for it, empty where he gave none. `want_usage` is what
+    the customer asked for; the upstream is asked in any case. `extra` are unknown parameters; `beyond` the names of
+    unknown fields inside `given_messages`, which are the messages as they came.
     """
 
     kind: str
@@ -97,6 +98,9 @@ class Ask:
     limit_tokens: int | None = None
     want_usage: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
+    limit_name: str = ""
+    beyond: frozenset[str] = frozenset()
+    given_messages: msgspec.Raw | None = None
 
 
 class Encoded(NamedTuple):

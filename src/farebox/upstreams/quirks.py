@@ -31,10 +31,14 @@ QUIRKS: Final[dict[str, str]] = {
     "an empty one means that the channel does not answer this kind.",
     "query": "Query string for each request, without the question mark, such as api-version=2024-10-21; no secrets.",
     "model_in_body": "false: leave the model out of the body, for upstreams that have it in the path.",
-    "drop": "Names of parameters that are not sent, because the upstream refuses them.",
-    "rename": "Parameters that the upstream calls by another name, as an object of OpenAI's name to theirs.",
-    "pass": "Names of parameters unknown to Farebox that are sent on as the customer gave them.",
-    "limit_name": "Name of the output limit in chat calls: max_tokens (default) or max_completion_tokens.",
+    "drop": "Names of parameters that are not sent, because the upstream refuses them; messages.NAME is a field of "
+    "messages and of their parts.",
+    "rename": "Parameters that the upstream calls by another name, as an object of OpenAI's name to theirs; "
+    "messages.NAME is a field of messages. max_completion_tokens may be renamed to max_tokens, and the reverse.",
+    "pass": "Names of parameters, and of fields of messages, unknown to Farebox that are sent on as the customer gave "
+    "them.",
+    "limit_name": "Name of an output limit that Farebox adds to a chat call: max_tokens (default) or "
+    "max_completion_tokens. A limit of the customer's keeps its name.",
     "stream_options": "false: the upstream does not know stream_options, so it is not asked for usage.",
     "developer_role": "false: messages of the role developer are sent as the role system.",
     "token_arrays": "false: prompts and inputs given as token numbers are turned back into text first.",
@@ -58,6 +62,11 @@ _OURS: Final = frozenset(
         "input",
     }
 )
+# A quirk's name for a field of messages and of their parts.
+INSIDE: Final = "messages."
+# Fields without which a message is none, or that say what it costs.
+_OURS_INSIDE: Final = frozenset({"role", "content", "type", "text", "image_url", "tool_calls", "tool_call_id"})
+_LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
 # Options that change the price and have none (money.md 1.6) can't be passed through either.
 _UNPRICED: Final = frozenset(
     {"service_tier", "store", "modalities", "audio", "prediction", "web_search_options", "background"}
@@ -202,7 +211,12 @@ def _is_secret(name: str) -> bool:
 
 
 def _check_parameters(quirks: Quirks) -> None:
-    for name in (*quirks.drop, *quirks.rename, *quirks.rename.values(), *quirks.pass_):
+    limits = {name: to for name, to in quirks.rename.items() if name in _LIMITS and to in _LIMITS}
+    renamed = [word for name, to in quirks.rename.items() if name not in limits for word in (name, to)]
+    for name in (*quirks.drop, *renamed, *quirks.pass_):
+        if name.startswith(INSIDE):
+            _check_inside(name, dropped=name in quirks.drop)
+            continue
         if name in _OURS:
             raise CommandError(
                 f"The parameter {name} is set by Farebox and can't be dropped, renamed or passed on; "
@@ -212,5 +226,15 @@ def _check_parameters(quirks: Quirks) -> None:
             raise CommandError(f"The parameter {name} changes the price and has none, so it can't be passed on.")
         if not _PARAMETER.fullmatch(name):
             raise CommandError(f"{name[:64]!r} is no name of a parameter.")
-    if quirks.limit_name not in {"max_tokens", "max_completion_tokens"}:
+    if quirks.limit_name not in _LIMITS:
         raise CommandError("limit_name is max_tokens or max_completion_tokens.")
+
+
+def _check_inside(name: str, *, dropped: bool) -> None:
+    field = name.removeprefix(INSIDE)
+    if field in _OURS_INSIDE:
+        raise CommandError(f"The field {field} makes a message what it is and can't be dropped, renamed or passed on.")
+    if field in _UNPRICED and not dropped:
+        raise CommandError(f"The field {field} of a message changes the price and has none, so it can't be passed on.")
+    if not _PARAMETER.fullmatch(field):
+        raise CommandError(f"{field[:64]!r} can't be the name of a field.")

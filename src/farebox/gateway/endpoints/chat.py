@@ -18,6 +18,7 @@ from farebox.gateway import schema
 from farebox.gateway.endpoint import Call, Image
 from farebox.kit.errors import UnsupportedParameter
 from farebox.kit.options import Options
+from farebox.upstreams import inside
 from farebox.upstreams.dialect import Event
 
 _PIXELS_MAX = 20_000
@@ -41,6 +42,7 @@ class TextPart(Struct, tag_field="type", tag="text", omit_defaults=True):
     """A piece of text."""
 
     text: str
+    cache_control: Raw | UnsetType = UNSET
 
 
 class RefusalPart(Struct, tag_field="type", tag="refusal", omit_defaults=True):
@@ -60,13 +62,14 @@ class ImagePart(Struct, tag_field="type", tag="image_url", omit_defaults=True):
     """An image."""
 
     image_url: ImageUrl
+    cache_control: Raw | UnsetType = UNSET
 
 
 Part = TextPart | RefusalPart | ImagePart
 
 
 class Message(Struct, omit_defaults=True):
-    """A message; what else it holds is not sent on."""
+    """A message; what else it holds is sent on only by a quirk, and named otherwise (upstreams/inside.py)."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[Part] | UnsetType | None = UNSET
@@ -76,6 +79,12 @@ class Message(Struct, omit_defaults=True):
     tool_call_id: Annotated[str, Meta(max_length=256)] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    cache_control: Raw | UnsetType = UNSET
+    reasoning: Raw | UnsetType = UNSET
+    reasoning_details: Raw | UnsetType = UNSET
+    thinking_blocks: Raw | UnsetType = UNSET
+    prefix: bool | UnsetType | None = UNSET
+    partial: bool | UnsetType | None = UNSET
 
 
 class StreamOptions(Struct):
@@ -106,6 +115,9 @@ class Body(Struct):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     user: Annotated[str, Meta(max_length=512)] | None = None
+    prompt_cache_key: Annotated[str, Meta(max_length=1024)] | None = None
+    prompt_cache_retention: Annotated[str, Meta(max_length=32)] | None = None
+    safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
     metadata: (
         Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
         | None
@@ -130,6 +142,7 @@ _SENT = tuple(
 )
 _KNOWN = frozenset(Body.__struct_fields__) | UNPRICED.keys() | {"max_tokens", "max_completion_tokens"}
 _NULL = b"null"
+_CACHE_CONTROL = b'"cache_control"'  # inside a JSON text its quotes are escaped
 
 
 class Chat:
@@ -152,8 +165,9 @@ class Chat:
         if asked.stop is not None:
             bodies.check_stop(asked.stop)
         _check_tools(asked)
-        messages = Raw(_encode(asked.messages))
-        params: dict[str, Any] = {"messages": messages}
+        messages = _encode(asked.messages)
+        beyond = inside.unknown(given["messages"], messages)
+        params: dict[str, Any] = {"messages": Raw(messages)}
         for name in _SENT:
             raw = given.get(name)
             if raw is not None and bytes(raw) != _NULL:
@@ -168,17 +182,24 @@ class Chat:
             include_usage=asked.stream_options is not None and bool(asked.stream_options.include_usage),
             outputs=n,
             choices=n,
-            limit_tokens=_limit(given),
             messages=len(asked.messages),
+            beyond=beyond,
+            given_messages=given["messages"] if beyond or _CACHE_CONTROL in messages else None,
             may_be_empty=bool(asked.stop or asked.logit_bias),
         )
-        _measure(call, asked, given, len(bytes(messages)))
+        call.limit_name, call.limit_tokens = _limit(given)
+        # What a quirk may pass on is covered too.
+        _measure(call, asked, given, max(len(messages), len(bytes(given["messages"])) if beyond else 0))
         return call
 
     def fit(self, call: Call, card: ModelCard) -> None:
         """Refuse images where the model sees none."""
         if call.images and "image" not in card.modalities:
             bodies.bad("messages", f"The model `{call.model[:64]}` does not accept images.")
+        if "cache_write" not in card.classes and _CACHE_CONTROL in bytes(call.params["messages"]):
+            # It asks the upstream to write a cache, which this model has no price for.
+            call.params["messages"] = inside.without(call.params["messages"], "cache_control")
+            call.beyond |= {"cache_control"}
 
     def answer(self, call: Call, event: Event) -> bytes:  # noqa: ARG002 - part of the socket
         """The body as it came, but for a message that lacks its role."""
@@ -195,12 +216,15 @@ def _with_roles(raw: bytes) -> bytes:
     return _encode(whole | {"choices": choices})
 
 
-def _limit(given: dict[str, Raw]) -> int | None:
+def _limit(given: dict[str, Raw]) -> tuple[str, int | None]:
+    """The limit and the customer's name for it; none where both names or neither came."""
     old = bodies.limit("max_tokens", given.get("max_tokens"))
     new = bodies.limit("max_completion_tokens", given.get("max_completion_tokens"))
     if old is not None and new is not None and old != new:
         bodies.bad("max_tokens", "'max_tokens' and 'max_completion_tokens' differ; send one of them.")
-    return new if new is not None else old
+    if (old is None) == (new is None):
+        return "", new
+    return ("max_tokens", old) if new is None else ("max_completion_tokens", new)
 
 
 def _measure(call: Call, asked: Body, given: dict[str, Raw], messages_bytes: int) -> None:

@@ -76,9 +76,25 @@ def list_upstreams() -> None:
     )
 
 
+@channel.command("presets", example="farebox channel presets")
+def list_presets() -> None:
+    """The vendors whose quirks are known: `channel add --preset NAME` begins with them."""
+    from farebox.upstreams.presets import PRESETS
+
+    rows = [{"preset": name, **preset._asdict()} for name, preset in PRESETS.items()]
+    emit(
+        rows,
+        lambda: show.table(
+            ("preset", "vendor", "base URL", "quirks"),
+            [(row["preset"], row["title"], row["base_url"], json.dumps(row["quirks"])) for row in rows],
+            empty="",
+        ),
+    )
+
+
 @channel.command(
     "add",
-    example="farebox channel add openai-1 openai https://api.openai.com/v1 --secret-file key.txt\n"
+    example="farebox channel add openai-1 openai https://api.openai.com/v1 --preset openai --secret-file key.txt\n"
     "farebox channel add lab sandbox http://127.0.0.1:9000/v1 --local",
 )
 @click.argument("name")
@@ -96,6 +112,7 @@ def list_upstreams() -> None:
     metavar="NAME=JSON",
     help="As of `channel quirks`; may be given again.",
 )
+@click.option("--preset", default="", metavar="NAME", help="The vendor whose quirks it begins with: `channel presets`.")
 def add_channel(
     name: str,
     upstream: str,
@@ -107,9 +124,10 @@ def add_channel(
     weight: int,
     calls_at_once: int,
     quirks: tuple[str, ...],
+    preset: str,
 ) -> None:
     """A way NAME to reach UPSTREAM at BASE_URL, with its own secret. Next: `farebox channel offer`."""
-    given = _quirks(quirks)
+    given = _preset(preset, _quirks(quirks))
     needs_none = local or bool(given.get("no_auth"))
     asked = secret_file is not None or secret_env is not None or not needs_none
     done = write(
@@ -205,17 +223,18 @@ def set_address(channel: str, base_url: str, local: bool) -> None:
 )
 @click.argument("channel")
 @click.argument("quirks", nargs=-1)
-def set_quirks(channel: str, quirks: tuple[str, ...]) -> None:
+@click.option("--preset", default="", metavar="NAME", help="The vendor whose quirks it has: `channel presets`.")
+def set_quirks(channel: str, quirks: tuple[str, ...], preset: str) -> None:
     """How CHANNEL differs from OpenAI's own API: NAME=VALUE each, in place of all it had; none for none.
 
     A value is JSON (true, ["seed"], {"a": "b"}) or else a text. Without QUIRKS this lists the names.
     """
-    if not quirks:
+    if not quirks and not preset:
         from farebox.upstreams.quirks import QUIRKS
 
         emit(QUIRKS, lambda: show.facts(QUIRKS.items()))
         return
-    given = {} if quirks == ("none",) else _quirks(quirks)
+    given = _preset(preset, {} if quirks == ("none",) else _quirks(quirks))
     done = write("channel.quirks", channel=channel, quirks=given)
     emit(done, lambda: print(f"{channel}: quirks {json.dumps(done['quirks'], ensure_ascii=False)}."))
 
@@ -287,6 +306,12 @@ def _quirks(texts: tuple[str, ...]) -> dict[str, Any]:
         except ValueError:
             given[name] = value
     return given
+
+
+def _preset(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    from farebox.upstreams import presets
+
+    return presets.quirks(name, given)
 
 
 def _pair(text: str, what: str) -> tuple[str, str]:

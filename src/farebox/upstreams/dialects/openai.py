@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from farebox.kit import depth
-from farebox.upstreams import faults, reports
+from farebox.upstreams import faults, inside, reports
 from farebox.upstreams.dialect import Ask, BadAnswer, ChannelSpec, Encoded, Event, Fault, Reading
 from farebox.upstreams.quirks import Quirks
 
@@ -91,7 +91,6 @@ class _Vectors(Struct, gc=False):
 _frame: Final = msgspec.json.Decoder(_Frame).decode
 _vectors: Final = msgspec.json.Decoder(_Vectors).decode
 _anything: Final = msgspec.json.Decoder().decode
-_messages: Final = msgspec.json.Decoder(list[dict[str, Raw]]).decode
 
 
 class OpenAI:
@@ -123,9 +122,9 @@ class OpenAI:
                 if quirks.stream_options:
                     body["stream_options"] = _STREAM_OPTIONS
             if ask.limit_tokens is not None:
-                body[quirks.limit_name if ask.kind == "chat" else "max_tokens"] = ask.limit_tokens
-            if not quirks.developer_role and "messages" in body:
-                body["messages"] = _as_system(body["messages"])
+                body[_limit_name(ask, quirks)] = ask.limit_tokens
+            if "messages" in body:
+                body["messages"] = inside.written(body["messages"], ask.given_messages, ask.beyond, quirks)
         path = _path(channel.path_prefix, quirks.path(ask.kind), quirks.query, upstream_model)
         return Encoded(path, _JSON_HEAD + channel.auth_headers, _encode(body))
 
@@ -220,18 +219,12 @@ def _path(prefix: bytes, template: str, query: str, model: str) -> bytes:
     return path + b"?" + query.encode("ascii") if query else path
 
 
-def _as_system(messages: Any) -> Any:
-    """The messages with the role developer called system; nothing else in them changes."""
-    if isinstance(messages, Raw):
-        try:
-            rows = _messages(messages)
-        except ValueError:
-            return messages
-        for row in rows:
-            if "role" in row and _anything(row["role"]) == "developer":
-                row["role"] = Raw(b'"system"')
-        return rows
-    return [m | {"role": "system"} if isinstance(m, dict) and m.get("role") == "developer" else m for m in messages]
+def _limit_name(ask: Ask, quirks: Quirks) -> str:
+    """What the output limit is called: as the customer called it, or as the channel wants one that we add."""
+    if ask.kind != "chat":
+        return "max_tokens"
+    name = ask.limit_name or quirks.limit_name
+    return quirks.rename.get(name, name)
 
 
 def _bad(fault: Exception) -> BadAnswer:
