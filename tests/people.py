@@ -34,15 +34,17 @@ def signed_in(shop: Shop, person: Any, area: str, *methods: str, language: str =
 
 
 def person(shop: Shop, *, operator_role: str = "", password: str = "") -> Any:
-    """A person of the store, without a place anywhere."""
-    from farebox.accounts import people
+    """A person of the store with a proved mailbox, without a place anywhere."""
+    from farebox.accounts import mailboxes, people
 
     email = f"{uuid.uuid4().hex[:10]}@example.com"
     hashed = people.hashed(password) if password else None
-    return shop.write(
+    made = shop.write(
         people.create, email=email, name=f"Person {email[:4]}", password_hash=hashed, operator_role=operator_role,
         now_us=time.time_ns() // 1000, actor="test",
     )  # fmt: skip
+    shop.write(mailboxes.mark, made)
+    return made
 
 
 def customer(shop: Shop, usd: str = "1", *, role: str = "owner", of: Person | None = None, **facts: Any) -> Person:

@@ -15,11 +15,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def window(shop, option):
     """A page of a browser with an authenticator; the store is not touched from this thread while it lives."""
-    from allauth.account.models import EmailAddress
-
     option(public_url=f"http://localhost:{shop.server.port}")  # a passkey belongs to a name, never to an address
     known = people.customer(shop, password=people.PASSWORD)
-    EmailAddress.objects.create(user_id=known.person, email=known.email, verified=True, primary=True)
     with chromium.launched() as running:
         page, faults = chromium.with_authenticator(running)
         yield page, known.email, faults

@@ -256,12 +256,9 @@ def test_privacy_says_how_long(shop, visitor, monkeypatch):
 
 
 def test_privacy_names_each_cookie_and_how_long_it_stays(shop):
-    from allauth.account.models import EmailAddress
-
     from farebox.accounts import browsers, sessions
 
     me = people.customer(shop, password=people.PASSWORD)
-    EmailAddress.objects.create(user_id=me.person, email=me.email, verified=True, primary=True)
     guest, given = Visitor(shop, "en"), set()
     for path, to, fields in (
         ("/account/sign-in", "/theme", {"theme": "dark"}),

@@ -169,7 +169,6 @@ def test_a_full_queue_is_a_page_with_503(shop, monkeypatch):
 @pytest.mark.store
 def test_sign_in_and_out_with_a_new_session_each_time(shop):
     known = customer(shop, password=PASSWORD)
-    verified(known)
     visitor = Visitor(shop)
     visitor.cookies["__Host-s"] = "planted"
     first = visitor.fill("/account/sign-in?next=/console/settings", login=known.email.upper(), password=PASSWORD)
@@ -182,16 +181,9 @@ def test_sign_in_and_out_with_a_new_session_each_time(shop):
     assert visitor.get("/console/settings").status == 302
 
 
-def verified(who: Any) -> None:
-    """This person has confirmed his address before."""
-    from allauth.account.models import EmailAddress
-
-    EmailAddress.objects.create(user_id=who.person, email=who.email, verified=True, primary=True)
-
 
 def test_sign_in_goes_nowhere_else(shop):
     known = customer(shop, password=PASSWORD)
-    verified(known)
     for wanted in ("https://evil.example/", "//evil.example/", "/\\evil.example"):
         done = Visitor(shop).fill("/account/sign-in", login=known.email, password=PASSWORD, next=wanted)
         assert (done.status, done.headers["location"]) == (302, "/console/")
@@ -211,7 +203,6 @@ def test_operators_are_strangers_at_the_customers_door(shop):
 @pytest.mark.store
 def test_wrong_passwords_wait_but_lock_nobody_out_of_his_own_browser(shop):
     known = customer(shop, password=PASSWORD)
-    verified(known)
     home = Visitor(shop)
     assert home.fill("/account/sign-in", login=known.email, password=PASSWORD).status == 302
     home.send("/account/sign-out", {})
@@ -233,7 +224,6 @@ def test_two_processes_count_together(shop):
     import sys
 
     known = customer(shop, password=PASSWORD)
-    verified(known)
     script = (
         "import django; django.setup()\n"
         "from farebox.accounts import attempts\n"
@@ -266,7 +256,6 @@ def test_many_from_one_address_are_asked_to_wait(shop):
 @pytest.mark.store
 def test_a_forgotten_password_is_changed_by_code_and_ends_every_session(shop):
     known = customer(shop, password=PASSWORD)
-    verified(known)
     visitor = Visitor(shop)
     assert visitor.fill("/account/password/forgotten", email=known.email).status == 302
     code = post.code(shop, known.email)
@@ -284,7 +273,6 @@ def test_a_forgotten_password_is_changed_by_code_and_ends_every_session(shop):
 
 def test_dangerous_things_ask_once_more_after_five_minutes(shop):
     known = customer(shop, password=PASSWORD)
-    verified(known)
     assert known.get("/account/factors/app").status == 200
     _age(known, 301)
     asked = known.get("/account/factors/app")
@@ -339,7 +327,6 @@ def test_an_authenticator_app_its_codes_once_and_recovery_codes_once(shop):
     from allauth.mfa.totp.internal import auth as totp
 
     known = customer(shop, password=PASSWORD)
-    verified(known)
     other = Visitor(shop)
     assert other.fill("/account/sign-in", login=known.email, password=PASSWORD).status == 302
     page = known.page("/account/factors/app")
@@ -392,7 +379,6 @@ def test_a_new_address_counts_once_it_is_confirmed(shop):
     from farebox.accounts.models import Person
 
     known = customer(shop, password=PASSWORD)
-    verified(known)
     fresh = f"fresh-{known.email}"
     assert known.fill("/account/email", email=fresh, action_add="1").headers["location"] == "/account/confirm"
     assert Person.objects.get(id=known.person).email == known.email

@@ -7,7 +7,7 @@ from django.contrib.auth.hashers import check_password, make_password
 from farebox.kit import audit, clock, db
 from farebox.kit.db import Tx
 
-from . import attempts, browsers, operator_factors
+from . import attempts, browsers, mailboxes, operator_factors
 from .models import Person
 
 
@@ -15,7 +15,8 @@ def by_password(email: str, password: str, *, address: str, known: str) -> Perso
     """The operator of this e-mail address and password, or None, in the same time for one who is none.
 
     `known` is what `browsers.mark` gave the browser when the person signed in there: who tries elsewhere can't keep it
-    out. Raises attempts.TooMany. The hash is computed outside of any transaction.
+    out. Who signed up at the counter and never proved the mailbox is none, whatever role the store has for him (such
+    rows were made before a role took a code). Raises attempts.TooMany. The hash is computed outside of any transaction.
     """
     typed = email.strip().lower()
     person = Person.objects.filter(email=typed, is_active=True).exclude(operator_role="").first()
@@ -24,7 +25,7 @@ def by_password(email: str, password: str, *, address: str, known: str) -> Perso
     if person is None or not person.has_usable_password():
         make_password(password)
         return None
-    if not check_password(password, person.password):
+    if not check_password(password, person.password) or mailboxes.is_claim(person):
         return None
     db.write(attempts.forget, name)
     return person

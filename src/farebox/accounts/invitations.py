@@ -1,6 +1,8 @@
 """Invitations: send, send again, take back, accept. The code stands in the mail alone; the store keeps its digest.
 
-Who has the code has read the mailbox that it was sent to: a person who is made by it needs no other confirmation.
+Who has the code has read the mailbox that it was sent to: a person who is made by it needs no other confirmation. The
+place is that mailbox's: who signs in with another address can't take it, whoever has passed the link on. A person who
+is there already and has proved the mailbox keeps all that he signs in with, and has to be signed in.
 """
 
 from __future__ import annotations
@@ -10,13 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from allauth.account.models import EmailAddress
-
 from farebox.kit import audit, ids, options, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, caps, keys, people, projects, rates
+from . import accounts, caps, first_proof, keys, mailboxes, people, projects, rates, teams
 from .caps import NO_CAPS, Caps
 from .models import Invitation, Member, Person
 
@@ -27,6 +27,7 @@ AT_ONCE_MAX = 200
 OPEN_MAX = 1000
 SENT_MAX = 5
 _DAY_US = 86_400_000_000
+_FOR_ANOTHER = "This invitation is for another e-mail address."
 
 Send = Callable[[Tx, Invitation, str], None]  # writes the mail that carries the code, in the same transaction
 
@@ -130,12 +131,41 @@ def revoke(tx: Tx, invitation: str, *, actor: str) -> Invitation:
     return row
 
 
+def transfer(tx: Tx, member: str, send: Send, *, now_us: int, actor: str) -> Invitation:
+    """Ask a member to become an owner: he is one when he has entered the code that went to his mailbox. CommandError.
+
+    An earlier question to him ends with this one.
+    """
+    people.lock_places(people.find_member(member).account_id)
+    found = people.find_member(member)
+    owner, _ = _checked(found.account_id, Terms(role="owner"))
+    if found.state != "active" or found.role == "owner":
+        raise CommandError(f"{found.person.email} is no member who could become an owner.")
+    if Member.objects.filter(account=owner, person=found.person, project=None).exists():
+        raise CommandError(f"{found.person.email} has a place there already, or had one.")
+    email = found.person.email
+    Invitation.objects.filter(account=owner, state="open", member=found).update(state="revoked")
+    if Invitation.objects.filter(account=owner, state="open").count() >= OPEN_MAX:
+        raise CommandError(f"An account has {OPEN_MAX} open invitations at most. Revoke some first.")
+    if rates.full_mailboxes(tx, [email], now_us=now_us):
+        raise CommandError(f"{email} was sent enough invitations today. Go on tomorrow.")
+    rates.take_invitations(tx, owner.id, wanted=1, now_us=now_us, actor=actor)
+    code, digest = _mint()
+    row = Invitation.objects.create(
+        id=ids.new("inv", now_us), account=owner, role="owner", email=email, name=found.person.name, digest=digest,
+        invited_by=actor, member=found, created_us=now_us, sent_us=now_us, expires_us=now_us + DAYS_DEFAULT * _DAY_US,
+    )  # fmt: skip
+    send(tx, row, code)
+    audit.record(tx, actor=actor, verb="invitation.send", object=row.id, after=view(row))
+    return row
+
+
 def by_code(code: str, *, now_us: int) -> Invitation | None:
     """The open invitation of this code; used, revoked, ended and unknown are the same."""
     if not 0 < len(code) <= 64 or not code.isascii():
         return None
     digests = [secrets.digest_code(pepper, code, label="invite") for pepper in _peppers().values()]
-    rows = Invitation.objects.select_related("account", "project").filter(digest__in=digests, state="open")
+    rows = Invitation.objects.select_related("account", "project", "member").filter(digest__in=digests, state="open")
     row = rows.filter(expires_us__gt=now_us).exclude(account__state="closed").first()
     return None if row is None or (row.project is not None and row.project.state != "active") else row
 
@@ -149,20 +179,30 @@ def open_ones(account: str, *, projects_: frozenset[str] | None, now_us: int) ->
 
 
 def accept(tx: Tx, code: str, *, person: str, now_us: int) -> Joined:
-    """Give the person the place, and the key if one was promised; the code is used up. CommandError."""
+    """Give the person the place, and the key if one was promised; the code is used up. CommandError.
+
+    The person is signed in, and has proved the mailbox that was invited: for another one the place is not.
+    """
     row = by_code(code, now_us=now_us)
+    who = people.find(person)
+    if row is not None and not is_for(row, who):
+        raise CommandError(_FOR_ANOTHER)
     if row is None or Invitation.objects.filter(id=row.id, state="open").update(state="used") != 1:
         raise CommandError("This invitation is no longer open.")
     actor = f"person:{person}"
-    member = people.add_member(
-        tx, account=row.account_id, person=person, role=row.role, project=row.project_id, caps=row.caps,
-        now_us=now_us, actor=actor,
-    )  # fmt: skip
+    if row.member is None:
+        member = people.add_member(
+            tx, account=row.account_id, person=person, role=row.role, project=row.project_id, caps=row.caps,
+            now_us=now_us, actor=actor,
+        )  # fmt: skip
+    elif row.member.person_id != person:  # he has another address now, and somebody else has his
+        raise CommandError(_FOR_ANOTHER)
+    else:
+        member = teams.set_role(tx, row.member.id, role="owner", project=None, now_us=now_us, actor=actor)
     Invitation.objects.filter(id=row.id).update(member=member)
     audit.record(tx, actor=actor, verb="invitation.accept", object=row.id, after={"member": member.id})
     if not row.with_key or row.project_id is None:
         return Joined(member, "", "")
-    who = people.find(person)
     key, plaintext = keys.issue(
         tx, project=row.project_id, member=member.id, name=(who.name or who.email)[: accounts.NAME_CHARS_MAX],
         now_us=now_us, actor=actor,
@@ -173,17 +213,38 @@ def accept(tx: Tx, code: str, *, person: str, now_us: int) -> Joined:
 def sign_up(
     tx: Tx, code: str, *, name: str, password_hash: str, language: str = "", now_us: int
 ) -> tuple[Person, Joined]:
-    """A new person by an invitation, without an account of his own, and his place; CommandError."""
+    """A new person by an invitation, without an account of his own, and his place; CommandError.
+
+    Where somebody has signed up with the address and never proved it, the person is who has the code: all that the
+    other one signs in with ends. Whoever has proved it signs in instead.
+    """
     row = by_code(code, now_us=now_us)
     if row is None:
         raise CommandError("This invitation is no longer open.")
-    person = people.create(
-        tx, email=row.email, name=name, password_hash=password_hash, now_us=now_us, actor=f"invitation:{row.id}"
-    )
-    person.language = language
-    person.save(update_fields=["language"])
-    EmailAddress.objects.create(user=person, email=person.email, verified=True, primary=True)
+    actor = f"invitation:{row.id}"
+    person = Person.objects.filter(email=row.email).first()
+    if person is None:
+        person = people.create(tx, email=row.email, name=name, password_hash=password_hash, now_us=now_us, actor=actor)
+        mailboxes.mark(tx, person)
+    elif is_known(row):
+        raise CommandError("This address signs in here already. Sign in, and come back to this page.")
+    else:
+        first_proof.prove(tx, person, actor=actor)
+        person = people.set_password(tx, person.id, password_hash=password_hash, actor=actor)
+    person.name, person.language = name, language
+    person.save(update_fields=["name", "language"])
     return person, accept(tx, code, person=person.id, now_us=now_us)
+
+
+def is_for(row: Invitation, person: Person) -> bool:
+    """Whether this person has proved the mailbox that the invitation went to."""
+    return person.email == row.email and mailboxes.is_proved(person)
+
+
+def is_known(row: Invitation) -> bool:
+    """Whether the invited address has a person who must sign in: an operator, or whoever has proved the mailbox."""
+    person = Person.objects.filter(email=row.email).first()
+    return person is not None and (bool(person.operator_role) or mailboxes.is_proved(person))
 
 
 def find_within(account: str, invitation: str, *, projects_: frozenset[str] | None) -> Invitation | None:

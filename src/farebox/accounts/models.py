@@ -243,11 +243,18 @@ class Invitation(Cap):
 class OfficeCode(models.Model):
     """A one-time code of the office, kept as digest.
 
-    It makes the first administrator (no `person`), or lets an operator choose a password and a second factor.
+    It gives the address `email` the operator's role that was offered by the change `change`, or lets the operator
+    `person` choose a password and a second factor again, or makes the first administrator (neither). `mailed`: it went
+    to the mailbox, and not to whoever has the server.
     """
 
     id = models.CharField(primary_key=True, max_length=64)
     person = models.ForeignKey(Person, on_delete=models.CASCADE, null=True)
+    email = models.CharField(max_length=254, default="")
+    name = models.CharField(max_length=100, default="")
+    role = models.CharField(max_length=8, default="")
+    change = models.CharField(max_length=40, default="")
+    mailed = models.BooleanField(default=False)
     made_us = models.BigIntegerField()
     expires_us = models.BigIntegerField()
     used_us = models.BigIntegerField(null=True)
@@ -257,7 +264,8 @@ class OperatorChange(models.Model):
     """A change of who works in the office. It waits for a second administrator, unless one person may act alone.
 
     `kind`: `role` (also a new operator, or none any more), `reset` (password and second factors anew). `state`:
-    `proposed`, `approved`, `refused`; a proposed one ends after 72 hours.
+    `proposed`, `approved`, `refused`; a proposed one ends after 72 hours. An approved one of a new operator is an
+    offer: the role comes with the code (`OfficeCode`).
     """
 
     id = models.CharField(primary_key=True, max_length=40)

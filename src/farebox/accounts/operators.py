@@ -1,8 +1,9 @@
 """Who works in the office, and the changes of that: each needs a second administrator (security.md 1 and 8).
 
 An installation of one person acts alone (the option `single_person`); that is written down with each change and shown.
-The one-time code that lets an operator in goes to him by `send`, in the same transaction: who approves never sees it,
-or he could become the one whom he has approved.
+An approved role is an offer to a mailbox: it binds when the one-time code of the offer is entered (`setup`), and to
+nobody before. The code goes there by `send`, in the same transaction: who approves never sees it, or he could become
+the one whom he has approved.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from farebox.kit import audit, ids, options
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, people, setup, tokens
-from .models import Member, OperatorChange, Person, Session
+from . import accounts, people, sessions, setup, tokens
+from .models import Member, OfficeCode, OperatorChange, Person, Session
 
 VALID_US = 72 * 3_600_000_000
 LANGUAGES = ("", "en", "zh-hans")
-Send = Callable[[Tx, Person, str], None]  # takes the code to the operator, in the same transaction
+Send = Callable[[Tx, str, str, str], None]  # takes to an address, in a language, a code; in the same transaction
 _KINDS = {"totp": "totp", "webauthn": "passkey"}
 
 
@@ -69,10 +70,12 @@ def propose(
     now_us: int,
     actor: str,
     alone: bool | None = None,
+    mailed: bool = True,
 ) -> tuple[OperatorChange, bool]:
     """A change of an operator, in force at once where one person may act `alone` (the option, unless said).
 
-    The change, and whether it made a one-time code, which `send` got. CommandError where it can't be.
+    The change, and whether it made a one-time code, which `send` got; `mailed` says that `send` mails it to the
+    address, so that who enters it reads that mailbox. CommandError where it can't be.
     """
     address = email.strip().lower()
     person = Person.objects.filter(email=address).first()
@@ -94,7 +97,7 @@ def propose(
     )
     row.save(force_insert=True)
     audit.record(tx, actor=actor, verb="operator.propose", object=address, after=view(row))
-    return row, row.single_person and _approved(tx, row, send=send, now_us=now_us, actor=actor)
+    return row, row.single_person and _approved(tx, row, send=send, mailed=mailed, now_us=now_us, actor=actor)
 
 
 def approve(tx: Tx, change: str, *, send: Send, now_us: int, actor: str) -> tuple[OperatorChange, bool]:
@@ -102,7 +105,7 @@ def approve(tx: Tx, change: str, *, send: Send, now_us: int, actor: str) -> tupl
     row = _open(change, now_us)
     if actor in {row.requester, f"operator:{_id_of(row.email)}"}:
         raise CommandError("Another administrator must approve this.")
-    return row, _approved(tx, row, send=send, now_us=now_us, actor=actor)
+    return row, _approved(tx, row, send=send, mailed=True, now_us=now_us, actor=actor)
 
 
 def refuse(tx: Tx, change: str, *, now_us: int, actor: str) -> OperatorChange:
@@ -123,6 +126,28 @@ def waiting(tx: Tx, *, now_us: int) -> list[dict[str, Any]]:
 def waiting_one(tx: Tx, change: str, *, now_us: int) -> dict[str, Any] | None:
     """The waiting change of this id, or None."""
     return next((row for row in waiting(tx, now_us=now_us) if row["id"] == change), None)
+
+
+def offered(tx: Tx, *, now_us: int) -> list[dict[str, Any]]:
+    """Roles that wait for the code of their mailbox, oldest first: id of the change, email, name, role, times."""
+    del tx
+    rows = OfficeCode.objects.exclude(role="").filter(used_us=None, expires_us__gt=now_us).order_by("made_us")
+    names = ("email", "name", "role", "made_us", "expires_us")
+    return [{"id": row.change} | {name: getattr(row, name) for name in names} for row in rows]
+
+
+def offered_one(tx: Tx, change: str, *, now_us: int) -> dict[str, Any] | None:
+    """The offer that this change made, or None."""
+    return next((row for row in offered(tx, now_us=now_us) if row["id"] == change), None)
+
+
+def withdraw(tx: Tx, change: str, *, now_us: int, actor: str) -> dict[str, Any]:
+    """Take back a role that nobody has taken yet; its link leads nowhere. CommandError if it was taken or has ended."""
+    found = offered_one(tx, change, now_us=now_us)
+    if found is None or not OfficeCode.objects.filter(change=change, used_us=None).exclude(role="").delete()[0]:
+        raise CommandError("This role was taken before, or its link has ended.")
+    audit.record(tx, actor=actor, verb="operator.withdraw", object=found["email"], before=found["role"])
+    return found
 
 
 def change_profile(tx: Tx, person: str, *, name: str, language: str, time_zone: str, actor: str) -> Person:
@@ -169,27 +194,35 @@ def _check(kind: str, address: str, name: str, role: str, person: Person | None)
         raise CommandError(f"{address} is the last administrator. Make another one first.")
 
 
-def _approved(tx: Tx, row: OperatorChange, *, send: Send, now_us: int, actor: str) -> bool:
+def _approved(tx: Tx, row: OperatorChange, *, send: Send, mailed: bool, now_us: int, actor: str) -> bool:
     person = Person.objects.filter(email=row.email).first()
     _check(row.kind, row.email, row.name, row.role_after, person)  # the world may have changed while it waited
     _decide(row, "approved", now_us=now_us, actor=actor)
     audit.record(tx, actor=actor, verb="operator.approve", object=row.email, after=view(row))
-    fresh = person is None
-    if person is None:
-        person = people.create(
-            tx, email=row.email, name=row.name, operator_role=row.role_after, now_us=now_us, actor=actor
-        )
-    elif row.kind == "role":
+    before = person.operator_role if person else ""
+    if before:
+        assert person is not None  # noqa: S101 - for the type
+        _changed(tx, row, person, now_us=now_us, actor=actor)
+    # Who works here and has a password keeps it: he signs in anew, and that proves him for the new role.
+    if before and row.kind == "role" and (not row.role_after or (person and person.has_usable_password())):
+        return False
+    what = setup.Offered("", person, row.email, row.name, "" if before else row.role_after, mailed)
+    code = setup.offer(tx, what, change=row.id, now_us=now_us, actor=actor)
+    send(tx, row.email, person.language if person else "", code)
+    return True
+
+
+def _changed(tx: Tx, row: OperatorChange, person: Person, *, now_us: int, actor: str) -> None:
+    """Another role, none, or a fresh start for an operator: his sessions and tokens end with each."""
+    if row.kind == "role":
         people.set_operator_role(tx, person.id, operator_role=row.role_after, actor=actor)
-    Session.objects.filter(person=person).delete()
-    tokens.revoke_all(tx, person.id, now_us=now_us, actor=actor)
-    if row.kind == "reset":
+    else:
         setup.shut(tx, person)
         Authenticator.objects.filter(user=person).delete()
-    needs_code = fresh or row.kind == "reset" or bool(row.role_after and not person.has_usable_password())
-    if needs_code:
-        send(tx, person, setup.code_for(tx, person, now_us=now_us, actor=actor))
-    return needs_code
+    if not row.role_after:
+        setup.withdraw(tx, person.email)
+    sessions.end_others(tx, person.id, keep="", actor=actor)
+    tokens.revoke_all(tx, person.id, now_us=now_us, actor=actor)
 
 
 def _decide(row: OperatorChange, state: str, *, now_us: int, actor: str) -> None:

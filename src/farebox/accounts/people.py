@@ -19,12 +19,12 @@ from farebox.kit import audit, db, ids
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, projects
+from . import accounts, mailboxes, projects
 from . import own_words as own
 from .caps import NO_CAPS, Caps, move_floors
 from .caps import change as change_caps
 from .caps import check as check_caps
-from .models import Account, ApiKey, Member, Person
+from .models import Account, ApiKey, Invitation, Member, Person
 
 OPERATOR_ROLES = ("", "support", "finance", "admin", "auditor")
 MEMBER_ROLES = ("owner", "admin", "member")
@@ -167,6 +167,8 @@ def add_member(
         raise CommandError("An admin is the admin of a project. Name it, or make this person an owner.")
     if who.operator_role:
         raise CommandError(f"{who.email} is an operator and can't be a member of an account.")
+    if mailboxes.is_claim(who):
+        raise CommandError(f"{who.email} has signed up and never confirmed the address. Send an invitation instead.")
     member = Member.objects.filter(account=owner, person=who, project=where).first()
     if member is not None and member.state == "active":
         raise CommandError(f"{who.email} is a member there already ({member.id}).")
@@ -203,10 +205,20 @@ def remove_member(tx: Tx, member: str, *, now_us: int, actor: str) -> Member:
         raise CommandError(f"{found.person.email} is the last owner of {found.account_id}. Make another one first.")
     found.state = "removed"
     found.save(update_fields=["state"])
+    withdraw_offers(found)
     dead = ApiKey.objects.filter(member=found, state="active").update(state="revoked", revoked_us=now_us)
     db.bump(tx, "keys")
     audit.record(tx, actor=actor, verb="member.remove", object=found.id, after={"keys_revoked": dead})
     return found
+
+
+def withdraw_offers(found: Member) -> None:
+    """End what was offered to this member, and what he as an owner has offered to others who would manage here."""
+    open_ones = Invitation.objects.filter(account=found.account, state="open")
+    open_ones.filter(member=found).update(state="revoked")
+    by_him = open_ones.filter(invited_by=f"person:{found.person_id}", role__in=("owner", "admin"))
+    if found.role == "owner":
+        by_him.update(state="revoked")
 
 
 def lock_places(account: str) -> None:

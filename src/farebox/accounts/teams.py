@@ -77,6 +77,12 @@ def places(person: str) -> list[Member]:
     return list(rows.exclude(account__state="closed").order_by("created_us", "id"))
 
 
+def lost_places(person: str) -> list[tuple[str, bool]]:
+    """The accounts in which a person has a place no more, oldest first: name, and whether the account was closed."""
+    rows = Member.objects.select_related("account").filter(person=person).order_by("created_us", "id")
+    return list({row.account_id: (row.account.name, row.account.state == "closed") for row in rows}.values())
+
+
 def keys_of(account: str, *, now_us: int) -> list[tuple[str, str, str | None, bool]]:
     """Every key of an account: its id, project, member, and whether it counts as one: alive, not the playground's."""
     rows = ApiKey.objects.filter(account=account).order_by("created_us", "id")
@@ -90,6 +96,7 @@ def keys_of(account: str, *, now_us: int) -> list[tuple[str, str, str | None, bo
 def set_role(tx: Tx, member: str, *, role: str, project: str | None, now_us: int, actor: str) -> Member:
     """Another role of a member: `owner` of the whole account, or `admin` or `member` of a project; CommandError.
 
+    An owner is made by `invitations.transfer`, which waits for his word, and comes here with it.
     His keys in projects where he has no place any more are revoked.
     """
     if role not in people.MEMBER_ROLES:
@@ -110,6 +117,8 @@ def set_role(tx: Tx, member: str, *, role: str, project: str | None, now_us: int
         raise CommandError(f"{found.person.email} is the last owner. Make another one first.")
     if Member.objects.filter(account=found.account, person=found.person, project=where).exclude(id=found.id).exists():
         raise CommandError(f"{found.person.email} has a place there already, or had one.")
+    if role != "owner":
+        people.withdraw_offers(found)
     before = people.view_member(found)
     found.role, found.project = role, where
     found.save(update_fields=["role", "project"])

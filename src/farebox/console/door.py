@@ -18,12 +18,14 @@ from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from farebox.accounts import attempts, browsers, people, sealed_factors, sessions, signup
+from farebox.accounts import attempts, browsers, first_proof, mailboxes, people, sealed_factors, sessions, signup
 from farebox.accounts.models import Person
 from farebox.kit import audit, clock, db, options, outbox
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.look import refusals, shop
+from farebox.look import shop
+
+from . import mailbox
 
 KNOWN_COOKIE = "__Host-known"
 STEP_UP_S = 300
@@ -161,15 +163,24 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         return person
 
     def confirm_email(self, request: HttpRequest, email_address: Any) -> bool:
-        """Confirm an address, and open the account of a person who has none yet, both or neither."""
-        sure = super().confirm_email
+        """Confirm an address, and open the account of a person who has none yet, both or neither.
+
+        With the first address of a person ends what this browser has not shown that he signs in with; with another one
+        of a person who is signed in, nothing does.
+        """
+        sure, who = super().confirm_email, email_address.user
 
         def confirm(tx: Tx) -> bool:
+            first = not request.user.is_authenticated and not mailboxes.is_proved(who)
+            if not mailboxes.clear(tx, email_address.email, wanted_by=who.pk):
+                self.add_message(request, messages.ERROR, "account/messages/email_confirmation_failed.txt")
+                return False
             if not sure(request, email_address):
                 return False
-            person = email_address.user.pk
-            audit.record(tx, actor=f"person:{person}", verb="person.confirm_email", object=person)
-            _open(tx, request, person)
+            audit.record(tx, actor=f"person:{who.pk}", verb="person.confirm_email", object=who.pk)
+            if first:
+                first_proof.void(tx, who, shown=mailbox.shown(request, who), actor=f"person:{who.pk}")
+            mailbox.open_account(tx, request, who.pk)
             return True
 
         return db.write(confirm)
@@ -254,15 +265,6 @@ class Second(sealed_factors.Adapter):
 def _typed_password(request: HttpRequest, user: Any) -> bool:
     """Whether it was in this session that this person typed his password."""
     return any(each.get("method") == "password" for each in get_authentication_records(request, user))
-
-
-def _open(tx: Tx, request: HttpRequest, person: str) -> None:
-    """An account for a new person; while the shop sells nothing yet, he opens it later."""
-    try:
-        address = str(request.META.get("REMOTE_ADDR", ""))
-        signup.open_account(tx, person, address=address, now_us=clock.now_us())
-    except CommandError as fault:
-        messages.warning(request, refusals.said(fault), extra_tags="warn")
 
 
 __all__ = ["Door", "Second"]

@@ -107,22 +107,30 @@ def letter(request: HttpRequest, me: Principal) -> Callable[[db.Tx, Invitation, 
         }
         guest = in_mail(row.name)
         hello = _("Hello %(name)s,") % {"name": guest} if guest else _("Hello,")
-        what = (
-            _("%(who)s invites you to the project %(project)s of %(account)s.")
-            if project
-            else _("%(who)s invites you to %(account)s.")
-        )
-        lines = [hello, what % facts]
+        lines = [hello, _what(row, project) % facts]
         if row.with_key:
             lines.append(_("An API key of your own waits there; it is shown once, when you join."))
         lines += [
-            _("Join here:") + "\n" + options.current().origin + prefix + path.replace("CODE", code),
+            (_("Accept it here:") if row.member_id else _("Join here:"))
+            + "\n"
+            + options.current().origin
+            + prefix
+            + path.replace("CODE", code),
             _("The link is yours alone and works until %(day)s. If you expect no invitation, ignore this mail.")
             % facts,
         ]
         outbox.mail(tx, to=row.email, subject=_("Invitation to %(account)s") % facts, text="\n\n".join(lines) + "\n")
 
     return send
+
+
+def _what(row: Invitation, project: str) -> str:
+    """What the invitation is to, with places for who sends it and the account."""
+    if row.member_id:
+        return _("%(who)s asks you to become an owner of %(account)s. Until you accept, nothing changes.")
+    if project:
+        return _("%(who)s invites you to the project %(project)s of %(account)s.")
+    return _("%(who)s invites you to %(account)s.")
 
 
 def _say(request: HttpRequest, sent: invitations.Sent) -> None:

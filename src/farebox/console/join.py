@@ -1,4 +1,7 @@
-"""Joining an account by an invitation: signed in, or as somebody new, who then has no account of his own."""
+"""Joining an account by an invitation: signed in with the address that was invited, or as somebody new.
+
+Somebody new has no account of his own. Who is signed in with another address can't take the place.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from farebox.look import kept, refusals, shop
 
 from . import key_stub, owners
 from .principal import CHOSEN, Principal, signed_in
-from .team_forms import PERIODS, Join
+from .team_forms import PERIODS, ROLES, Join
 
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
 
@@ -35,12 +38,12 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
     row = invitations.by_code(code, now_us=clock.now_us())
     if row is None:
         raise Http404
-    person = request.user if request.user.is_authenticated else None
+    person = _signed_in(request, row)
     if request.method != "POST":
         return _form(request, row, code, Join(initial={"name": row.name}))
-    if isinstance(person, Person):
+    if person is not None:
         return _take(request, row, code, person)
-    if _is_known(row):
+    if invitations.is_known(row):
         return _form(request, row, code, Join(), status=400)
     form = Join(request.POST)
     if not form.is_valid():
@@ -80,9 +83,19 @@ def _tell(tx: db.Tx, joined: Joined) -> None:
         owners.joined(tx, joined.member, actor=f"person:{joined.member.person_id}")
 
 
+def _signed_in(request: HttpRequest, row: Invitation) -> Person | None:
+    """Who is here, if he signs in with a mailbox that is proved: whom the invited one belongs to, the code shows."""
+    person: Any = request.user
+    if not person.is_authenticated or (person.email == row.email and not invitations.is_known(row)):
+        return None
+    return Person.objects.get(pk=person.pk)
+
+
 def _take(request: HttpRequest, row: Invitation, code: str, person: Person) -> HttpResponse:
     if person.operator_role:
         raise Http404
+    if not invitations.is_for(row, person):
+        return _form(request, row, code, Join(), status=400)
     try:
         joined = db.write(_accept, code, person=person.pk, now_us=clock.now_us())
     except CommandError:
@@ -93,13 +106,16 @@ def _take(request: HttpRequest, row: Invitation, code: str, person: Person) -> H
 def _form(
     request: HttpRequest, row: Invitation, code: str, form: Join, *, status: int = 200, refused: str = ""
 ) -> HttpResponse:
+    person = _signed_in(request, row)
     context = {
         "invitation": row,
         "caps": [(PERIODS[period], cap_micro) for period, cap_micro in row.caps],
         "form": form,
         "code": code,
-        "known": _is_known(row),
-        "as_person": request.user if request.user.is_authenticated else None,
+        "role": ROLES[row.role],
+        "known": invitations.is_known(row),
+        "as_person": person,
+        "for_another": person is not None and not invitations.is_for(row, person),
         "refused": refused,
     }
     return render(request, "console/join.html", context, status=status)
@@ -119,7 +135,8 @@ def _joined(request: HttpRequest, row: Invitation, joined: Joined) -> HttpRespon
 @signed_in
 def joined(request: HttpRequest, me: Principal, invitation: str) -> HttpResponse:
     """The place that this person took; with the key that came with it, for ten minutes."""
-    row = Invitation.objects.filter(id=invitation, account=me.account, member__person=me.person).first()
+    mine = Invitation.objects.filter(account=me.account, member__person=me.person, state="used")
+    row = mine.filter(id=invitation).first()
     if row is None:
         raise Http404
     key = ApiKey.objects.select_related("account").filter(id=kept.get(request, f"joined {row.id}") or "").first()
@@ -128,8 +145,3 @@ def joined(request: HttpRequest, me: Principal, invitation: str) -> HttpResponse
     if key is not None and text:
         context |= {"key": key, **key_stub.facts(key, text)}
     return render(request, "console/joined.html", context)
-
-
-def _is_known(row: Invitation) -> bool:
-    """Whether the invited address has a person, who then signs in; said only to who holds the code."""
-    return Person.objects.filter(email=row.email).exists()

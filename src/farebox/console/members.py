@@ -12,13 +12,14 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from farebox.accounts import lifting, people, teams
+from farebox.accounts import invitations, lifting, people, teams
 from farebox.accounts.models import Member
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.look import refusals
 
 from . import owners, team, team_rows
+from .invite import letter
 from .principal import Principal, needs
 from .step_up import ask, step_up
 from .team_forms import Limits, Role, limits_initial
@@ -67,21 +68,35 @@ def cap(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
 @needs("owner")
 @step_up
 def role(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
-    """Another role for a member."""
+    """Another role for a member; to become an owner he has to accept."""
     row = _found(me, member)
     form = Role(request.POST, projects=teams.projects_within(team.reach(me)))
     if not form.is_valid():
         return _page(request, me, row, role_form=form)
     given = form.cleaned_data
+    if given["role"] == "owner" and row.role != "owner":
+        return _ask(request, me, row, form)
     try:
         facts = {"role": given["role"], "project": given["project"] or None, "now_us": clock.now_us()}
-        db.write(_give_role, row, **facts, actor=me.actor)
+        db.write(teams.set_role, row.id, **facts, actor=me.actor)
     except CommandError as fault:
         form.add_error(None if given["project"] or given["role"] == "owner" else "project", _reason(fault, given))
         return _page(request, me, row, role_form=form)
     messages.success(request, _("The role is changed."), extra_tags="good")
     own = row.person_id == me.person
     return HttpResponseRedirect(reverse("team") if own else reverse("member", args=[row.id]))
+
+
+def _ask(request: HttpRequest, me: Principal, row: Member, form: Role) -> HttpResponse:
+    """Ask a member to become an owner; he is one when he has accepted."""
+    try:
+        db.write(_transfer, row.id, letter(request, me), now_us=clock.now_us(), actor=me.actor)
+    except CommandError as fault:
+        form.add_error(None, refusals.said(fault))
+        return _page(request, me, row, role_form=form)
+    said = _("We have asked %(who)s by mail. The role changes when the mail's link is used.")
+    messages.success(request, said % {"who": row.person.name or row.person.email}, extra_tags="good")
+    return HttpResponseRedirect(reverse("team"))
 
 
 @require_POST
@@ -100,11 +115,9 @@ def remove(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     return HttpResponseRedirect(reverse("team"))
 
 
-def _give_role(tx: db.Tx, /, row: Member, **facts: Any) -> None:
-    """The role, and word of it to the owners where it makes one."""
-    made = teams.set_role(tx, row.id, **facts)
-    if made.role == "owner" != row.role:
-        owners.joined(tx, made, actor=facts["actor"])
+def _transfer(tx: db.Tx, /, member: str, *args: Any, **facts: Any) -> None:
+    """The question, and word of it to the owners."""
+    owners.invited(tx, invitations.transfer(tx, member, *args, **facts), actor=facts["actor"])
 
 
 def _reason(fault: CommandError, given: dict[str, str]) -> str:

@@ -60,14 +60,19 @@ def signed_in(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpRespon
 
 
 def needs(role: str) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P], HttpResponse]]:
-    """A page for this role or a greater one; for others it does not exist (404)."""
+    """A page for this role or a greater one; for others it does not exist (404).
+
+    Who has no place in any account is shown what he can do; a script of a page that he left open gets the 404.
+    """
 
     def wrap(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
         def checked(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if not request.user.is_authenticated:
                 return HttpResponseRedirect(f"{reverse('account_login')}?next={quote(request.get_full_path())}")
             me = find(request)
-            if me is None or not me.at_least(role):
+            if me is None:
+                return _without_place(request)
+            if not me.at_least(role):
                 raise Http404
             request.principal = me  # type: ignore[attr-defined]
             return view(request, me, *args, **kwargs)
@@ -77,6 +82,13 @@ def needs(role: str) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P]
         return checked
 
     return wrap
+
+
+def _without_place(request: HttpRequest) -> HttpResponse:
+    user: Any = request.user
+    if user.operator_role or request.headers.get("sec-fetch-dest") == "empty":
+        raise Http404
+    return HttpResponseRedirect(reverse("account_open"))
 
 
 def find(request: HttpRequest) -> Principal | None:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from farebox.accounts import links, signup
+from farebox.accounts import links, signup, teams
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError, NotFound
 
@@ -55,7 +55,10 @@ def link(request: HttpRequest, code: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def open_account(request: HttpRequest) -> HttpResponse:
-    """An account for a person who has none: his last one was closed, or the shop sold nothing when he signed up."""
+    """Where who has no place in an account learns what he can do, and may open one of his own.
+
+    His last account was closed, he was removed from it, or the shop sold nothing when he signed up.
+    """
     user: Any = request.user
     if user.operator_role or not user.emailaddress_set.filter(verified=True).exists():
         raise Http404
@@ -68,4 +71,4 @@ def open_account(request: HttpRequest) -> HttpResponse:
         except CommandError:
             messages.error(request, _("This shop sells nothing yet. Please come back later."), extra_tags="bad")
         return HttpResponseRedirect(reverse("home"))
-    return render(request, "console/open_account.html")
+    return render(request, "console/open_account.html", {"lost": teams.lost_places(user.pk)})

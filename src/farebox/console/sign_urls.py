@@ -14,7 +14,7 @@ from allauth.socialaccount.providers.weixin import urls as wechat
 from django.conf import settings
 from django.urls import include, path
 
-from . import services, sign
+from . import mailbox, services, sign
 from .step_up import rotated
 
 _SERVICES = {"github": github, "openid_connect": oidc, "weixin": wechat}
@@ -32,8 +32,8 @@ urlpatterns = [
     path("password", account.password_change, name="account_change_password"),
     path("password/set", account.password_set, name="account_set_password"),
     path("password/forgotten", account.password_reset, name="account_reset_password"),
-    path("password/code", account.confirm_password_reset_code, name="account_confirm_password_reset_code"),
-    path("password/new", account.complete_password_reset, name="account_complete_password_reset"),
+    path("password/code", mailbox.forgotten_code, name="account_confirm_password_reset_code"),
+    path("password/new", mailbox.forgotten_password, name="account_complete_password_reset"),
     path("password/done", account.password_reset_from_key_done, name="account_password_reset_completed"),
     path("factors", factors.index, name="mfa_index"),
     path("factors/sign-in", factors.authenticate, name="mfa_authenticate"),

@@ -19,11 +19,11 @@ from farebox.kit.db import Tx
 PATH = "/office/set-up?code="
 
 
-def way_in(tx: Tx, person: Person, code: str) -> None:
+def way_in(tx: Tx, email: str, language: str, code: str) -> None:
     """Send an operator his one-time link, in his language, or else in that of the page of who lets him in."""
     chosen = options.current()
-    with translation.override(person.language or translation.get_language()):
-        facts = {"shop": _shop(tx), "email": person.email}
+    with translation.override(language or translation.get_language()):
+        facts = {"shop": _shop(tx), "email": email}
         lines = [
             _("You work in the office of %(shop)s, as %(email)s. Choose a password and a second factor here:") % facts,
             chosen.origin + PATH + code,
@@ -31,7 +31,7 @@ def way_in(tx: Tx, person: Person, code: str) -> None:
             _("If you expect nothing of the kind, leave it alone and tell an administrator of the shop."),
         ]
         subject = _("Your way into the office of %(shop)s") % facts
-    _send(tx, person, subject, lines)
+    _send(tx, email, subject, lines)
 
 
 def head(tx: Tx, person: Person, newest: Head, day: str) -> None:
@@ -48,7 +48,7 @@ def head(tx: Tx, person: Person, newest: Head, day: str) -> None:
             ),
         ]
         subject = _("Head of the audit trail of %(shop)s, %(day)s") % facts
-    _send(tx, person, subject, lines)
+    _send(tx, person.email, subject, lines)
 
 
 def doctor(tx: Tx, person: Person, wrong: Sequence[Mapping[str, str]]) -> None:
@@ -61,7 +61,7 @@ def doctor(tx: Tx, person: Person, wrong: Sequence[Mapping[str, str]]) -> None:
             _("`farebox doctor` says it again at any time, and all that is in order."),
         ]
         subject = _("Something is wrong with %(shop)s") % facts
-    _send(tx, person, subject, lines)
+    _send(tx, person.email, subject, lines)
 
 
 def refused(tx: Tx, person: Person, channel: str, why: str, *, page: str) -> None:
@@ -79,12 +79,12 @@ def refused(tx: Tx, person: Person, channel: str, why: str, *, page: str) -> Non
             chosen.origin + (reverse("office:channel", args=[page]) if page else reverse("office:upstreams")),
         ]
         subject = _("%(shop)s: the channel %(channel)s is refused") % facts
-    _send(tx, person, subject, lines)
+    _send(tx, person.email, subject, lines)
 
 
 def _shop(tx: Tx) -> str:
     return str(settings.values(tx)["shop_name"] or options.current().shop_name)
 
 
-def _send(tx: Tx, person: Person, subject: str, lines: Sequence[str]) -> None:
-    outbox.mail(tx, to=person.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")
+def _send(tx: Tx, email: str, subject: str, lines: Sequence[str]) -> None:
+    outbox.mail(tx, to=email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")

@@ -73,6 +73,9 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
         {
             "operators": [row | {"role": ROLES[row["operator_role"]]} for row in db.read(operators.listed)],
             "waiting": [_shown(row) for row in db.read(operators.waiting, now_us=clock.now_us())],
+            "offered": [
+                row | {"role": ROLES[row["role"]]} for row in db.read(operators.offered, now_us=clock.now_us())
+            ],
             "may": me.role == "admin",
             "alone": single_person(),
             "roles": [(ROLES[role], about) for role, about in ABOUT.items()],
@@ -84,7 +87,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
 @operator("admin")
 @step_up
 def new(request: HttpRequest, me: Operator) -> HttpResponse:
-    """Propose a new operator; alone, he is made at once and is sent his link."""
+    """Propose a new operator; alone, he is sent his link at once. The role is his when he has entered its code."""
     form = New(request.POST or None, initial={"role": "support"})
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
@@ -125,10 +128,10 @@ def one(request: HttpRequest, me: Operator, person: str) -> HttpResponse:
 @operator("admin")
 @step_up
 def decide(request: HttpRequest, me: Operator, change: str) -> HttpResponse:
-    """Approve what another administrator proposed, or refuse it."""
+    """Approve what another administrator proposed, or refuse it; take a role back that nobody has taken yet."""
     found = db.read(operators.waiting_one, change, now_us=clock.now_us())
     if found is None:
-        raise Http404
+        return _offered(request, me, change)
     if request.method != "POST":
         own = found["requester"] == me.actor
         return render(request, "office/operator_change.html", {"change": _shown(found), "own": own})
@@ -141,6 +144,23 @@ def decide(request: HttpRequest, me: Operator, change: str) -> HttpResponse:
     except CommandError as fault:
         return refused(request, to, refusals.said(fault))
     return _after(request, row.email, code_made=code_made)
+
+
+def _offered(request: HttpRequest, me: Operator, change: str) -> HttpResponse:
+    """A role that waits for the code of its mailbox; one administrator alone may take it back."""
+    found = db.read(operators.offered_one, change, now_us=clock.now_us())
+    if found is None:
+        raise Http404
+    if request.method != "POST":
+        return render(request, "office/operator_offer.html", {"offer": found | {"role": ROLES[found["role"]]}})
+    if request.POST.get("do") != "withdraw":  # approved by somebody else in the meantime
+        raise Http404
+    to = reverse("office:operators")
+    try:
+        db.write(operators.withdraw, change, now_us=clock.now_us(), actor=me.actor)
+    except CommandError as fault:
+        return refused(request, to, refusals.said(fault))
+    return done(request, to, _("The role is taken back. The link to %(email)s leads nowhere.") % found)
 
 
 def _proposed(

@@ -189,12 +189,14 @@ def set_up(request: HttpRequest) -> HttpResponse:
     offered = db.read(setup.find, code, now_us=clock.now_us()) if code else None
     if offered is None:
         return render(request, "office/set_up.html", {"form": None}, status=404)
-    form = Begin(request.POST or None, initial={"name": offered.person.name if offered.person else ""})
-    if offered.person is not None:
+    form = Begin(
+        request.POST or None, initial={"name": offered.name or (offered.person.name if offered.person else "")}
+    )
+    if not offered.first:
         form.fields.pop("email")
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
-        email = offered.person.email if offered.person else given["email"]
+        email = offered.email or given["email"]
         try:
             hashed = people.hashed(given["password"], own_words=(email, given["name"], *shop.names()))
             person = db.write(
@@ -204,7 +206,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
             form.add_error(None, refusals.said(fault))
         else:
             return begin(request, person)
-    return render(request, "office/set_up.html", {"form": form, "invited": offered.person})
+    return render(request, "office/set_up.html", {"form": form, "offered": offered})
 
 
 @require_POST

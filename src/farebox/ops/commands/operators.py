@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from farebox.ops import ready, show
@@ -25,9 +27,21 @@ def set_up() -> None:
 @click.option("--role", type=ROLES, default="support", show_default=True, help="What the operator may do.")
 @click.option("--name", default="", help="How the operator is called.")
 def invite(email: str, role: str, name: str) -> None:
-    """A new operator with this EMAIL address, and the link with which to choose a password and a second factor."""
+    """Offer EMAIL a role: the link with which to take it, and to choose a password and a second factor.
+
+    The role is there once the link was used; earlier links for this address end. What the address signed in with before
+    no longer works then. For an operator: another role at once, without a link; sessions and tokens end.
+    """
     done = write("operator.invite", email=email, role=role, name=name)
-    emit(done, lambda: print(f"Hand this link to {done['email']}; it works once, within 72 hours:\n  {done['link']}"))
+    emit(done, lambda: tell(done))
+
+
+def tell(done: dict[str, Any]) -> None:
+    """Say what came of a change of an operator: the link to hand over, or that it is in force."""
+    if done["link"]:
+        print(f"Hand this link to {done['email']}; it works once, within 72 hours:\n  {done['link']}")
+    else:
+        print(f"{done['email']}: operator role {done['role_after'] or 'none'}. Sessions and tokens have ended.")
 
 
 @operator.command("reset", example="farebox operator reset ada@example.org")
@@ -35,7 +49,7 @@ def invite(email: str, role: str, name: str) -> None:
 def reset(email: str) -> None:
     """Let the operator EMAIL in again: password and second factors end, a link makes new ones."""
     done = write("operator.reset", email=email)
-    emit(done, lambda: print(f"Hand this link to {done['email']}; it works once, within 72 hours:\n  {done['link']}"))
+    emit(done, lambda: tell(done))
 
 
 @operator.command("list", example="farebox operator list")

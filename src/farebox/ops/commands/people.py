@@ -9,6 +9,7 @@ import click
 from farebox.kit.errors import CommandError
 from farebox.ops import cap_words, ready, show
 
+from . import operators
 from .base import Group, emit, read, write
 
 person = Group("person", help="Humans who sign in: members of accounts, and operators.")
@@ -28,7 +29,13 @@ ROLES = click.Choice(["support", "finance", "admin", "auditor", "none"])
     help="Ask for a password (read from standard input in scripts).",
 )
 def create(email: str, name: str, role: str, with_password: bool) -> None:
-    """A new person with this EMAIL address; an operator is a person with a role."""
+    """A new person with this EMAIL address. With a role: what `farebox operator invite` does."""
+    if role != "none":
+        if with_password:
+            raise CommandError("An operator chooses a password by the link. Leave --password out.")
+        offered = write("operator.invite", email=email, name=name, role=role)
+        emit(offered, lambda: operators.tell(offered))
+        return
     ready.store()
     password_hash = None
     if with_password:
@@ -39,7 +46,6 @@ def create(email: str, name: str, role: str, with_password: bool) -> None:
         "person.create",
         email=email,
         name=name,
-        operator_role="" if role == "none" else role,
         password_hash=password_hash,
     )
     emit(done, lambda: print(f"Person {done['id']} ({done['email']}) is here."))
@@ -49,9 +55,9 @@ def create(email: str, name: str, role: str, with_password: bool) -> None:
 @click.argument("person")
 @click.argument("role", type=ROLES)
 def role(person: str, role: str) -> None:
-    """Give PERSON (id or e-mail) an operator's ROLE; `none` takes it away."""
-    done = write("person.role", person=person, operator_role="" if role == "none" else role)
-    emit(done, lambda: print(f"{done['email']}: operator role {done['operator_role'] or 'none'}."))
+    """Give PERSON (id or e-mail) an operator's ROLE, by a link if he has none yet; `none` takes it away."""
+    done = write("person.role", person=person, role="" if role == "none" else role)
+    emit(done, lambda: operators.tell(done))
 
 
 @member.command("add", example="farebox member add 'Ada Lovelace' ada@example.org owner")

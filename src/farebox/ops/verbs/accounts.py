@@ -85,7 +85,6 @@ def create_person(
     actor: str,
     email: str,
     name: str = "",
-    operator_role: str = "",
     password_hash: str | None = None,
 ) -> dict[str, Any]:
     """A new person; the password comes hashed, since hashing takes longer than a transaction may."""
@@ -93,17 +92,11 @@ def create_person(
         tx,
         email=email,
         name=name,
-        operator_role=operator_role,
         password_hash=password_hash,
         now_us=clock.now_us(),
         actor=actor,
     )
     return people.view(person)
-
-
-def set_role(tx: Tx, *, actor: str, person: str, operator_role: str) -> dict[str, Any]:
-    """Make a person an operator, or none (an empty role)."""
-    return people.view(people.set_operator_role(tx, person, operator_role=operator_role, actor=actor))
 
 
 def add_member(
@@ -155,7 +148,6 @@ RUNS: dict[str, Callable[..., Any]] = {
     "project.cap": cap_project,
     "project.archive": archive_project,
     "person.create": create_person,
-    "person.role": set_role,
     "member.add": add_member,
     "member.cap": cap_member,
     "member.remove": remove_member,
