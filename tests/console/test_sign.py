@@ -181,7 +181,6 @@ def test_sign_in_and_out_with_a_new_session_each_time(shop):
     assert visitor.get("/console/settings").status == 302
 
 
-
 def test_sign_in_goes_nowhere_else(shop):
     known = customer(shop, password=PASSWORD)
     for wanted in ("https://evil.example/", "//evil.example/", "/\\evil.example"):

@@ -27,7 +27,6 @@ AT_ONCE_MAX = 200
 OPEN_MAX = 1000
 SENT_MAX = 5
 _DAY_US = 86_400_000_000
-_FOR_ANOTHER = "This invitation is for another e-mail address."
 
 Send = Callable[[Tx, Invitation, str], None]  # writes the mail that carries the code, in the same transaction
 
@@ -186,7 +185,7 @@ def accept(tx: Tx, code: str, *, person: str, now_us: int) -> Joined:
     row = by_code(code, now_us=now_us)
     who = people.find(person)
     if row is not None and not is_for(row, who):
-        raise CommandError(_FOR_ANOTHER)
+        raise CommandError("This invitation is for another e-mail address.")
     if row is None or Invitation.objects.filter(id=row.id, state="open").update(state="used") != 1:
         raise CommandError("This invitation is no longer open.")
     actor = f"person:{person}"
@@ -195,8 +194,6 @@ def accept(tx: Tx, code: str, *, person: str, now_us: int) -> Joined:
             tx, account=row.account_id, person=person, role=row.role, project=row.project_id, caps=row.caps,
             now_us=now_us, actor=actor,
         )  # fmt: skip
-    elif row.member.person_id != person:  # he has another address now, and somebody else has his
-        raise CommandError(_FOR_ANOTHER)
     else:
         member = teams.set_role(tx, row.member.id, role="owner", project=None, now_us=now_us, actor=actor)
     Invitation.objects.filter(id=row.id).update(member=member)
@@ -237,7 +234,9 @@ def sign_up(
 
 
 def is_for(row: Invitation, person: Person) -> bool:
-    """Whether this person has proved the mailbox that the invitation went to."""
+    """Whether this person has proved the mailbox that the invitation went to, and is the member whom it asks."""
+    if row.member is not None and row.member.person_id != person.id:
+        return False  # the member has another address by now, and somebody else has his
     return person.email == row.email and mailboxes.is_proved(person)
 
 

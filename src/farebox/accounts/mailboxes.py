@@ -33,16 +33,24 @@ def mark(tx: Tx, person: Person) -> None:
     EmailAddress.objects.update_or_create(user=person, email=person.email, defaults={"verified": True, "primary": True})
 
 
-def clear(tx: Tx, email: str, *, wanted_by: str) -> bool:
-    """Make room at an address for the person `wanted_by`, who reads what goes there: an unconfirmed sign-up goes.
-
-    Whether the address is free now; it is not where anybody else has more there than a claim.
-    """
-    other = Person.objects.filter(email=email.lower()).exclude(id=wanted_by).first()
+def is_free(email: str, *, wanted_by: str) -> bool:
+    """Whether the person `wanted_by`, who reads its mail, may have this address: nobody else has more than a claim."""
+    other = _other(email, wanted_by)
     if other is None:
         return True
-    if not is_claim(other) or other.operator_role or Member.objects.filter(person=other).exists():
+    return is_claim(other) and not other.operator_role and not Member.objects.filter(person=other).exists()
+
+
+def clear(tx: Tx, email: str, *, wanted_by: str) -> bool:
+    """Make room at an address for the person `wanted_by`, as `is_free` says: an unconfirmed sign-up goes."""
+    other = _other(email, wanted_by)
+    if not is_free(email, wanted_by=wanted_by):
         return False
-    audit.record(tx, actor=f"person:{wanted_by}", verb="person.forget", object=other.id)
-    other.delete()
+    if other is not None:
+        audit.record(tx, actor=f"person:{wanted_by}", verb="person.forget", object=other.id)
+        other.delete()
     return True
+
+
+def _other(email: str, person: str) -> Person | None:
+    return Person.objects.filter(email=email.lower()).exclude(id=person).first()

@@ -243,7 +243,7 @@ class Invitation(Cap):
 class OfficeCode(models.Model):
     """A one-time code of the office, kept as digest.
 
-    It gives the address `email` the operator's role that was offered by the change `change`, or lets the operator
+    It gives the address `email` the operator's role of the change `change`, or lets the operator
     `person` choose a password and a second factor again, or makes the first administrator (neither). `mailed`: it went
     to the mailbox, and not to whoever has the server.
     """
@@ -265,7 +265,7 @@ class OperatorChange(models.Model):
 
     `kind`: `role` (also a new operator, or none any more), `reset` (password and second factors anew). `state`:
     `proposed`, `approved`, `refused`; a proposed one ends after 72 hours. An approved one of a new operator is an
-    offer: the role comes with the code (`OfficeCode`).
+    invitation: the role comes with the code (`OfficeCode`).
     """
 
     id = models.CharField(primary_key=True, max_length=40)

@@ -1,7 +1,7 @@
 """Who works in the office, and the changes of that: each needs a second administrator (security.md 1 and 8).
 
 An installation of one person acts alone (the option `single_person`); that is written down with each change and shown.
-An approved role is an offer to a mailbox: it binds when the one-time code of the offer is entered (`setup`), and to
+An approved role is an invitation of a mailbox: it binds when its one-time code is entered (`setup`), and to
 nobody before. The code goes there by `send`, in the same transaction: who approves never sees it, or he could become
 the one whom he has approved.
 """
@@ -128,7 +128,7 @@ def waiting_one(tx: Tx, change: str, *, now_us: int) -> dict[str, Any] | None:
     return next((row for row in waiting(tx, now_us=now_us) if row["id"] == change), None)
 
 
-def offered(tx: Tx, *, now_us: int) -> list[dict[str, Any]]:
+def invited(tx: Tx, *, now_us: int) -> list[dict[str, Any]]:
     """Roles that wait for the code of their mailbox, oldest first: id of the change, email, name, role, times."""
     del tx
     rows = OfficeCode.objects.exclude(role="").filter(used_us=None, expires_us__gt=now_us).order_by("made_us")
@@ -136,14 +136,14 @@ def offered(tx: Tx, *, now_us: int) -> list[dict[str, Any]]:
     return [{"id": row.change} | {name: getattr(row, name) for name in names} for row in rows]
 
 
-def offered_one(tx: Tx, change: str, *, now_us: int) -> dict[str, Any] | None:
-    """The offer that this change made, or None."""
-    return next((row for row in offered(tx, now_us=now_us) if row["id"] == change), None)
+def invited_one(tx: Tx, change: str, *, now_us: int) -> dict[str, Any] | None:
+    """The invitation that this change made, or None."""
+    return next((row for row in invited(tx, now_us=now_us) if row["id"] == change), None)
 
 
 def withdraw(tx: Tx, change: str, *, now_us: int, actor: str) -> dict[str, Any]:
     """Take back a role that nobody has taken yet; its link leads nowhere. CommandError if it was taken or has ended."""
-    found = offered_one(tx, change, now_us=now_us)
+    found = invited_one(tx, change, now_us=now_us)
     if found is None or not OfficeCode.objects.filter(change=change, used_us=None).exclude(role="").delete()[0]:
         raise CommandError("This role was taken before, or its link has ended.")
     audit.record(tx, actor=actor, verb="operator.withdraw", object=found["email"], before=found["role"])
@@ -207,7 +207,7 @@ def _approved(tx: Tx, row: OperatorChange, *, send: Send, mailed: bool, now_us: 
     if before and row.kind == "role" and (not row.role_after or (person and person.has_usable_password())):
         return False
     what = setup.Offered("", person, row.email, row.name, "" if before else row.role_after, mailed)
-    code = setup.offer(tx, what, change=row.id, now_us=now_us, actor=actor)
+    code = setup.invite(tx, what, change=row.id, now_us=now_us, actor=actor)
     send(tx, row.email, person.language if person else "", code)
     return True
 

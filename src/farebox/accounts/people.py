@@ -205,14 +205,14 @@ def remove_member(tx: Tx, member: str, *, now_us: int, actor: str) -> Member:
         raise CommandError(f"{found.person.email} is the last owner of {found.account_id}. Make another one first.")
     found.state = "removed"
     found.save(update_fields=["state"])
-    withdraw_offers(found)
+    withdraw_invitations(found)
     dead = ApiKey.objects.filter(member=found, state="active").update(state="revoked", revoked_us=now_us)
     db.bump(tx, "keys")
     audit.record(tx, actor=actor, verb="member.remove", object=found.id, after={"keys_revoked": dead})
     return found
 
 
-def withdraw_offers(found: Member) -> None:
+def withdraw_invitations(found: Member) -> None:
     """End what was offered to this member, and what he as an owner has offered to others who would manage here."""
     open_ones = Invitation.objects.filter(account=found.account, state="open")
     open_ones.filter(member=found).update(state="revoked")

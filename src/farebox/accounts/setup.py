@@ -1,8 +1,8 @@
 """One-time codes of the office: how the first administrator begins, and how others become operators or get in again.
 
 There is no default account. A code has 128 bits, is kept as digest, works once and ends in time; the first
-administrator's exists only while there is no operator at all. Who was offered a role has it from the moment that he
-enters the code of this offer, and by no other way: what he had before it, or another in his name, opens nothing.
+administrator's exists only while there is no operator at all. Who is invited to a role has it from the moment that he
+enters the code of this invitation, and by no other way: what he had before it, or another in his name, opens nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Offered:
 
 
 def has_operator(tx: Tx, *, now_us: int) -> bool:
-    """Whether somebody works in the office, or was offered a role in it and may still come."""
+    """Whether somebody works in the office, or was invited and may still come."""
     del tx  # the ORM reads in the same transaction
     awaited = OfficeCode.objects.exclude(role="").filter(used_us=None, expires_us__gt=now_us)
     return Person.objects.exclude(operator_role="").exists() or awaited.exists()
@@ -62,7 +62,7 @@ def first_code(tx: Tx, *, now_us: int, actor: str) -> str:
     return _made(tx, Offered(""), now_us=now_us, for_s=FIRST_S, actor=actor)
 
 
-def offer(tx: Tx, what: Offered, *, change: str, now_us: int, actor: str) -> str:
+def invite(tx: Tx, what: Offered, *, change: str, now_us: int, actor: str) -> str:
     """A new code for 72 hours that gives its address the role, or its operator a new password; earlier ones end."""
     withdraw(tx, what.email)
     return _made(tx, what, change=change, now_us=now_us, for_s=INVITED_S, actor=actor)

@@ -118,7 +118,7 @@ def set_role(tx: Tx, member: str, *, role: str, project: str | None, now_us: int
     if Member.objects.filter(account=found.account, person=found.person, project=where).exclude(id=found.id).exists():
         raise CommandError(f"{found.person.email} has a place there already, or had one.")
     if role != "owner":
-        people.withdraw_offers(found)
+        people.withdraw_invitations(found)
     before = people.view_member(found)
     found.role, found.project = role, where
     found.save(update_fields=["role", "project"])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from allauth.account import forms as account
+from allauth.account.adapter import get_adapter
 from allauth.core import context
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import get_adapter
@@ -18,7 +19,7 @@ from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from farebox.accounts import passkeys
+from farebox.accounts import mailboxes, passkeys
 from farebox.kit import options
 from farebox.kit.errors import CommandError
 
@@ -147,6 +148,13 @@ class MailCode(Worded, account.ConfirmEmailVerificationCodeForm):  # type: ignor
     """The code that was mailed to confirm an address."""
 
     words = {"code": (_CODE, _IN_MAIL)}
+
+    def clean_code(self) -> str:
+        """The code, if it is right and the address is free: a sign-up that nobody confirmed does not keep it."""
+        code: str = account.BaseConfirmCodeForm.clean_code(self)
+        if code and self.user and not mailboxes.is_free(self.email, wanted_by=self.user.pk):
+            raise get_adapter().validation_error("email_taken")
+        return code
 
 
 class ResetCode(Worded, account.ConfirmPasswordResetCodeForm):  # type: ignore[misc]

@@ -98,8 +98,10 @@ def _take(request: HttpRequest, row: Invitation, code: str, person: Person) -> H
         return _form(request, row, code, Join(), status=400)
     try:
         joined = db.write(_accept, code, person=person.pk, now_us=clock.now_us())
-    except CommandError:
-        return _form(request, row, code, Join(), status=400, refused=_("You have a place there already."))
+    except CommandError as fault:
+        here = "there already" in str(fault)  # without the id that the domain names
+        said = _("You have a place there already.") if here else refusals.said(fault)
+        return _form(request, row, code, Join(), status=400, refused=said)
     return _joined(request, row, joined)
 
 

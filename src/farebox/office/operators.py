@@ -73,8 +73,8 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
         {
             "operators": [row | {"role": ROLES[row["operator_role"]]} for row in db.read(operators.listed)],
             "waiting": [_shown(row) for row in db.read(operators.waiting, now_us=clock.now_us())],
-            "offered": [
-                row | {"role": ROLES[row["role"]]} for row in db.read(operators.offered, now_us=clock.now_us())
+            "invited": [
+                row | {"role": ROLES[row["role"]]} for row in db.read(operators.invited, now_us=clock.now_us())
             ],
             "may": me.role == "admin",
             "alone": single_person(),
@@ -131,7 +131,7 @@ def decide(request: HttpRequest, me: Operator, change: str) -> HttpResponse:
     """Approve what another administrator proposed, or refuse it; take a role back that nobody has taken yet."""
     found = db.read(operators.waiting_one, change, now_us=clock.now_us())
     if found is None:
-        return _offered(request, me, change)
+        return _invited(request, me, change)
     if request.method != "POST":
         own = found["requester"] == me.actor
         return render(request, "office/operator_change.html", {"change": _shown(found), "own": own})
@@ -146,13 +146,13 @@ def decide(request: HttpRequest, me: Operator, change: str) -> HttpResponse:
     return _after(request, row.email, code_made=code_made)
 
 
-def _offered(request: HttpRequest, me: Operator, change: str) -> HttpResponse:
+def _invited(request: HttpRequest, me: Operator, change: str) -> HttpResponse:
     """A role that waits for the code of its mailbox; one administrator alone may take it back."""
-    found = db.read(operators.offered_one, change, now_us=clock.now_us())
+    found = db.read(operators.invited_one, change, now_us=clock.now_us())
     if found is None:
         raise Http404
     if request.method != "POST":
-        return render(request, "office/operator_offer.html", {"offer": found | {"role": ROLES[found["role"]]}})
+        return render(request, "office/operator_invited.html", {"invited": found | {"role": ROLES[found["role"]]}})
     if request.POST.get("do") != "withdraw":  # approved by somebody else in the meantime
         raise Http404
     to = reverse("office:operators")
