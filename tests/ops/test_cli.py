@@ -238,12 +238,13 @@ def test_an_account_from_open_to_close(shop, ada):
 @pytest.mark.store
 def test_a_person_a_member_and_caps(shop, ada):
     assert cli.ok("person", "create", "Ada@Example.org", "--name", "Ada")["email"] == "ada@example.org"
-    operator = cli.ok(
-        "person", "create", "op@example.org", "--role", "finance", "--password", stdin="a long enough sentence\n"
-    )
-    assert operator["operator_role"] == "finance"
+    operator = ("person", "create", "op@example.org", "--role", "finance")
+    assert "Leave --password out" in cli.refused(*operator, "--password", stdin="a long enough sentence\n")
+    assert "/office/set-up?code=" in cli.ok(*operator)["link"]  # the role comes with the link
     assert "commonest" in cli.refused("person", "create", "x@example.org", "--password", stdin="password1\n")
-    assert cli.ok("person", "role", "op@example.org", "none")["operator_role"] == ""
+    assert "There is no person" in cli.refused("person", "role", "op@example.org", "none")
+    assert "/office/set-up?code=" in cli.ok("person", "role", "ada@example.org", "finance")["link"]
+    assert "has that role already" in cli.refused("person", "role", "ada@example.org", "none")
     member = cli.ok("member", "add", "Ada", "ada@example.org", "owner", "--cap", "5.00/month", "--cap", "1/day")
     assert member["caps_micro"] == {"day": 1_000_000, "month": 5_000_000, "ever": None}
     assert set(cli.ok("member", "cap", member["id"], "none")["caps_micro"].values()) == {None}

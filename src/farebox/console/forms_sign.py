@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from allauth.account import forms as account
-from allauth.account.adapter import get_adapter
+from allauth.account.adapter import get_adapter as get_door
 from allauth.core import context
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import get_adapter
@@ -153,7 +153,7 @@ class MailCode(Worded, account.ConfirmEmailVerificationCodeForm):  # type: ignor
         """The code, if it is right and the address is free: a sign-up that nobody confirmed does not keep it."""
         code: str = account.BaseConfirmCodeForm.clean_code(self)
         if code and self.user and not mailboxes.is_free(self.email, wanted_by=self.user.pk):
-            raise get_adapter().validation_error("email_taken")
+            raise get_door().validation_error("email_taken")
         return code
 
 
