@@ -173,6 +173,21 @@ def test_a_role_that_an_unconfirmed_sign_up_got_before_opens_nothing(shop):
     Person.objects.filter(email=email).update(operator_role="admin")  # as a version before approved it
     assert "is wrong" in Visitor(shop, "en").fill("/office/sign-in", email=email, password=THEIRS).text
     settle_in(shop, path_of(verb("operator.reset", email=email)["link"]))
+    assert services(email) == 0
+    again = Visitor(shop, "en")
+    assert "Second factor" in again.follow(again.fill("/office/sign-in", email=email, password=PASSWORD)).text
+
+
+def test_who_has_given_the_old_password_does_not_enrol_after_a_reset(shop):
+    email = fresh()
+    settle_in(shop, path_of(verb("operator.invite", email=email, role="support")["link"]))
+    thief = Visitor(shop, "en")  # who knows the password and has no second factor
+    assert "Second factor" in thief.follow(thief.fill("/office/sign-in", email=email, password=PASSWORD)).text
+    link = path_of(verb("operator.reset", email=email)["link"])
+    for path in ("/office/enrol", "/office/second-factor"):
+        assert thief.get(path).headers["location"] == "/office/sign-in"
+    Visitor(shop, "en").fill(link, name="", password=PASSWORD, again=PASSWORD)
+    assert thief.get("/office/enrol").headers["location"] == "/office/sign-in"
 
 
 def test_the_first_administrator_takes_the_address_of_a_claim_and_of_nobody_else(shop):

@@ -241,9 +241,11 @@ def is_for(row: Invitation, person: Person) -> bool:
 
 
 def is_known(row: Invitation) -> bool:
-    """Whether the invited address has a person who must sign in: an operator, or whoever has proved the mailbox."""
+    """Whether the invited address is a person's whom no code makes anew: an operator, who is off, who has proved it."""
     person = Person.objects.filter(email=row.email).first()
-    return person is not None and (bool(person.operator_role) or mailboxes.is_proved(person))
+    if person is None:
+        return False
+    return bool(person.operator_role) or not person.is_active or mailboxes.is_proved(person)
 
 
 def find_within(account: str, invitation: str, *, projects_: frozenset[str] | None) -> Invitation | None:

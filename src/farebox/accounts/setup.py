@@ -109,11 +109,10 @@ def use(tx: Tx, code: str, *, email: str, name: str, password_hash: str, now_us:
         return _appoint(tx, offered, email=email, name=name, password_hash=password_hash, now_us=now_us)
     assert offered.person is not None  # noqa: S101 - for the type
     actor = f"operator:{offered.person.id}"
-    person = people.set_password(tx, offered.person.id, password_hash=password_hash, actor=actor)
-    if offered.mailed:
-        mailboxes.mark(tx, person)
-    _rename(person, name)
-    return person
+    if not mailboxes.is_proved(offered.person):  # also what he could sign in with at the counter
+        first_proof.void(tx, offered.person, actor=actor)
+    people.set_password(tx, offered.person.id, password_hash=password_hash, actor=actor)
+    return _settle(tx, offered.person.id, name=name, mailed=offered.mailed)
 
 
 def _appoint(tx: Tx, offered: Offered, *, email: str, name: str, password_hash: str, now_us: int) -> Person:
@@ -130,21 +129,20 @@ def _appoint(tx: Tx, offered: Offered, *, email: str, name: str, password_hash: 
     else:
         first_proof.void(tx, person, actor=actor)
         people.set_password(tx, person.id, password_hash=password_hash, actor=actor)
-        person = people.set_operator_role(tx, person.id, operator_role=role, actor=actor)
-        person.by_sign_up = False
-        person.save(update_fields=["by_sign_up"])
-        _rename(person, name)
-    if offered.mailed:
-        mailboxes.mark(tx, person)
+        people.set_operator_role(tx, person.id, operator_role=role, actor=actor)
     if offered.role:
         audit.record(tx, actor=f"operator:{person.id}", verb="operator.accept", object=address, after=role)
+    return _settle(tx, person.id, name=name, mailed=offered.mailed)
+
+
+def _settle(tx: Tx, ident: str, *, name: str, mailed: bool) -> Person:
+    """The person who has entered a code, as he is from now on: no claim any more."""
+    person = people.find(ident)
+    person.name, person.by_sign_up = name or person.name, False
+    person.save(update_fields=["name", "by_sign_up"])
+    if mailed:
+        mailboxes.mark(tx, person)
     return person
-
-
-def _rename(person: Person, name: str) -> None:
-    if name:
-        person.name = name
-        person.save(update_fields=["name"])
 
 
 def shut(tx: Tx, person: Person) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.login import get_authentication_records, record_authentication
 from allauth.account.internal.stagekit import clear_login
+from allauth.core.exceptions import ImmediateHttpResponse
 from django.contrib import messages
 from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError
@@ -114,6 +115,14 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
             return HttpResponseRedirect(reverse("account_login"))
         refused: HttpResponse | None = super().pre_login(request, user, **facts)
         return refused
+
+    def login(self, request: HttpRequest, user: Any) -> None:
+        """Sign him in, unless he has become an operator since he began to."""
+        if Person.objects.filter(pk=user.pk).exclude(operator_role="").exists():
+            clear_login(request)
+            messages.error(request, self.error_messages["email_password_mismatch"])
+            raise ImmediateHttpResponse(HttpResponseRedirect(reverse("account_login")))
+        super().login(request, user)
 
     def post_login(self, request: HttpRequest, user: Any, **facts: Any) -> HttpResponse:
         """Where he wanted to go; this browser is known from now on.

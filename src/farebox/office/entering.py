@@ -9,6 +9,7 @@ from urllib.parse import quote
 from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -29,17 +30,19 @@ CODES = "recovery codes"
 def begin(request: HttpRequest, person: Person) -> HttpResponse:
     """The first proof is given: on to the second, or to enrolling it."""
     request.session.cycle_key()
-    request.session[BEGUN] = {"person": person.pk, "at": now_s()}
+    request.session[BEGUN] = {"person": person.pk, "at": now_s(), "proof": person.get_session_auth_hash()}
     has = operator_factors.listed(person.pk)
     return HttpResponseRedirect(with_next(request, "office:second" if has else "office:enrol"))
 
 
 def begun(request: HttpRequest) -> Person | None:
-    """Who has given the first proof within ten minutes, or None."""
+    """Who has given the first proof within ten minutes, or None; a password that was changed since proves nothing."""
     found = request.session.get(BEGUN)
     if not found or found["at"] < now_s() - BEGUN_S:
         return None
-    return Person.objects.exclude(operator_role="").filter(pk=found["person"], is_active=True).first()
+    person = Person.objects.exclude(operator_role="").filter(pk=found["person"], is_active=True).first()
+    fits = person is not None and constant_time_compare(person.get_session_auth_hash(), found.get("proof", ""))
+    return person if fits else None
 
 
 def enter(request: HttpRequest, person: Person, how: str) -> HttpResponse:
