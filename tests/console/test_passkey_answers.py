@@ -25,10 +25,8 @@ def _named(shop, option):
 
 @pytest.fixture
 def me(shop):
-    from allauth.account.models import EmailAddress
 
     made = customer(shop, password=PASSWORD)
-    EmailAddress.objects.create(user_id=made.person, email=made.email, verified=True, primary=True)
     return made
 
 
