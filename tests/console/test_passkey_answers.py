@@ -25,9 +25,7 @@ def _named(shop, option):
 
 @pytest.fixture
 def me(shop):
-
-    made = customer(shop, password=PASSWORD)
-    return made
+    return customer(shop, password=PASSWORD)
 
 
 def data(page):

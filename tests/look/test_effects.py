@@ -86,7 +86,7 @@ TABLE: dict[str, Up | str] = {
     "project.keys_end": Up("project.set_keys_end", "project_later"),
     "project.archive": TAKES,
     "member.cap": Up("member.cap", "member_lifted", "member_lowered"),
-    "member.role": Up("member.set_role", "member_role"),
+    "member.role": Up("invitation.send", "member_role"),
     "member.remove": Up("member.remove", "member_remove"),
     "invite": Up("invitation.send", "invite"),
     "invitation.resend": Up("invitation.resend", "invitation_resend"),
