@@ -134,7 +134,7 @@ TABLE: dict[str, Up | str] = {
     "office:price_proposal": Up("prices.propose", "price_proposal"),
     "office:price_list_assign": Up("account.set_price_list", "price_list_assign"),
     # the office: customers and money
-    "office:customer_new": "an account with balance 0, without key and member",
+    "office:customer_new": Up("account.open", "customer_new", "customer_new_like_everybody"),
     "office:customer_move": Up("account.unfreeze", "unfreeze", "freeze"),
     "office:customer_price_list": Up("account.set_price_list", "customer_price_list"),
     "office:customer_rename": "another name, in the trail",
@@ -144,6 +144,8 @@ TABLE: dict[str, Up | str] = {
     "office:money_new": Up("money.propose", "money_new"),
     "office:money_approve": Up("money.approve", "money_approve"),
     "office:money_decline": TAKES,
+    "office:proposal_approve": Up("proposal.approve", "proposal_approve"),
+    "office:proposal_decline": TAKES,
     # the office: the house
     "office:announcements": "words for a time, in the trail",
     "office:announcement_end": TAKES,
@@ -488,6 +490,23 @@ def settings(w):
     values = w.shop.read(domain.values)
     form = {name: write(known, values[name]) for name, known in domain.BY_NAME.items()}
     return reverse("office:settings"), form | {"trial_micro": f"USD {time.time_ns() % 999}"}
+
+
+def customer_new(w):
+    return reverse("office:customer_new"), {"name": uuid.uuid4().hex, "currency": "USD", "price_list": _list(w)[0]}
+
+
+def customer_new_like_everybody(w):
+    return reverse("office:customer_new"), {"name": uuid.uuid4().hex, "currency": "USD", "price_list": "usd"}
+
+
+def proposal_approve(w):
+    from farebox.office import kinds
+
+    after = {"trial_micro": {"USD": time.time_ns() % 999}}
+    facts = {"role": "admin", "actor": "operator:per_other", "now_us": w.stamp()["now_us"]}
+    row = w.shop.write(kinds.propose, "settings.money", "settings", after, **facts)
+    return reverse("office:proposal_approve", args=[row.id]), {}
 
 
 def token_new(w):

@@ -77,6 +77,15 @@ def test_another_person_publishes(shop, admin, retail, two_people):
     assert "The version is published" in done.follow(done.fill(draft, f"{draft}/publish")).text
 
 
+def test_a_draft_lapses_after_72_hours(shop, admin, retail):
+    from farebox.catalog.models import PriceDraft
+
+    draft = draw_up(admin, retail, rows="gpt-4 input 0")
+    row = PriceDraft.objects.get(id=draft.rpartition("/")[2])
+    PriceDraft.objects.filter(id=row.id).update(made_us=row.made_us - 72 * 3600 * 1_000_000)
+    assert "waited for longer than 72 hours" in admin.follow(admin.send(f"{draft}/publish", {})).text
+
+
 def test_a_draft_that_is_out_of_date(shop, admin, retail):
     first = draw_up(admin, retail, rows="gpt-4 input 230")
     second = draw_up(admin, retail, rows="gpt-4 input 240")

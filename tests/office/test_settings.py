@@ -123,14 +123,13 @@ def test_a_public_price_list_that_is_none(shop, admin, monkeypatch):
 
 
 def test_settings_are_for_administrators(shop):
-    auditor = people.operator(shop, "auditor")
-    page = auditor.page("/office/settings")
-    assert page.status == 200
-    assert "Save the settings" not in page.text
-    auditor.send("/office/settings", {"shop_name": "Taken over"})
-    assert "Taken over" not in auditor.page("/office/settings").html
-    for role in ("support", "finance"):
-        assert people.operator(shop, role).page("/office/settings").status == 404
+    for role in ("auditor", "support"):
+        reader = people.operator(shop, role)
+        page = reader.page("/office/settings")
+        assert page.status == 200
+        assert "Save the settings" not in page.text
+        reader.send("/office/settings", {"shop_name": "Taken over"})
+        assert "Taken over" not in reader.page("/office/settings").html
 
 
 def test_announcements(shop, admin):

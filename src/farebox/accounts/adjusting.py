@@ -136,6 +136,12 @@ def _fits(account: Account, kind: str) -> None:
         raise CommandError("This account is closed.")
 
 
+def refuse_own(account: str, *actors: str) -> None:
+    """CommandError where one of these persons has, or once had, a place in the account: others change what it pays."""
+    for actor in actors:
+        _not_own(_customer(account), actor)
+
+
 def _not_own(account: Account, actor: str) -> None:
     """Nobody moves money on an account in which he has, or once had, a place (I27)."""
     if _has_place(account, actor):

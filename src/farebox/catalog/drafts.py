@@ -20,6 +20,7 @@ from farebox.kit.errors import CommandError
 # The call by which people judge a price: so many units of each class.
 EXAMPLE = {"input": 1000, "output": 500}
 ROWS_MAX = 5000
+LAPSES_US = 72 * 3600 * 1_000_000
 _encode = msgspec.json.Encoder().encode
 
 
@@ -225,6 +226,8 @@ def _in_force(price_list: str, at_us: int) -> int | None:
 
 def _still(row: PriceDraft, plan: Plan, now_us: int) -> None:
     """Refuse a draft whose list, source or day is no longer what it was drawn up for."""
+    if row.made_us <= now_us - LAPSES_US:
+        raise CommandError("This draft waited for longer than 72 hours. Draw it up anew.")
     if versions.newest(row.price_list_id) != row.base_n:
         raise CommandError("The price list has a newer version than this draft knows. Draw it up anew.")
     # What the plan does not name is taken from the version that it follows. Of several that were published already

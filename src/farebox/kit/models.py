@@ -1,4 +1,4 @@
-"""Tables that know no business word: versions of cached things, epochs, the audit trail, shop settings."""
+"""Tables that know no business word: versions of cached things, epochs, the audit trail, settings, proposals."""
 
 from __future__ import annotations
 
@@ -67,6 +67,45 @@ class Setting(models.Model):
 
     name = models.CharField(primary_key=True, max_length=64)
     value = models.TextField()
+
+
+class Proposal(models.Model):
+    """A change that somebody proposed and a person decides: what it is of, before and after as JSON texts.
+
+    `two_people` says that another person than `requester` approves it, unless `single_person`. What nobody has decided
+    in 72 hours has lapsed by its age; what was changed meanwhile is `dropped` when somebody looks at it again.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40)
+    kind = models.CharField(max_length=32)
+    object = models.CharField(max_length=200)
+    before = models.TextField()
+    after = models.TextField()
+    why = models.CharField(max_length=300, default="")
+    two_people = models.BooleanField()
+    single_person = models.BooleanField(default=False)
+    state = models.CharField(max_length=10, default="proposed")
+    requester = models.CharField(max_length=200)
+    proposed_us = models.BigIntegerField()
+    decider = models.CharField(max_length=200, default="")
+    decided_us = models.BigIntegerField(null=True)
+    note = models.CharField(max_length=300, default="")
+
+    class Meta:
+        indexes = [models.Index(fields=["state", "id"], name="kit_proposal_state")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=["proposed", "approved", "declined", "withdrawn", "dropped"]),
+                name="kit_proposal_known",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(state="approved")
+                | models.Q(two_people=False)
+                | models.Q(single_person=True)
+                | ~models.Q(decider=models.F("requester")),
+                name="kit_proposal_two_people",
+            ),
+        ]
 
 
 class Outbox(models.Model):

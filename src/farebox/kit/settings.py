@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
@@ -97,7 +97,7 @@ class Known:
 
     `kind`: `line` and `text` are texts; `count` a whole number; `factor` a decimal text of at least 1; `currency` a
     code or empty; `amount` micro-units; `amounts` micro-units by currency. `low` and `high` bound a number. Of an
-    `optional` amount 0 means none.
+    `optional` amount 0 means none. What gives `money`, or bounds what people give by hand, takes two people.
     """
 
     name: str
@@ -106,6 +106,7 @@ class Known:
     low: int = 0
     high: int = 0
     optional: bool = False
+    money: bool = False
 
 
 KNOWN: tuple[Known, ...] = (
@@ -115,16 +116,24 @@ KNOWN: tuple[Known, ...] = (
     Known("terms_zh", "text", ""),
     Known("privacy_en", "text", ""),
     Known("privacy_zh", "text", ""),
-    Known("public_price_list", "line", ""),
-    Known("signup_currency", "currency", ""),
-    Known("signup_price_list", "line", ""),
-    Known("trial_micro", "amounts", {}, 0, 1000 * money.MICRO),
-    Known("trial_days", "count", 30, 1, 3650),
-    Known("price_warn_factor", "factor", "1.5"),
-    Known("money_day_support_micro", "amount", 100 * money.MICRO, 0, money.AMOUNT_MICRO_MAX),
-    Known("money_day_finance_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX),
-    Known("money_day_admin_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX),
-    Known("money_two_approvers_above_micro", "amount", 10_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX, optional=True),
+    Known("public_price_list", "line", "", money=True),
+    Known("signup_currency", "currency", "", money=True),
+    Known("signup_price_list", "line", "", money=True),
+    Known("trial_micro", "amounts", {}, 0, 1000 * money.MICRO, money=True),
+    Known("trial_days", "count", 30, 1, 3650, money=True),
+    Known("price_warn_factor", "factor", "1.5", money=True),
+    Known("money_day_support_micro", "amount", 100 * money.MICRO, 0, money.AMOUNT_MICRO_MAX, money=True),
+    Known("money_day_finance_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX, money=True),
+    Known("money_day_admin_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX, money=True),
+    Known(
+        "money_two_approvers_above_micro",
+        "amount",
+        10_000 * money.MICRO,
+        0,
+        money.AMOUNT_MICRO_MAX,
+        optional=True,
+        money=True,
+    ),
 )
 BY_NAME: Mapping[str, Known] = {known.name: known for known in KNOWN}
 _DEFAULTS: dict[str, Any] = {known.name: known.default for known in KNOWN}
@@ -151,6 +160,11 @@ def put_all(tx: Tx, changes: Mapping[str, Any], *, actor: str) -> list[str]:
     for name in changed:
         put(tx, name, checked[name], actor=actor)
     return changed
+
+
+def money_of(changes: Iterable[str]) -> bool:
+    """Whether one of these settings gives money, or bounds what people give by hand."""
+    return any(BY_NAME[name].money for name in changes if name in BY_NAME)
 
 
 def check(name: str, value: Any) -> Any:

@@ -34,6 +34,7 @@ _WORDS = frozenset(
         gettext_noop("dropped"),
         gettext_noop("proposed"),
         gettext_noop("booked"),
+        gettext_noop("approved"),
         gettext_noop("declined"),
         gettext_noop("withdrawn"),
         gettext_noop("lapsed"),

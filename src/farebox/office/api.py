@@ -1,8 +1,8 @@
 """The management API (`/office/api`): what the office does, for scripts with a token of their own.
 
 Its router takes no cookie and no API key. What a role may not see or do is not there (404). Money, prices and operators
-take a fresh proof of a person: a script proposes money and draws up prices, and nothing here approves or publishes,
-changes an operator, or sets what gives money or bounds it.
+take a fresh proof of a person: a script proposes money and settings and draws up prices, and nothing here approves or
+publishes, or changes an operator.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from farebox.accounts.tokens import Bearer
 from farebox.kit import options
 from farebox.kit.errors import CommandError, FareboxError
 
-from . import api_channels, api_customers, api_goods, api_house, api_people, api_shapes, api_words
+from . import api_channels, api_customers, api_goods, api_house, api_people, api_proposals, api_shapes, api_words
 from .api_roles import ALL, answers, find, for_roles
 from .principal import Operator, operator
 
@@ -45,7 +45,7 @@ management = NinjaAPI(
     openapi_url=None,
     urls_namespace="management",
 )
-for each in (api_goods, api_channels, api_people, api_customers, api_house):
+for each in (api_goods, api_channels, api_people, api_customers, api_proposals, api_house):
     management.add_router("", each.router)
 
 

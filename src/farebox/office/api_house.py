@@ -14,8 +14,10 @@ from farebox.kit.errors import CommandError
 
 from . import api_shapes_house as shapes
 from . import api_types as types
+from . import kinds
+from .api_proposals import propose
 from .api_roles import ALL, answers, for_roles
-from .settings import wrong_lists
+from .api_shapes_proposals import Proposal
 
 router = Router()
 ADMIN = ("admin",)
@@ -51,17 +53,27 @@ def end_announcement(request: Any, announcement: Path[types.Ident]) -> Any:
     return db.write(write)
 
 
-@router.get("/settings", response=answers(shapes.Settings), tags=["house"], **for_roles(*SEES_HOUSE))
+@router.get("/settings", response=answers(shapes.Settings), tags=["house"], **for_roles(*ALL))
 def read_settings(request: Any) -> Any:
     """Every setting of the shop as it is now."""
     del request
     return dict(db.read(settings.values))
 
 
-@router.post("/settings", response=answers(shapes.Settings), tags=["house"], **for_roles(*ADMIN))
+@router.post(
+    "/settings", response=answers(shapes.Settings, proposed=Proposal), tags=["house"], **for_roles(*kinds.PROPOSES)
+)
 def set_settings(request: Any, body: shapes.SettingsIn) -> Any:
-    """Set some of the shop's settings; those that give or bound money are set by a person, in the office."""
-    return db.write(_put, body.dict(exclude_none=True), actor=request.auth.actor)
+    """Propose other settings of the shop; a person approves them in the office, of money another administrator."""
+    changes = body.dict(exclude_none=True)
+    before = db.read(settings.values)
+    changed = {name: value for name, value in changes.items() if before[name] != value}
+    if not changed:
+        return dict(before)
+    kind = "settings.money" if settings.money_of(changed) else "settings"
+    if kind == "settings" and request.auth.role != "admin":
+        raise CommandError("Your role proposes settings of money alone.")
+    return propose(request, kind, "settings", changed)
 
 
 @router.get("/operators", response=answers(shapes.Operators), tags=["house"], **for_roles(*SEES_HOUSE))
@@ -73,12 +85,3 @@ def list_operators(request: Any) -> Any:
         "waiting": db.read(operators.waiting, now_us=clock.now_us()),
         "single_person": bool(options.current().single_person),
     }
-
-
-def _put(tx: Tx, changes: dict[str, Any], *, actor: str) -> dict[str, Any]:
-    checked = {name: settings.check(name, value) for name, value in changes.items()}
-    after = dict(settings.values(tx)) | checked
-    for fault in wrong_lists(tx, after).values():
-        raise CommandError(fault)
-    settings.put_all(tx, checked, actor=actor)
-    return after

@@ -18,7 +18,10 @@ from farebox.ledger import adjustments
 
 from . import api_shapes_people as shapes
 from . import api_types as types
+from . import kinds
+from .api_proposals import propose as propose_change
 from .api_roles import ALL, answers, for_roles
+from .api_shapes_proposals import Proposal
 
 router = Router()
 DAYS_MAX = 92
@@ -40,7 +43,12 @@ def list_customers(
 
 @router.post("/customers", response=answers(shapes.Customer), tags=["customers"], **for_roles("admin"))
 def open_account(request: Any, body: shapes.CustomerIn) -> Any:
-    """Open an account with balance 0."""
+    """Open an account with balance 0 that buys by the price list of new accounts."""
+    if not db.read(kinds.is_list_of_new, body.price_list):
+        raise CommandError(
+            "A script opens accounts by the price list of new accounts alone. Propose another one for the account "
+            "afterwards, or open it in the office."
+        )
 
     def write(tx: Tx) -> str:
         made, _project = accounts.open_account(tx, **body.dict(), now_us=clock.now_us(), actor=request.auth.actor)
@@ -80,13 +88,17 @@ def unfreeze(request: Any, account: Path[types.Ident]) -> Any:
 
 
 @router.post(
-    "/customers/{account}/price-list", response=answers(shapes.Customer), tags=["customers"], **for_roles("admin")
+    "/customers/{account}/price-list",
+    response=answers(shapes.Customer, proposed=Proposal),
+    tags=["customers"],
+    **for_roles(*kinds.PROPOSES),
 )
 def set_price_list(request: Any, account: Path[types.Ident], body: shapes.ListChoice) -> Any:
-    """Sell to this account by another price list from now on."""
-    customer(account)
-    db.write(accounts.set_price_list, account, price_list=body.price_list, actor=request.auth.actor)
-    return customer(account)
+    """Propose another price list for this account; another administrator approves it in the office."""
+    found = customer(account)
+    if found["price_list"] == body.price_list:
+        return found
+    return propose_change(request, "account.price_list", account, body.price_list)
 
 
 @router.get("/customers/{account}/keys", response=answers(shapes.Keys), tags=["keys"], **for_roles(*SEES_KEYS))

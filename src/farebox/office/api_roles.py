@@ -60,6 +60,7 @@ def for_roles(*roles: str) -> dict[str, Any]:
     return {"auth": ForRoles(*roles), "openapi_extra": {"x-roles": list(roles)}}
 
 
-def answers(shape: type[Schema]) -> dict[Any, Any]:
-    """The answers of an operation: its own, and refusals."""
-    return {200: shape, **dict.fromkeys((400, 401, 404, 422, 429, 503), Refusal)}
+def answers(shape: type[Schema], *, proposed: type[Schema] | None = None) -> dict[Any, Any]:
+    """The answers of an operation: its own, 202 with a proposal where a person has to approve it, and refusals."""
+    waits = {} if proposed is None else {202: proposed}
+    return {200: shape, **waits, **dict.fromkeys((400, 401, 404, 422, 429, 503), Refusal)}

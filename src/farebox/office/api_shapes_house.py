@@ -63,7 +63,7 @@ class Settings(Schema):
 
 
 class SettingsIn(In):
-    """Settings to change; null leaves one as it is. What gives money or bounds it takes a person's fresh proof."""
+    """Settings to propose; null leaves one as it is."""
 
     shop_name: Row | None = None
     support_contact: Row | None = None
@@ -74,8 +74,13 @@ class SettingsIn(In):
     public_price_list: Ident | None = None
     signup_currency: Annotated[str, StringConstraints(pattern=r"^([A-Z]{3})?$")] | None = None
     signup_price_list: Ident | None = None
+    trial_micro: Annotated[dict[str, int], Field(max_length=20)] | None = None
     trial_days: Annotated[int, Field(ge=1, le=3650)] | None = None
     price_warn_factor: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?$")] | None = None
+    money_day_support_micro: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    money_day_finance_micro: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    money_day_admin_micro: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    money_two_approvers_above_micro: Annotated[int, Field(ge=0, le=2**62)] | None = None
 
 
 class OperatorOut(Schema):

@@ -29,11 +29,11 @@ DOES = frozenset(
         gettext_noop("Say that a channel answers a model, and what it costs."),
         gettext_noop("Let a channel take calls, or pause it."),
         gettext_noop("Customers, newest first, by a part of name or e-mail address, an id, or the end of a key."),
-        gettext_noop("Open an account with balance 0."),
+        gettext_noop("Open an account with balance 0 that buys by the price list of new accounts."),
         gettext_noop("One customer with its money."),
         gettext_noop("No new calls from within a second on."),
         gettext_noop("Calls again."),
-        gettext_noop("Sell to this account by another price list from now on."),
+        gettext_noop("Propose another price list for this account; another administrator approves it in the office."),
         gettext_noop("The keys of an account, masked."),
         gettext_noop("Switch a key off for good, everywhere within a second."),
         gettext_noop(
@@ -77,8 +77,11 @@ DOES = frozenset(
         gettext_noop("Take an announcement away."),
         gettext_noop("Every setting of the shop as it is now."),
         gettext_noop(
-            "Set some of the shop's settings; those that give or bound money are set by a person, in the office."
+            "Propose other settings of the shop; a person approves them in the office, of money another administrator."
         ),
+        gettext_noop("Changes that wait for a person, and those that were decided, newest first."),
+        gettext_noop("One proposal, with before and after."),
+        gettext_noop("Decline a proposal, or withdraw one's own."),
         gettext_noop("Who works here, and the changes that wait for a second person in the office."),
     }
 )

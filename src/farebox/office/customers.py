@@ -20,10 +20,11 @@ from farebox.catalog import overview
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.kit.models import Proposal
 from farebox.ledger import adjustments
 from farebox.look import marks, refusals
 
-from . import words
+from . import kinds, proposals, words
 from .forms import PAGE, carry_out, count, done, further, line, refused, text, typed
 from .principal import Operator, ask_first, operator, step_up
 
@@ -72,19 +73,21 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
     values = {name: text(request, name, 100) for name in ("name", "currency", "price_list")}
     error = ""
     if request.method == "POST":
+        if not db.read(kinds.is_list_of_new, values["price_list"]) and (
+            way := ask_first(request, reverse("office:customer_new"))
+        ):
+            return way
         try:
-            account, _project = db.write(
-                accounts.open_account,
-                name=values["name"],
-                currency=values["currency"].upper(),
-                price_list=values["price_list"],
-                now_us=clock.now_us(),
-                actor=me.actor,
-            )
+            account, row = db.write(_open, values | {"currency": values["currency"].upper()}, me)
         except CommandError as fault:
             error = refusals.said(fault)
         else:
-            return done(request, reverse("office:customer", args=[account.id]), _("The account is open."))
+            to = reverse("office:customer", args=[account]) if account else reverse("office:customers")
+            return (
+                done(request, to, _("The account is open."))
+                if row is None
+                else proposals.after(request, row, to, _("The account is open."))
+            )
     context = {"values": values, "error": error, "lists": [(each, each == values["price_list"]) for each in lists]}
     return render(request, "office/customer_new.html", context, status=400 if error else 200)
 
@@ -117,6 +120,7 @@ def customer(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
             "keys": me.role in SEES_KEYS,
             "revoke": me.role in {"support", "admin"},
             "change": me.role == "admin",
+            "price_list": me.role in kinds.PROPOSES,
             "propose": me.role in adjusting.PROPOSES,
         },
     }
@@ -144,21 +148,23 @@ def move(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
 
 
 @require_POST
-@operator("admin")
+@operator(*kinds.PROPOSES)
 def price_list(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
-    """Sell by another price list from now on."""
+    """Sell by another price list from now on, once another administrator has approved it."""
     find(account)
-    if way := ask_first(request, _here(account)):
+    return assign_list(request, me, account, text(request, "price_list", 64), _here(account))
+
+
+def assign_list(request: HttpRequest, me: Operator, account: str, price_list: str, here: str) -> HttpResponse:
+    """Propose another price list for an account, from the page `here`; alone, where that may be, it holds at once."""
+    if way := ask_first(request, here):
         return way
-    return carry_out(
-        request,
-        _here(account),
-        _("The account buys by this price list from now on."),
-        accounts.set_price_list,
-        account,
-        price_list=text(request, "price_list", 64),
-        actor=me.actor,
-    )
+    facts: dict[str, Any] = {"role": me.role, "actor": me.actor, "now_us": clock.now_us()}
+    try:
+        row = db.write(kinds.change, "account.price_list", account, price_list, **facts)
+    except CommandError as fault:
+        return refused(request, here, refusals.said(fault))
+    return proposals.after(request, row, here, _("The account buys by this price list from now on."))
 
 
 @require_POST
@@ -233,6 +239,15 @@ def find(account: str) -> dict[str, Any]:
     if found is None:
         raise Http404
     return found
+
+
+def _open(tx: Tx, facts: dict[str, Any], me: Operator) -> tuple[str, Proposal | None]:
+    """Open an account by the list of new accounts, or propose one that buys by another: its id, or the proposal."""
+    now_us = clock.now_us()
+    if kinds.is_list_of_new(tx, facts["price_list"]):
+        account, _project = accounts.open_account(tx, **facts, now_us=now_us, actor=me.actor)
+        return account.id, None
+    return "", kinds.change(tx, "account.open", facts["name"], facts, role=me.role, actor=me.actor, now_us=now_us)
 
 
 def _close(tx: Tx, found: dict[str, Any], *, typed: str, leave_money: bool, actor: str) -> None:

@@ -11,16 +11,17 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.accounts import accounts, customers
+from farebox.accounts import customers
 from farebox.catalog import drafts, lists, overview, public, sheets
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.look import called, refusals
 
-from . import words
+from . import kinds, words
+from .customers import assign_list
 from .forms import carry_out, done, refused, single_person, text, typed
-from .principal import Operator, ask_first, operator, step_up
+from .principal import Operator, operator, step_up
 
 
 @require_safe
@@ -92,30 +93,21 @@ def price_list(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
         "more_buyers": len(buyers) > 10,
         "again": typed(request),
         "may": me.role == "admin",
+        "may_assign": me.role in kinds.PROPOSES,
     }
     return render(request, "office/price_list.html", context)
 
 
 @require_POST
-@operator("admin")
+@operator(*kinds.PROPOSES)
 def assign(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
-    """Sell to an account by this list from now on."""
+    """Sell to an account by this list from now on, once another administrator has approved it."""
     head_of(name, clock.now_us())
     here = reverse("office:price_list", args=[name])
     account = text(request, "account", 100)
     if db.read(customers.find, account) is None:
         return refused(request, here, _("There is no account with this id."))
-    if way := ask_first(request, here):
-        return way
-    return carry_out(
-        request,
-        here,
-        _("The account buys by this price list from now on."),
-        accounts.set_price_list,
-        account,
-        price_list=name,
-        actor=me.actor,
-    )
+    return assign_list(request, me, account, name, here)
 
 
 @require_safe

@@ -1,4 +1,7 @@
-"""Shop settings in the office: a table of what is known, in both languages, audited, in force at once on every node."""
+"""Shop settings in the office: a table of what is known, in both languages, audited, in force at once on every node.
+
+What gives money, or bounds what people give by hand, takes two people (kinds.py).
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from farebox.catalog import overview
-from farebox.kit import db, money, options, settings
+from farebox.kit import clock, db, money, options, proposals, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.kit.models import Proposal
 from farebox.kit.settings import BY_NAME, Known
 from farebox.look import refusals
 
+from . import kinds
 from .forms import amount, count, done
 from .principal import Operator, operator, step_up
+from .setting_rules import wrong_lists
+
+KINDS = ("settings", "settings.money")
 
 # group -> setting -> (label, hint)
 GROUPS: tuple[tuple[Any, dict[str, tuple[Any, Any]]], ...] = (
@@ -101,49 +108,69 @@ GROUPS: tuple[tuple[Any, dict[str, tuple[Any, Any]]], ...] = (
 
 
 @require_http_methods(["GET", "POST"])
-@operator("admin", "auditor")
+@operator()
 def page(request: HttpRequest, me: Operator) -> HttpResponse:
-    """Every setting with what it is now. Administrators change them, after a fresh proof of who they are."""
-    if me.role == "admin":
+    """Every setting with what it is now. Administrators change them after a fresh proof; finance proposes of money.
+
+    What gives money, or bounds what people give by hand, is a proposal that another administrator approves.
+    """
+    if me.role in kinds.PROPOSES:
         return _form(request, me)
-    return _shown(request, _texts(), {}, may=False)
+    return _shown(request, me, _texts(), {})
 
 
 @step_up
 def _form(request: HttpRequest, me: Operator) -> HttpResponse:
     if request.method != "POST":
-        return _shown(request, _texts(), {}, may=True)
-    given = {name: request.POST.get(name, "")[: settings.TEXT_CHARS_MAX + 1].strip() for name in BY_NAME}
+        return _shown(request, me, _texts(), {})
+    given = {name: request.POST.get(name, "")[: settings.TEXT_CHARS_MAX + 1].strip() for name in _mine(me)}
     values, errors = {}, {}
-    for name, known in BY_NAME.items():
+    for name, typed in given.items():
         try:
-            values[name] = settings.check(name, read(known, given[name]))
+            values[name] = settings.check(name, read(BY_NAME[name], typed))
         except CommandError as fault:
             errors[name] = refusals.said(fault).removeprefix(f"{name}: ").removeprefix(f"{name}：")
     if not errors:
-        errors = db.read(wrong_lists, values)
+        errors = db.read(lambda tx: wrong_lists(tx, dict(settings.values(tx)) | values))
     if not errors:
-        changed = db.write(settings.put_all, values, actor=me.actor)
-        said = _("The settings are in force.") if changed else _("Nothing was changed.")
-        return done(request, reverse("office:settings"), said)
-    return _shown(request, given, errors, may=True)
+        return _done(request, *db.write(_change, values, me))
+    return _shown(request, me, _texts() | given, errors)
 
 
-def wrong_lists(tx: Tx, values: dict[str, Any]) -> dict[str, str]:
-    """What is wrong with the price lists that are named, by setting."""
-    shown, bought_by = values["public_price_list"], values["signup_price_list"]
-    fit = overview.list_names(tx, currency=values["signup_currency"])
-    errors = {}
-    if shown and shown not in overview.list_names(tx):
-        errors["public_price_list"] = _("There is no such price list.")
-    elif shown and not bought_by and shown not in fit:
-        errors["signup_price_list"] = _("The public price list is in another currency: name one for new accounts.")
-    if bought_by and bought_by not in fit:
-        errors["signup_price_list"] = _("There is no such price list, or not in this currency.")
-    return errors
+def _change(tx: Tx, values: dict[str, Any], me: Operator) -> tuple[bool, Proposal | None]:
+    """Set what one person sets alone, and propose the rest: whether anything was set, and what was proposed."""
+    before = settings.values(tx)
+    differing = {name: value for name, value in values.items() if before[name] != value}
+    plain = {name: value for name, value in differing.items() if not BY_NAME[name].money}
+    ours = {name: value for name, value in differing.items() if BY_NAME[name].money}
+    if plain:
+        settings.put_all(tx, plain, actor=me.actor)
+    if not ours:
+        return bool(plain), None
+    now_us = clock.now_us()
+    return bool(plain), kinds.change(
+        tx, "settings.money", "settings", ours, role=me.role, actor=me.actor, now_us=now_us
+    )
 
 
-def _shown(request: HttpRequest, texts: dict[str, str], errors: dict[str, str], *, may: bool) -> HttpResponse:
+def _done(request: HttpRequest, changed: bool, row: Proposal | None) -> HttpResponse:
+    if row is not None and row.state == "proposed":
+        said = _("It is proposed. Nothing that gives or bounds money has changed: another administrator approves it.")
+        return done(request, reverse("office:proposal", args=[row.id]), said)
+    said = _("The settings are in force.") if changed or row is not None else _("Nothing was changed.")
+    return done(request, reverse("office:settings"), said)
+
+
+def _mine(me: Operator) -> list[str]:
+    """The settings that this person may change or propose."""
+    if me.role not in kinds.PROPOSES:
+        return []
+    return [name for name, known in BY_NAME.items() if known.money or me.role == "admin"]
+
+
+def _shown(request: HttpRequest, me: Operator, texts: dict[str, str], errors: dict[str, str]) -> HttpResponse:
+    mine = _mine(me)
+    waiting = [row for row in db.read(proposals.listed, state="proposed", now_us=clock.now_us()) if row.kind in KINDS]
     groups = [
         (
             title,
@@ -155,6 +182,8 @@ def _shown(request: HttpRequest, texts: dict[str, str], errors: dict[str, str], 
                     "value": texts[name],
                     "long": BY_NAME[name].kind in {"text", "amounts"},
                     "error": errors.get(name, ""),
+                    "may": name in mine,
+                    "two": BY_NAME[name].money and not options.current().single_person,
                 }
                 for name, (label, hint) in fields.items()
             ],
@@ -163,7 +192,8 @@ def _shown(request: HttpRequest, texts: dict[str, str], errors: dict[str, str], 
     ]
     context = {
         "groups": groups,
-        "may": may,
+        "may": bool(mine),
+        "waiting": waiting,
         "errors": errors,
         "default_name": options.current().shop_name,
         "single_person": options.current().single_person,
@@ -174,6 +204,11 @@ def _shown(request: HttpRequest, texts: dict[str, str], errors: dict[str, str], 
 def _texts() -> dict[str, str]:
     values = db.read(settings.values)
     return {name: write(known, values[name]) for name, known in BY_NAME.items()}
+
+
+def label(name: str) -> str:
+    """What a setting is called."""
+    return next((str(fields[name][0]) for _title, fields in GROUPS if name in fields), name)
 
 
 def write(known: Known, value: Any) -> str:

@@ -15,7 +15,7 @@ from farebox.accounts.models import ApiKey
 from farebox.calls import margins, watch
 from farebox.catalog import drafts, official, overview, public, shelf
 from farebox.catalog.shelf import Shelf
-from farebox.kit import db, options, outbox, secrets, settings
+from farebox.kit import db, options, outbox, proposals, secrets, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments
@@ -178,6 +178,9 @@ def _decisions(now_us: int) -> Iterator[Task]:
     if many := len(db.read(adjustments.listed, state="proposed", now_us=now_us)):
         text = ngettext("%(n)d money operation waits for approval.", "%(n)d money operations wait for approval.", many)
         yield Task("todo", text % {"n": many}, reverse("office:money"))
+    if many := len(db.read(proposals.listed, state="proposed", now_us=now_us)):
+        text = ngettext("%(n)d proposal waits for approval.", "%(n)d proposals wait for approval.", many)
+        yield Task("todo", text % {"n": many}, reverse("office:proposals"))
     if many := len(db.read(drafts.of_list)):
         text = ngettext("%(n)d draft of prices waits.", "%(n)d drafts of prices wait.", many)
         yield Task("todo", text % {"n": many}, reverse("office:price_lists"))

@@ -18,6 +18,7 @@ from . import (
     price_changes,
     price_lists,
     profile,
+    proposals,
     settings,
     sign,
     statement,
@@ -93,6 +94,10 @@ urlpatterns = [
     path("money/<str:adjustment>", money.adjustment, name="adjustment"),
     path("money/<str:adjustment>/approve", money.approve, name="money_approve"),
     path("money/<str:adjustment>/decline", money.decline, name="money_decline"),
+    path("proposals", proposals.page, name="proposals"),
+    path("proposals/<str:proposal>", proposals.one, name="proposal"),
+    path("proposals/<str:proposal>/approve", proposals.approve, name="proposal_approve"),
+    path("proposals/<str:proposal>/decline", proposals.decline, name="proposal_decline"),
     # the house
     path("audit", audit.page, name="audit"),
     path("audit.csv", audit.export, name="audit_export"),

@@ -39,10 +39,13 @@ STATES: dict[str, Any] = {
     "declined": gettext_lazy("declined"),
     "withdrawn": gettext_lazy("withdrawn"),
     "lapsed": gettext_lazy("lapsed"),
+    "approved": gettext_lazy("approved"),
+    "dropped": gettext_lazy("dropped, for it was changed meanwhile"),
 }
 BADGES = {
     "active": "good",
     "booked": "good",
+    "approved": "good",
     "frozen": "warn",
     "proposed": "warn",
     "barred": "bad",

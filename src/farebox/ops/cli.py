@@ -19,13 +19,14 @@ from farebox.ops.commands import (
     prices,
     projects,
     serving,
+    settings,
     store,
     upstreams,
 )
 from farebox.ops.commands.base import Tour
 
 THEMES = {
-    "First steps": ("demo", "migrate", "serve", "operator", "options"),
+    "First steps": ("demo", "migrate", "serve", "operator", "options", "setting"),
     "Buying from upstreams": ("upstream", "channel"),
     "Selling": ("model", "prices", "account", "project", "key", "person", "member"),
     "Money and proof": ("grant", "reverse", "call", "usage", "prove", "doctor", "selftest", "backup", "restore"),
@@ -61,6 +62,7 @@ for _room in (
     money,
     calls,
     care,
+    settings,
 ):
     for _command in _room.COMMANDS:
         farebox.add_command(_command)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from farebox.ops.verb import Verb
 
-from . import accounts, care, keys, money, operators, prices, upstreams
+from . import accounts, care, keys, money, operators, prices, settings, upstreams
 
 VERBS: dict[str, Verb] = {
     name: Verb(run)
-    for room in (accounts.RUNS, care.RUNS, keys.RUNS, money.RUNS, operators.RUNS, prices.RUNS, upstreams.RUNS)
-    for name, run in room.items()
+    for room in (accounts, care, keys, money, operators, prices, settings, upstreams)
+    for name, run in room.RUNS.items()
 }

@@ -1,0 +1,24 @@
+"""Which settings of the shop fit each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from farebox.catalog import overview
+from farebox.kit.db import Tx
+
+
+def wrong_lists(tx: Tx, values: dict[str, Any]) -> dict[str, str]:
+    """What is wrong with the price lists that are named, by setting."""
+    shown, bought_by = values["public_price_list"], values["signup_price_list"]
+    fit = overview.list_names(tx, currency=values["signup_currency"])
+    errors = {}
+    if shown and shown not in overview.list_names(tx):
+        errors["public_price_list"] = _("There is no such price list.")
+    elif shown and not bought_by and shown not in fit:
+        errors["signup_price_list"] = _("The public price list is in another currency: name one for new accounts.")
+    if bought_by and bought_by not in fit:
+        errors["signup_price_list"] = _("There is no such price list, or not in this currency.")
+    return errors

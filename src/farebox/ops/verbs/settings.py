@@ -1,0 +1,24 @@
+"""Write verb on the shop's settings: by the administrator of the machine, alone, as the trail says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from farebox.kit import settings
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.office.setting_rules import wrong_lists
+
+
+def put(tx: Tx, *, actor: str, name: str, value: Any) -> dict[str, Any]:
+    """Another value of a setting, in force at once on every node."""
+    settings.check(name, value)
+    before = dict(settings.values(tx))
+    for fault in wrong_lists(tx, before | {name: value}).values():
+        raise CommandError(fault)
+    changed = settings.put_all(tx, {name: value}, actor=actor)
+    return {"name": name, "before": before[name], "after": value, "changed": bool(changed)}
+
+
+RUNS: dict[str, Callable[..., Any]] = {"setting.set": put}

@@ -1,0 +1,25 @@
+"""`farebox setting`: the administrator of the machine sets what the office takes two people for; the trail says who."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops import cli
+
+pytestmark = pytest.mark.store
+
+
+def test_settings_by_command(house):
+    from farebox.kit.models import AuditEvent
+
+    cli.ok("migrate")
+    done = cli.ok("setting", "set", "trial_micro", "USD 1.50, CNY 7")
+    assert (done["before"], done["after"]) == ({}, {"USD": 1_500_000, "CNY": 7_000_000})
+    assert "so already" in cli.run("setting", "set", "trial_micro", "USD 1.50, CNY 7").out
+    assert cli.ok("setting", "list")["trial_micro"] == {"USD": 1_500_000, "CNY": 7_000_000}
+    assert "CNY 7.00, USD 1.50" in cli.run("setting", "list").out
+    event = AuditEvent.objects.filter(verb="setting.put", object="trial_micro").get()
+    assert event.actor.startswith("cli")
+    assert "There is no setting" in cli.refused("setting", "set", "no_such", "1")
+    assert "trial_days" in cli.refused("setting", "set", "trial_days", "0")
+    assert "no such price list" in cli.refused("setting", "set", "signup_price_list", "none")
