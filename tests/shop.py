@@ -184,7 +184,7 @@ class Shop:
         cancel_billing = facts.pop("cancel_billing", "stops")
         self.write(channels.add_upstream, name=name, actor="test", about="", cancel_billing=cancel_billing)
         self.write(
-            channels.add_channel, name=name, upstream=name, base_url=base_url, local=True, secret="up-secret",
+            channels.add_channel, name=name, upstream=name, base_url=base_url, local=facts.pop("local", True), secret="up-secret",
             quirks=quirks, actor="test", master=secrets.master_keys(self.options), **facts,
         )  # fmt: skip
         for model in models:

@@ -20,6 +20,7 @@ import raw
 import shop as shops
 from farebox.gateway.head import Networks
 from farebox.kit.errors import StoreUnavailable
+from farebox.upstreams import channels
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
@@ -62,8 +63,9 @@ def check_error(answer, status, *, param=None, code=None, sent=b"", closed=None)
     assert b"\n" not in answer.body and b"Traceback" not in answer.body
     error = body["error"]
     assert isinstance(error["message"], str) and 0 < len(error["message"]) < 700
-    if param is not None:
-        assert error["param"] == (param or None), error
+    if param:  # the field, or a place in it
+        assert error["param"] is not None and error["param"].partition("[")[0].partition(".")[0] == param, error
+        assert error["param"] in error["message"] or "NUL" in error["message"] or param in error["message"], error
     if code is not None:
         assert error["code"] == (code or None), error
     echoed = sent.decode("latin-1")
@@ -148,7 +150,7 @@ N_VALUES = [
 Y_VALUES = [
     b"[[]   ]", b'[""]', b"[]", b"[false]", b"[null, 1, \"1\", {}]", b"[null]", b"[1\n]", b" [1]", b"[1,null,null,null,2]",
     b"[123e65]", b"[0e+1]", b"[0e1]", b"[ 4]", b"[-0]", b"[-0.0]", b"[20e1]", b"[-123]", b"[1E22]", b"[1E-2]", b"[1E+2]", b"[123.456e78]",
-    b"[1e-2]", b"[1e+2]", b"[123.456789]", b'{"asd":"sdf", "dfg":"fgh"}', b'{"a":"b","a":"c"}', b'{"a":"b","a":"b"}', b"{}", b'{"":0}',
+    b"[1e-2]", b"[1e+2]", b"[123.456789]", b'{"asd":"sdf", "dfg":"fgh"}', b"{}", b'{"":0}',
     b'{"foo\\u0000bar": 42}', b'{"min": -1.0e+28, "max": 1.0e+28}', b'{"title":"\\u041f\\u043e"}', b'{\n"a": "b"\n}', b'["\\u0060\\u012a\\u12AB"]',
     b'["\\uD801\\udc37"]', b'["\\ud83d\\ude39\\ud83d\\udc8d"]', b'["\\"\\\\\\/\\b\\f\\n\\r\\t"]', b'["\\\\u0000"]', b'["\\""]', b'["a/*b*/c/*d//e"]',
     b'["\\\\a"]', b'["\\u0012"]', b'["\\uFFFF"]', b'["asd "]', b'["\xf4\x8f\xbf\xbf"]', b'["\xef\xbf\xbf"]', b'["\\u0000"]', b'["\\u002c"]',
@@ -223,7 +225,140 @@ def test_other_spellings_of_a_field_are_not_that_field(shop, me):
 def test_an_escaped_or_repeated_name_means_the_same_to_every_check(shop, me, untouched):
     refused(shop, me, CHAT, b'{"\\u006e":9,' + WHOLE[1:], param="n")
     refused(shop, me, CHAT, b'{"n":1,"\\u006e":9,' + WHOLE[1:], param="n")
+    refused(shop, me, CHAT, b'{"n":1,"\\u006e":1,' + WHOLE[1:], param="n")
     refused(shop, me, CHAT, b'{"max_token\\u0073":0,' + WHOLE[1:], param="max_tokens")
+
+
+# Names that come twice, and the place that the refusal says.
+TWICE = {
+    "model": WHOLE[:-1] + b',"model":"gpt-4"}',
+    "messages": b'{"messages":[],' + WHOLE[1:],
+    "messages[0].content": WHOLE.replace(b'"content":"Hello"', b'"content":"Hello","content":"Hello"'),
+    "messages[0].role": WHOLE.replace(b'"role":"user"', b'"role" : "system" ,"role":"user"'),
+    "foo": valued(b"1,\"foo\":1"),
+    "foo.a": valued(b'{"a":1,"a":1}'),
+    "foo[1].b[0].c": valued(b'[{"c":":"},{"b":[{"c":"\\"c\\":1","x":":","c":2}]}]'),
+    "foo.t": valued(b'{"t":"\\u003a","u":"\\u003A:","t":1}'),
+    "foo.x:": valued(b'{"x\\u003a":1,"x:":2}'),
+    "foo.y": valued(b'{"a\\\\u003a":1,"y":"\\\\","y":2}'),
+    "tools[0].function.parameters.q": WHOLE[:-1] + b',"tools":[{"type":"function","function":{"name":"f","parameters":{"q":{},"q":1}}}]}',
+    "metadata.a": WHOLE[:-1] + b',"metadata":{"a":"x","\\u0061":"y"}}',
+    "response_format.type": WHOLE[:-1] + b',"response_format":{"type":"text","ty\\u0070e":"json_object"}}',
+    "logit_bias.5": WHOLE[:-1] + b',"logit_bias":{"5":1,"5":2}}',
+}  # fmt: skip
+
+
+def test_a_number_without_end_hides_no_name_that_comes_twice(shop, me, untouched):
+    for field in (
+        b'"foo":{"a":1e999}',
+        b'"foo":[1e999]',
+        b'"foo":{"a":"\\u003a","b":1e999}',
+        b'"foo":{"a":' + b"9" * 5000 + b"}",
+    ):
+        refused(shop, me, CHAT, b"{" + field + b"," + TWICE["messages[0].role"][1:])
+        refused(shop, me, CHAT, TWICE["messages[0].role"][:-1] + b"," + field + b"}")
+
+
+@pytest.mark.parametrize("place", TWICE)
+def test_a_name_that_comes_twice_is_refused_and_named(shop, me, untouched, place):
+    error = refused(shop, me, CHAT, TWICE[place])
+    assert error["param"] == place and place in error["message"] and "twice" in error["message"]
+    for path, rest in ((TEXT, b'"prompt":"x"'), (EMBED, b'"input":"x"')):
+        error = refused(shop, me, path, b'{"model":"gpt-4",' + rest + b',"user":"a","\\u0075ser":"b"}')
+        assert error["param"] == "user"
+
+
+def test_names_that_come_again_elsewhere_are_not_twice(shop, me):
+    for value in (
+        b'[{"a":1},{"a":1}]',
+        b'{"a":{"a":{"a":":"}}}',
+        b'{"a":"\\u003a","b":":"}',
+        b'{"a\\u003a":1,"a":1}',
+        b'"{\\"a\\":1,\\"a\\":2}"',
+        b'{"A":1,"a":1}',
+    ):
+        assert me.request("POST", CHAT, valued(value)).status == 200, value
+
+
+PLACES = {
+    "messages[0].content": [WHOLE.replace(b"Hello", b"\xff"), WHOLE.replace(b"Hello", b"a\\ud800"), WHOLE.replace(b"Hello", b"\\udc00b"),
+                            WHOLE.replace(b"Hello", b"a\x00"), WHOLE.replace(b'"Hello"', b"[]"), WHOLE.replace(b'"Hello"', b"5"), WHOLE.replace(b'"Hello"', b"null")],
+    "messages[0].role": [WHOLE.replace(b'"user"', b'"root"'), WHOLE.replace(b'"user"', b"\xc0\xaf")],
+    "messages[0]": [WHOLE.replace(b'"role":"user",', b"")],
+    "messages[1].content[1].image_url.url": [json.dumps({"model": "gpt-4", "messages": [*MESSAGES, {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "ftp://a"}}]}]}).encode()],
+    "foo.a[2]": [valued(b'{"a":[0,{},' + b"[" * 80 + b"]" * 80 + b"]}"), valued(b'{"a":[0,1,"\\ud800"]}'), valued(b'{"a":[0,1,nul]}')],
+    "mo\\x00del": [b'{"mo\\u0000del":1,' + WHOLE[1:]],
+    "k" * 32: [b'{"' + b"k" * 5000 + b'":1,' + WHOLE[1:]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_refusal_names_the_place(shop, me, untouched, place):
+    for body in PLACES[place]:
+        error = refused(shop, me, CHAT, body)
+        assert (error["param"] or "").startswith(place) and error["param"] in error["message"], (body[-90:], error)
+
+
+def test_numbers_have_ranges(shop, me, untouched):
+    for path, name in ((EMBED, "input"), (TEXT, "prompt")):
+        for number in (2**31, 2**32, 2**63, 2**64, -1, 1.5):
+            for value in ([number], [[1], [number]]):
+                refused(shop, me, path, json.dumps({"model": "gpt-4", name: value}).encode(), param=name)
+    for bias in ("x", "-1", "1.0", "1e3", "\uff11", "", " 1", "2147483648", "9" * 400):
+        refused(
+            shop,
+            me,
+            CHAT,
+            json.dumps({"model": "gpt-4", "messages": MESSAGES, "logit_bias": {bias: 1}}).encode(),
+            param="logit_bias",
+        )
+        refused(
+            shop,
+            me,
+            TEXT,
+            json.dumps({"model": "gpt-4", "prompt": "x", "logit_bias": {bias: 1}}).encode(),
+            param="logit_bias",
+        )
+
+
+PRIVATE = [
+    "http://127.0.0.1/a", "https://[::1]/", "http://[::ffff:127.0.0.1]/", "http://169.254.169.254/latest/meta-data", "http://10.1.2.3/",
+    "http://192.168.0.1:8080/x.png", "http://172.16.5.5/", "http://100.100.100.200/", "http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/",
+    "http://0/", "http://127.1/", "http://localhost/", "https://LOCALHOST./x", "http://a.localhost/", "http://metadata.google.internal/",
+    "http://user@127.0.0.1/", "http://\uff11\uff12\uff17.0.0.1/", "http://127\u30020\u30020\u30021/", "http://127%2e0.0.1/", "http://[fd00:ec2::254]/",
+    "http://[fe80::1%25eth0]/", "http://[64:ff9b::7f00:1]/", "http://0.0.0.0/", "http://255.255.255.255/", "http://[::]/",
+]  # fmt: skip
+TWO_HOSTS = [
+    "http://127.0.0.1\\@8.8.8.8/",
+    "http://8.8.8.8\\@127.0.0.1/",
+    "http://127.0.0.1 /",
+    "http://12\t7.0.0.1/",
+    "http://a\nb/",
+]
+
+
+def test_private_addresses_of_images_are_refused(shop, me, untouched):
+    """They go to channels of our own network alone; nobody looks a name up."""
+    shop.model("far-seer", {"input": "1", "output": "2"}, modalities=["text", "image"], image_formula="openai_tile")
+    shop.write(channels.withdraw, channel="sandbox", model="far-seer", actor="test")
+    shop.add_channel("far", "https://api.example.com/v1", ["far-seer"], local=False)
+    for url in [*PRIVATE, *TWO_HOSTS]:
+        body = json.dumps({"model": "far-seer", "messages": picture(url)}).encode()
+        error = refused(shop, me, CHAT, body, param="messages")
+        assert error["param"] == "messages[0].content[0].image_url.url", url
+    for url in TWO_HOSTS:
+        refused(shop, me, CHAT, json.dumps({"model": "seer", "messages": picture(url)}).encode(), param="messages")
+
+
+def test_a_channel_of_our_own_network_gets_them_and_public_ones_pass(shop, me):
+    for url in (
+        "http://10.0.0.9/a.png",
+        "https://example.com/a.png",
+        "https://8.8.8.8/",
+        "https://[2606:4700::1111]/",
+        "https://10.example.com/",
+    ):
+        assert me.request("POST", CHAT, {"model": "seer", "messages": picture(url)}).status == 200, url
 
 
 def test_a_million_messages_are_too_many(shop, me, untouched):

@@ -8,21 +8,24 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import msgspec
 from msgspec import Raw
 
-from farebox.kit import depth
+from farebox.kit import depth, places
 from farebox.kit.errors import BadRequest, UnsupportedParameter
 
 T = TypeVar("T")
 
 NAME_BYTES_MAX = 256
-_TokenNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+TOKENS_MAX = 2**31  # numbers of tokens are below: what upstreams keep them in has 32 bits
+_TokenNumber = Annotated[int, msgspec.Meta(ge=0, lt=TOKENS_MAX)]
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _texts = msgspec.json.Decoder(str | list[str])
 _numbers = msgspec.json.Decoder(list[_TokenNumber])
 _arrays = msgspec.json.Decoder(list[list[_TokenNumber]])
-_AT = re.compile(r" - at `\$\.?([A-Za-z_][A-Za-z0-9_]*)?")
+_PATH = re.compile(r" - at `(?:key\(s\) in )?\$\.?([^`]*)`")
 _MISSING = re.compile(r"missing required field `([A-Za-z0-9_]+)`")
 _QUOTED = re.compile(r"('[^']{60})[^']+'", re.DOTALL)
-_INDEX = re.compile(r"\[\.\.\.\]|\[\d+\]")
+_BYTE = re.compile(r"\(byte (\d+)\)")
+_LONE = re.compile(rb"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|[c-fC-F])")
+_PARAM_CHARS_MAX = 120
 
 
 def bad(param: str | None, message: str) -> NoReturn:
@@ -38,16 +41,49 @@ def fields(body: bytes) -> dict[str, Raw]:
         if not body.isascii():
             body.decode("utf-8")
         found = _fields.decode(body)
-    except UnicodeDecodeError:
-        bad(None, "The request body is not UTF-8.")
+    except UnicodeDecodeError as fault:
+        place = places.find(body, offset=fault.start)
+        bad(place, f"The request body is not UTF-8{_within(place)}.")
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, ValueError) as fault:
-        bad(None, f"We could not parse the JSON body of your request: {_words(fault)}")
+        at, lone = _BYTE.search(str(fault)), _LONE.search(body) if b"\\" in body else None
+        place = places.find(body, offset=int(at[1]) if at else lone.start() if lone else len(body))
+        bad(place, f"We could not parse the JSON body of your request{_within(place)}: {_words(fault)}")
     if depth.too_deep(body):
-        bad(None, f"The JSON body is nested deeper than {depth.DEPTH_MAX} levels.")
+        place = places.find(body, deeper_than=depth.DEPTH_MAX)
+        bad(place, f"The JSON body is nested deeper than {depth.DEPTH_MAX} levels{_within(place)}.")
     for name in found:
         if len(name) > NAME_BYTES_MAX or "\0" in name:
-            bad(None, f"A parameter's name is at most {NAME_BYTES_MAX} characters, without NUL.")
+            shown = ascii(name[:32])[1:-1]
+            bad(shown, f"The parameter '{shown}': a name is at most {NAME_BYTES_MAX} characters, without NUL.")
+    _check_repeats(body, found)
     return found
+
+
+def _check_repeats(body: bytes, found: dict[str, Raw]) -> None:
+    """Refuse a name that comes twice in an object: we would read the last, an upstream perhaps the first."""
+    if places.too_many(body):
+        name = max(found, key=lambda each: bytes(found[each]).count(b"{"))
+        bad(name, f"Invalid value for '{name}': the JSON body has more than {places.OBJECTS_MAX:,} objects.")
+    given = {name: bytes(raw) for name, raw in found.items()}
+    colons = sum(data.count(b":") + name.count(":") for name, data in given.items())
+    if places.escapes_colons(body):
+        repeated = _repeats("", body)
+    else:
+        repeated = colons + len(given) != body.count(b":") or any(_repeats(*each) for each in given.items())
+    if repeated:
+        place = places.find(body, repeated=True)
+        bad(place, f"A name comes twice in the JSON body{_within(place)}: which of the two is meant can't be known.")
+
+
+def _repeats(name: str, data: bytes) -> bool:
+    try:
+        return places.repeats(data)
+    except (msgspec.MsgspecError, ValueError) as fault:  # a number out of range: what it stands in can't be looked at
+        bad(name or None, f"Invalid value for '{name}': {_words(fault)}" if name else _words(fault))
+
+
+def _within(place: str | None) -> str:
+    return f" (in '{place}')" if place else ""
 
 
 def typed(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -56,8 +92,8 @@ def typed(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         return decoder.decode(body)
     except msgspec.ValidationError as fault:
         text = str(fault)
-        found = _AT.search(text)
-        param = found.group(1) if found else None
+        found = _PATH.search(text)
+        param = (found[1].partition("[...]")[0][:_PARAM_CHARS_MAX] or None) if found else None
         if param is None and (missing := _MISSING.search(text)):
             param = missing.group(1)
         bad(param, f"Invalid value for '{param}': {_words(fault)}" if param else _words(fault))
@@ -110,6 +146,13 @@ def check_stop(stop: Any) -> None:
         bad("stop", "Invalid value for 'stop': at most 4 sequences of 4,096 bytes.")
 
 
+def check_bias(bias: dict[str, float]) -> None:
+    """The names of `logit_bias` are numbers of tokens."""
+    for name in bias:
+        if not (name.isascii() and name.isdigit() and len(name) <= 10 and int(name) < TOKENS_MAX):
+            bad("logit_bias", "Invalid value for 'logit_bias': its names are token numbers from 0 to 2147483647.")
+
+
 def check_unpriced(given: dict[str, Raw], allowed: dict[str, frozenset[bytes]]) -> None:
     """Refuse options that would change the price and have none; null, false and defaults are no use of one."""
     for name, values in allowed.items():
@@ -123,5 +166,4 @@ def check_unpriced(given: dict[str, Raw], allowed: dict[str, frozenset[bytes]]) 
 
 
 def _words(fault: Exception) -> str:
-    text = _QUOTED.sub(r"\1…'", _INDEX.sub("[]", str(fault)))
-    return text[:200]
+    return _QUOTED.sub(r"\1…'", str(fault).replace("[...]", "[]"))[:200]

@@ -1,12 +1,13 @@
 """One connection of a customer: asyncio.Protocol on httptools.
 
 Trailers never become headers; whatever is no request is refused in OpenAI's form; a customer who leaves, or does not
-read, is noticed. A half-closed connection counts as left: the clients that we know close both sides at once.
+read, is noticed. One who closes his side after a whole request still reads: he is answered, then the connection ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -33,6 +34,14 @@ WRITE_BYTES_HIGH = 256 * 1024
 # What a chunked body may hold beside its data: sizes, extensions, trailers.
 FRAMING_BYTES_MAX = 64 * 1024
 LINGER_S = 2.0
+# Whether a customer who has closed his side still reads (tcp(7)): asked after a second of silence, five times.
+_QUESTIONS = (
+    ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 1),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPINTVL), 1),
+    ((socket.IPPROTO_TCP, socket.TCP_KEEPCNT), 5),
+)
+_TCP_CLOSE = 7  # the first byte of TCP_INFO: the connection is no more (linux/tcp.h)
 _LOCAL = frozenset({"127.0.0.1", "::1", "local"})
 
 
@@ -69,6 +78,7 @@ class FrontDoor(asyncio.Protocol):
         "_current",
         "_dead",
         "_drain",
+        "_ended_his",
         "_field_bytes",
         "_fields",
         "_flushed_bytes",
@@ -113,6 +123,7 @@ class FrontDoor(asyncio.Protocol):
         self._hosts = 0
         self._dead = False
         self._broken = False  # nothing more is read as requests
+        self._ended_his = False  # the customer has closed his side
         self._since = time.monotonic()
         self._drain: asyncio.Future[None] | None = None
         self._written_bytes = 0
@@ -169,8 +180,28 @@ class FrontDoor(asyncio.Protocol):
         self._current = self._coming = None
 
     def eof_received(self) -> bool:
-        """A customer who closed his side has left: programs that end send nothing else."""
-        return False
+        """A customer has closed his side: what came whole is answered, what did not come has no asker any more.
+
+        He may have closed both: who writes to such a one is told so by his system, and `look` hears of it.
+        """
+        self._broken = self._ended_his = True
+        coming, self._coming = self._coming, None
+        if coming is not None and not coming.complete and not coming.refused:
+            coming.gone()
+            if coming in self._waiting:
+                self._waiting.remove(coming)
+            if coming is not self._current:
+                coming.free()
+        if self._current is None and not self._waiting:
+            return False
+        line = self._transport.get_extra_info("socket")
+        if line is not None and line.family in {socket.AF_INET, socket.AF_INET6}:
+            # A system whose program is gone answers no such question; one whose program reads does.
+            for name, value in _QUESTIONS:
+                line.setsockopt(*name, value)
+        if self._current is not None:
+            self._current.probe()
+        return True
 
     def pause_writing(self) -> None:
         """The customer reads slower than we write."""
@@ -384,7 +415,7 @@ class FrontDoor(asyncio.Protocol):
     def look(self, now: float) -> None:
         """Once or twice a second: empty lines, slow heads and bodies, idle connections, customers who do not read."""
         options, coming = self.options, self._coming
-        if self._is_stuck(now):
+        if self._is_stuck(now) or (self._ended_his and self._is_gone()):
             self._transport.abort()
         elif self._lingers_until:
             if now > self._lingers_until:
@@ -487,6 +518,14 @@ class FrontDoor(asyncio.Protocol):
             return False
         slow_s: int = self.options.slow_reader_s
         return now - self._stuck_since > slow_s
+
+    def _is_gone(self) -> bool:
+        """Whether the connection is no more: after his end nobody reads from it, so that nothing else says so."""
+        line = self._transport.get_extra_info("socket")
+        try:
+            return line is not None and line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[0] == _TCP_CLOSE
+        except (OSError, ValueError):  # of another kind, or closed
+            return False
 
     def _let_drain(self) -> None:
         if self._drain is not None and not self._drain.done():

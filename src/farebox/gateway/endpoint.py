@@ -60,6 +60,7 @@ class Call:
     has_output: bool = True
     wanted_encoding: str = "float"
     token_arrays: list[list[int]] | None = None
+    private: str = ""  # where an address stands that only upstreams of our own network may be sent to
     text_name: str = ""  # the parameter that token arrays stand in
 
 

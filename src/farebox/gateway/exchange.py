@@ -335,6 +335,11 @@ class Exchange:
         if now - self._quiet_since >= limit_s:
             self._write(b"\n")
 
+    def probe(self) -> None:
+        """Write an empty line into a stream that has begun: one who has left altogether is found out by it."""
+        if self._begun and self._stream and not self._ended and not self.left:
+            self._write(b"\n")
+
     async def send(self, data: bytes) -> None:
         """Send a piece of a stream; waits while the customer reads slowly."""
         if data and not self.left:
@@ -456,6 +461,11 @@ class Exchange:
             self._body = b""
             self.free()
             self._door.done(self)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the request can't be carried out, and an answer says why."""
+        return self.refusal is not None or self._fault is not None
 
     @property
     def ended(self) -> bool:

@@ -55,9 +55,16 @@ def route(shop: Shop, call: Call, found: Offer, now_us: int, *, only: str) -> Se
     current = shop.board.current
     if only:
         return [candidate for candidate in current.candidates(found.card.name) if candidate.channel.name == only]
-    return plan.route(
+    route = plan.route(
         current, found.card.name, call.kind, shop.health, shop.rng, now_us, attempts_max=shop.options.attempts_max
     )
+    if call.private and route:
+        route = tuple(candidate for candidate in route if candidate.channel.target.local)
+        if not route:
+            raise errors.BadRequest(
+                f"Invalid image in '{call.private}': its address is not a public one.", param=call.private
+            )
+    return route
 
 
 def passed_bytes(call: Call, route: Sequence[Candidate]) -> int:

@@ -7,13 +7,14 @@ A micro-unit is a millionth of the currency's unit: 0.06 USD = 60,000 micro-USD.
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
 
 MICRO = 1_000_000
 AMOUNT_MICRO_MAX = 2**62  # money.md I23
 
 # ISO 4217 codes are three capital letters; which of them a shop uses is its own affair.
 _CURRENCY = re.compile(r"[A-Z]{3}\Z")
+_AMOUNT = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?\Z")
+_WHOLE_DIGITS_MAX = 15
 _SIGNS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£", "JPY": "JP¥", "HKD": "HK$"}
 
 
@@ -38,19 +39,23 @@ def check_currency(code: str) -> str:
 
 
 def parse(text: str) -> int:
-    """The micro-units of a decimal text such as `12.34`; MoneyError beyond six places or bounds."""
-    try:
-        amount = Decimal(text.strip().replace(",", ""))
-    except InvalidOperation:
-        raise MoneyError(f"{text[:32]!r} is not an amount such as 12.34") from None
-    if not amount.is_finite():
-        raise MoneyError("the amount must be finite")
-    if abs(amount) > AMOUNT_MICRO_MAX // MICRO:
+    """The micro-units of a decimal text such as `12.34`; MoneyError beyond six places or bounds.
+
+    ASCII digits with at most one point between them, and perhaps a minus before: nothing else that some library would
+    take for a number (`1e3`, `1_000`, `1,000`, `+1`, `.5`, digits of other scripts).
+    """
+    found = _AMOUNT.match(text)
+    if found is None:
+        raise MoneyError(f"{text[:32]!r} is not an amount such as 12.34")
+    minus, whole, places = found[1], found[2].lstrip("0"), (found[3] or "").rstrip("0")
+    if len(whole) > _WHOLE_DIGITS_MAX:
         raise MoneyError("the amount is out of bounds")
-    scaled = amount * MICRO
-    if scaled != scaled.to_integral_value():
+    if len(places) > 6:
         raise MoneyError("an amount has at most six decimal places")
-    return int(scaled)
+    amount_micro = int(whole or "0") * MICRO + int(places.ljust(6, "0"))
+    if amount_micro > AMOUNT_MICRO_MAX // MICRO * MICRO:
+        raise MoneyError("the amount is out of bounds")
+    return -amount_micro if minus else amount_micro
 
 
 def per_million_up(numerator: int) -> int:

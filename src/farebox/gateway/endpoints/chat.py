@@ -17,6 +17,7 @@ from farebox.gateway import body as bodies
 from farebox.gateway import schema
 from farebox.gateway.endpoint import Call, Image
 from farebox.kit.errors import UnsupportedParameter
+from farebox.kit.fetch import addresses
 from farebox.kit.options import Options
 from farebox.upstreams import inside
 from farebox.upstreams.dialect import Event
@@ -164,6 +165,8 @@ class Chat:
             bodies.bad("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
         if asked.stop is not None:
             bodies.check_stop(asked.stop)
+        if asked.logit_bias:
+            bodies.check_bias(asked.logit_bias)
         _check_tools(asked)
         messages = _encode(asked.messages)
         beyond = inside.unknown(given["messages"], messages)
@@ -231,16 +234,17 @@ def _measure(call: Call, asked: Body, given: dict[str, Raw], messages_bytes: int
     texts: list[str] = []
     images: list[Image] = []
     base64_bytes = 0
-    for message in asked.messages:
+    for at, message in enumerate(asked.messages):
         content = message.content
         if isinstance(content, str):
             texts.append(content)
         elif content is None or content is UNSET:
-            _check_silent(message)
+            _check_silent(message, at)
         else:
-            base64_bytes += _read_parts(content, texts, images)
+            base64_bytes += _read_parts(content, texts, images, call, at)
         if message.role == "tool" and message.tool_call_id is None:
-            bodies.bad("messages", "Invalid value for 'messages': a message of the role tool needs a tool_call_id.")
+            place = f"messages[{at}]"
+            bodies.bad(place, f"Invalid value for '{place}': a message of the role tool needs a tool_call_id.")
         called = (message.tool_calls, message.function_call)
         texts.extend(_encode(each).decode() for each in called if each)
     call.texts = texts
@@ -253,47 +257,53 @@ def _measure(call: Call, asked: Body, given: dict[str, Raw], messages_bytes: int
             texts.append(bytes(raw).decode())
 
 
-def _check_silent(message: Message) -> None:
+def _check_silent(message: Message, at: int) -> None:
     spoken = bool(message.tool_calls) or bool(message.function_call) or message.refusal is not None
     if message.role != "assistant" or not spoken:
-        bodies.bad("messages", f"Invalid value for 'messages': a message of the role {message.role} needs content.")
+        place = f"messages[{at}].content"
+        bodies.bad(place, f"Invalid value for '{place}': a message of the role {message.role} needs content.")
 
 
-def _read_parts(parts: list[Part], texts: list[str], images: list[Image]) -> int:
+def _read_parts(parts: list[Part], texts: list[str], images: list[Image], call: Call, at: int) -> int:
     """Collect texts and images; the bytes of base64 data, which are no text."""
     base64_bytes = 0
     if not parts:
-        bodies.bad("messages", "Invalid value for 'messages': content must not be an empty list.")
-    for part in parts:
+        place = f"messages[{at}].content"
+        bodies.bad(place, f"Invalid value for '{place}': content must not be an empty list.")
+    for number, part in enumerate(parts):
         if isinstance(part, TextPart):
             texts.append(part.text)
         elif isinstance(part, RefusalPart):
             texts.append(part.refusal)
         else:
-            data_bytes, size = _look_at(part.image_url.url)
+            place = f"messages[{at}].content[{number}].image_url.url"
+            data_bytes, size = _look_at(part.image_url.url, place)
+            if not data_bytes and addresses.is_spelled_private(part.image_url.url):
+                call.private = place
             base64_bytes += data_bytes
             images.append(Image(size, part.image_url.detail or "auto"))
     return base64_bytes
 
 
-def _look_at(url: str) -> tuple[int, tuple[int, int] | None]:
+def _look_at(url: str, place: str) -> tuple[int, tuple[int, int] | None]:
     if url[:5].lower() == "data:":
         head, comma, data = url.partition(",")
         if not comma or not _DATA.match(f"{head.lower()},"):
-            bodies.bad("messages", "Invalid image in 'messages': a data URL must hold a base64 image.")
+            bodies.bad(place, f"Invalid image in '{place}': a data URL must hold a base64 image.")
         try:
             size = tokens.image_size(base64.b64decode(data[:87_384], validate=True))
         except (binascii.Error, ValueError):
-            bodies.bad("messages", "Invalid image in 'messages': the data is not base64.")
+            bodies.bad(place, f"Invalid image in '{place}': the data is not base64.")
         if size is not None and max(size) > _PIXELS_MAX:
-            bodies.bad("messages", f"Invalid image in 'messages': more than {_PIXELS_MAX} pixels on a side.")
+            bodies.bad(place, f"Invalid image in '{place}': more than {_PIXELS_MAX} pixels on a side.")
         return len(data), size
     try:
         parts = urlsplit(url)
     except ValueError:
         parts = None
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-        bodies.bad("messages", "Invalid image in 'messages': give an https address or a base64 data URL.")
+    odd = "\\" in url or not url.isprintable() or " " in url  # read as another host by some
+    if parts is None or odd or parts.scheme not in {"http", "https"} or not parts.hostname:
+        bodies.bad(place, f"Invalid image in '{place}': give an https address or a base64 data URL.")
     return 0, None
 
 

@@ -70,6 +70,8 @@ class Completions:
             bodies.bad("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
         if asked.stop is not None:
             bodies.check_stop(asked.stop)
+        if asked.logit_bias:
+            bodies.check_bias(asked.logit_bias)
         n = asked.n or 1
         best_of = asked.best_of or n
         if best_of < n:

@@ -6,9 +6,10 @@ import asyncio
 import ipaddress
 import re
 import socket
+import unicodedata
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from farebox.kit.fetch.errors import AddressRefused
 
@@ -66,6 +67,12 @@ _METADATA = frozenset(
         "fd00:ec2::23",
         "fd20:ce::254",
     )
+)
+
+
+# This machine's own names, and those of clouds for what gives out credentials.
+_OWN_NAMES = frozenset(
+    {"localhost", "ip6-localhost", "ip6-loopback", "localhost.localdomain", "metadata", "instance-data"}
 )
 
 
@@ -182,6 +189,22 @@ def check_spelled(target: Target) -> None:
         check(target, (address,))
     except AddressRefused:
         raise AddressRefused("the address is not a public one") from None
+
+
+def is_spelled_private(url: str) -> bool:
+    """Whether the host of an http URL itself, without a look-up, is no public one: a number in any spelling, or a name.
+
+    Spellings are those that somebody's library reads: full-width digits, percent signs, octal, hex, one number.
+    """
+    host = unicodedata.normalize("NFKC", unquote(urlsplit(url).hostname or "")).replace("\u3002", ".").lower()
+    host = host.removesuffix(".").partition("%")[0]
+    if host in _OWN_NAMES or host.endswith((".localhost", ".internal")):
+        return True
+    try:
+        address = host if ":" in host else str(ipaddress.IPv4Address(socket.inet_aton(host)))
+        return not is_public(address) or _is_metadata(address)
+    except (OSError, ValueError):
+        return False  # a name
 
 
 class Resolver:
