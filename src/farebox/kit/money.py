@@ -13,7 +13,7 @@ AMOUNT_MICRO_MAX = 2**62  # money.md I23
 
 # ISO 4217 codes are three capital letters; which of them a shop uses is its own affair.
 _CURRENCY = re.compile(r"[A-Z]{3}\Z")
-_AMOUNT = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?\Z")
+_AMOUNT = re.compile(r"(-?)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.([0-9]+))?\Z")
 _WHOLE_DIGITS_MAX = 15
 _SIGNS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£", "JPY": "JP¥", "HKD": "HK$"}
 
@@ -41,13 +41,13 @@ def check_currency(code: str) -> str:
 def parse(text: str) -> int:
     """The micro-units of a decimal text such as `12.34`; MoneyError beyond six places or bounds.
 
-    ASCII digits with at most one point between them, and perhaps a minus before: nothing else that some library would
-    take for a number (`1e3`, `1_000`, `1,000`, `+1`, `.5`, digits of other scripts).
+    ASCII digits with at most one point between them, perhaps a minus before, and commas where `text` writes them:
+    nothing else that some library would take for a number (`1e3`, `1_000`, `1,5`, `+1`, `.5`, digits of other scripts).
     """
     found = _AMOUNT.match(text)
     if found is None:
         raise MoneyError(f"{text[:32]!r} is not an amount such as 12.34")
-    minus, whole, places = found[1], found[2].lstrip("0"), (found[3] or "").rstrip("0")
+    minus, whole, places = found[1], found[2].replace(",", "").lstrip("0"), (found[3] or "").rstrip("0")
     if len(whole) > _WHOLE_DIGITS_MAX:
         raise MoneyError("the amount is out of bounds")
     if len(places) > 6:
