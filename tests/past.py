@@ -32,6 +32,7 @@ def call(
     ends: bool = True,
 ) -> str:
     """One call, opened and, unless `ends` is false, ended; its id. Charged what its receipt recomputes to."""
+    from farebox.accounts import zones
     from farebox.calls import log
     from farebox.calls.log import AttemptFacts, Ended, Opened
     from farebox.catalog import pricing
@@ -45,7 +46,7 @@ def call(
         id=ids.new("call", begun_us or opened_us), account=account, project=project, key=key, member=member,
         endpoint="chat", model=model, asked=model, stream=False, epoch=EPOCH, currency="USD", limit_tokens=None,
         price_list="usd", price_version=1, prices=json.dumps(dict(prices)), rule_version=1, opened_us=opened_us,
-        purses=(Purse(account),),
+        purses=(Purse(account),), own_day=zones.day(opened_us, zones.of(tx, account)),
     )  # fmt: skip
     held_micro = log.open_call(tx, opened, due_micro + 10 if hold_micro is None else hold_micro, lambda _: -1)
     if not ends:

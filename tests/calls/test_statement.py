@@ -27,7 +27,7 @@ BEGIN, END = at("2026-01-20"), at("2026-04-10T12:00")
 EDGES = [at(f"2026-0{month}-01") for month in (2, 3, 4)]
 
 
-def account(usd_micro: int = 10**9, now_us: int = BEGIN) -> str:
+def account(usd_micro: int = 10**9, now_us: int = BEGIN, time_zone: str = "UTC") -> str:
     from farebox.accounts import accounts
     from farebox.catalog import lists
     from farebox.ledger import lots
@@ -35,7 +35,8 @@ def account(usd_micro: int = 10**9, now_us: int = BEGIN) -> str:
     def make(tx):
         lists.create_list(tx, name="usd", currency="USD", about="", actor="test")
         row, _ = accounts.open_account(
-            tx, name=f"Statement {next(_names)}", currency="USD", price_list="usd", now_us=now_us, actor="test"
+            tx, name=f"Statement {next(_names)}", currency="USD", price_list="usd", now_us=now_us, actor="test",
+            time_zone=time_zone,
         )
         if usd_micro:
             lots.grant(
@@ -140,12 +141,16 @@ def happen(name: str, calls, others) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(calls=st.lists(calls, max_size=12), others=st.lists(others, max_size=5))
-def test_a_statement_is_the_journal_of_its_month(shared_house, calls, others):
-    name = account()
-    happen(name, calls, others)
-    compare(name)
-    compare(name, now_us=EDGES[1] + 1)  # as if it were March: what is booked later is not in it
+@given(
+    calls=st.lists(calls, max_size=12), others=st.lists(others, max_size=5),
+    zone=st.sampled_from([("UTC", 0), ("Asia/Shanghai", -8), ("America/New_York", 5)]),
+)  # fmt: skip
+def test_a_statement_is_the_journal_of_its_month(shared_house, calls, others, zone):
+    """Months are the account's own: the edges of its months are as many hours off."""
+    name, off_us = account(time_zone=zone[0]), zone[1] * 3_600_000_000
+    happen(name, [each | {"opened_us": each["opened_us"] + off_us} for each in calls], others)
+    compare(name, now_us=END + off_us)
+    compare(name, now_us=EDGES[1] + off_us + 1)  # as if it were March: what is booked later is not in it
 
 
 def test_a_call_across_the_edge_is_charged_in_the_month_in_which_it_ended(shared_house):

@@ -19,10 +19,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(slots=True)
 class _Purses:
-    """The purses of one period, and the moment in which that period ends."""
+    """The purses of one period, and the moment in which that period ends; the account's day, and when that ends."""
 
     until_us: int = 0
     purses: tuple[Purse, ...] = ()
+    day_until_us: int = 0
+    day: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,14 @@ class Caller:
         if now_us >= current.until_us:
             current.purses, current.until_us = self._purses_at(now_us)
         return current.purses
+
+    def day(self, now_us: int) -> str:
+        """The account's own day, `2026-11-24`; computed once a day."""
+        current = self._current
+        if now_us >= current.day_until_us:
+            current.day = caps.period_id("day", now_us=now_us, time_zone=self.time_zone)
+            current.day_until_us = caps.period_end_us("day", now_us=now_us, time_zone=self.time_zone)
+        return current.day
 
     def may_use(self, model: str) -> bool:
         """Whether the key may use the model of this name."""

@@ -20,3 +20,5 @@ FIND_KEY = _CALLER + "WHERE k.digest = %s"
 READ_KEY = _CALLER + "WHERE k.id = %s"
 
 REHASH_KEY = "UPDATE accounts_apikey SET digest = %s, pepper_n = %s WHERE id = %s AND digest = %s"
+
+READ_ZONE = "SELECT time_zone FROM accounts_account WHERE id = %s"

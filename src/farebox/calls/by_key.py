@@ -1,12 +1,15 @@
-"""What keys did: their charges by UTC day, and when each was used last."""
+"""What keys did: their charges by the account's own day, and when each was used last."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
 
+from farebox.accounts import zones
 from farebox.accounts.models import ApiKey
 from farebox.kit.db import Tx
 
@@ -15,7 +18,7 @@ from .models import Call, DayTotal
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One UTC day of a key."""
+    """One day of a key."""
 
     day: str
     calls: int
@@ -24,14 +27,22 @@ class Day:
     charge_micro: int
 
 
+def own(account: str, from_day: str, until_day: str = "") -> Any:
+    """The totals of an account's own days from and until which, both included; each with its day as `at`."""
+    rows = DayTotal.objects.annotate(at=Coalesce("own_day", "day"))
+    # By the UTC day beside too, which the index has.
+    rows = rows.filter(account=account, day__gte=zones.later(from_day, -1), at__gte=from_day)
+    if until_day:
+        rows = rows.filter(day__lte=zones.later(until_day, 1), at__lte=until_day)
+    return rows.order_by()
+
+
 def spent(tx: Tx, account: str, keys: Sequence[str], *, from_day: str) -> dict[str, dict[str, int]]:
-    """Micro-units charged by key and UTC day, from `from_day` on."""
+    """Micro-units charged by key and the account's day, from `from_day` on."""
     del tx  # the ORM reads in the same transaction
     out: dict[str, dict[str, int]] = {}
     rows = (
-        DayTotal.objects.filter(account=account, day__gte=from_day, key__in=keys)
-        .values_list("key", "day")
-        .annotate(charge_micro=Sum("charge_micro"))
+        own(account, from_day).filter(key__in=keys).values_list("key", "at").annotate(charge_micro=Sum("charge_micro"))
     )
     for key, day, charge_micro in rows:
         out.setdefault(key, {})[day] = charge_micro
@@ -42,14 +53,15 @@ def days(tx: Tx, account: str, key: str, *, from_day: str) -> dict[str, Day]:
     """The days of a key that had calls, from `from_day` on."""
     del tx
     rows = (
-        DayTotal.objects.filter(account=account, day__gte=from_day, key=key)
-        .values("day")
+        own(account, from_day)
+        .filter(key=key)
+        .values("at")
         .annotate(
             n=Sum("calls"), tokens_in=Sum("input_tokens"), tokens_out=Sum("output_tokens"), micro=Sum("charge_micro")
         )
-        .order_by("day")
+        .order_by("at")
     )
-    return {row["day"]: Day(row["day"], row["n"], row["tokens_in"], row["tokens_out"], row["micro"]) for row in rows}
+    return {row["at"]: Day(row["at"], row["n"], row["tokens_in"], row["tokens_out"], row["micro"]) for row in rows}
 
 
 def last_used_us(tx: Tx, keys: Sequence[str]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from farebox.accounts import zones
 from farebox.catalog import pricing
 from farebox.catalog import usage as usages
 from farebox.kit import money
@@ -48,6 +49,7 @@ class Opened:
     opened_us: int
     purses: tuple[Purse, ...]
     once: str = ""  # the idempotency key, see once.ident
+    own_day: str = ""  # the account's day on which it began; empty: the UTC day
 
 
 @dataclass(slots=True)
@@ -216,7 +218,8 @@ def give_back(tx: Tx, call: str, account: str, *, now_us: int) -> int:
         last = tx.all(statements.READ_ATTEMPTS, (call,))[-1:]
         channel, cost_currency = (last[0][2], last[0][9]) if last else ("", "")
         of = (account, facts["project"], facts["key"], facts["model"], facts["currency"])
-        day = _day_key(facts["opened_us"], of, channel, cost_currency)
+        own_day = zones.day(facts["opened_us"], zones.of(tx, account))
+        day = _day_key(facts["opened_us"], own_day, of, channel, cost_currency)
         tx.accumulate(statements.ADD_TO_DAY, day, (0, -refund_micro, 0, 0, 0))
     return refund_micro
 
@@ -277,6 +280,7 @@ def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
         statements.ADD_TO_DAY,
         _day_key(
             call.opened_us,
+            call.own_day,
             (call.account, call.project, call.key, call.model, call.currency),
             last.channel if last else "",
             last.cost_currency if last else "",
@@ -291,15 +295,19 @@ def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
     )
 
 
-def _day_key(opened_us: int, of: tuple[str, str, str, str, str], channel: str, cost_currency: str) -> tuple[str, ...]:
+def _day_key(
+    opened_us: int, own_day: str, of: tuple[str, str, str, str, str], channel: str, cost_currency: str
+) -> tuple[str, ...]:
     """What the day's total of a call goes by: its id first, then the columns that it joins, and the currencies.
 
-    `of` is account, project, key, model and currency.
+    `own_day` is the account's day, empty for the UTC day; `of` is account, project, key, model and currency.
     """
     account, project, key, model, currency = of
     day = day_of(opened_us)
-    ident = f"{account}|{day}|{project}|{key}|{model}|{channel}"
-    return ident, day, account, project, key, model, channel, currency, cost_currency
+    own_day = own_day or day
+    days = day if own_day == day else f"{day}/{own_day}"
+    ident = f"{account}|{days}|{project}|{key}|{model}|{channel}"
+    return ident, day, own_day, account, project, key, model, channel, currency, cost_currency
 
 
 _day_cache: tuple[int, str] = (-1, "")
@@ -429,8 +437,9 @@ def recent(tx: Tx, *, account: str, key: str | None, before: str | None, limit: 
 
 
 def spent(tx: Tx, *, account: str, from_day: str, until_day: str) -> int:
-    """Micro-units that an account was charged on the UTC days from `from_day` to `until_day`, both included."""
-    row = tx.one(statements.SPENT_BETWEEN_DAYS, (account, from_day, until_day))
+    """Micro-units that an account was charged on its own days from `from_day` to `until_day`, both included."""
+    beside = zones.later(from_day, -1), zones.later(until_day, 1)
+    row = tx.one(statements.SPENT_BETWEEN_DAYS, (account, *beside, from_day, until_day))
     return int(row[0]) if row else 0
 
 

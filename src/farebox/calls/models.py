@@ -95,11 +95,13 @@ class Attempt(models.Model):
 class DayTotal(models.Model):
     """Sums of one UTC day by account, project, key, model, channel; kept in the settling transaction.
 
-    The id joins them with `|`, account first.
+    `own_day` is the account's own day, in its time zone, by which its pages and statements count; empty where it is the
+    UTC day. The id joins them with `|`, account first.
     """
 
     id = models.CharField(primary_key=True, max_length=500)
     day = models.CharField(max_length=10)
+    own_day = models.CharField(max_length=10, null=True)
     account = models.CharField(max_length=40)
     project = models.CharField(max_length=40)
     key = models.CharField(max_length=40)

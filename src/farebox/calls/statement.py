@@ -1,4 +1,6 @@
-"""The statement of a month (UTC): what came, what was charged for calls, what is left. It is the journal of that month.
+"""The statement of a month: what came, what was charged for calls, what is left. It is the journal of that month.
+
+Months and days are the account's own, by its time zone.
 
 A customer's journal can have millions of charges, so their sums come from the day totals, put right at the month's
 edges: a total counts a call on the day when it began and without what was given back, the journal counts a charge when
@@ -8,23 +10,22 @@ adds up the journal's own postings of its month beside.
 
 from __future__ import annotations
 
-import calendar
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import Sum
 
+from farebox.accounts import zones
 from farebox.accounts.models import Account
 from farebox.kit import ids
 from farebox.kit.db import Tx
 from farebox.ledger import holds
 
-from . import log, statements
+from . import by_key, statements
 from .delivery import first_from
-from .models import Call, DayTotal
+from .models import Call
 
 CHARGE, REFUND = "charge", "refund"
 LONGEST_US = 26 * 3_600_000_000  # no call lasts longer: a day at most (option `call_s_max`), and its body before
@@ -96,8 +97,8 @@ class Statement:
 
 def months(account: Account, *, now_us: int) -> list[str]:
     """The months of an account, from its opening to now, newest first."""
-    year, number = _year_and_month(account.created_us)
-    last = _year_and_month(now_us)
+    year, number = _year_and_month(account.created_us, account.time_zone)
+    last = _year_and_month(now_us, account.time_zone)
     out = []
     while (year, number) <= last:
         out.append(f"{year:04d}-{number:02d}")
@@ -108,7 +109,7 @@ def months(account: Account, *, now_us: int) -> list[str]:
 def overview(tx: Tx, account: str, *, now_us: int) -> list[Month]:
     """Every month of the account with its balances and sums, newest first; without the parts."""
     row = Account.objects.get(id=account)
-    return _chain(tx, account, [_month(name) for name in months(row, now_us=now_us)])
+    return _chain(tx, account, [_month(name, row.time_zone) for name in months(row, now_us=now_us)])
 
 
 def read(tx: Tx, account: str, month: str, *, now_us: int) -> Statement | None:
@@ -117,8 +118,9 @@ def read(tx: Tx, account: str, month: str, *, now_us: int) -> Statement | None:
     known = months(row, now_us=now_us)
     if month not in known:
         return None
-    wanted = _chain(tx, account, [_month(name) for name in known[: known.index(month) + 1]])[-1]
-    _split(tx, account, wanted)
+    newest_first = [_month(name, row.time_zone) for name in known[: known.index(month) + 1]]
+    wanted = _chain(tx, account, newest_first)[-1]
+    _split(tx, account, wanted, row.time_zone)
     span = (f"ent_{ids.base62(wanted.from_us, 9)}", f"ent_{ids.base62(wanted.until_us, 9)}")
     found = tx.one(statements.MOVED, (account, *span))
     assert found is not None  # noqa: S101 - an aggregate has a row
@@ -130,7 +132,7 @@ def _chain(tx: Tx, account: str, newest_first: list[Month]) -> list[Month]:
     if not newest_first:
         return []
     until_us = newest_first[0].until_us
-    charges = _charges(account, newest_first[-1].from_us)
+    charges = _charges(account, newest_first[-1].month)
     entries = sorted(_entries(tx, account), key=lambda entry: (entry.at_us, entry.id))
     begun = _begun(account, [entry.ref for entry in entries if entry.kind == REFUND])
     refunds = [(begun[entry.ref], entry.amount_micro) for entry in entries if entry.ref in begun]
@@ -154,7 +156,7 @@ def _chain(tx: Tx, account: str, newest_first: list[Month]) -> list[Month]:
     return newest_first
 
 
-def _split(tx: Tx, account: str, month: Month) -> None:
+def _split(tx: Tx, account: str, month: Month, time_zone: str) -> None:
     """The month's charges by day, model and project, each adding up to the same."""
     days: dict[str, Part] = defaultdict(Part)
     models: dict[str, Part] = defaultdict(Part)
@@ -165,18 +167,18 @@ def _split(tx: Tx, account: str, month: Month) -> None:
             part.calls += calls
             part.charge_micro += charge_micro
 
-    first, last = log.day_of(month.from_us), log.day_of(month.until_us - 1)
-    rows = DayTotal.objects.filter(account=account, day__gte=first, day__lte=last).order_by()
-    sums = rows.values_list("day", "model", "project").annotate(Sum("calls"), Sum("charge_micro"))
+    first, last = zones.day(month.from_us, time_zone), zones.day(month.until_us - 1, time_zone)
+    rows = by_key.own(account, first, last)
+    sums = rows.values_list("at", "model", "project").annotate(Sum("calls"), Sum("charge_micro"))
     for day, model, project, calls, charge_micro in sums:
         count(day, model, project, calls, charge_micro)
     refunds = {entry.ref: entry.amount_micro for entry in _refunds(tx, account)}
     for call, project, model, opened_us in _calls(account, refunds):
         if month.from_us <= opened_us < month.until_us:
-            count(log.day_of(opened_us), model, project, 0, refunds[call])
+            count(zones.day(opened_us, time_zone), model, project, 0, refunds[call])
     for sign, edge_us in ((1, month.from_us), (-1, month.until_us)):
         for _id, project, model, opened_us, charge_micro, _flags in _carried(tx, account, edge_us):
-            count(log.day_of(opened_us), model, project, sign, sign * charge_micro)
+            count(zones.day(opened_us, time_zone), model, project, sign, sign * charge_micro)
     month.days = dict(sorted((name, part) for name, part in days.items() if part.calls or part.charge_micro))
     month.models, month.projects = _largest(models), _largest(projects)
 
@@ -186,11 +188,11 @@ def _largest(parts: dict[str, Part]) -> dict[str, Part]:
     return dict(sorted(kept, key=lambda pair: (-pair[1].charge_micro, pair[0])))
 
 
-def _charges(account: str, from_us: int) -> dict[str, tuple[int, int]]:
+def _charges(account: str, from_month: str) -> dict[str, tuple[int, int]]:
     """Calls and charges by month, as the day totals count them."""
-    rows = DayTotal.objects.filter(account=account, day__gte=log.day_of(from_us)).order_by()
+    rows = by_key.own(account, f"{from_month}-01")
     out: dict[str, tuple[int, int]] = {}
-    for day, calls, charge_micro in rows.values_list("day").annotate(Sum("calls"), Sum("charge_micro")):
+    for day, calls, charge_micro in rows.values_list("at").annotate(Sum("calls"), Sum("charge_micro")):
         before = out.get(day[:7], (0, 0))
         out[day[:7]] = (before[0] + calls, before[1] + charge_micro)
     return out
@@ -238,12 +240,12 @@ def _carried(tx: Tx, account: str, edge_us: int) -> list[tuple[Any, ...]]:
     return [(*row[:4], int(row[4] or 0), row[5]) for row in rows if "expired" not in str(row[5]).split()]
 
 
-def _month(name: str) -> Month:
+def _month(name: str, time_zone: str) -> Month:
     year, number = int(name[:4]), int(name[5:])
-    from_us = int(datetime(year, number, 1, tzinfo=UTC).timestamp()) * 1_000_000
-    return Month(name, from_us, from_us + calendar.monthrange(year, number)[1] * 86_400_000_000)
+    after = f"{year + number // 12:04d}-{number % 12 + 1:02d}"
+    return Month(name, zones.begin_us(f"{name}-01", time_zone), zones.begin_us(f"{after}-01", time_zone))
 
 
-def _year_and_month(at_us: int) -> tuple[int, int]:
-    at = datetime.fromtimestamp(at_us // 1_000_000, UTC)
-    return at.year, at.month
+def _year_and_month(at_us: int, time_zone: str) -> tuple[int, int]:
+    day = zones.day(at_us, time_zone)
+    return int(day[:4]), int(day[5:7])

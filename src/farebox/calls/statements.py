@@ -25,9 +25,9 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 
 ADD_TO_DAY = """
 INSERT INTO calls_daytotal
-(id, day, account, project, key, model, channel, currency, cost_currency, calls, charge_micro, cost_micro, input_tokens,
- output_tokens)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+(id, day, own_day, account, project, key, model, channel, currency, cost_currency, calls, charge_micro, cost_micro,
+ input_tokens, output_tokens)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (id) DO UPDATE SET calls = calls_daytotal.calls + excluded.calls,
  charge_micro = calls_daytotal.charge_micro + excluded.charge_micro,
  cost_micro = calls_daytotal.cost_micro + excluded.cost_micro,
@@ -81,6 +81,7 @@ SELECT n, upstream, channel, model, outcome, status, error, charged, cost_micro,
 
 SPENT_BETWEEN_DAYS = """
 SELECT COALESCE(SUM(charge_micro), 0) FROM calls_daytotal WHERE account = %s AND day >= %s AND day <= %s
+ AND COALESCE(own_day, day) >= %s AND COALESCE(own_day, day) <= %s
 """
 
 # The last of the next calls to forget; a call still open, and what is newer than it, waits. The smallest text that is

@@ -1,4 +1,4 @@
-"""What was used and spent: by UTC day from the totals that settlements keep, by hour from the calls themselves.
+"""What was used and spent: by the account's own day from the totals of settlements, by hour from the calls themselves.
 
 Amounts are micro-units of the account's currency; charges that were given back are not in them.
 """
@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet, Sum
 from farebox.accounts.models import ApiKey
 from farebox.kit.db import Tx
 
-from . import statements
+from . import by_key, statements
 from .delivery import first_from
 from .models import DayTotal
 from .scope import Scope
@@ -50,17 +50,17 @@ Table = dict[tuple[str, str], Sums]  # by (when, what): a day or the begin of an
 
 
 def days(tx: Tx, scope: Scope, *, from_day: str, until_day: str) -> dict[str, Sums]:
-    """The sums of each UTC day that has any, both days included."""
+    """The sums of each of the account's own days that has any, both days included."""
     return {day: sums for (day, _), sums in by_day(tx, scope, way="", from_day=from_day, until_day=until_day).items()}
 
 
 def by_day(
     tx: Tx, scope: Scope, *, way: str, from_day: str, until_day: str, only: Mapping[str, str] | None = None
 ) -> Table:
-    """Sums by UTC day and by `way` (one of WAYS, or empty for none); `only` keeps one of each way that it names."""
+    """Sums by the account's day and by `way` (one of WAYS, or empty); `only` keeps one of each way that it names."""
     del tx  # the ORM reads in the same transaction
     column = {"member": "key"}.get(way, way)
-    groups = ["day", column] if column else ["day"]
+    groups = ["at", column] if column else ["at"]
     rows = _within(scope, from_day, until_day, only or {}).values_list(*groups)
     found = rows.annotate(Sum("calls"), Sum("charge_micro"), Sum("input_tokens"), Sum("output_tokens"))
     members = _members(scope) if way == "member" else {}
@@ -73,7 +73,7 @@ def by_day(
 
 
 def spent_by_key(tx: Tx, scope: Scope, *, from_day: str, until_day: str) -> dict[str, int]:
-    """Charges of each key on the UTC days from and until which, both included."""
+    """Charges of each key on the account's own days from and until which, both included."""
     del tx  # the ORM reads in the same transaction
     rows = _within(scope, from_day, until_day, {}).values_list("key").annotate(Sum("charge_micro"))
     return {str(key): int(charge_micro) for key, charge_micro in rows}
@@ -114,7 +114,7 @@ def by_hour(
 
 
 def _within(scope: Scope, from_day: str, until_day: str, only: Mapping[str, str]) -> QuerySet[DayTotal]:
-    rows = DayTotal.objects.filter(account=scope.account, day__gte=from_day, day__lte=until_day)
+    rows: QuerySet[DayTotal] = by_key.own(scope.account, from_day, until_day)
     if not scope.whole:
         rows = rows.filter(Q(project__in=scope.projects or ()) | Q(key__in=scope.own_keys()))
     columns = {name: value for name, value in only.items() if name != "member"}

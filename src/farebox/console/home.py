@@ -63,7 +63,7 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
 
 def _facts(tx: Tx, me: Principal, now_us: int) -> dict[str, Any]:
     scope = scoped.scope(me)
-    days = scoped.days_back(now_us, CHART_DAYS)
+    days = scoped.days_back(me, now_us, CHART_DAYS)
     month_first = days[-1][:8] + "01"
     found = totals.days(tx, scope, from_day=min(days[0], month_first), until_day=days[-1])
     spent = {day: sums.charge_micro for day, sums in found.items()}
@@ -88,6 +88,7 @@ def _facts(tx: Tx, me: Principal, now_us: int) -> dict[str, Any]:
         "chart": _chart(me, days, spent) if spent else None,
         "days": [(day, found.get(day, totals.Sums())) for day in reversed(days)],
         "day_begins": scoped.day_begins(me, now_us),
+        "day_zone": me.account_zone,
         "keys": keys,
         "alerts": _alerts(tx, me, keys, lasts_days=lasts_days, available_micro=available_micro),
         "news": news.read(tx, now_us),
@@ -119,14 +120,8 @@ def _cap(tx: Tx, me: Principal, now_us: int) -> Use | None:
     rows = [row for row in (own, project) if row is not None]
     if me.role == "admin" and project is not None and project.caps:
         rows = [project]
-    uses = [use for each in cap_use.of_rows(tx, rows, time_zone=_account_zone(me), now_us=now_us) for use in each]
+    uses = [use for each in cap_use.of_rows(tx, rows, time_zone=me.account_zone, now_us=now_us) for use in each]
     return min(uses, key=lambda use: use.left_micro, default=None)
-
-
-def _account_zone(me: Principal) -> str:
-    """Caps count by the account's own days."""
-    zone = Member.objects.filter(id=me.member).values_list("account__time_zone", flat=True).first()
-    return str(zone or "UTC")
 
 
 def _keys(tx: Tx, scope: Scope, from_day: str, until_day: str, now_us: int) -> list[KeyRow]:

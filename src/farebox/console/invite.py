@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import messages
@@ -14,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
-from farebox.accounts import invitations, teams
+from farebox.accounts import invitations, teams, zones
 from farebox.accounts.models import Invitation
 from farebox.kit import clock, db, options, outbox
 from farebox.kit.errors import CommandError
@@ -103,7 +102,7 @@ def letter(request: HttpRequest, me: Principal) -> Callable[[db.Tx, Invitation, 
             "who": in_mail(me.name) or me.email,
             "account": in_mail(me.account_name) or options.current().shop_name,
             "project": project,
-            "day": datetime.fromtimestamp(row.expires_us // 1_000_000, UTC).strftime("%Y-%m-%d"),
+            "day": zones.day(row.expires_us, me.account_zone),
         }
         guest = in_mail(row.name)
         hello = _("Hello %(name)s,") % {"name": guest} if guest else _("Hello,")

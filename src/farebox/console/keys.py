@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,6 +32,7 @@ from farebox.look.templatetags.look import money
 from . import key_stub, pricebook
 from .forms_keys import KeyForm, Rotate, initial
 from .principal import Principal, View, signed_in
+from .scoped import days_back
 from .step_up import ask, step_up
 from .team_forms import PERIODS
 
@@ -225,7 +226,7 @@ def _form(me: Principal, row: ApiKey, given: Any = None) -> KeyForm:
 
 
 def _listed(me: Principal, rows: list[ApiKey], now_us: int) -> list[dict[str, Any]]:
-    ids, today = [row.id for row in rows], _day(now_us)
+    ids, today = [row.id for row in rows], days_back(me, now_us, 1)[0]
     spent = db.read(by_key.spent, me.account, ids, from_day=today[:8] + "01")
     used = db.read(by_key.last_used_us, ids)
     return [
@@ -246,7 +247,7 @@ def _one(
 ) -> HttpResponse:
     request.page_of_form = reverse("key", args=[row.id])  # type: ignore[attr-defined]
     now_us = clock.now_us()
-    names = [_day(now_us - back * 86_400_000_000) for back in reversed(range(DAYS))]
+    names = days_back(me, now_us, DAYS)
     days = db.read(by_key.days, me.account, row.id, from_day=names[0])
     today = names[-1]
     badge, zone = state(row, now_us), row.account.time_zone
@@ -274,14 +275,10 @@ def _one(
 
 def _chart(me: Principal, names: list[str], days: dict[str, by_key.Day]) -> SafeString:
     values = [days[name].charge_micro if name in days else 0 for name in names]
-    title = _("Charges a day in %(currency)s, last %(n)d days (UTC)") % {"currency": me.currency, "n": DAYS}
+    title = _("Charges a day in %(currency)s, last %(n)d days") % {"currency": me.currency, "n": DAYS}
     return charts.bars(
         title,
         [name[5:] for name in names],
         [charts.Series(_("Charge"), values)],
         lambda micro: money(micro, me.currency),
     )
-
-
-def _day(at_us: int) -> str:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)).strftime("%Y-%m-%d")

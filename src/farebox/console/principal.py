@@ -35,6 +35,7 @@ class Principal:
     account_state: str
     currency: str
     time_zone: str
+    account_zone: str
     member: str
     role: str
     project: str | None
@@ -119,6 +120,7 @@ def find(request: HttpRequest) -> Principal | None:
         account_state=account.state,
         currency=account.currency,
         time_zone=user.time_zone or account.time_zone,
+        account_zone=account.time_zone,
         member=row.id,
         role=row.role,
         project=None if row.role == "owner" else row.project_id,

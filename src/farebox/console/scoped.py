@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Q
 from django.utils.translation import gettext_lazy
 
+from farebox.accounts import zones
 from farebox.accounts.models import Member, Project
 from farebox.calls.scope import Scope
 
@@ -92,20 +93,16 @@ def _people(members: Iterable[Member]) -> dict[str, str]:
     }
 
 
-def today(now_us: int) -> datetime:
-    """The UTC day that is under way: the totals' days are UTC's."""
-    return datetime.fromtimestamp(now_us // 1_000_000, UTC).replace(hour=0, minute=0, second=0)
-
-
 def day_begins(me: Principal, now_us: int) -> str:
-    """What time it is for the person when a UTC day begins: `08:00`."""
-    return today(now_us).astimezone(ZoneInfo(me.time_zone)).strftime("%H:%M")
+    """What time it is for the person when a day of the account begins: `08:00`."""
+    begin_us = zones.begin_us(zones.day(now_us, me.account_zone), me.account_zone)
+    return labels.at(begin_us).astimezone(ZoneInfo(me.time_zone)).strftime("%H:%M")
 
 
-def days_back(now_us: int, many: int) -> list[str]:
-    """The last `many` UTC days, today among them, oldest first."""
-    last = today(now_us)
-    return [(last - timedelta(days=back)).strftime("%Y-%m-%d") for back in range(many - 1, -1, -1)]
+def days_back(me: Principal, now_us: int, many: int) -> list[str]:
+    """The last `many` days of the account, today among them, oldest first: sums and caps go by them."""
+    today = zones.day(now_us, me.account_zone)
+    return [zones.later(today, -back) for back in range(many - 1, -1, -1)]
 
 
 def moment_us(text: str, zone: str) -> int:

@@ -46,4 +46,4 @@ def month(request: HttpRequest, me: Principal, name: str) -> HttpResponse:
 
 
 def _holder(me: Principal) -> Holder:
-    return Holder(me.account, me.account_name, me.currency)
+    return Holder(me.account, me.account_name, me.currency, me.account_zone)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from farebox.accounts import cap_use, invitations, teams
+from farebox.accounts import cap_use, invitations, teams, zones
 from farebox.accounts.cap_use import Use
 from farebox.accounts.models import ApiKey, Member, Project
 from farebox.accounts.teams import Reach
@@ -49,10 +49,8 @@ class _Spent:
 
     def __init__(self, tx: Tx, account: str, time_zone: str) -> None:
         self.tx, self.now_us, self.zone = tx, clock.now_us(), time_zone
-        today = datetime.fromtimestamp(self.now_us // 1_000_000, UTC).date()
-        by_key = totals.spent_by_key(
-            tx, Scope(account), from_day=today.replace(day=1).isoformat(), until_day=today.isoformat()
-        )
+        today = zones.day(self.now_us, time_zone)
+        by_key = totals.spent_by_key(tx, Scope(account), from_day=f"{today[:8]}01", until_day=today)
         self.by_project: Counter[str] = Counter()
         self.by_member: Counter[str] = Counter()
         self.keys_of_project: Counter[str] = Counter()

@@ -69,7 +69,7 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
 
 def _facts(tx: Tx, me: Principal, query: QueryDict, now_us: int) -> dict[str, Any]:
     names = scoped.names(me)
-    chosen = _chosen(query, names, now_us)
+    chosen = _chosen(me, query, names, now_us)
     spots, table, complete = _read(tx, me, chosen, now_us)
     parts, by_spot = _parts(table), _by_spot(table)
     whole = Sums()
@@ -96,10 +96,11 @@ def _facts(tx: Tx, me: Principal, query: QueryDict, now_us: int) -> dict[str, An
         "days_max": DAYS_MAX,
         "day_begins": scoped.day_begins(me, now_us),
         "zone": me.time_zone,
+        "day_zone": me.account_zone,
     }
 
 
-def _chosen(query: QueryDict, names: Names, now_us: int) -> Chosen:
+def _chosen(me: Principal, query: QueryDict, names: Names, now_us: int) -> Chosen:
     """What is asked for; what makes no sense is as if it had not been said."""
     span = _span(query)
     way = query.get("by", "model")
@@ -107,7 +108,7 @@ def _chosen(query: QueryDict, names: Names, now_us: int) -> Chosen:
     only = {name: query.get(name, "") for name in scoped.NAMED if query.get(name, "") in names.of(name)}
     if model := query.get("model", "").strip()[:128].replace("\x00", ""):
         only["model"] = model
-    days = scoped.days_back(now_us, DAYS_MAX)
+    days = scoped.days_back(me, now_us, DAYS_MAX)
     made = Chosen(span, way, days[-30], days[-1], only)
     if span in {"24h", "48h"}:
         return replace(made, hours=int(span[:2]))
@@ -166,9 +167,10 @@ def _read(
 
 
 def _moments(me: Principal, chosen: Chosen, now_us: int) -> tuple[int, int]:
-    """When the span begins, and when it ends: by the person's hours, or by UTC days."""
+    """When the span begins, and when it ends: by the person's hours, or by the account's days."""
     if not chosen.hours:
-        return scoped.moment_us(chosen.from_day, "UTC"), scoped.moment_us(scoped.next_day(chosen.until_day), "UTC")
+        zone = me.account_zone
+        return scoped.moment_us(chosen.from_day, zone), scoped.moment_us(scoped.next_day(chosen.until_day), zone)
     offset = datetime.fromtimestamp(now_us // 1_000_000, ZoneInfo(me.time_zone)).utcoffset() or timedelta()
     shift_us = int(offset.total_seconds()) * 1_000_000 % _HOUR_US
     end_us = (now_us + shift_us) // _HOUR_US * _HOUR_US - shift_us + _HOUR_US

@@ -68,7 +68,7 @@ async def subscription(ports: Ports, caller: Caller, name: str, query: dict[str,
     """OpenAI's old page of the limit, as NextChat reads it: money left plus used this month, in dollars."""
     del name, query
     _, held_micro, available_micro = await ports.store.read(holds.balance, caller.account)
-    today = _today(ports)
+    today = caller.day(ports.clock.now_us())
     spent_micro = await ports.store.read(_spent, caller.account, today[:8] + "01", today)
     limit = _usd(ports, caller, max(0, available_micro + held_micro) + spent_micro)
     return {
@@ -82,9 +82,12 @@ async def subscription(ports: Ports, caller: Caller, name: str, query: dict[str,
 
 
 async def usage(ports: Ports, caller: Caller, name: str, query: dict[str, str]) -> dict[str, Any]:
-    """OpenAI's old page of usage: `total_usage` in cents from `start_date` to `end_date`, or of this month."""
+    """OpenAI's old page of usage: `total_usage` in cents from `start_date` to `end_date`, or of this month.
+
+    Days and months are the account's own.
+    """
     del name
-    today = _today(ports)
+    today = caller.day(ports.clock.now_us())
     from_day = _day(query.get("start_date"), today[:8] + "01", "start_date")
     until_day = _day(query.get("end_date"), today, "end_date")
     spent_micro = await ports.store.read(_spent, caller.account, from_day, until_day)
@@ -112,10 +115,6 @@ def _usd(ports: Ports, caller: Caller, amount_micro: int) -> float:
     edition = ports.shop.shelf.current.edition(caller.price_list, ports.clock.now_us())
     rate = Decimal(edition.usd_rate) if edition is not None else Decimal(1)
     return float(round(Decimal(amount_micro) / money.MICRO / rate, 6))
-
-
-def _today(ports: Ports) -> str:
-    return log.day_of(ports.clock.now_us())
 
 
 def _day(text: str | None, default: str, param: str) -> str:

@@ -183,6 +183,7 @@ def record(
         opened_us=now_us,
         purses=caller.purses(now_us),
         once=_once(caller.project, once) if once is not None else "",
+        own_day=caller.day(now_us),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -28,11 +29,12 @@ KINDS: dict[str, Any] = {
 
 
 class Holder(NamedTuple):
-    """Whose statement it is."""
+    """Whose statement it is, and the time zone of the account's days."""
 
     id: str
     name: str
     currency: str
+    zone: str = "UTC"
 
 
 def overview(found: list[Month], holder: Holder, place: Callable[[str], str]) -> dict[str, Any]:
@@ -44,23 +46,23 @@ def paper(
     found: Statement, holder: Holder, *, projects: Mapping[str, str], receipt: Callable[[str], str], now_us: int
 ) -> dict[str, Any]:
     """What `look/parts/statement.html` shows; `projects` are names by id, `receipt` tells the address of a call."""
-    whole = found.month
+    whole, zone = found.month, holder.zone
     named = [(projects.get(ident, ident), part) for ident, part in whole.projects.items()]
     return {
         "statement": found,
         "holder": holder,
         "month": whole,
         "charged_micro": -whole.charged_micro,
-        "entries": [_entry(entry, receipt) for entry in whole.entries[:ENTRIES_SHOWN]],
+        "entries": [_entry(entry, receipt, holder.zone) for entry in whole.entries[:ENTRIES_SHOWN]],
         "more_entries": _rest(whole.entries[ENTRIES_SHOWN:]),
         "groups": _groups(whole.entries),
         "sections": [
             (_("Charges by model"), _("Model"), list(whole.models.items())),
             (_("Charges by project"), _("Project"), named),
-            (_("Charges by day"), _("Day (UTC)"), list(whole.days.items())),
+            (_("Charges by day"), _("Day (%(zone)s)") % {"zone": zone}, list(whole.days.items())),
         ],
-        "span": f"{_at(whole.from_us):%Y-%m-%d} – {_at(whole.until_us - 1):%Y-%m-%d} UTC",
-        "made": f"{_at(now_us):%Y-%m-%d %H:%M} UTC",
+        "span": f"{_at(whole.from_us, zone):%Y-%m-%d} – {_at(whole.until_us - 1, zone):%Y-%m-%d} ({zone})",
+        "made": f"{_at(now_us, zone):%Y-%m-%d %H:%M} ({zone})",
         "running": whole.until_us > now_us,
         "single_person": options.current().single_person,
     }
@@ -71,12 +73,12 @@ def kind(name: str) -> str:
     return str(KINDS.get(name, _("Other entry")))
 
 
-def _entry(entry: Booked, receipt: Callable[[str], str]) -> dict[str, Any]:
+def _entry(entry: Booked, receipt: Callable[[str], str], zone: str) -> dict[str, Any]:
     return {
         "entry": entry,
         "kind": kind(entry.kind),
         "call": receipt(entry.ref) if entry.kind == REFUND else "",
-        "day": f"{_at(entry.at_us):%Y-%m-%d}",
+        "day": f"{_at(entry.at_us, zone):%Y-%m-%d}",
     }
 
 
@@ -93,5 +95,5 @@ def _rest(entries: list[Booked]) -> tuple[int, int] | None:
     return (len(entries), sum(entry.amount_micro for entry in entries)) if entries else None
 
 
-def _at(at_us: int) -> datetime:
-    return datetime.fromtimestamp(at_us // 1_000_000, UTC)
+def _at(at_us: int, zone: str) -> datetime:
+    return datetime.fromtimestamp(at_us // 1_000_000, ZoneInfo(zone))

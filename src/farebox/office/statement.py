@@ -61,4 +61,4 @@ def _note(me: Operator, account: str, name: str | None) -> None:
 
 
 def _holder(whose: dict[str, Any]) -> Holder:
-    return Holder(whose["id"], whose["name"], whose["currency"])
+    return Holder(whose["id"], whose["name"], whose["currency"], whose["time_zone"])

@@ -7,10 +7,9 @@ or, after a crash, not at all.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from farebox.accounts import notices
+from farebox.accounts import notices, zones
 from farebox.accounts.models import ApiKey, Notice
 from farebox.calls import totals
 from farebox.calls.scope import Scope
@@ -120,7 +119,7 @@ def _keys(row: Notice, facts: dict[str, Any]) -> Iterator[tuple[str, tuple[str, 
 
 def _pace(tx: Tx, account: str, now_us: int) -> int:
     """What the account spent a day in the last seven whole days, in micro-units."""
-    today = datetime.fromtimestamp(now_us // 1_000_000, UTC)
-    days = [(today - timedelta(days=back)).strftime("%Y-%m-%d") for back in (PACE_DAYS, 1)]
+    today = zones.day(now_us, zones.of(tx, account))
+    days = [zones.later(today, -back) for back in (PACE_DAYS, 1)]
     found = totals.days(tx, Scope(account), from_day=days[0], until_day=days[1])
     return sum(sums.charge_micro for sums in found.values()) // PACE_DAYS
