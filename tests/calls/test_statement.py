@@ -35,7 +35,12 @@ def account(usd_micro: int = 10**9, now_us: int = BEGIN, time_zone: str = "UTC")
     def make(tx):
         lists.create_list(tx, name="usd", currency="USD", about="", actor="test")
         row, _ = accounts.open_account(
-            tx, name=f"Statement {next(_names)}", currency="USD", price_list="usd", now_us=now_us, actor="test",
+            tx,
+            name=f"Statement {next(_names)}",
+            currency="USD",
+            price_list="usd",
+            now_us=now_us,
+            actor="test",
             time_zone=time_zone,
         )
         if usd_micro:

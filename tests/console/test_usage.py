@@ -305,3 +305,27 @@ def test_what_was_given_back_is_in_no_sum(shop):
     shop.write(log.give_back, call, account, now_us=now_us())
     assert charged(look(owner)) == charged(look(owner, span="24h")) == 0
     assert "Calls" in look(owner).html  # the call itself still counts
+
+
+def test_days_are_those_of_the_account(shop):
+    """A call just after midnight in Kiritimati is of the new day there, while in UTC it is yesterday."""
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    from farebox.accounts.models import Account
+
+    zone = "Pacific/Kiritimati"
+    owner = people.customer(shop, "10")
+    me = owner.customer
+    Account.objects.filter(id=me.account).update(time_zone=zone)
+    begin = datetime.now(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    opened_us = int(begin.timestamp()) * 1_000_000 - 20 * DAY
+    shop.write(past.call, me.account, opened_us=opened_us + 1, usage={"output": 1000}, prices={"output": 10**6})
+    shop.write(past.call, me.account, opened_us=opened_us - 1, usage={"output": 1000}, prices={"output": 10**6})
+    page = look(owner, span="30d")
+    assert f"Day ({zone})" in page.text
+    spent = [row[0] for row in page.tables[1][1:] if row[1] != "0"]
+    days = [datetime.fromtimestamp(at_us / 1_000_000, ZoneInfo(zone)).date() for at_us in (opened_us, opened_us - 1)]
+    assert spent == [day.isoformat() for day in days]
+    at = spent[0]
+    assert charged(look(owner, **{"span": "dates", "from": at, "until": at})) * 2 == charged(page) > 0
