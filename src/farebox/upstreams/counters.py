@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 from farebox.catalog.usage import UNITS_MAX
@@ -59,42 +58,57 @@ ROWS: Final[dict[str, str]] = {
     **_named("same", "TEXT", "IMAGE", "VIDEO", "DOCUMENT", at=(*_GOOGLE_IN, "cacheTokensDetails.")),
     **_named("same", "TEXT", at=("candidatesTokensDetails.",)),
 }
+_DETAILS: Final = tuple(name.rstrip(".") for name in (*_IN, *_OUT))
+_OBJECT: Final = (dict, type(None))
 # Numbers that count nothing which is sold by the piece: money, times, speeds.
 _NO_COUNTER: Final = re.compile(r"cost|price|credit|byok|time|latency|_ms\b|per_second|tps\b|ticks", re.IGNORECASE)
 
 
-def leaves(reported: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+def leaves(reported: Any) -> list[tuple[str, Any]]:
     """(path, value) of everything in a report that is no object and no list: `prompt_tokens_details.cached_tokens`.
 
     Google's lists of {modality, tokenCount} give paths such as `promptTokensDetails.AUDIO`. Nothing deeper than five.
     """
-    if isinstance(reported, dict) and depth < _DEPTH_MAX:
+    found: list[tuple[str, Any]] = []
+    _walk(found, reported, "", 0)
+    return found
+
+
+def _walk(found: list[tuple[str, Any]], reported: Any, path: str, depth: int) -> None:
+    if depth >= _DEPTH_MAX or len(found) > _LEAVES_MAX:
+        return
+    if type(reported) is dict:
         modality = reported.get("modality")
-        if isinstance(modality, str) and "tokenCount" in reported:
-            yield path + modality[:40], reported["tokenCount"]
+        if type(modality) is str and "tokenCount" in reported:
+            found.append((path + modality[:40], reported["tokenCount"]))
             return
         for name, value in reported.items():
-            inside = f"{path}{name[:64]}"
-            yield from leaves(value, f"{inside}." if isinstance(value, (dict, list)) else inside, depth + 1)
-    elif isinstance(reported, list) and depth < _DEPTH_MAX:
+            inside = path + name[:64]
+            if type(value) is dict or type(value) is list:
+                _walk(found, value, f"{inside}.", depth + 1)
+            else:
+                found.append((inside, value))
+    elif type(reported) is list:
         for value in reported:
-            yield from leaves(value, path, depth + 1)
+            _walk(found, value, path, depth + 1)
     else:
-        yield path, reported
+        found.append((path, reported))
 
 
-def gather(reported: dict[str, Any]) -> tuple[dict[str, int], tuple[str, ...], tuple[str, ...]]:
+def gather(reported: dict[str, Any]) -> tuple[dict[str, int], frozenset[str], tuple[str, ...]]:
     """What each role counts, the largest where it is there twice; the paths that were seen, and the unknown ones.
 
     BadUsage for a known counter that is no count, or for a report with more than 256 values.
     """
     roles: dict[str, int] = {}
     unknown: list[str] = []
-    seen: list[str] = []
-    for path, value in leaves(reported):
-        if len(seen) > _LEAVES_MAX:
-            raise BadUsage("The usage has too many counters.")
-        seen.append(path)
+    for name in _DETAILS:
+        if type(reported.get(name)) not in _OBJECT:
+            raise BadUsage(f"{name} is no object.")
+    found = leaves(reported)
+    if len(found) > _LEAVES_MAX:
+        raise BadUsage("The usage has too many counters.")
+    for path, value in found:
         role = ROWS.get(path)
         if role is None:
             if _is_counter(path, value):
@@ -103,11 +117,9 @@ def gather(reported: dict[str, Any]) -> tuple[dict[str, int], tuple[str, ...], t
             units = _count(path, value)
             if role == "write_1h" and units:  # it costs the upstream more than what a write costs here
                 unknown.append(path)
-            roles[role] = max(units, roles.get(role, 0))
-    for name in (*_IN, *_OUT):
-        if not isinstance(reported.get(name[:-1]), (dict, type(None))):
-            raise BadUsage(f"{name[:-1]} is no object.")
-    return roles, tuple(seen), tuple(unknown)
+            if units >= roles.get(role, 0):
+                roles[role] = units
+    return roles, frozenset(path for path, _ in found), tuple(unknown)
 
 
 def shown(reported: Any) -> Any:

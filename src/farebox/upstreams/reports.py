@@ -131,7 +131,7 @@ def _counts(roles: dict[str, int]) -> _Counts:
     )
 
 
-def _style(seen: tuple[str, ...]) -> str:
+def _style(seen: frozenset[str]) -> str:
     if "promptTokenCount" in seen or "candidatesTokenCount" in seen:
         return "google"
     if "input_tokens" in seen and "prompt_tokens" not in seen and not _ANTHROPIC.isdisjoint(seen):
