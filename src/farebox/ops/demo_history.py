@@ -158,6 +158,7 @@ def _usage(offer: Offer, habit: Habit, chance: random.Random) -> Usage:
 def _opened(caller: Caller, offer: Offer, at_us: int, *, stream: bool) -> Opened:
     import msgspec
 
+    from farebox.accounts import zones
     from farebox.calls.log import Opened
     from farebox.kit import ids
 
@@ -168,7 +169,7 @@ def _opened(caller: Caller, offer: Offer, at_us: int, *, stream: bool) -> Opened
         asked=offer.asked, stream=stream, epoch=EPOCH, currency=offer.currency, limit_tokens=None,
         price_list=offer.price_list, price_version=offer.version,
         prices=msgspec.json.encode(dict(sorted(offer.prices.items()))).decode(), rule_version=offer.rule_version,
-        opened_us=at_us, purses=caller.purses(at_us),
+        opened_us=at_us, purses=caller.purses(at_us), own_day=zones.day(at_us, caller.time_zone),
     )  # fmt: skip
 
 
