@@ -6,7 +6,9 @@ import uuid
 
 import pytest
 
+from letters import letters, text
 from office.script import roles
+from talk import wait_for
 
 pytestmark = pytest.mark.store
 
@@ -15,16 +17,25 @@ SECRET = "sk-very-secret-4711"
 
 @pytest.fixture
 def channel(shop, admin):
-    """A channel to the sandbox with a key and one model, by name."""
+    """A channel to the sandbox with a key and one model, by name; a person has switched it on."""
+    from farebox.upstreams import channels
+
     name = f"api-{uuid.uuid4().hex[:8]}"
     given = {"name": name, "upstream": "sandbox", "base_url": shop.sandbox.base_url, "local": True, "secret": SECRET}
     assert admin.post("channels", given).status == 200
     offer = {"model": "gpt-4o-mini", "costs": {"input": "1", "output": "2"}}
     assert admin.post(f"channels/{name}/offers", offer).status == 200
+    shop.write(channels.set_state, channel=name, state="active", actor="test")
     shop.refresh()
     yield name
     admin.post(f"channels/{name}/state", {"state": "disabled"})
     shop.refresh()
+
+
+def approve(admin, made):
+    """The person for whom the script acts, in the office."""
+    path = f"/office/proposals/{made.json['id']}"
+    assert "in force" in admin.person.follow(admin.person.fill(path, f"{path}/approve")).text
 
 
 def events(verb, what):
@@ -36,7 +47,11 @@ def events(verb, what):
 def test_other_names_of_a_model(shop, admin):
     other = f"alias-{uuid.uuid4().hex[:8]}"
     here = "model-aliases/gpt-4o-mini"
-    assert other in admin.post(here, {"alias": other}).json["aliases"]
+    made = admin.post(here, {"alias": other})
+    assert (made.status, made.json["before"], made.json["after"]) == (202, None, "gpt-4o-mini")
+    assert shop.account("1").chat(other).status == 404
+    approve(admin, made)
+    assert admin.post(here, {"alias": other}).json["aliases"].count(other) == 1
     shop.refresh()
     assert shop.account("1").chat(other).status == 200
     assert admin.post(here, {"alias": "gpt-4"}).status == 400  # a model itself
@@ -67,31 +82,66 @@ def test_one_channel(scripts, channel):
         assert (answer.json["models"][0]["costs"] == {}) == (letter == "S")
 
 
-def test_an_address_elsewhere_takes_the_key_again(shop, admin, channel):
-    """Else who may write a key, but never read it, would have it sent to a server of his own."""
-    from farebox.kit import secrets
-    from farebox.upstreams import board
+def test_the_attack_a_token_leads_prompts_away(shop, admin, channel):
+    """A token added an active channel of tier 0 and changed an upstream's key: the next prompt went there."""
     from farebox.upstreams.models import Channel
 
-    here, base_url = f"channels/{channel}/address", shop.sandbox.base_url
+    name = f"mine-{uuid.uuid4().hex[:8]}"
+    given = {"name": name, "upstream": "sandbox", "base_url": "https://mine.example/v1", "tier": 0, "secret": "x"}
+    made = admin.post("channels", given)
+    assert (made.status, made.json["state"]) == (200, "disabled")
+    assert admin.post(f"channels/{name}/offers", {"model": "gpt-4o-mini"}).status == 200
+    shop.refresh()
+    answer = shop.account("1").chat("gpt-4o-mini")
+    assert answer.status == 200
+    assert admin.post(f"channels/{name}/state", {"state": "active"}).status == 400
     before = Channel.objects.get(name=channel)
-    stolen = admin.post(here, {"base_url": "https://mine.example/v1"})
-    assert (stolen.status, Channel.objects.get(name=channel).base_url) == (400, base_url)
-    near = admin.post(here, {"base_url": f"{base_url}/", "local": True})
-    assert near.status == 200
-    assert Channel.objects.get(name=channel).secret == before.secret
-    moved = admin.post(here, {"base_url": "https://api.vendor.example/v1", "secret": "sk-another-4711"})
-    assert (moved.json["base_url"], moved.json["local"]) == ("https://api.vendor.example/v1", False)
-    assert b"sk-another" not in moved.body
-    row = Channel.objects.get(name=channel)
-    assert board.unsealer(secrets.master_keys(shop.options))(row.secret, row.id) == "sk-another-4711"
-    assert admin.post(here, {"base_url": "http://10.0.0.1/v1", "secret": "x"}).status == 400  # not said to be local
-    assert len(events("channel.address", f"channel {channel}")) == 2
-    assert not any("4711" in event.before + event.after for event in events("channel.secret", f"channel {channel}"))
+    for path, body in (
+        ("address", {"base_url": "https://mine.example/v1", "secret": "x"}),
+        ("address", {"base_url": f"{before.base_url}/", "local": True}),
+        ("secret", {"secret": "mine"}),
+        ("order", {"tier": 0}),
+    ):
+        refused = admin.post(f"channels/{channel}/{path}", body)
+        assert (refused.status, "A person does" in refused.json["error"]["message"]) == (400, True), path
+    after = Channel.objects.get(name=channel)
+    assert (after.base_url, after.secret, after.tier) == (before.base_url, before.secret, before.tier)
+    offered = admin.post(f"channels/{channel}/offers", {"model": "gpt-4", "costs": {"input": "1"}})
+    assert (offered.status, offered.json["before"]) == (202, None)
+    elsewhere = admin.post(f"channels/{channel}/offers", {"model": "gpt-4o-mini", "upstream_model": "cheap"})
+    assert elsewhere.status == 202
+    assert [each["upstream_model"] for each in admin.get(f"channels/{channel}").json["models"]] == ["gpt-4o-mini"]
+    assert admin.post(f"channels/{channel}/offers", {"model": "none/such", "costs": {"no": "1"}}).status == 400
+    approve(admin, offered)
+    assert len(admin.get(f"channels/{channel}").json["models"]) == 2
+
+    def told():
+        return [text(each) for each in letters(shop, admin.person.email) if name in text(each)]
+
+    wait_for(told)
+    assert len(told()) == 1
+    assert "https://mine.example/v1" in told()[0]
+    assert "paused until a person" in told()[0]
+    admin.person.send(f"/office/upstreams/{made.json['id']}/state", {"state": "active"})
+    assert Channel.objects.get(name=name).state == "active"  # a person with a fresh proof may
+    assert admin.post(f"channels/{name}/state", {"state": "disabled"}).json["state"] == "disabled"
+
+
+def test_a_script_gives_back_nothing_that_was_taken(shop, admin):
+    model = shop.model(f"m{uuid.uuid4().hex[:8]}", {"input": "1", "output": "2"})
+    assert admin.post(f"model-listings/{model}", {"listed": False, "why": "w"}).json["listed"] is False
+    assert admin.post(f"model-listings/{model}", {"listed": True}).status == 400
+    facts = {"name": model, "kinds": ["chat"], "classes": ["input", "output"], "context_tokens": 5}
+    changed = admin.post("models", facts | {"output_tokens_max": 4})
+    assert (changed.status, changed.json["kind"]) == (202, "model.define")
+    assert admin.get(f"models/{model}").json["context_tokens"] != 5
+    approve(admin, changed)
+    assert admin.get(f"models/{model}").json["context_tokens"] == 5
 
 
 def test_tier_weight_and_calls_at_once(admin, channel):
     here = f"channels/{channel}/order"
+    assert "sooner" in admin.post(here, {"tier": 0}).json["error"]["message"]
     shown = admin.post(here, {"tier": 3, "concurrency_max": 7}).json
     assert (shown["tier"], shown["weight"], shown["concurrency_max"]) == (3, 1, 7)
     assert admin.post(here, {"weight": 4}).json["tier"] == 3
@@ -120,7 +170,9 @@ def test_health_and_a_test(shop, admin, channel):
     assert (tested["ok"], tested["error"], tested["charge_micro"]) == (True, None, 0)
     assert [each["channel"] for each in tested["attempts"]] == [channel]
     assert admin.post(f"{here}/test", {"model": "gpt-4"}).status == 400  # not one that it answers
-    admin.post(f"{here}/address", {"base_url": "http://127.0.0.1:9/v1", "local": True, "secret": "x"})
+    from farebox.upstreams import channels
+
+    shop.write(channels.set_address, channel=channel, base_url="http://127.0.0.1:9/v1", local=True, actor="test")
     shop.refresh()
     failed = admin.post(f"{here}/test", {"model": "gpt-4o-mini"}).json
     assert (failed["ok"], bool(failed["error"])) == (False, True)

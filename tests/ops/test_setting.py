@@ -23,3 +23,17 @@ def test_settings_by_command(house):
     assert "There is no setting" in cli.refused("setting", "set", "no_such", "1")
     assert "trial_days" in cli.refused("setting", "set", "trial_days", "0")
     assert "no such price list" in cli.refused("setting", "set", "signup_price_list", "none")
+
+
+def test_administrators_hear_of_channels_that_a_command_makes(house):
+    from farebox.accounts import people
+    from farebox.kit import clock, db
+    from farebox.kit.models import Outbox
+
+    cli.ok("migrate")
+    facts = {"email": "boss@example.com", "operator_role": "admin", "now_us": clock.now_us(), "actor": "test"}
+    db.write(people.create, **facts)
+    cli.ok("upstream", "add", "lab")
+    cli.ok("channel", "add", "lab-1", "lab", "http://127.0.0.1:9/v1", "--local")
+    cli.ok("channel", "address", "lab-1", "http://127.0.0.1:8/v1", "--local")
+    assert Outbox.objects.filter(kind="mail").count() == 2

@@ -7,8 +7,9 @@ from typing import Any
 from django.http import Http404
 from ninja import Path, Router
 
-from farebox.kit import db, options, secrets
+from farebox.kit import db
 from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
 from farebox.upstreams import channels
 
 from . import api_shapes_channels as shapes
@@ -16,7 +17,7 @@ from . import api_types as types
 from . import ports
 from .api_roles import ALL, answers, for_roles
 from .api_shapes import ChannelOut, Offered
-from .upstreams import broken, refuse_to_lead_away
+from .upstreams import broken
 
 router = Router()
 ADMIN = ("admin",)
@@ -33,16 +34,21 @@ def read_channel(request: Any, name: Path[types.Name]) -> Any:
 
 @router.post("/channels/{name}/address", response=answers(ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
 def set_address(request: Any, name: Path[types.Name], body: shapes.AddressIn) -> Any:
-    """Point a channel to another base URL; one that leads to another place takes the upstream's key again."""
-    return db.write(_move, name, body, actor=request.auth.actor)
+    """Refused: a person points a channel to another place, in the office, with a fresh proof of who he is."""
+    del request, body
+    db.read(_find, name)
+    raise CommandError("A script gives no channel another key or address. A person does, in the office.")
 
 
 @router.post("/channels/{name}/order", response=answers(ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
 def set_order(request: Any, name: Path[types.Name], body: shapes.OrderIn) -> Any:
-    """When a channel is tried: its tier, its weight there, and calls at once; what is left out stays."""
+    """When a channel is tried: its tier, its weight, and calls at once; never sooner than it is."""
 
     def write(tx: Tx) -> dict[str, Any]:
-        _find(tx, name)
+        now = _find(tx, name)
+        sooner = body.tier is not None and body.tier < now["tier"]
+        if sooner or (body.weight and not now["weight"]):
+            raise CommandError("A script lets no channel be tried sooner than before. A person does, in the office.")
         channels.set_order(tx, channel=name, **body.dict(), actor=request.auth.actor)
         return _find(tx, name)
 
@@ -88,12 +94,3 @@ def _find(tx: Tx, name: str) -> dict[str, Any]:
     if found is None:
         raise Http404
     return found
-
-
-def _move(tx: Tx, name: str, body: shapes.AddressIn, *, actor: str) -> dict[str, Any]:
-    refuse_to_lead_away(_find(tx, name), body.base_url, body.secret)
-    channels.set_address(tx, channel=name, base_url=body.base_url, local=body.local, actor=actor)
-    if body.secret:
-        master = secrets.master_keys(options.current())
-        channels.set_secret(tx, channel=name, secret=body.secret, master=master, actor=actor)
-    return _find(tx, name)

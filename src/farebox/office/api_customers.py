@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404
 from ninja import Path, Router
 
-from farebox.accounts import accounts, customers, rates
+from farebox.accounts import accounts, customers, lifting, rates
 from farebox.calls import look_up, receipts
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
@@ -16,11 +16,14 @@ from farebox.kit.errors import CommandError
 from . import api_shapes_customers as shapes
 from . import api_types as types
 from .api_people import LOGGED, customer
+from .api_proposals import propose as propose_change
 from .api_roles import ALL, answers, for_roles
 from .api_shapes_people import Customer
+from .api_shapes_proposals import Proposal
 
 router = Router()
 ADMIN = ("admin",)
+THAWS = "A script lets no account make calls again. A person does, in the office."
 SEES_MEMBERS = ("support", "admin", "auditor")
 
 
@@ -42,10 +45,10 @@ def bar(request: Any, account: Path[types.Ident]) -> Any:
 
 @router.post("/customers/{account}/unbar", response=answers(Customer), tags=["customers"], **for_roles(*ADMIN))
 def unbar(request: Any, account: Path[types.Ident]) -> Any:
-    """A barred account makes calls again."""
+    """Refused: a person lets a barred account make calls again, in the office, with a fresh proof of who he is."""
+    del request
     customer(account)
-    db.write(accounts.unbar, account, actor=request.auth.actor)
-    return customer(account)
+    raise CommandError(THAWS)
 
 
 @router.post("/customers/{account}/close", response=answers(Customer), tags=["customers"], **for_roles(*ADMIN))
@@ -70,10 +73,17 @@ def read_limits(request: Any, account: Path[types.Ident]) -> Any:
     return rates.now("account", account)
 
 
-@router.post("/customers/{account}/limits", response=answers(shapes.Limits), tags=["customers"], **for_roles(*ADMIN))
+@router.post(
+    "/customers/{account}/limits",
+    response=answers(shapes.Limits, proposed=Proposal),
+    tags=["customers"],
+    **for_roles(*ADMIN),
+)
 def set_limits(request: Any, account: Path[types.Ident], body: shapes.LimitsIn) -> Any:
-    """Other limits for the whole account, all three at once; null lifts one."""
+    """Other limits for the whole account, all three at once; one that is lifted a person approves."""
     customer(account)
+    if lifting.limits(rates.now("account", account), body.dict()):
+        return propose_change(request, "account.limits", account, body.dict())
     return rates.shown(db.write(rates.limit, "account", account, **body.dict(), actor=request.auth.actor))
 
 

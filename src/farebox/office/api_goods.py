@@ -19,7 +19,10 @@ from farebox.upstreams import channels
 
 from . import api_shapes as shapes
 from . import api_types as types
+from . import kinds, letters
+from .api_proposals import propose as propose_change
 from .api_roles import ALL, answers, for_roles
+from .api_shapes_proposals import Proposal
 
 router = Router()
 ADMIN = ("admin",)
@@ -32,15 +35,21 @@ def list_models(request: Any) -> Any:
     return {"data": [_model(each) for each in db.read(overview.models, now_us=clock.now_us())]}
 
 
-@router.post("/models", response=answers(shapes.ModelOut), tags=["models"], **for_roles(*ADMIN))
+@router.post("/models", response=answers(shapes.ModelOut, proposed=Proposal), tags=["models"], **for_roles(*ADMIN))
 def define_model(request: Any, body: shapes.ModelIn) -> Any:
-    """Define a model, or change what is known of it."""
+    """Define a new model; what is known of one that is there a person changes, who approves it."""
+    before = db.read(overview.model, body.name, now_us=clock.now_us())
+    if before is not None:
+        facts = {name: sorted(value) if isinstance(value, list) else value for name, value in body.dict().items()}
+        del facts["name"]
+        now = kinds.KINDS["model.define"].read
+        if db.read(lambda tx: now(tx, body.name, facts)) == facts:
+            return _model(before)
+        return propose_change(request, "model.define", body.name, facts)
 
     def write(tx: Tx) -> overview.Stocked | None:
         now_us = clock.now_us()
-        before = overview.model(tx, body.name, now_us=now_us)
-        created_s = now_us // 1_000_000 if before is None else before.card.created_s
-        goods.define_model(tx, **body.dict(), created_s=created_s, actor=request.auth.actor, now_us=now_us)
+        goods.define_model(tx, **body.dict(), created_s=now_us // 1_000_000, actor=request.auth.actor, now_us=now_us)
         return overview.model(tx, body.name, now_us=now_us)
 
     return _model(db.write(write))
@@ -55,31 +64,35 @@ def read_model(request: Any, name: Path[types.Name]) -> Any:
 
 @router.post("/model-listings/{path:name}", response=answers(shapes.ModelOut), tags=["models"], **for_roles(*ADMIN))
 def list_model(request: Any, name: Path[types.Name], body: shapes.Listing) -> Any:
-    """Put a model on sale, or take it off."""
-    _model(db.read(overview.model, name, now_us=clock.now_us()))
+    """Take a model off sale; a person puts one back, in the office, with a fresh proof of who he is."""
+    found = _model(db.read(overview.model, name, now_us=clock.now_us()))
+    if body.listed and not found["listed"]:
+        raise CommandError("A script puts no model back on sale. A person does, in the office.")
 
     def write(tx: Tx) -> overview.Stocked | None:
-        if body.listed:
-            goods.relist(tx, name, actor=request.auth.actor)
-        else:
+        if not body.listed:
             shelf.unlist(tx, name, body.why, request.auth.actor)
         return overview.model(tx, name, now_us=clock.now_us())
 
     return _model(db.write(write))
 
 
-@router.post("/model-aliases/{path:name}", response=answers(shapes.ModelOut), tags=["models"], **for_roles(*ADMIN))
+@router.post(
+    "/model-aliases/{path:name}",
+    response=answers(shapes.ModelOut, proposed=Proposal),
+    tags=["models"],
+    **for_roles(*ADMIN),
+)
 def alias_model(request: Any, name: Path[types.Name], body: shapes.AliasIn) -> Any:
-    """Give a model another name, or take one away."""
+    """Propose another name of a model, which a person approves, or take one away."""
     found = _model(db.read(overview.model, name, now_us=clock.now_us()))
     if body.remove and body.alias not in found["aliases"]:
         raise Http404
+    if not body.remove:
+        return found if body.alias in found["aliases"] else propose_change(request, "model.alias", body.alias, name)
 
     def write(tx: Tx) -> overview.Stocked | None:
-        if body.remove:
-            goods.unalias(tx, body.alias, actor=request.auth.actor)
-        else:
-            goods.alias(tx, body.alias, name, actor=request.auth.actor)
+        goods.unalias(tx, body.alias, actor=request.auth.actor)
         return overview.model(tx, name, now_us=clock.now_us())
 
     return _model(db.write(write))
@@ -191,30 +204,50 @@ def list_channels(request: Any) -> Any:
 
 @router.post("/channels", response=answers(shapes.ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
 def add_channel(request: Any, body: shapes.ChannelIn) -> Any:
-    """Add a channel; its secret is sealed and never shown."""
+    """Add a channel, paused until a person switches it on; its secret is sealed and never shown."""
     master = secrets.master_keys(options.current())
-    return db.write(channels.add_channel, **body.dict(), master=master, actor=request.auth.actor)
+
+    def write(tx: Tx) -> dict[str, Any]:
+        row = channels.add_channel(tx, **body.dict(), master=master, state="disabled", actor=request.auth.actor)
+        letters.channel(tx, "channel.add", row["id"], actor=request.auth.actor)
+        return row
+
+    return db.write(write)
 
 
 @router.post("/channels/{name}/secret", response=answers(shapes.ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
 def set_secret(request: Any, name: Path[types.Name], body: shapes.Secret) -> Any:
-    """Replace the secret of a channel."""
+    """Refused: a person gives a channel another key, in the office, with a fresh proof of who he is."""
+    del request, body
     _channel(name)
-    master = secrets.master_keys(options.current())
-    return db.write(channels.set_secret, channel=name, secret=body.secret, master=master, actor=request.auth.actor)
+    raise CommandError("A script gives no channel another key or address. A person does, in the office.")
 
 
-@router.post("/channels/{name}/offers", response=answers(shapes.Offered), tags=["upstreams"], **for_roles(*ADMIN))
+@router.post(
+    "/channels/{name}/offers",
+    response=answers(shapes.Offered, proposed=Proposal),
+    tags=["upstreams"],
+    **for_roles(*ADMIN),
+)
 def offer(request: Any, name: Path[types.Name], body: shapes.OfferIn) -> Any:
-    """Say that a channel answers a model, and what it costs."""
-    _channel(name)
+    """Say what a model costs on a channel; that an active channel answers it, a person approves."""
+    found = _channel(name)
+    known = next((each for each in found["models"] if each["model"] == body.model), None)
+    there = body.upstream_model or (known["upstream_model"] if known else body.model)
+    if found["state"] == "active" and (known is None or known["upstream_model"] != there):
+        facts = {"model": body.model, "upstream_model": there, "costs": body.costs or {}}
+        return propose_change(request, "channel.offer", name, facts)
     return db.write(channels.offer, channel=name, **body.dict(), actor=request.auth.actor)
 
 
 @router.post("/channels/{name}/state", response=answers(shapes.ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
 def set_state(request: Any, name: Path[types.Name], body: shapes.ChannelState) -> Any:
-    """Let a channel take calls, or pause it."""
-    _channel(name)
+    """Pause a channel; a person lets it take calls, in the office, with a fresh proof of who he is."""
+    found = _channel(name)
+    if body.state == "active" and found["state"] != "active":
+        raise CommandError("A script lets no channel take calls. A person does, in the office.")
+    if body.state == found["state"]:
+        return found
     return db.write(channels.set_state, channel=name, state=body.state, why=body.why, actor=request.auth.actor)
 
 
@@ -252,9 +285,11 @@ def _head(name: str) -> dict[str, Any]:
     raise Http404
 
 
-def _channel(name: str) -> None:
-    if not any(row["name"] == name for row in db.read(channels.listed)):
+def _channel(name: str) -> dict[str, Any]:
+    found = next((row for row in db.read(channels.listed) if row["name"] == name), None)
+    if found is None:
         raise Http404
+    return found
 
 
 def _find_draft(draft: str) -> PriceDraft:

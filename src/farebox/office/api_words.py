@@ -11,9 +11,9 @@ DOES = frozenset(
     {
         gettext_noop("The token that asks."),
         gettext_noop("Every model, with what it can do, which lists sell it, and where a price is missing."),
-        gettext_noop("Define a model, or change what is known of it."),
+        gettext_noop("Define a new model; what is known of one that is there a person changes, who approves it."),
         gettext_noop("One model."),
-        gettext_noop("Put a model on sale, or take it off."),
+        gettext_noop("Take a model off sale; a person puts one back, in the office, with a fresh proof of who he is."),
         gettext_noop("Every price list with its versions."),
         gettext_noop("An empty price list in one currency; a draft gives it its first version."),
         gettext_noop("The prices of a version, of the one in force if none is named."),
@@ -24,15 +24,17 @@ DOES = frozenset(
         gettext_noop("The vendors we buy from."),
         gettext_noop("Add a vendor."),
         gettext_noop("Every channel with what it answers; never a secret. What it costs us is not for support."),
-        gettext_noop("Add a channel; its secret is sealed and never shown."),
-        gettext_noop("Replace the secret of a channel."),
-        gettext_noop("Say that a channel answers a model, and what it costs."),
-        gettext_noop("Let a channel take calls, or pause it."),
+        gettext_noop("Add a channel, paused until a person switches it on; its secret is sealed and never shown."),
+        gettext_noop("Refused: a person gives a channel another key, in the office, with a fresh proof of who he is."),
+        gettext_noop("Say what a model costs on a channel; that an active channel answers it, a person approves."),
+        gettext_noop("Pause a channel; a person lets it take calls, in the office, with a fresh proof of who he is."),
         gettext_noop("Customers, newest first, by a part of name or e-mail address, an id, or the end of a key."),
         gettext_noop("Open an account with balance 0 that buys by the price list of new accounts."),
         gettext_noop("One customer with its money."),
         gettext_noop("No new calls from within a second on."),
-        gettext_noop("Calls again."),
+        gettext_noop(
+            "Refused: a person lets a frozen account make calls again, in the office, with a fresh proof of who he is."
+        ),
         gettext_noop("Propose another price list for this account; another administrator approves it in the office."),
         gettext_noop("The keys of an account, masked."),
         gettext_noop("Switch a key off for good, everywhere within a second."),
@@ -48,22 +50,24 @@ DOES = frozenset(
             "The audit trail, newest first; each text fits from its beginning on. Support sees what it has done itself."
         ),
         gettext_noop("The head of the audit trail's chain, to be kept elsewhere."),
-        gettext_noop("Give a model another name, or take one away."),
+        gettext_noop("Propose another name of a model, which a person approves, or take one away."),
         gettext_noop("The catalogue's list prices beside those in force, in the list's currency."),
         gettext_noop("One channel with what it answers; never its secret. What it costs us is not for support."),
         gettext_noop(
-            "Point a channel to another base URL; one that leads to another place takes the upstream's key again."
+            "Refused: a person points a channel to another place, in the office, with a fresh proof of who he is."
         ),
-        gettext_noop("When a channel is tried: its tier, its weight there, and calls at once; what is left out stays."),
+        gettext_noop("When a channel is tried: its tier, its weight, and calls at once; never sooner than it is."),
         gettext_noop("A channel no longer answers a model; the answer is what it offered."),
         gettext_noop("How a channel is, as the process that answers sees it."),
         gettext_noop("A real call of a model on this channel, paid by the house, with its answer and cost."),
         gettext_noop("Another name for an account."),
         gettext_noop("No new calls: the account broke the rules."),
-        gettext_noop("A barred account makes calls again."),
+        gettext_noop(
+            "Refused: a person lets a barred account make calls again, in the office, with a fresh proof of who he is."
+        ),
         gettext_noop("Close an account for good, by its exact name; its keys die with it."),
         gettext_noop("Calls a minute, tokens a minute and calls at once of the whole account; null is no limit."),
-        gettext_noop("Other limits for the whole account, all three at once; null lifts one."),
+        gettext_noop("Other limits for the whole account, all three at once; one that is lifted a person approves."),
         gettext_noop(
             "The people of an account with their places and caps, oldest first, those that were removed as well."
         ),

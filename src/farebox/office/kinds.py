@@ -6,8 +6,10 @@ where calls go takes a person with a fresh proof, who may be the one for whom th
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from farebox.accounts import accounts, adjusting, people, rates, signup
@@ -24,6 +26,7 @@ from .setting_rules import wrong_lists
 PROPOSES = ("finance", "admin")
 APPROVES = ("admin",)
 _OF_ACCOUNT = ("account.price_list", "account.limits")
+_TRIED = ("account.limits", "channel.offer", "model.alias", "model.define")
 
 
 def _settings_now(tx: Tx, _object: str, after: Any) -> Any:
@@ -143,7 +146,20 @@ def propose(
     if kind in _OF_ACCOUNT:
         adjusting.refuse_own(of, actor)
     person = adjusting.person_of(actor)
+    if kind in _TRIED:
+        _try(tx, kind, of, after, actor=actor, now_us=now_us)
     return proposals.propose(tx, KINDS[kind], of, after, why=why, requester=person, actor=actor, now_us=now_us)
+
+
+class _Undo(Exception):
+    """Takes a trial back."""
+
+
+def _try(tx: Tx, kind: str, of: str, after: Any, *, actor: str, now_us: int) -> None:
+    """Make the change and take it back: what can't be made is refused when it is proposed. CommandError."""
+    with contextlib.suppress(_Undo), transaction.atomic():
+        KINDS[kind].make(tx, of, after, actor=actor, now_us=now_us)
+        raise _Undo
 
 
 def change(

@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
+from farebox.accounts import customers
 from farebox.accounts.models import Person
 from farebox.kit import options, outbox, settings
 from farebox.kit.chain import Head
 from farebox.kit.db import Tx
+from farebox.upstreams import channels
 
 PATH = "/office/set-up?code="
 
@@ -62,6 +65,35 @@ def doctor(tx: Tx, person: Person, wrong: Sequence[Mapping[str, str]]) -> None:
         ]
         subject = _("Something is wrong with %(shop)s") % facts
     _send(tx, person.email, subject, lines)
+
+
+_CHANNEL = {
+    "channel.add": gettext_noop("The channel %(channel)s is new."),
+    "channel.secret": gettext_noop("The channel %(channel)s has another key."),
+    "channel.address": gettext_noop("The channel %(channel)s leads to another address."),
+}
+
+
+def channel(tx: Tx, verb: str, ident: str, *, actor: str) -> None:
+    """Tell every administrator of a new channel, or of another key or address of one: prompts of customers go there.
+
+    `verb` is that of the audit trail; what a script made is paused, and the letter says so.
+    """
+    row = next(each for each in channels.listed(tx) if each["id"] == ident)
+    who = customers.named(actor, customers.names(tx, [actor]))
+    for person in Person.objects.filter(operator_role="admin", is_active=True).order_by("id"):
+        with translation.override(person.language or "en"):
+            facts = {"shop": _shop(tx), "channel": row["name"], "who": who}
+            lines = [
+                _(_CHANNEL[verb]) % facts,
+                row["base_url"],
+                _("It was done by %(who)s.") % facts,
+                *([_("It is paused until a person switches it on.")] if row["state"] != "active" else []),
+                _("Prompts of your customers go where a channel leads. If you expect no such change, pause it now:"),
+                options.current().origin + reverse("office:channel", args=[ident]),
+            ]
+            subject = _("%(shop)s: the channel %(channel)s was changed") % facts
+        _send(tx, person.email, subject, lines)
 
 
 def refused(tx: Tx, person: Person, channel: str, why: str, *, page: str) -> None:

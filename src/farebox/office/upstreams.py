@@ -21,7 +21,7 @@ from farebox.kit.options import Options
 from farebox.look import called, kept, refusals
 from farebox.upstreams import board, channels, survey
 
-from . import ports
+from . import letters, ports
 from .forms import done, refused
 from .principal import Operator, ask_first, operator, step_up
 from .upstream_forms import Edit, New, Offer, Secretive, costs_of, models_of
@@ -301,6 +301,7 @@ def _connect(tx: db.Tx, given: dict[str, Any], *, known: dict[str, dict[str, str
     )
     # Before anybody has tested it, no customer's call shall find out what is wrong with it.
     row = channels.set_state(tx, channel=row["name"], state="disabled", actor=actor)
+    letters.channel(tx, "channel.add", row["id"], actor=actor)
     for model, there in models_of(given["models"]):
         costs = known.get(there) or known.get(model)
         channels.offer(tx, channel=row["name"], model=model, upstream_model=there, costs=costs, actor=actor)
@@ -313,12 +314,14 @@ def _change(tx: db.Tx, row: dict[str, Any], given: dict[str, Any], *, actor: str
     refuse_to_lead_away(row, given["base_url"], given["secret"])
     if (given["base_url"], given["local"]) != (row["base_url"], row["local"]):
         channels.set_address(tx, channel=name, base_url=given["base_url"], local=given["local"], actor=actor)
+        letters.channel(tx, "channel.address", row["id"], actor=actor)
     order = {key: given[key] for key in ("tier", "weight", "concurrency_max")}
     if any(row[key] != value for key, value in order.items()):
         channels.set_order(tx, channel=name, actor=actor, **order)
     if given["secret"]:
         master = secrets.master_keys(options.current())
         channels.set_secret(tx, channel=name, secret=given["secret"], master=master, actor=actor)
+        letters.channel(tx, "channel.secret", row["id"], actor=actor)
 
 
 def _costs_initial(known: dict[str, Any] | None) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def add_channel(
     weight: int = 1,
     concurrency_max: int = 0,
     quirks: Mapping[str, Any] | str = "{}",
+    state: str = "active",
 ) -> dict[str, Any]:
     """Add a way to reach an upstream; CommandError with what is wrong.
 
@@ -110,6 +111,7 @@ def add_channel(
         weight=weight,
         concurrency_max=concurrency_max,
         quirks=quirks_.text(found),
+        state=state,
         created_us=now_us,
     )
     return _done(tx, actor=actor, verb="channel.add", what=f"channel {name}", before=None, after=_channel(row))

@@ -7,6 +7,7 @@ from typing import Any
 
 from farebox.kit import options, secrets
 from farebox.kit.db import Tx
+from farebox.office import letters
 from farebox.upstreams import channels
 
 
@@ -48,7 +49,7 @@ def add_channel(
     quirks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A way to reach an upstream."""
-    return channels.add_channel(
+    row = channels.add_channel(
         tx,
         name=name,
         upstream=upstream,
@@ -63,17 +64,20 @@ def add_channel(
         quirks=quirks or {},
         actor=actor,
     )
+    return _told(tx, "channel.add", row, actor)
 
 
 def set_secret(tx: Tx, *, actor: str, channel: str, secret: str) -> dict[str, Any]:
     """Another secret."""
     master = secrets.master_keys(options.current())
-    return channels.set_secret(tx, channel=channel, secret=secret, master=master, actor=actor)
+    row = channels.set_secret(tx, channel=channel, secret=secret, master=master, actor=actor)
+    return _told(tx, "channel.secret", row, actor)
 
 
 def set_address(tx: Tx, *, actor: str, channel: str, base_url: str, local: bool = False) -> dict[str, Any]:
     """Another base URL."""
-    return channels.set_address(tx, channel=channel, base_url=base_url, local=local, actor=actor)
+    row = channels.set_address(tx, channel=channel, base_url=base_url, local=local, actor=actor)
+    return _told(tx, "channel.address", row, actor)
 
 
 def set_quirks(tx: Tx, *, actor: str, channel: str, quirks: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +121,12 @@ def withdraw(tx: Tx, *, actor: str, channel: str, model: str) -> dict[str, Any]:
 def set_state(tx: Tx, *, actor: str, channel: str, state: str, why: str = "") -> dict[str, Any]:
     """Let a channel take calls, or not."""
     return channels.set_state(tx, channel=channel, state=state, why=why, actor=actor)
+
+
+def _told(tx: Tx, verb: str, row: dict[str, Any], actor: str) -> dict[str, Any]:
+    """The administrators hear of where prompts go."""
+    letters.channel(tx, verb, row["id"], actor=actor)
+    return row
 
 
 RUNS: dict[str, Callable[..., Any]] = {
