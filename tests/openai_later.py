@@ -7,9 +7,11 @@ from typing import Any
 
 def __getattr__(name: str) -> Any:
     import openai
+    import openai.lib.streaming.chat
     import openai.types.chat
 
-    for place in (openai.types.chat, openai.types, openai):  # the last has old names that only raise
+    places = (openai.types.chat, openai.types, openai.lib.streaming.chat, openai)
+    for place in places:  # the last has old names that only raise
         if hasattr(place, name):
             return getattr(place, name)
     raise AttributeError(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +22,11 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
         def client(name: str) -> Any:
             if name not in running:
                 try:
-                    environments.python(name)
+                    environments.command(name)
+                except environments.NoNode as missing:
+                    if not os.environ.get("CI"):
+                        pytest.skip(str(missing))
+                    pytest.fail(str(missing), pytrace=False)
                 except environments.NoEnvironment as missing:
                     pytest.fail(str(missing), pytrace=False)
                 scratch = tmp_path_factory.mktemp(name)

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FOLDER = ROOT / ".client-venvs"
 NAMES = ("openai1", "openai2", "openai3")
+NODE_NAMES = ("openai6", "openai7")  # openai-node, by its major version
 STEP_S = 60
 _BUILD_S = 600
 
@@ -30,19 +31,69 @@ class NoEnvironment(Exception):
     """An environment is missing and could not be built; its words say why."""
 
 
+class NoNode(NoEnvironment):
+    """There is no Node.js on this machine, so that its clients can't be tried."""
+
+
+def command(name: str) -> list[str | Path]:
+    """What starts the worker of a client environment, built first where that is needed. NoEnvironment."""
+    if name in NODE_NAMES:
+        return [_node(), node() / "worker.mjs", name]
+    return [python(name), HERE / "programs" / "worker.py"]
+
+
 def python(name: str) -> Path:
     """The interpreter of a client environment, built first if it is not what its lock file says. NoEnvironment."""
     lock = HERE / "requirements" / f"{name}.txt"
-    wanted = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()
+    return _built(name, lock, sys.version, _build) / "bin" / "python"
+
+
+def node() -> Path:
+    """The folder of the Node clients, built first if it is not what its lock file says. NoEnvironment, NoNode."""
+    version = subprocess.run([_node(), "--version"], capture_output=True, text=True, check=True).stdout
+    home = _built("node", HERE / "requirements" / "node" / "package-lock.json", version, _build_node)
+    shutil.copyfile(HERE / "programs" / "worker.mjs", home / "worker.mjs")  # it looks for modules beside itself
+    return home
+
+
+def _built(name: str, lock: Path, version: str, build: Callable[[Path, Path], None]) -> Path:
+    wanted = hashlib.sha256(lock.read_bytes() + version.encode()).hexdigest()
     home = FOLDER / name
     stamp = home / ".made-from"
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / f".{name}.lock").open("w") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)  # the workers of one test run build it once
         if not stamp.is_file() or stamp.read_text() != wanted:
-            _build(home, lock)
+            build(home, lock)
             stamp.write_text(wanted)
-    return home / "bin" / "python"
+    return home
+
+
+def _node() -> str:
+    found = shutil.which("node")
+    if found is None:
+        raise NoNode("Node.js is missing: install it to try openai-node (any version from 20).")
+    return found
+
+
+def _build_node(home: Path, lock: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise NoNode("npm is missing: install it with Node.js to try openai-node.")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(lock.with_name(name), home / name)
+    done = subprocess.run(
+        [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        cwd=home, capture_output=True, text=True, timeout=_BUILD_S, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        shutil.rmtree(home, ignore_errors=True)
+        raise NoEnvironment(
+            f"The Node clients could not be installed from {lock.relative_to(ROOT)}; these tests need a package "
+            f"registry once, and none was reached, or it lacks what is locked:\n{done.stderr.strip()}"
+        )
 
 
 def _build(home: Path, lock: Path) -> None:
@@ -94,7 +145,7 @@ class Client:
         self.name = name
         self._errors = errors.open("wb")
         self._child = subprocess.Popen(
-            [python(name), HERE / "programs" / "worker.py"],
+            command(name),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

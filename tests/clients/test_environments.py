@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -18,6 +19,14 @@ def test_a_lock_file_is_hashed_and_names_no_host(name):
     assert len(pins) > 10
     assert all("==" in pin and "--hash=sha256:" in pin for pin in pins)
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links", text)
+
+
+def test_the_lock_file_of_node_is_hashed_and_names_no_host():
+    text = (environments.HERE / "requirements" / "node" / "package-lock.json").read_text()
+    packages = [one for name, one in json.loads(text)["packages"].items() if name]
+    assert len(packages) == len(environments.NODE_NAMES)
+    assert all(one["integrity"].startswith("sha512-") and "resolved" not in one for one in packages)
+    assert not re.search(r"https?://", text)
 
 
 def test_a_registry_that_is_away_is_said(tmp_path, monkeypatch):

@@ -128,7 +128,7 @@ BROKEN = {
     "half-character": json.dumps(chunk("@")).encode().replace(b"@", b"\xe4\xbd"),
     "deep": nested(65),
     "deeper": nested(10_000),
-    "line": long_line(1024 * 1024 + 1),
+    "line": long_line(8 * 1024 * 1024 + 1),
     "ten-megabytes": long_line(10 * 1024 * 1024),
     "list": b"[1, 2]",
     "choices": json.dumps(chunk("b") | {"choices": {"0": "b"}}).encode(),
@@ -161,7 +161,7 @@ def test_a_broken_first_event_is_a_failure_before_output(shop, me, how):
 
 
 @pytest.mark.fault("F20")
-@pytest.mark.parametrize("payload", [nested(64), long_line(1024 * 1024)], ids=["deep", "line"])
+@pytest.mark.parametrize("payload", [nested(64), long_line(8 * 1024 * 1024)], ids=["deep", "line"])
 def test_what_is_just_within_the_limits_passes(shop, me, payload):
     raw = whole_stream(chunk("a"), payload, chunk(None, finish="stop", usage=USED), b"[DONE]")
     answer = asked(shop, me, f"f20-most-{len(payload)}", raw, stream=True)

@@ -613,9 +613,9 @@ def test_r22_what_a_failed_attempt_left_does_not_count_for_the_next(shop, me):
     complete(answer)
     assert answer.text == ""
     ended(me, answer, "R09", 0)
-    shape = http({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0,
-                  "message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}]})  # fmt: skip
-    with canned(shop, shape) as upstream:  # JSON where a stream was asked for
+    shape = json.dumps({"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0,
+                        "message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}]})  # fmt: skip
+    with canned(shop, http(shape.encode()[:-1])) as upstream:  # JSON where a stream was asked for, and not whole
         name = pair(shop, "r22-json", "", upstream.base_url)
         answer = me.chat(name, "sandbox: cut=1", stream=True)
     assert answer.status == 502

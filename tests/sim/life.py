@@ -103,6 +103,7 @@ class Life:
             limits=Limits(
                 connect_s=chosen.connect_s, first_byte_s=chosen.first_byte_s, idle_s=chosen.idle_s,
                 answer_bytes_max=chosen.answer_bytes_max, read_on_json_s=chosen.read_on_json_s,
+                event_bytes_max=chosen.event_bytes_max,
             ),
             rng=rng,
         )  # fmt: skip

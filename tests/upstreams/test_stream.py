@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.upstreams.stream import EVENT_BYTES_MAX, LINE_BYTES_MAX, SseReader, StreamBroken
+from farebox.upstreams.stream import SseReader, StreamBroken, is_stream
+
+MOST = 1 << 20
 
 
 def read(*pieces: bytes, end: bool = True) -> list[bytes]:
-    reader = SseReader()
+    reader = SseReader(MOST)
     events = [event for piece in pieces for event in reader.feed(piece)]
     return events + reader.end() if end else events
 
@@ -116,15 +118,15 @@ def test_any_cut_of_any_stream_gives_the_events_of_the_standard(lines, seed):
     assert read(*pieces) == read(stream)
 
 
-def test_a_line_may_be_one_mebibyte_and_not_a_byte_more():
-    most = b"data: " + b"x" * (LINE_BYTES_MAX - 6)
+def test_a_line_may_be_as_long_as_the_limit_and_not_a_byte_more():
+    most = b"data: " + b"x" * (MOST - 6)
     assert read(most + b"\n\n") == [most[6:]]
     assert read(b"data: a\n\n" + most + b"\n\n") == [b"a", most[6:]]
     for stream in (
         most + b"x\n\n",
         b"data: a\n\n" + most + b"x\n\n",
         most + b"x",
-        b":" * (LINE_BYTES_MAX + 1),
+        b":" * (MOST + 1),
     ):
         with pytest.raises(StreamBroken, match="longer than"):
             read(stream)
@@ -133,12 +135,22 @@ def test_a_line_may_be_one_mebibyte_and_not_a_byte_more():
 
 
 def test_an_event_of_many_lines_is_bounded_and_comments_are_not():
-    reader = SseReader()
-    for _ in range(EVENT_BYTES_MAX // 1000 + 10):
+    reader = SseReader(MOST)
+    for _ in range(MOST // 1000 + 10):
         assert reader.feed(b": " + b"c" * 1000 + b"\n") == []
     assert reader.feed(b"data: x\n\n") == [b"x"]
     with pytest.raises(StreamBroken, match="event"):
-        read(*[b"data: " + b"c" * 1000 + b"\n"] * (EVENT_BYTES_MAX // 1000 + 10))
+        read(*[b"data: " + b"c" * 1000 + b"\n"] * (MOST // 1000 + 10))
+
+
+@pytest.mark.parametrize("head", [b"data: {", b"\xef\xbb\xbfdata:", b"\r\n: ping", b"event: x", b"id: 1", b"retry: 5"])
+def test_a_stream_is_known_by_its_first_bytes(head):
+    assert is_stream(head)
+
+
+@pytest.mark.parametrize("head", [b"", b"{", b'{"data":1}', b"[1]", b"<html>", b"database: x", b"hello"])
+def test_what_is_no_stream(head):
+    assert not is_stream(head)
 
 
 def test_a_long_line_in_small_pieces_costs_no_more_than_its_length():

@@ -372,7 +372,7 @@ def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
             "n": attempt[0],
             "outcome": attempt[4],
             "status": None if str(attempt[6]).startswith("ours: ") else attempt[5],
-            "why": _told(str(attempt[6])),
+            "why": _told(str(attempt[6]), found["error"]),
             "charged": bool(attempt[7]),
             "first_byte_ms": _ms(attempt[10], attempt[11]),
             "total_ms": _ms(attempt[10], attempt[12]),
@@ -390,9 +390,16 @@ _TOLD = {
 }
 
 
-def _told(error: str) -> str:
-    """What the customer may read of an attempt's error: whose key or money failed is no news to him (F12)."""
-    return _TOLD.get(error.partition(": ")[0], error)
+_REFUSALS = frozenset({"request", "context", "policy"})
+
+
+def _told(error: str, told: str) -> str:
+    """What the customer may read of an attempt's error: whose key or money failed is no news to him (F12).
+
+    Of a refusal it is what the call was `told`, without the upstream's name.
+    """
+    kind = error.partition(": ")[0]
+    return told if kind in _REFUSALS else _TOLD.get(kind, error)
 
 
 def reported(tx: Tx, call: str, account: str) -> Any:

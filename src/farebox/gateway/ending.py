@@ -14,7 +14,7 @@ from farebox.kit import errors
 from farebox.kit.errors import FareboxError
 from farebox.kit.failpoints import point
 from farebox.ledger.holds import HoldEnded
-from farebox.upstreams import reports, send
+from farebox.upstreams import discreet, reports, send
 from farebox.upstreams.dialect import Fault
 from farebox.upstreams.send import Along, Attempt
 
@@ -36,8 +36,11 @@ _AGAIN_S = 0.2
 async def refused(meter: Meter, along: Along, fault: Fault) -> Ending:
     """The upstream refuses the request (R12), or stops it for its policy in mid-answer (R08).
 
-    Before any output it is free in any case: the customer gets an HTTP status of 400 (I13).
+    Before any output it is free in any case: the customer gets an HTTP status of 400 (I13). He reads what the
+    upstream says, and not who that is.
     """
+    bought = along.attempts[-1].candidate
+    fault = discreet.fault(fault, host=bought.channel.target.host, mapped=bought.upstream_model, asked=meter.call.model)
     if along.output:
         belief = believed(meter, along.reads)
         source = "reported" if belief.usage is not None else ""

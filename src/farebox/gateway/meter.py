@@ -23,8 +23,6 @@ from .overrun import OVER_LIMIT_TOKENS, Overrun
 _THOUGHTS = -1  # the place of shown reasoning among the texts of the choices
 # What a vendor puts behind a model's name for one version of it: -0613, -2024-08-06, @20240229, -1106-preview.
 _DATED = re.compile(r"[-@:](?:\d{4}|\d{6}|\d{8}|\d{4}-\d{2}-\d{2})(?:-preview)?")
-# A refusal with words in it, in a choice; inside a string the quotes would be escaped.
-_REFUSAL = re.compile(rb'"refusal"\s*:\s*"[^"]')
 
 
 Reads = Callable[[Any], Reading]  # what a reported usage means, by dialect and quirks of who reported it; BadUsage
@@ -85,6 +83,7 @@ class Meter:
     input_bound: int
     lowered: bool = False
     output_bytes: int = 0
+    media_bytes: int = 0
     pieces: int = 0
     visible: bool = False
     refused: bool = False
@@ -120,10 +119,13 @@ class Meter:
                 self.visible = True
                 for index, text in event.pieces:
                     self.texts[index].append(text)
-                if b'"refusal"' in event.raw and _REFUSAL.search(event.raw):
+                if event.refused:
                     self.refused = True
             else:
                 self.thoughts += [text for _, text in event.pieces]
+        if event.media_bytes:
+            self.media_bytes += event.media_bytes
+            self.visible = True
         if event.finishes:
             self.finishes.update(event.finishes)
         if not self.answered and event.model:

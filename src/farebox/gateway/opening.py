@@ -17,7 +17,7 @@ from farebox.kit import errors
 from farebox.kit.options import Options
 from farebox.upstreams import plan
 from farebox.upstreams.board import Candidate
-from farebox.upstreams.dialect import Ask
+from farebox.upstreams.dialect import Ask, Shown
 from farebox.upstreams.quirks import INSIDE, Quirks
 
 from . import limits, purse
@@ -28,6 +28,7 @@ from .ports import Shop
 from .purse import Need
 
 ONCE_CHARS_MAX = 255
+_PREFIXES = {"chat": "chatcmpl-", "completions": "cmpl-"}
 
 
 def offer(shop: Shop, caller: Caller, call: Call, endpoint: Endpoint, now_us: int) -> Offer:
@@ -97,8 +98,8 @@ async def size(call: Call, found: Offer, route: Sequence[Candidate], options: Op
     return purse.need(call, found, input_bound, exact, options.hold_output_tokens)
 
 
-def ask(call: Call, found: Offer, route: Sequence[Candidate]) -> Ask:
-    """The call as a dialect encodes it; 503 where no channel can take it now."""
+def ask(call: Call, found: Offer, route: Sequence[Candidate], call_id: str, now_us: int) -> Ask:
+    """The call as a dialect encodes it and shows its answer; 503 where no channel can take it now."""
     if not route:
         raise errors.UpstreamFailed(
             f"No channel can take a call of the model `{call.model[:64]}` right now. Please try again later.",
@@ -121,6 +122,8 @@ def ask(call: Call, found: Offer, route: Sequence[Candidate]) -> Ask:
         limit_name=call.limit_name,
         beyond=call.beyond,
         given_messages=call.given_messages,
+        choices=call.choices,
+        shown=Shown(_PREFIXES.get(call.kind, "") + call_id[5:], now_us // 1_000_000, call.model),
     )
 
 

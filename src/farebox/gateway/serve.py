@@ -80,7 +80,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
     offer = opening.offer(shop, caller, call, endpoint, now_us)  # no price, no call
     route = opening.route(shop, call, offer, now_us, only=request.channel)
     need = await opening.size(call, offer, route, shop.options)
-    ask = opening.ask(call, offer, route)
+    ask = opening.ask(call, offer, route, request.id, now_us)
     opened = opening.record(request.id, shop, caller, call, offer, now_us, once=request.once)
     with opening.seat(shop, caller, call, need, now_us) as seat:
         point("serve.before_hold")
@@ -94,7 +94,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
             ),
             Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered),
             cover,
-            StreamWriter(call.kind, call.model, f"chatcmpl-{request.id[5:]}", now_us // 1_000_000),
+            StreamWriter(call.kind, ask.shown),
             seat,
         )  # fmt: skip
         under_way = UnderWay(delivery.along, client, caller)
@@ -182,8 +182,10 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
         meter.accepted = True
         for number, event in enumerate(events):
             output_bytes = meter.output_bytes + event.output_bytes
+            # Images and sound are no words: they are covered, but don't count against the limit.
+            covered_bytes = output_bytes + meter.media_bytes + event.media_bytes
             too_much = output_bytes > watch.look_bytes and await meter.too_much(event, output_bytes)
-            if too_much or not await delivery.cover.covers(output_bytes):
+            if too_much or not await delivery.cover.covers(covered_bytes):
                 await client.send(writer.write(events[:number]))
                 return await _cut(delivery, client, Outcome.OVER_LIMIT if too_much else Outcome.OUT_OF_MONEY)
             meter.read(event)
@@ -194,12 +196,9 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
         if call.kind == "embeddings" and events[0].choices != call.choices:  # never in part (R27)
             raise along.rejected("The upstream answered with another number of embeddings than were asked for.")
         try:
-            body = endpoint.answer(call, events[0])
+            delivery.body = endpoint.answer(call, events[0])
         except BadAnswer as bad:
             raise along.rejected(bad.why) from None
-        delivery.body = writing.whole(
-            events[0], kind=call.kind, model=call.model, id=writer.id, created=writer.created, body=body
-        )
     if along.halted and client.left:  # we have dropped him, and perhaps what he had not read
         raise send.Halted
     along.served()

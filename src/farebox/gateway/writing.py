@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-from msgspec import Raw
 
 from farebox.catalog.usage import Usage
 from farebox.kit import errors
 from farebox.kit.errors import FareboxError
 from farebox.upstreams import splice
-from farebox.upstreams.dialect import Event, Fault
+from farebox.upstreams.dialect import Event, Fault, Shown
 
 DONE = b"data: [DONE]\n\n"
 
@@ -21,55 +19,32 @@ DONE = b"data: [DONE]\n\n"
 class StreamWriter:
     """Writes the events of one stream: `data: ` + one JSON object + empty line (client-contract.md 1.2).
 
-    `model` is the name that the customer asked for; `id` and `created` stand in where an upstream sends none.
+    `shown` is what the answer is called; the dialect has written the events under that name.
     """
 
     kind: str
-    model: str
-    id: str
-    created: int
-    known: bool = False
+    shown: Shown
+    begun: set[int] = field(default_factory=set)  # choices of which something was written
 
     def write(self, events: Sequence[Event]) -> bytes:
-        """The bytes of these events; usage and events without choices are kept back (client-contract.md 1.8)."""
+        """The bytes of these events; events without choices are kept back (client-contract.md 1.8)."""
         out: list[bytes] = []
         for event in events:
-            if not event.choices:
-                continue
-            if not self.known:
-                self.known = True
-                self.id = event.id or self.id
-                self.created = event.created or self.created
-            raw = event.raw
-            if event.usage is not None:
-                raw = splice.without_usage(raw)
-            if not event.tidy or event.model is None:
-                raw = splice.tidy_event(raw, self.kind, id=self.id, created=self.created, model=self.model)
-            elif event.model != self.model:
-                raw = splice.splice_model(raw, old=event.model, new=self.model)
-            out += (b"data: ", raw, b"\n\n")
+            if event.choices:
+                out += (b"data: ", event.raw, b"\n\n")
+                if event.begins:
+                    self.begun.update(event.begins)
         return b"".join(out)
 
     def cut(self, indexes: Sequence[int]) -> bytes:
         """The chunk that ends these choices with `length`."""
-        chunk = splice.finish_chunk(self.kind, id=self.id, created=self.created, model=self.model, indexes=indexes)
-        return b"data: " + chunk + b"\n\n"
+        return b"data: " + splice.finish_chunk(self.kind, self.shown, indexes, begun=self.begun) + b"\n\n"
 
     def last(self, usage: Any | None) -> bytes:
         """The last bytes: the usage chunk if one was asked for, and `[DONE]`."""
         if usage is None:
             return DONE
-        chunk = splice.usage_chunk(self.kind, id=self.id, created=self.created, model=self.model, usage=usage)
-        return b"data: " + chunk + b"\n\n" + DONE
-
-
-def whole(event: Event, *, kind: str, model: str, id: str, created: int, body: bytes) -> bytes:  # noqa: A002
-    """A whole answer under the name that the customer asked for."""
-    if not event.tidy or event.model is None:
-        return splice.tidy_event(body, kind, id=id, created=created, model=model, stream=False)
-    if event.model != model:
-        return splice.splice_model(body, old=event.model, new=model)
-    return body
+        return b"data: " + splice.usage_chunk(self.kind, self.shown, usage) + b"\n\n" + DONE
 
 
 def counted(body: bytes, usage: Usage | None, reported: Any, *, output: bool) -> bytes:
@@ -77,14 +52,13 @@ def counted(body: bytes, usage: Usage | None, reported: Any, *, output: bool) ->
     return splice.with_usage(body, usage=shown_usage(usage, reported, output=output))
 
 
-def shown_usage(usage: Usage | None, reported: Any, *, output: bool = True) -> dict[str, Any] | Raw:
-    """The usage object that the customer sees: the believed report as it came, else its classes in OpenAI's words.
+def shown_usage(usage: Usage | None, reported: Any, *, output: bool = True) -> dict[str, Any]:
+    """The usage object that the customer sees: counters of the believed report, else its classes in OpenAI's words.
 
     Those stand for our own count too, and for a report in the words of another vendor.
     """
     if in_our_words(reported):
-        shown_as_it_came: dict[str, Any] = reported
-        return shown_as_it_came
+        return splice.shown_usage(reported)
     used = usage or Usage()
     shown: dict[str, Any] = {"prompt_tokens": used.input_tokens}
     if output:

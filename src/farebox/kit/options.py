@@ -135,6 +135,13 @@ OPTIONS: tuple[Option, ...] = (
         "answer_bytes_max", 64 * MIB, "Largest answer of an upstream that is not streamed, in bytes.", 1024, 1024 * MIB
     ),
     Option(
+        "event_bytes_max",
+        8 * MIB,
+        "Longest event of an upstream's stream, in bytes; the quirk of that name says otherwise for a channel.",
+        1024,
+        1024 * MIB,
+    ),
+    Option(
         "slow_reader_s", 60, "Seconds without progress after which a client that does not read is cut (R18).", 1, 600
     ),
     Option(

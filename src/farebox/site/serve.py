@@ -137,6 +137,7 @@ class Server:
                 first_byte_s=options.first_byte_s,
                 idle_s=options.idle_s,
                 answer_bytes_max=options.answer_bytes_max,
+                event_bytes_max=options.event_bytes_max,
                 read_on_json_s=options.read_on_json_s,
             ),
             rng=Random(),  # noqa: S311 - spreads load, guards nothing

@@ -29,11 +29,15 @@ FAULT_KINDS: Final[dict[str, str]] = {
 
 
 class BadAnswer(Exception):
-    """An upstream's bytes are no answer of its dialect; `why` is a sentence without any of its text."""
+    """An upstream's bytes are no answer of its dialect; `why` is a sentence without any of its text.
 
-    def __init__(self, why: str) -> None:
+    `own`: it is this one answer that is at fault, whatever was asked for, and says nothing about the channel.
+    """
+
+    def __init__(self, why: str, *, own: bool = False) -> None:
         super().__init__(why)
         self.why = why
+        self.own = own
 
 
 class BadUsage(Exception):
@@ -81,6 +85,17 @@ class ChannelSpec:
         return f"ChannelSpec(id={self.id!r}, name={self.name!r}, upstream={self.upstream!r})"
 
 
+class Shown(NamedTuple):
+    """What an answer is called towards the customer: its id, when it was made (Unix seconds), the model asked for."""
+
+    id: str = "chatcmpl-0"
+    created: int = 0
+    model: str = ""
+
+
+_UNNAMED: Final = Shown()
+
+
 @dataclass(slots=True)
 class Ask:
     """A validated call, ready to be written in a dialect.
@@ -90,6 +105,7 @@ class Ask:
     send; None sends none, and `limit_name` the customer's name for it, empty where he gave none. `want_usage` is what
     the customer asked for; the upstream is asked in any case. `extra` are unknown parameters; `beyond` the names of
     unknown fields inside `given_messages`, which are the messages as they came.
+    `choices` is how many choices (or embeddings) the answer shall have, `shown` what it is called.
     """
 
     kind: str
@@ -101,6 +117,8 @@ class Ask:
     limit_name: str = ""
     beyond: frozenset[str] = frozenset()
     given_messages: msgspec.Raw | None = None
+    choices: int = 1
+    shown: Shown = _UNNAMED
 
 
 class Encoded(NamedTuple):
@@ -116,7 +134,8 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
 
     `message` is the upstream's text, at most 1,000 characters, secrets redacted; `status` the HTTP status, or
     the one that an error inside a 200 names; `retry_after_s` at most 60. `mapping` says of a fault of kind
-    `ours` that this model, path or method is unknown there, while the channel may well answer others.
+    `ours` that this model, path or method is unknown there, while the channel may well answer others. `own` says
+    that it is this one answer that is at fault, which says nothing about the channel.
     """
 
     kind: FaultKind
@@ -126,17 +145,19 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
     param: str | None = None
     retry_after_s: int | None = None
     mapping: bool = False
+    own: bool = False
 
 
 class Event(msgspec.Struct, gc=False):
     """One event of a stream, or one whole answer, as far as the gateway must know it.
 
-    `raw` is what to pass on, one line of JSON in a stream. `pieces` are (choice index, output text): text,
-    names and arguments of tool calls, refusals, transcripts, reasoning. `output_bytes` are the UTF-8 bytes of
-    the pieces. `visible` says that there is output other than reasoning. `finishes` are (choice index,
-    reason). `usage` is the reported object as it came. `choices` is how many choices (or embeddings) it
-    holds. `tidy` says that nothing of `id`, `created`, `model`, `object`, `index` and `delta` (or `message`,
-    `text`) is missing.
+    `raw` is what the customer gets, one line of JSON in a stream; empty where there is nothing for him in it.
+    `pieces` are (choice index, output text): text, names and arguments of tool calls, refusals, transcripts,
+    reasoning. `output_bytes` are the UTF-8 bytes of the pieces; `media_bytes` those of images and sound beside them,
+    also of data URLs in a text, which are no pieces. `visible` says that there is output other than reasoning,
+    `refused` that there are words of a refusal. `begins` are the choices whose first it is. `finishes` are (choice
+    index, reason). `usage` is the reported object as it came. `choices` is how many choices (or embeddings) it
+    holds. `done`: the upstream has said that this is the end.
     """
 
     raw: bytes
@@ -150,9 +171,23 @@ class Event(msgspec.Struct, gc=False):
     error: Fault | None = None
     done: bool = False
     choices: int = 0
-    id: str | None = None
-    created: int | None = None
-    tidy: bool = True
+    media_bytes: int = 0
+    refused: bool = False
+    begins: list[int] = []
+
+
+class StreamReading(Protocol):
+    """The reader of one stream, which brings its events into the form that the customer's clients demand."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether something of an answer has come."""
+
+    def event(self, payload: bytes) -> Event:
+        """Read the payload of one event; BadAnswer if it is none of this dialect."""
+
+    def close(self) -> list[Event]:
+        """What the stream lacks at its clean end."""
 
 
 class Dialect(Protocol):
@@ -165,11 +200,14 @@ class Dialect(Protocol):
     def encode(self, ask: Ask, channel: ChannelSpec, upstream_model: str) -> Encoded:
         """The request for `ask` on this channel, where the model is called `upstream_model`."""
 
-    def event(self, payload: bytes, kind: str) -> Event:
-        """Read the payload of one stream event; BadAnswer if it is none of this dialect."""
+    def reader(self, ask: Ask) -> StreamReading:
+        """The reader of the stream that answers `ask`."""
 
-    def answer(self, body: bytes, kind: str) -> Event:
-        """Read a whole answer that is not streamed; BadAnswer if it is none."""
+    def answer(self, body: bytes, ask: Ask) -> Event:
+        """Read a whole answer to `ask`, or the stream that came instead of one; BadAnswer if it is none."""
+
+    def chunks(self, body: bytes, ask: Ask) -> list[bytes]:
+        """The payloads of a stream that say what this whole answer says; BadAnswer if it is none."""
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         """Classify an answer that is not a 200; header names are in lower case."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from farebox.kit.secrets import redact
+from farebox.upstreams import halves
 from farebox.upstreams.dialect import Fault, FaultKind
 
 MESSAGE_CHARS_MAX: Final = 1000
@@ -43,8 +44,6 @@ _KEY_WORDS: Final = re.compile(
 _MAPPING_CODES: Final = frozenset({"model_not_found", "deploymentnotfound", "unknown_url", "model_not_exist"})
 
 _MAPPING_STATUSES: Final = frozenset({404, 405, 406, 410, 415})
-
-_decode: Final = msgspec.json.Decoder().decode
 
 
 def of_response(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
@@ -112,8 +111,8 @@ def _kind_by_status(status: int) -> FaultKind:
 def _inside(body: bytes, content_type: str) -> Any:
     piece = body[:_BODY_BYTES_MAX]
     try:
-        found = _decode(piece)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        found = halves.mended_tree(halves.loads(piece))
+    except (ValueError, RecursionError):
         shown = piece.decode("utf-8", "replace").strip()
         return "" if "html" in content_type.lower() or shown.startswith("<") else shown
     return found[0] if isinstance(found, list) and found else found

@@ -132,8 +132,10 @@ class Health:
 
         `ours` opens at once for 60 s, but a wrong mapping only alerts, since other models work; `down`,
         `timeout` and `busy` open at the fifth in a row, for 10 s, doubled up to 5 min while probes fail;
-        what is the customer's doing says nothing about the channel.
+        what is the customer's doing, or the fault of one answer alone, says nothing about the channel.
         """
+        if fault.own:
+            return
         breaker = self._of(slot.channel_id)
         if fault.mapping:
             self._alert(breaker, slot, fault.message, about=fault.message)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import unquote, unquote_plus
 
 import msgspec
@@ -16,6 +16,7 @@ from farebox.kit import secrets
 from farebox.kit.errors import CommandError
 
 KINDS: Final = ("chat", "completions", "embeddings")
+EVENT_BYTES_MIN: Final = 1024
 DEFAULT_PATHS: Final[dict[str, str]] = {
     "chat": "/chat/completions",
     "completions": "/completions",
@@ -46,6 +47,8 @@ QUIRKS: Final[dict[str, str]] = {
     "cached_in_prompt": "true: the upstream counts cached tokens inside prompt_tokens; false: beside them. "
     "Not set: the totals of each report decide.",
     "hidden_thinking": "true: what total_tokens has beyond prompt and completion is thinking, and is charged as such.",
+    "event_bytes_max": "Longest event of a stream, in bytes, where it is not that of the option of this name; "
+    "images inside an answer need room.",
     "clean_end_without_done": "true: streams end without [DONE] here, as a matter of course.",
 }
 
@@ -118,6 +121,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     base64_embeddings: bool = True
     cached_in_prompt: bool | None = None
     hidden_thinking: bool = False
+    event_bytes_max: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 0
     clean_end_without_done: bool = False
 
     def path(self, kind: str) -> str:
@@ -226,6 +230,8 @@ def _check_parameters(quirks: Quirks) -> None:
             raise CommandError(f"The parameter {name} changes the price and has none, so it can't be passed on.")
         if not _PARAMETER.fullmatch(name):
             raise CommandError(f"{name[:64]!r} is no name of a parameter.")
+    if 0 < quirks.event_bytes_max < EVENT_BYTES_MIN:
+        raise CommandError(f"event_bytes_max is at least {EVENT_BYTES_MIN} bytes.")
     if quirks.limit_name not in _LIMITS:
         raise CommandError("limit_name is max_tokens or max_completion_tokens.")
 

@@ -18,15 +18,19 @@ from farebox.kit.fetch import Exchange, Outgoing
 
 from . import dialects
 from .board import Candidate
-from .dialect import Ask, BadAnswer, BadUsage, Dialect, Event, Fault, Reading
+from .dialect import Ask, BadAnswer, BadUsage, Dialect, Event, Fault, Reading, StreamReading
 from .health import Health, Slot
-from .stream import SseReader, StreamBroken
+from .stream import SseReader, StreamBroken, is_stream
 
 T = TypeVar("T")
 
 _ERROR_BYTES_MAX = 65_536
 _HELD_BYTES_MAX = 1_048_576  # of events that came before any output
 _EVENT_BYTES = 256  # what an event takes beside its payload
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+
+
+_TOO_LARGE = Fault("down", "The upstream's answer is too large.", 502, own=True)
 
 
 class UpstreamPort(Protocol):
@@ -38,13 +42,14 @@ class UpstreamPort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one call at its upstreams: seconds, and bytes of an answer that is not streamed."""
+    """Limits of one call at its upstreams: seconds, bytes of an answer that is not streamed, and of one event."""
 
     connect_s: float
     first_byte_s: float
     idle_s: float
     answer_bytes_max: int
     read_on_json_s: float
+    event_bytes_max: int
 
 
 @dataclass(slots=True)
@@ -128,7 +133,10 @@ class Along:
     overdue: bool = False
     terminal: bool = False  # [DONE] or a finish reason has come
     _exchange: Exchange | None = None
-    _reader: SseReader | None = None
+    _source: SseReader | None = None
+    _reading: StreamReading | None = None
+    _ahead: bytes = b""  # read of the body to see what it is
+    _media_bytes: int = 0
     _dialect: Dialect | None = None
     _waiting_on: bool = False
     _timer: asyncio.TimerHandle | None = None
@@ -210,7 +218,7 @@ class Along:
 
     def rejected(self, why: str) -> UpstreamFailed:
         """The whole answer that came is not what was asked for: the attempt failed."""
-        fault = Fault("down", why, 502)
+        fault = Fault("down", why, 502, own=True)
         self._failed(fault)
         return UpstreamFailed(fault, after_output=False)
 
@@ -304,9 +312,11 @@ class Along:
             await self._refusal(exchange, dialect, response)
         self.accepted = True
         if self.ask.stream:
-            if "json" in response.headers.get("content-type", ""):
-                await self._whole_instead(exchange, dialect)
-            self._reader = SseReader()
+            self._source = SseReader(channel.quirks.event_bytes_max or limits.event_bytes_max)
+            self._reading = dialect.reader(self.ask)
+            self._media_bytes = 0
+            if await self._is_whole(exchange, response):
+                return await self._whole_instead(exchange, dialect)
             return await self._first_events()
         return [await self._whole(exchange, dialect)]
 
@@ -322,33 +332,61 @@ class Along:
             raise self._refused(fault)
         raise _Next(fault)
 
-    async def _whole(self, exchange: Exchange, dialect: Dialect) -> Event:
-        """An answer that is not streamed."""
-        pieces: list[bytes] = []
-        size = 0
+    async def _is_whole(self, exchange: Exchange, response: fetch.Response) -> bool:
+        """Whether a whole answer comes where a stream was asked for: the first bytes tell, then the content type."""
+        self._ahead = b""
+        while not self._ahead.strip(_BLANK) and (piece := await self._piece(exchange)):
+            self._ahead = (self._ahead + piece).lstrip(_BLANK) or self._ahead[:3]
+        if is_stream(self._ahead):
+            return False
+        return self._ahead[:1] in (b"{", b"[") or "json" in response.headers.get("content-type", "")
+
+    async def _piece(self, exchange: Exchange) -> bytes:
+        """The next piece of the body, empty at its end."""
         try:
-            while piece := await self._patient(exchange, exchange.read):
-                size += len(piece)
-                if size > self.limits.answer_bytes_max:
-                    raise _Next(Fault("down", "The upstream's answer is too large.", 502))
-                pieces.append(piece)
-            event = dialect.answer(b"".join(pieces), self.ask.kind)
+            return await self._patient(exchange, exchange.read)
         except fetch.IdleTimeout as silence:
             raise _Next(Fault("timeout", silence.reason, 504)) from None
         except fetch.FetchError as failure:
             raise _Next(Fault("down", failure.reason, 502)) from None
+
+    async def _body(self, exchange: Exchange) -> bytes:
+        """The whole body, with what was read of it before."""
+        pieces = [self._ahead]
+        self._ahead = b""
+        size = len(pieces[0])
+        while piece := await self._piece(exchange):
+            size += len(piece)
+            if size > self.limits.answer_bytes_max:
+                raise _Next(_TOO_LARGE)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def _whole(self, exchange: Exchange, dialect: Dialect) -> Event:
+        """An answer that is not streamed."""
+        body = await self._body(exchange)
+        try:
+            event = dialect.answer(body, self.ask)
         except BadAnswer as bad:
-            raise _Next(Fault("down", bad.why, 502)) from None
+            raise _Next(Fault("down", bad.why, 502, own=bad.own)) from None
         self._check(event)
-        self.done = self.terminal = True
-        self.output = bool(event.pieces)
+        self.terminal = event.done
+        self.done = True
+        self.output = bool(event.pieces) or event.visible
         return event
 
-    async def _whole_instead(self, exchange: Exchange, dialect: Dialect) -> None:
-        """A JSON body where a stream was asked for is an error object, or no answer to what was asked."""
-        await self._whole(exchange, dialect)
-        self.output = self.terminal = self.done = False
-        raise _Next(Fault("down", "The upstream answered a streamed call without a stream.", 502))
+    async def _whole_instead(self, exchange: Exchange, dialect: Dialect) -> list[Event]:
+        """The events of a whole answer that came where a stream was asked for; or it is an error object."""
+        body = await self._body(exchange)
+        try:
+            payloads = dialect.chunks(body, self.ask)
+        except BadAnswer as bad:
+            raise _Next(Fault("down", bad.why, 502, own=bad.own)) from None
+        events = self._read(payloads)
+        if self._fault is not None:
+            raise self._verdict(self._fault)
+        self.done = self.terminal = True
+        return [*events, *self._closing()]
 
     async def _first_events(self) -> list[Event]:
         """Events up to the first output: until then nothing is delivered, and another upstream may be tried."""
@@ -363,17 +401,18 @@ class Along:
                     raise _Next(Fault("down", "The stream ended before any output.", 502))
                 return held
             if held_bytes > _HELD_BYTES_MAX:
-                raise _Next(Fault("down", "The stream brought too much before any output.", 502))
+                raise _Next(Fault("down", "The stream brought too much before any output.", 502, own=True))
 
     async def _events(self) -> list[Event]:
         """The next events; at the clean end of the body `done` is set, and the list may be empty."""
-        exchange, reader = self._exchange, self._reader
+        exchange, reader = self._exchange, self._source
         assert exchange is not None and reader is not None  # noqa: PT018, S101
         while True:
             if self._fault is not None:
                 raise self._verdict(self._fault)
             try:
-                data = await exchange.read()
+                data = self._ahead or await exchange.read()
+                self._ahead = b""
                 payloads = reader.feed(data) if data else reader.end()
             except fetch.Interrupted:
                 raise self._away() from None
@@ -382,10 +421,12 @@ class Along:
             except fetch.FetchError as failure:
                 raise _Next(Fault("down", failure.reason, 502)) from None
             except StreamBroken as bad:
-                raise _Next(Fault("down", bad.reason, 502)) from None
+                raise _Next(Fault("down", bad.reason, 502, own=True)) from None
             events = self._read(payloads)
             if not data and self._fault is None:
                 self.done = True
+            if self.done:
+                events += self._closing()
             if events or self.done:
                 return events
 
@@ -394,14 +435,14 @@ class Along:
 
         So what came before a fault is delivered, however the network cut it into pieces.
         """
-        dialect, kind = self._dialect, self.ask.kind
-        assert dialect is not None  # noqa: S101
+        reading = self._reading
+        assert reading is not None  # noqa: S101
         events = []
         for payload in payloads:
             try:
-                event = dialect.event(payload, kind)
+                event = reading.event(payload)
             except BadAnswer as bad:
-                self._fault = Fault("down", bad.why, 502)
+                self._fault = Fault("down", bad.why, 502, own=bad.own or reading.begun)
                 break
             if event.error is not None:
                 self._fault = event.error
@@ -409,12 +450,23 @@ class Along:
             if event.done:
                 self.done = self.terminal = True
                 break
-            if event.pieces:
+            if event.media_bytes:
+                self._media_bytes += event.media_bytes
+                if self._media_bytes > self.limits.answer_bytes_max:
+                    self._fault = _TOO_LARGE
+                    break
+            if event.pieces or event.visible:
                 self.output = True
             if event.finishes:
                 self.terminal = True
             events.append(event)
         return events
+
+    def _closing(self) -> list[Event]:
+        """What the stream lacks at its clean end; where it has said nothing, it has failed."""
+        if self._reading is None or not (self.output or self.terminal):
+            return []
+        return self._reading.close()
 
     def _check(self, event: Event) -> None:
         if event.error is not None:

@@ -11,11 +11,10 @@ from typing import Final
 
 import msgspec
 
-LINE_BYTES_MAX: Final = 1_048_576
-EVENT_BYTES_MAX: Final = 4 * LINE_BYTES_MAX
-
+EVENT_BYTES_MAX: Final = 8_388_608
 _BOM = b"\xef\xbb\xbf"
 _DONE = b"[DONE]"
+_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
 class StreamBroken(Exception):
@@ -26,12 +25,18 @@ class StreamBroken(Exception):
         self.reason = reason
 
 
+def is_stream(head: bytes) -> bool:
+    """Whether the first bytes of a body are those of an event stream, whatever its content type says."""
+    return head.removeprefix(_BOM).lstrip().startswith(_FIELDS)
+
+
 class SseReader:
-    """Reads one event stream, however it is cut into pieces."""
+    """Reads one event stream, however it is cut into pieces; a line or event above `bytes_max` breaks it."""
 
-    __slots__ = ("_after_cr", "_begun", "_data", "_data_bytes", "_line", "_line_bytes")
+    __slots__ = ("_after_cr", "_begun", "_bytes_max", "_data", "_data_bytes", "_line", "_line_bytes")
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int = EVENT_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
         self._begun = False  # past the place where a byte order mark may stand
         self._after_cr = False  # the last byte ended a line as CR; an LF now belongs to it
         self._line: list[bytes] = []  # pieces of the line that is not complete
@@ -42,7 +47,7 @@ class SseReader:
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the events that `data` completes: their data lines, joined by LF.
 
-        Raises StreamBroken for a line above 1 MiB or an event above 4 MiB.
+        Raises StreamBroken for a line or an event above the limit.
         """
         if not self._begun:
             data = self._begin(data)
@@ -64,7 +69,7 @@ class SseReader:
             self._line_bytes = 0
         payloads: list[bytes] = []
         if not self._data and data.startswith(b"data: "):
-            payloads, data = _whole_events(data)
+            payloads, data = self._whole_events(data)
         if data:
             self._read_lines(data, payloads)
         return payloads
@@ -101,7 +106,7 @@ class SseReader:
         if piece:
             self._line.append(piece)
             self._line_bytes += len(piece)
-            _check_line(self._line_bytes)
+            self._check_line(self._line_bytes)
 
     def _read_lines(self, data: bytes, payloads: list[bytes]) -> None:
         lines = data.split(b"\n")
@@ -118,7 +123,7 @@ class SseReader:
 
     def _read_line(self, line: bytes) -> None:
         """A line that is not empty: data counts; comments, `event`, `id`, `retry` and unknown fields not."""
-        _check_line(len(line))
+        self._check_line(len(line))
         if line.startswith(b"data:"):
             value = line[6:] if line[5:6] == b" " else line[5:]
         elif line == b"data":
@@ -127,29 +132,27 @@ class SseReader:
             return
         self._data.append(value)
         self._data_bytes += len(value) + 1
-        if self._data_bytes > EVENT_BYTES_MAX:
-            raise StreamBroken(f"an event of the stream is longer than {EVENT_BYTES_MAX} bytes")
+        if self._data_bytes > self._bytes_max:
+            raise StreamBroken(f"an event of the stream is longer than {self._bytes_max} bytes")
 
+    def _whole_events(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """The payloads at the head of `data`, and the rest, if all up to the last empty line is plain.
 
-def _whole_events(data: bytes) -> tuple[list[bytes], bytes]:
-    """The payloads at the head of `data`, and the rest, if all up to the last empty line is plain.
+        Plain is the usual case: events of one `data: ` line each, nothing between. All else is left alone.
+        """
+        end = len(data) if data.endswith(b"\n\n") else data.rfind(b"\n\n") + 2
+        if end < 8:
+            return [], data
+        payloads = data[6 : end - 2].split(b"\n\ndata: ")
+        if data.count(b"\n", 0, end) != 2 * len(payloads) or b"" in payloads:
+            return [], data
+        if end > self._bytes_max:
+            self._check_line(max(map(len, payloads)) + 6)
+        return payloads, data[end:]
 
-    Plain is the usual case: events of one `data: ` line each, nothing between. All else is left alone.
-    """
-    end = len(data) if data.endswith(b"\n\n") else data.rfind(b"\n\n") + 2
-    if end < 8:
-        return [], data
-    payloads = data[6 : end - 2].split(b"\n\ndata: ")
-    if data.count(b"\n", 0, end) != 2 * len(payloads) or b"" in payloads:
-        return [], data
-    if end > LINE_BYTES_MAX:
-        _check_line(max(map(len, payloads)) + 6)
-    return payloads, data[end:]
-
-
-def _check_line(length: int) -> None:
-    if length > LINE_BYTES_MAX:
-        raise StreamBroken(f"a line of the stream is longer than {LINE_BYTES_MAX} bytes")
+    def _check_line(self, length: int) -> None:
+        if length > self._bytes_max:
+            raise StreamBroken(f"a line of the stream is longer than {self._bytes_max} bytes")
 
 
 def _is_whole(payload: bytes) -> bool:

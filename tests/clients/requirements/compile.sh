@@ -6,3 +6,5 @@ for wanted in *.in; do
 	../../../.venv/bin/uv pip compile "$wanted" --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--python-version 3.11 --quiet -o "${wanted%.in}.txt"
 done
+cd node
+npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund

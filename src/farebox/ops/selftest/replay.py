@@ -53,7 +53,9 @@ _TARGET, _PREFIX = Target.parse("https://upstream.example/v1")
 _CHANNEL = ChannelSpec(
     "ch_selftest", "selftest", "selftest", "openai", _TARGET, _PREFIX, b"", quirks.parsed("{}"), 1, 1, 0, "stops", "USD"
 )
-_LIMITS = Limits(connect_s=1, first_byte_s=1, idle_s=1, answer_bytes_max=1 << 20, read_on_json_s=0)
+_LIMITS = Limits(
+    connect_s=1, first_byte_s=1, idle_s=1, answer_bytes_max=1 << 20, read_on_json_s=0, event_bytes_max=1 << 20
+)
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,7 +143,7 @@ async def play(case: Case, pieces: Iterable[bytes]) -> Came:
     """One replay: the bytes come in these pieces, and are read, metered and priced as those of a real upstream are."""
     meter = Meter(_call(case), _CARD, _LIMIT_TOKENS, _INPUT_BOUND)
     played = _Played(pieces, "text/event-stream" if case.stream else "application/json")
-    ask = Ask(kind=case.kind, stream=case.stream, params={})
+    ask = Ask(kind=case.kind, stream=case.stream, params={}, choices=case.n)
     along = Along(played, clock.SYSTEM, Health(), (Candidate(_CHANNEL, "selftest", {}),), ask, _LIMITS)
     try:
         end = await _read(along, meter)

@@ -1,0 +1,224 @@
+"""Whole answers in OpenAI's form, and what came streamed where it was not asked for, or not streamed where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from farebox.upstreams import faults, halves
+from farebox.upstreams.dialect import Ask, BadAnswer, Event
+from farebox.upstreams.openai_form import fields, texts, tidy
+from farebox.upstreams.openai_form.reader import Reader, decoded, error_of, read_row, usage_of
+from farebox.upstreams.stream import SseReader, StreamBroken, is_stream
+
+_BOM: Final = b"\xef\xbb\xbf"
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class _Vector(Struct, gc=False):
+    embedding: Raw
+    index: Any = None
+
+
+class _Vectors(Struct, gc=False):
+    data: list[_Vector] | None = None
+    model: Any = None
+    usage: Any = None
+    error: Any = None
+    object: Any = None
+
+
+_vectors: Final = msgspec.json.Decoder(_Vectors).decode
+
+
+def answer(body: bytes, ask: Ask) -> Event:
+    """Read a whole answer of chat or completions; BadAnswer if it has no choices and is no error."""
+    body = body.removeprefix(_BOM)
+    if is_stream(body):
+        return _of_stream(body, ask)
+    found = decoded(body)
+    if not isinstance(found, dict):
+        raise BadAnswer("The answer is no object.")
+    return _read(found, ask)
+
+
+def _read(found: dict[str, Any], ask: Ask, *, done: bool = True) -> Event:
+    if (fault := error_of(found)) is not None:
+        return Event(b"", error=fault)
+    choices = found.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise BadAnswer("The answer has no choices.")
+    model = found.get("model")
+    event = Event(b"", halves.mended(model) if isinstance(model, str) and model else None, [], done=done)
+    event.usage = halves.mended_tree(usage_of(found))
+    rows: list[dict[str, Any]] = []
+    for index, choice in _placed(choices, max(1, ask.choices)):
+        lane = tidy.Lane(index)
+        rows.append(_row(choice, lane, ask))
+        read_row(event, rows[-1], lane)
+    shown = ask.shown
+    head = {"id": shown.id, "object": fields.OBJECTS[ask.kind, False], "created": shown.created, "model": shown.model}
+    more = halves.mended_tree({name: found[name] for name in fields.TOP if found.get(name)})
+    if isinstance(event.usage, dict):
+        more["usage"] = fields.usage(event.usage)
+    event.raw = _encode(head | {"choices": rows} | more)
+    event.choices = len(rows)
+    return event
+
+
+def _placed(choices: list[Any], wanted: int) -> list[tuple[int, dict[str, Any]]]:
+    """The choices by index; by their places where the indexes are not those of the choices that were asked for."""
+    if not all(isinstance(choice, dict) for choice in choices):
+        raise BadAnswer("The choices are no list of objects.")
+    own = [choice.get("index") for choice in choices]
+    told = all(type(index) is int and 0 <= index < wanted for index in own) and len(set(own)) == len(own)
+    rows = zip(own if told else range(wanted), choices, strict=False)
+    return sorted(rows, key=lambda row: row[0])
+
+
+def _row(choice: dict[str, Any], lane: tidy.Lane, ask: Ask) -> dict[str, Any]:
+    """A choice of a whole answer: tidied as a chunk that holds all of it, without a chunk's numbers of lists."""
+    if ask.kind == "chat":
+        said = choice.get("message")
+        row = tidy.chat_row(
+            choice | {"delta": said if isinstance(said, dict) else choice.get("delta")}, lane, _ident(ask)
+        )
+    else:
+        row = tidy.text_row(choice, lane)
+    row["finish_reason"] = row["finish_reason"] or lane.seen
+    try:
+        _encode(row)
+    except UnicodeEncodeError:
+        texts.rejoin(row, lane, halves.Halves(), ends=True)
+        row = halves.mended_tree(row)
+    if "delta" not in row:
+        return row
+    message = row.pop("delta")
+    for call in message.get("tool_calls", ()):
+        call.pop("index")
+    return {"index": row["index"], "message": message} | row
+
+
+def _ident(ask: Ask) -> str:
+    return ask.shown.id.rpartition("-")[2][-26:]
+
+
+def _of_stream(body: bytes, ask: Ask) -> Event:
+    """The whole answer that a stream makes, where none was asked for."""
+    reader = Reader(ask)
+    source = SseReader(len(body) + 1)
+    whole: dict[int, dict[str, Any]] = {}
+    last = Event(b"")
+    reports = []
+    more: dict[str, Any] = {}
+    try:
+        payloads = [*source.feed(body), *source.end()]
+    except StreamBroken as broken:
+        raise BadAnswer(broken.reason, own=True) from None
+    events = (reader.event(payload) for payload in payloads)
+    for event in (*_until_done(events), *reader.close()):
+        if event.error is not None:
+            return event
+        last.model = last.model or event.model
+        last.done = last.done or event.done
+        if event.usage is not None:
+            reports.append(event.usage)
+        if event.raw and not event.done:
+            found = msgspec.json.decode(event.raw)
+            more |= {name: found[name] for name in fields.TOP if name in found and name != "obfuscation"}
+            for row in found["choices"]:
+                _join(whole.setdefault(row["index"], {"index": row["index"]}), row)
+    if not reader.begun:
+        raise BadAnswer("The stream has no answer in it.")
+    found = more | {"choices": [whole[index] for index in sorted(whole)], "model": last.model}
+    if reports:
+        found["usage"] = reports[-1]
+    return _read(found, ask, done=last.done)
+
+
+def _until_done(events: Iterator[Event]) -> Iterator[Event]:
+    for event in events:
+        yield event
+        if event.done:
+            return
+
+
+def _join(whole: dict[str, Any], part: dict[str, Any]) -> None:
+    """Add a piece of a choice, a message or a tool call to what came before, by the rules of OpenAI's SDKs."""
+    for name, value in part.items():
+        before = whole.get(name)
+        if before is None or name in {"index", "type", "role", "finish_reason", "id", "expires_at"}:
+            whole[name] = _numbered({}, value) if _has_index(value) else (value if value is not None else before)
+        elif isinstance(before, str) and isinstance(value, str):
+            whole[name] = before + value
+        elif isinstance(before, dict) and isinstance(value, dict):
+            _join(before, value)
+        elif isinstance(before, list) and isinstance(value, list):
+            whole[name] = (
+                _numbered({each["index"]: each for each in before}, value) if _has_index(value) else before + value
+            )
+
+
+def _has_index(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "index" in value[0]
+
+
+def _numbered(known: dict[int, dict[str, Any]], entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for entry in entries:
+        _join(known.setdefault(entry["index"], {"index": entry["index"]}), entry)
+    return list(known.values())
+
+
+def chunks(body: bytes, ask: Ask) -> list[bytes]:
+    """The payloads of a stream that say what this whole answer says; BadAnswer if it is none."""
+    event = answer(body, replace(ask, stream=False))
+    if event.error is not None:
+        return [body.removeprefix(_BOM)]
+    found = msgspec.json.decode(event.raw)
+    thought, begun, ended = [], [], []
+    for row in found["choices"]:
+        said = row.pop("message", {})
+        thoughts = {name: said.pop(name) for name in fields.THOUGHTS if name in said}
+        thought.append({"index": row["index"], "delta": thoughts, "finish_reason": None})
+        begun.append(row | {"delta": said, "finish_reason": None})
+        ended.append({"index": row["index"], "delta": {}, "text": "", "finish_reason": row["finish_reason"]})
+    head: dict[str, Any] = {"model": event.model, "object": fields.OBJECTS[ask.kind, True]}
+    more = {name: found[name] for name in fields.TOP if name in found}
+    told = [{"choices": begun} | more, {"choices": ended, "usage": event.usage}]
+    if any(row["delta"] for row in thought):
+        told.insert(0, {"choices": thought})
+    return [_encode(head | each) for each in told]
+
+
+def vectors(body: bytes, ask: Ask) -> Event:
+    """Read an answer of embeddings; BadAnswer if it has none."""
+    body = body.removeprefix(_BOM)
+    try:
+        found = _vectors(body)
+    except (ValueError, RecursionError):
+        found_any = decoded(body)  # says what is wrong with it
+        if isinstance(found_any, dict) and (fault := error_of(found_any)) is not None:
+            return Event(b"", error=fault)
+        raise BadAnswer("The answer has not the form of embeddings.") from None
+    if found.error:
+        return Event(b"", error=faults.of_object(found.error))
+    if found.object == "error":
+        return Event(b"", error=error_of(decoded(body)))
+    if not found.data:
+        raise BadAnswer("The answer has no embeddings.")
+    rows = []
+    for position, vector in enumerate(found.data):
+        raw = bytes(vector.embedding)
+        if raw[:1] not in (b"[", b'"') or len(raw) <= 2:
+            raise BadAnswer("An embedding is neither a list of numbers nor base64.", own=True)
+        index = vector.index if type(vector.index) is int else position
+        rows.append({"object": "embedding", "index": index, "embedding": vector.embedding})
+    whole: dict[str, Any] = {"object": "list", "data": rows, "model": ask.shown.model}
+    if isinstance(found.usage, dict):
+        whole["usage"] = fields.usage(found.usage)
+    model = found.model if isinstance(found.model, str) and found.model else None
+    return Event(_encode(whole), model, [], visible=True, usage=found.usage, choices=len(rows), done=True)
