@@ -71,9 +71,12 @@ async def stream_async(model, messages, **params):
         return {"chunks": [chunk.model_dump(mode="json") async for chunk in answer]}
 
 
-def accumulated(model, messages, **params):
+def accumulated(model, messages, retries=2, **params):
     """The SDK puts the stream together itself, with its own events."""
-    with OpenAI() as client, client.chat.completions.stream(model=model, messages=messages, **params) as events:
+    with (
+        OpenAI(max_retries=retries) as client,
+        client.chat.completions.stream(model=model, messages=messages, **params) as events,
+    ):
         kinds = [event.type for event in events]
         return {"kinds": kinds, "final": events.get_final_completion().model_dump(mode="json")}
 
