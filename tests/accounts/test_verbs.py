@@ -436,7 +436,8 @@ def test_keys_of_another_system_are_imported_and_kept_as_digests(shop):
 
 def test_a_key_under_an_older_pepper_moves_to_the_new_one(shop):
     key, text = do(keys.issue, project="Acme", name="app", **BY)
-    secrets.add_pepper(options.current())
+    secrets.add("pepper", options.current())
+    secrets.activate("pepper", options.current())
     ring = new_ring()
     assert ask(ring, text).key == key.id
     stored = ApiKey.objects.get(id=key.id)

@@ -79,11 +79,16 @@ def test_a_broken_file_is_refused_and_left_as_it_is(opts, text):
 def test_a_new_pepper_comes_last_and_the_old_one_stays(opts):
     secrets.ensure(opts)
     old = secrets.peppers(opts)
-    assert secrets.add_pepper(opts) == 2
+    assert secrets.add("pepper", opts) == secrets.add("pepper", opts) == 2  # one waits at a time
     now = secrets.peppers(opts)
-    assert list(now) == [1, 2]
-    assert now[1] == old[1]
+    assert list(now) == [1, 2] and now[1] == old[1]
+    assert secrets.newest(now) == (1, now[1])  # the new one verifies only
+    assert secrets.activate("pepper", opts) == 2
+    now = secrets.peppers(opts)
     assert secrets.newest(now) == (2, now[2])
+    assert secrets.in_order(now) == [now[2], now[1]]
+    assert secrets.drop_older("pepper", opts) == [1]
+    assert dict(secrets.peppers(opts)) == {2: now[2]}
     assert mode(opts.pepper) == 0o400
 
 

@@ -116,6 +116,9 @@ TABLE: dict[str, Up | str] = {
     "office:operator_new": Up("operator.propose", "operator_new"),
     "office:operator_change": Up("operator.approve", "operator_change"),
     "office:operator": Up("operator.propose", "operator_role"),
+    "office:person_sign_out": TAKES,
+    "office:person_off": TAKES,
+    "office:person_on": Up("person.on", "person_on"),
     # the office: goods
     "office:channel_new": Up("channel.add", "channel_new"),
     "office:channel_state": Up("channel.state", "channel_on", "channel_off"),
@@ -352,6 +355,14 @@ def operator_change(w):
 def operator_role(w):
     person = people.person(w.shop, operator_role="support")
     return reverse("office:operator", args=[person.id]), {"role": "admin", "why": "grows"}
+
+
+def person_on(w):
+    from farebox.accounts.models import Person
+
+    person = people.person(w.shop)
+    Person.objects.filter(id=person.id).update(is_active=False)
+    return reverse("office:person_on", args=[person.id]), {}
 
 
 def channel_new(w):

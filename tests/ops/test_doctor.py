@@ -681,7 +681,8 @@ def test_a_copy_of_the_key_files_is_looked_at_and_noted(fit, tmp_path):
     shutil.copytree(fit.data / "keys", copy)
     assert look("--keys", str(copy))[1]["copy of the keys"]["verdict"] == "ok"
     assert verdict("copy of the keys") == "ok"
-    secrets.add_pepper(options.current())
+    secrets.add("pepper", options.current())
+    secrets.activate("pepper", options.current())
     assert verdict("copy of the keys") == "warning"
     assert "lacks key 2" in cli.refused("doctor", "--keys", str(copy))
     (copy / "pepper").unlink()
@@ -703,7 +704,7 @@ def test_key_files_of_another_store_are_told_and_refused(fit):
         assert "Key 1 of the pepper file is not the one" in cli.refused(*command)
     (fit.data / "keys" / "pepper").write_bytes(kept)
     assert cli.ok("account", "list")
-    secrets.add_master_key(options.current())  # one more is no other
+    secrets.add("master", options.current())  # one more is no other
     assert cli.ok("account", "list")
 
 

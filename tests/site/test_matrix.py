@@ -51,11 +51,12 @@ def page_routes() -> dict[str, Any]:
 
 def api_routes() -> list[str]:
     """Every address of the API, as `METHOD /path`."""
+    from farebox.gateway import leaks
     from farebox.gateway.app import FREE
     from farebox.gateway.endpoints import ENDPOINTS
 
     free = [path + {"/models/": "{model}", "/calls/": "{call}"}.get(path, "") for path in FREE]
-    return [*(f"GET /v1{path}" for path in free), *(f"POST /v1{path}" for path in ENDPOINTS)]
+    return [*(f"GET /v1{path}" for path in free), *(f"POST /v1{path}" for path in (*ENDPOINTS, leaks.PATH))]
 
 
 class World:
@@ -206,6 +207,10 @@ class World:
 
     def _operator(self, role: str, own: bool) -> str:
         return str(people.person(self.shop, operator_role="support").id)
+
+    def _person(self, role: str, own: bool) -> str:
+        """A customer's person, or an operator."""
+        return str(people.customer(self.shop).person) if own else self._operator(role, own)
 
     def _account(self, role: str, own: bool) -> str:
         return str(self.shop.account("1").account)

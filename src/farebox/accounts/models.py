@@ -358,6 +358,7 @@ class OfficeToken(models.Model):
     name = models.CharField(max_length=100)
     role = models.CharField(max_length=8)
     digest = models.CharField(max_length=64, unique=True)
+    pepper_n = models.IntegerField(default=1)
     hint = models.CharField(max_length=24)
     addresses = models.TextField(default="[]")
     made_us = models.BigIntegerField()

@@ -55,8 +55,7 @@ class KeyRing:
         self.site = site
         self.stale = False
         self.rehash = rehash
-        self._minted_n, self._minting = secrets.newest(peppers)
-        self._older = tuple(peppers[n] for n in sorted(peppers, reverse=True) if n != self._minted_n)
+        self._set_peppers(peppers)
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._unknown: OrderedDict[str, int] = OrderedDict()
         self._flights: dict[str, asyncio.Future[Known | None]] = {}
@@ -83,6 +82,15 @@ class KeyRing:
         """Whether a look-up found that no key of another form was ever imported."""
         return self._no_imports and not self.stale
 
+    def take_peppers(self, peppers: Mapping[int, bytes]) -> None:
+        """Go on with what the pepper file holds now: its keys have other digests, and are looked up again."""
+        self._set_peppers(peppers)
+        self.forget_all()
+
+    def _set_peppers(self, peppers: Mapping[int, bytes]) -> None:
+        self._minted_n, self._minting = secrets.newest(peppers)
+        self._older = tuple(secrets.in_order(peppers)[1:])
+
     def note_no_imports(self, generation: int) -> None:
         """Remember that there are none, unless everything was forgotten since `generation`."""
         if generation == self._generation:
@@ -93,7 +101,7 @@ class KeyRing:
         return secrets.digest_key(self._minting, key)
 
     def older_digests(self, key: str) -> list[str]:
-        """The digests of a key under the older peppers, newest first."""
+        """The digests of a key under the other peppers, newest first."""
         return [secrets.digest_key(pepper, key) for pepper in self._older]
 
     def get(self, digest: str) -> Known | None:

@@ -25,19 +25,19 @@ from farebox.kit import options, secrets
 
 CODES = 10
 CODE_BYTES = 10
-_TABLE = "mfa_authenticator"
+PLACE = ("mfa_authenticator", "data")  # table and column to which the texts are bound
 _LABEL = "recovery"
 _USED_S = 150  # longer than a code of TOTP is accepted
 
 
 def seal(text: str, *, person: str) -> str:
     """A secret of this person's second factor, encrypted for him alone."""
-    return secrets.seal(secrets.master_keys(options.current()), text, table=_TABLE, column="data", row=person)
+    return secrets.seal(secrets.master_keys(options.current()), text, table=PLACE[0], column=PLACE[1], row=person)
 
 
 def unseal(sealed: str, *, person: str) -> str:
     """What `seal` took; CommandError if it was changed, or is another person's."""
-    return secrets.unseal(secrets.master_keys(options.current()), sealed, table=_TABLE, column="data", row=person)
+    return secrets.unseal(secrets.master_keys(options.current()), sealed, table=PLACE[0], column=PLACE[1], row=person)
 
 
 class Adapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
@@ -86,6 +86,7 @@ class HashedCodes(codes.RecoveryCodes):  # type: ignore[misc]
             made = [new_code() for _ in range(CODES)]
             data = {
                 "digests": [digest(code) for code in made],
+                "pepper_n": secrets.newest(secrets.peppers(options.current()))[0],
                 "fresh": seal("\n".join(made), person=user.pk),
             }
             found = Authenticator.objects.create(user=user, type=kind, data=data)
@@ -107,7 +108,8 @@ class HashedCodes(codes.RecoveryCodes):  # type: ignore[misc]
         """They were shown: from now on nobody can see them."""
         if not self.did_view:
             self._shown = tuple(self.get_unused_codes())
-            self.instance.data = {"digests": self.instance.data["digests"], "viewed_at": time.time()}
+            kept = {name: fact for name, fact in self.instance.data.items() if name != "fresh"}
+            self.instance.data = kept | {"viewed_at": time.time()}
             self.instance.save(update_fields=["data"])
 
     @transaction.atomic

@@ -42,6 +42,7 @@ class Bearer:
     person: str
     email: str
     used_us: int | None
+    fresh_digest: str = ""  # under the pepper of now, where the store has it under another
 
     @property
     def actor(self) -> str:
@@ -77,6 +78,7 @@ def make(
         name=name,
         role=role,
         digest=_digests(plaintext)[0],
+        pepper_n=secrets.newest(secrets.peppers(options.current()))[0],
         hint=f"{PREFIX}…{plaintext[-4:]}",
         addresses=_encode(list(addresses)).decode(),
         made_us=now_us,
@@ -118,7 +120,8 @@ def authenticate(tx: Tx, plaintext: str, *, address: str, now_us: int) -> Bearer
     del tx  # the ORM reads in the same transaction
     if not plaintext.startswith(PREFIX) or not plaintext.isascii() or len(plaintext) != len(PREFIX) + DIGITS:
         return None
-    row = OfficeToken.objects.select_related("person").filter(digest__in=_digests(plaintext)).first()
+    digests = _digests(plaintext)
+    row = OfficeToken.objects.select_related("person").filter(digest__in=digests).first()
     if row is None or row.revoked_us is not None or row.expires_us <= now_us:
         return None
     owner: Person = row.person
@@ -126,18 +129,23 @@ def authenticate(tx: Tx, plaintext: str, *, address: str, now_us: int) -> Bearer
         return None
     if not _may_come_from(msgspec.json.decode(row.addresses, type=list[str]), address):
         return None
-    return Bearer(row.id, row.name, row.role, owner.id, owner.email, row.used_us)
+    fresh = digests[0] if row.digest != digests[0] else ""
+    return Bearer(row.id, row.name, row.role, owner.id, owner.email, row.used_us, fresh)
 
 
 def is_due(bearer: Bearer, *, now_us: int) -> bool:
-    """Whether its last use is to be written down: once a minute."""
-    return bearer.used_us is None or now_us - bearer.used_us > _USED_EVERY_US
+    """Whether its last use is to be written down, once a minute, or its digest under another pepper."""
+    return bool(bearer.fresh_digest) or bearer.used_us is None or now_us - bearer.used_us > _USED_EVERY_US
 
 
-def note_use(tx: Tx, token: str, *, now_us: int) -> None:
-    """Write down that a token was used."""
+def note_use(tx: Tx, bearer: Bearer, *, now_us: int) -> None:
+    """Write down that a token was used; its digest moves to the pepper of now."""
     del tx
-    OfficeToken.objects.filter(id=token).update(used_us=now_us)
+    changes: dict[str, Any] = {"used_us": now_us}
+    if bearer.fresh_digest:
+        changes["digest"] = bearer.fresh_digest
+        changes["pepper_n"] = secrets.newest(secrets.peppers(options.current()))[0]
+    OfficeToken.objects.filter(id=bearer.token).update(**changes)
 
 
 def listed(tx: Tx, *, person: str | None, now_us: int) -> list[dict[str, Any]]:
@@ -170,9 +178,9 @@ def view(row: OfficeToken, *, now_us: int) -> dict[str, Any]:
 
 
 def _digests(plaintext: str) -> list[str]:
-    """Its digest under every pepper, the newest first."""
-    peppers = secrets.peppers(options.current())
-    return [secrets.digest_code(peppers[n], plaintext, label=LABEL) for n in sorted(peppers, reverse=True)]
+    """Its digest under every pepper, that of now first."""
+    peppers = secrets.in_order(secrets.peppers(options.current()))
+    return [secrets.digest_code(pepper, plaintext, label=LABEL) for pepper in peppers]
 
 
 def _may_come_from(addresses: Sequence[str], address: str) -> bool:

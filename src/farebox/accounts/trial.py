@@ -6,6 +6,7 @@ What it may be, an operator sets (`trial_micro` by currency, `trial_days`); noth
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 
 from farebox.kit import audit, options, secrets, settings
 from farebox.kit.db import Tx
@@ -34,7 +35,7 @@ def grant(tx: Tx, *, account: Account, email: str, address: str, now_us: int) ->
     if Trial.objects.filter(id__in=_digests(email)).exists() or today.count() >= PER_NETWORK_DAY:
         audit.record(tx, actor="system", verb="trial.refuse", object=account.id)
         return 0
-    Trial.objects.create(id=_digests(email)[-1], account=account, network=where, granted_us=now_us)
+    Trial.objects.create(id=_digests(email)[0], account=account, network=where, granted_us=now_us)
     lots.grant(
         tx,
         account=account.id,
@@ -72,6 +73,16 @@ def network(address: str) -> str:
 
 
 def _digests(email: str) -> list[str]:
-    """What stands for the mailbox, under each pepper, the newest last: the store lists no addresses for this."""
-    peppers = secrets.peppers(options.current())
-    return [secrets.digest_code(peppers[n], mailbox(email), label="trial") for n in sorted(peppers)]
+    """What stands for the mailbox, under each pepper, that of now first: the store lists no addresses for this."""
+    peppers = secrets.in_order(secrets.peppers(options.current()))
+    return [secrets.digest_code(pepper, mailbox(email), label="trial") for pepper in peppers]
+
+
+def rehash(tx: Tx, emails: Sequence[str]) -> int:
+    """Put what stands for these mailboxes under the pepper that mints; how many."""
+    del tx  # the ORM writes in the same transaction
+    moved = 0
+    for email in emails:
+        now, *others = _digests(email)
+        moved += Trial.objects.filter(id__in=others).update(id=now)
+    return moved

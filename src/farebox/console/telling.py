@@ -20,6 +20,7 @@ _KEY_EVENTS = {
     "key.import": gettext_noop("Key %(key)s was made"),
     "key.revoke": gettext_noop("Key %(key)s was revoked"),
     "key.rotate": gettext_noop("Key %(key)s was rotated"),
+    "key.leak": gettext_noop("Key %(key)s was reported as leaked and is revoked"),
 }
 _KEY_CHANGED = gettext_noop("Key %(key)s was changed")
 
@@ -81,6 +82,33 @@ def key(language: str, *, verb: str, name: str, hint: str) -> tuple[str, str]:
         said = _(_KEY_EVENTS.get(verb, _KEY_CHANGED)) % {"key": name}
         advice = _("If that was not meant to happen, revoke the key under Keys and look at its calls.")
         return said, _letter([said, hint, advice])
+
+
+def unused(language: str, *, name: str, hint: str) -> tuple[str, str]:
+    """Subject and text for a key that was not used for so long that it ended with its pepper."""
+    with translation.override(language or ENGLISH):
+        said = _("Key %(key)s has ended: it was not used for too long") % {"key": name}
+        why = _("The shop has changed the secret with which it recognises keys. If you need this key, make a new one.")
+        return said, _letter([said, hint, why])
+
+
+def codes_gone(language: str) -> tuple[str, str]:
+    """Subject and text for recovery codes that ended with their pepper."""
+    with translation.override(language or ENGLISH):
+        said = _("Your recovery codes have ended")
+        why = _("The shop has changed the secret with which it recognises them. Make new ones in your profile.")
+        return said, _letter([said, why])
+
+
+def leaked(language: str, *, name: str, hint: str) -> tuple[str, str]:
+    """Subject and text for a key that was found where everybody could read it, and was revoked."""
+    with translation.override(language or ENGLISH):
+        said = _("Key %(key)s was reported as leaked and is revoked") % {"key": name}
+        lines = [
+            _("Somebody who has the key reported it to us: it was found where others can read it."),
+            _("Look at its last calls in the request log, make a new key, and remove the old one from where it was."),
+        ]
+        return said, _letter([said, hint, *lines])
 
 
 def _letter(lines: list[str]) -> str:

@@ -59,6 +59,7 @@ VERBS: dict[str, Any] = {
     "key.set_rates": gettext_lazy("Limits of the key changed"),
     "key.rotate": gettext_lazy("Key rotated"),
     "key.revoke": gettext_lazy("Key revoked"),
+    "key.leak": gettext_lazy("Key reported as leaked and revoked"),
 }
 FACTS: dict[str, Any] = {
     "name": gettext_lazy("Name"),

@@ -15,7 +15,7 @@ from farebox.calls import log as records
 from farebox.kit import errors, limits
 from farebox.kit.errors import FareboxError
 
-from . import me, models
+from . import leaks, me, models
 from .endpoint import Endpoint
 from .endpoints import ENDPOINTS
 from .exchange import PREFLIGHT, Exchange
@@ -59,6 +59,7 @@ class App:
         self.ports = ports
         self.pages = pages
         self.metered = metered
+        self.leaks: leaks.Desk | None = None
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. Never raises."""
@@ -100,6 +101,9 @@ class App:
         endpoint = ENDPOINTS.get(path)
         if endpoint is not None:
             await self._call(exchange, endpoint)
+            return
+        if path == leaks.PATH and self.leaks is not None:
+            await leaks.take(self.ports, self.leaks, exchange)
             return
         free, name = _find_free(path)
         if free is None:

@@ -29,6 +29,7 @@ class Epoch(models.Model):
     seen_us = models.BigIntegerField(default=0)
     oldest_us = models.BigIntegerField(default=0)
     cleared_us = models.BigIntegerField(null=True)
+    keys = models.TextField(default="")  # which keys its key files hold, as JSON (kit/keyfiles.py)
 
 
 class Cache(models.Model):

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import clock, ids, options, secrets
+from . import clock, ids, options, rewrapping, secrets
 from .db import Tx
 from .errors import CommandError
 from .models import Outbox
@@ -25,6 +25,7 @@ KEEP_US = 7 * 86_400_000_000
 _FIRST_WAIT_US = 30_000_000
 _LONGEST_WAIT_US = 6 * 3_600_000_000
 _encode = msgspec.json.Encoder().encode
+PLACES = {"messages": rewrapping.column(Outbox, "payload")}
 
 
 @dataclass(frozen=True, slots=True)

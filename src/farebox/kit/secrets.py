@@ -2,11 +2,11 @@
 
 Key files (`pepper`, `master`) are ASCII texts; the first line names kind and version of the format, each
 further line holds a number and 32 random bytes in hex; the newest comes last, mints and seals, and the older
-ones still verify:
+ones still verify. A newer one that is `waiting` verifies only, until every node has it (ops/rotation.py):
 
     farebox pepper 1
     1 5f0c…(64 hex digits)
-    2 a911…
+    2 a911… waiting
 
 A sealed text is base64url without padding of
 `version (1 byte, 1) ‖ master key number (4, big-endian) ‖ nonce (12) ‖ data key under master key (32 + 16)
@@ -20,12 +20,14 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import fcntl
 import hmac
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -40,6 +42,15 @@ _WRAPPED_BYTES = KEY_BYTES + 16
 _HEAD_BYTES = 1 + 4 + _NONCE_BYTES + _WRAPPED_BYTES
 _FILE_BYTES_MAX = 64 * 1024
 _process_secret = secrets.token_bytes(KEY_BYTES)
+KINDS: Final = ("pepper", "master")
+
+
+class Keys(dict[int, bytes]):
+    """The keys of a file by number; `mints` is the number of the one that mints and seals."""
+
+    def __init__(self, keys: Mapping[int, bytes], *, mints: int) -> None:
+        super().__init__(keys)
+        self.mints = mints
 
 
 def ensure(options: Options) -> None:
@@ -50,28 +61,53 @@ def ensure(options: Options) -> None:
     """
     for kind, path in (("pepper", options.pepper), ("master", options.master_key)):
         if not path.exists():
-            _create(path, _text(kind, {1: secrets.token_bytes(KEY_BYTES)}))
+            _create(path, _text(kind, Keys({1: secrets.token_bytes(KEY_BYTES)}, mints=1)))
         _load(kind, path)
 
 
-def peppers(options: Options) -> dict[int, bytes]:
+def peppers(options: Options) -> Keys:
     """The peppers by number, newest last; CommandError with the next step where there is no such file."""
     return _load("pepper", options.pepper)
 
 
-def master_keys(options: Options) -> dict[int, bytes]:
+def master_keys(options: Options) -> Keys:
     """The master keys by number, newest last; CommandError with the next step where there is no such file."""
     return _load("master", options.master_key)
 
 
-def add_pepper(options: Options) -> int:
-    """Append a new pepper that mints from now on, and give its number; older ones go on verifying."""
-    return _append("pepper", options.pepper)
+def load(kind: str, options: Options) -> Keys:
+    """The keys of a kind, `pepper` or `master`."""
+    return _load(kind, path_of(kind, options))
 
 
-def add_master_key(options: Options) -> int:
-    """Append a new master key that seals from now on, and give its number; `rewrap` moves what is sealed."""
-    return _append("master", options.master_key)
+def path_of(kind: str, options: Options) -> Path:
+    """The file of a kind."""
+    return {"pepper": options.pepper, "master": options.master_key}[kind]
+
+
+def add(kind: str, options: Options) -> int:
+    """Append a new key that waits, and give its number; that of the one that waits already, if one does."""
+    with _changing(kind, options) as keys:
+        if max(keys) > keys.mints:
+            return max(keys)
+        keys[max(keys) + 1] = secrets.token_bytes(KEY_BYTES)
+        return max(keys)
+
+
+def activate(kind: str, options: Options) -> int:
+    """Let the newest key mint and seal from now on, and give its number; the older ones go on verifying."""
+    with _changing(kind, options) as keys:
+        keys.mints = max(keys)
+        return keys.mints
+
+
+def drop_older(kind: str, options: Options) -> list[int]:
+    """Take the keys before the one that mints out of the file for good; their numbers."""
+    with _changing(kind, options) as keys:
+        gone = [n for n in keys if n < keys.mints]
+        for n in gone:
+            del keys[n]
+        return gone
 
 
 def digest_key(pepper: bytes, key: str) -> str:
@@ -92,13 +128,31 @@ def derived_text(options: Options, label: str) -> str:
     base = _process_secret
     if options.master_key.is_file():
         base = newest(master_keys(options))[1]
+    return _derived(base, label)
+
+
+def _derived(base: bytes, label: str) -> str:
     return hmac.digest(base, b"farebox derived\0" + label.encode(), "sha256").hex()
+
+
+def older_derived_texts(options: Options, label: str) -> list[str]:
+    """What `derived_text` gave under the other keys of the file: what is signed by them is still good."""
+    if not options.master_key.is_file():
+        return []
+    keys = master_keys(options)
+    return [_derived(keys[n], label) for n in sorted(keys, reverse=True) if n != keys.mints]
 
 
 def newest(keys: Mapping[int, bytes]) -> tuple[int, bytes]:
     """Number and bytes of the key that mints and seals."""
-    n = max(keys)
+    n = keys.mints if isinstance(keys, Keys) else max(keys)
     return n, keys[n]
+
+
+def in_order(keys: Mapping[int, bytes]) -> list[bytes]:
+    """All keys, the one that mints first, then from the newest to the oldest."""
+    first, _ = newest(keys)
+    return [keys[n] for n in sorted(keys, key=lambda n: (n != first, -n))]
 
 
 def seal(master: Mapping[int, bytes], plaintext: str, *, table: str, column: str, row: str) -> str:
@@ -180,12 +234,12 @@ def _unreadable(table: str, column: str, row: str) -> CommandError:
     )
 
 
-def _text(kind: str, keys: Mapping[int, bytes]) -> str:
-    lines = [f"farebox {kind} {FORMAT}", *(f"{n} {keys[n].hex()}" for n in sorted(keys))]
-    return "\n".join(lines) + "\n"
+def _text(kind: str, keys: Keys) -> str:
+    lines = [f"{n} {keys[n].hex()}{' waiting' if n > keys.mints else ''}" for n in sorted(keys)]
+    return "\n".join([f"farebox {kind} {FORMAT}", *lines]) + "\n"
 
 
-def _load(kind: str, path: Path) -> dict[int, bytes]:
+def _load(kind: str, path: Path) -> Keys:
     try:
         with path.open("rb") as file:
             text = file.read(_FILE_BYTES_MAX + 1)
@@ -202,29 +256,44 @@ def _load(kind: str, path: Path) -> dict[int, bytes]:
     return keys
 
 
-def _parsed(kind: str, text: bytes) -> dict[int, bytes] | None:
+def _parsed(kind: str, text: bytes) -> Keys | None:
     head, *lines = text.decode("latin-1").splitlines() or [""]
     if head != f"farebox {kind} {FORMAT}" or len(text) > _FILE_BYTES_MAX:
         return None
     keys: dict[int, bytes] = {}
+    mints = 0
     for line in lines:
-        found = re.fullmatch(r"([1-9][0-9]{0,8}) ([0-9a-f]{64})", line)
+        found = re.fullmatch(r"([1-9][0-9]{0,8}) ([0-9a-f]{64})( waiting)?", line)
         if found is None or int(found[1]) <= max(keys, default=0):
             return None
+        if not found[3]:
+            if mints != max(keys, default=0):  # only the newest may wait
+                return None
+            mints = int(found[1])
         keys[int(found[1])] = bytes.fromhex(found[2])
-    return keys or None
+    return Keys(keys, mints=mints) if mints else None
 
 
-def _append(kind: str, path: Path) -> int:
-    keys = _load(kind, path)
-    n = max(keys) + 1
+@contextlib.contextmanager
+def _changing(kind: str, options: Options) -> Iterator[Keys]:
+    """The keys of a file, written back if they were changed; two who change them come one after the other."""
+    path = path_of(kind, options)
     try:
-        temporary = _written(path, _text(kind, keys | {n: secrets.token_bytes(KEY_BYTES)}))
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as fault:
+        raise CommandError(f"The {kind} file {path} can't be read: {fault.strerror}.") from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        keys = _load(kind, path)
+        before = _text(kind, keys)
+        yield keys
+        if (after := _text(kind, keys)) != before:
+            _written(path, after).replace(path)
+            _sync_folder(path.parent)
     except OSError as fault:
         raise CommandError(f"The {kind} file {path} can't be written: {fault.strerror}.") from None
-    return n
+    finally:
+        os.close(folder)
 
 
 def _create(path: Path, text: str) -> None:

@@ -24,8 +24,8 @@ INSERT INTO kit_auditevent (id, at_us, actor, verb, object, before, after) VALUE
 """
 
 BEGIN_EPOCH = """
-INSERT INTO kit_epoch (id, node, started_us, beats, ended_us, ended_why, seen_us, oldest_us, cleared_us)
-VALUES (%s, %s, %s, 0, NULL, '', %s, %s, NULL) ON CONFLICT (id) DO NOTHING
+INSERT INTO kit_epoch (id, node, started_us, beats, ended_us, ended_why, seen_us, oldest_us, cleared_us, keys)
+VALUES (%s, %s, %s, 0, NULL, '', %s, %s, NULL, '') ON CONFLICT (id) DO NOTHING
 """
 
 NEWEST_TIMES = "SELECT MAX(started_us), MAX(seen_us), MAX(ended_us) FROM kit_epoch"

@@ -36,7 +36,7 @@ def find(request: HttpRequest, token: str) -> Bearer | None:
             raise HttpError(429, "Too many wrong tokens from your address. Try again in a minute.")
         return None
     if tokens.is_due(found, now_us=now_us):
-        db.write(tokens.note_use, found.token, now_us=now_us)
+        db.write(tokens.note_use, found, now_us=now_us)
     return found
 
 

@@ -114,6 +114,37 @@ def refused(tx: Tx, person: Person, channel: str, why: str, *, page: str) -> Non
     _send(tx, person.email, subject, lines)
 
 
+def token_unused(tx: Tx, person: Person, name: str) -> tuple[str, str]:
+    """Subject and text for an operator's token that was not used for so long that it ended with its pepper."""
+    with translation.override(person.language or "en"):
+        facts = {"shop": _shop(tx), "name": name}
+        return _("Token %(name)s of %(shop)s has ended") % facts, _(
+            "The shop has changed the secret with which it recognises tokens, and this one was not used since. If a "
+            "script needs it, make a new one.\n"
+        )
+
+
+def token_leaked(tx: Tx, person: Person, name: str) -> tuple[str, str]:
+    """Subject and text for an operator's token that somebody found and reported; it is revoked."""
+    with translation.override(person.language or "en"):
+        facts = {"shop": _shop(tx), "name": name}
+        return _("Token %(name)s of %(shop)s was reported as leaked and is revoked") % facts, _(
+            "Somebody who has the token reported it to us: it was found where others can read it. Look at what it did "
+            "in the audit trail, and make a new one for your script.\n"
+        )
+
+
+def secret_leaked(tx: Tx, person: Person, channel: str) -> tuple[str, str]:
+    """Subject and text for an upstream's secret that somebody found and reported; only its vendor can revoke it."""
+    with translation.override(person.language or "en"):
+        facts = {"shop": _shop(tx), "channel": channel}
+        return _("The secret of channel %(channel)s of %(shop)s was reported as leaked") % facts, _(
+            "Somebody who has the secret reported it to us: it was found where others can read it. The channel "
+            "goes on. Make a new secret at the upstream, enter it for the channel, and revoke the old one at the "
+            "upstream.\n"
+        )
+
+
 def _shop(tx: Tx) -> str:
     return str(settings.values(tx)["shop_name"] or options.current().shop_name)
 

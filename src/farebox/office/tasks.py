@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ def _channels(rows: list[dict[str, Any]], now_us: int) -> Iterator[Task]:
     elif not active:
         yield Task("bad", _("No channel is active, so no call can be answered."), url)
     try:
-        master = secrets.master_keys(options.current())
+        master: Mapping[int, bytes] = secrets.master_keys(options.current())
     except CommandError:
         master = {}
     if shut := [name for name in db.read(survey.unreadable, master) if name in active]:

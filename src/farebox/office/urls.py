@@ -15,6 +15,7 @@ from . import (
     money,
     operators,
     parts,
+    persons,
     price_changes,
     price_lists,
     profile,
@@ -47,6 +48,10 @@ urlpatterns = [
     path("operators/new", operators.new, name="operator_new"),
     path("operators/changes/<str:change>", operators.decide, name="operator_change"),
     path("operators/<str:person>", operators.one, name="operator"),
+    path("people/<str:person>", persons.page, name="person"),
+    path("people/<str:person>/sign-out", persons.sign_out, name="person_sign_out"),
+    path("people/<str:person>/off", persons.off, name="person_off"),
+    path("people/<str:person>/on", persons.on, name="person_on"),
     # dashboard
     path("", dashboard.page, name="home"),
     path("parts", parts.page, name="parts"),

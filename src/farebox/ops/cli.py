@@ -18,6 +18,7 @@ from farebox.ops.commands import (
     people,
     prices,
     projects,
+    rotation,
     serving,
     settings,
     store,
@@ -29,7 +30,8 @@ THEMES = {
     "First steps": ("demo", "migrate", "serve", "operator", "options", "setting"),
     "Buying from upstreams": ("upstream", "channel"),
     "Selling": ("model", "prices", "account", "project", "key", "person", "member"),
-    "Money and proof": ("grant", "reverse", "call", "usage", "prove", "doctor", "selftest", "backup", "restore"),
+    "Money and proof": ("grant", "reverse", "call", "usage", "prove", "doctor", "selftest"),
+    "Keeping it safe": ("backup", "restore", "keys"),
     "Trying out": ("sandbox",),
 }
 
@@ -63,6 +65,7 @@ for _room in (
     calls,
     care,
     settings,
+    rotation,
 ):
     for _command in _room.COMMANDS:
         farebox.add_command(_command)

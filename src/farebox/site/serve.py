@@ -22,17 +22,17 @@ from farebox.gateway.app import App
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
 from farebox.gateway.wire import Reception
-from farebox.kit import clock, disk, epochs, ids, secrets, settings
+from farebox.kit import clock, disk, epochs, ids, keyfiles, settings
 from farebox.kit.appendlog import AppendLog
 from farebox.kit.db import Store
-from farebox.kit.errors import CommandError, StoreUnavailable
+from farebox.kit.errors import CommandError, FareboxError, StoreUnavailable
 from farebox.kit.fetch import Fetch
 from farebox.kit.ground import Ground
 from farebox.kit.lock import FolderLock
 from farebox.kit.options import Options
 from farebox.ledger import holds
 from farebox.office import ports as office
-from farebox.ops import admin, schedule
+from farebox.ops import admin, leaks, schedule
 from farebox.ops.verbs import VERBS
 from farebox.upstreams import board
 from farebox.upstreams.health import Health
@@ -77,6 +77,8 @@ class Server:
         self._alerts: deque[tuple[str, str]] = deque(maxlen=_ALERTS_MAX)
         self._until_s = 0.0  # when the process has to be gone, on the loop's clock
         self.fault: str | None = None  # why the ground under the process gave way
+        self._key_files: keyfiles.Watch
+        self._untold = False  # other nodes have not been told yet which keys the files hold
         self.ground: Ground
         self.ports: Ports
         self.reception: Reception
@@ -124,10 +126,11 @@ class Server:
         if abs(drift_us) > _DRIFT_US_MAX:  # told, never obeyed (money.md F37)
             log.warning("serve.clock_drift", ahead_of_the_database_s=drift_us // 1_000_000)
         epoch = ids.new("ep", clock.now_us())
+        self._key_files = keyfiles.Watch(options)
         site = key_format.site_code(await self.store.read(settings.installation_id))
         shop = Shop(
             options=options,
-            ring=KeyRing(peppers=secrets.peppers(options), site=site, wrong_keys_per_min=options.wrong_keys_per_min),
+            ring=KeyRing(peppers=self._key_files.peppers, site=site, wrong_keys_per_min=options.wrong_keys_per_min),
             shelf=shelf.ShelfKeeper(),
             board=board.BoardKeeper(),
             health=Health(lambda channel, why: self._alerts.append((channel, why))),
@@ -149,12 +152,15 @@ class Server:
             raise CommandError(f"The journal of settlements in {options.data} can't be opened: {fault}.") from None
         journal = Journal(self._log, on_fault=self.ground.full)
         self.ports = Ports(clock.SYSTEM, ids.RANDOM, self.store, self.fetch, journal, shop)
-        self.node = Node(self.ports, journal=journal, unseal=board.unsealer(secrets.master_keys(options)))
+        self.node = Node(self.ports, journal=journal, unseal=self._unseal)
         await self.node.begin()
+        keyfiles.serving = True
+        await self.store.write(keyfiles.note, epoch, self._key_files.said())
         # Whether money and prices need a second person is no setting, and yet the trail has to say when it changed.
         await self.store.write(settings.note_option, "single_person", options.single_person)
         self._pages = Pages(options) if self._role != "api" else None
         app = App(self.ports, self._pages, metered=self._role != "console")
+        app.leaks = leaks
         self.reception = Reception(
             app,
             options=options,
@@ -254,6 +260,7 @@ class Server:
             await self._end("pages", self._pages.close())
         await self._end("upstreams", self.fetch.close())
         await self.store.close()
+        keyfiles.serving = False
         if self._log is not None:
             self._log.close()
         self._lock.release()
@@ -268,12 +275,28 @@ class Server:
         while True:
             await asyncio.sleep(1)
             self.ground.look()
+            await self._look_at_keys()
             self.fault = self.ground.fault()
             if self.fault is not None:
                 log.error("serve.ground", fault=self.fault)
                 self.ports.shop.stopping = True
                 self.lost.set()
                 return
+
+    async def _look_at_keys(self) -> None:
+        """Go on with the key files as they are now, and say so in the epoch; ones that can't be read change nothing."""
+        try:
+            if not self._key_files.changed() and not self._untold:
+                return
+            self._untold = True
+            self.ports.shop.ring.take_peppers(self._key_files.peppers)
+            await self.store.write(keyfiles.note, self.ports.shop.epoch, self._key_files.said())
+            self._untold = False
+        except (FareboxError, OSError) as fault:
+            log.warning("serve.keys", fault=str(fault)[:200])
+
+    def _unseal(self, sealed: str, channel_id: str) -> str:
+        return board.unsealer(self._key_files.master)(sealed, channel_id)
 
     async def _test_channel(self, *, actor: str, channel: str, model: str) -> dict[str, Any]:
         del actor

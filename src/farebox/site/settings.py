@@ -227,6 +227,7 @@ SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_FORMS = {"signup": _FORMS + "ServiceSignUp"}
 # Messages and forms are signed with it.
 SECRET_KEY = secrets.derived_text(_options, "django")
+SECRET_KEY_FALLBACKS = secrets.older_derived_texts(_options, "django")
 # No link is made of the host that a client sends; it is compared with the origin of forms alone.
 ALLOWED_HOSTS = ["*"]
 LOGGING_CONFIG = None

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from farebox.kit import secrets
+from farebox.kit import rewrapping, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.fetch import FetchError, Target, check_spelled
@@ -61,6 +61,9 @@ class BoardKeeper:
     def swap(self, board: Board) -> None:
         """Put another board in force for calls that begin from now on."""
         self.current = board
+
+
+PLACES = {"upstreams' secrets": rewrapping.column(Channel, COLUMN)}
 
 
 def unsealer(master: Mapping[int, bytes]) -> Unseal:

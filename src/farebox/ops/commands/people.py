@@ -60,6 +60,35 @@ def role(person: str, role: str) -> None:
     emit(done, lambda: operators.tell(done))
 
 
+@person.command("off", example="farebox person off ada@example.org")
+@click.argument("person")
+@click.option("--keys", is_flag=True, help="Also revoke the API keys of this person's memberships.")
+def off(person: str, keys: bool) -> None:
+    """Switch PERSON (id or e-mail) off everywhere at once: sessions, links, invitations, tokens; within a second.
+
+    Balances and the other keys of the accounts stay as they are: `farebox account freeze` stops those.
+    """
+    done = write("person.off", person=person, keys=keys)
+    ended = ", ".join(f"{n:,} {what}" for what, n in done["ended"].items() if n) or "nothing was open"
+    emit(done, lambda: print(f"{done['email']} is switched off: {ended}."))
+
+
+@person.command("on", example="farebox person on ada@example.org")
+@click.argument("person")
+def on(person: str) -> None:
+    """Let PERSON sign in again, with password and factors as before."""
+    done = write("person.on", person=person)
+    emit(done, lambda: print(f"{done['email']} may sign in again."))
+
+
+@person.command("sign-out", example="farebox person sign-out ada@example.org")
+@click.argument("person")
+def sign_out(person: str) -> None:
+    """End all sessions of PERSON, in console and office, within a second."""
+    done = write("person.sign-out", person=person)
+    emit(done, lambda: print(f"{done['email']} is signed out: {done['ended']['sessions']:,} sessions."))
+
+
 @member.command("add", example="farebox member add 'Ada Lovelace' ada@example.org owner")
 @click.argument("account")
 @click.argument("person")

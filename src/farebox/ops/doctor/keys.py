@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from farebox.kit import secrets
 from farebox.kit.errors import CommandError
@@ -33,7 +33,7 @@ def peppers_in_use(look: Look) -> Iterator[Finding]:
     from farebox.ops import manifest
 
     try:
-        have = secrets.peppers(look.chosen)
+        have: Mapping[int, bytes] = secrets.peppers(look.chosen)
         noted = db.read(settings.get, settings.KEY_MARKS, {})
         for kind, n in manifest.others(noted, manifest.fingerprints(look.chosen)):
             seen = f"key {n} of the {kind} file is not the one that this store was used with"
@@ -58,7 +58,7 @@ def sealed(look: Look) -> Iterator[Finding]:
     from farebox.upstreams.models import Channel
 
     try:
-        master = secrets.master_keys(look.chosen)
+        master: Mapping[int, bytes] = secrets.master_keys(look.chosen)
     except CommandError:
         master = {}
     unseal = board.unsealer(master)
@@ -99,9 +99,53 @@ def copied(look: Look) -> Iterator[Finding]:
         yield ok("copy of the keys", f"looked at {span(ago_s)} ago, with every key")
 
 
+def rotation(look: Look) -> Iterator[Finding]:
+    """Nothing is half way between two keys: everything sealed under the newest, old peppers gone after 90 days."""
+    del look
+    from farebox.kit import db
+    from farebox.ops import rotation as room
+
+    try:
+        found = db.read(room.state)
+    except CommandError:
+        return  # said already
+    told = False
+    for kind, name in (("pepper", "pepper"), ("master", "master key")):
+        one = found[kind]
+        if one["waiting"] or one["behind"]:
+            where = f" on {some(one['behind'])}" if one["behind"] else ""
+            todo = f"Copy the {name} file to every node, then run farebox keys rotate-{kind} again: it goes on."
+            yield warning("rotation", f"the newest {name} does not work everywhere yet{where}", todo)
+            told = True
+        elif one["holding"]:
+            yield warning(
+                "rotation",
+                f"{some(one['holding'])} still has a {name} that was destroyed",
+                f"Copy the {name} file there once more.",
+            )
+            told = True
+    if found["master"]["older"]:
+        left = sum(found["master"]["left"].values())
+        yield warning(
+            "rotation", f"{left:,} secrets left under an old master key", "Run farebox keys rotate-master: it goes on."
+        )
+        told = True
+    drop_us = found["pepper"]["drop_us"]
+    if drop_us is not None and drop_us <= time.time_ns() // 1000:
+        left = sum(found["pepper"]["left"].values())
+        seen = f"older peppers are past their 90 days, {left:,} keys, tokens and recovery codes still need one"
+        yield warning("rotation", seen, "Run farebox keys drop-pepper.")
+        told = True
+    if not told:
+        yield ok(
+            "rotation", "none is under way" if drop_us is None else "older peppers verify until their 90 days are over"
+        )
+
+
 FILES: tuple[tuple[str, Check], ...] = (("key files", files),)
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("keys", peppers_in_use),
     ("copy of the keys", copied),
+    ("rotation", rotation),
     ("sealed secrets", sealed),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from farebox.accounts import accounts, people, projects
+from farebox.accounts import accounts, people, projects, switching
 from farebox.accounts.caps import Caps
 from farebox.console import owners
 from farebox.kit import clock
@@ -135,6 +135,21 @@ def remove_member(tx: Tx, *, actor: str, member: str) -> dict[str, Any]:
     return people.view_member(people.remove_member(tx, member, now_us=clock.now_us(), actor=actor))
 
 
+def person_off(tx: Tx, *, actor: str, person: str, keys: bool = False) -> dict[str, Any]:
+    """Switch a person off everywhere at once."""
+    return switching.off(tx, person, keys=keys, now_us=clock.now_us(), actor=actor)
+
+
+def person_on(tx: Tx, *, actor: str, person: str) -> dict[str, Any]:
+    """Let a person in again."""
+    return switching.on(tx, person, actor=actor)
+
+
+def person_sign_out(tx: Tx, *, actor: str, person: str) -> dict[str, Any]:
+    """End all sessions of a person."""
+    return switching.sign_out(tx, person, now_us=clock.now_us(), actor=actor)
+
+
 RUNS: dict[str, Callable[..., Any]] = {
     "account.open": open_account,
     "account.freeze": freeze,
@@ -151,4 +166,7 @@ RUNS: dict[str, Callable[..., Any]] = {
     "member.add": add_member,
     "member.cap": cap_member,
     "member.remove": remove_member,
+    "person.off": person_off,
+    "person.on": person_on,
+    "person.sign-out": person_sign_out,
 }

@@ -1,0 +1,115 @@
+"""A leaked secret that somebody reports is revoked, its owner is told, and whoever asks learns nothing."""
+
+from __future__ import annotations
+
+import http.client
+import json
+
+import pytest
+
+import people
+from office.script import Script
+
+pytestmark = pytest.mark.store
+
+
+@pytest.fixture(autouse=True)
+def _uncounted():
+    from farebox.gateway import leaks
+
+    leaks.throttle.cache_clear()
+
+
+def report(shop, body, **headers):
+    line = http.client.HTTPConnection("127.0.0.1", shop.server.port, timeout=30)
+    text = body if isinstance(body, (bytes, str)) else json.dumps(body)
+    line.request("POST", "/v1/key-leaks", text, headers)
+    response = line.getresponse()
+    answer = response.status, response.read()
+    line.close()
+    return answer
+
+
+def letters_to(email):
+    from farebox.kit import options, secrets
+    from farebox.kit.models import Outbox
+
+    master = secrets.master_keys(options.current())
+    found = [
+        json.loads(secrets.unseal(master, row.payload, table="kit_outbox", column="payload", row=row.id))
+        for row in Outbox.objects.exclude(payload="")
+    ]
+    return [each["subject"] for each in found if each["to"] == email]
+
+
+@pytest.fixture(autouse=True)
+def _no_post(monkeypatch):
+    """Letters stay in the outbox, to be read."""
+    from farebox.kit import outbox
+
+    monkeypatch.setattr(outbox, "due", lambda _tx, _now_us: [])
+
+
+def test_keys_are_revoked_whatever_they_look_like_and_the_answer_says_nothing(shop):
+    from farebox.accounts import keys
+    from farebox.accounts.models import ApiKey
+    from farebox.kit import clock, options, secrets
+    from farebox.kit.models import AuditEvent
+
+    owner, other = people.customer(shop), people.customer(shop)
+    old = "sk-old-system-0123456789abcdef"
+    imported = shop.write(
+        keys.import_key, plaintext=old, project=owner.customer.account, name="old", now_us=clock.now_us(), actor="test"
+    )
+    secrets.add("pepper", options.current())
+    secrets.activate("pepper", options.current())  # the keys are under the pepper before
+    assert owner.customer.get("/v1/models").status == 200
+    unknown = report(shop, {"key": "sk-nobody-knows-0123456789"})
+    assert unknown[0] == 202
+    assert report(shop, {"keys": [owner.customer.key, old, "rubbish", 7, None]}) == unknown
+    shop.refresh()
+    assert owner.customer.get("/v1/models").status == 401
+    assert ApiKey.objects.get(id=imported.id).state == "revoked"
+    assert other.customer.get("/v1/models").status == 200
+    assert len([each for each in letters_to(owner.email) if "leaked" in each]) == 2
+    event = AuditEvent.objects.get(verb="key.leak", object=owner.customer.key_id)
+    assert event.actor == "leak report from 127.0.0.1" and owner.customer.key not in event.after
+    assert report(shop, {"key": owner.customer.key}) == unknown  # twice is once
+    assert report(shop, f"found these:\n{other.customer.key}\n", **{"Content-Type": "text/plain"}) == unknown
+    shop.refresh()
+    assert other.customer.get("/v1/models").status == 401
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[[[[", b'{"key": {"a": 1}}', b"\xff\xfe", b"[" * 60_000, b"null"])
+def test_nonsense_is_taken_like_everything_else(shop, body):
+    assert report(shop, body)[0] == 202
+
+
+def test_a_token_and_an_upstreams_secret(shop):
+    from farebox.accounts.models import OfficeToken
+    from farebox.kit import options, secrets
+    from farebox.upstreams import channels
+
+    admin = people.operator(shop, "admin")
+    script = Script(shop, "support")
+    assert script.get("customers").status == 200
+    shop.add_channel("leaky", "http://127.0.0.1:9/v1", [])
+    master = secrets.master_keys(options.current())
+    shop.write(channels.set_secret, channel="leaky", secret="sk-vendor-secret-0123456789", master=master, actor="test")
+    assert report(shop, {"keys": [script.token, "sk-vendor-secret-0123456789"]})[0] == 202
+    assert script.get("customers").status == 401
+    owner = OfficeToken.objects.select_related("person").latest("made_us").person
+    assert any("token" in each.lower() for each in letters_to(owner.email))
+    assert any("leaky" in each for each in letters_to(admin.email))
+    many = len(letters_to(admin.email))
+    report(shop, {"key": "sk-vendor-secret-0123456789"})
+    assert len(letters_to(admin.email)) == many  # once a day
+
+
+def test_reports_have_a_limit_and_only_post_is_one(shop):
+    from farebox.gateway import leaks
+
+    assert report(shop, b"x" * (leaks.BODY_BYTES_MAX + 1))[0] == 413
+    seen = [report(shop, {"key": f"sk-guess-{n:020d}"})[0] for n in range(leaks.PER_MIN)]
+    assert set(seen) <= {202, 429} and seen[0] == 202 and seen[-1] == 429
+    assert people.customer(shop).customer.get("/v1/key-leaks").status == 405
