@@ -397,6 +397,23 @@ def test_a_body_that_is_mostly_frames_is_refused(shop, me, untouched):
         check_error(answer, 400, closed=True)
 
 
+def test_extensions_of_chunks_add_up(shop, me, untouched):
+    piece = b"1;" + b"e" * 5000 + b"\r\n{\r\n"
+    answer = raw.talk(shop, chunked(me.key), 0.05, *[item for _ in range(30) for item in (piece, 0.005)])
+    check_error(answer, 400, closed=True)
+
+
+def test_small_chunks_are_no_frames(shop, me):
+    body = b"".join(b"%x\r\n%c\r\n" % (1, byte) for byte in valued(b'"' + b"x" * 40_000 + b'"')) + b"0\r\n\r\n"
+    assert raw.talk(shop, chunked(me.key), 0.02, body, until=b'"usage"').status == 200
+
+
+@pytest.mark.parametrize("query", ["limit=5&limit=6", "after=a&limit=1&after=a", "limit=5&%6cimit=5"])
+def test_a_field_that_comes_twice_in_a_query_is_refused(shop, me, untouched, query):
+    error = check_error(me.get(f"/v1/calls?{query}"), 400)
+    assert error["param"] in query and "twice" in error["message"]
+
+
 def test_a_body_shorter_than_it_says_makes_no_call(shop, me, untouched):
     head = raw.post(CHAT, WHOLE, key=me.key)
     with contextlib.closing(raw.connect(shop)) as line:

@@ -26,7 +26,12 @@ class Script:
         given = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json", **headers}
         line = http.client.HTTPConnection("127.0.0.1", self.shop.server.port, timeout=60)
         with contextlib.closing(line):
-            line.request(method, f"/office/api/{path}", None if body is None else json.dumps(body), given)
+            line.request(
+                method,
+                f"/office/api/{path}",
+                body if body is None or isinstance(body, str) else json.dumps(body),
+                given,
+            )
             response = line.getresponse()
             return Answer(
                 response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()

@@ -103,6 +103,12 @@ def test_errors_are_json(admin):
         answer = admin.ask(method, path, body)
         assert answer.status == status, (path, answer.body)
         assert set(answer.json["error"]) >= {"code", "message"}
+    good = '"name": "Twice Ltd", "currency": "USD", "price_list": "usd"'
+    for twice, name in (('"name": "x"', "name"), ('"n\\u0061me": "x"', "name"), ('"currency": "CNY"', "currency")):
+        for text in (f"{{{twice}, {good}}}", f"{{{good}, {twice}}}"):
+            answer = admin.ask("POST", "customers", text)
+            assert answer.status == 400 and f"twice in the JSON body (in {name})" in answer.json["error"]["message"]
+    assert b"Twice Ltd" not in admin.get("customers").body
     broken = admin.ask("POST", "customers", None)
     assert broken.status in {400, 422}
 

@@ -165,13 +165,19 @@ def _below_v1(target: str) -> str:
 
 
 def _query(query: bytes) -> dict[str, str]:
-    """The fields of a query; one that came twice counts as its last."""
+    """The fields of a query; BadRequest for one that came twice."""
     if not query:
         return {}
     try:
-        return dict(parse_qsl(query.decode("latin-1"), max_num_fields=50, errors="strict"))
+        pairs = parse_qsl(query.decode("latin-1"), max_num_fields=50, errors="strict")
     except ValueError:
         raise errors.BadRequest("The query of this URL can't be read.") from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)[:64]
+        raise errors.BadRequest(f"The parameter '{twice}' comes twice in the query of this URL.", param=twice)
+    return fields
 
 
 def _find_free(path: str) -> tuple[Free | None, str]:

@@ -33,6 +33,7 @@ WAITING_BYTES_MAX = 256 * 1024
 WRITE_BYTES_HIGH = 256 * 1024
 # What a chunked body may hold beside its data: sizes, extensions, trailers.
 FRAMING_BYTES_MAX = 64 * 1024
+CHUNK_FRAME_BYTES = 64
 LINGER_S = 2.0
 # Whether a customer who has closed his side still reads (tcp(7)): asked after a second of silence, five times.
 _QUESTIONS = (
@@ -333,8 +334,8 @@ class FrontDoor(asyncio.Protocol):
             self._coming.feed(data)
 
     def on_chunk_complete(self) -> None:
-        """A chunk ended: each may have its frame."""
-        self._framing_bytes = 0
+        """A chunk ended: each may have its frame, what is above adds up."""
+        self._framing_bytes = max(0, self._framing_bytes - CHUNK_FRAME_BYTES)
 
     def on_message_complete(self) -> None:
         """The request is complete."""

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import structlog
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -19,9 +20,10 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.parser import Parser
 
 from farebox.accounts.tokens import Bearer
-from farebox.kit import options
+from farebox.kit import options, places
 from farebox.kit.errors import CommandError, FareboxError
 
 from . import api_channels, api_customers, api_goods, api_house, api_people, api_proposals, api_shapes, api_words
@@ -37,12 +39,25 @@ _CODES = {
 }  # fmt: skip
 
 
+class _Parser(Parser):
+    def parse_body(self, request: HttpRequest) -> Any:
+        """The JSON body; 400 where a name comes twice in an object, for which of the two is meant can't be known."""
+        try:
+            if places.repeats(request.body):
+                place = places.find(request.body, repeated=True)
+                raise HttpError(400, f"A name comes twice in the JSON body{f' (in {place})' if place else ''}.")
+        except (msgspec.MsgspecError, ValueError):
+            raise HttpError(400, "The body is no JSON that can be read.") from None
+        return super().parse_body(request)
+
+
 management = NinjaAPI(
     title="Farebox management",
     version=VERSION,
     description="What the office does, for scripts. Amounts are millionths of the currency's unit, times microseconds.",
     docs_url=None,
     openapi_url=None,
+    parser=_Parser(),
     urls_namespace="management",
 )
 for each in (api_goods, api_channels, api_people, api_customers, api_proposals, api_house):
@@ -80,7 +95,9 @@ def _unknown(_request: HttpRequest, _error: AuthenticationError) -> HttpResponse
 
 @management.exception_handler(HttpError)
 def _http(_request: HttpRequest, error: HttpError) -> HttpResponse:
-    return fault(error.status_code, str(error.message))
+    # What the parser says of a body comes wrapped in a sentence that says less.
+    said = error.__cause__ if isinstance(error.__cause__, HttpError) else error
+    return fault(said.status_code, str(said.message))
 
 
 @management.exception_handler(Http404)
