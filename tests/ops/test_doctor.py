@@ -619,6 +619,14 @@ def test_beside_a_server_freezing_goes_through_it(house):
         assert me.chat("gpt-4", max_tokens=5).status == 200
 
 
+def administrator(email):
+    from farebox.accounts import people
+    from farebox.kit import clock
+
+    facts = {"email": email, "operator_role": "admin", "now_us": clock.now_us(), "actor": "test"}
+    db.write(people.create, **facts)
+
+
 @pytest.mark.slow
 def test_once_a_day_a_server_looks_freezes_and_tells_the_administrators(fit, monkeypatch, capsys):
     from farebox.kit.models import AuditEvent, Outbox
@@ -627,7 +635,7 @@ def test_once_a_day_a_server_looks_freezes_and_tells_the_administrators(fit, mon
 
     for name, value in fit.environ.items():
         monkeypatch.setenv(name, value)
-    cli.ok("operator", "invite", "una@example.com", "--role", "admin")
+    administrator("una@example.com")
     account, before = drift(5), Outbox.objects.count()
     asyncio.run(cli.with_store(schedule.look))
     assert LedgerAccount.objects.get(id=account).frozen is True
@@ -656,7 +664,7 @@ def test_a_look_that_does_not_end_is_told_and_one_that_is_stopped_is_done_again(
     from farebox.ops import daily, schedule
 
     cli.ok("migrate")
-    cli.ok("operator", "invite", "una@example.com", "--role", "admin")
+    administrator("una@example.com")
     mails, looks = Outbox.objects.count(), []
 
     async def examine() -> None:
