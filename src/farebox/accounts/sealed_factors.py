@@ -70,6 +70,11 @@ class SealedTotp(totp.TOTP):  # type: ignore[misc]
             return False
         return bool(cache.add(self._get_used_cache_key(code), "y", timeout=_USED_S))
 
+    def _get_used_cache_key(self, code: str) -> str:
+        """Under what a used code is remembered: a digest, of its figures alone."""
+        figures = f"{self.instance.user_id} {_plain(code)}"
+        return f"totp.used:{secrets.digest_code(_pepper(), figures, label='totp')}"
+
 
 class HashedCodes(codes.RecoveryCodes):  # type: ignore[misc]
     """Ten codes, shown once; kept as digests, and sealed only until they were shown."""
@@ -142,13 +147,17 @@ def new_code() -> str:
 
 def digest(code: str) -> str:
     """What is kept of a code."""
-    return secrets.digest_code(secrets.newest(secrets.peppers(options.current()))[1], _plain(code), label=_LABEL)
+    return secrets.digest_code(_pepper(), _plain(code), label=_LABEL)
 
 
 def digests(code: str) -> list[str]:
     """What may be kept of it, under each pepper."""
     peppers = secrets.peppers(options.current()).values()
     return [secrets.digest_code(pepper, _plain(code), label=_LABEL) for pepper in peppers]
+
+
+def _pepper() -> bytes:
+    return secrets.newest(secrets.peppers(options.current()))[1]
 
 
 def _plain(code: str) -> str:

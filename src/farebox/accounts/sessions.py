@@ -1,5 +1,7 @@
 """Signed-in browsers: 256 random bits in the cookie, their SHA-256 in the store, limits of idleness and age.
 
+What a session holds is sealed under the bits in the cookie (`sealed_sessions`): who reads the store reads none.
+
 Two areas that know nothing of each other: `console` for customers, `office` for operators (security.md 2). Django reads
 and writes a session through `SessionStore`; what a person may see of his own sessions, and end, is here too.
 """
@@ -19,7 +21,7 @@ from django.db import connection
 from farebox.kit import audit, clock, db
 from farebox.kit.db import Tx
 
-from . import playground
+from . import playground, sealed_sessions
 from .models import Person, Session
 
 KEY_BYTES = 32
@@ -69,7 +71,7 @@ class SessionStore(SessionBase):
             return {}
         if clock.now_us() - row.seen_us > SEEN_EVERY_US:
             Session.objects.filter(id=row.id, seen_us=row.seen_us).update(seen_us=clock.now_us())
-        return self.decode(row.data)
+        return self._opened(row)
 
     def create(self) -> None:
         """Another session under a new key."""
@@ -100,8 +102,9 @@ class SessionStore(SessionBase):
             return
         data = self._get_session(no_load=must_create)  # type: ignore[attr-defined]  # the stubs leave it out
         now_us = clock.now_us()
-        values: dict[str, Any] = {"data": self.encode(data), "person_id": data.get(SESSION_KEY), "seen_us": now_us}
         key = digest(self.session_key)
+        kept = self._sealed(self.encode(data), key)
+        values: dict[str, Any] = {"data": kept, "person_id": data.get(SESSION_KEY), "seen_us": now_us}
         if must_create:
             _, made = Session.objects.get_or_create(
                 id=key,
@@ -129,6 +132,21 @@ class SessionStore(SessionBase):
             else:
                 db.write(playground.end, [digest(key)], now_us=clock.now_us())
         Session.objects.filter(id=digest(key)).delete()
+
+    def _sealed(self, text: str, session: str) -> str:
+        return sealed_sessions.seal(text, key=self.session_key or "", session=session, area=self.area)
+
+    def _opened(self, row: Session) -> dict[str, Any]:
+        """What a row holds; nothing, as of one that has ended, where somebody has changed it."""
+        text: str | None = row.data
+        if sealed_sessions.is_sealed(row.data):
+            text = sealed_sessions.unseal(row.data, key=self.session_key or "", session=row.id, area=row.area)
+        else:  # from before sessions were sealed: it is from now on
+            Session.objects.filter(id=row.id, data=row.data).update(data=self._sealed(row.data, row.id))
+        if text is None:
+            self._session_key = None
+            return {}
+        return self.decode(text)
 
     def get_expiry_age(self, **_kwargs: Any) -> int:
         """Seconds that the cookie lives: as long as the session may."""
