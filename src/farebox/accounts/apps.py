@@ -12,7 +12,6 @@ class Accounts(AppConfig):
 
     def ready(self) -> None:
         """Second factors are kept our way."""
-        from . import passkeys, sealed_factors  # noqa: PLC0415 - they need the settings
+        from . import sealed_factors  # noqa: PLC0415 - needs the settings
 
         sealed_factors.install()
-        passkeys.install()

@@ -18,6 +18,11 @@ FREE = 5
 FIRST_WAIT_S = 60
 MOST_WAIT_S = 900
 PER_ADDRESS = 30
+# Mails an hour that somebody has sent by signing up, forgetting a password or changing an address (security.md 6).
+PER_PAIR_H = 5
+PER_ADDRESS_H = 30
+PER_MAILBOX_H = 20
+_HOUR_S = 3600
 _MINUTE_US = 60_000_000
 _S_US = 1_000_000
 _KEPT_S = 2 * MOST_WAIT_S
@@ -31,8 +36,11 @@ class TooMany(Exception):
         self.wait_s = wait_s
 
 
-def take(tx: Tx, name: str, *, now_us: int) -> None:
-    """Count a try at `name` (`password:<person>`); TooMany after five, for a minute, doubled up to 15 minutes."""
+def take(tx: Tx, name: str, *, now_us: int) -> int:
+    """Count a try at `name` (`password:<person>`), and say how many that makes.
+
+    TooMany after five, for a minute, doubled up to 15 minutes.
+    """
     del tx  # the cache writes in the same transaction
     key = _key(name)
     # Where two may write at once, the second one waits for what the first one has counted.
@@ -44,6 +52,34 @@ def take(tx: Tx, name: str, *, now_us: int) -> None:
     wait_s = min(FIRST_WAIT_S << min(tries - FREE, 10), MOST_WAIT_S) if tries >= FREE else 0
     # No wait is no moment: one who came a little earlier, and is counted later, is not too early.
     cache.set(key, (tries, now_us + wait_s * _S_US if wait_s else 0), _KEPT_S)
+    return int(tries)
+
+
+def take_mail(tx: Tx, kind: str, *, address: str, mailbox: str, now_us: int, only_ask: bool = False) -> None:
+    """Count a mail that somebody at an address has sent to a mailbox (`kind`: `reset`, `confirm`); TooMany.
+
+    Five an hour from one address to one mailbox, so that no stranger alone keeps its owner from getting one; 30 from an
+    address, 20 to a mailbox. What is refused does not count; with `only_ask` nothing does.
+    """
+    del tx
+    limits = (
+        (f"{kind} {address} to {mailbox}", PER_PAIR_H),
+        (f"{kind} from {address}", PER_ADDRESS_H),
+        (f"{kind} to {mailbox}", PER_MAILBOX_H),
+    )
+    counted = []
+    for name, most in limits:
+        key = _key(name)
+        if not only_ask:
+            cache.add(key, [], _HOUR_S)  # a row to wait at, where two count at once
+        list(Cache.objects.select_for_update().filter(cache_key=cache.make_key(key)).values_list("cache_key"))
+        times = [each for each in cache.get(key, []) if each > now_us - _HOUR_S * _S_US]
+        if len(times) >= most:
+            raise TooMany(-(-(times[0] + _HOUR_S * _S_US - now_us) // _S_US))
+        counted.append((key, times))
+    if not only_ask:
+        for key, times in counted:
+            cache.set(key, [*times, now_us], _HOUR_S)
 
 
 def take_address(tx: Tx, address: str, *, now_us: int) -> None:

@@ -20,13 +20,14 @@ def mark(person: str) -> str:
 
 def counted(cookie: str, *, person: str, email: str) -> str:
     """What tries at this mailbox are counted under: the browser that is known to its person, else the mailbox."""
-    if person and _knows(cookie, person):
+    if knows(cookie, person):
         return f"browser:{hashlib.sha256(cookie.encode()).hexdigest()}"
     return f"password:{email.strip().lower()}"
 
 
-def _knows(cookie: str, person: str) -> bool:
+def knows(cookie: str, person: str) -> bool:
+    """Whether this person has signed in with the browser of this cookie; nobody (empty) has."""
     try:
-        return bool(signing.loads(cookie, salt=_SALT, max_age=KNOWN_AGE_S) == person)
+        return bool(person) and bool(signing.loads(cookie, salt=_SALT, max_age=KNOWN_AGE_S) == person)
     except signing.BadSignature:
         return False

@@ -64,7 +64,7 @@ def signs_in_alone(passkey: Authenticator) -> bool:
     return passkey.wrap().is_passwordless is True
 
 
-def install() -> None:
+def _install() -> None:
     """Let whatever the library makes of an answer that is none be one refusal, never an error of ours."""
     for name in _STEPS:
         setattr(auth, name, _guarded(getattr(auth, name)))
@@ -117,3 +117,7 @@ def _binary(value: Any) -> None:
 
 def _unreadable() -> CommandError:
     return CommandError("This passkey could not be read. Please try again.")
+
+
+# Here and not when the house opens: processes without pages need not load the library.
+_install()

@@ -28,7 +28,8 @@ from farebox.look import shop
 
 from . import mailbox
 
-KNOWN_COOKIE = "__Host-known"
+from .mailing import KNOWN_COOKIE
+
 STEP_UP_S = 300
 RECORDS = "account_authentication_methods"
 _NEW_FACTORS = "mfa/email/"

@@ -23,7 +23,7 @@ from farebox.accounts import mailboxes, passkeys
 from farebox.kit import options
 from farebox.kit.errors import CommandError
 
-from . import puzzle
+from . import mailing, puzzle
 
 _EMAIL = _("E-mail address")
 _PASSWORD = _("Password")
@@ -85,6 +85,7 @@ class SignUp(Worded, account.SignupForm):  # type: ignore[misc]
 
     def try_save(self, request: HttpRequest) -> Any:
         """A new person, or a mail to the one who is known; both take as long, for both hash a password."""
+        mailing.demand(request, "confirm", self.cleaned_data["email"], only_ask=True)
         if self.account_already_exists:
             make_password(self.cleaned_data.get("password1"))
         return super().try_save(request)
@@ -114,6 +115,12 @@ class ForgottenPassword(Worded, account.ResetPasswordForm):  # type: ignore[misc
         email: str = super().clean_email()
         self.users = [user for user in self.users if not user.operator_role]
         return email
+
+    def save(self, request: HttpRequest, **facts: Any) -> str:
+        """Send the code, or say to a mailbox that nobody here has it."""
+        mailing.demand(request, "reset", self.cleaned_data["email"])
+        sent: str = super().save(request, **facts)
+        return sent
 
 
 class NewPassword(Worded, account.ResetPasswordKeyForm):  # type: ignore[misc]

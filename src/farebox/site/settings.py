@@ -176,8 +176,8 @@ ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
     "login_failed": "5/m/key",
     "signup": "60/m/ip",
-    "confirm_email": "5/h/key",
-    "reset_password": "5/h/ip,5/h/key",
+    "confirm_email": None,  # both are counted by address and mailbox together (console/mailing.py)
+    "reset_password": None,
     "reset_password_from_key": "20/m/ip",
     "manage_email": "20/h/user",
     "change_password": "5/m/user",
