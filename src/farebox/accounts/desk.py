@@ -7,7 +7,7 @@ from django.contrib.auth.hashers import check_password, make_password
 from farebox.kit import audit, clock, db
 from farebox.kit.db import Tx
 
-from . import attempts, browsers, mailboxes, operator_factors
+from . import attempts, browsers, mailboxes, refused
 from .models import Person
 
 
@@ -21,34 +21,37 @@ def by_password(email: str, password: str, *, address: str, known: str) -> Perso
     typed = email.strip().lower()
     person = Person.objects.filter(email=typed, is_active=True).exclude(operator_role="").first()
     name = f"office {browsers.counted(known, person=str(person.pk) if person else '', email=typed)}"
-    db.write(_take, name, address)
+    facts = {"object": refused.mailbox(typed, person.pk if person else ""), "address": address}
+    try:
+        db.write(_take, name, address)
+    except attempts.TooMany:
+        refused.note("office.sign_in_failed", **facts)
+        raise
     if person is None or not person.has_usable_password():
         make_password(password)
+        refused.note("office.sign_in_failed", **facts)
         return None
     if not check_password(password, person.password) or mailboxes.is_claim(person):
+        refused.note("office.sign_in_failed", **facts)
         return None
     db.write(attempts.forget, name)
     return person
 
 
-def again(person: Person, password: str) -> bool:
+def again(person: Person, password: str, *, address: str) -> bool:
     """Whether this is the password of the person who is signed in; raises attempts.TooMany."""
     name = f"again:{person.pk}"
-    db.write(attempts.take, name, now_us=clock.now_us())
-    if not check_password(password, person.password):
+    try:
+        db.write(attempts.take, name, now_us=clock.now_us())
+        right = check_password(password, person.password)
+    except attempts.TooMany:
+        refused.note("step_up.failed", object=str(person.pk), address=address)
+        raise
+    if not right:
+        refused.note("step_up.failed", object=str(person.pk), address=address)
         return False
     db.write(attempts.forget, name)
     return True
-
-
-def by_code(tx: Tx, person: Person, code: str) -> str:
-    """Which second factor this code proves, empty if none; raises attempts.TooMany."""
-    name = f"second:{person.pk}"
-    attempts.take(tx, name, now_us=clock.now_us())
-    kind = operator_factors.check_code(tx, person, code)
-    if kind:
-        attempts.forget(tx, name)
-    return kind
 
 
 def note_sign_in(tx: Tx, person: Person, *, how: str, address: str) -> None:

@@ -19,7 +19,17 @@ from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from farebox.accounts import attempts, browsers, first_proof, mailboxes, people, sealed_factors, sessions, signup
+from farebox.accounts import (
+    attempts,
+    browsers,
+    first_proof,
+    mailboxes,
+    people,
+    refused,
+    sealed_factors,
+    sessions,
+    signup,
+)
 from farebox.accounts.models import Person
 from farebox.kit import audit, clock, db, options, outbox
 from farebox.kit.db import Tx
@@ -27,12 +37,12 @@ from farebox.kit.errors import CommandError
 from farebox.look import shop
 
 from . import mailbox
-
 from .mailing import KNOWN_COOKIE
 
 STEP_UP_S = 300
 RECORDS = "account_authentication_methods"
 _NEW_FACTORS = "mfa/email/"
+_PROOFS = ("account_reauthenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn")
 _PASSWORD_FAULTS = {
     "length": _("A password has 8 to 256 characters."),
     "common": _("This password is one of the commonest. Please choose another."),
@@ -82,12 +92,16 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         email = str(credentials.get("email", "")).strip().lower()
         known = Person.objects.filter(email=email).values_list("pk", flat=True).first()
         counted = browsers.counted(request.COOKIES.get(KNOWN_COOKIE, ""), person=known or "", email=email)
+        facts = {"object": refused.mailbox(email, known or ""), "address": str(request.META.get("REMOTE_ADDR", ""))}
+        verb = "step_up.failed" if request.user.is_authenticated else "sign_in.failed"
         try:
             db.write(attempts.take, counted, now_us=clock.now_us())
         except attempts.TooMany:
+            refused.note(verb, **facts)
             raise self.validation_error("too_many_login_attempts") from None
         person: Any = authenticate(request, email=email, password=credentials.get("password"))
         if person is None or person.operator_role:
+            refused.note(verb, **facts)
             return None
         db.write(attempts.forget, counted)
         return person
@@ -104,9 +118,15 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         return max(proofs, default=0.0) < time.time() - STEP_UP_S
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
-        """By what this person may prove who he is once more; who has nothing of his own signs in anew."""
+        """By what this person may prove who he is once more; who has nothing of his own is sent to sign in anew.
+
+        The pages that take such a proof are not for him (403).
+        """
         found: list[dict[str, Any]] = super().get_reauthentication_methods(user)
-        return found or [{"id": "sign_in", "description": "", "url": reverse("account_login")}]
+        here = self.request.resolver_match
+        if found or (here and here.url_name in _PROOFS):
+            return found
+        return [{"id": "sign_in", "description": "", "url": reverse("account_login")}]
 
     def pre_login(self, request: HttpRequest, user: Any, **facts: Any) -> HttpResponse | None:
         """None to let him in; an operator is sent away whatever he has proved."""

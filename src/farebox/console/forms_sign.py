@@ -23,7 +23,7 @@ from farebox.accounts import mailboxes, passkeys
 from farebox.kit import options
 from farebox.kit.errors import CommandError
 
-from . import mailing, puzzle
+from . import mailing, puzzle, second
 
 _EMAIL = _("E-mail address")
 _PASSWORD = _("Password")
@@ -111,16 +111,11 @@ class ForgottenPassword(Worded, account.ResetPasswordForm):  # type: ignore[misc
     users: Any
 
     def clean_email(self) -> str:
-        """Operators' passwords are not changed at the customers' door."""
+        """Operators' passwords are not changed at the customers' door. Too many mails are a page of their own (429)."""
         email: str = super().clean_email()
+        mailing.demand(context.request, "reset", email)
         self.users = [user for user in self.users if not user.operator_role]
         return email
-
-    def save(self, request: HttpRequest, **facts: Any) -> str:
-        """Send the code, or say to a mailbox that nobody here has it."""
-        mailing.demand(request, "reset", self.cleaned_data["email"])
-        sent: str = super().save(request, **facts)
-        return sent
 
 
 class NewPassword(Worded, account.ResetPasswordKeyForm):  # type: ignore[misc]
@@ -181,9 +176,17 @@ class FactorCode(Worded, factors.AuthenticateForm):  # type: ignore[misc]
 
     words = {"code": (_CODE, _("From your authenticator app, or one of your recovery codes."))}
 
+    def clean_code(self) -> str:
+        """The code, if it is one; tries are counted."""
+        return str(second.judged(self.user, super().clean_code))
+
 
 class AgainFactorCode(Worded, factors.ReauthenticateForm):  # type: ignore[misc]
     """The same, once more."""
+
+    def clean_code(self) -> str:
+        """The code, if it is one; tries are counted."""
+        return str(second.judged(self.user, super().clean_code))
 
     words = FactorCode.words
 
@@ -218,9 +221,13 @@ class SignInPasskey(webauthn.LoginWebAuthnForm):  # type: ignore[misc]
 
     def clean_credential(self) -> Any:
         """The passkey; a second factor never signs in alone, whatever its device can do."""
-        found = super().clean_credential()
-        if not passkeys.signs_in_alone(found):
-            raise get_adapter().validation_error(passkeys.REFUSED)
+        try:
+            found = super().clean_credential()
+            if not passkeys.signs_in_alone(found):
+                raise get_adapter().validation_error(passkeys.REFUSED)
+        except forms.ValidationError:
+            second.refused_alone()
+            raise
         return found
 
 
@@ -229,11 +236,19 @@ class FactorPasskey(webauthn.AuthenticateWebAuthnForm):  # type: ignore[misc]
 
     credential = PasskeyAnswer(passkeys.proved)
 
+    def clean_credential(self) -> Any:
+        """The passkey, if it is one of the person's; tries are counted."""
+        return second.judged(self.user, super().clean_credential)
+
 
 class AgainPasskey(webauthn.ReauthenticateWebAuthnForm):  # type: ignore[misc]
     """A passkey, once more."""
 
     credential = PasskeyAnswer(passkeys.proved)
+
+    def clean_credential(self) -> Any:
+        """The passkey, if it is one of the person's; tries are counted."""
+        return second.judged(self.user, super().clean_credential)
 
 
 class NewPasskey(Worded, webauthn.AddWebAuthnForm):  # type: ignore[misc]

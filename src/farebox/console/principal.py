@@ -11,6 +11,7 @@ from urllib.parse import quote
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from farebox.accounts import refused
 from farebox.accounts.models import Member
 
 P = ParamSpec("P")
@@ -74,6 +75,9 @@ def needs(role: str) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P]
             if me is None:
                 return _without_place(request)
             if not me.at_least(role):
+                page = request.resolver_match.view_name if request.resolver_match else ""
+                address = str(request.META.get("REMOTE_ADDR", ""))
+                refused.note("access.refused", object=page, address=address, actor=me.actor)
                 raise Http404
             request.principal = me  # type: ignore[attr-defined]
             return view(request, me, *args, **kwargs)

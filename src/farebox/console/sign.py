@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from farebox.accounts import links, signup, teams
+from farebox.accounts import links, refused, signup, teams
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError, NotFound
 
@@ -46,6 +46,7 @@ def link(request: HttpRequest, code: str) -> HttpResponse:
     try:
         person = db.write(links.use, code, "console", address=address, now_us=clock.now_us())
     except NotFound:
+        refused.note("link.refused", object="link", address=address)
         raise Http404 from None
     login(request, person, backend=BACKEND)
     record_authentication(request, person, links.METHOD)

@@ -11,6 +11,8 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.translation.trans_real import parse_accept_lang_header
 
+from farebox.accounts import refused
+
 Answer = Callable[[HttpRequest], HttpResponse]
 
 CHINESE, ENGLISH = "zh-hans", "en"
@@ -54,6 +56,7 @@ def guard(get_response: Answer) -> Answer:
 
     def answer(request: HttpRequest) -> HttpResponse:
         if request.method not in {"GET", "HEAD", "OPTIONS"} and not _is_ours(request):
+            refused.note("form.refused", object="another site", address=str(request.META.get("REMOTE_ADDR", "")))
             response = HttpResponse("This form was sent from another site.", status=403, content_type="text/plain")
         else:
             _restore_origin(request)

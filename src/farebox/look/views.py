@@ -9,6 +9,8 @@ from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
+from farebox.accounts import refused
+
 from .middleware import CHINESE, ENGLISH, LANGUAGE_COOKIE, PREFIX, THEME_COOKIE, THEMES
 from .trouble import stranger
 
@@ -54,8 +56,12 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None, reason: str = "") -> HttpResponse:
-    """403 as a page."""
-    del exception, reason
+    """403 as a page; with a reason it is a form without its token."""
+    del exception
+    page = request.resolver_match.view_name if request.resolver_match else ""
+    refused.note(
+        "form.refused" if reason else "access.refused", object=page, address=str(request.META.get("REMOTE_ADDR", ""))
+    )
     return _error(request, 403)
 
 

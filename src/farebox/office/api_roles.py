@@ -10,12 +10,12 @@ from ninja import Schema
 from ninja.errors import HttpError
 from ninja.security import HttpBearer
 
-from farebox.accounts import attempts, ring, tokens
+from farebox.accounts import attempts, refused, ring, tokens
 from farebox.accounts.tokens import Bearer
 from farebox.kit import clock, db, options
 
 from .api_types import Refusal
-from .principal import ROLES
+from .principal import ROLES, no_entry
 
 ALL = ROLES
 
@@ -32,6 +32,7 @@ def find(request: HttpRequest, token: str) -> Bearer | None:
     address = str(request.META.get("REMOTE_ADDR", ""))
     found = db.read(tokens.authenticate, token, address=address, now_us=now_us)
     if found is None:
+        refused.note("token.refused", object="office:api", address=address)
         if _throttle(options.current().wrong_keys_per_min).count(attempts.place(address), now_us=now_us):
             raise HttpError(429, "Too many wrong tokens from your address. Try again in a minute.")
         return None
@@ -51,6 +52,7 @@ class ForRoles(HttpBearer):
         """Whose token this is; None, and 401, for a wrong one."""
         found = find(request, token)
         if found is not None and found.role not in self.roles:
+            no_entry(request, found.actor)
             raise Http404
         return found
 

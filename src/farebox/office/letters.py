@@ -37,6 +37,22 @@ def way_in(tx: Tx, email: str, language: str, code: str) -> None:
     _send(tx, email, subject, lines)
 
 
+def second_failed(tx: Tx, person: Person, address: str) -> None:
+    """Tell an operator that somebody with his password keeps failing at the second factor, from this address."""
+    chosen = options.current()
+    with translation.override(person.language or translation.get_language()):
+        facts = {"shop": _shop(tx), "address": address}
+        lines = [
+            _("Somebody who knows your password for the office of %(shop)s has given a wrong second factor five times.")
+            % facts,
+            _("It came from the address %(address)s. Further tries have to wait.") % facts,
+            _("If that was not you, your password is known. Change it now, and tell an administrator:"),
+            chosen.origin + reverse("office:profile"),
+        ]
+        subject = _("%(shop)s: wrong second factors at your sign-in") % facts
+    _send(tx, person.email, subject, lines)
+
+
 def head(tx: Tx, person: Person, newest: Head, day: str) -> None:
     """Send an auditor the head of the audit trail's chain on a UTC day (ISO), to be kept where the shop is not."""
     with translation.override(person.language or "en"):

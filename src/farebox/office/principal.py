@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from farebox.accounts import refused
 from farebox.kit import clock
 
 P = ParamSpec("P")
@@ -54,6 +55,7 @@ def operator(*roles: str) -> Callable[[View[P]], Callable[Concatenate[HttpReques
             if me is None:
                 return HttpResponseRedirect(f"{reverse('office:sign_in')}?next={quote(request.get_full_path())}")
             if me.role not in allowed:
+                no_entry(request, me.actor)
                 raise Http404
             request.operator = me  # type: ignore[attr-defined]
             return view(request, me, *args, **kwargs)
@@ -63,6 +65,12 @@ def operator(*roles: str) -> Callable[[View[P]], Callable[Concatenate[HttpReques
         return checked
 
     return wrap
+
+
+def no_entry(request: HttpRequest, actor: str) -> None:
+    """Write down that somebody asked for what his role has not."""
+    page = request.resolver_match.view_name if request.resolver_match else ""
+    refused.note("access.refused", object=page, address=str(request.META.get("REMOTE_ADDR", "")), actor=actor)
 
 
 def step_up(view: View[P]) -> View[P]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.contrib.auth import login, logout
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -13,12 +14,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
-from farebox.accounts import attempts, desk, links, operator_factors, people, setup
+from farebox.accounts import attempts, desk, links, operator_factors, people, refused, second, setup
 from farebox.accounts.models import Person
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError, NotFound
 from farebox.look import refusals, shop
 
+from . import letters
 from .entering import (
     KNOWN,
     METHODS,
@@ -142,9 +144,9 @@ def second_factor(request: HttpRequest) -> HttpResponse:
     form = Code(request.POST if "code" in request.POST else None)
     failed = False
     try:
-        how = _proved(person, request.POST) if request.method == "POST" else ""
+        how = _proved(request, person) if request.method == "POST" else ""
     except attempts.TooMany as wait:
-        form.add_error(None, too_many(wait))
+        _say(request, form, too_many(wait))
         how = ""
     else:
         failed = request.method == "POST" and not how
@@ -188,6 +190,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
         return render(request, "office/set_up.html", {"form": None}, status=429)
     offered = db.read(setup.find, code, now_us=clock.now_us()) if code else None
     if offered is None:
+        refused.note("link.refused", object="office:set_up", address=address_of(request))
         return render(request, "office/set_up.html", {"form": None}, status=404)
     form = Begin(
         request.POST or None, initial={"name": offered.name or (offered.person.name if offered.person else "")}
@@ -224,11 +227,11 @@ def step_up(request: HttpRequest, me: Operator) -> HttpResponse:
     how = ""
     if request.method == "POST":
         try:
-            how = _proved_again(person, request.POST)
+            how = _proved_again(request, person)
             if not how and form.is_bound and form.is_valid():
                 form.add_error("password", _("The password is wrong."))
         except attempts.TooMany as wait:
-            form.add_error(None, too_many(wait))
+            _say(request, form, too_many(wait))
     if how:
         prove(request, how)
         return HttpResponseRedirect(to_page(request))
@@ -256,19 +259,38 @@ def link(request: HttpRequest, code: str) -> HttpResponse:
     try:
         person = db.write(links.use, code[:64], "office", address=address_of(request), now_us=clock.now_us())
     except NotFound as absent:
+        refused.note("link.refused", object="office:link", address=address_of(request))
         raise Http404 from absent
     login(request, person, backend="django.contrib.auth.backends.ModelBackend")
     request.session[METHODS] = [{"method": links.METHOD, "at": now_s()}]
     return HttpResponseRedirect(reverse("office:home"))
 
 
-def _proved(person: Person, given: Any) -> str:
-    if "answer" in given:
-        return "webauthn" if db.write(operator_factors.check_passkey, person, given["answer"]) else ""
-    return db.write(desk.by_code, person, given.get("code", ""))
+def _say(request: HttpRequest, form: forms.Form, fault: str) -> None:
+    """Say what was wrong in the form, or above it where another one of the page was sent."""
+    if form.is_bound:
+        form.add_error(None, fault)
+    else:
+        messages.error(request, fault, extra_tags="bad")
 
 
-def _proved_again(person: Person, given: Any) -> str:
+def _proved(request: HttpRequest, person: Person) -> str:
+    """Which second factor was proved, empty if none; raises attempts.TooMany. The person is told of many wrong ones."""
+    given, address = request.POST, address_of(request)
+    found = second.begin(person, known=request.COOKIES.get(KNOWN, ""), address=address)
     if "answer" in given:
-        return "mfa" if db.write(operator_factors.check_passkey, person, given["answer"]) else ""
-    return "password" if desk.again(person, given.get("password", "")) else ""
+        how = "webauthn" if db.write(operator_factors.check_passkey, person, given["answer"]) else ""
+    else:
+        how = db.write(operator_factors.check_code, person, given.get("code", ""))
+    if how:
+        second.right(found)
+    elif second.wrong(person, found, address=address):
+        db.write(letters.second_failed, person, address)
+    return how
+
+
+def _proved_again(request: HttpRequest, person: Person) -> str:
+    given = request.POST
+    if "answer" in given:
+        return "mfa" if _proved(request, person) else ""
+    return "password" if desk.again(person, given.get("password", ""), address=address_of(request)) else ""

@@ -174,7 +174,7 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
-    "login_failed": "5/m/key",
+    "login_failed": None,  # counted with growing waits (accounts/attempts.py, accounts/second.py)
     "signup": "60/m/ip",
     "confirm_email": None,  # both are counted by address and mailbox together (console/mailing.py)
     "reset_password": None,

@@ -1,0 +1,41 @@
+"""A customer's second factor at the door: its tries are counted, wrong ones written down, and he is told of many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from allauth.account.adapter import get_adapter
+from allauth.core import context
+from django.core.exceptions import ValidationError
+from django.utils import translation
+
+from farebox.accounts import attempts, refused, second
+from farebox.accounts.models import Person
+
+from .mailing import KNOWN_COOKIE
+
+
+def judged(person: Person, prove: Callable[[], Any]) -> Any:
+    """What `prove` gives, if this try counts; its ValidationError is passed on, and the person told of many."""
+    request = context.request
+    address = str(request.META.get("REMOTE_ADDR", ""))
+    try:
+        found = second.begin(person, known=request.COOKIES.get(KNOWN_COOKIE, ""), address=address)
+    except attempts.TooMany:
+        raise get_adapter().validation_error("too_many_login_attempts") from None
+    try:
+        proved = prove()
+    except ValidationError:
+        if second.wrong(person, found, address=address):
+            with translation.override(person.language or translation.get_language()):
+                get_adapter().send_mail("mfa/email/second_failed", person.email, {"ip": address})
+        raise
+    second.right(found)
+    return proved
+
+
+def refused_alone() -> None:
+    """A passkey that signs nobody in; whose it was said to be counts for nothing."""
+    address = str(context.request.META.get("REMOTE_ADDR", ""))
+    refused.note("sign_in.failed", object="passkey", address=address)
