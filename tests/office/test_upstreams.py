@@ -395,3 +395,28 @@ def test_outside_nobody_sees_anything(visitor, shop, operator):
     assert visitor.send(f"{address}/state", {"state": "disabled"}).status == 302
     assert row(name).state == "active"
     remove(name)
+
+
+def test_a_vendors_quirks_come_with_one_choice(shop, operator):
+    from farebox.upstreams import presets
+
+    def quirks(name):
+        return json.loads(row(name).quirks)
+
+    admin = operator()
+    assert "DeepSeek" in admin.page("/office/upstreams/new").text
+    given = fields(shop)
+    answer = admin.fill("/office/upstreams/new?vendor=deepseek", **given)
+    assert answer.status == 302, answer.text
+    name, address = given["name"], answer.headers["location"]
+    made = quirks(name)
+    assert made["rename"] == {"max_completion_tokens": "max_tokens"}
+    assert 'rename={"max_completion_tokens": "max_tokens"}' in admin.page(address).text
+    edit = {"base_url": shop.sandbox.base_url, "local": "on", "tier": "3", "weight": "1", "concurrency_max": "0"}
+    assert admin.fill(f"{address}/edit", **edit, preset="").status == 302
+    assert quirks(name) == made
+    assert admin.fill(f"{address}/edit", **edit, preset="azure").status == 302
+    assert quirks(name) == presets.PRESETS["azure"].quirks
+    assert trail(name)[-1].verb == "channel.quirks"
+    assert admin.fill(f"{address}/edit", **edit, preset="nobody").status == 200
+    remove(name)

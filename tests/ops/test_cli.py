@@ -421,7 +421,7 @@ def test_channels_by_command(shop, tmp_path, monkeypatch):
         == "x-key"
     )
     third = ("channel", "add", "lab-3", "lab", "http://127.0.0.1:9/v1", "--local")
-    assert cli.ok(*third, "--preset", "llama.cpp", "--quirk", "pass=[]")["quirks"]["developer_role"] is False
+    assert cli.ok(*third, "--preset", "llamacpp", "--quirk", "pass=[]")["quirks"]["developer_role"] is False
     assert "The presets are: openai," in cli.refused(*third[:2], "lab-4", *third[3:], "--preset", "nobody")
     assert cli.ok("channel", "order", "lab-1", "--weight", "7")["weight"] == 7
     assert cli.ok("channel", "address", "lab-1", "http://127.0.0.1:10/v1", "--local")["base_url"].endswith(":10/v1")

@@ -15,7 +15,7 @@ from farebox.catalog.usage import CLASSES
 from farebox.kit import clock, db, options, secrets, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.upstreams import channels
+from farebox.upstreams import channels, presets
 
 from . import api_shapes as shapes
 from . import api_types as types
@@ -208,7 +208,9 @@ def add_channel(request: Any, body: shapes.ChannelIn) -> Any:
     master = secrets.master_keys(options.current())
 
     def write(tx: Tx) -> dict[str, Any]:
-        row = channels.add_channel(tx, **body.dict(), master=master, state="disabled", actor=request.auth.actor)
+        facts = body.dict()
+        facts["quirks"] = presets.quirks(facts.pop("preset"), {})
+        row = channels.add_channel(tx, **facts, master=master, state="disabled", actor=request.auth.actor)
         letters.channel(tx, "channel.add", row["id"], actor=request.auth.actor)
         return row
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from ninja import Schema
 from pydantic import Field, StringConstraints
 
+from farebox.upstreams.presets import PRESETS
+
 from .api_types import LINE, Count, Currency, Decimal, Ident, In, Line, Moment, Name
 
 
@@ -266,6 +268,7 @@ class ChannelIn(In):
     tier: Annotated[int, Field(ge=0, le=1000)] = 1
     weight: Annotated[int, Field(ge=0, le=1_000_000)] = 1
     concurrency_max: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    preset: Literal["", *PRESETS] = ""  # type: ignore[valid-type]  # one of a table
 
 
 class Secret(In):

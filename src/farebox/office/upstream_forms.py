@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from farebox.kit import money
 from farebox.upstreams.channels import CANCEL_BILLING
+from farebox.upstreams.presets import PRESETS
 
 COSTS = {  # of every usage class: saving replaces all costs, so one without a field would be lost
     "input": gettext_lazy("Cost of input"),
@@ -151,6 +152,12 @@ class Edit(Secretive):
     tier = _whole(gettext_lazy("Tier"), gettext_lazy("Lower ones are tried first."))
     weight = _whole(gettext_lazy("Weight"), gettext_lazy("The share of calls among channels of one tier."))
     concurrency_max = _whole(gettext_lazy("Calls at once"), gettext_lazy("0 is no limit."))
+    preset = forms.ChoiceField(
+        label=gettext_lazy("API of"),
+        required=False,
+        choices=[("", gettext_lazy("Leave as it is")), *((name, each.title) for name, each in PRESETS.items())],
+        help_text=gettext_lazy("Replaces how this channel differs from the OpenAI API by what this vendor needs."),
+    )
 
 
 class Offer(forms.Form):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from farebox.kit import clock, db, money, options, secrets
 from farebox.kit.errors import CommandError
 from farebox.kit.options import Options
 from farebox.look import called, kept, refusals
-from farebox.upstreams import board, channels, survey
+from farebox.upstreams import board, channels, presets
 
 from . import letters, ports
 from .forms import done, refused
@@ -65,14 +66,16 @@ def channel(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
 @step_up
 def new(request: HttpRequest, me: Operator) -> HttpResponse:
     """Connect an upstream: a vendor, its address and key, the models that it answers."""
-    vendor = next((each for each in survey.VENDORS if each.name == request.GET.get("vendor")), None)
+    name = request.GET.get("vendor", "")
+    vendor = presets.PRESETS.get(name)
     if request.method != "POST" and vendor is None and "vendor" not in request.GET:
-        return render(request, "office/channel_vendors.html", {"vendors": survey.VENDORS})
-    form = New(request.POST or None, initial=_preset(vendor), kept=kept.get(request, _KEY) or "")
+        return render(request, "office/channel_vendors.html", {"vendors": presets.PRESETS})
+    form = New(request.POST or None, initial=_preset(name, vendor), kept=kept.get(request, _KEY) or "")
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         try:
-            row = db.write(_connect, given, known=_official() if given["official_costs"] else {}, actor=me.actor)
+            known = _official() if given["official_costs"] else {}
+            row = db.write(_connect, given, preset=name if vendor else "", known=known, actor=me.actor)
         except CommandError as fault:
             form.add_error(None, refusals.said(fault))
         else:
@@ -211,6 +214,7 @@ def _channels(me: Operator) -> list[dict[str, Any]]:
                 "calls_now": seen["calls"],
                 "calls_today": sum(rows[row["name"]].calls for rows in sums.values() if row["name"] in rows),
                 "cost_currency": currencies[row["upstream"]],
+                "quirks": {name: json.dumps(value, ensure_ascii=False) for name, value in row["quirks"].items()},
                 "models": [each | {"costs": _short(each["costs"], me)} for each in row["models"]],
             }
         )
@@ -253,17 +257,17 @@ def _find(channel: str) -> dict[str, Any]:
     return row | {"cost_currency": currencies[row["upstream"]]}
 
 
-def _preset(vendor: survey.Vendor | None) -> dict[str, Any]:
+def _preset(name: str, vendor: presets.Preset | None) -> dict[str, Any]:
     if vendor is None:
         return {"currency": "USD", "cancel_billing": "unknown", "tier": 1, "weight": 1}
     return {
-        "upstream": vendor.name,
-        "name": vendor.name,
+        "upstream": name,
+        "name": name,
         "base_url": vendor.base_url,
         "currency": vendor.currency,
         "cancel_billing": vendor.cancel_billing,
         "local": vendor.local,
-        "official_costs": vendor.name == "openai",
+        "official_costs": name == "openai",
         "tier": 1,
         "weight": 1,
     }
@@ -276,7 +280,9 @@ def _official() -> dict[str, dict[str, str]]:
     return {model: {name: money.exact(micro) for name, micro in rows.items()} for model, rows in prices.items()}
 
 
-def _connect(tx: db.Tx, given: dict[str, Any], *, known: dict[str, dict[str, str]], actor: str) -> dict[str, Any]:
+def _connect(
+    tx: db.Tx, given: dict[str, Any], *, preset: str, known: dict[str, dict[str, str]], actor: str
+) -> dict[str, Any]:
     """Upstream where it is new, channel, and the models named: all or nothing; the channel is paused at first."""
     chosen: Options = options.current()
     if not any(row["name"] == given["upstream"] for row in channels.upstreams(tx)):
@@ -296,6 +302,7 @@ def _connect(tx: db.Tx, given: dict[str, Any], *, known: dict[str, dict[str, str
         local=given["local"],
         tier=given["tier"],
         weight=given["weight"],
+        quirks=presets.quirks(preset, {}),
         master=secrets.master_keys(chosen),
         actor=actor,
     )
@@ -318,6 +325,8 @@ def _change(tx: db.Tx, row: dict[str, Any], given: dict[str, Any], *, actor: str
     order = {key: given[key] for key in ("tier", "weight", "concurrency_max")}
     if any(row[key] != value for key, value in order.items()):
         channels.set_order(tx, channel=name, actor=actor, **order)
+    if given["preset"]:
+        channels.set_quirks(tx, channel=name, quirks=presets.quirks(given["preset"], {}), actor=actor)
     if given["secret"]:
         master = secrets.master_keys(options.current())
         channels.set_secret(tx, channel=name, secret=given["secret"], master=master, actor=actor)

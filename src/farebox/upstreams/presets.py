@@ -24,11 +24,14 @@ _SAMPLING: Final = ["top_k", "min_p", "repetition_penalty"]
 
 
 class Preset(NamedTuple):
-    """A vendor: its name, a base URL to begin with, and the quirks of its API."""
+    """A vendor: its name, a base URL to begin with, the quirks of its API, and how it bills."""
 
     title: str
     base_url: str
     quirks: Mapping[str, Any]
+    currency: str = "USD"
+    cancel_billing: str = "unknown"
+    local: bool = False
 
 
 PRESETS: Final[dict[str, Preset]] = {
@@ -53,11 +56,13 @@ PRESETS: Final[dict[str, Preset]] = {
         "DeepSeek",
         "https://api.deepseek.com",
         {**_OLD_WORDS, "paths": {"completions": "/beta/completions", "embeddings": ""}, "cached_in_prompt": True},
+        "CNY",
     ),
     "qwen": Preset(
         "Qwen (DashScope)",
         "https://dashscope.aliyuncs.com/compatible-mode/v1",
         {**_OLD_WORDS, "pass": ["top_k", "enable_thinking", "thinking_budget"], "cached_in_prompt": True},
+        "CNY",
     ),
     # Its streams end with usage unasked.
     "zhipu": Preset(
@@ -70,12 +75,15 @@ PRESETS: Final[dict[str, Preset]] = {
             "pass": ["thinking", "do_sample"],
             "cached_in_prompt": True,
         },
+        "CNY",
     ),
     "moonshot": Preset(
         "Moonshot (Kimi)",
         "https://api.moonshot.cn/v1",
         {"developer_role": False, "paths": {"completions": "", "embeddings": ""}, "cached_in_prompt": True},
+        "CNY",
     ),
+    "groq": Preset("Groq", "https://api.groq.com/openai/v1", {"cached_in_prompt": True}),
     "openrouter": Preset(
         "OpenRouter",
         "https://openrouter.ai/api/v1",
@@ -85,11 +93,15 @@ PRESETS: Final[dict[str, Preset]] = {
         "vLLM",
         "http://127.0.0.1:8000/v1",
         {"pass": [*_SAMPLING, "stop_token_ids", "chat_template_kwargs"], "cached_in_prompt": True},
+        cancel_billing="stops",
+        local=True,
     ),
-    "llama.cpp": Preset(
+    "llamacpp": Preset(
         "llama.cpp",
-        "http://127.0.0.1:8080/v1",
+        "http://127.0.0.1:8081/v1",
         {**_OLD_WORDS, "pass": ["top_k", "min_p", "repeat_penalty", "grammar"], "cached_in_prompt": True},
+        cancel_billing="stops",
+        local=True,
     ),
     # A gateway says with each report where it counts cached tokens (usage_semantic), or its totals do.
     "new-api": Preset("New API, One API", "https://HOST/v1", {"pass": ["enable_thinking", "thinking"]}),
