@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -112,6 +113,40 @@ def test_the_pace_of_a_young_account_is_that_of_its_days(shop):
     person = people.customer(shop, "10")
     spend(shop, person, 2, 400_000)
     assert "at $0.20 a day" in person.page("/console/").text  # two whole days since the first charge, one of them idle
+
+
+def test_credit_that_expires_is_shown_with_its_last_day(shop):
+    """On Home, on the statement, and by a mail a week before; once."""
+    import post
+    from farebox.accounts import notices
+    from farebox.accounts.models import Notice
+    from farebox.ledger import lots
+    from farebox.ops import notices as telling
+
+    person = people.customer(shop, "3")
+    end_us = (now_us() // DAY + 6) * DAY
+    facts = {
+        "account": person.customer.account,
+        "currency": "USD",
+        "now_us": now_us(),
+        "note": "trial",
+        "requester": "t",
+    }
+    shop.write(lots.grant, amount_micro=2_000_000, ref=f"t{end_us}", expires_us=end_us, **facts)
+    last = time.strftime("%Y-%m-%d", time.gmtime(end_us // 1_000_000 - 1))
+    assert f"$2.00 of it is granted credit; its last day is {last}." in person.page("/console/").text
+    assert "其中 $2.00 为赠送额度" in person.page("/zh/console/").text
+    month = time.strftime("%Y-%m", time.gmtime())
+    ended = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(end_us // 1_000_000))
+    assert f"what is left of it expires on {ended}" in person.page(f"/console/statements/{month}").text
+    shop.write(notices.begin, person=person.person, account=person.customer.account, now_us=now_us())
+    row = Notice.objects.get(person=person.person)
+    assert [shop.write(telling.tell, row.id, now_us()) for _ in range(3)] == [1, 0, 0]
+    assert "$2.00 expires on" in str(post.newest(shop, person.email)["Subject"])
+    # What was spent is left of no lot, and what never expires is not spoken of.
+    spend(shop, person, 0, 1_500_000)
+    assert "granted credit" in person.page("/console/").text
+    assert "granted credit" not in people.customer(shop, "3").page("/console/").text
 
 
 def test_alerts(shop):

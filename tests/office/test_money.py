@@ -181,6 +181,39 @@ def test_a_refund_of_a_call(shop, account):
     assert account.balance[0] == before + charge_micro
 
 
+def test_a_refund_by_hand_is_seen_wherever_the_charge_is(shop):
+    owner, finance = people.customer(shop, "5"), people.operator(shop, "finance")
+    admin = people.operator(shop)
+    account = owner.customer
+    answer = account.chat("gpt-4o-mini", "Hello")
+    charge_micro = account.receipt(answer)["charge_micro"]
+
+    def margin(by="day"):
+        import time
+
+        from farebox.calls import margins
+
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        return margins.total(shop.read(margins.read, by, from_day=day, until_day=day, rates={})["USD"].values())
+
+    before = {by: margin(by).charge_micro for by in ("day", "account", "model", "channel")}
+    part_micro = charge_micro - 1
+    here = propose(finance, account, kind="refund", amount=f"{part_micro / 1_000_000:.6f}", call=answer.call)
+    approve(finance, here)
+    path = f"/console/calls/{answer.call}"
+    text = owner.page(path).text
+    assert "partly refunded" in text and "$0.000001" in text
+    assert f"Refunded −{part_micro / 1_000_000:.6f}" in text
+    assert "部分退款" in owner.page("/zh" + path).text
+    assert "partly refunded" in owner.page("/console/calls").text
+    assert account.receipt(answer)["charge"]["refunded_micro"] == part_micro
+    assert f'"refunded_micro":{part_micro}' in owner.get("/console/calls.json").body.decode().replace(" ", "")
+    assert {by: before[by] - margin(by).charge_micro for by in before} == dict.fromkeys(before, part_micro)
+    assert "refunded" in admin.page("/office/").text
+    assert "Refunded" in admin.page(f"/office/customers/{account.account}/calls/{answer.call}").text
+    assert "refunded" in admin.page(f"/office/customers/{account.account}/calls").text
+
+
 def test_limits_a_day(shop, account):
     from farebox.kit import settings
 

@@ -319,6 +319,24 @@ def test_a_grant_is_recorded_as_one_persons(shop, ada):
 
 
 @pytest.mark.store
+def test_a_last_day_is_whole_in_the_accounts_zone(shop, ada):
+    """Of a key and of granted credit: 31 December ends when the account's own first of January begins."""
+    from datetime import UTC, datetime
+
+    from farebox.accounts.models import Account
+    from farebox.ledger.models import CreditLot
+
+    Account.objects.filter(id=ada["id"]).update(time_zone="America/Los_Angeles")
+    end_us = int(datetime(2099, 1, 1, 8, tzinfo=UTC).timestamp()) * 1_000_000
+    made = cli.ok("key", "create", "Ada", "--name", "till-new-year", "--expires", "2098-12-31")
+    assert made["expires_us"] == end_us
+    assert cli.ok("key", "expire", made["id"], "2098-12-30")["expires_us"] == end_us - 86_400_000_000
+    assert cli.ok("key", "expire", made["id"], "2098-12-31T18:00")["expires_us"] == end_us - 14 * 3_600_000_000
+    given = cli.ok("grant", "Ada", "1", "--reason", "x", "--expires", "2098-12-31")
+    assert CreditLot.objects.get(entry_id=given["entry"]).expires_us == end_us
+
+
+@pytest.mark.store
 def test_money_by_hand_that_is_refused(shop, ada):
     assert "no amount" in cli.refused("grant", "Ada", "lots", "--reason", "x")
     assert "more than nothing" in cli.refused("grant", "--reason", "x", "--", "Ada", "-5")

@@ -323,7 +323,8 @@ class Trial(models.Model):
 class Notice(models.Model):
     """What a member wants to be told of his account, and by which way; `told` is JSON of what he was told last.
 
-    `low_micro` and `low_days` ask for a word when less money, or fewer days of it, is left; null for neither.
+    `low_micro` and `low_days` ask for a word when less money, or fewer days of it, is left; null for neither. `expiry`
+    asks for one before granted credit expires.
     `webhook_secret` is sealed.
     """
 
@@ -334,6 +335,7 @@ class Notice(models.Model):
     low_days = models.IntegerField(null=True)
     prices = models.BooleanField(default=False)
     keys = models.BooleanField(default=False)
+    expiry = models.BooleanField(default=False)
     by_mail = models.BooleanField(default=True)
     webhook_url = models.CharField(max_length=500, default="")
     webhook_secret = models.TextField(default="")

@@ -17,8 +17,9 @@ from .models import Member, Notice
 
 URL_CHARS_MAX = 500
 LOW_DAYS_MAX = 365
+LOW_DAYS = 3
 # What is remembered of each kind of news, by the beginning of its name.
-_TOLD = {"low": ("low",), "prices": ("price_list", "prices."), "keys": ("keys",)}
+_TOLD = {"low": ("low",), "prices": ("price_list", "prices."), "keys": ("keys",), "expiry": ("expiry",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,12 @@ class Wishes:
     keys: bool = False
     by_mail: bool = True
     webhook_url: str = ""
+    expiry: bool = False
 
     @property
     def any(self) -> bool:
         """Whether there is anything to tell at all."""
-        return self.low or self.prices or self.keys
+        return self.low or self.prices or self.keys or self.expiry
 
     @property
     def low(self) -> bool:
@@ -52,7 +54,14 @@ def read(tx: Tx, *, person: str, account: str) -> Wishes:
 
 def wishes(row: Notice) -> Wishes:
     """What stands in a row."""
-    return Wishes(row.low_micro, row.low_days, row.prices, row.keys, row.by_mail, row.webhook_url)
+    return Wishes(row.low_micro, row.low_days, row.prices, row.keys, row.by_mail, row.webhook_url, row.expiry)
+
+
+def begin(tx: Tx, *, person: str, account: str, now_us: int) -> None:
+    """What a new owner is told by mail unless he says otherwise: three days of balance left, credit that expires."""
+    del tx  # the ORM writes in the same transaction
+    row = {"id": ids.new("ntc", now_us), "low_days": LOW_DAYS, "expiry": True, "told": _told({"since_us": now_us})}
+    Notice.objects.get_or_create(person_id=person, account_id=account, defaults=row)
 
 
 def sees_balance(*, person: str, account: str) -> bool:
@@ -66,7 +75,7 @@ def put(tx: Tx, *, person: str, account: str, wanted: Wishes, actor: str) -> str
     What is switched on begins now, whatever was told before. CommandError for an impossible address, and for the
     balance where the person is no owner.
     """
-    if wanted.low and not sees_balance(person=person, account=account):
+    if (wanted.low or wanted.expiry) and not sees_balance(person=person, account=account):
         raise CommandError("What is left on an account is told to its owners alone.", param="low")
     if wanted.webhook_url:
         try:
@@ -88,7 +97,7 @@ def put(tx: Tx, *, person: str, account: str, wanted: Wishes, actor: str) -> str
         row.webhook_secret = ""
     row.low_micro, row.low_days = wanted.low_micro, wanted.low_days
     row.prices, row.keys, row.by_mail = wanted.prices, wanted.keys, wanted.by_mail
-    row.webhook_url = wanted.webhook_url
+    row.webhook_url, row.expiry = wanted.webhook_url, wanted.expiry
     row.save()
     audit.record(tx, actor=actor, verb="notice.put", object=account, before=_shown(before), after=_shown(wanted))
     return secret

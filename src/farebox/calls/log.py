@@ -15,7 +15,7 @@ from farebox.catalog import pricing
 from farebox.catalog import usage as usages
 from farebox.kit import money
 from farebox.kit.db import Tx
-from farebox.ledger import holds
+from farebox.ledger import holds, journal
 from farebox.ledger.holds import Purse
 from farebox.upstreams import counters
 
@@ -363,7 +363,9 @@ def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
     found["charge"] = {
         "amount_micro": found["charge_micro"],
         "amount": None if found["charge_micro"] is None else money.exact(found["charge_micro"]),
-        "refunded_micro": found["charge_micro"] if "refunded" in found["flags"] else 0,
+        "refunded_micro": (
+            found["charge_micro"] if "refunded" in found["flags"] else journal.given_by_hand_micro(tx, account, call)
+        ),
         "currency": found["currency"],
         "rounding": "summed exactly, rounded up once to one micro-unit",
     }

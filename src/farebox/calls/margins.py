@@ -8,13 +8,16 @@ it stays apart, and there is no margin to speak of.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from fractions import Fraction
 
 from farebox.kit.db import Tx
+from farebox.ledger import given
 
-from . import statements
+from . import log, statements
+from .models import Attempt, Call
 
 ATTEMPTS_READ = 2000
 LAST_ATTEMPTS = 10
@@ -24,12 +27,16 @@ _FAILED = frozenset({"failed", "unknown"})
 
 @dataclass(slots=True)
 class Margin:
-    """Charges and costs of one day, channel, model or account, in one currency; `apart` are costs without a rate."""
+    """Charges and costs of one day, channel, model or account, in one currency; `apart` are costs without a rate.
+
+    What was refunded by hand is no charge any more: `refunded_micro` says how much was taken off.
+    """
 
     key: str
     calls: int = 0
     charge_micro: int = 0
     cost_micro: int = 0
+    refunded_micro: int = 0
     apart: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -56,6 +63,7 @@ class Margin:
         self.calls += other.calls
         self.charge_micro += other.charge_micro
         self.cost_micro += other.cost_micro
+        self.refunded_micro += other.refunded_micro
         for currency, cost_micro in other.apart.items():
             self.apart[currency] = self.apart.get(currency, 0) + cost_micro
 
@@ -78,7 +86,26 @@ def read(
         else:
             row.cost_micro = worth_micro
         found[currency].setdefault(key, Margin(key)).add(row)
+    for key, currency, amount_micro in _refunded(tx, by, from_day=from_day, until_day=until_day):
+        row = found[currency].setdefault(key, Margin(key))
+        row.charge_micro -= amount_micro
+        row.refunded_micro += amount_micro
     return dict(found)
+
+
+def _refunded(tx: Tx, by: str, *, from_day: str, until_day: str) -> Iterator[tuple[str, str, int]]:
+    """Refunds by hand as (key, currency, micro-units), on the UTC day on which they were booked."""
+    from_us, until_us = (int(datetime.fromisoformat(f"{day}T00:00Z").timestamp()) for day in (from_day, until_day))
+    refunds = given.between(tx, from_us * 1_000_000, (until_us + 86_400) * 1_000_000)
+    calls = {refund.call for refund in refunds}
+    known: dict[str, str] = {}
+    if by == "model":
+        known = dict(Call.objects.filter(id__in=calls).values_list("id", "model"))
+    elif by == "channel":  # of several attempts the last one was charged
+        known = dict(Attempt.objects.filter(call_id__in=calls).order_by("n").values_list("call_id", "channel"))
+    for refund in refunds:
+        key = {"day": log.day_of(refund.at_us), "account": refund.account}.get(by, known.get(refund.call, ""))
+        yield key, refund.currency, refund.amount_micro
 
 
 def convert(amount_micro: int, given: str, wanted: str, rates: Mapping[str, Fraction]) -> int | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db.models import Sum
@@ -22,6 +22,7 @@ from farebox.accounts.models import Account
 from farebox.kit import ids
 from farebox.kit.db import Tx
 from farebox.ledger import holds
+from farebox.ledger.models import CreditLot
 
 from . import by_key, statements
 from .delivery import first_from
@@ -34,7 +35,7 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """An entry of the journal that is no charge: a grant, a refund, what expired, a correction."""
+    """An entry of the journal that is no charge: a grant (with its end), a refund, what expired, a correction."""
 
     id: str
     kind: str
@@ -43,6 +44,7 @@ class Booked:
     note: str
     single_person: bool
     amount_micro: int
+    expires_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -121,6 +123,9 @@ def read(tx: Tx, account: str, month: str, *, now_us: int) -> Statement | None:
     newest_first = [_month(name, row.time_zone) for name in known[: known.index(month) + 1]]
     wanted = _chain(tx, account, newest_first)[-1]
     _split(tx, account, wanted, row.time_zone)
+    lots = CreditLot.objects.filter(entry__in=[entry.id for entry in wanted.entries if entry.kind == "grant"])
+    ends = dict(lots.values_list("entry_id", "expires_us"))
+    wanted.entries = [replace(entry, expires_us=ends.get(entry.id)) for entry in wanted.entries]
     span = (f"ent_{ids.base62(wanted.from_us, 9)}", f"ent_{ids.base62(wanted.until_us, 9)}")
     found = tx.one(statements.MOVED, (account, *span))
     assert found is not None  # noqa: S101 - an aggregate has a row

@@ -17,6 +17,7 @@ from farebox.calls import receipts, search
 from farebox.calls.search import Found, Row, Wanted
 from farebox.kit import clock, db, money
 from farebox.kit.db import Tx
+from farebox.ledger import given
 from farebox.look import called
 from farebox.upstreams import counters
 
@@ -57,10 +58,11 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
     asked = read_form(request.GET, names, me.time_zone)
     none = bool(ident or asked.wrong)
     found = Found((), None) if none else db.read(_page, me, asked.wanted, before)
+    refunds = db.read(given.by_call, me.account, [row.id for row in found.rows])
     context = {
         "asked": asked,
         "ident": ident,
-        "rows": [_shown(row, names) for row in found.rows],
+        "rows": [_shown(row, names, refunds.get(row.id, 0)) for row in found.rows],
         "several_projects": len(names.projects) > 1,
         "several_members": len(names.members) > 1,
         "older": f"?{urlencode({'before': found.after})}&{asked.query}" if found.after else "",
@@ -95,7 +97,8 @@ def receipt(request: HttpRequest, me: Principal, call: str) -> HttpResponse:
         **_sums(found),
         "same": found["due_micro"] == found["charge_micro"],
         "capped": not found["free"] and found["due_micro"] is not None and found["due_micro"] < found["rounded_micro"],
-        "refunded": "refunded" in found["flags"],
+        "refunded_micro": found["charge"]["refunded_micro"],
+        "net_micro": (found["charge_micro"] or 0) - (found["charge"]["refunded_micro"] or 0),
         "rule": rule,
         "outcome": word,
         "colour": colour,
@@ -187,12 +190,15 @@ def _page(tx: Tx, me: Principal, wanted: Wanted, before: str) -> Found:
     return search.page(tx, scoped.scope(me), wanted, before=before or None, limit=PAGE)
 
 
-def _shown(row: Row, names: Names) -> dict[str, Any]:
+def _shown(row: Row, names: Names, by_hand_micro: int) -> dict[str, Any]:
     """A row with its words."""
     word, colour = call_words.outcome(row.outcome)
     usage = row.usage
+    refunded_micro = (row.charge_micro or 0) if row.refunded else by_hand_micro
     return {
         "row": row,
+        "refunded_micro": refunded_micro,
+        "net_micro": (row.charge_micro or 0) - refunded_micro,
         "outcome": word,
         "colour": colour,
         "key": names.keys.get(row.key, _("another key")),

@@ -14,6 +14,7 @@ from farebox.calls import export
 from farebox.calls.search import Row, Wanted
 from farebox.catalog.usage import CLASSES
 from farebox.kit import clock, db, money
+from farebox.ledger import given
 
 from . import calls, cells, labels, scoped
 from .principal import Principal, signed_in
@@ -62,23 +63,29 @@ def _answer(request: HttpRequest, me: Principal, kind: str, suffix: str) -> Http
 def _csv(me: Principal, wanted: Wanted, names: Names) -> Iterator[str]:
     yield cells.table(_HEAD, ())
     for rows in export.pages(scoped.scope(me), wanted):
-        yield cells.lines([_line(row, names) for row in rows])
+        refunds = db.read(given.by_call, me.account, [row.id for row in rows])
+        yield cells.lines([_line(row, names, _refunded(row, refunds)) for row in rows])
 
 
 def _objects(me: Principal, wanted: Wanted, names: Names) -> Iterator[bytes]:
     before = b"[\n"
     for rows in export.pages(scoped.scope(me), wanted):
         piece = []
+        refunds = db.read(given.by_call, me.account, [row.id for row in rows])
         for row in rows:
-            piece.append(before + _json(_object(row, names)))
+            piece.append(before + _json(_object(row, names, _refunded(row, refunds))))
             before = b",\n"
         yield b"".join(piece)
     yield b"\n]\n" if before == b",\n" else b"[]\n"
 
 
-def _line(row: Row, names: Names) -> list[Any]:
+def _refunded(row: Row, by_hand: Mapping[str, int]) -> int:
+    return (row.charge_micro or 0) if row.refunded else by_hand.get(row.id, 0)
+
+
+def _line(row: Row, names: Names, refunded_micro: int) -> list[Any]:
     charge = "" if row.charge_micro is None else money.exact(row.charge_micro)
-    refunded = money.exact(row.charge_micro) if row.refunded and row.charge_micro else ""
+    refunded = money.exact(refunded_micro) if refunded_micro else ""
     return [
         row.id,
         _time(row.opened_us),
@@ -108,7 +115,7 @@ def _line(row: Row, names: Names) -> list[Any]:
     ]
 
 
-def _object(row: Row, names: Names) -> Mapping[str, Any]:
+def _object(row: Row, names: Names, refunded_micro: int) -> Mapping[str, Any]:
     return {
         "id": row.id,
         "begun": _time(row.opened_us),
@@ -132,7 +139,7 @@ def _object(row: Row, names: Names) -> Mapping[str, Any]:
         "usage_source": row.usage_source,
         "currency": row.currency,
         "charge_micro": row.charge_micro,
-        "refunded_micro": row.charge_micro if row.refunded else 0,
+        "refunded_micro": refunded_micro,
         "price_list": row.price_list,
         "price_version": row.price_version,
     }

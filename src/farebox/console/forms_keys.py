@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from farebox.accounts import days
 from farebox.accounts.caller import networks
 from farebox.accounts.key_edit import Wanted
 from farebox.accounts.models import ApiKey
@@ -62,7 +62,7 @@ class KeyForm(Limits):
     ) -> None:
         """`models` may be ticked, `projects` (id, name) chosen; without projects the key has its own already."""
         super().__init__(*args, **kwargs)
-        self.zone = ZoneInfo(zone)
+        self.zone = zone
         self.fields["models"].choices = [(name, name) for name in models]  # type: ignore[attr-defined]
         if projects:
             self.fields["project"].choices = list(projects)  # type: ignore[attr-defined]
@@ -99,7 +99,7 @@ class KeyForm(Limits):
         return found
 
     def clean_day(self) -> int | None:
-        """The end of that day in the person's time zone, in microseconds; a day that stays as it was may be over."""
+        """The end of that day in the account's time zone, in microseconds; a day that stays as it was may be over."""
         day: date | None = self.cleaned_data["day"]
         if day is None:
             return None
@@ -107,8 +107,7 @@ class KeyForm(Limits):
             ends: int = self.initial["expires_us"]
             return ends
         try:
-            after = day + timedelta(days=1)
-            ends_us = int(datetime(after.year, after.month, after.day, tzinfo=self.zone).timestamp()) * 1_000_000
+            ends_us = days.end_us(day, self.zone)
         except OverflowError:
             raise forms.ValidationError(_("Choose a day that is not over yet.")) from None
         if ends_us <= clock.now_us():
@@ -141,8 +140,7 @@ def initial(key: ApiKey, zone: str) -> dict[str, Any]:
         "addresses": "\n".join(msgspec.json.decode(key.addresses)),
     }
     if key.expires_us is not None:
-        last = datetime.fromtimestamp(key.expires_us // 1_000_000, UTC) - timedelta(seconds=1)
-        out |= {"day": last.astimezone(ZoneInfo(zone)).date(), "expires_us": key.expires_us}
+        out |= {"day": days.last(key.expires_us, zone), "expires_us": key.expires_us}
     return out
 
 

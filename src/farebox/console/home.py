@@ -18,7 +18,7 @@ from farebox.calls import receipts, search, totals
 from farebox.calls.scope import Scope
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
-from farebox.ledger import holds
+from farebox.ledger import holds, lots
 from farebox.ledger.models import Entry, LedgerAccount
 from farebox.look import charts
 from farebox.look.charts import Series
@@ -32,6 +32,7 @@ PACE_DAYS = 7
 LOW_DAYS = 3
 SOON_US = 7 * 86_400_000_000
 KEYS_SHOWN = 6
+EXPIRING_SHOWN = 3
 LASTS_DAYS_MAX = 999
 
 
@@ -77,6 +78,7 @@ def _facts(tx: Tx, me: Principal, now_us: int) -> dict[str, Any]:
         "balance_micro": posted_micro,
         "held_micro": held_micro,
         "left_micro": left_micro,
+        "expiring": [] if left_micro is None else lots.expiring(tx, me.account, now_us=now_us)[:EXPIRING_SHOWN],
         "cap": cap,
         "pace_micro": pace_micro,
         "lasts_days": lasts_days,

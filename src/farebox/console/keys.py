@@ -87,7 +87,7 @@ def new(request: HttpRequest, me: Principal) -> HttpResponse:
     form = KeyForm(
         request.POST or None,
         models=[card.name for card in _on_sale(me)],
-        zone=me.time_zone,
+        zone=_zone(me),
         projects=[(project.id, project.name) for project, _member in places],
         initial={"project": request.GET.get("project", "")},
     )
@@ -215,6 +215,11 @@ def _found(me: Principal, key: str) -> ApiKey:
     return row
 
 
+def _zone(me: Principal) -> str:
+    """A last day is one of the account's own days."""
+    return Account.objects.values_list("time_zone", flat=True).get(id=me.account)
+
+
 def _on_sale(me: Principal) -> list[ModelCard]:
     price_list = Account.objects.values_list("price_list", flat=True).get(id=me.account)
     return [card for card, _prices in db.read(pricebook.sold_by, price_list, clock.now_us())]
@@ -222,7 +227,7 @@ def _on_sale(me: Principal) -> list[ModelCard]:
 
 def _form(me: Principal, row: ApiKey, given: Any = None) -> KeyForm:
     names = {card.name for card in _on_sale(me)} | set(msgspec.json.decode(row.models))
-    return KeyForm(given, models=sorted(names), zone=me.time_zone, initial=initial(row, me.time_zone))
+    return KeyForm(given, models=sorted(names), zone=_zone(me), initial=initial(row, _zone(me)))
 
 
 def _listed(me: Principal, rows: list[ApiKey], now_us: int) -> list[dict[str, Any]]:

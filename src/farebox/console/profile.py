@@ -159,6 +159,7 @@ def _initial(wanted: notices.Wishes) -> dict[str, Any]:
     return {
         "low": low,
         "low_days": wanted.low_days,
+        "expiry": wanted.expiry,
         "prices": wanted.prices,
         "keys": wanted.keys,
         "by_mail": wanted.by_mail,

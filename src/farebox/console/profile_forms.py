@@ -42,6 +42,7 @@ class Notices(forms.Form):
     low_days = forms.IntegerField(
         label=_("It lasts for fewer days than"), min_value=1, max_value=notices.LOW_DAYS_MAX, required=False
     )
+    expiry = forms.BooleanField(label=_("Credit expires within a week"), required=False)
     prices = forms.BooleanField(label=_("Prices change"), required=False)
     keys = forms.BooleanField(label=_("A key is made, changed or revoked"), required=False)
     by_mail = forms.BooleanField(label=_("By mail"), required=False)
@@ -57,7 +58,7 @@ class Notices(forms.Form):
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         self.fields["low"].widget.attrs["inputmode"] = "decimal"
         if not owner:
-            del self.fields["low"], self.fields["low_days"]
+            del self.fields["low"], self.fields["low_days"], self.fields["expiry"]
 
     def clean_low(self) -> int | None:
         """The amount in micro-units, or None."""
@@ -82,6 +83,7 @@ class Notices(forms.Form):
             given["keys"],
             given["by_mail"],
             given["webhook_url"].strip(),
+            given.get("expiry", False),
         )
 
 

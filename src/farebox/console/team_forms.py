@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from farebox.accounts import invitations, pace, rates
+from farebox.accounts import days, invitations, pace, rates
 from farebox.accounts.caps import Caps
 from farebox.accounts.models import Member, Project
 from farebox.kit import clock, money
@@ -126,7 +125,7 @@ class KeysEnd(forms.Form):
 
     def __init__(self, *args: Any, zone: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.zone = ZoneInfo(zone)
+        self.zone = zone
 
     def clean_day(self) -> int | None:
         """The end of that day in the account's time zone, in microseconds."""
@@ -134,10 +133,9 @@ class KeysEnd(forms.Form):
         if day is None:
             return None
         try:
-            after = day + timedelta(days=1)
+            ends_us = days.end_us(day, self.zone)
         except OverflowError:
             raise forms.ValidationError(_("Choose a day that is not over yet.")) from None
-        ends_us = int(datetime(after.year, after.month, after.day, tzinfo=self.zone).timestamp()) * 1_000_000
         if ends_us <= clock.now_us():
             raise forms.ValidationError(_("Choose a day that is not over yet."))
         return ends_us

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from farebox.accounts import cap_use, invitations, teams, zones
+from farebox.accounts import cap_use, days, invitations, teams, zones
 from farebox.accounts.cap_use import Use
 from farebox.accounts.models import ApiKey, Member, Project
 from farebox.accounts.teams import Reach
@@ -123,7 +122,7 @@ def last_day(ends_us: int | None, zone: str) -> date | None:
     """The last day before this moment in a time zone."""
     if ends_us is None:
         return None
-    return (datetime.fromtimestamp(ends_us // 1_000_000, ZoneInfo(zone)) - timedelta(seconds=1)).date()
+    return days.last(ends_us, zone)
 
 
 def _zone(me: Principal) -> str:

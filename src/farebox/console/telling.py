@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -34,6 +35,18 @@ def low(language: str, *, account: str, left_micro: int, days: int | None, curre
             lines.append(_("At the pace of the last seven days it lasts for about %(days)d days.") % {"days": days})
         lines.append(_("Calls that it can't pay are refused. Top up in time."))
         return _("%(account)s: %(left)s left") % facts, _letter(lines)
+
+
+def expiry(language: str, *, account: str, left_micro: int, currency: str, at_us: int, zone: str) -> tuple[str, str]:
+    """Subject and text for granted credit that expires soon."""
+    with translation.override(language or ENGLISH):
+        at = labels.at(at_us).astimezone(ZoneInfo(zone))
+        facts = {"account": account, "left": money(left_micro, currency), "at": f"{at:%Y-%m-%d %H:%M} {zone}"}
+        lines = [
+            _("%(left)s of the balance of the account %(account)s is granted credit that expires on %(at)s.") % facts,
+            _("Calls spend it first. What is left of it then is taken back; money that was paid in stays."),
+        ]
+        return _("%(account)s: %(left)s expires on %(at)s") % facts, _letter(lines)
 
 
 def prices(language: str, *, price_list: str, version: int, from_us: int) -> tuple[str, str]:

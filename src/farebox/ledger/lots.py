@@ -128,6 +128,24 @@ def lots_of(tx: Tx, account: str) -> tuple[list[Lot], dict[str, int]]:
     return [lot for lot in lots if lot.id in still_open], {name: rest[name] for name in still_open}
 
 
+def expiring(tx: Tx, account: str, *, now_us: int) -> list[Lot]:
+    """What is left of the lots that will expire, the soonest first; `amount_micro` is what is left.
+
+    What is neither available nor held is left of no lot.
+    """
+    lots, rest = lots_of(tx, account)
+    open_micro = max(0, holds.balance(tx, account)[0])
+    found = []
+    for lot in sorted(lots, key=lambda each: (each.expires_us or 0, each.id)):
+        if lot.expires_us is None or lot.expires_us <= now_us:
+            continue
+        left_micro = min(rest[lot.id], open_micro)
+        if left_micro > 0:
+            found.append(Lot(lot.id, left_micro, lot.granted_us, lot.expires_us))
+            open_micro -= left_micro
+    return found
+
+
 def reverse(tx: Tx, *, entry: str, at_us: int, note: str, requester: str, single_person: bool) -> str:
     """Undo an entry as `journal.reverse` does; a lot granted by it ends too, or its expiry would take other money.
 

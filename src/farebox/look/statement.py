@@ -79,6 +79,7 @@ def _entry(entry: Booked, receipt: Callable[[str], str], zone: str) -> dict[str,
         "kind": kind(entry.kind),
         "call": receipt(entry.ref) if entry.kind == REFUND else "",
         "day": f"{_at(entry.at_us, zone):%Y-%m-%d}",
+        "ends": "" if entry.expires_us is None else f"{_at(entry.expires_us, zone):%Y-%m-%d %H:%M %Z}",
     }
 
 

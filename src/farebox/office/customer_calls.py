@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from farebox.calls import look_up, receipts
 from farebox.kit import db
+from farebox.ledger import given
 from farebox.look import called
 from farebox.upstreams import counters
 
@@ -28,10 +31,11 @@ def calls(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     before = line(request, "before", 40)
     run = db.write if me.role in LOGGED else db.read
     rows = run(look_up.calls, account, before=before, limit=PAGE + 1, actor=me.actor, logged=me.role in LOGGED)
+    refunds = db.read(given.by_call, account, [row["id"] for row in rows])
     context = {
         "account": found,
         "next": further(request, rows, lambda row: str(row["id"])),
-        "rows": [row | {"said": words.said(words.OUTCOMES, row["outcome"])} for row in rows],
+        "rows": [_row(row, refunds.get(row["id"], 0)) for row in rows],
         "logged": me.role in LOGGED,
     }
     return render(request, "office/customer_calls.html", context)
@@ -63,3 +67,8 @@ def receipt(request: HttpRequest, me: Operator, account: str, call: str) -> Http
         "logged": me.role in LOGGED,
     }
     return render(request, "office/customer_receipt.html", context)
+
+
+def _row(row: dict[str, Any], by_hand_micro: int) -> dict[str, Any]:
+    refunded_micro = (row["charge_micro"] or 0) if "refunded" in row["flags"] else by_hand_micro
+    return row | {"said": words.said(words.OUTCOMES, row["outcome"]), "refunded_micro": refunded_micro}

@@ -17,9 +17,10 @@ from farebox.catalog.models import PriceListVersion
 from farebox.console import telling
 from farebox.kit.db import Tx
 from farebox.kit.models import AuditEvent
-from farebox.ledger import holds
+from farebox.ledger import holds, lots
 
 PACE_DAYS = 7
+WEEK_US = 7 * 86_400_000_000
 EVENTS_AT_ONCE = 50
 QUIET_VERBS = ("key.rename",)
 
@@ -52,6 +53,8 @@ def _news(
 ) -> Iterator[tuple[str, tuple[str, str], dict[str, Any]]]:
     if wanted.low and notices.sees_balance(person=row.person_id, account=row.account_id):
         yield from _low(tx, row, wanted, facts, now_us)
+    if wanted.expiry and notices.sees_balance(person=row.person_id, account=row.account_id):
+        yield from _expiry(tx, row, facts, now_us)
     if wanted.prices:
         yield from _prices(row, facts)
     if wanted.keys:
@@ -75,6 +78,27 @@ def _low(
             row.person.language, account=account.name, left_micro=left_micro, days=days, currency=account.currency
         )
         yield "balance.low", words, {"available_micro": left_micro, "currency": account.currency, "days": days}
+
+
+def _expiry(
+    tx: Tx, row: Notice, facts: dict[str, Any], now_us: int
+) -> Iterator[tuple[str, tuple[str, str], dict[str, Any]]]:
+    """Once for each lot, a week before its end."""
+    soon = [lot for lot in lots.expiring(tx, row.account_id, now_us=now_us) if (lot.expires_us or 0) < now_us + WEEK_US]
+    known, facts["expiry"] = facts.get("expiry", []), [lot.id for lot in soon]
+    account = row.account
+    for lot in soon:
+        if lot.id not in known:
+            words = telling.expiry(
+                row.person.language,
+                account=account.name,
+                left_micro=lot.amount_micro,
+                currency=account.currency,
+                at_us=lot.expires_us or 0,
+                zone=row.person.time_zone or account.time_zone,
+            )
+            data = {"amount_micro": lot.amount_micro, "currency": account.currency, "expires_us": lot.expires_us}
+            yield "credit.expires", words, data
 
 
 def _prices(row: Notice, facts: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str], dict[str, Any]]]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from farebox.kit import money
 from farebox.kit.errors import CommandError
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,6 +25,14 @@ def point(text: str, *, now_us: int) -> int:
         raise CommandError(f"{text[:40]!r} is no time. Write 30d, 12h, 2026-12-31 or 2026-12-31T18:00.") from None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def end(text: str | None, *, now_us: int) -> dict[str, int | str | None]:
+    """What a verb takes as an end: a day is the last one, whole in the account's time zone; else the moment."""
+    if text is not None and _DAY.fullmatch(text.strip()):
+        point(text, now_us=now_us)  # a day that there is
+        return {"last_day": text.strip()}
+    return {"expires_us": None if text is None else point(text, now_us=now_us)}
 
 
 def span(text: str) -> int:

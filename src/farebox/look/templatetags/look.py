@@ -74,6 +74,18 @@ def when(context: Any, at_us: int | None) -> SafeString:
     )
 
 
+@register.simple_tag(takes_context=True)
+def ends(context: Any, at_us: int | None) -> SafeString:
+    """The end of a thing: the last day that it works on, with the exact moment on hover; once over, like `when`."""
+    if not at_us or at_us <= clock.now_us():
+        return when(context, at_us)
+    zone = ZoneInfo(getattr(getattr(context.get("request"), "user", None), "time_zone", "") or "UTC")
+    at = datetime.fromtimestamp(at_us / 1_000_000, zone)
+    last = datetime.fromtimestamp((at_us - 1) / 1_000_000, zone)
+    exact = at.strftime("%Y-%m-%d %H:%M:%S %Z")
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, last.strftime("%Y-%m-%d"))
+
+
 def _relative(at_us: int, day: str) -> str:
     seconds = (clock.now_us() - at_us) // 1_000_000
     if 0 <= seconds < 60:

@@ -21,7 +21,7 @@ KINDS = click.Choice(["key", "project", "member", "account"])
 @click.option("--name", default="key", show_default=True, help="How people call it.")
 @click.option("--model", "models", multiple=True, help="Only this model; may be given again. Without: all.")
 @click.option("--address", "addresses", multiple=True, help="Only from this address or network; may be given again.")
-@click.option("--expires", help="End of the key: 30d, 2026-12-31 or 2026-12-31T18:00.")
+@click.option("--expires", help="End of the key: 30d, 2026-12-31T18:00 (UTC), or its last day, 2026-12-31.")
 @click.option("--cap", "caps", multiple=True, help=cap_words.HELP)
 @click.option("--rpm", type=int, help="Calls a minute.")
 @click.option("--tpm", type=int, help="Text tokens a minute.")
@@ -49,7 +49,7 @@ def create(
         name=name,
         models=list(models),
         addresses=list(addresses),
-        expires_us=None if expires is None else when.point(expires, now_us=clock.now_us()),
+        **when.end(expires, now_us=clock.now_us()),
         caps_micro=cap_words.read(caps),
         rpm=rpm,
         tpm=tpm,
@@ -64,7 +64,7 @@ def create(
 @click.option("--name", required=True, help="How people call it.")
 @click.option("--model", "models", multiple=True, help="Only this model; may be given again.")
 @click.option("--address", "addresses", multiple=True, help="Only from this address or network.")
-@click.option("--expires", help="End of the key: 30d or 2026-12-31.")
+@click.option("--expires", help="End of the key: 30d, or its last day, 2026-12-31.")
 @secret_options
 def import_(
     project: str,
@@ -83,7 +83,7 @@ def import_(
         name=name,
         models=list(models),
         addresses=list(addresses),
-        expires_us=None if expires is None else when.point(expires, now_us=clock.now_us()),
+        **when.end(expires, now_us=clock.now_us()),
     )
     emit(done, lambda: print(f"Key {done['id']} ({done['hint']}) works here now."))
 
@@ -202,9 +202,11 @@ def limit(key: str, models: tuple[str, ...], any_model: bool, addresses: tuple[s
 @click.argument("key")
 @click.argument("at")
 def expire(key: str, at: str) -> None:
-    """End KEY at a time AT: 30d, 2026-12-31, 2026-12-31T18:00 (UTC), or `never`."""
-    expires_us = None if at == "never" else when.point(at, now_us=clock.now_us())
-    done = write("key.expire", key=key, expires_us=expires_us)
+    """End KEY at a time AT: 30d, 2026-12-31T18:00 (UTC), `never`, or after its last day, 2026-12-31.
+
+    A last day is whole: the key works through it in the account's time zone.
+    """
+    done = write("key.expire", key=key, **when.end(None if at == "never" else at, now_us=clock.now_us()))
     end = "never" if done["expires_us"] is None else f"at {when.shown(done['expires_us'])} UTC"
     emit(done, lambda: print(f"Key {done['id']} ends {end}."))
 

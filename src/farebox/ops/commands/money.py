@@ -18,7 +18,7 @@ from .base import Command, emit, write
 @click.argument("account")
 @click.argument("amount")
 @click.option("--reason", required=True, help="Why, in one line; it stands in the books.")
-@click.option("--expires", help="When what is left of it lapses: 90d or 2027-12-31. Without: never.")
+@click.option("--expires", help="When what is left of it lapses: 90d, or its last day, 2027-12-31. Without: never.")
 @click.option("--ref", help="Your own reference; the same gives only once, and is refused with another amount.")
 def grant(account: str, amount: str, reason: str, expires: str | None, ref: str | None) -> None:
     """Give credit of AMOUNT, in the account's currency, to ACCOUNT.
@@ -33,7 +33,7 @@ def grant(account: str, amount: str, reason: str, expires: str | None, ref: str 
         amount_micro=when.amount(amount),
         reason=reason,
         ref=ref or ids.new("cli", now_us),
-        expires_us=None if expires is None else when.point(expires, now_us=now_us),
+        **when.end(expires, now_us=now_us),
     )
     currency = done["currency"]
     said = "was granted before, under this reference, to" if done["repeated"] else "granted to"

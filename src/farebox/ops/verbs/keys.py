@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from farebox.accounts import key_line, keys, rates
+from farebox.accounts import days, key_line, keys, projects, rates
 from farebox.accounts.caps import Caps
 from farebox.kit import clock
 from farebox.kit.db import Tx
@@ -21,6 +21,7 @@ def create(
     models: Sequence[str] = (),
     addresses: Sequence[str] = (),
     expires_us: int | None = None,
+    last_day: str = "",
     caps_micro: Mapping[str, int | None] | None = None,
     rpm: int | None = None,
     tpm: int | None = None,
@@ -34,7 +35,7 @@ def create(
         name=name,
         models=models,
         addresses=addresses,
-        expires_us=expires_us,
+        expires_us=days.chosen(last_day, expires_us, projects.find(project).account.time_zone),
         caps=Caps.given(caps_micro or {}),
         rpm=rpm,
         tpm=tpm,
@@ -56,6 +57,7 @@ def import_key(
     models: Sequence[str] = (),
     addresses: Sequence[str] = (),
     expires_us: int | None = None,
+    last_day: str = "",
 ) -> dict[str, Any]:
     """Take over a key that another system made."""
     key = keys.import_key(
@@ -65,7 +67,7 @@ def import_key(
         name=name,
         models=models,
         addresses=addresses,
-        expires_us=expires_us,
+        expires_us=days.chosen(last_day, expires_us, projects.find(project).account.time_zone),
         now_us=clock.now_us(),
         actor=actor,
     )
@@ -101,9 +103,10 @@ def limits(
     return keys.view(limited)
 
 
-def expire(tx: Tx, *, actor: str, key: str, expires_us: int | None) -> dict[str, Any]:
-    """Another end of a key; None for never."""
-    return keys.view(keys.set_expiry(tx, key, expires_us=expires_us, now_us=clock.now_us(), actor=actor))
+def expire(tx: Tx, *, actor: str, key: str, expires_us: int | None = None, last_day: str = "") -> dict[str, Any]:
+    """Another end of a key, or its last day in the account's time zone; neither for never."""
+    ends_us = days.chosen(last_day, expires_us, keys.living(key).account.time_zone) if last_day else expires_us
+    return keys.view(keys.set_expiry(tx, key, expires_us=ends_us, now_us=clock.now_us(), actor=actor))
 
 
 def set_rates(tx: Tx, *, actor: str, kind: str, name: str, limits: Mapping[str, int | None]) -> dict[str, Any]:

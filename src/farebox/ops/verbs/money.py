@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from farebox.accounts import accounts
+from farebox.accounts import accounts, days
 from farebox.kit import audit, clock, money, options
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -22,6 +22,7 @@ def grant(
     reason: str,
     ref: str,
     expires_us: int | None = None,
+    last_day: str = "",
 ) -> dict[str, Any]:
     """Give credit to an account, as one person alone; micro-units of its currency.
 
@@ -33,6 +34,7 @@ def grant(
         raise CommandError(f"Account {found.id} is closed.")
     if found.kind == "house":
         raise CommandError("The house's own account needs no money: its calls are free.")
+    expires_us = days.chosen(last_day, expires_us, found.time_zone)
     repeated = Entry.objects.filter(account=found.id, kind="grant", ref=ref).exists()
     entry = lots.grant(
         tx,
