@@ -257,3 +257,19 @@ def test_it_says_no_english_on_chinese_pages(shop, path):
     text = person.page("/zh" + path).text
     for word in ("Spent", "Charged", "Calls", "Span", "Balance", "Month", "Outcome"):
         assert word not in text, word
+
+
+def test_who_needs_money_is_told_how(shop):
+    from farebox.kit import settings
+
+    poor = people.customer(shop, "0")
+    page = poor.page("/console/")
+    assert "Add credit" in page.text and poor.customer.account in page.text
+    before = shop.read(settings.values)["support_contact"]
+    shop.write(settings.put_all, {"support_contact": "help@shop.example"}, actor="test")
+    assert "Contact help@shop.example and give your account ID:" in poor.page("/console/").text
+    shop.write(settings.put_all, {"support_contact": before}, actor="test")
+    member = people.customer(shop, role="member", of=poor, project=project_of(poor))
+    assert "Ask the owner of the account to add credit." in member.page("/console/").text
+    assert "充值" in poor.page("/zh/console/").text
+    assert "give your account ID" not in people.customer(shop, "1").page("/console/").text

@@ -100,6 +100,10 @@ def test_words_for_discounts(shop, visitor, publish, option):
         "gpt-4-1106-preview": {"input": "11", "output": "27"},
     }, "USD")  # fmt: skip
     option(public_price_list="words")
+    cells = {name: found[-1] for name, found in visitor.page("/prices").rows().items()}
+    assert (cells["gpt-4-0125-preview"], cells["gpt-4-1106-preview"]) == ("–", "10% less")  # no markup is advertised
+    assert "official" not in visitor.page("/prices/gpt-4-0125-preview").text
+    option(advertise_markup=True)
     rows = visitor.page("/prices").rows()
     assert {name: cells[-1] for name, cells in rows.items()} == {
         "gpt-4": "same", "gpt-4-32k": "10–25% less", "gpt-4-0125-preview": "10% more", "gpt-4-1106-preview": "varies",

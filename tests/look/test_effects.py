@@ -143,6 +143,9 @@ TABLE: dict[str, Up | str] = {
     "office:customer_rename": "another name, in the trail",
     "office:customer_limits": Up("account.set_rates", "limits_lifted", "limits_lowered"),
     "office:customer_close": Up("account.close", "customer_close"),
+    "office:customer_invite": Up("invitation.send", "customer_invite"),
+    "office:customer_key": Up("key.issue", "customer_key"),
+    "office:customer_key_made": TAKES,
     "office:key_revoke": TAKES,
     "office:money_new": Up("money.propose", "money_new"),
     "office:money_approve": Up("money.approve", "money_approve"),
@@ -214,6 +217,18 @@ class World:
 
 
 # what is sent where
+
+
+def customer_invite(w):
+    return reverse("office:customer_invite", args=[w.account()]), {"email": f"{uuid.uuid4().hex}@example.com"}
+
+
+def customer_key(w):
+    from farebox.accounts.models import Project
+
+    account = w.account()
+    project = Project.objects.filter(account=account).values_list("id", flat=True)[0]
+    return reverse("office:customer_key", args=[account]), {"name": "made for a customer", "project": project}
 
 
 def key_new(w):

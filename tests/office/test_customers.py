@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import people
@@ -200,3 +202,54 @@ def test_small_forms_keep_what_was_typed(shop, operator):
     here = "/office/models/show/gpt-4"
     page = admin.through(here, "/office/models/alias/gpt-4", alias="gpt-4o-mini")
     assert 'maxlength="128" value="gpt-4o-mini"' in page.html
+
+
+def test_support_finds_a_call_by_its_id(shop, operator):
+    support, customer = operator("support"), people.customer(shop, "1").customer
+    answer = customer.chat("gpt-4o-mini", "Hello")
+    customer.receipt(answer)
+    page = support.follow(support.get(f"/office/customers?q={answer.call}"))
+    assert answer.call in page.text and "Rule R02" in page.text
+    assert "Key sandbox" in page.text or customer.key[-4:] in page.text
+    assert "Started 20" in page.text and "Duration" in page.text
+    assert "No customer fits this search." in support.page("/office/customers?q=call_" + "0" * 25).text
+    shown = support.page(f"/zh/office/customers/{customer.account}/calls/{answer.call}").text
+    assert "总耗时" in shown and "开始时间" in shown
+
+
+def test_the_owner_of_an_account_is_invited_from_its_page(shop, operator):
+    import post
+    from farebox.accounts.models import Member
+    from farebox.kit.models import AuditEvent
+
+    admin, account = operator(), shop.account("1").account
+    here = f"/office/customers/{account}"
+    assert "Invite the owner" in admin.page(here).text
+    email = f"{account[-8:].lower()}@example.com"
+    assert "An invitation went to" in admin.through(f"{here}/owner", email=email, name="Owner").text
+    assert "invited before" in admin.fill(f"{here}/owner", email=email).text
+    text = post.newest(shop, email).get_content()
+    link = re.search(r"/join/\S+", text)[0]
+    assert people.Visitor(shop, "en").fill(link, name="Owner", password=people.PASSWORD).status == 302
+    assert Member.objects.get(account=account, person__email=email).role == "owner"
+    assert AuditEvent.objects.filter(verb="invitation.send", actor__startswith="operator:").exists()
+    assert operator("support").get(f"{here}/owner").status == 404
+
+
+def test_a_key_is_made_for_a_customer(shop, operator):
+    from farebox.accounts.models import ApiKey, Project
+    from farebox.kit.models import AuditEvent
+
+    admin, account = operator(), shop.account("1").account
+    here = f"/office/customers/{account}"
+    project = Project.objects.filter(account=account).values_list("id", flat=True)[0]
+    made = admin.fill(f"{here}/keys", name="by the office", project=project).headers["location"]
+    page = admin.page(made)
+    text = re.search(r"sk-[A-Za-z0-9]{48}", page.html)[0]
+    assert text in admin.page("/zh" + made).html
+    assert people.Customer(shop, account, "", text).chat("gpt-4o-mini").status == 200
+    row = ApiKey.objects.get(account=account, name="by the office")
+    assert AuditEvent.objects.get(verb="key.issue", object=row.id).actor == f"operator:{admin.person}"
+    assert admin.fill(made).headers["location"] == here
+    assert text not in admin.follow(admin.get(made)).html
+    assert operator("support").get(f"{here}/keys").status == 404

@@ -6,11 +6,12 @@ from typing import Any
 
 from django.db.models import F, Sum
 
+from farebox.accounts.models import Account
 from farebox.kit import audit
 from farebox.kit.db import Tx
 
 from . import log, receipts
-from .models import DayTotal
+from .models import Call, DayTotal
 from .scope import Scope
 
 
@@ -19,6 +20,13 @@ def calls(tx: Tx, account: str, *, before: str = "", limit: int = 50, actor: str
     if logged:
         audit.record(tx, actor=actor, verb="calls.read", object=account)
     return log.recent(tx, account=account, key=None, before=before or None, limit=limit)
+
+
+def account_of(tx: Tx, call: str) -> str | None:
+    """The account whose call this is, or None; the house's own calls are nobody's."""
+    del tx  # the ORM reads in the same transaction
+    rows = Call.objects.filter(id=call, account__in=Account.objects.filter(kind="customer").values("id"))
+    return rows.values_list("account", flat=True).first()
 
 
 def receipt(tx: Tx, call: str, account: str, *, actor: str, logged: bool) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from farebox.catalog.official import OFFICIAL
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.shelf import Edition, Shelf
 from farebox.catalog.usage import CLASSES
-from farebox.kit import db
+from farebox.kit import db, options
 from farebox.kit.db import Tx
 
 
@@ -149,6 +149,8 @@ def _quotes(edition: Edition, official: Edition | None, of: ModelCard) -> dict[s
             continue
         there = vendor.get(name)
         tenths = None if there is None else discount_tenths(micro, there, edition.usd_rate)
+        if tenths is not None and tenths < 0 and not options.current().advertise_markup:
+            there = tenths = None
         quotes[name] = Quote(micro, there, tenths)
     return quotes
 

@@ -97,6 +97,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("sign_up", True, "Visitors may sign up by themselves; else only those who were invited."),
     Option("sign_ups_per_h", 30, "Sign-ups an hour from one address, those who were invited aside.", 1, 100_000),
     Option("sign_up_captcha", False, "Browsers that sign up solve a small puzzle first."),
+    Option("advertise_markup", False, "Price pages say by how much a price lies above the vendor's own."),
     Option("nextchat_url", "https://app.nextchat.dev", "NextChat that the import link on the page of a new key opens."),
     Option("github_client_id", "", "Client id of a GitHub OAuth app, for signing in with GitHub; empty is off."),
     Option("github_client_secret", "", "The secret of that app."),

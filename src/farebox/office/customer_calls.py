@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from farebox.accounts import customers
 from farebox.calls import look_up, receipts
 from farebox.kit import db
 from farebox.ledger import given
@@ -16,7 +17,7 @@ from farebox.upstreams import counters
 
 from . import words
 from .customers import find
-from .forms import PAGE, further, line
+from .forms import PAGE, further, line, local
 from .principal import Operator, operator
 
 # Finance and auditors read by their office; who else reads is written down.
@@ -53,6 +54,7 @@ def receipt(request: HttpRequest, me: Operator, account: str, call: str) -> Http
     if made is None:
         raise Http404
     lines = [each | {"label": words.said(called.CLASSES, each["class"])} for each in made["lines"]]
+    projects = db.read(customers.projects_of, account)
     # What an upstream costs us is for those who answer for money and for upstreams.
     sees_cost = me.role != "support"
     context = {
@@ -60,6 +62,10 @@ def receipt(request: HttpRequest, me: Operator, account: str, call: str) -> Http
         "call": made,
         "lines": lines,
         "said": words.said(words.OUTCOMES, made["outcome"]),
+        "key": db.read(customers.key, account, made["key"]),
+        "project": next((each for each in projects if each["id"] == made["project"]), None),
+        "begun": local(made["opened_us"], me),
+        "ended": local(made["ended_us"], me) if made["ended_us"] else "",
         "tries": made["tries"],
         # As it came it may say what the upstream takes for the call.
         "reported": counters.spelled(made["told"] if sees_cost else made["reported"]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from farebox.accounts import accounts, adjusting, customers, keys, lifting, rates
+from farebox.calls import look_up, receipts
 from farebox.catalog import overview
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
@@ -43,7 +44,10 @@ ACTIVATE = (accounts.unfreeze, accounts.unbar)
 @require_safe
 @operator()
 def page(request: HttpRequest, me: Operator) -> HttpResponse:
-    """Search customers by id, name, e-mail address or the end of a key."""
+    """Search customers by id, name, e-mail address or the end of a key; the id of a call leads to its receipt."""
+    called = line(request, "q")
+    if receipts.is_id(called) and (account := db.read(look_up.account_of, called)):
+        return HttpResponseRedirect(reverse("office:customer_receipt", args=[account, called]))
     query, state, price_list = line(request, "q"), line(request, "state"), line(request, "price_list")
     rows = db.read(
         customers.search,

@@ -13,13 +13,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from farebox.accounts import customers
-from farebox.accounts.models import Person
+from farebox.accounts.models import Invitation, Person
 from farebox.kit import options, outbox, settings
 from farebox.kit.chain import Head
 from farebox.kit.db import Tx
 from farebox.upstreams import channels
 
 PATH = "/office/set-up?code="
+JOIN = "/join/"
 
 
 def way_in(tx: Tx, email: str, language: str, code: str) -> None:
@@ -51,6 +52,19 @@ def second_failed(tx: Tx, person: Person, address: str) -> None:
         ]
         subject = _("%(shop)s: wrong second factors at your sign-in") % facts
     _send(tx, person.email, subject, lines)
+
+
+def owner(tx: Tx, row: Invitation, code: str) -> None:
+    """Send a customer the link by which he becomes an owner of his account, in the language of who invites him."""
+    with translation.override(translation.get_language() or "en"):
+        facts = {"shop": _shop(tx), "account": row.account.name}
+        lines = [
+            _("%(shop)s invites you to be the owner of the account %(account)s.") % facts,
+            _("Join here:") + "\n" + options.current().origin + JOIN + code,
+            _("The link is yours alone and works once. If you expect no invitation, ignore this mail."),
+        ]
+        subject = _("Your account at %(shop)s") % facts
+    outbox.mail(tx, to=row.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")
 
 
 def head(tx: Tx, person: Person, newest: Head, day: str) -> None:

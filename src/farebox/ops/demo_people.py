@@ -24,6 +24,7 @@ STUDENTS = ("Chen Yu", "Emma Braun", "Li Na", "Noah Weber", "Zhang Wei", "张小
 BOT_CAP, CLASS_CAP = "50.00", "20.00"
 STUDENT_CAPS = {"day": "0.50", "month": "2.00"}
 TERM_DAYS = 60
+TRIAL_CURRENCY, TRIAL_MICRO = "USD", 1_000_000  # who signs up in the demo can call at once
 _DAY_US = 86_400_000_000
 
 
@@ -43,6 +44,7 @@ def doors(tx: Tx, customer: str, empty: str, now_us: int, *, fresh: bool) -> tup
 
     if fresh:
         settings.put(tx, links.DEMO, value=True, actor=ACTOR)
+        settings.put(tx, "trial_micro", value={TRIAL_CURRENCY: TRIAL_MICRO}, actor=ACTOR)
         announcements.add(
             tx,
             en="Welcome to the demo: nothing here costs anything, and every charge has its receipt.",
