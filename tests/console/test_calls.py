@@ -178,7 +178,7 @@ def test_each_sees_what_is_his_own_and_what_is_foreign_does_not_exist(shop):
     }  # fmt: skip
     for person, seen in sees.items():
         log = person.get("/console/calls").body.decode()
-        exported = person.get("/console/calls.csv").body.decode()
+        exported = person.get("/console/calls.csv").body.decode("utf-8-sig")
         for name, call in calls.items():
             assert (call in log) == (call in exported) == (name in seen)
             assert person.get(f"/console/calls/{call}").status == (200 if name in seen else 404)
@@ -282,7 +282,10 @@ def test_the_log_of_a_project_and_of_a_member(shop):
         assert "can't be read" in person.page("/console/calls" + query).text
         assert person.get("/console/calls.csv" + query).status == 400
     assert 'id="member"' not in member.page("/console/calls").html  # no choice
-    lines = {line["id"]: line for line in csv.DictReader(io.StringIO(owner.get("/console/calls.csv").body.decode()))}
+    lines = {
+        line["id"]: line
+        for line in csv.DictReader(io.StringIO(owner.get("/console/calls.csv").body.decode("utf-8-sig")))
+    }
     assert (lines[his]["project_name"], lines[his]["key_name"], lines[his]["member"]) == (
         "default",
         "his",
@@ -321,9 +324,10 @@ def test_exports_are_the_log(shop):
     ]  # fmt: skip
     answer = person.get("/console/calls.csv")
     assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.body.startswith(b"\xef\xbb\xbf")  # else spreadsheets show Chinese as gibberish
     assert "content-length" not in answer.headers
     assert "attachment" in answer.headers["content-disposition"]
-    lines = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    lines = list(csv.DictReader(io.StringIO(answer.body.decode("utf-8-sig"))))
     assert [line["id"] for line in lines] == calls[::-1]
     assert lines[-4]["model"].startswith("'=")
     assert {line["charge"] for line in lines} == {"0.000390"}

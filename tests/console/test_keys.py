@@ -529,6 +529,7 @@ def test_the_stub_of_a_key_can_be_read_again_and_makes_no_second_key(shop):
     here = answer.headers["location"]
     first = pre(person.page(here), "key-text")
     page = person.page("/zh" + here)
+    assert "余额或限额不够" in unescape(page.html)  # what the test of the key says of a refusal
     assert pre(page, "key-text") == first and "你的新密钥" in page.text
     assert person.send("/theme", {"theme": "dark", "next": here}).headers["location"] == here
     assert pre(person.page(here), "key-text") == first

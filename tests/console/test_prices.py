@@ -155,7 +155,9 @@ def test_json_and_csv_equal_the_table(shop, visitor, retail):
     for query in ("", "?sort=-output", "?q=preview&sort=input"):
         names = list(visitor.page(f"/prices{query}").rows())
         found = visitor.request("GET", f"/prices.json{query}").json
-        lines = list(csv.DictReader(io.StringIO(visitor.request("GET", f"/prices.csv{query}").body.decode())))
+        lines = list(
+            csv.DictReader(io.StringIO(visitor.request("GET", f"/prices.csv{query}").body.decode("utf-8-sig")))
+        )
         assert [each["model"] for each in found["models"]] == names
         assert list(dict.fromkeys(line["model"] for line in lines)) == names
         assert (found["price_list"], found["currency"], found["units"]) == (retail, "CNY", 1_000_000)
@@ -185,7 +187,7 @@ def test_names_are_shown_as_text_and_are_no_formula(shop, visitor, publish, opti
         assert page.status == 200
         assert "<script>alert" not in page.html
     assert evil in visitor.page("/prices").text
-    lines = list(csv.DictReader(io.StringIO(visitor.request("GET", "/prices.csv?q=evil").body.decode())))
+    lines = list(csv.DictReader(io.StringIO(visitor.request("GET", "/prices.csv?q=evil").body.decode("utf-8-sig"))))
     assert {line["owned_by"] for line in lines} == {f"'{evil}"}
     assert visitor.request("GET", "/prices.json?q=evil").json["models"][0]["owned_by"] == evil
 
@@ -311,7 +313,7 @@ def test_who_is_signed_in_sees_the_prices_of_his_account(shop, visitor, retail, 
     found = insider.get("/prices.json").json
     assert (found["price_list"], found["currency"]) == (insider.price_list, "USD")
     assert [each["after"] for model in found["models"] for each in model["announced"]] == ["6.00"]
-    lines = list(csv.DictReader(io.StringIO(insider.get("/prices.csv").body.decode())))
+    lines = list(csv.DictReader(io.StringIO(insider.get("/prices.csv").body.decode("utf-8-sig"))))
     assert {line["price_list"] for line in lines} == {insider.price_list}
     one = insider.page("/prices/gpt-4")
     assert [row[1].split()[0] for row in one.tables[0][1:]] == ["$6.00", "$7.00"]

@@ -40,7 +40,7 @@ def settings(shop: Any):
 
 def sign_up(shop: Any, email: str, password: str = PASSWORD) -> Visitor:
     visitor = Visitor(shop)
-    sent = visitor.fill("/account/sign-up", email=email, password1=password)
+    sent = visitor.fill("/account/sign-up", email=email, password1=password, time_zone="Asia/Shanghai")
     assert (sent.status, sent.headers["location"]) == (302, "/account/confirm")
     return visitor
 
@@ -53,7 +53,7 @@ def confirm(shop: Any, visitor: Visitor, email: str) -> Any:
 @pytest.mark.slow
 @pytest.mark.store
 def test_sign_up_confirm_and_be_at_home_with_trial_credit(shop, settings):
-    from farebox.accounts.models import Account, Member, Person, Trial
+    from farebox.accounts.models import Account, Member, Notice, Person, Trial
     from farebox.ledger import holds, lots
 
     settings(trial_micro={"USD": 2_000_000}, trial_days=7)
@@ -66,6 +66,9 @@ def test_sign_up_confirm_and_be_at_home_with_trial_credit(shop, settings):
     member = Member.objects.get(person=row)
     account = Account.objects.get(id=member.account_id)
     assert (member.role, account.currency, account.price_list.name) == ("owner", "USD", "usd")
+    assert (row.time_zone, account.time_zone) == ("Asia/Shanghai", "Asia/Shanghai")  # as the browser said
+    told = Notice.objects.get(person=row, account=account)
+    assert (told.low_days, told.expiry, told.by_mail) == (3, True, True)
     assert shop.read(holds.balance, account.id)[0] == 2_000_000
     (lot,) = shop.read(lots.lots_of, account.id)[0]
     assert lot.expires_us - lot.granted_us == 7 * 86_400_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 import pytest
 
@@ -60,7 +61,9 @@ def test_an_address_finds_what_its_person_did_as_a_customer_and_as_an_operator(s
     page = admin.page(f"/office/audit?actor={owner.email.upper()}&verb=both.")
     assert page.column(2) == ["both.operator", "both.person"]
     auditor = people.operator(shop, "auditor")
-    rows = csv.DictReader(io.StringIO(auditor.get(f"/office/audit.csv?actor={owner.email}&verb=both.").body.decode()))
+    rows = csv.DictReader(
+        io.StringIO(auditor.get(f"/office/audit.csv?actor={owner.email}&verb=both.").body.decode("utf-8-sig"))
+    )
     assert [row["object"] for row in rows] == ["two", "one"]
 
 
@@ -120,7 +123,7 @@ def test_export(shop):
     auditor = people.operator(shop, "auditor")
     answer = auditor.get("/office/audit.csv?verb=export.test")
     assert answer.headers["content-type"].startswith("text/csv")
-    rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode("utf-8-sig"))))
     assert [row["object"] for row in rows] == ["'=1+1"]
     assert json.loads(rows[0]["after"]) == {"a": 'b,"c'}
     whole = auditor.get("/office/audit.csv")
@@ -183,3 +186,32 @@ def seal(shop):
 
     while events := shop.read(chain.unsealed, clock.now_us()):
         shop.write(chain.seal, events)
+
+
+def test_the_trail_is_in_words_and_found_by_name(shop, operator):
+    from farebox.accounts.models import Account
+
+    admin, account = operator(), shop.account("1").account
+    name = f"Nightingale {account[-6:]}"
+    here = f"/office/customers/{account}"
+    admin.fill(here, f"{here}/rename", name=name)
+    assert Account.objects.get(id=account).name == name
+    page = admin.page(f"/office/audit?object={name.lower().replace(' ', '+')}")
+    assert "Account renamed" in page.text and name in page.text and account in page.text
+    assert "账户已改名" in admin.page(f"/zh/office/audit?object={account}").text
+    from farebox.accounts.models import Person
+
+    Person.objects.filter(id=admin.person).update(name=f"Una {account[-6:]}")
+    assert name in admin.page(f"/office/audit?actor=Una+{account[-6:]}").text
+    assert "Nothing fits this search." in admin.page("/office/audit?object=nobody-is-called-so").text
+
+
+def test_the_export_begins_with_a_byte_order_mark(shop, operator):
+    assert operator("auditor").get("/office/audit.csv").body.startswith(b"\xef\xbb\xbf")
+
+
+def test_the_door_of_the_office_leads_to_the_customers_door(shop, visitor):
+    for prefix in ("", "/zh"):
+        page = visitor.page(f"{prefix}/office/sign-in")
+        link = re.search(rf'href="({prefix}/account/[^"]+)"', page.html)[1]
+        assert visitor.get(link).status == 200

@@ -7,6 +7,7 @@ With the confirmation come, in one transaction, account, ledger account, project
 from __future__ import annotations
 
 from dataclasses import dataclass
+from zoneinfo import available_timezones
 
 from allauth.account.models import EmailAddress
 
@@ -39,11 +40,15 @@ class Offered:
     days: int
 
 
-def register(tx: Tx, *, email: str, password_hash: str | None, language: str = "", now_us: int) -> Person:
-    """A person who signs up by himself; CommandError where the address has a person already."""
+def register(
+    tx: Tx, *, email: str, password_hash: str | None, language: str = "", time_zone: str = "", now_us: int
+) -> Person:
+    """A person who signs up by himself, in his browser's time zone; CommandError where the address has a person."""
     person = people.create(tx, email=email, password_hash=password_hash, now_us=now_us, actor="sign-up")
     person.language, person.by_sign_up = language, True
-    person.save(update_fields=["language", "by_sign_up"])
+    if time_zone in available_timezones():
+        person.time_zone = time_zone
+    person.save(update_fields=["language", "time_zone", "by_sign_up"])
     return person
 
 

@@ -14,9 +14,12 @@ def text(given: str) -> str:
     return f"'{given}" if given.startswith(_FORMULA) else given
 
 
+MARK = "\ufeff"  # without it spreadsheets take UTF-8 for the machine's own code page, and Chinese for gibberish
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A CSV file (RFC 4180)."""
-    return lines([head, *rows])
+    """A CSV file (RFC 4180) in UTF-8 with a byte order mark."""
+    return MARK + lines([head, *rows])
 
 
 def lines(rows: Iterable[Sequence[object]]) -> str:

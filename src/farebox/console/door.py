@@ -186,6 +186,7 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
             "email": form.cleaned_data["email"],
             "password_hash": people.hashed(password) if password else None,
             "language": get_language() or "",
+            "time_zone": request.POST.get("time_zone", "")[:64],
         }
         person = db.write(signup.register, **facts, now_us=clock.now_us())
         if password:

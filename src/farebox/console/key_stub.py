@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from farebox.accounts.models import ApiKey
 from farebox.catalog.pricing import ModelCard
 from farebox.kit import clock, db, options
 from farebox.look import kept
 
-from . import clients, pricebook
+from . import clients, pricebook, refused
 
 
 def keep(request: HttpRequest, key: ApiKey, text: str) -> None:
@@ -49,6 +50,7 @@ def facts(key: ApiKey, text: str) -> dict[str, Any]:
         "nextchat": nextchat,
         "models": [card.name for card in cards if "chat" in card.kinds],
         "sells": bool(cards),
+        "refusals": msgspec.json.encode(refused.said(_("This key no longer works. Make another one."))).decode(),
         "currency": key.account.currency,
     }
 

@@ -6,7 +6,6 @@ import json
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from farebox.accounts import playground as domain
@@ -19,7 +18,7 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.look import refusals
 
-from . import pricebook
+from . import pricebook, refused
 from .forms_keys import Mint
 from .principal import Principal, signed_in
 
@@ -33,7 +32,7 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
         "base_url": options.current().origin + "/v1",
         "minutes": domain.LIFE_S // 60,
         "day_micro": db.read(_day_micro, me.account),
-        "refusals": json.dumps(_refusals()),
+        "refusals": json.dumps(refused.said()),
     }
     return render(request, "console/playground.html", context)
 
@@ -89,24 +88,3 @@ def _image_tokens(card: ModelCard) -> dict[str, int] | None:
     """What an image counts: `base`, and `tile` for each of its tiles; None where no formula is known."""
     formula = FORMULAS.get(card.image_formula)
     return None if formula is None else {"base": formula.base, "tile": formula.tile}
-
-
-def _refusals() -> dict[str, str]:
-    """What the page says of a refusal of the API, by its code; /v1 itself speaks English alone."""
-    broken = _("The upstream gave no whole answer. Please send it again, or choose another model.")
-    trouble = _("The shop is busy, or has trouble of its own. Please try again in a moment.")
-    return {
-        "insufficient_quota": _("The balance, or a cap, does not pay for this call. Top up, or raise the cap."),
-        "rate_limit_exceeded": _("Too many calls or tokens at one time. Please wait a moment, then send it again."),
-        "invalid_api_key": _("The key of the playground has ended. Load the page again."),
-        "account_deactivated": _("The account is not active, so nothing can be called."),
-        "model_not_found": _("This model is not on sale to your account. Choose another one."),
-        "context_length_exceeded": _("This is longer than the model can read. Start again, or choose another model."),
-        "request_too_large": _("This is too large to send. Start again, or leave an image out."),
-        "request_timeout": _("Your message took too long to arrive. Please send it again."),
-        "upstream_error": broken,
-        "upstream_timeout": broken,
-        "overloaded": trouble,
-        "store_unavailable": trouble,
-        "internal_error": trouble,
-    }

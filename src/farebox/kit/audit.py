@@ -38,7 +38,7 @@ def record(tx: Tx, *, actor: str, verb: str, object: str, before: Any = None, af
 class Search:
     """Which events are wanted: beginnings of actor, verb and object (empty for all), and a span of time.
 
-    `or_actor` is another beginning that will do, where somebody acts under two names.
+    `or_actor` and `or_object` are other beginnings that will do, where a person or a thing has two names.
     """
 
     actor: str = ""
@@ -47,6 +47,7 @@ class Search:
     from_us: int = 0
     until_us: int = _EVER_US
     or_actor: str = ""
+    or_object: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Event:
 def search(tx: Tx, wanted: Search, *, before: str = "", limit: int = 50) -> list[Event]:
     """Events that are wanted, newest first, older than the id `before`."""
     params: tuple[Any, ...] = (before or _LAST_ID, wanted.from_us, min(wanted.until_us, _EVER_US))
-    for text in (wanted.actor, wanted.or_actor or wanted.actor, wanted.verb, wanted.object):
+    objects = (wanted.object, wanted.or_object or wanted.object)
+    for text in (wanted.actor, wanted.or_actor or wanted.actor, wanted.verb, *objects):
         params += (text, text)
     return [Event(*row) for row in tx.all(statements.SEARCH_AUDIT, (*params, limit))]
 

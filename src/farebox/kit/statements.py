@@ -52,7 +52,8 @@ SEARCH_AUDIT = """
 SELECT id, at_us, actor, verb, object, before, after FROM kit_auditevent
 WHERE id < %s AND at_us >= %s AND at_us < %s
  AND (SUBSTR(actor, 1, LENGTH(%s)) = %s OR SUBSTR(actor, 1, LENGTH(%s)) = %s)
- AND SUBSTR(verb, 1, LENGTH(%s)) = %s AND SUBSTR(object, 1, LENGTH(%s)) = %s ORDER BY id DESC LIMIT %s
+ AND SUBSTR(verb, 1, LENGTH(%s)) = %s
+ AND (SUBSTR(object, 1, LENGTH(%s)) = %s OR SUBSTR(object, 1, LENGTH(%s)) = %s) ORDER BY id DESC LIMIT %s
 """
 
 # === The chain of the audit trail ===

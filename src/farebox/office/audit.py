@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -12,11 +13,12 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from farebox.accounts import customers
+from farebox.accounts import customers, things
 from farebox.kit import audit, chain, clock, db
 from farebox.kit.errors import CommandError
 from farebox.look import refusals
 
+from . import trail_words
 from .forms import PAGE, further, line, moment
 from .principal import Operator, operator
 
@@ -37,8 +39,10 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
     events = db.read(audit.search, wanted, before=line(request, "before", 40), limit=PAGE + 1)
     following = further(request, events, lambda event: str(event.id))
     emails = db.read(customers.names, [event.actor for event in events])
+    called = db.read(things.names, [event.object for event in events])
     context = {
-        "rows": [_row(event, emails) for event in events],
+        "rows": [_row(event, emails, called) for event in events],
+        "verbs": sorted(trail_words.VERBS),
         "next": following,
         "fields": {name: line(request, name, 200) for name in ("actor", "verb", "object", "from", "until")},
         "error": error,
@@ -95,7 +99,7 @@ def _trouble(found: chain.Trouble) -> str:
 
 
 def _csv(wanted: audit.Search) -> Iterator[bytes]:
-    yield _lines([_HEAD])
+    yield b"\xef\xbb\xbf" + _lines([_HEAD])
     for events in audit.pages(wanted):
         yield _lines([tuple(_cell(getattr(event, name)) for name in _HEAD) for event in events])
 
@@ -112,16 +116,17 @@ def _cell(given: Any) -> Any:
 
 
 def _wanted(request: HttpRequest, me: Operator) -> audit.Search:
-    """What the address asks for; an e-mail address stands for its person, as an operator and as a customer."""
+    """What the address asks for; a name stands for what is called so, an e-mail address for its person."""
     actor = line(request, "actor", 200)
-    person = db.read(customers.person_called, actor) if "@" in actor else None
+    person, named = db.read(things.person, actor), line(request, "object", 200)
     until_us = moment(line(request, "until", 40), me)
     return _own(
         me,
         audit.Search(
             actor=actor if person is None else f"operator:{person}",
             verb=line(request, "verb", 60),
-            object=line(request, "object", 200),
+            object=named,
+            or_object=db.read(things.called, named) or (f"channel {named}" if named else ""),
             from_us=moment(line(request, "from", 40), me) or 0,
             or_actor="" if person is None else f"person:{person}",
             **({} if until_us is None else {"until_us": until_us}),
@@ -132,15 +137,17 @@ def _wanted(request: HttpRequest, me: Operator) -> audit.Search:
 def _own(me: Operator, wanted: audit.Search) -> audit.Search:
     if me.role != "support":
         return wanted
-    return audit.Search(me.actor, wanted.verb, wanted.object, wanted.from_us, wanted.until_us)
+    return replace(wanted, actor=me.actor, or_actor="")
 
 
-def _row(event: audit.Event, emails: dict[str, str]) -> dict[str, Any]:
+def _row(event: audit.Event, emails: dict[str, str], called: dict[str, str]) -> dict[str, Any]:
     return {
         "at_us": event.at_us,
         "who": customers.named(event.actor, emails),
         "verb": event.verb,
+        "said": trail_words.VERBS.get(event.verb, ""),
         "object": event.object,
+        "called": called.get(event.object, ""),
         "before": event.before[:SHOWN_CHARS_MAX],
         "after": event.after[:SHOWN_CHARS_MAX],
     }

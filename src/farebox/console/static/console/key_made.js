@@ -6,6 +6,7 @@
   const model = document.getElementById("try-model");
   const go = document.getElementById("try-go");
   const said = document.getElementById("try-said");
+  const refusals = JSON.parse(card.dataset.refusals);
   card.hidden = false;
   const signs = { CNY: "¥", USD: "$", EUR: "€", GBP: "£", JPY: "JP¥", HKD: "HK$" };
   const headers = { Authorization: `Bearer ${key}`, "Content-Type": "application/json" };
@@ -44,7 +45,7 @@
       const body = await answer.json();
       said.replaceChildren();
       if (!answer.ok || body.error) {
-        line(`${card.dataset.failed} ${body.error ? body.error.message : answer.status}`, "flash bad");
+        line(refusals[body.error?.code] || `${card.dataset.failed} ${body.error ? body.error.message : answer.status}`, "flash bad");
         return;
       }
       line(body.choices[0].message.content, "said").translate = false;
@@ -57,7 +58,7 @@
       foot.append(link);
     } catch (fault) {
       said.replaceChildren();
-      line(`${card.dataset.failed} ${fault.message}`, "flash bad");
+      line(fault instanceof TypeError ? card.dataset.away : `${card.dataset.failed} ${fault.message}`, "flash bad");
     } finally {
       go.disabled = false;
     }

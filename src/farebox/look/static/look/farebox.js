@@ -91,3 +91,6 @@ document.addEventListener("submit", (event) => {
 });
 // The page comes back as it was left.
 addEventListener("pageshow", () => [...sent.keys()].forEach(release));
+
+// A form that asks for it hears the browser's time zone.
+for (const each of document.querySelectorAll("input[data-zone]")) each.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
