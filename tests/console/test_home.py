@@ -131,10 +131,11 @@ def test_credit_that_expires_is_shown_with_its_last_day(shop):
         "now_us": now_us(),
         "note": "trial",
         "requester": "t",
+        "single_person": True,
     }
     shop.write(lots.grant, amount_micro=2_000_000, ref=f"t{end_us}", expires_us=end_us, **facts)
     last = time.strftime("%Y-%m-%d", time.gmtime(end_us // 1_000_000 - 1))
-    assert f"$2.00 of it is granted credit; its last day is {last}." in person.page("/console/").text
+    assert f"$2.00 of it is granted credit; its last day is {last}" in person.page("/console/").text
     assert "其中 $2.00 为赠送额度" in person.page("/zh/console/").text
     month = time.strftime("%Y-%m", time.gmtime())
     ended = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(end_us // 1_000_000))

@@ -23,7 +23,7 @@ def _owners(apps: Any, _editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0008_caps_at_once")]
+    dependencies = [("accounts", "0009_invited_operators")]
 
     operations = [
         migrations.AddField("notice", "expiry", models.BooleanField(default=False)),
