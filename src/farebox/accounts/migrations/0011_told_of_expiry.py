@@ -23,7 +23,7 @@ def _owners(apps: Any, _editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0009_invited_operators")]
+    dependencies = [("accounts", "0010_token_pepper")]
 
     operations = [
         migrations.AddField("notice", "expiry", models.BooleanField(default=False)),
