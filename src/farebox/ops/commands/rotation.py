@@ -56,7 +56,7 @@ def rotate_pepper(again: bool) -> None:
 def drop_pepper(early: bool) -> None:
     """Destroy the older peppers; keys, tokens and recovery codes that still need one are switched off, by mail."""
     ready.store()
-    done: dict[str, Any] = {"ended": write("keys.end_old_peppers", early=early)}
+    done: dict[str, Any] = {"ended": write("keys.end-old-peppers", early=early)}
     done |= write("keys.drop", kind="pepper")
     ended = ", ".join(f"{n:,} {what}" for what, n in done["ended"].items() if n) or "nothing"
     gone = ", ".join(str(n) for n in done["dropped"])

@@ -12,6 +12,6 @@ RUNS: dict[str, Callable[..., Any]] = {
     "keys.activate": rotation.activate,
     "keys.rewrap": rotation.rewrap,
     "keys.rehash": rotation.rehash,
-    "keys.end_old_peppers": rotation.end_old_peppers,
+    "keys.end-old-peppers": rotation.end_old_peppers,
     "keys.drop": rotation.drop,
 }
