@@ -42,6 +42,7 @@ from .mailing import KNOWN_COOKIE
 STEP_UP_S = 300
 RECORDS = "account_authentication_methods"
 _NEW_FACTORS = "mfa/email/"
+_PROOFS = ("account_reauthenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn")
 _PASSWORD_FAULTS = {
     "length": _("A password has 8 to 256 characters."),
     "common": _("This password is one of the commonest. Please choose another."),
@@ -117,9 +118,15 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         return max(proofs, default=0.0) < time.time() - STEP_UP_S
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
-        """By what this person may prove who he is once more; who has nothing of his own is sent to sign in anew."""
+        """By what this person may prove who he is once more; who has nothing of his own is sent to sign in anew.
+
+        The pages that take such a proof are not for him (403).
+        """
         found: list[dict[str, Any]] = super().get_reauthentication_methods(user)
-        return found or [{"id": "sign_in", "description": "", "url": reverse("account_login")}]
+        here = self.request.resolver_match
+        if found or (here and here.url_name in _PROOFS):
+            return found
+        return [{"id": "sign_in", "description": "", "url": reverse("account_login")}]
 
     def pre_login(self, request: HttpRequest, user: Any, **facts: Any) -> HttpResponse | None:
         """None to let him in; an operator is sent away whatever he has proved."""
