@@ -115,3 +115,22 @@ def test_sound_and_tools_of_google_are_in_their_classes():
         "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 8}],
     })  # fmt: skip
     assert found == (Usage(input=70, cached_read=40, input_audio=20, output=42, output_audio=8), ())
+
+
+@given(
+    st.tuples(counts, counts, counts), st.dictionaries(st.sampled_from(["cached_tokens", "audio_tokens"]), counts),
+    st.dictionaries(st.sampled_from(["reasoning_tokens", "audio_tokens", "accepted_prediction_tokens"]), counts),
+    st.booleans(), st.sampled_from([None, True, False]),
+)  # fmt: skip
+def test_what_is_read_at_once_is_read_the_same_counter_by_counter(sides, into, out, adds_up, inside):
+    """A counter of 0 that nobody knows changes nothing, and makes each counter be looked at."""
+    usage = {"prompt_tokens": sides[0], "completion_tokens": sides[1], CHAT: into, OUT: out}
+    usage["total_tokens"] = sides[0] + sides[1] if adds_up else sides[2]
+
+    def said(reported):
+        try:
+            return reports.read(reported, cached_in_prompt=inside)
+        except BadUsage as bad:
+            return bad.why, bad.likely
+
+    assert said(usage) == said(usage | {"odd_tokens": 0})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import openai_later as openai
 from farebox.catalog.usage import Usage
@@ -37,8 +39,42 @@ def test_an_answer_of_the_sdk():
     made = openai.ChatCompletion.model_validate_json(event.raw)
     assert (made.id, made.created, made.model) == SHOWN
     assert made.choices[0].message.content == "Hello"
-    assert whole(b"\xef\xbb\xbf" + raw).raw == event.raw
-    assert whole(json.dumps(json.loads(raw), indent=1).encode()).raw == event.raw  # on one line
+    same_either_way(raw)
+    assert b"\n" not in whole(json.dumps(json.loads(raw), indent=1).encode()).raw
+
+
+def same_either_way(raw: bytes, **facts) -> None:
+    """What passes as it came says the same as what is written anew; a mark of UTF-8 before it makes it be that."""
+
+    def seen(event):
+        shown = json.loads(event.raw)
+        for choice in shown["choices"]:
+            choice["message"] = {name: value for name, value in choice["message"].items() if value not in (None, [])}
+        return {name: getattr(event, name) for name in event.__struct_fields__ if name != "raw"} | {"shown": shown}
+
+    assert seen(whole(raw, **facts)) == seen(whole(b"\xef\xbb\xbf" + raw, **facts))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(max_size=20), st.none() | st.text(max_size=9), st.sampled_from(["stop", "length", "eos", "error"]),
+            st.sampled_from([{}, {"refusal": None}, {"cost": 1}, {"annotations": []}]),
+        ),
+        min_size=1, max_size=3,
+    ),
+    st.sampled_from([{}, {"service_tier": "x"}, {"citations": ["https://a.example"]}, {"provider": "y", "cost": 0.1}]),
+    st.sampled_from([{}, {"cost": 1}, {"completion_tokens_details": {"reasoning_tokens": 1}}, {"total_tokens": 2**63}]),
+)  # fmt: skip
+def test_what_passes_as_it_came_says_the_same(rows, top, counted):
+    found = [
+        {"index": at, "message": {"role": "assistant", "content": text, **more}
+         | ({} if thought is None else {"reasoning_content": thought}), "finish_reason": reason, "logprobs": None}
+        for at, (text, thought, reason, more) in enumerate(rows)
+    ]  # fmt: skip
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5} | counted
+    raw = json.dumps({"id": "x", "object": "chat.completion", "model": "m", "choices": found, "usage": usage} | top)
+    same_either_way(raw.encode(), choices=2)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,16 @@ def repeats(data: bytes) -> bool:
     return data.count(b":") != again.count(b":")
 
 
+def names_once(data: bytes) -> bool:
+    """Whether it is certain, by one look at the whole of a valid JSON text, that no name comes twice in an object."""
+    if data.count(b"{") > OBJECTS_MAX or escapes_colons(data):
+        return False
+    try:
+        return data.count(b":") == _text(_anything(data)).count(b":")
+    except (msgspec.MsgspecError, ValueError):
+        return False
+
+
 def escapes_colons(data: bytes) -> bool:
     """Whether a colon is written as an escape, so that counting those that are not is not enough."""
     return b"\\u003" in data and _COLON.search(data) is not None

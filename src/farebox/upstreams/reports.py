@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from farebox.catalog.usage import Usage, UsageError
-from farebox.upstreams import counters
+from farebox.upstreams import counters, plain_usage
 from farebox.upstreams.dialect import BadUsage, Reading
 
 KEPT_BYTES_MAX: Final = 2048
@@ -90,6 +90,8 @@ def read(reported: Any, *, cached_in_prompt: bool | None = None, hidden_thinking
     `cached_in_prompt` says where the channel counts cached tokens, None if nobody knows; `hidden_thinking` that output
     which only the total shows is thinking.
     """
+    if cached_in_prompt is not False and (found := plain_usage.read(reported)) is not None:
+        return Reading(found)
     if not isinstance(reported, dict):
         raise BadUsage("The usage is no object.")
     roles, seen, unknown = counters.gather(reported)

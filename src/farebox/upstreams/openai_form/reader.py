@@ -138,7 +138,7 @@ class Reader:
             event.output_bytes = len(content) if content.isascii() else len(content.encode())
             event.visible = True
         if thought := delta.reasoning_content or delta.reasoning:
-            _add(event, index, thought, visible=False)
+            add(event, index, thought, visible=False)
             event.reasoning = True
         if calls:
             by_index = self._lanes[index].by_index
@@ -147,7 +147,7 @@ class Reader:
                 if known is None or known.index != call.index:
                     return None
                 if call.function.arguments:
-                    _add(event, index, call.function.arguments)
+                    add(event, index, call.function.arguments)
             event.visible = True
         if reason is not None:
             if reason not in fields.FINISHES:
@@ -170,7 +170,7 @@ class Reader:
             return None
         event = Event(self._front + row + padding, self._model, [], choices=1)
         if text:
-            _add(event, index, text)
+            add(event, index, text)
         if reason is not None:
             if reason not in fields.FINISHES:
                 return None
@@ -340,21 +340,21 @@ def read_row(event: Event, row: dict[str, Any], lane: tidy.Lane) -> None:
             words, media_bytes = texts.without_media(text, lane)
             event.media_bytes += media_bytes
             event.visible = True
-            _add(event, index, words)
+            add(event, index, words)
     thought = said.get("reasoning_content") or said.get("reasoning") or _detailed(said)
     if thought:  # where several are there, they repeat one another
         event.reasoning = True
-        _add(event, index, thought, visible=False)
+        add(event, index, thought, visible=False)
     if said.get("refusal"):
         event.refused = True
-        _add(event, index, said["refusal"])
+        add(event, index, said["refusal"])
     calls = [call.get("function") or call.get("custom") for call in said.get("tool_calls", ())]
     for function in (*calls, said.get("function_call")):
         if function is not None:
             event.visible = True
             for name in ("name", "arguments", "input"):
                 if function.get(name):
-                    _add(event, index, function[name])
+                    add(event, index, function[name])
     _read_media(event, index, said)
 
 
@@ -363,7 +363,7 @@ def _read_media(event: Event, index: int, said: dict[str, Any]) -> None:
         event.visible = True
         event.media_bytes += len(audio["data"]) if isinstance(audio.get("data"), str) else 0
         if isinstance(audio.get("transcript"), str):
-            _add(event, index, audio["transcript"])
+            add(event, index, audio["transcript"])
     if said.get("images"):
         event.visible = True
         event.media_bytes += len(_encode(halves.mended_tree(said["images"])))
@@ -376,7 +376,8 @@ def _detailed(said: dict[str, Any]) -> str:
     return "".join(text for text in found if isinstance(text, str))
 
 
-def _add(event: Event, index: int, text: str, *, visible: bool = True) -> None:
+def add(event: Event, index: int, text: str, *, visible: bool = True) -> None:
+    """Add a piece of output to the event."""
     if text:
         event.pieces.append((index, text))
         event.output_bytes += len(text) if text.isascii() else len(text.encode())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
-from farebox.upstreams import faults, halves
+from farebox.upstreams import faults, halves, plain_usage
 from farebox.upstreams.dialect import Ask, BadAnswer, Event
 from farebox.upstreams.openai_form import fields, texts, tidy
-from farebox.upstreams.openai_form.reader import Reader, decoded, error_of, read_row, usage_of
+from farebox.upstreams.openai_form.reader import Reader, add, decoded, error_of, read_row, usage_of
 from farebox.upstreams.stream import SseReader, StreamBroken, is_stream
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -35,8 +35,48 @@ class _Vectors(Struct, gc=False):
 _vectors: Final = msgspec.json.Decoder(_Vectors).decode
 
 
+class _Message(Struct, gc=False, forbid_unknown_fields=True):
+    """A message that may pass as it is."""
+
+    role: Literal["assistant"]
+    content: str
+    reasoning_content: str | None = None
+    refusal: None = None
+    annotations: Annotated[list[None], Meta(max_length=0)] | None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: None = None
+
+
+class _Choice(Struct, gc=False, forbid_unknown_fields=True):
+    index: int
+    message: _Message
+    finish_reason: str
+    logprobs: None = None
+
+
+class _Plain(Struct, gc=False):
+    """A whole answer of which the choices and the usage may pass as they are; the rest is written anew or left out."""
+
+    choices: Raw
+    model: str
+    usage: Raw
+    error: None = None
+    object: str = ""
+    citations: None = None
+    search_results: None = None
+    obfuscation: None = None
+
+
+_plain: Final = msgspec.json.Decoder(_Plain).decode
+_choices: Final = msgspec.json.Decoder(list[_Choice]).decode
+_counters: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
 def answer(body: bytes, ask: Ask) -> Event:
     """Read a whole answer of chat or completions; BadAnswer if it has no choices and is no error."""
+    if ask.kind == "chat" and (event := _as_it_is(body, ask)) is not None:
+        return event
     body = body.removeprefix(_BOM)
     if is_stream(body):
         return _of_stream(body, ask)
@@ -44,6 +84,36 @@ def answer(body: bytes, ask: Ask) -> Event:
     if not isinstance(found, dict):
         raise BadAnswer("The answer is no object.")
     return _read(found, ask)
+
+
+def _as_it_is(body: bytes, ask: Ask) -> Event | None:
+    """The event of an answer whose choices and usage fit as they came, as most do; None for any other."""
+    try:
+        found = _plain(body)
+        rows = _choices(found.choices)
+    except (ValueError, RecursionError):
+        return None
+    if not found.model or found.object == "error" or not 0 < len(rows) <= max(1, ask.choices):
+        return None
+    choices, usage = bytes(found.choices), bytes(found.usage)
+    if b"\n" in choices or b"\n" in usage or not plain_usage.is_plain(usage):
+        return None
+    event = Event(b"", found.model, [], choices=len(rows), finishes=[], usage=_counters(usage), done=True)
+    for number, row in enumerate(rows):
+        said = row.message
+        if row.index != number or row.finish_reason not in fields.FINISHES or "base64," in said.content:
+            return None
+        event.finishes.append((number, row.finish_reason))
+        if said.content:
+            event.visible = True
+            add(event, number, said.content)
+        if said.reasoning_content:
+            event.reasoning = True
+            add(event, number, said.reasoning_content, visible=False)
+    shown = ask.shown
+    head = {"id": shown.id, "object": fields.OBJECTS["chat", False], "created": shown.created, "model": shown.model}
+    event.raw = b"".join((_encode(head)[:-1], b',"choices":', choices, b',"usage":', usage, b"}"))
+    return event
 
 
 def _read(found: dict[str, Any], ask: Ask, *, done: bool = True) -> Event:
