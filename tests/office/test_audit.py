@@ -30,7 +30,8 @@ def test_who_what_before_after(trail):
     page = admin.page(f"/office/audit?object={account}&verb=account.freeze")
     assert len(page.tables[0]) == 2
     row = page.tables[0][1]
-    assert row[1:4] == [admin.email, "account.freeze", account]
+    assert row[1:3] == [admin.email, "Account frozen account.freeze"]
+    assert row[3].split()[-1] == account
     assert '"active"' in row[4]
     assert '"frozen"' in row[4]
 
@@ -38,7 +39,7 @@ def test_who_what_before_after(trail):
 def test_search(shop, trail):
     admin, account = trail
     page = admin.page(f"/office/audit?actor={admin.email}&verb=account.")
-    assert page.column(2) == ["account.unfreeze", "account.freeze"]
+    assert page.column(2) == ["Account unfrozen account.unfreeze", "Account frozen account.freeze"]
     assert "Nothing fits" in admin.page("/office/audit?verb=no.such").text
     assert "Nothing fits" in admin.page(f"/office/audit?object={account}&from=2099-01-01T00:00").text
     assert "Nothing fits" in admin.page(f"/office/audit?object={account}&until=2001-01-01T00:00").text
@@ -90,7 +91,7 @@ def test_another_value_of_single_person_at_a_start_is_in_the_trail_once(shop):
         was, now = ("true", "false") if before else ("false", "true")
         assert events() == [(was, now), *noted]
         page = people.operator(shop, "auditor").page("/office/audit?verb=option.change")
-        assert page.tables[0][1][1:4] == ["system", "option.change", "single_person"]
+        assert page.tables[0][1][1:4] == ["system", "Process option changed option.change", "single_person"]
     finally:
         again(alone=before)
 
@@ -138,7 +139,7 @@ def test_support_sees_its_own(shop, trail):
     assert "Nothing fits" in support.page(f"/office/audit?object={account}").text
     assert "Nothing fits" in support.page(f"/office/audit?actor={admin.email}").text
     support.fill(f"/office/customers/{account}", f"/office/customers/{account}/move", do="freeze")
-    assert support.page("/office/audit").column(2) == ["account.freeze"]
+    assert support.page("/office/audit").column(2) == ["Account frozen account.freeze"]
 
 
 def test_the_chain(shop):
