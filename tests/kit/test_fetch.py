@@ -411,6 +411,36 @@ def test_bodies_that_are_cut(run, answer, then, got):
 
 
 @pytest.mark.parametrize(
+    "piece", [b"1;" + b"e" * 5000 + b"\r\n.\r\n", b"0" * 5000 + b"1\r\n.\r\n"], ids=["extensions", "padded sizes"]
+)
+def test_what_stands_around_chunks_adds_up(run, piece):
+    """30 times 5,000 bytes, none of them long, a byte of data in each."""
+
+    async def main():
+        pieces = (CHUNKS, *[piece] * 30)
+        async with Server(answering(*pieces, pause_s=0.005)) as server, client() as fetch:
+            exchange = fetch.start(server.outgoing())
+            assert (await exchange.response()).status == 200
+            read = bytearray()
+            with pytest.raises(f.BodyCut, match="endless"):
+                await read_into(read, exchange)
+            assert 5 < len(read) < 20
+            exchange.release()
+            assert fetch._idle == 0
+
+    run(main)
+
+
+def test_chunks_of_one_byte_are_no_frames(run):
+    async def main():
+        small = b"1;x=y\r\n.\r\n" * 5000
+        async with Server(answering(CHUNKS, *[small] * 4, b"0\r\n\r\n", pause_s=0.005)) as server, client() as fetch:
+            assert await whole(fetch.start(server.outgoing())) == (200, b"." * 20_000)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
     ("answer", "then"),
     [(b"", "close"), (b"", "reset"), (b"HTTP/1.1 200", "close"), (b"HTTP/1.1 100 C\r\n\r\n", "close")],
 )

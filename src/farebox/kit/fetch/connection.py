@@ -18,6 +18,9 @@ from farebox.kit.fetch.wire import HEAD_BYTES_MAX
 # How long after sending the death of a pooled connection can still be the keep-alive race. The FIN or RST
 # of a server that had closed before our bytes came is back within one round trip; later it was at work.
 STALE_WINDOW_S: Final = 0.5
+# What a chunked answer may hold beside its data and a frame a piece: extensions, padded sizes, trailers.
+FRAMING_BYTES_MAX: Final = 65_536
+CHUNK_FRAME_BYTES: Final = 64
 
 
 class Connection(asyncio.Protocol):
@@ -33,6 +36,7 @@ class Connection(asyncio.Protocol):
         "_exchange",
         "_fed",
         "_fields",
+        "_framing_bytes",
         "_gone",
         "_head_done",
         "_informational",
@@ -42,7 +46,6 @@ class Connection(asyncio.Protocol):
         "_made",
         "_parser",
         "_paused",
-        "_quiet_bytes",
         "_sent_at",
         "_timer",
         "_timer_at",
@@ -81,7 +84,7 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self._fields: list[tuple[bytes, bytes]] = []
         self._fed = 0
-        self._quiet_bytes = 0
+        self._framing_bytes = 0
         self._head_done = False
         self._informational = False
         self._until_close = False
@@ -191,8 +194,9 @@ class Connection(asyncio.Protocol):
             if exchange is None:
                 self.drop()
             return
-        had_head, self._quiet_bytes = self._head_done, self._quiet_bytes + len(data)
+        had_head = self._head_done
         self._fed += len(data)
+        self._framing_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -205,7 +209,9 @@ class Connection(asyncio.Protocol):
         if not self._head_done:
             if self._fed > HEAD_BYTES_MAX:
                 self._fail(BrokenResponse("the head of the answer is too large"))
-        elif had_head and self._quiet_bytes > HEAD_BYTES_MAX and not self._complete:
+        elif not had_head:
+            self._framing_bytes = 0
+        elif self._framing_bytes > FRAMING_BYTES_MAX and not self._complete:
             self._fail(BodyCut("the answer has endless chunk extensions or trailers"))
 
     def eof_received(self) -> None:
@@ -297,7 +303,6 @@ class Connection(asyncio.Protocol):
             exchange.failed(error)
             raise
         self._head_done = True
-        self._quiet_bytes = 0
         exchange.head_arrived(response)
         if exchange.outgoing.method == b"HEAD":
             # The parser would wait for a body that never comes, so this connection has had its last answer.
@@ -319,8 +324,9 @@ class Connection(asyncio.Protocol):
         return Response(status, headers)
 
     def on_body(self, piece: bytes) -> None:
-        """See httptools."""
-        self._quiet_bytes = 0
+        """See httptools. Each piece may have its frame, what is above adds up."""
+        above = self._framing_bytes - len(piece) - CHUNK_FRAME_BYTES
+        self._framing_bytes = max(0, above)
         if self._exchange is not None and not self._complete:
             self._exchange.piece_arrived(piece)
 
