@@ -169,8 +169,9 @@ class Life:
         task = self.spawn(self.app(exchange))
         self.tasks[task] = None
         task.add_done_callback(lambda done: self.tasks.pop(done, None))
-        if sent.call.client in {"reset", "half-close"}:
-            world.loop.call_later(sent.call.client_s, world.leave, sent, self, door, context=world.context())
+        leaves = {"reset": world.leave, "half-close": world.half_close}.get(sent.call.client)
+        if leaves is not None:
+            world.loop.call_later(sent.call.client_s, leaves, sent, self, door, context=world.context())
 
     @staticmethod
     def _rest(exchange: Exchange, data: bytes) -> None:

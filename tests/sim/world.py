@@ -257,6 +257,14 @@ class World:
         self.note(f"customer of {sent.id[-6:]} leaves")
         life.post(door.hung_up)
 
+    def half_close(self, sent: Sent, life: Life, door: Door) -> None:
+        """The customer closes his side, and reads on."""
+        if sent.ended or sent.lost:
+            return
+        self.fired(f"client: {sent.call.client}")
+        self.note(f"customer of {sent.id[-6:]} half-closes")
+        life.post(door.exchange.probe)
+
     def ended(self, sent: Sent, life: Life) -> None:
         """The answer is complete."""
         sent.ended = True
