@@ -19,6 +19,7 @@ from farebox.kit.errors import CommandError
 KINDS = ("chat", "completions", "embeddings")
 MODALITIES = ("text", "image", "audio")
 TOKENS_MAX = 2**31
+OVERHEAD_TOKENS_MAX = 100_000
 # Names arrive in JSON and in paths (`/v1/models/{id}`), also with a vendor's slash.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}\Z")
 
@@ -149,7 +150,10 @@ def _check(card: ModelCard) -> None:
             shown = repr(wrong[0])[:40] if wrong else "none"
             raise CommandError(f"{card.name}: {what} {shown}; possible are {', '.join(possible)}.")
     counts = (card.output_tokens_max, card.input_overhead_tokens, card.context_tokens - 1, card.created_s)
-    if any(type(count) is not int or count < 0 for count in counts) or card.context_tokens > TOKENS_MAX:
+    if any(type(count) is not int or count < 0 for count in counts) or (
+        max(card.context_tokens, card.output_tokens_max) > TOKENS_MAX
+        or card.input_overhead_tokens > OVERHEAD_TOKENS_MAX
+    ):
         raise CommandError(f"{card.name}: a size in tokens is wrong; the context must be at least 1.")
     if card.tokenizer and card.tokenizer not in TOKENIZERS:
         raise CommandError(f"{card.name}: no tokenizer {card.tokenizer!r:.40}; there are {', '.join(TOKENIZERS)}.")

@@ -24,6 +24,7 @@ from farebox.catalog import pricing, tokens
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
 from farebox.kit import clock, db
+from farebox.look.whole import WholeField
 
 from . import pricebook, whose
 from .pricebook import Book
@@ -49,20 +50,20 @@ class Estimate(forms.Form):
         strip=False,
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "autocomplete": "off"}),
     )
-    words = forms.IntegerField(
+    words = WholeField(
         label=gettext_lazy("English words"), required=False, min_value=0, max_value=_LENGTH_MAX, initial=_START["words"]
     )
-    characters = forms.IntegerField(
+    characters = WholeField(
         label=gettext_lazy("Chinese characters"), required=False, min_value=0, max_value=_LENGTH_MAX, initial=0
     )
-    output = forms.IntegerField(
+    output = WholeField(
         label=gettext_lazy("Tokens of each answer"),
         required=False,
         min_value=0,
         max_value=_OUTPUT_MAX,
         initial=_START["output"],
     )
-    calls = forms.IntegerField(
+    calls = WholeField(
         label=gettext_lazy("Calls a day"), required=False, min_value=1, max_value=_CALLS_MAX, initial=_START["calls"]
     )
 

@@ -13,6 +13,7 @@ from farebox.accounts import notices
 from farebox.accounts.accounts import NAME_CHARS_MAX
 from farebox.kit import money
 from farebox.look.selects import LongSelect
+from farebox.look.whole import WholeField
 
 LANGUAGES = (("", _("As the browser says")), ("en", "English"), ("zh-hans", "简体中文"))
 
@@ -39,7 +40,7 @@ class Notices(forms.Form):
     """When to be told, and how."""
 
     low = forms.CharField(label=_("Less than this amount is left"), max_length=20, required=False)
-    low_days = forms.IntegerField(
+    low_days = WholeField(
         label=_("It lasts for fewer days than"), min_value=1, max_value=notices.LOW_DAYS_MAX, required=False
     )
     expiry = forms.BooleanField(label=_("Credit expires within a week"), required=False)

@@ -13,6 +13,7 @@ from farebox.accounts import days, invitations, pace, rates
 from farebox.accounts.caps import Caps
 from farebox.accounts.models import Member, Project
 from farebox.kit import clock, money
+from farebox.look.whole import WholeField
 
 from . import pasted
 
@@ -78,9 +79,9 @@ def cap_initial(caps: Caps) -> dict[str, str]:
 class Limits(Cap):
     """Caps, and limits a minute and at one time; an empty field lifts its limit."""
 
-    rpm = forms.IntegerField(label=gettext_lazy("Calls a minute"), required=False, min_value=1, max_value=pace.RPM_MAX)
-    tpm = forms.IntegerField(label=gettext_lazy("Tokens a minute"), required=False, min_value=1, max_value=pace.TPM_MAX)
-    concurrency = forms.IntegerField(
+    rpm = WholeField(label=gettext_lazy("Calls a minute"), required=False, min_value=1, max_value=pace.RPM_MAX)
+    tpm = WholeField(label=gettext_lazy("Tokens a minute"), required=False, min_value=1, max_value=pace.TPM_MAX)
+    concurrency = WholeField(
         label=gettext_lazy("Calls at one time"), required=False, min_value=1, max_value=pace.CONCURRENCY_MAX
     )
 
@@ -170,7 +171,7 @@ class Invite(Cap):
     project = forms.ChoiceField(label=gettext_lazy("Project"), required=False)
     role = forms.ChoiceField(label=gettext_lazy("Role"), choices=list(ROLES.items()), initial="member")
     with_key = forms.BooleanField(label=gettext_lazy("A key at once for each"), required=False, initial=True)
-    days = forms.IntegerField(
+    days = WholeField(
         label=gettext_lazy("Open for days"),
         min_value=1,
         max_value=invitations.DAYS_MAX,

@@ -15,6 +15,7 @@ from farebox.ledger import holds
 
 from .ports import Ports
 
+_SECONDS_DIGITS_MAX = 12
 _PAGE_MAX = 100
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
 _CALL_ID = re.compile(r"call_[0-9A-Za-z]{25}\Z")
@@ -123,9 +124,11 @@ def _day(text: str | None, default: str, param: str) -> str:
     try:
         if _DATE.match(text):
             return date.fromisoformat(text[:10]).isoformat()
-        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(text[:20]))).date().isoformat()
+        if text.isascii() and text.isdigit() and len(text) <= _SECONDS_DIGITS_MAX:
+            return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(text))).date().isoformat()
     except (ValueError, OverflowError):
-        raise errors.BadRequest(f"Invalid value for '{param}': a date such as 2026-11-24.", param=param) from None
+        pass
+    raise errors.BadRequest(f"Invalid value for '{param}': a date such as 2026-11-24.", param=param)
 
 
 def _limit(text: str | None) -> int:

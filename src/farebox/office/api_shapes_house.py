@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from ninja import Schema
 from pydantic import Field, StringConstraints
 
-from .api_types import LINE, Ident, In, Moment
+from .api_types import LINE, Ident, In, Micro, Moment
 
 Text = Annotated[str, StringConstraints(max_length=40_000, pattern=r"^[^\u0000]*$")]
 Row = Annotated[str, StringConstraints(max_length=200, pattern=LINE)]
@@ -74,13 +74,13 @@ class SettingsIn(In):
     public_price_list: Ident | None = None
     signup_currency: Annotated[str, StringConstraints(pattern=r"^([A-Z]{3})?$")] | None = None
     signup_price_list: Ident | None = None
-    trial_micro: Annotated[dict[str, int], Field(max_length=20)] | None = None
+    trial_micro: Annotated[dict[str, Micro], Field(max_length=20)] | None = None
     trial_days: Annotated[int, Field(ge=1, le=3650)] | None = None
     price_warn_factor: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?$")] | None = None
-    money_day_support_micro: Annotated[int, Field(ge=0, le=2**62)] | None = None
-    money_day_finance_micro: Annotated[int, Field(ge=0, le=2**62)] | None = None
-    money_day_admin_micro: Annotated[int, Field(ge=0, le=2**62)] | None = None
-    money_two_approvers_above_micro: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    money_day_support_micro: Micro | None = None
+    money_day_finance_micro: Micro | None = None
+    money_day_admin_micro: Micro | None = None
+    money_two_approvers_above_micro: Micro | None = None
 
 
 class OperatorOut(Schema):

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from farebox.kit import money
+from farebox.look.whole import WholeField
 from farebox.upstreams.channels import CANCEL_BILLING
 from farebox.upstreams.presets import PRESETS
 
@@ -33,8 +34,8 @@ _CANCEL = {
 _MONO = {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
 
 
-def _whole(label: Any, help_text: Any = "") -> forms.IntegerField:
-    return forms.IntegerField(label=label, help_text=help_text, min_value=0, max_value=1_000_000)
+def _whole(label: Any, help_text: Any = "") -> WholeField:
+    return WholeField(label=label, help_text=help_text, min_value=0, max_value=1_000_000)
 
 
 class Secretive(forms.Form):
