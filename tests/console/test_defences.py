@@ -22,6 +22,35 @@ def _fresh(option, shop):
     option(sign_ups_per_h=1000)
 
 
+def parts(*fields):
+    """A form of several parts; a field with a third value is a file."""
+    pieces = [
+        f'--b\r\nContent-Disposition: form-data; name="{name}"{"".join(f"; filename={x}" for x in file)}\r\n\r\n{value}\r\n'
+        for name, value, *file in fields
+    ]
+    return "".join([*pieces, "--b--\r\n"]).encode()
+
+
+def test_a_field_that_comes_twice_is_refused(shop):
+    """In a form of either kind and in an address; a file counts as a field; lists stay lists."""
+    known = customer(shop, password=PASSWORD)
+    visitor = Visitor(shop, "en")
+    visitor.page("/account/sign-in")
+    for fields in ({"login": [known.email, "b@example.com"]}, {"login": known.email, "password": [PASSWORD, PASSWORD]}):
+        answer = visitor.send("/account/sign-in", fields)
+        assert answer.status == 400 and b"comes twice" in answer.body and b"sessionid" not in str(visitor.set).encode()
+    kind = {"Content-Type": "multipart/form-data; boundary=b", "Sec-Fetch-Site": "same-origin"}
+    for twice in ((("login", "a"), ("login", "b")), (("login", "a"), ("login", "b", "f")),
+                  (("x", "a", "f"), ("x", "b", "f"))):  # fmt: skip
+        answer = visitor.request("POST", "/account/sign-in", parts(*twice), **kind)
+        assert answer.status == 400 and f"<code>{twice[0][0]}</code> comes twice" in answer.body.decode()
+    odd = visitor.page("/models?q=a&%71=b&%3Cb%3E=1&%3Cb%3E=2")
+    assert odd.status == 400 and "The field q comes twice" in odd.text
+    assert "<b>" not in visitor.page("/models?%3Cb%3E=1&%3Cb%3E=2").html
+    assert "出现了两次" in visitor.page("/zh/models?q=a&q=b").text
+    assert visitor.page("/models?models=a&models=b").status == visitor.page("/models").status
+
+
 @pytest.mark.slow
 @pytest.mark.store
 def test_many_tries_elsewhere_wipe_out_no_counter_and_no_used_code(shop):

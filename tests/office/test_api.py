@@ -113,6 +113,51 @@ def test_errors_are_json(admin):
     assert broken.status in {400, 422}
 
 
+@pytest.mark.parametrize(
+    "query",
+    [*(f"from_us={given}" for given in ("-1", "9" * 19, "1" + "0" * 400, "%D9%A1%D9%A2", "1e3", "1_0", "1.0", "%201%20", "")),
+     "from_us=1&until_us=2%20"],
+)  # fmt: skip
+def test_numbers_in_queries_are_digits_within_bounds(admin, query):
+    answer = admin.get(f"audit?{query}")
+    assert answer.status == 422 and answer.json["error"]["message"].split(":")[0].endswith("_us"), answer.body
+
+
+def test_a_parameter_that_comes_twice_is_refused(admin):
+    assert admin.get("audit?from_us=1&until_us=2").status == 200
+    for query in ("from_us=1&from_us=1", "from_us=1&until_us=9&%66rom_us=2", "from_us=1&from_us="):
+        answer = admin.get(f"audit?{query}")
+        assert answer.status == 400 and "'from_us' comes twice" in answer.json["error"]["message"]
+    many = admin.get("audit?" + "&".join("a" * 1500))
+    assert many.status == 400 and "too many" in many.json["error"]["message"]
+
+
+def test_every_number_that_is_sent_has_bounds():
+    from farebox.office.api import described
+
+    found = described()
+
+    def numbers(part, place):
+        if isinstance(part, list):
+            for each in part:
+                yield from numbers(each, place)
+        elif isinstance(part, dict):
+            if part.get("type") in {"integer", "number"}:
+                yield place, part
+            if "$ref" in part:
+                name = part["$ref"].rpartition("/")[2]
+                yield from numbers(found["components"]["schemas"][name], f"{place} {name}")
+            for name, value in part.items():
+                yield from numbers(value, f"{place}/{name}")
+
+    sent = [
+        each for path, verbs in found["paths"].items() for verb, what in verbs.items()
+        for part in ("parameters", "requestBody") for each in numbers(what.get(part, {}), f"{verb} {path}")
+    ]  # fmt: skip
+    assert len(sent) > 20
+    assert [place for place, part in sent if not ("minimum" in part and part.get("maximum", 2**63) < 2**63)] == []
+
+
 def test_roles(shop):
     """What a role may not do is not there."""
     account = shop.account("1")
