@@ -26,7 +26,7 @@ CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
 EMBED = "/v1/embeddings"
 MESSAGES = [{"role": "user", "content": "Hello"}]
-LONG_S = 2.0  # a refusal takes less; the machine may be busy
+LONG_S = 10.0  # a refusal takes far less, and what hangs takes longer; the machine may be busy
 
 
 @pytest.fixture(scope="module")

@@ -463,7 +463,7 @@ class Unread:
         self.talk = Talk(self.me, "/v1/chat/completions", body, receive_bytes=4096)
         self.talk.until(b"\r\n\r\n")
         wait_for(lambda: not shop.server.reception.tasks)
-        assert sum(door.unsent for door in shop.server.reception.doors) == 1
+        assert shop.server.reception.unsent == 1
 
     @property
     def paid_micro(self) -> int:
@@ -516,7 +516,7 @@ def test_a_customer_who_is_behind_hears_that_his_call_was_cut(shop, drip):
     drip("cut-behind", SSE, event(role="assistant", content="Some words") * 400, b": ping\n\n")
     talk = Talk(me, "/v1/chat/completions", chat("cut-behind", "Hello", stream=True), receive_bytes=4096)
     talk.until(b"data: ")
-    wait_for(lambda: any(door.unsent for door in shop.server.reception.doors))
+    wait_for(lambda: shop.server.reception.unsent)
     own = shop.server.ports.shop
     stopping = asyncio.run_coroutine_threadsafe(shop.server.stop(drain_s=0.1), shop.loop.loop)
     wait_for(lambda: own.halted and not own.under_way)
