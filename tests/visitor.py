@@ -63,10 +63,11 @@ class Visitor:
         return self.request("POST", path, urlencode(fields, doseq=True).encode(), **given)
 
     def fill(self, path: str, to: str | None = None, **fields: Any) -> Page:
-        """Open the page of a form, fill it in and send it there, or to the address `to`."""
-        found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.page(path).html)
-        assert found, "there is no form"
-        return Page(self.send(path if to is None else to, {"csrfmiddlewaretoken": found[1], **fields}))
+        """Open the page of a form, fill it in and send it there, or to the address `to`; marks of what it shows go along."""
+        html = self.page(path).html
+        hidden = dict(re.findall(r'name="(csrfmiddlewaretoken|seen)" value="([^"]*)"', html))
+        assert "csrfmiddlewaretoken" in hidden, "there is no form"
+        return Page(self.send(path if to is None else to, {**hidden, **fields}))
 
     def through(self, path: str, to: str | None = None, **fields: Any) -> Page:
         """The same, and on to where the answer leads."""

@@ -7,6 +7,7 @@ it needs none. A form that is not in it fails here. What the management API does
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 import tomllib
@@ -55,6 +56,7 @@ TABLE: dict[str, Up | str] = {
     "account_open": "a person whose mailbox is confirmed opens his own first account",
     "account_email_verification_sent": A_PROOF,
     "account_reauthenticate": A_PROOF,
+    "account_again_code": A_PROOF,
     "account_email": ASKS,
     "account_change_password": "it takes the old password",
     "account_set_password": ASKS,
@@ -388,7 +390,12 @@ def channel_new(w):
 
 
 def channel_on(w):
-    return reverse("office:channel_state", args=[w.channel().id]), {"state": "active"}
+    from farebox.office import seen
+
+    made = w.channel()
+    return reverse("office:channel_state", args=[made.id]), {
+        "state": "active", "seen": w.shop.read(seen.of_channel, made.id),
+    }  # fmt: skip
 
 
 def channel_off(w):
@@ -605,6 +612,34 @@ def test_what_allauth_asks_for(world, name):
     old = session(world, name, age_s=LONG_AGO_S)
     answer = old.get(reverse(name)) if name == "mfa_view_recovery_codes" else old.send(reverse(name, args=args), form)
     assert is_asked(answer) or answer.status == 404 or name == "account_set_password", (answer.status, answer.headers)
+
+
+def after_proof(world, name, path, form):
+    """The page to which a form of the office leads that was sent by a session older than its proof, once it proved."""
+    old = session(world, name, age_s=LONG_AGO_S)
+    asked = old.send(path, form)
+    assert is_asked(asked)
+    return old.follow(old.fill(asked.headers["location"], password=people.PASSWORD))
+
+
+def test_the_office_shows_again_what_was_typed_but_no_secret(world):
+    admin = people.person(world.shop, operator_role="admin", password=people.PASSWORD)
+    world = dataclasses.replace(world, admin=people.signed_in(world.shop, admin, "office"))
+    page = after_proof(world, "office:customer_limits", *limits_lifted(world))
+    assert 'name="rpm" inputmode="numeric" value="2"' in page.html
+    path, form = customer_new(world)
+    page = after_proof(world, "office:customer_new", path, form)
+    assert form["name"] in page.html
+    assert re.search(rf'value="{form["price_list"]}"[^>]* selected', page.html)
+    path, form = channel_new(world)
+    form = {name: value for name, value in form.items() if name != "local"} | {"secret": f"s-{uuid.uuid4().hex}"}
+    page = after_proof(world, "office:channel_new", path, form)
+    assert f'value="{form["name"]}"' in page.html
+    assert form["base_url"] in page.html
+    assert form["secret"] not in page.html
+    assert not re.search(r'name="local"[^>]* checked', page.html)
+    path, form = settings(world)
+    assert f"{form['trial_micro']}" in after_proof(world, "office:settings", path, form).html
 
 
 def test_the_attack_a_second_owner_removes_the_first(world, shop):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
@@ -84,6 +85,7 @@ def test_one_channel(scripts, channel):
 
 def test_the_attack_a_token_leads_prompts_away(shop, admin, channel):
     """A token added an active channel of tier 0 and changed an upstream's key: the next prompt went there."""
+    from farebox.upstreams import channels
     from farebox.upstreams.models import Channel
 
     name = f"mine-{uuid.uuid4().hex[:8]}"
@@ -112,6 +114,15 @@ def test_the_attack_a_token_leads_prompts_away(shop, admin, channel):
     assert elsewhere.status == 202
     assert [each["upstream_model"] for each in admin.get(f"channels/{channel}").json["models"]] == ["gpt-4o-mini"]
     assert admin.post(f"channels/{channel}/offers", {"model": "none/such", "costs": {"no": "1"}}).status == 400
+    page = f"/office/proposals/{offered.json['id']}"
+    html = admin.person.page(page).html
+    assert before.base_url in html
+    looked = {"seen": re.search(r'name="seen" value="([^"]+)"', html)[1]}
+    shop.write(channels.set_quirks, channel=channel, quirks={"no_auth": True}, actor="test")
+    shop.write(channels.set_order, channel=channel, tier=3, actor="test")
+    late = admin.person.follow(admin.person.send(f"{page}/approve", looked)).text
+    assert "this has changed: the quirks, tier, weight or calls at once." in late
+    assert len(admin.get(f"channels/{channel}").json["models"]) == 1
     approve(admin, offered)
     assert len(admin.get(f"channels/{channel}").json["models"]) == 2
 
@@ -122,7 +133,14 @@ def test_the_attack_a_token_leads_prompts_away(shop, admin, channel):
     assert len(told()) == 1
     assert "https://mine.example/v1" in told()[0]
     assert "paused until a person" in told()[0]
-    admin.person.send(f"/office/upstreams/{made.json['id']}/state", {"state": "active"})
+    page = f"/office/upstreams/{made.json['id']}"
+    looked = re.search(r'name="seen" value="([^"]+)"', admin.person.page(page).html)[1]
+    admin.post(f"channels/{name}/offers", {"model": "gpt-4o-mini", "upstream_model": "another"})
+    late = admin.person.follow(admin.person.send(f"{page}/state", {"state": "active", "seen": looked}))
+    assert "since you looked, this has changed: the models" in late.text
+    assert "since you looked" in admin.person.follow(admin.person.send(f"{page}/state", {"state": "active"})).text
+    assert Channel.objects.get(name=name).state == "disabled"
+    admin.person.fill(page, f"{page}/state", state="active")
     assert Channel.objects.get(name=name).state == "active"  # a person with a fresh proof may
     assert admin.post(f"channels/{name}/state", {"state": "disabled"}).json["state"] == "disabled"
 

@@ -134,7 +134,8 @@ def test_one_person_where_one_may_is_written_down(shop, first):
 def test_the_price_list_of_an_account(shop, first, second, two_people):
     """A list that costs nothing, for a friend's account, is money too."""
     from farebox.accounts.models import Account
-    from farebox.catalog import lists
+    from farebox.catalog import lists, sheets
+    from farebox.kit import clock
 
     shop.write(lists.create_list, "gift", "USD", actor="test")
     account = shop.account("1").account
@@ -142,6 +143,12 @@ def test_the_price_list_of_an_account(shop, first, second, two_people):
     path = path_of(first.fill(here, f"{here}/price-list", price_list="gift"))
     assert Account.objects.get(id=account).price_list_id == "usd"
     assert first.follow(first.send(f"{path}/approve", {})).text.count("another person approves")
+    rows = [sheets.row("gpt-4o-mini", each, "0") for each in ("input", "cached_read", "output")]
+    looked = {"seen": re.search(r'name="seen" value="([^"]+)"', second.page(path).html)[1]}
+    shop.write(lists.publish, "gift", rows, actor="test", now_us=clock.now_us())
+    late = second.follow(second.send(f"{path}/approve", looked)).text
+    assert "since you looked, this has changed: the prices of the list" in late
+    assert (Account.objects.get(id=account).price_list_id, row(path).state) == ("usd", "proposed")
     assert "usd" in second.page(path).text
     decide(second, path)
     assert Account.objects.get(id=account).price_list_id == "gift"

@@ -41,7 +41,7 @@ def connected(shop, admin, **changes):
 def switched_on(shop, admin, **changes):
     """The same, and it takes calls."""
     address, ident, name = connected(shop, admin, **changes)
-    assert admin.send(f"{address}/state", {"state": "active"}).status == 302
+    assert admin.fill(address, f"{address}/state", state="active").status == 302
     shop.refresh()
     return address, ident, name
 
@@ -126,7 +126,7 @@ def test_a_paused_channel_answers_a_test_and_no_customer(shop, operator):
     assert "The test succeeded" in admin.through(address, to=f"{address}/test", model=model).text
     customer = shop.account("1")
     assert customer.chat(model, "Hello").status == 503
-    admin.send(f"{address}/state", {"state": "active"})
+    admin.fill(address, f"{address}/state", state="active")
     shop.refresh()
     assert customer.chat(model, "Hello").status == 200
     remove(name)

@@ -118,15 +118,15 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         return max(proofs, default=0.0) < time.time() - STEP_UP_S
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
-        """By what this person may prove who he is once more; who has nothing of his own is sent to sign in anew.
+        """By what this person may prove who he is once more; who has nothing of his own gets a code by mail.
 
-        The pages that take such a proof are not for him (403).
+        The pages that take a password or a second factor are not for him (403).
         """
         found: list[dict[str, Any]] = super().get_reauthentication_methods(user)
         here = self.request.resolver_match
         if found or (here and here.url_name in _PROOFS):
             return found
-        return [{"id": "sign_in", "description": "", "url": reverse("account_login")}]
+        return [{"id": "mail_code", "description": "", "url": reverse("account_again_code")}]
 
     def pre_login(self, request: HttpRequest, user: Any, **facts: Any) -> HttpResponse | None:
         """None to let him in; an operator is sent away whatever he has proved."""

@@ -33,6 +33,9 @@ _CODE = _("Code")
 _IN_MAIL = _("It is in the mail that we have sent to you.")
 
 
+mailed_code: dict[str, tuple[Any, Any]] = {"code": (_CODE, _IN_MAIL)}
+
+
 class Worded(forms.Form):
     """A form whose fields say what `words` has for them: a label, and a hint; no placeholders."""
 
@@ -149,7 +152,7 @@ class ChangeEmail(Worded, account.AddEmailForm):  # type: ignore[misc]
 class MailCode(Worded, account.ConfirmEmailVerificationCodeForm):  # type: ignore[misc]
     """The code that was mailed to confirm an address."""
 
-    words = {"code": (_CODE, _IN_MAIL)}
+    words = mailed_code
 
     def clean_code(self) -> str:
         """The code, if it is right and the address is free: a sign-up that nobody confirmed does not keep it."""
@@ -162,7 +165,7 @@ class MailCode(Worded, account.ConfirmEmailVerificationCodeForm):  # type: ignor
 class ResetCode(Worded, account.ConfirmPasswordResetCodeForm):  # type: ignore[misc]
     """The code that was mailed for a forgotten password."""
 
-    words = {"code": (_CODE, _IN_MAIL)}
+    words = mailed_code
 
 
 class AgainPassword(Worded, account.ReauthenticateForm):  # type: ignore[misc]

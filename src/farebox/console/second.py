@@ -16,7 +16,7 @@ from farebox.accounts.models import Person
 from .mailing import KNOWN_COOKIE
 
 
-def judged(person: Person, prove: Callable[[], Any]) -> Any:
+def judged(person: Person, prove: Callable[[], Any], *, letter: str = "mfa/email/second_failed") -> Any:
     """What `prove` gives, if this try counts; its ValidationError is passed on, and the person told of many."""
     request = context.request
     address = str(request.META.get("REMOTE_ADDR", ""))
@@ -29,7 +29,7 @@ def judged(person: Person, prove: Callable[[], Any]) -> Any:
     except ValidationError:
         if second.wrong(person, found, address=address):
             with translation.override(person.language or translation.get_language()):
-                get_adapter().send_mail("mfa/email/second_failed", person.email, {"ip": address})
+                get_adapter().send_mail(letter, person.email, {"ip": address})
         raise
     second.right(found)
     return proved

@@ -14,7 +14,7 @@ from allauth.socialaccount.providers.weixin import urls as wechat
 from django.conf import settings
 from django.urls import include, path
 
-from . import mailbox, services, sign
+from . import again, mailbox, services, sign
 from .step_up import rotated
 
 _SERVICES = {"github": github, "openid_connect": oidc, "weixin": wechat}
@@ -28,6 +28,7 @@ urlpatterns = [
     path("inactive", account.account_inactive, name="account_inactive"),
     path("confirm", account.email_verification_sent, name="account_email_verification_sent"),
     path("again", rotated(account.reauthenticate), name="account_reauthenticate"),
+    path("again/code", rotated(again.by_mail), name="account_again_code"),
     path("email", account.email, name="account_email"),
     path("password", account.password_change, name="account_change_password"),
     path("password/set", account.password_set, name="account_set_password"),

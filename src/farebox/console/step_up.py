@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
 from allauth.core.exceptions import ReauthenticationRequired
 from django.http import HttpRequest, HttpResponse
 
@@ -53,10 +52,8 @@ def rotated(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
 
 def proved_lately(request: HttpRequest) -> bool:
-    """Whether he has signed in or proved himself within five minutes, or has nothing of his own to prove it with."""
-    if _newest(request) > clock.now_us() / 1_000_000 - STEP_UP_S:
-        return True
-    return not get_reauthentication_flows(request.user)
+    """Whether he has signed in or proved himself within five minutes."""
+    return _newest(request) > clock.now_us() / 1_000_000 - STEP_UP_S
 
 
 def _newest(request: HttpRequest) -> float:

@@ -233,13 +233,21 @@ def set_secret(request: Any, name: Path[types.Name], body: shapes.Secret) -> Any
 )
 def offer(request: Any, name: Path[types.Name], body: shapes.OfferIn) -> Any:
     """Say what a model costs on a channel; that an active channel answers it, a person approves."""
-    found = _channel(name)
-    known = next((each for each in found["models"] if each["model"] == body.model), None)
-    there = body.upstream_model or (known["upstream_model"] if known else body.model)
-    if found["state"] == "active" and (known is None or known["upstream_model"] != there):
-        facts = {"model": body.model, "upstream_model": there, "costs": body.costs or {}}
-        return propose_change(request, "channel.offer", name, facts)
-    return db.write(channels.offer, channel=name, **body.dict(), actor=request.auth.actor)
+
+    def write(tx: Tx) -> tuple[dict[str, Any] | None, str]:
+        channels.hold(tx, name)  # a person who switches it on has seen what it answers by then
+        found = _channel(name, tx)
+        known = next((each for each in found["models"] if each["model"] == body.model), None)
+        there = body.upstream_model or (known["upstream_model"] if known else body.model)
+        if found["state"] == "active" and (known is None or known["upstream_model"] != there):
+            return None, there
+        return channels.offer(tx, channel=name, **body.dict(), actor=request.auth.actor), there
+
+    made, there = db.write(write)
+    if made is not None:
+        return made
+    facts = {"model": body.model, "upstream_model": there, "costs": body.costs or {}}
+    return propose_change(request, "channel.offer", name, facts)
 
 
 @router.post("/channels/{name}/state", response=answers(shapes.ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
@@ -287,8 +295,9 @@ def _head(name: str) -> dict[str, Any]:
     raise Http404
 
 
-def _channel(name: str) -> dict[str, Any]:
-    found = next((row for row in db.read(channels.listed) if row["name"] == name), None)
+def _channel(name: str, tx: Tx | None = None) -> dict[str, Any]:
+    rows = db.read(channels.listed) if tx is None else channels.listed(tx)
+    found = next((row for row in rows if row["name"] == name), None)
     if found is None:
         raise Http404
     return found

@@ -25,8 +25,8 @@ from farebox.kit.models import Proposal
 from farebox.ledger import adjustments
 from farebox.look import marks, refusals
 
-from . import kinds, proposals, words
-from .forms import PAGE, carry_out, count, done, further, line, refused, text, typed
+from . import kinds, proposals, retyped, words
+from .forms import PAGE, carry_out, count, done, further, line, refused, text
 from .principal import Operator, ask_first, operator, step_up
 
 SEES_KEYS = ("support", "admin", "auditor")
@@ -104,16 +104,18 @@ def customer(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     now_us = clock.now_us()
     proposed = db.read(adjustments.listed, account=account, state="proposed", limit=20, now_us=now_us)
     entries = db.read(adjustments.entries, account)
+    again = retyped.again(request)
     emails = db.read(customers.names, [name for each in entries for name in (each["requester"], each["approver"])])
     context: dict[str, Any] = {
         "account": found,
         "said": words.said(words.STATES, found["state"]),
         "badge": _badge(found["state"]),
         "holds": db.read(customers.holds_of, account),
-        "rates": {**rates.shown(accounts.find(account)), **(again := typed(request))},
+        "rates": {**rates.shown(accounts.find(account)), **again},
         "again": again,
         "lists": [
-            (each, each == found["price_list"]) for each in db.read(overview.list_names, currency=found["currency"])
+            (each, each == again.get("price_list", found["price_list"]))
+            for each in db.read(overview.list_names, currency=found["currency"])
         ],
         "proposed": [(each, words.said(words.MONEY, each.kind)) for each in proposed],
         "entries": [_entry(each, emails) for each in entries],

@@ -14,13 +14,12 @@ from django.utils.translation import gettext as _
 
 from farebox.kit import db, money, options
 from farebox.kit.errors import CommandError
-from farebox.look import kept, refusals
+from farebox.look import refusals
 
+from . import retyped
 from .principal import Operator
 
 PAGE = 50
-_TYPED_CHARS_MAX = 400
-_NEVER_KEPT = frozenset({"csrfmiddlewaretoken", "password", "again", "secret", "code", "answer"})
 
 
 def done(request: HttpRequest, to: str, text: str) -> HttpResponse:
@@ -32,16 +31,8 @@ def done(request: HttpRequest, to: str, text: str) -> HttpResponse:
 def refused(request: HttpRequest, to: str, text: str) -> HttpResponse:
     """Say why it is not done, on the page to which this leads; its form shows again what was typed."""
     messages.error(request, text, extra_tags="bad")
-    given = {name: value[:_TYPED_CHARS_MAX] for name, value in request.POST.items() if name not in _NEVER_KEPT}
-    kept.put(request, f"typed {to}", given)
+    retyped.keep(request, to)
     return HttpResponseRedirect(to)
-
-
-def typed(request: HttpRequest) -> dict[str, str]:
-    """What was typed into a form of this page that was refused just now; once."""
-    found = kept.get(request, f"typed {request.path}") or {}
-    kept.drop(request, f"typed {request.path}")
-    return dict(found)
 
 
 def carry_out(
@@ -56,8 +47,9 @@ def carry_out(
 
 
 def text(request: HttpRequest, name: str, chars_max: int = 300) -> str:
-    """A field of a form in one piece, without spaces around it."""
-    return request.POST.get(name, "").strip()[:chars_max]
+    """A field of a form in one piece, without spaces around it; before it is sent, what was typed and did nothing."""
+    given = request.POST if request.method == "POST" else retyped.again(request)
+    return given.get(name, "").strip()[:chars_max]
 
 
 def line(request: HttpRequest, name: str, chars_max: int = 100) -> str:

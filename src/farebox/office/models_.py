@@ -19,8 +19,8 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.look import called, marks, refusals
 
-from . import words
-from .forms import carry_out, count, done, line, text, typed
+from . import retyped, words
+from .forms import carry_out, count, done, line, text
 from .principal import Operator, ask_first, operator, step_up
 
 
@@ -66,7 +66,7 @@ def model(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
         "classes": [words.said(called.CLASSES, each) for each in CLASSES if each in found.card.classes],
         "missing": _missing(found),
         "may": me.role == "admin",
-        "again": typed(request),
+        "again": retyped.again(request),
     }
     return render(request, "office/model.html", context)
 
@@ -113,7 +113,7 @@ def alias(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
 
 def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) -> HttpResponse:
     error = ""
-    values = _values(found)
+    values = _values(found) | _typed_again(request)
     if request.method == "POST":
         values = _given(request)
         try:
@@ -165,6 +165,13 @@ def _given(request: HttpRequest) -> dict[str, Any]:
     values: dict[str, Any] = {name: text(request, name, 128) for name in (*names, "input_overhead_tokens")}
     values |= {name: request.POST.getlist(name)[:20] for name in ("kinds", "modalities", "classes")}
     return values | {"hidden_output": request.POST.get("hidden_output") == "on"}
+
+
+def _typed_again(request: HttpRequest) -> dict[str, str]:
+    """Single fields that were typed before a proof was asked for; what was ticked is ticked anew."""
+    names = ("name", "owned_by", "context_tokens", "output_tokens_max", "tokenizer", "image_formula")
+    found = retyped.again(request)
+    return {name: found[name] for name in (*names, "input_overhead_tokens") if name in found}
 
 
 def _values(found: overview.Stocked | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
 from farebox.look import refusals
 
-from . import letters
+from . import letters, retyped
 from .forms import done, refused, single_person
 from .principal import Operator, operator, step_up
 
@@ -88,7 +88,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
 @step_up
 def new(request: HttpRequest, me: Operator) -> HttpResponse:
     """Propose a new operator; alone, he is sent his link at once. The role is his when he has entered its code."""
-    form = New(request.POST or None, initial={"role": "support"})
+    form = New(request.POST or None, initial={"role": "support"} | retyped.again(request))
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         return _proposed(request, me, form, "office/operator_new.html", {}, kind="role", **given)

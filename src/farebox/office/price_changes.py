@@ -16,7 +16,7 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.look import called, refusals
 
-from . import words
+from . import retyped, words
 from .forms import done, moment, text
 from .price_lists import head_of
 from .principal import Operator, operator, step_up
@@ -33,7 +33,7 @@ def change(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     now_us = clock.now_us()
     head = head_of(name, now_us)
     values = {field: text(request, field, 2000) for field in FIELDS}
-    values["rows"] = request.POST.get("rows", "")[:ROWS_CHARS_MAX]
+    values["rows"] = (request.POST or retyped.again(request)).get("rows", "")[:ROWS_CHARS_MAX]
     error = ""
     if request.method == "POST":
         try:

@@ -18,9 +18,9 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.look import called, refusals
 
-from . import kinds, words
+from . import kinds, retyped, words
 from .customers import assign_list
-from .forms import carry_out, done, refused, single_person, text, typed
+from .forms import carry_out, done, refused, single_person, text
 from .principal import Operator, operator, step_up
 
 
@@ -91,7 +91,7 @@ def price_list(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
         "drafts": db.read(drafts.of_list, name),
         "buyers": buyers[:10],
         "more_buyers": len(buyers) > 10,
-        "again": typed(request),
+        "again": retyped.again(request),
         "may": me.role == "admin",
         "may_assign": me.role in kinds.PROPOSES,
     }

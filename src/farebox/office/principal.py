@@ -16,6 +16,8 @@ from django.utils.translation import gettext as _
 from farebox.accounts import refused
 from farebox.kit import clock
 
+from . import retyped
+
 P = ParamSpec("P")
 ROLES = ("support", "finance", "admin", "auditor")
 STEP_UP_S = 300
@@ -78,7 +80,7 @@ def step_up(view: View[P]) -> View[P]:
 
     def checked(request: HttpRequest, me: Operator, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         if not proved_lately(request):
-            return HttpResponseRedirect(f"{reverse('office:step_up')}?next={quote(request.get_full_path())}")
+            return _to_proof(request, request.get_full_path())
         return view(request, me, *args, **kwargs)
 
     functools.update_wrapper(checked, view)
@@ -89,11 +91,15 @@ def step_up(view: View[P]) -> View[P]:
 def ask_first(request: HttpRequest, to: str) -> HttpResponse | None:
     """Within a view, before what needs it is done: the way to a fresh proof, which leads back to the page `to`.
 
-    None where the person has proved who he is within five minutes.
+    None where the person has proved who he is within five minutes. The page shows again what was typed, but no secret.
     """
-    if proved_lately(request):
-        return None
-    messages.warning(request, _("Nothing was done yet. Prove who you are, then send it again."), extra_tags="warn")
+    return None if proved_lately(request) else _to_proof(request, to)
+
+
+def _to_proof(request: HttpRequest, to: str) -> HttpResponse:
+    if request.method == "POST":
+        retyped.keep(request, to)
+        messages.warning(request, _("Nothing was done yet. Prove who you are, then send it again."), extra_tags="warn")
     return HttpResponseRedirect(f"{reverse('office:step_up')}?next={quote(to)}")
 
 

@@ -18,8 +18,9 @@ from farebox.kit.errors import CommandError
 from farebox.kit.models import Proposal
 from farebox.kit.settings import BY_NAME
 from farebox.look import refusals
+from farebox.upstreams import channels
 
-from . import kinds, settings, words
+from . import kinds, seen, settings, words
 from .forms import PAGE, carry_out, done, further, line, refused, single_person, text
 from .principal import Operator, operator, step_up
 
@@ -72,6 +73,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:  # noqa: ARG001 - 
 def one(request: HttpRequest, me: Operator, proposal: str) -> HttpResponse:
     """One proposal: what, why, who, before and after."""
     row = proposals.view(_found(proposal), now_us=clock.now_us())
+    shown = db.read(seen.of_proposal, row)
     emails = db.read(customers.names, [row["requester"], row["decider"]])
     own = row["requester"] == adjusting.person_of(me.actor)
     waits, approves = row["state"] == "proposed", me.role in kinds.APPROVES
@@ -80,6 +82,8 @@ def one(request: HttpRequest, me: Operator, proposal: str) -> HttpResponse:
         "row": _row(row, emails),
         "lines": list(_lines(row, me)),
         "own": own,
+        "seen": shown,
+        "channel": db.read(_channel_of, row) if row["kind"] == "channel.offer" else None,
         "alone": alone and row["two_people"],
         "may_approve": waits and approves and (not own or alone),
         "may_decline": waits and (approves or own),
@@ -97,13 +101,22 @@ def approve(request: HttpRequest, me: Operator, proposal: str) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseRedirect(here)
     try:
-        row = db.write(kinds.approve, proposal, role=me.role, actor=me.actor, now_us=clock.now_us())
+        row = db.write(_approve, proposal, request.POST.get("seen", "")[:1000], me)
     except CommandError as fault:
         return refused(request, here, refusals.said(fault))
     if row.state == "dropped":
         said = _("It was changed by somebody else since this was proposed. The proposal is dropped; propose it anew.")
         return refused(request, here, said)
     return done(request, here, _("It is approved and in force."))
+
+
+def _approve(tx: db.Tx, proposal: str, shown: str, me: Operator) -> Proposal:
+    """Approve it, if what it touches is as its page has shown it; CommandError takes the approval back."""
+    changed = seen.changed_of_proposal(tx, proposals.find(proposal), shown)
+    row = kinds.approve(tx, proposal, role=me.role, actor=me.actor, now_us=clock.now_us())
+    if row.state == "approved":
+        seen.demand(changed)
+    return row
 
 
 @require_POST
@@ -133,6 +146,10 @@ def after(request: HttpRequest, row: Proposal, to: str, said: str) -> HttpRespon
         reverse("office:proposal", args=[row.id]),
         _("It is proposed. Nothing has changed yet: another administrator approves it."),
     )
+
+
+def _channel_of(tx: db.Tx, row: dict[str, Any]) -> dict[str, Any] | None:
+    return next((each for each in channels.listed(tx) if each["name"] == row["object"]), None)
 
 
 def _found(proposal: str) -> Proposal:

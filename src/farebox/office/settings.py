@@ -21,7 +21,7 @@ from farebox.kit.models import Proposal
 from farebox.kit.settings import BY_NAME, Known
 from farebox.look import refusals
 
-from . import kinds
+from . import kinds, retyped
 from .forms import amount, count, done
 from .principal import Operator, operator, step_up
 from .setting_rules import wrong_lists
@@ -122,7 +122,8 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
 @step_up
 def _form(request: HttpRequest, me: Operator) -> HttpResponse:
     if request.method != "POST":
-        return _shown(request, me, _texts(), {})
+        again = {name: value for name, value in retyped.again(request).items() if name in _mine(me)}
+        return _shown(request, me, _texts() | again, {})
     given = {name: request.POST.get(name, "")[: settings.TEXT_CHARS_MAX + 1].strip() for name in _mine(me)}
     values, errors = {}, {}
     for name, typed in given.items():

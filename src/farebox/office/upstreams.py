@@ -22,8 +22,8 @@ from farebox.kit.options import Options
 from farebox.look import called, kept, refusals
 from farebox.upstreams import board, channels, presets
 
-from . import letters, ports
-from .forms import done, refused
+from . import letters, ports, retyped, seen
+from .forms import carry_out, done, refused
 from .principal import Operator, ask_first, operator, step_up
 from .upstream_forms import Edit, New, Offer, Secretive, costs_of, models_of
 
@@ -70,7 +70,8 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
     vendor = presets.PRESETS.get(name)
     if request.method != "POST" and vendor is None and "vendor" not in request.GET:
         return render(request, "office/channel_vendors.html", {"vendors": presets.PRESETS})
-    form = New(request.POST or None, initial=_preset(name, vendor), kept=kept.get(request, _KEY) or "")
+    before = _preset(name, vendor) | _again(request)
+    form = New(request.POST or None, initial=before, kept=kept.get(request, _KEY) or "")
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         try:
@@ -94,10 +95,12 @@ def state(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     wanted = "disabled" if request.POST.get("state") == "disabled" else "active"
     if wanted == "active" and (way := ask_first(request, to)):
         return way
-    db.write(
-        channels.set_state, channel=row["name"], state=wanted, why=request.POST.get("why", "")[:200], actor=me.actor
-    )
-    return done(request, to, _("The channel is paused.") if wanted == "disabled" else _("The channel takes calls."))
+    why = request.POST.get("why", "")[:200]
+    if wanted == "disabled":
+        db.write(channels.set_state, channel=row["name"], state=wanted, why=why, actor=me.actor)
+        return done(request, to, _("The channel is paused."))
+    shown = request.POST.get("seen", "")[:1000]
+    return carry_out(request, to, _("The channel takes calls."), _switch_on, row, shown=shown, why=why, actor=me.actor)
 
 
 @require_POST
@@ -121,7 +124,7 @@ def test(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
 def edit(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     """Address, key, order of a channel. The key is written, never shown."""
     row = _find(channel)
-    form = Edit(request.POST or None, initial=row, kept=kept.get(request, f"{_KEY} {channel}") or "")
+    form = Edit(request.POST or None, initial=row | _again(request), kept=kept.get(request, f"{_KEY} {channel}") or "")
     if request.method == "POST" and form.is_valid():
         try:
             db.write(_change, row, form.cleaned_data, actor=me.actor)
@@ -143,7 +146,7 @@ def offer(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     known = next((each for each in row["models"] if each["model"] == request.GET.get("model")), None)
     # One that it answers already is changed on the form that shows its costs, since saving replaces them.
     others = db.read(shelf.load, clock.now_us()).cards.keys() - {each["model"] for each in row["models"]}
-    form = Offer(request.POST or None, initial=_costs_initial(known), known=sorted(others))
+    form = Offer(request.POST or None, initial=_costs_initial(known) | _again(request), known=sorted(others))
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         there = given["upstream_model"] or given["model"]  # emptied is the same name again, as the form says
@@ -171,6 +174,18 @@ def withdraw(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     return done(request, reverse("office:channel", args=[channel]), words)
 
 
+def _switch_on(tx: db.Tx, row: dict[str, Any], *, shown: str, why: str, actor: str) -> None:
+    """Let it take calls, if it is as its page has shown it."""
+    seen.demand_channel(tx, row, shown)
+    channels.set_state(tx, channel=row["name"], state="active", why=why, actor=actor)
+
+
+def _again(request: HttpRequest) -> dict[str, Any]:
+    """What was typed before a proof was asked for; a box that stood empty then stands empty again."""
+    found = retyped.again(request)
+    return found | {name: name in found for name in ("local", "official_costs")} if found else {}
+
+
 def _keep_key(request: HttpRequest, form: Secretive, what: str) -> None:
     """Keep the key of a form that failed for the next try."""
     if form.is_bound and (typed := form.secret_typed()):
@@ -180,6 +195,8 @@ def _keep_key(request: HttpRequest, form: Secretive, what: str) -> None:
 def _channel_page(
     request: HttpRequest, me: Operator, channel: str, tested: dict[str, Any] | None = None
 ) -> HttpResponse:
+    _find(channel)
+    shown = db.read(seen.of_channel, channel)  # before the rest is read: what changes between counts as not seen
     row = next((each for each in _channels(me) if each["id"] == channel), None)
     if row is None:
         raise Http404
@@ -189,6 +206,7 @@ def _channel_page(
         "costs": me.role in SEES_COSTS,
         "can_test": ports.desk() is not None,
         "tested": tested,
+        "seen": shown,
     }
     return render(request, "office/channel.html", here)
 

@@ -168,7 +168,8 @@ ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
-# No mailed code: who has got at the mailbox or at an open browser alone must not pass for the person.
+# No mailed code: who has got at the mailbox or at an open browser alone must not pass for the person. Who has neither
+# a password nor a second factor has nothing else (console/again.py).
 ACCOUNT_REAUTHENTICATION_METHODS = ("password", "mfa")
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_PREVENT_ENUMERATION = True

@@ -160,6 +160,12 @@ def set_state(tx: Tx, *, channel: str, state: str, actor: str, why: str = "") ->
     return _done(tx, actor=actor, verb="channel.state", what=f"channel {channel}", before=before, after=_channel(row))
 
 
+def hold(tx: Tx, channel: str) -> None:
+    """Hold the channel's row until the transaction ends: of who looks and who changes at one time, one comes first."""
+    del tx
+    list(Channel.objects.select_for_update(no_key=True).filter(name=channel).values_list("id"))
+
+
 def set_order(
     tx: Tx,
     *,
@@ -194,6 +200,7 @@ def offer(
     `costs` are decimal texts in the upstream's cost currency for 1,000,000 units of a usage class: {"input":
     "2.50"}. None leaves the costs as they are, or empty for a new offering.
     """
+    hold(tx, channel)
     row = _find(channel)
     _check_name(model, 128)
     if upstream_model:
