@@ -11,12 +11,17 @@ from typing import Any
 
 
 class Raw:
-    """An answer read from raw bytes; `closed` says that the server ended the connection after it."""
+    """An answer read from raw bytes; `closed` says that the server ended the connection after it.
 
-    def __init__(self, data: bytes, *, closed: bool) -> None:
+    `interim`: one 100 before it is skipped, as clients do.
+    """
+
+    def __init__(self, data: bytes, *, closed: bool, interim: bool = False) -> None:
         self.data = data
         self.closed = closed
         head, _, self.rest = data.partition(b"\r\n\r\n")
+        if interim and head == b"HTTP/1.1 100 Continue":
+            head, _, self.rest = self.rest.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         self.line = lines[0]
         self.status = int(lines[0].split(" ")[1]) if lines[0].startswith("HTTP/1.1 ") else 0

@@ -223,6 +223,19 @@ def test_who_leaves_is_noticed_and_nothing_stays_held(shop, me, how, stream):
     assert me.balance[1] == 0
 
 
+def test_who_closes_both_sides_before_the_upstream_accepted_pays_nothing(shop, me):
+    """To us a full close begins as a half one does; that nobody reads is found out by writing."""
+    before = me.balance[0]
+    with contextlib.closing(raw.connect(shop)) as line:
+        line.sendall(chat("sandbox: slow=30\nHi", key=me.key, stream=True, model="gpt-4"))
+        until(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("slow") == "30")
+    quiet(shop)
+    found = last_receipt(me)
+    assert (found["outcome"], found["rule"], found["charge_micro"]) == ("left", "R16", 0)
+    assert me.balance == (before, 0)
+    until(lambda: shop.sandbox.requests[-1].ended == "client-left")
+
+
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("begun", [True, False])
 def test_who_closes_only_his_own_side_is_answered(shop, me, stream, begun):
@@ -235,7 +248,7 @@ def test_who_closes_only_his_own_side_is_answered(shop, me, stream, begun):
         else:
             data = b""
         line.shutdown(socket.SHUT_WR)
-        answer = raw.Raw(data + raw.listen(line, quiet_s=20).data, closed=True)
+        answer = raw.Raw(data + raw.listen(line, quiet_s=20).data, closed=True, interim=True)
     assert answer.status == 200 and answer.headers.get("connection", "close") == "close"
     text = answer.body.decode()
     assert ("[DONE]" in text) if stream else json.loads(text)["usage"]

@@ -47,7 +47,7 @@ class Answer:
     """What the bytes say. `whole`: the customer saw the end: `[DONE]`, or a whole body with status 200."""
 
     def __init__(self, raw: bytes, *, ended: bool) -> None:
-        head, _, rest = raw.partition(b"\r\n\r\n")
+        head, _, rest = raw.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").partition(b"\r\n\r\n")
         self.status = int(head[9:12]) if head else 0
         body = _unchunked(rest) if b"chunked" in head else rest
         self.stream = b"text/event-stream" in head

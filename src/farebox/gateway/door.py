@@ -22,7 +22,7 @@ from farebox.kit.ids import Ids
 from farebox.kit.options import Options
 
 from . import head
-from .exchange import Exchange
+from .exchange import CONTINUE, Exchange
 from .flight import HEAD_BYTES_FREE, Flight
 
 PER_ADDRESS_MAX = 256
@@ -35,7 +35,7 @@ WRITE_BYTES_HIGH = 256 * 1024
 FRAMING_BYTES_MAX = 64 * 1024
 CHUNK_FRAME_BYTES = 64
 LINGER_S = 2.0
-# Whether a customer who has closed his side still reads (tcp(7)): asked after a second of silence, five times.
+# Whether a customer who has closed his side is still there (tcp(7)): asked after a second of silence, five times.
 _QUESTIONS = (
     ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1),
     ((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 1),
@@ -197,7 +197,7 @@ class FrontDoor(asyncio.Protocol):
             return False
         line = self._transport.get_extra_info("socket")
         if line is not None and line.family in {socket.AF_INET, socket.AF_INET6}:
-            # A system whose program is gone answers no such question; one whose program reads does.
+            # A system that forgot a program that is gone (after a minute, on Linux) answers that there is no such line.
             for name, value in _QUESTIONS:
                 line.setsockopt(*name, value)
         if self._current is not None:
@@ -369,7 +369,7 @@ class FrontDoor(asyncio.Protocol):
         if "expect" in exchange.head:
             del exchange.head["expect"]
             if not exchange.complete and not exchange.body_bytes:
-                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.write(CONTINUE)
 
     async def drained(self) -> None:
         """Wait until the customer has read enough; one who does not read is cut by `look` (R18)."""

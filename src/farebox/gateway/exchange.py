@@ -23,6 +23,7 @@ SLOW_BYTES_PER_S = 1024  # and less than this is too slow, over each `body_grace
 UNREAD_BYTES_MAX = 64 * 1024
 
 _json = msgspec.json.Encoder().encode
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _EXPOSED = (
     "x-request-id, x-farebox-max-tokens, x-ignored-parameters, retry-after, retry-after-ms, x-should-retry, allow, "
@@ -336,9 +337,16 @@ class Exchange:
             self._write(b"\n")
 
     def probe(self) -> None:
-        """Write an empty line into a stream that has begun: one who has left altogether is found out by it."""
-        if self._begun and self._stream and not self._ended and not self.left:
+        """Write what means nothing: the system of one who has left altogether answers it at once that nobody reads.
+
+        An empty line into a stream that has begun; before a head 100 (RFC 9110 15.2.1: who did not ask discards it).
+        """
+        if self._ended or self.left:
+            return
+        if self._begun and self._stream:
             self._write(b"\n")
+        elif not self._begun and self.version == "1.1":
+            self._door.write(CONTINUE)
 
     async def send(self, data: bytes) -> None:
         """Send a piece of a stream; waits while the customer reads slowly."""
