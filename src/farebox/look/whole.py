@@ -19,6 +19,6 @@ class WholeField(forms.IntegerField):
     def to_python(self, value: Any) -> int | None:
         """The number, or None for an empty field; ValidationError."""
         if value not in self.empty_values and not _WHOLE.fullmatch(str(value).strip()):
-            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+            raise forms.ValidationError(self.error_messages["invalid"])
         number: int | None = super().to_python(value)
         return number
