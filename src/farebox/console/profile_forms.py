@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from farebox.accounts import notices
 from farebox.accounts.accounts import NAME_CHARS_MAX
@@ -21,7 +22,7 @@ LANGUAGES = (("", _("As the browser says")), ("en", "English"), ("zh-hans", "简
 class Myself(forms.Form):
     """Name, language, time zone."""
 
-    name = forms.CharField(label=_("Name"), max_length=NAME_CHARS_MAX, required=False)
+    name = forms.CharField(label=pgettext_lazy("person", "Name"), max_length=NAME_CHARS_MAX, required=False)
     language = forms.ChoiceField(label=_("Language"), choices=LANGUAGES, required=False)
     time_zone = forms.ChoiceField(label=_("Time zone"), widget=LongSelect)
 

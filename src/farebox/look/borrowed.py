@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext_noop, ngettext_lazy
 
 SENTENCES = (
+    gettext_noop("Enter a valid email address."),
     gettext_noop("Ensure this value is less than or equal to %(limit_value)s."),
     gettext_noop("Ensure this value is greater than or equal to %(limit_value)s."),
     ngettext_lazy(

@@ -66,7 +66,7 @@ def receipt(request: HttpRequest, me: Operator, account: str, call: str) -> Http
         "project": next((each for each in projects if each["id"] == made["project"]), None),
         "begun": local(made["opened_us"], me),
         "ended": local(made["ended_us"], me) if made["ended_us"] else "",
-        "tries": made["tries"],
+        "tries": [each | {"said": words.said(words.ATTEMPTS, each["outcome"])} for each in made["tries"]],
         # As it came it may say what the upstream takes for the call.
         "reported": counters.spelled(made["told"] if sees_cost else made["reported"]),
         "sees_cost": sees_cost,

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from farebox.accounts import operators
@@ -40,7 +40,7 @@ class New(forms.Form):
     """A new operator."""
 
     email = forms.EmailField(label=gettext_lazy("E-mail address"), max_length=254)
-    name = forms.CharField(label=gettext_lazy("Name"), max_length=100, required=False)
+    name = forms.CharField(label=pgettext_lazy("person", "Name"), max_length=100, required=False)
     role = forms.ChoiceField(label=gettext_lazy("Role"), choices=list(ROLES.items()))
     why = forms.CharField(label=gettext_lazy("Reason"), max_length=200, required=False)
 

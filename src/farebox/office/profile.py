@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
 from farebox.accounts import operator_factors, operators, people, sessions
@@ -31,7 +31,7 @@ _both = require_http_methods(["GET", "HEAD", "POST"])
 class About(forms.Form):
     """How a person is called, reads, and tells the time."""
 
-    name = forms.CharField(label=gettext_lazy("Name"), max_length=100, required=False)
+    name = forms.CharField(label=pgettext_lazy("person", "Name"), max_length=100, required=False)
     language = forms.ChoiceField(
         label=gettext_lazy("Language of mail"),
         required=False,

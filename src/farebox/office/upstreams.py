@@ -22,7 +22,7 @@ from farebox.kit.options import Options
 from farebox.look import called, kept, refusals
 from farebox.upstreams import board, channels, presets
 
-from . import letters, ports, retyped, seen
+from . import letters, ports, retyped, seen, words
 from .forms import carry_out, done, refused
 from .principal import Operator, ask_first, operator, step_up
 from .upstream_forms import Edit, New, Offer, Secretive, costs_of, models_of
@@ -81,8 +81,8 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
             form.add_error(None, refusals.said(fault))
         else:
             kept.drop(request, _KEY)
-            words = _("The channel is there, paused. Test it, then switch it on.")
-            return done(request, reverse("office:channel", args=[row["id"]]), words)
+            told = _("The channel is there, paused. Test it, then switch it on.")
+            return done(request, reverse("office:channel", args=[row["id"]]), told)
     _keep_key(request, form, _KEY)
     return render(request, "office/channel_new.html", {"form": form, "vendor": vendor})
 
@@ -156,8 +156,8 @@ def offer(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
         except CommandError as fault:
             form.add_error(None, refusals.said(fault))
         else:
-            words = _("The channel answers %(model)s.") % {"model": given["model"]}
-            return done(request, reverse("office:channel", args=[channel]), words)
+            told = _("The channel answers %(model)s.") % {"model": given["model"]}
+            return done(request, reverse("office:channel", args=[channel]), told)
     here = {"form": form, "channel": row, "known": known, "currency": row["cost_currency"]}
     return render(request, "office/channel_offer.html", here)
 
@@ -170,8 +170,8 @@ def withdraw(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     if not any(each["model"] == model for each in row["models"]):
         raise Http404
     db.write(channels.withdraw, channel=row["name"], model=model, actor=me.actor)
-    words = _("The channel no longer answers %(model)s.") % {"model": model}
-    return done(request, reverse("office:channel", args=[channel]), words)
+    told = _("The channel no longer answers %(model)s.") % {"model": model}
+    return done(request, reverse("office:channel", args=[channel]), told)
 
 
 def _switch_on(tx: db.Tx, row: dict[str, Any], *, shown: str, why: str, actor: str) -> None:
@@ -205,10 +205,16 @@ def _channel_page(
         "may": me.role == "admin",
         "costs": me.role in SEES_COSTS,
         "can_test": ports.desk() is not None,
-        "tested": tested,
+        "tested": tested and _in_words(tested),
         "seen": shown,
     }
     return render(request, "office/channel.html", here)
+
+
+def _in_words(tested: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a test, with the ends of its attempts in the language of the page."""
+    attempts = [each | {"said": words.said(words.ATTEMPTS, each["outcome"])} for each in tested["attempts"]]
+    return tested | {"attempts": attempts}
 
 
 def _channels(me: Operator) -> list[dict[str, Any]]:
@@ -222,12 +228,12 @@ def _channels(me: Operator) -> list[dict[str, Any]]:
     for row in db.read(channels.listed):
         seen = health.get(row["id"], {"state": "closed", "calls": 0, "failures": 0, "why": ""})
         state = "disabled" if row["state"] != "active" else "broken" if row["name"] in faults else seen["state"]
-        kind, words = BADGES[state]
+        kind, called_so = BADGES[state]
         found.append(
             row
             | {
                 "badge": kind,
-                "health": words,
+                "health": called_so,
                 "why": faults.get(row["name"]) or seen["why"] or row["state_why"],
                 "calls_now": seen["calls"],
                 "calls_today": sum(rows[row["name"]].calls for rows in sums.values() if row["name"] in rows),

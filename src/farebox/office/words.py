@@ -87,6 +87,15 @@ OUTCOMES: dict[str, Any] = {
     "revoked": gettext_lazy("key ended"),
 }
 
+# How an attempt at one upstream ended.
+ATTEMPTS: dict[str, Any] = {
+    "served": gettext_lazy("answered"),
+    "left": gettext_lazy("the customer left"),
+    "refused": gettext_lazy("refused by the upstream"),
+    "failed": gettext_lazy("upstream failed"),
+    "unknown": gettext_lazy("no answer came"),
+}
+
 
 def said(words: dict[str, Any], name: str) -> str:
     """The word for a name, or the name itself."""
