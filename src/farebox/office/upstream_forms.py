@@ -156,6 +156,7 @@ class Edit(Secretive):
     preset = forms.ChoiceField(
         label=gettext_lazy("API of"),
         required=False,
+        widget=forms.Select(attrs={"translate": "no"}),
         choices=[("", gettext_lazy("Leave as it is")), *((name, each.title) for name, each in PRESETS.items())],
         help_text=gettext_lazy("Replaces how this channel differs from the OpenAI API by what this vendor needs."),
     )
