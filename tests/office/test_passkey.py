@@ -35,7 +35,7 @@ def test_a_passkey(shop, window):
     page.get_by_label("Name of the passkey").fill("The test's own")
     page.get_by_role("button", name="Make a passkey").click()
     page.get_by_role("heading", name="Recovery codes").wait_for()
-    page.get_by_role("button", name="I have kept them").click()
+    page.get_by_role("button", name="I've saved them").click()
     page.get_by_role("heading", name="Dashboard").wait_for()
     page.get_by_role("button", name="Sign out").click()
     begin(page, shop, email)

@@ -59,7 +59,7 @@ def create(request: HttpRequest, me: Operator) -> HttpResponse:
         except CommandError as fault:
             error = refusals.said(fault)
         else:
-            return done(request, reverse("office:price_list", args=[made["price_list"]]), _("The price list is there."))
+            return done(request, reverse("office:price_list", args=[made["price_list"]]), _("Price list created."))
     context = {"values": values, "error": error, "public": db.read(public.name)}
     return render(request, "office/price_list_new.html", context, status=400 if error else 200)
 

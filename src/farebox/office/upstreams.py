@@ -81,7 +81,7 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
             form.add_error(None, refusals.said(fault))
         else:
             kept.drop(request, _KEY)
-            told = _("The channel is there, paused. Test it, then switch it on.")
+            told = _("Channel added (paused). Test it, then enable it.")
             return done(request, reverse("office:channel", args=[row["id"]]), told)
     _keep_key(request, form, _KEY)
     return render(request, "office/channel_new.html", {"form": form, "vendor": vendor})
