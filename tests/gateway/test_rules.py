@@ -391,7 +391,7 @@ def test_r16_left_before_the_upstream_accepted(shop, me):
 
 @pytest.mark.rule("R16")
 def test_r16_left_before_the_next_upstream_was_asked(shop, me):
-    name = pair(shop, "left-between", "slow=0.2+html")
+    name = pair(shop, "left-between", "slow=1.5+html")  # that he has left shows within half a second
     before = len(shop.sandbox.requests)
     talk = Talk(me, "/v1/chat/completions", chat(name, "Hello"))
     wait_for(lambda: me.balance[1] and len(shop.sandbox.requests) > before)

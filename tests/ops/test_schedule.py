@@ -62,11 +62,18 @@ def test_old_diagnostics_are_forgotten(ready_house):
     asyncio.run(cli.with_store(schedule.forget))
 
 
+def operator(role):
+    from farebox.accounts import people
+    from farebox.kit import clock, db
+
+    db.write(people.create, email="una@example.com", operator_role=role, now_us=clock.now_us(), actor="test")
+
+
 def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(ready_house, capsys):
     from farebox.kit import audit, chain, db, settings
     from farebox.kit.models import Outbox
 
-    cli.ok("operator", "invite", "una@example.com", "--role", "auditor")
+    operator("auditor")
     before = Outbox.objects.count()
     asyncio.run(cli.with_store(schedule.tell_head))
     head = db.read(chain.head)
@@ -86,7 +93,7 @@ def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(ready_house, cap
 def test_a_channel_that_refuses_us_is_told_once_a_day(ready_house):
     from farebox.kit.models import Outbox
 
-    cli.ok("operator", "invite", "una@example.com", "--role", "admin")
+    operator("admin")
     cli.ok("upstream", "add", "vendor")
     cli.ok("channel", "add", "vendor/eu", "vendor", "https://api.example.com/v1", "--secret-file", "-", stdin="sk-x")
     before, said = Outbox.objects.count(), "Incorrect API key provided"
@@ -104,7 +111,7 @@ def test_the_mail_about_a_channel_leads_to_its_page(ready_house, monkeypatch):
     from farebox.office import letters
     from farebox.upstreams.models import Channel
 
-    cli.ok("operator", "invite", "una@example.com", "--role", "admin")
+    operator("admin")
     cli.ok("upstream", "add", "vendor")
     cli.ok("channel", "add", "vendor/eu", "vendor", "https://api.example.com/v1", "--secret-file", "-", stdin="sk-x")
     sent = []

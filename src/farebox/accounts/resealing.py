@@ -16,7 +16,7 @@ from farebox.kit.errors import CommandError
 from farebox.kit.rewrapping import Step, Walk
 from farebox.kit.secrets import Keys
 
-from . import sealed_factors
+from . import sealed_factors, sealed_sessions
 from .models import Notice, Session
 from .sessions import SessionStore
 
@@ -40,9 +40,10 @@ def factors(tx: Tx, master: Keys, after: str | int | None, move: bool) -> Step:
 
 
 def sessions(tx: Tx, master: Keys, after: str | int | None, move: bool) -> Step:
-    """Sessions signed anew under the key of now, so that nobody is signed out; what is sealed in them moves along."""
+    """Sessions of an earlier version, signed anew under the key of now; those of today hang on no key but their own."""
     del tx  # the ORM works in the same transaction
-    rows = rewrapping.batch(Session.objects.select_related(None).exclude(data=""), after, move=move)
+    signed = Session.objects.select_related(None).exclude(data="").exclude(data__startswith=sealed_sessions.MARK)
+    rows = rewrapping.batch(signed, after, move=move)
     step = Step(rows[-1].pk if len(rows) == rewrapping.AT_ONCE else None, seen=len(rows))
     for row in rows:
         store = SessionStore(area=row.area)

@@ -15,7 +15,7 @@ import secrets
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-_MARK = "1."
+MARK = "1."
 _NONCE_BYTES = 12
 
 
@@ -23,18 +23,18 @@ def seal(text: str, *, key: str, session: str, area: str) -> str:
     """The text of a session, sealed for the browser that has `key`."""
     nonce = secrets.token_bytes(_NONCE_BYTES)
     sealed = nonce + AESGCM(_derived(key)).encrypt(nonce, text.encode(), _bound(session, area))
-    return _MARK + base64.urlsafe_b64encode(sealed).decode()
+    return MARK + base64.urlsafe_b64encode(sealed).decode()
 
 
 def is_sealed(text: str) -> bool:
     """Whether a stored text is one that `seal` made; earlier versions signed it only."""
-    return text.startswith(_MARK)
+    return text.startswith(MARK)
 
 
 def unseal(sealed: str, *, key: str, session: str, area: str) -> str | None:
     """What `seal` took; None for what was changed, or belongs to another session."""
     try:
-        raw = base64.b64decode(sealed.removeprefix(_MARK).encode("ascii"), altchars=b"-_", validate=True)
+        raw = base64.b64decode(sealed.removeprefix(MARK).encode("ascii"), altchars=b"-_", validate=True)
         return AESGCM(_derived(key)).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _bound(session, area)).decode()
     except (binascii.Error, InvalidTag, ValueError):
         return None

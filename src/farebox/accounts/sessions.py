@@ -103,7 +103,7 @@ class SessionStore(SessionBase):
         data = self._get_session(no_load=must_create)  # type: ignore[attr-defined]  # the stubs leave it out
         now_us = clock.now_us()
         key = digest(self.session_key)
-        kept = self._sealed(self.encode(data), key)
+        kept = self._sealed(data, key)
         values: dict[str, Any] = {"data": kept, "person_id": data.get(SESSION_KEY), "seen_us": now_us}
         if must_create:
             _, made = Session.objects.get_or_create(
@@ -133,20 +133,23 @@ class SessionStore(SessionBase):
                 db.write(playground.end, [digest(key)], now_us=clock.now_us())
         Session.objects.filter(id=digest(key)).delete()
 
-    def _sealed(self, text: str, session: str) -> str:
+    def _sealed(self, data: dict[str, Any], session: str) -> str:
+        """The seal proves the text too: a signature under the master key beside it would end with that key."""
+        text = self.serializer().dumps(data).decode("latin-1")
         return sealed_sessions.seal(text, key=self.session_key or "", session=session, area=self.area)
 
     def _opened(self, row: Session) -> dict[str, Any]:
         """What a row holds; nothing, as of one that has ended, where somebody has changed it."""
-        text: str | None = row.data
-        if sealed_sessions.is_sealed(row.data):
-            text = sealed_sessions.unseal(row.data, key=self.session_key or "", session=row.id, area=row.area)
-        else:  # from before sessions were sealed: it is from now on
-            Session.objects.filter(id=row.id, data=row.data).update(data=self._sealed(row.data, row.id))
+        if not sealed_sessions.is_sealed(row.data):  # from before sessions were sealed: it is from now on
+            data: dict[str, Any] = self.decode(row.data)
+            Session.objects.filter(id=row.id, data=row.data).update(data=self._sealed(data, row.id))
+            return data
+        text = sealed_sessions.unseal(row.data, key=self.session_key or "", session=row.id, area=row.area)
         if text is None:
             self._session_key = None
             return {}
-        return self.decode(text)
+        opened: dict[str, Any] = self.serializer().loads(text.encode("latin-1"))
+        return opened
 
     def get_expiry_age(self, **_kwargs: Any) -> int:
         """Seconds that the cookie lives: as long as the session may."""
