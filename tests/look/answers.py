@@ -296,7 +296,7 @@ def _goods(world: World) -> list[Step]:
         Step("office-model-refused", "X", "/office/models/new", {"name": "模型 甲", **model}),
         Step("office-model-off-sale", "X", f"/office/models/show/{at['model']}", {"listed": ""}, f"/shelve/{at['model']}"),
         Step("office-alias-refused", "X", f"/office/models/show/{at['model']}", {"alias": "gpt-4"}, f"/alias/{at['model']}"),
-        Step("office-list-refused", "X", "/office/price-lists/new", {"name": "usd", "currency": "USD"}),
+        Step("office-list-made", "X", "/office/price-lists/new", {"name": "usd", "currency": "USD"}),
         Step("office-prices-refused", "X", f"/office/price-lists/{at['list']}/change", {"rows": "不存在 input 1\n不对"}),
         Step("office-prices-published", "X", f"/office/price-lists/drafts/{at['draft']}", {}, "/publish"),
         Step("office-assign-refused", "X", f"/office/price-lists/{at['list']}", {"account": "nobody"}, "/assign"),

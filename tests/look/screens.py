@@ -103,7 +103,14 @@ def _shoot(page: Any, address: str, paths: Sequence[str], folder: Path, suffix: 
         name = re.sub(r"_\w+", "", path.partition("?")[0].strip("/").replace("/", "-")) or "landing"
         name = re.sub(r"\d{4}-\d\d$", "month", name)
         page.goto(address + path)
-        page.screenshot(path=folder / f"{name}.{suffix}.jpg", type="jpeg", quality=55, clip=_clip(page), full_page=True)
+        page.screenshot(
+            path=folder / f"{name}.{suffix}.jpg",
+            type="jpeg",
+            quality=55,
+            clip=_clip(page),
+            full_page=True,
+            timeout=90_000,
+        )
         print(name, suffix)
 
 

@@ -67,7 +67,7 @@ def take(walk, step, prefix):
     statuses = []
     heard = lambda answer: answer.request.is_navigation_request() and statuses.append(answer.status)  # noqa: E731
     page.on("response", heard)
-    with page.expect_navigation(timeout=5000):
+    with page.expect_navigation(timeout=30_000):
         if missing := page.evaluate(FILL, [step.to, dict(fields)]):
             page.goto("about:blank")
     page.remove_listener("response", heard)
