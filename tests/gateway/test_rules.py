@@ -539,13 +539,13 @@ def test_r19_no_whole_answer_in_time(shop, me, limits):
 @pytest.mark.rule("R20")
 @pytest.mark.fault("F27")
 def test_r20_left_after_the_last_output(shop, me):
-    text = "sandbox: tokens=3+pace=150"
+    text = "sandbox: tokens=1+pace=1200"  # that he has left shows within half a second
     talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
     talk.until(b'"finish_reason":"stop"')
     talk.leave()
     receipt = me.receipt(talk.call)
     usage = sandboxed(shop).usage
-    ended(me, talk.call, "R20", usage["prompt_tokens"] * 30 + 3 * 60)
+    ended(me, talk.call, "R20", usage["prompt_tokens"] * 30 + 1 * 60)
     assert receipt["usage_source"] == "reported"
     assert usage["prompt_tokens"] != own_input(text)
 
