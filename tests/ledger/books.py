@@ -14,7 +14,7 @@ Purses = Sequence[tuple[str, int | None]]
 
 
 class Refused(Exception):
-    """Nothing was done; `reason`: `held` by other calls, `spent`, `stale` cap, hold `ended`, entry `other` or `gone`."""
+    """Nothing was done; `reason`: `held` by other calls, `spent`, hold `ended`, entry `other` or `gone`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -81,8 +81,7 @@ class Books:
             if amount < least:
                 without_holds = min(self._seen(purse, cap) + self._pot(purse, cap).held for purse, cap in purses)
                 raise Refused("held" if min(want, without_holds) >= least else "spent")
-            if not self._take(purses, amount):
-                raise Refused("stale")
+            assert self._take(purses, amount)
         self.holds[hold] = Held(amount, purses, epoch)
         return amount
 
@@ -148,12 +147,12 @@ class Books:
         return self.pots.get(purse) or Pot(floor=-(cap or 0))
 
     def _seen(self, purse: str, cap: int | None) -> int:
-        """What the caller sees as available: by the cap that he believes in."""
+        """What the caller sees as available: by the tighter of the cap that he believes in and the one in force."""
         pot = self._pot(purse, cap)
-        return pot.posted - pot.held - (pot.floor if cap is None else -cap)
+        return pot.posted - pot.held - (pot.floor if cap is None else max(-cap, pot.floor))
 
     def _take(self, purses: Purses, amount: int) -> bool:
-        if any(amount > min(self._pot(purse, cap).available, self._seen(purse, cap)) for purse, cap in purses):
+        if any(amount > self._seen(purse, cap) for purse, cap in purses):
             return False
         for purse, cap in purses:
             self.pots.setdefault(purse, Pot(floor=-(cap or 0))).held += amount

@@ -260,7 +260,6 @@ class Ledger(RuleBasedStateMachine):
 REFUSALS: dict[str, Any] = {
     "held": errors.RateLimited,
     "spent": (errors.InsufficientFunds, errors.CommandError),
-    "stale": errors.StoreUnavailable,
     "ended": HoldEnded,
     "other": errors.CommandError,
     "gone": errors.CommandError,
