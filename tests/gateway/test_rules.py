@@ -554,7 +554,7 @@ def test_r20_left_after_the_last_output(shop, me):
 @pytest.mark.rule("R20")
 def test_r20_left_and_the_report_never_came(shop, me, monkeypatch):
     monkeypatch.setattr("farebox.gateway.serve.REPORT_S", 0.05)
-    text = "sandbox: tokens=1+pace=400"
+    text = "sandbox: tokens=1+pace=1500"  # that he has left shows within half a second
     talk = Talk(me, "/v1/chat/completions", chat("gpt-4", text, stream=True))
     talk.until(b'"finish_reason":"stop"')
     talk.leave()
