@@ -189,13 +189,15 @@ def _migrated_once(file: Path) -> None:
 
 
 def _in_database(name: str, sql: str) -> None:
+    """One statement there; the process's connection points at the same store as before."""
     from django.db import connection
 
     connection.close()
-    connection.settings_dict["NAME"] = name
+    before, connection.settings_dict["NAME"] = connection.settings_dict["NAME"], name
     with connection.cursor() as cursor:
         cursor.execute(sql)
     connection.close()
+    connection.settings_dict["NAME"] = before
 
 
 def _copy(mould: Mould) -> tuple[Path, str]:
@@ -318,6 +320,7 @@ def open_house(mould: Mould) -> Iterator[House]:
         connection.close()
         options.use(before)
         if database:
+            connection.settings_dict["NAME"] = "postgres"
             _in_database("postgres", f"DROP DATABASE {urlsplit(database).path.lstrip('/')} WITH (FORCE)")
         shutil.rmtree(data, ignore_errors=True)
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("store-")]

@@ -513,8 +513,8 @@ def test_r18_the_report_lowers_what_is_charged_and_never_raises_it(shop, me, cac
 @pytest.mark.rule("R19")
 @pytest.mark.fault("F27")
 def test_r19_a_whole_answer_after_the_customer_left(shop, me):
-    talk = Talk(me, "/v1/chat/completions", chat("gpt-4", "sandbox: slow=0.3+tokens=5"))
-    wait_for(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("slow") == "0.3")
+    talk = Talk(me, "/v1/chat/completions", chat("gpt-4", "sandbox: slow=1.5+tokens=5"))
+    wait_for(lambda: me.balance[1] and shop.sandbox.requests[-1].behaviours.get("slow") == "1.5")
     talk.leave()
     receipt = ended(me, talk.call, "R02")
     usage = sandboxed(shop).usage
