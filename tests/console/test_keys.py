@@ -506,7 +506,7 @@ def test_in_chinese(shop):
     person = customer(shop, "1", language="zh-CN")
     assert "新建密钥" in person.page("/console/keys").text
     form = person.page("/zh/console/keys/new").text
-    assert re.search("密钥的限额（USD）.*每天.*每月.*合计.*留空即不设限额。", form)
+    assert re.search("密钥的限额（USD）.*每天.*每月.*累计上限.*留空即不设限额。", form)
     page = person.through("/zh/console/keys/new", name="课堂", project=project_of(person), cap_day="1", cap_ever="9")
     assert "显示 10 分钟" in page.text
     made_key = re.search(r"sk-[A-Za-z0-9]{48}", page.html)[0]
@@ -514,7 +514,7 @@ def test_in_chinese(shop):
     from farebox.accounts.models import ApiKey
 
     shown = person.page(f"/zh/console/keys/{ApiKey.objects.get(name='课堂', account=person.customer.account).id}").text
-    assert re.search(r"1\.00 每天 · 已用 .*9\.00 合计 · 已用 ", shown), shown
+    assert re.search(r"1\.00 每天 · 已用 .*9\.00 累计上限 · 已用 ", shown), shown
     paths = re.findall(r'href="(/(?!language)[^"?]*console/[^"]*)"', page.html)
     assert paths
     assert all(path.startswith(("/zh/", "/static/")) for path in paths)
