@@ -425,6 +425,25 @@ def test_a_fresh_store_is_as_it_should_be_and_that_is_found_out_fast(house):
 
 
 @pytest.mark.store
+def test_a_process_of_its_own_misses_the_triggers(house):
+    from django.db import connection
+
+    on = "" if connection.vendor == "sqlite" else " ON ledger_posting"
+    name = "ledger_posting_no_delete" if connection.vendor == "sqlite" else "ledger_posting_no_change"
+    run_sql(f"DROP TRIGGER {name}{on}")
+    connection.close()
+    ran = subprocess.run(
+        [cli.PROGRAM, "doctor", "--json"],
+        env=cli.environment(**house.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode != 0
+    assert f"trigger {name} is missing or off" in ran.stdout
+
+
+@pytest.mark.store
 def test_books_without_their_triggers_are_refused(house):
     from django.db import connection
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pysqlite3.dbapi2 as sqlite
 from django.apps import apps
+from django.db.migrations.loader import MigrationLoader
 
 from . import triggers
 
@@ -68,8 +69,15 @@ def real(connection: Any) -> Shape:
 
 
 @functools.cache
+def migrations() -> MigrationLoader:
+    """The migrations of the program, read from their files once a process: nothing that asks for them takes as long."""
+    return MigrationLoader(None)
+
+
+@functools.cache
 def meant(vendor: str) -> Shape:
-    """The shape that this version's models and migrations make; the migrations must be loaded."""
+    """The shape that this version's models and migrations make."""
+    migrations()  # they say which tables have triggers
     shape = Shape()
     for model in apps.get_models(include_auto_created=True):
         facts = model._meta

@@ -122,9 +122,9 @@ def _paths(chosen: options.Options) -> dict[str, Path]:
 
 def fits_program(manifest: dict[str, Any]) -> None:
     """CommandError unless this program has just the schema that the backup was made of."""
-    from django.db.migrations.loader import MigrationLoader
+    from farebox.kit import shape
 
-    ours = {" ".join(key) for key in MigrationLoader(None).graph.nodes}
+    ours = {" ".join(key) for key in shape.migrations().graph.nodes}
     theirs = set(manifest["schema"])
     if ours != theirs:
         newer = "a newer" if theirs - ours else "an older"

@@ -239,10 +239,12 @@ def history() -> tuple[int, int]:
 
 @functools.cache
 def _loader() -> type[MigrationLoader]:
-    """Django's loader of migrations that reads this program's files once a process: they take longer than the store."""
+    """Django's loader of migrations, with this program's files as they were read once in this process."""
     from django.db.migrations.loader import MigrationLoader
 
-    on_disk = MigrationLoader(None)
+    from farebox.kit import shape
+
+    on_disk = shape.migrations()
 
     class Loader(MigrationLoader):
         def load_disk(self) -> None:
