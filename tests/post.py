@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import email
 import email.policy
+import functools
 import re
 import time
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
+
+
+@functools.lru_cache(maxsize=2048)
+def _read(path: Path, _written_ns: int) -> tuple[str, EmailMessage]:
+    """Whom a mail went to, and the mail: to read one takes longer than to send it."""
+    message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message["To"].addresses[0].addr_spec, message
 
 
 def mails(shop: Any, to: str) -> list[EmailMessage]:
     """All mails to an address so far, oldest first."""
-    found = []
-    for path in sorted((shop.options.data / "mail").glob("*.eml")):
-        message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-        assert isinstance(message, EmailMessage)
-        if message["To"].addresses[0].addr_spec == to:
-            found.append(message)
-    return found
+    read = (_read(path, path.stat().st_mtime_ns) for path in sorted((shop.options.data / "mail").glob("*.eml")))
+    return [message for whom, message in read if whom == to]
 
 
 def newest(shop: Any, to: str, *, after: int = 0) -> EmailMessage:
