@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from rows import for_each
+
 TESTS = Path(__file__).parent
 DOCS = TESTS.parent / "docs"
 RULES = [*(f"R{number:02}" for number in range(1, 28)), "R33"]
@@ -65,7 +67,7 @@ def test_every_rule_ends_a_call_over_http(rule):
     assert any(path.parts[0] in OVER_HTTP for path in files), f"no test over HTTP bears rule({rule!r})"
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@for_each("fault", FAULTS)
 def test_every_fault_is_tried_or_says_why_not(fault):
     files = marked().get(("fault", fault), set())
     assert files or fault in excused(), f"no test bears fault({fault!r}), and docs/proof.md does not say why"

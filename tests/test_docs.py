@@ -14,6 +14,7 @@ import pytest
 from farebox.kit import errors, options
 from farebox.ops.cli import farebox
 from ops import cli
+from rows import for_each
 from world import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -145,7 +146,7 @@ def test_every_charging_rule_is_published():
     assert set(re.findall(r'"(R[0-9]{2})"', source)) <= set(re.findall(r"\| (R[0-9]{2}) \|", page))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@for_each("page", PAGES)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if not target.startswith(("http:", "https:")):

@@ -11,13 +11,14 @@ from farebox.accounts.caller import Caller
 from farebox.accounts.caps import Caps
 from farebox.kit.errors import CommandError
 from farebox.ledger.holds import Purse
+from rows import for_each
 
 
 def us(text):
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("period", "zone", "now", "name", "end"),
     [
         ("day", "UTC", "2026-11-24T23:59:59", "2026-11-24", "2026-11-25T00:00:00"),

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.accounts.own_words import is_own
+from rows import for_each
 
 WORDS = ("Corner Shop", "Ada Lovelace", "ada.lovelace@engine.example")
 letters = st.text(alphabet="abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=12)
 around = st.text(alphabet="0123456789!?.-_ ", max_size=6)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "password",
     [
         "ada.lovelace@engine.example", "ADA.LOVELACE", "adalovelace", "lovelace1815", "Lovelace!!", "2026-Corner-Shop",

@@ -17,6 +17,7 @@ from farebox.kit.errors import BadKey, CommandError, NotAllowed
 from farebox.kit.models import AuditEvent, Setting
 from farebox.ledger import chart, journal
 from farebox.ledger.models import LedgerAccount
+from rows import for_each
 
 pytestmark = pytest.mark.store
 
@@ -114,7 +115,7 @@ def test_an_account_comes_with_project_and_ledger_account(shop):
     assert db.read(proof.prove) == []
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("changes", "words"),
     [
         ({"name": " "}, "name"),
@@ -340,7 +341,7 @@ def test_a_key_is_shown_once_and_kept_as_a_digest(shop):
         ask(new_ring(), text, address="192.0.2.1")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("changes", "words"),
     [
         ({"name": ""}, "name"),

@@ -14,6 +14,7 @@ from farebox.catalog.sheets import PriceRow
 from farebox.kit import db
 from farebox.kit.errors import CommandError
 from farebox.kit.models import AuditEvent
+from rows import for_each
 
 pytestmark = pytest.mark.store
 
@@ -124,7 +125,7 @@ def test_a_usd_list_has_the_rate_one(shop):
     assert shop.publish("usd", {"m input": "1", "m output": "1"}, rate="1").usd_rate == "1"
 
 
-@pytest.mark.parametrize("bad", ["-1", "1e-7", "0.0000001", "abc", "", "NaN", "Infinity", "10000000001"])
+@for_each("bad", ["-1", "1e-7", "0.0000001", "abc", "", "NaN", "Infinity", "10000000001"])
 def test_a_price_that_is_none_is_refused(bad):
     with pytest.raises(CommandError, match=r"^m: the price of input"):
         sheets.row("m", "input", bad)
@@ -313,7 +314,7 @@ def test_csv_and_json_carry_every_price(shop):
     assert sheets.price_text(1_234_567_890_123) == "1234567.890123"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "words"),
     [
         ("", "first line"),

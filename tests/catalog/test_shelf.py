@@ -12,6 +12,7 @@ from farebox.catalog import goods, models, pricing, shelf
 from farebox.catalog.usage import CLASSES, Usage
 from farebox.kit import db
 from farebox.kit.errors import CommandError
+from rows import for_each
 
 pytestmark = pytest.mark.store
 
@@ -109,7 +110,7 @@ def test_defining_the_same_again_changes_nothing(stocked):
     assert stocked.load().card("n").context_tokens == 5000
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("facts", "words"),
     [
         ({"name": "a b"}, "can't name"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from farebox.catalog import usage
 from farebox.catalog.usage import CLASSES, UNITS_MAX, Usage, UsageError
+from rows import for_each
 
 
 def test_sums_leave_nothing_out_and_count_nothing_twice():
@@ -27,8 +28,8 @@ def test_sums_leave_nothing_out_and_count_nothing_twice():
     assert Usage().items() == ()
 
 
-@pytest.mark.parametrize("bad", [-1, 1.0, "1", None, True, UNITS_MAX + 1, 2**63, float("nan")])
-@pytest.mark.parametrize("name", CLASSES)
+@for_each("bad", [-1, 1.0, "1", None, True, UNITS_MAX + 1, 2**63, float("nan")])
+@for_each("name", CLASSES)
 def test_what_is_no_count_is_refused(name, bad):
     with pytest.raises(UsageError, match=name):
         Usage(**{name: bad})

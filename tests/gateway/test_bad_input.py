@@ -21,6 +21,7 @@ import shop as shops
 from farebox.gateway.head import Networks
 from farebox.kit.errors import StoreUnavailable
 from farebox.upstreams import channels
+from rows import for_each
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
@@ -165,8 +166,8 @@ I_VALUES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NOT_JSON)
-@pytest.mark.parametrize("path", [CHAT, TEXT, EMBED])
+@for_each("name", NOT_JSON)
+@for_each("path", [CHAT, TEXT, EMBED])
 def test_what_is_no_json_object_is_refused(shop, me, untouched, path, name):
     body = NOT_JSON[name]
     if len(body) > 2_000_000 and path != CHAT:
@@ -193,7 +194,7 @@ def test_doubtful_values_are_refused_or_dropped(shop, me):
         assert me.request("POST", CHAT, valued(value)).status in {200, 400}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("field", "value"),
     [
         *[("temperature", number) for number in (b"1e999", b"-1e999", b"9" * 5000, b"9" * 1_000_000)],
@@ -259,7 +260,7 @@ def test_a_number_without_end_hides_no_name_that_comes_twice(shop, me, untouched
         refused(shop, me, CHAT, TWICE["messages[0].role"][:-1] + b"," + field + b"}")
 
 
-@pytest.mark.parametrize("place", TWICE)
+@for_each("place", TWICE)
 def test_a_name_that_comes_twice_is_refused_and_named(shop, me, untouched, place):
     error = refused(shop, me, CHAT, TWICE[place])
     assert error["param"] == place and place in error["message"] and "twice" in error["message"]
@@ -510,11 +511,7 @@ def sized(value) -> str:
     return json.dumps(value)[:40]
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    BAD_CHAT,
-    ids=lambda value: value if isinstance(value, str) and len(value) < 30 else sized(value),
-)
+@for_each(("field", "value"), BAD_CHAT)
 def test_bad_chat_parameters_name_themselves(shop, me, untouched, field, value):
     body = {"model": "seer", "messages": MESSAGES, field: value}
     refused(shop, me, CHAT, json.dumps(body).encode(), param=field)
@@ -522,7 +519,7 @@ def test_bad_chat_parameters_name_themselves(shop, me, untouched, field, value):
         refused(shop, me, CHAT, json.dumps(body | {"stream": True}).encode(), param=field)
 
 
-@pytest.mark.parametrize(("field", "value"), UNPRICED, ids=sized)
+@for_each(("field", "value"), UNPRICED)
 def test_options_without_a_price_are_refused(shop, me, untouched, field, value):
     for stream in (False, True):
         body = {"model": "gpt-4", "messages": MESSAGES, "stream": stream, field: value}
@@ -537,9 +534,7 @@ BAD_TEXT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), BAD_TEXT, ids=lambda value: value if isinstance(value, str) else sized(value)
-)
+@for_each(("field", "value"), BAD_TEXT)
 def test_bad_completion_parameters_name_themselves(shop, me, untouched, field, value):
     body = {"model": "gpt-3.5-turbo-instruct", "prompt": "Hi", field: value}
     if (field, value) == ("best_of", 1):
@@ -555,9 +550,7 @@ BAD_EMBED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), BAD_EMBED, ids=lambda value: value if isinstance(value, str) else sized(value)
-)
+@for_each(("field", "value"), BAD_EMBED)
 def test_bad_embedding_parameters_name_themselves(shop, me, untouched, field, value):
     body = {"model": "text-embedding-3-small", "input": "Hi", field: value}
     refused(shop, me, EMBED, json.dumps(body).encode(), param=field)
@@ -677,15 +670,15 @@ def test_an_input_over_the_context_is_refused(shop, me, untouched):
 # Models (M01 to M08)
 
 
-@pytest.mark.parametrize("path", [CHAT, TEXT, EMBED])
-@pytest.mark.parametrize("model", [None, "", 5, [], {}, True])
+@for_each("path", [CHAT, TEXT, EMBED])
+@for_each("model", [None, "", 5, [], {}, True])
 def test_a_model_that_is_no_name(shop, me, untouched, path, model):
     body = {"messages": MESSAGES, "prompt": "x", "input": "x", "model": model}
     refused(shop, me, path, json.dumps(body).encode(), param="model")
 
 
-@pytest.mark.parametrize("path", [CHAT, TEXT, EMBED])
-@pytest.mark.parametrize(
+@for_each("path", [CHAT, TEXT, EMBED])
+@for_each(
     "model",
     ["nothing", "n" * 10_240, "GPT-4", "gpt-4 ", " gpt-4", "gpt-4\n", "<script>alert(1)</script>", "{{7*7}}", "${jndi:ldap://x}", "' or 1=1--", "你好", "../gpt-4"],
 )  # fmt: skip
@@ -875,8 +868,8 @@ BAD_HTTP = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BAD_HTTP)
-@pytest.mark.parametrize("pieces", ["whole", "split"])
+@for_each("name", BAD_HTTP)
+@for_each("pieces", ["whole", "split"])
 def test_what_is_no_request_is_refused_and_closed(shop, untouched, name, pieces):
     data, status = BAD_HTTP[name]
     cut = [data] if pieces == "whole" else [data[: len(data) // 3], 0.02, data[len(data) // 3 : -3], 0.02, data[-3:]]
@@ -898,8 +891,8 @@ def test_malformed_chunks_are_refused_and_closed(shop, me, untouched, body):
         assert answer.data.count(b"HTTP/1.1 ") == 1
 
 
-@pytest.mark.parametrize("cuts", [[], [-1], [-60, -20], "each"])
-@pytest.mark.parametrize(
+@for_each("cuts", [[], [-1], [-60, -20], "each"])
+@for_each(
     "trailer",
     ["Authorization: Bearer {}", "authorization: bearer {}", "X-Api-Key: {}", "X-A: b\r\nAuthorization: Bearer {}"],
 )
@@ -968,7 +961,7 @@ def test_more_requests_at_once_than_can_wait_are_cut(shop, me):
     assert 2 <= answer.data.count(b"HTTP/1.1 200") <= 1000
 
 
-@pytest.mark.parametrize("kind", [
+@for_each("kind", [
     "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/json; charset=gbk",
     "application/json; charset=utf-16", "application/jsonp", "json", "text/json",
 ])  # fmt: skip
@@ -1103,7 +1096,7 @@ def test_a_hop_that_cannot_be_read_is_logged_once(shop, me):
     assert line["hop"] == "_" + "x" * 63 and line["field"] == "x-forwarded-for"
 
 
-@pytest.mark.parametrize("name", ["Authorization", "x-api-key", "x-goog-api-key", "Content-Type", "Content-Length", "Host", "Idempotency-Key", "Content-Encoding", "Expect"])  # fmt: skip
+@for_each("name", ["Authorization", "x-api-key", "x-goog-api-key", "Content-Type", "Content-Length", "Host", "Idempotency-Key", "Content-Encoding", "Expect"])  # fmt: skip
 def test_what_means_one_thing_must_not_come_twice(shop, me, untouched, name):
     value = {"Authorization": f"Bearer {me.key}", "Content-Type": "application/json", "Content-Length": "64", "Host": "shop.test",
              "Content-Encoding": "identity", "Expect": "100-continue"}.get(name, "a")  # fmt: skip
@@ -1114,7 +1107,7 @@ def test_what_means_one_thing_must_not_come_twice(shop, me, untouched, name):
     assert name.lower() in error["message"].lower()
 
 
-@pytest.mark.parametrize("lines", [
+@for_each("lines", [
     {"Accept": "text/xml"}, {"Accept": "application/json"}, {"Accept": "application/json, text/event-stream"}, {"Accept": "nonsense"},
     {"Accept-Encoding": "identity;q=0"}, {"Accept-Encoding": "gzip, deflate, br, zstd"}, {"Range": "bytes=0-1"}, {"If-None-Match": "*"},
     {"If-Modified-Since": "Mon, 01 Jan 2035 00:00:00 GMT"}, {"Accept-Charset": "gbk"}, {"Upgrade": "websocket"}, {"TE": "trailers"},
@@ -1140,7 +1133,7 @@ def test_options_needs_no_key(shop, untouched):
 # Paths (U01 to U07)
 
 
-@pytest.mark.parametrize("path", [
+@for_each("path", [
     "/v1", "/v1/", "/v1/none", "/V1/Models", "/v1/Models", "/v1/%2e%2e/office", "/v1/..%2foffice", "/v1/..%5coffice", "/v1/%252e%252e/office",
     "/v1/models;x=1", "/v1/models%00", "/v1/models/%00", "/v1/models/%ff", "/v1/models/%c0%af", "/v1/models/a%0d%0ab", "/v1/calls/%zz", "/.env",
     "/.git/config", "/docs", "/openapi.json", "/metrics", "/v1/../office", "/office", "//v1/models", "/v1//models",
@@ -1153,7 +1146,7 @@ def test_unknown_paths_are_404(shop, me, untouched, path):
     check_error(raw.talk(shop, raw.get(path), until=b"}}"), 401 if error["code"] == "call_not_found" else 404)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "ident",
     [
         "-1",
@@ -1176,7 +1169,7 @@ def test_ids_that_are_none(shop, me, untouched, ident):
     ) if not ident.startswith("call_x") else None
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=-1", "limit=1e3", "limit=%00", "limit=9999999999999999999999", "limit=0000000100000", "limit=", "limit=x", "after=x", "after=%ff", "&" * 100 + "a=b", "&".join(f"a{n}=1" for n in range(60))])  # fmt: skip
+@for_each("query", ["limit=0", "limit=101", "limit=-1", "limit=1e3", "limit=%00", "limit=9999999999999999999999", "limit=0000000100000", "limit=", "limit=x", "after=x", "after=%ff", "&" * 100 + "a=b", "&".join(f"a{n}=1" for n in range(60))])  # fmt: skip
 def test_bad_queries_of_the_list_of_calls(shop, me, untouched, query):
     answer = me.get(f"/v1/calls?{query}")
     if query == "limit=":
@@ -1185,9 +1178,7 @@ def test_bad_queries_of_the_list_of_calls(shop, me, untouched, query):
         check_error(answer, 400)
 
 
-@pytest.mark.parametrize(
-    "day", ["x", "2026-13-01", "2026-02-30", "9" * 30, "-1e9", "2026-W01-1", "%ff", "20261124x", "1" * 5000]
-)
+@for_each("day", ["x", "2026-13-01", "2026-02-30", "9" * 30, "-1e9", "2026-W01-1", "%ff", "20261124x", "1" * 5000])
 def test_bad_days_of_the_bill(shop, me, untouched, day):
     answer = me.get(f"/dashboard/billing/usage?start_date={day}")
     check_error(answer, 400, sent=day.encode())

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import raw
+from rows import for_each
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
@@ -61,8 +62,8 @@ def check_lines(answer) -> list:
 
 @pytest.mark.fault("F19")
 @pytest.mark.fault("F23")
-@pytest.mark.parametrize("quirk", QUIRKS)
-@pytest.mark.parametrize("wanted", [False, True])
+@for_each("quirk", QUIRKS)
+@for_each("wanted", [False, True])
 def test_a_chat_stream_has_one_form_whatever_the_upstream_sends(shop, me, quirk, wanted):
     options = {"stream_options": {"include_usage": True}} if wanted else {}
     answer = me.chat(model_for(quirk), said(quirk), stream=True, **options)
@@ -88,7 +89,7 @@ def test_a_chat_stream_has_one_form_whatever_the_upstream_sends(shop, me, quirk,
     assert me.receipt(answer)["charge_micro"] > 0
 
 
-@pytest.mark.parametrize("quirk", [quirk for quirk in QUIRKS if quirk not in {"no-role", "refusal", "reasoning-text"}])
+@for_each("quirk", [quirk for quirk in QUIRKS if quirk not in {"no-role", "refusal", "reasoning-text"}])
 def test_a_completion_stream_has_one_form(shop, me, quirk):
     body = {
         "model": INSTRUCT,
@@ -104,7 +105,7 @@ def test_a_completion_stream_has_one_form(shop, me, quirk):
     assert "Say it" in "".join(choice["text"] for event in events for choice in event["choices"])
 
 
-@pytest.mark.parametrize("quirk", ["", "no-created", "big-model", "substitute=x", "no-role", "bom", "split=1", "gaps", "usage-null", "no-usage", "reasoning-text"])  # fmt: skip
+@for_each("quirk", ["", "no-created", "big-model", "substitute=x", "no-role", "bom", "split=1", "gaps", "usage-null", "no-usage", "reasoning-text"])  # fmt: skip
 def test_a_whole_answer_has_one_form(shop, me, quirk):
     answer = me.chat(model_for(quirk), said(quirk))
     whole = answer.json

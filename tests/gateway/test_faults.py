@@ -12,6 +12,7 @@ import pytest
 
 from farebox.kit import settings
 from receipts import START, alone, complete, ended, own_input, pair, sandboxed
+from rows import for_each
 from shop import Customer
 from talk import Talk, canned, chat, http, on_sale, wait_for
 
@@ -151,7 +152,7 @@ def test_our_key_or_money_at_an_upstream_is_a_502_and_one_alert(shop, me, how, s
 
 @pytest.mark.fault("F13")
 @BOTH
-@pytest.mark.parametrize(("given", "told"), [("7", "7"), ("600", "60"), ("0.2", "1"), ("", "1")])
+@for_each(("given", "told"), [("7", "7"), ("600", "60"), ("0.2", "1"), ("", "1")])
 def test_no_capacity_says_when_to_come_again(shop, me, given, told, stream):
     how = f"status=429+retry-after={given}" if given else "status=429"
     answer = me.chat("gpt-4", f"sandbox: {how}", stream=stream)

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from receipts import START, broken_off, complete, ended, own_input, own_output, pair, sandboxed
+from rows import for_each
 from talk import Talk, canned, chat, http, on_sale, wait_for
 
 pytestmark = pytest.mark.store
@@ -38,7 +39,7 @@ REFUSED = {
 
 @pytest.mark.rule("R01")
 @BOTH
-@pytest.mark.parametrize("case", REFUSED)
+@for_each("case", REFUSED)
 def test_r01_refused_by_us(shop, me, case, stream):
     params, status, code = REFUSED[case]
     counts = shop.counts()
@@ -292,9 +293,7 @@ def test_r11_a_clean_end_without_an_end_mark(shop, me):
 
 @pytest.mark.rule("R12")
 @BOTH
-@pytest.mark.parametrize(
-    ("how", "status"), [("status=400", 400), ("status=422", 400), ("status=413", 413), ("context", 400)]
-)
+@for_each(("how", "status"), [("status=400", 400), ("status=422", 400), ("status=413", 413), ("context", 400)])
 def test_r12_refused_by_the_upstream(shop, me, how, status, stream):
     answer = me.chat("gpt-4", f"sandbox: {how}", stream=stream)
     assert answer.status == status

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from farebox.kit import money
+from rows import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "micro"),
     [
         ("0", 0), ("12.34", 12_340_000), ("0.000001", 1), ("-3", -3_000_000), ("007.50", 7_500_000), ("1.0000000", 1_000_000),
@@ -18,7 +19,7 @@ def test_an_amount(text, micro):
     assert money.parse(text) == micro
 
 
-@pytest.mark.parametrize("text", [
+@for_each("text", [
     "", " ", "1e3", "1E3", "1_000", "+1", ".5", "1.", " 1", "1 ", "1\n", "1.2.3", "1..2", "--1", "-", "1,5", "1,00", ",100", "1,0000", "1,234,56",
     "12,34.5", "1.000,5", "0x10", "1d", "NaN", "Infinity", "-inf", "\uff11\uff12", "\u0661\u0662", "1\uff0e5", "\u00b2", "\u2212" + "1", "1\u00a0000",
     "0.0000001", "9" * 16, "9" * 5000, "4611686018428", "1\0", "$1",

@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from farebox.kit import fetch as f
 from farebox.kit.fetch import addresses, connection
+from rows import for_each
 from talk import PROMPTLY_S
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
@@ -232,7 +233,7 @@ def test_chunked_answer_cut_at_every_byte(run):
     run(main)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "then", "status", "body", "kept"),
     [
         (
@@ -322,7 +323,7 @@ def test_head_request_has_no_body_and_ends_its_connection(run):
 # ── answers that are not ─────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "reason"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nxx", "compressed"),
@@ -380,7 +381,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "then", "got"),
     [
         (HEAD + b"short", "close", b"short"),
@@ -991,7 +992,7 @@ def test_tls_end_with_and_without_notice(run, authority, polite):
 # ── addresses ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
+@for_each(
     "address",
     [
         "127.0.0.1",
@@ -1054,7 +1055,7 @@ def test_addresses_that_are_refused(address):
         addresses.check(target, ("8.8.8.8", address))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "address",
     [
         "1.1.1.1",
@@ -1096,7 +1097,7 @@ def test_local_targets_reach_private_addresses_and_no_metadata_service():
             addresses.check(target, (address,))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "host",
     [
         "127.0.0.1",
@@ -1129,7 +1130,7 @@ def test_no_spelling_leads_to_a_private_address(run, host):
     run(main)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "host",
     [
         *("127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1", "100.64.0.1", "224.0.0.1"),
@@ -1223,7 +1224,7 @@ def test_a_silent_address_leaves_time_for_the_next_one(run, authority):
     run(main)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("url", "local"),
     [
         ("http://example.com", False),
@@ -1281,7 +1282,7 @@ def test_ports_and_query_on_request():
         f.Target.parse("https://a.example:8443", ports=frozenset({80, 443}))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "changes",
     [
         {"path": b"/a b"},

@@ -16,6 +16,7 @@ import pytest
 from farebox.kit import clock, mail, options, outbox, webhook
 from farebox.kit.errors import CommandError
 from farebox.kit.fetch import AddressRefused
+from rows import for_each
 
 
 @pytest.fixture
@@ -231,7 +232,7 @@ def test_an_address_that_is_refused_for_good_is_not_tried_again(house, monkeypat
         chosen.mail_url = ""
 
 
-@pytest.mark.parametrize(
+@for_each(
     "url",
     [
         "http://example.com/hook", "https://me:pw@example.com/hook", "https://example.com:8443/hook",

@@ -8,6 +8,7 @@ import pytest
 
 from farebox.kit import options, secrets
 from farebox.kit.errors import CommandError
+from rows import for_each
 
 PLACE = {"table": "upstreams_channel", "column": "secret", "row": "chn_1"}
 
@@ -175,7 +176,7 @@ def test_derived_text_lasts_with_the_key_file_and_differs_by_label(opts):
     assert len(kept) == 64
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "secret", "kept"),
     [
         ("key sk-FBX1abcd" + "Z" * 40 + " used", "ZZZZ", "used"),

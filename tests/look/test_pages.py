@@ -7,6 +7,7 @@ import re
 import pytest
 
 import raw
+from rows import for_each
 from visitor import Visitor, links
 
 pytestmark = pytest.mark.store
@@ -54,7 +55,7 @@ def test_a_page_and_its_headers(visitor, path):
     assert {"Accept-Language", "Cookie"} <= {part.strip() for part in headers["vary"].split(",")}
 
 
-@pytest.mark.parametrize("path", PAGES)
+@for_each("path", PAGES)
 def test_a_page_holds_nothing_that_the_policy_forbids(visitor, path):
     text = visitor.get(path).body.decode()
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?![^>]*\ssrc=)", text)
@@ -138,7 +139,7 @@ def test_english_unless_the_browser_wants_chinese_more(shop):
         assert answer.headers["content-language"] == lang
 
 
-@pytest.mark.parametrize("path", PAGES)
+@for_each("path", PAGES)
 def test_below_zh_a_page_is_chinese_and_so_is_all_that_it_leads_to(visitor, path):
     answer = visitor.get("/zh" + path, Accept_Language="en")
     assert answer.status == 200
@@ -179,8 +180,8 @@ def test_an_unknown_language_changes_nothing(visitor):
     assert visitor.set == []
 
 
-@pytest.mark.parametrize("code", ["en", "zh-hans"])
-@pytest.mark.parametrize("target", ELSEWHERE)
+@for_each("code", ["en", "zh-hans"])
+@for_each("target", ELSEWHERE)
 def test_no_redirect_leads_away(visitor, code, target):
     from urllib.parse import quote
 
@@ -341,7 +342,7 @@ DISGUISED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("path", DISGUISED)
+@for_each("path", DISGUISED)
 def test_a_route_in_disguise_is_not_there(shop, path):
     for accept in ("text/html", "application/json"):
         answer = raw.talk(shop, raw.get(path, f"Accept: {accept}", "Connection: close"))

@@ -10,6 +10,7 @@ from django.utils import translation
 import people
 from farebox.kit.errors import CommandError
 from farebox.look import refusals, words
+from rows import for_each
 
 PLACE = re.compile(r"\{\d+\}")
 CJK = "\u3400-\u9fff"
@@ -68,7 +69,7 @@ def test_a_page_says_each_in_its_language():
             assert not SHELL.search(shown) or ON_THE_SERVER.search(shown), f"{shown} - a page has no shell"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("raised", "chinese"),
     [
         ("Key key_1 is revoked and stays as it is.", "密钥 key_1 是“已吊销”状态，不能改动。"),

@@ -10,6 +10,7 @@ import pytest
 import people
 from farebox.accounts.caps import Caps
 from office.script import Script
+from rows import for_each
 from shop import Answer
 
 pytestmark = pytest.mark.store
@@ -113,7 +114,7 @@ def test_errors_are_json(admin):
     assert broken.status in {400, 422}
 
 
-@pytest.mark.parametrize(
+@for_each(
     "query",
     [*(f"from_us={given}" for given in ("-1", "9" * 19, "1" + "0" * 400, "%D9%A1%D9%A2", "1e3", "1_0", "1.0", "%201%20", "")),
      "from_us=1&until_us=2%20"],

@@ -11,6 +11,7 @@ from farebox.kit.errors import CommandError
 from farebox.kit.models import AuditEvent
 from farebox.upstreams import board, channels, proof, quirks
 from farebox.upstreams.models import Channel, Offering, Upstream
+from rows import for_each
 
 SECRET = "sk-canary-0123456789abcdef"
 PRIVATE = ("127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "[::1]", "[::ffff:10.0.0.1]", "2130706433",
@@ -228,7 +229,7 @@ def test_each_quirk_has_its_sentence():
     assert all(sentence.endswith(".") and len(sentence) > 15 for sentence in quirks.QUIRKS.values())
 
 
-@pytest.mark.parametrize(
+@for_each(
     "given",
     [
         {"odd": 1}, {"no_auth": 1}, {"drop": "seed"}, {"drop": ["max_tokens"]}, {"drop": ["a b"]}, {"rename": {"stream": "s"}},
@@ -258,7 +259,7 @@ OPENLY = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("given", OPENLY, ids=str)
+@for_each("given", OPENLY)
 def test_quirks_hold_no_secrets(given):
     with pytest.raises(CommandError, match=r"Give it as the channel's secret, .* auth_header") as caught:
         quirks.parsed(given)

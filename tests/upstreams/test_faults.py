@@ -8,6 +8,7 @@ import pytest
 
 from farebox.upstreams import faults
 from farebox.upstreams.dialect import FAULT_KINDS
+from rows import for_each
 
 
 def body(message="Something.", **over):
@@ -37,7 +38,7 @@ KINDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("status", "raw", "kind"), KINDS)
+@for_each(("status", "raw", "kind"), KINDS)
 def test_kinds(status, raw, kind):
     fault = faults.of_response(status, {}, raw)
     assert (fault.kind, fault.status) == (kind, status)
@@ -77,7 +78,7 @@ def test_forms(raw, message):
     assert faults.of_response(400, {}, raw).message == message
 
 
-@pytest.mark.parametrize(
+@for_each(
     "raw",
     [
         b"",
@@ -104,7 +105,7 @@ def test_long_and_secret_texts():
     assert (fault.param, fault.code) == ("[redacted]", "[redacted]")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("headers", "seconds"),
     [
         ({}, None), ({"retry-after": "7"}, 7), ({"retry-after": "0"}, 1), ({"retry-after": "600"}, 60), ({"retry-after": "1.2"}, 2),
@@ -117,7 +118,7 @@ def test_retry_after(headers, seconds):
     assert faults.of_response(400, headers, b"").retry_after_s is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("error", "kind", "status"),
     [
         ({"message": "boom"}, "down", 200), ("boom", "down", 200), ([], "down", 200),

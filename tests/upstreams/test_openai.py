@@ -12,6 +12,7 @@ from farebox.upstreams import dialects
 from farebox.upstreams.dialect import Ask, BadUsage
 from farebox.upstreams.dialects.openai import DIALECT
 from farebox.upstreams.quirks import Quirks
+from rows import for_each
 from upstreams.openai_form import channel
 
 MESSAGES = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
@@ -174,14 +175,14 @@ BAD_USAGE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("reported", "usage"), GOOD_USAGE)
+@for_each(("reported", "usage"), GOOD_USAGE)
 def test_good_usage(reported, usage):
     found = DIALECT.usage(reported, Quirks()).usage
     assert found == usage
     assert found.total == reported["prompt_tokens"] + reported.get("completion_tokens", 0)
 
 
-@pytest.mark.parametrize(("reported", "why"), BAD_USAGE)
+@for_each(("reported", "why"), BAD_USAGE)
 def test_bad_usage(reported, why):
     with pytest.raises(BadUsage, match=why):
         DIALECT.usage(reported, Quirks())

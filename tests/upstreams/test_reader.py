@@ -15,6 +15,7 @@ from farebox.upstreams.dialect import Ask, BadAnswer, Shown
 from farebox.upstreams.dialects.openai import DIALECT
 from farebox.upstreams.openai_form.reader import Reader
 from farebox.upstreams.stream import SseReader
+from rows import for_each
 from upstreams import judges
 from upstreams.odd import END, HEAD, ODD, ROLE, USED, call, chunk, half, payloads, tools
 
@@ -60,7 +61,7 @@ def slow(*, n: int = 1, kind: str = "chat") -> Reader:
 # --- the schema
 
 
-@pytest.mark.parametrize("name", ODD)
+@for_each("name", ODD)
 def test_an_odd_stream_is_what_sdks_demand(name):
     odd = ODD[name]
     events = read(payloads(odd))
@@ -161,7 +162,7 @@ def test_completions():
     assert "".join(choice["text"] for one in chat for choice in one["choices"]) == "Hi"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("delta", "pieces", "visible", "reasoning"),
     [
         ({"content": "Hé"}, ["Hé"], True, False),
@@ -296,7 +297,7 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BAD)
+@for_each("name", BAD)
 def test_broken_events(name):
     with pytest.raises(BadAnswer):
         reader().event(BAD[name])

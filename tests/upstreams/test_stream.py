@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.upstreams.stream import SseReader, StreamBroken, is_stream
+from rows import for_each
 
 MOST = 1 << 20
 
@@ -19,7 +20,7 @@ def read(*pieces: bytes, end: bool = True) -> list[bytes]:
     return events + reader.end() if end else events
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("stream", "events"),
     [
         (b'data: {"a":1}\n\ndata: {"b":2}\n\ndata: [DONE]\n\n', [b'{"a":1}', b'{"b":2}', b"[DONE]"]),
@@ -48,7 +49,7 @@ def test_events_are_the_same_at_every_cut(stream, events):
     assert read(*(stream[i : i + 1] for i in range(len(stream))), end=False) == events
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("tail", "kept"),
     [
         (b"data: [DONE]", [b"[DONE]"]),

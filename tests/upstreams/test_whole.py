@@ -15,6 +15,7 @@ from farebox.upstreams.dialect import Ask, BadAnswer, Shown
 from farebox.upstreams.dialects.openai import DIALECT
 from farebox.upstreams.quirks import Quirks
 from farebox.upstreams.stream import SseReader
+from rows import for_each
 from upstreams import judges
 from upstreams.odd import ODD, sse
 from upstreams.openai_form import answer
@@ -77,9 +78,7 @@ def test_what_passes_as_it_came_says_the_same(rows, top, counted):
     same_either_way(raw.encode(), choices=2)
 
 
-@pytest.mark.parametrize(
-    "name", [*BAD, "no choices", "empty choices", "null choices", "usage alone", "framework's error"]
-)
+@for_each("name", [*BAD, "no choices", "empty choices", "null choices", "usage alone", "framework's error"])
 def test_broken_answers(name):
     more = {
         "no choices": b'{"id":"x","object":"chat.completion.chunk"}',
@@ -163,7 +162,7 @@ def test_embeddings():
     assert [(row.index, row.embedding) for row in rows] == [(0, [1, 2]), (1, [3])]
 
 
-@pytest.mark.parametrize("name", ODD)
+@for_each("name", ODD)
 def test_a_stream_made_whole_and_streamed_again_says_the_same(name):
     odd = ODD[name]
     event = whole(sse(odd))
