@@ -293,11 +293,19 @@ def shared_house(template: Mould) -> Iterator[House]:
 
 
 @pytest.fixture(scope="module")
-def shop(shared_house: House) -> Iterator[Any]:
+def stocked_house(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[House]:
+    """A store that sells what a shop under test sells, for all tests of a module."""
+    import shop as shops
+
+    yield from open_house(moulds(shops.stock))
+
+
+@pytest.fixture(scope="module")
+def shop(stocked_house: House) -> Iterator[Any]:
     """A running shop (server, sandbox upstream, the official models) for all tests of a module."""
     import shop as shops
 
-    with shops.opened(shared_house) as running:
+    with shops.opened(stocked_house) as running:
         yield running
         findings = running.findings()
         assert findings == [], findings

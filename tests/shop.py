@@ -70,6 +70,22 @@ class Answer:
         return self.json["choices"][0]["message"]["content"]
 
 
+def stock() -> None:
+    """What a shop under test sells: the official models and those of the demo, with their prices as the list `usd`."""
+    from farebox.accounts import accounts
+    from farebox.catalog import lists, official
+    from farebox.kit import clock, db, settings
+
+    now_us = clock.now_us()
+    db.write(settings.ensure_installation)
+    db.write(official.seed_official, actor="test", now_us=now_us)
+    db.write(accounts.ensure_house, now_us=now_us)
+    db.write(official.define, official.DEMO_MODELS, actor="test", now_us=now_us)
+    db.write(lists.create_list, name="usd", currency="USD", about="", actor="test")
+    rows = [row for facts in (*official.OFFICIAL_MODELS, *official.DEMO_MODELS) for row in facts.rows()]
+    db.write(lists.publish, "usd", rows, actor="test", now_us=now_us)
+
+
 class Shop:
     """The running shop. Prices are USD for 1,000,000 units unless said otherwise."""
 
@@ -133,18 +149,10 @@ class Shop:
     # what it sells
 
     def _fill(self) -> None:
-        from farebox.accounts import accounts
-        from farebox.catalog import lists, official
-        from farebox.kit import clock, settings
+        from farebox.kit.models import Setting
 
-        now_us = clock.now_us()
-        self.write(settings.ensure_installation)
-        self.write(official.seed_official, actor="test", now_us=now_us)
-        self.write(accounts.ensure_house, now_us=now_us)
-        self.write(official.define, official.DEMO_MODELS, actor="test", now_us=now_us)
-        self.write(lists.create_list, name="usd", currency="USD", about="", actor="test")
-        rows = [row for facts in (*official.OFFICIAL_MODELS, *official.DEMO_MODELS) for row in facts.rows()]
-        self.write(lists.publish, "usd", rows, actor="test", now_us=now_us)
+        if not Setting.objects.filter(name="installation_id").exists():
+            stock()
         self.add_channel("sandbox", self.sandbox.base_url, [facts.name for facts in self._facts()])
 
     def _facts(self) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shop import opened
+from shop import opened, stock
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def limits(shop):
 
 
 @pytest.fixture
-def shop_here(house):
+def shop_here(house_after):
     """A shop of the test's own, to be stopped and started; the books are proved at the end."""
-    with opened(house, settle_wait_s=1) as running:
+    with opened(house_after(stock), settle_wait_s=1) as running:
         running.model("far", {"input": "0", "output": "10"})
         yield running
         assert running.findings() == []
