@@ -61,6 +61,7 @@ def excused() -> dict[str, str]:
     return dict(re.findall(r"^\| (F\d\d) \| (.+?) \|$", section, re.MULTILINE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_ends_a_call_over_http(rule):
     files = marked().get(("rule", rule), set())

@@ -26,6 +26,7 @@ def text(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", options.OPTIONS, ids=lambda option: option.name)
 def test_every_option_has_its_paragraph_and_default(option):
     found = re.search(rf"^\*\*`{option.name}`\*\* \(([^)]+)\): (.+)", text("operate.md"), re.MULTILINE)

@@ -12,7 +12,7 @@ from farebox.kit import clock
 from farebox.kit.errors import CommandError
 from overlap import overlapped
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 
 @pytest.fixture
@@ -50,7 +50,6 @@ def person(shop: Any, email: str) -> str:
     return shop.write(people.create, email=email, now_us=clock.now_us(), actor="test").id
 
 
-@pytest.mark.slow
 def test_two_confirmations_open_one_account(shop, trial):
     from farebox.accounts.models import Member
 
@@ -61,7 +60,6 @@ def test_two_confirmations_open_one_account(shop, trial):
     assert Member.objects.filter(person=ident).count() == 1
 
 
-@pytest.mark.slow
 def test_one_mailbox_gets_one_trial(shop, trial):
     name = uuid.uuid4().hex[:10]
     one, two = (person(shop, f"{name}+{tag}@example.com") for tag in "ab")
@@ -69,7 +67,6 @@ def test_one_mailbox_gets_one_trial(shop, trial):
     assert [opened.trial_micro for opened in said] == [trial, 0], said
 
 
-@pytest.mark.slow
 def test_one_network_gets_three_trials_a_day(shop, trial):
     from farebox.accounts.trial import PER_NETWORK_DAY
 
@@ -94,7 +91,6 @@ def a_key(shop: Any) -> str:
     return str(ApiKey.objects.get(account=shop.account("1").account).id)
 
 
-@pytest.mark.slow
 def test_a_key_has_one_successor(shop):
     from farebox.accounts.models import ApiKey
 
@@ -105,7 +101,6 @@ def test_a_key_has_one_successor(shop):
     assert ApiKey.objects.get(id=key).replaced_by == said[0]
 
 
-@pytest.mark.slow
 def test_a_key_that_is_being_revoked_has_no_successor(shop):
     from farebox.accounts import keys
     from farebox.accounts.models import ApiKey
@@ -117,7 +112,6 @@ def test_a_key_that_is_being_revoked_has_no_successor(shop):
     assert not ApiKey.objects.filter(account=account, state="active").exists()
 
 
-@pytest.mark.slow
 def test_two_drafts_of_one_version_are_published_once(shop):
     from farebox.catalog import drafts, lists
     from farebox.catalog.models import PriceDraft, PriceListVersion
@@ -142,7 +136,6 @@ def test_two_drafts_of_one_version_are_published_once(shop):
     assert PriceDraft.objects.get(id=two).state == "open"
 
 
-@pytest.mark.slow
 def test_one_of_two_owners_stays(shop):
     from farebox.accounts import people
     from farebox.accounts.models import Member
@@ -190,14 +183,12 @@ def invite(tx: Any, who: Any, *emails: str) -> Any:
     return invitations.invite(tx, who.customer.account, guests, terms, lambda _tx, _row, _code: None, **by)
 
 
-@pytest.mark.slow
 def test_an_address_is_invited_once(shop):
     who, email = visitors.customer(shop), f"{uuid.uuid4().hex[:10]}@example.com"
     said = overlapped(lambda tx: invite(tx, who, email), lambda tx: invite(tx, who, email))
     assert [(len(each.invited), each.known) for each in said] == [(1, []), (0, [email])], said
 
 
-@pytest.mark.slow
 def test_an_invitation_that_is_sent_again_twice_counts_both(shop):
     from farebox.accounts import invitations
     from farebox.accounts.models import Invitation
@@ -213,7 +204,6 @@ def test_an_invitation_that_is_sent_again_twice_counts_both(shop):
     assert Invitation.objects.get(id=row.id).sent_n == 3
 
 
-@pytest.mark.slow
 def test_a_mailbox_gets_so_many_invitations_a_day_and_no_more(shop):
     from farebox.accounts.models import Invitation
     from farebox.accounts.rates import MAILS_A_DAY_TO_ONE

@@ -256,6 +256,7 @@ def test_the_throttle_remembers_so_many_addresses_only():
     assert throttle.count("203.0.113.9", now_us=NOW + 60_000_000) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", [RuntimeError("connection lost"), OSError("gone"), TimeoutError(), StoreUnavailable()]
 )

@@ -37,6 +37,7 @@ def test_no_words_and_short_words():
     assert is_own("a b", ("A B",))
 
 
+@pytest.mark.slow
 @given(letters, letters, around, around)
 def test_figures_and_signs_make_no_difference(first, last, before, after):
     assert is_own(f"{before}{first}{after}", (f"{first} {last}",))

@@ -456,6 +456,7 @@ def test_names_of_keys_are_never_shown_if_they_are_keys(shop):
     assert text[7:] not in caught.value.message
 
 
+@pytest.mark.slow
 def test_proof_finds_what_does_not_fit(shop):
     acme = accounts.find("Acme")
     beta, _ = do(accounts.open_account, name="Beta", currency="USD", price_list="standard", **BY)

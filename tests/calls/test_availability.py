@@ -66,6 +66,7 @@ def test_what_counts(house):
     assert availability.Tally().hundredths is None
 
 
+@pytest.mark.slow
 def test_of_a_busy_hour_a_sample_of_all_its_parts(house, monkeypatch):
     most = 12 * 40
     wrote(*(called(START_US + n * (HOUR_US // most)) for n in range(most)))
@@ -80,6 +81,7 @@ def test_of_a_busy_hour_a_sample_of_all_its_parts(house, monkeypatch):
     assert (tally.served + tally.failed, tally.failed) == (most, 39)
 
 
+@pytest.mark.slow
 def test_of_a_busy_day(house):
     most = 96 * 12
     wrote(*(called(START_US + n * (DAY_US // (2 * most))) for n in range(2 * most)))

@@ -32,6 +32,7 @@ def totals(account):
     return sorted(DayTotal.objects.filter(account=account).values_list(*facts))
 
 
+@pytest.mark.slow
 def test_calls_of_today_are_charged_on_the_day_of_the_account(shop):
     model = on_sale(shop, shop.model(f"own-days-{time.monotonic_ns()}", {"input": "0", "output": "100"}))
     seen = set()

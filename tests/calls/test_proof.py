@@ -68,6 +68,7 @@ def test_a_charge_on_a_hold_without_a_call(house):
     assert db.read(proof.prove) == ["I07 hold call_1 belongs to no call and was charged 500"]
 
 
+@pytest.mark.slow
 def test_an_account_whose_day_totals_are_gone(house):
     import shop as shops
     from farebox.calls import proof

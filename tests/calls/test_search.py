@@ -97,6 +97,7 @@ def rows_of(**fields):
     return list(Call.objects.filter(**fields).order_by("-id").values_list("id", flat=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 7, 50, 300, 301])
 def test_pages_show_each_call_once_newest_first(many, limit):
     from farebox.calls.scope import Scope
@@ -116,6 +117,7 @@ def test_each_sees_what_is_his(many):
         assert collect(nothing) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few_keys", [True, False], ids=["by key", "by account"])
 def test_who_has_several_places_sees_all_of_them(many, few_keys, monkeypatch):
     from farebox.calls import search, totals
@@ -148,6 +150,7 @@ def test_who_has_several_places_sees_all_of_them(many, few_keys, monkeypatch):
         assert [row.id for row in collect(both, wanted)] == rows_of(account=account, **fields), wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few_keys", [True, False], ids=["by key", "by account"])
 @pytest.mark.parametrize("look", [20_000, 13], ids=["", "short looks"])
 def test_filters(many, few_keys, look, monkeypatch):

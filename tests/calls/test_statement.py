@@ -217,6 +217,7 @@ def test_an_account_has_the_months_since_its_opening(shared_house):
         assert db.read(statement.read, name, unknown, now_us=at("2026-02-01")) is None
 
 
+@pytest.mark.slow
 def test_parts_of_a_busy_month_add_up(shared_house):
     name = account()
     chance = random.Random(5)

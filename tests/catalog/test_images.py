@@ -79,6 +79,7 @@ def test_what_says_no_size_is_unknown():
     assert image_size(webp(b"ALPH", b"\x00" * 20)) is None
 
 
+@pytest.mark.slow
 @given(st.sampled_from([png, gif, jpeg, lossy, lossless, extended]), st.integers(0, 40))
 def test_a_cut_header_is_unknown_or_right(make, length):
     assert image_size(make(640, 480)[:length]) in {None, (640, 480)}
@@ -102,6 +103,7 @@ def test_openais_own_examples():
     assert image_tokens("openai_tile_mini", 1024, 1024) == 2833 + 4 * 5667
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(images.FORMULAS)), sides, sides, st.sampled_from(["low", "high", "auto"]))
 def test_a_bound_is_never_too_low(formula, width, height, detail):
     tokens = image_tokens(formula, width, height, detail)

@@ -81,6 +81,7 @@ def test_a_class_without_a_price_cannot_be_published(shop):
     assert shop.load().offer("m", "cny", shop.now_us).prices["cached_read"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prices", "more", "words"),
     [
@@ -219,6 +220,7 @@ def test_operators_who_publish_at_once_get_versions_one_after_the_other(shop):
     assert shop.load().offer("m", "cny", shop.now_us).version == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sql",
     [
@@ -239,6 +241,7 @@ def test_the_database_itself_keeps_what_was_published(shop, sql):
     assert shop.show("official-usd") == before
 
 
+@pytest.mark.slow
 def test_the_triggers_can_be_taken_back_and_put_on_again(shop):
     shop.seed()
     MigrationExecutor(connection).migrate([("catalog", "0001_initial")])

@@ -20,6 +20,7 @@ SEVEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "context", "usual", "least", "many"), SEVEN)
 def test_each_of_the_seven_to_the_micro_unit(shop, model, context, usual, least, many):
     assert shop.seed()
@@ -113,6 +114,7 @@ def test_the_demo_models_are_no_part_of_the_official_list(shop):
     assert db.read(proof.prove) == []
 
 
+@pytest.mark.slow
 def test_the_catalogue_agrees_with_the_seven_and_nothing_is_fetched_or_changed(shop, monkeypatch):
     shop.seed()
     before = (shop.load(), shop.shelf_version())

@@ -63,34 +63,40 @@ def test_a_class_without_a_price_counts_nothing_and_is_named():
     assert [line.usage_class for line in charge.lines] == ["input", "reasoning", "images"]
 
 
+@pytest.mark.slow
 @given(some_prices, usages, usages)
 def test_more_usage_never_costs_less(prices, used, more):
     assert pricing.charge(prices, plus(used, more)).amount_micro >= pricing.charge(prices, used).amount_micro
 
 
+@pytest.mark.slow
 @given(some_prices, usages, usages)
 def test_numerators_are_additive(prices, one, other):
     assert numerator(prices, plus(one, other)) == numerator(prices, one) + numerator(prices, other)
 
 
+@pytest.mark.slow
 @given(some_prices, usages)
 def test_numerators_are_additive_by_class(prices, used):
     by_class = sum(numerator(prices, usage.of({name: count})) for name, count in used.items())
     assert numerator(prices, used) == by_class
 
 
+@pytest.mark.slow
 @given(some_prices, usages)
 def test_rounded_up_by_less_than_one_micro_unit(prices, used):
     exact = sum(Fraction(count * prices.get(name, 0), 10**6) for name, count in used.items())
     assert 0 <= pricing.charge(prices, used).amount_micro - exact < 1
 
 
+@pytest.mark.slow
 @given(some_prices, usages)
 def test_free_exactly_when_nothing_priced_was_used(prices, used):
     nothing = all(count * prices.get(name, 0) == 0 for name, count in used.items())
     assert (pricing.charge(prices, used).amount_micro == 0) == nothing
 
 
+@pytest.mark.slow
 @given(some_prices, usages, units, units)
 def test_the_ceiling_covers_every_usage_within_its_bounds(prices, used, more_in, more_out):
     ceiling = pricing.ceiling(
@@ -102,6 +108,7 @@ def test_the_ceiling_covers_every_usage_within_its_bounds(prices, used, more_in,
     assert pricing.charge(prices, used).amount_micro <= ceiling
 
 
+@pytest.mark.slow
 @given(all_prices, units, units)
 def test_the_ceiling_is_reached_by_the_dearest_classes(prices, tokens_in, tokens_out):
     dear_in = max(INPUT_CLASSES, key=prices.__getitem__)
@@ -112,6 +119,7 @@ def test_the_ceiling_is_reached_by_the_dearest_classes(prices, tokens_in, tokens
     )
 
 
+@pytest.mark.slow
 @given(some_prices, units, st.one_of(st.integers(0, 100), st.integers(-(10**9), 10**12)), units)
 def test_affordable_output_is_the_largest_that_fits(prices, tokens_in, available_micro, asked):
     def fits(tokens_out: int) -> bool:
@@ -156,6 +164,7 @@ def test_bounds_that_are_no_counts_are_refused():
         pricing.charge({"input": pricing.PRICE_MICRO_MAX}, Usage(input=2**31))
 
 
+@pytest.mark.slow
 @given(some_prices, usages, st.integers(0, 10**12), st.sampled_from(["R02", "R03", "R07", "R17", "R27"]))
 def test_a_receipt_alone_gives_its_charge(prices, used, hold_micro, rule):
     facts = {

@@ -169,12 +169,14 @@ def test_it_is_loaded_in_one_view_of_the_store(stocked):
         assert shelf.load(tx, stocked.now_us) == stocked.load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["usage", "pricing", "tokens", "images", "sheets"])
 def test_the_hot_path_needs_no_configured_django(module):
     code = f"import sys, farebox.catalog.{module}; sys.exit('farebox.catalog.models' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PATH": "/usr/bin:/bin"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["usage", "pricing"])
 def test_usage_and_pricing_never_import_django(module):
     code = f"import sys, farebox.catalog.{module}; sys.exit('django' in sys.modules)"

@@ -53,6 +53,7 @@ def no_network(monkeypatch):
     monkeypatch.setattr(tokens, "_loaded", {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tokenizer", "text", "numbers"),
     [
@@ -66,6 +67,7 @@ def test_counts_and_numbers_that_openai_publishes(no_network, tokenizer, text, n
     assert tokens.decode(tokenizer, numbers) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tokenizer", "counts"), [("cl100k_base", [2, 6, 10, 0]), ("o200k_base", [2, 3, 10, 0])])
 def test_known_counts(tokenizer, counts):
     texts = ["hello world", "你好，世界", "The quick brown fox jumps over the lazy dog.", ""]
@@ -96,11 +98,13 @@ def test_the_low_rule_is_low_but_not_nothing(text):
         assert exact * 0.25 < low <= exact
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300))
 def test_the_low_rule_never_exceeds_the_bound(text):
     assert tokens.estimate("", [text]) <= len(text.encode())
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=200), max_size=4),
     st.sampled_from(tokens.TOKENIZERS),
@@ -112,6 +116,7 @@ def test_counts_lie_below_the_bytes_and_the_bound(texts, tokenizer):
     assert count <= tokens.bound_tokens(card(context_tokens=10**6), text_bytes=size, messages=len(texts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [" " * 1_000_000, " " * 1_000_000 + "x", "\n\t" * 600_000 + "x"])
 @pytest.mark.parametrize("tokenizer", tokens.TOKENIZERS)
 def test_endless_white_space_is_estimated_in_time_and_not_called_exact(tokenizer, text):
@@ -133,6 +138,7 @@ def test_cutting_changes_next_to_nothing():
     assert max(map(len, tokens._pieces(text))) <= 32_769
 
 
+@pytest.mark.slow
 def test_a_panic_of_the_tokenizer_is_survived(monkeypatch, capfd):
     """The real thing: tiktoken panics on what we would have cut."""
     tokens.warm("cl100k_base")
@@ -187,6 +193,7 @@ def test_the_first_count_of_a_tokenizer_is_heavy(monkeypatch):
     assert tokens.heavy(1, "cl100k_base")
 
 
+@pytest.mark.slow
 def test_loaded_once_by_many_threads(monkeypatch):
     monkeypatch.setattr(tokens, "_loaded", {})
     loads = []
@@ -278,6 +285,7 @@ def test_chat_overhead_is_openais():
     assert [tokens.chat_overhead(n) for n in (0, 1, 2)] == [3, 6, 9]
 
 
+@pytest.mark.slow
 def test_the_wheel_of_the_vocabularies_is_read_and_never_imported():
     """No code of it runs: whatever a release of it does when it is imported, it does not do here."""
     script = (

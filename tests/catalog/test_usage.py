@@ -45,6 +45,7 @@ def test_usage_cannot_be_changed():
         Usage(input=1).input = 2
 
 
+@pytest.mark.slow
 @given(st.builds(Usage, **dict.fromkeys(CLASSES, st.integers(0, UNITS_MAX))))
 def test_a_receipt_keeps_it_whole(used):
     text = msgspec.json.encode(used)

@@ -72,6 +72,7 @@ def seen(shop, secrets):
     return {name for name, text in secrets.items() if text in stored or plain(text) in flat}
 
 
+@pytest.mark.slow
 def test_no_code_and_no_seed_is_read_in_the_store(shop):
     from allauth.mfa.totp.internal import auth
 

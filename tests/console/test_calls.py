@@ -45,6 +45,7 @@ def number(text: str) -> Fraction:
     return Fraction(text.replace("\u2007", "").replace(",", "").replace("$", "").replace("−", "-").strip())
 
 
+@pytest.mark.slow
 def test_a_real_call_and_its_receipt(shop, me):
     answer = me.customer.chat("gpt-4o-mini", "Hello")
     receipt = me.customer.receipt(answer)
@@ -64,6 +65,7 @@ usages = st.dictionaries(st.sampled_from(CLASSES[:7]), st.integers(0, 2_000_000)
 prices = st.dictionaries(st.sampled_from(CLASSES), st.integers(0, 10**9), max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     usage=usages, prices=prices, free=st.booleans(), hold_micro=st.one_of(st.none(), st.integers(0, 10**6)),
@@ -148,6 +150,7 @@ def test_a_running_call(shop):
     assert "Rule R15" in person.page(f"/console/calls/{call}").text
 
 
+@pytest.mark.slow
 def test_each_sees_what_is_his_own_and_what_is_foreign_does_not_exist(shop):
     from farebox.accounts import keys, projects
 
@@ -242,6 +245,7 @@ def test_search_pages_and_bad_input(shop):
     assert person.get("/console/calls?model=%01&rule=%27").status == 200
 
 
+@pytest.mark.slow
 def test_the_log_of_a_project_and_of_a_member(shop):
     from farebox.accounts import keys, projects
 
@@ -316,6 +320,7 @@ def test_the_log_between_two_minutes(shop):
     assert "can't be read" in person.page("/console/calls?from=2026-11-24T25:00").text
 
 
+@pytest.mark.slow
 def test_exports_are_the_log(shop):
     person = people.customer(shop, "10")
     calls = [
@@ -340,6 +345,7 @@ def test_exports_are_the_log(shop):
     assert person.get("/console/calls.csv?least=x").status == 400
 
 
+@pytest.mark.slow
 def test_six_exports_a_minute(shop, monkeypatch):
     from farebox.calls import export
 

@@ -12,6 +12,8 @@ import pytest
 from people import PASSWORD, customer, person
 from visitor import Visitor
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _fresh(option, shop):
@@ -51,7 +53,6 @@ def test_a_field_that_comes_twice_is_refused(shop):
     assert visitor.page("/models?models=a&models=b").status == visitor.page("/models").status
 
 
-@pytest.mark.slow
 @pytest.mark.store
 def test_many_tries_elsewhere_wipe_out_no_counter_and_no_used_code(shop):
     """The cache forgets nothing that still counts, however much is counted."""
@@ -174,7 +175,6 @@ def test_ids_of_another_account_are_not_there_even_beside_ones_own(shop, role):
     assert me.send("/console/keys/new", new).status == 400
 
 
-@pytest.mark.slow
 def test_time_of_an_answer_does_not_name_customers(shop, monkeypatch):
     """Each try costs one hash: at a known address, at an unknown one, at one that has no password, at an operator's."""
     from farebox.accounts import hashing

@@ -57,6 +57,7 @@ def agrees(page, *, output, calls, count):
     return rows
 
 
+@pytest.mark.slow
 def test_by_length(shop, visitor):
     page = visitor.page("/estimate?words=1500&characters=250&output=300&calls=7")
     assert page.status == 200
@@ -77,6 +78,7 @@ def test_the_rule_of_thumb(shop, visitor, words, characters, tokens):
     assert {tokens_in(cells[0]) for cells in page.rows().values()} == {tokens}
 
 
+@pytest.mark.slow
 def test_a_text_by_each_models_own_tokenizer(shop, visitor):
     from farebox.catalog import tokens
 
@@ -115,6 +117,7 @@ def test_a_form_without_a_text_becomes_an_address(shop, visitor):
     assert page.headers["location"] == "/estimate?words=10&characters=0&output=20&calls=30"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "why"),
     [

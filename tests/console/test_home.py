@@ -10,6 +10,8 @@ import pytest
 import past
 import people
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400_000_000
 
 

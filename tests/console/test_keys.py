@@ -21,7 +21,7 @@ from shop import Customer
 from talk import PROMPTLY_S, wait_for
 from visitor import Visitor
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 MODEL = "gpt-4o-mini"
 
@@ -313,7 +313,6 @@ def test_the_environment_file_and_the_code_carry_key_and_address(shop, owner):
 PROGRAMS = ("python", "langchain", "node", "curl")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "kind"), [("text-embedding-3-small", "embeddings"), ("gpt-3.5-turbo-instruct", "completions")]
 )

@@ -9,6 +9,8 @@ import pytest
 from people import PASSWORD, customer
 from visitor import Visitor
 
+pytestmark = pytest.mark.slow
+
 KINDS = {
     "reset": ("/account/password/forgotten", "/account/password/code"),
     "sign-up": ("/account/sign-up", "/account/confirm"),

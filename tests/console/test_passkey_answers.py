@@ -12,6 +12,8 @@ from authenticator import Device, text
 from people import PASSWORD, customer, operator
 from visitor import Visitor
 
+pytestmark = pytest.mark.slow
+
 HERE = "/account/factors/passkeys"
 
 

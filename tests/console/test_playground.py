@@ -40,6 +40,7 @@ def row(key_id):
     return ApiKey.objects.get(id=key_id)
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_a_key_of_an_hour_of_this_member(shop, owner):
     from farebox.accounts import sessions
@@ -68,6 +69,7 @@ def test_it_needs_no_step_up(shop, owner):
     assert mint(owner).chat(MODEL).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.store
 @pytest.mark.parametrize("how", ["signed out", "ended", "others ended"])
 def test_it_ends_with_its_session(shop, owner, how):
@@ -118,6 +120,7 @@ def spent_today(key):
     return [(use.period, use.cap_micro, use.used_micro) for use in uses]
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_no_number_of_keys_spends_more_than_a_dollar_a_day(shop):
     """The attack: a session older than its proof mints keys without end. What each spends is counted together."""

@@ -50,6 +50,7 @@ def sheet(shop, name):
     return shop.read(lists.show, name, now_us=clock.now_us())
 
 
+@pytest.mark.slow
 def test_every_price_stands_beside_the_official_one(shop, visitor, retail):
     from farebox.kit import money
 
@@ -110,6 +111,7 @@ def test_words_for_discounts(shop, visitor, publish, option):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_sorted_by_any_column_both_ways(shop, visitor, retail):
     prices = {(row.model, row.usage_class): row.micro_per_million for row in sheet(shop, retail).rows}
     for column, value in {
@@ -225,6 +227,7 @@ def test_announced_changes_and_history(shop, visitor, retail, publish):
     assert gone[2][1:4] == ["–", "–", "–"]
 
 
+@pytest.mark.slow
 def test_pages_of_models_that_are_not_public(shop, visitor, retail, publish):
     from farebox.catalog import goods, shelf
 
@@ -333,6 +336,7 @@ def test_who_is_signed_in_sees_the_prices_of_his_account(shop, visitor, retail, 
         assert "gpt-4-32k" in visitor.page(path).text
 
 
+@pytest.mark.slow
 def test_prices_of_one_are_never_served_to_another(shop, visitor, retail, insider):
     for path in ("/prices", "/prices/gpt-4", "/prices.json", "/prices.csv", "/estimate?words=750", "/"):
         for who, own in ((insider, True), (visitor, False), (people.operator(shop), False), (insider, True)):

@@ -13,6 +13,8 @@ import post
 from people import PASSWORD, customer, operator
 from visitor import Visitor
 
+pytestmark = pytest.mark.slow
+
 
 def now_us() -> int:
     return time.time_ns() // 1000
@@ -167,7 +169,6 @@ def told(shop: Any, me: Any) -> int:
     return int(shop.write(notices.tell, row.id, now_us()))
 
 
-@pytest.mark.slow
 @pytest.mark.store
 def test_a_low_balance_is_told_once_and_again_after_it_rose(shop):
     from farebox.ledger import lots
@@ -187,7 +188,6 @@ def test_a_low_balance_is_told_once_and_again_after_it_rose(shop):
     assert told(shop, me) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.store
 def test_few_days_left_are_told_at_the_pace_of_the_last_seven(shop):
     from farebox.calls.models import DayTotal
@@ -208,7 +208,6 @@ def test_few_days_left_are_told_at_the_pace_of_the_last_seven(shop):
     assert "about 2 days" in post.newest(shop, me.email).get_content()
 
 
-@pytest.mark.slow
 @pytest.mark.store
 def test_what_happens_to_keys_is_told_to_who_may_see_them(shop):
     from farebox.accounts import keys
@@ -270,7 +269,6 @@ def test_a_notice_that_was_off_begins_when_it_is_on_again(shop, publish):
     assert told(shop, me) == 1
 
 
-@pytest.mark.slow
 def test_keys_of_the_playground_come_and_go_unsaid(shop):
     from farebox.accounts.models import Project
 
@@ -285,7 +283,6 @@ def test_keys_of_the_playground_come_and_go_unsaid(shop):
     assert "Key Laptop was made" in post.newest(shop, me.email).get_content()
 
 
-@pytest.mark.slow
 @pytest.mark.store
 def test_another_list_is_told_once(shop, publish):
     from farebox.accounts import accounts
@@ -302,7 +299,6 @@ def test_another_list_is_told_once(shop, publish):
         assert f"now buys by the price list {price_list}, and no longer by {before}." in text
 
 
-@pytest.mark.slow
 def test_changed_prices_are_told_in_the_persons_language(shop, publish):
     from farebox.accounts import people
 

@@ -48,6 +48,7 @@ def text(answer):
 # announcements
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "/status"])
 def test_announcements_are_public(shop, visitor, path):
     from farebox.kit import announcements, clock

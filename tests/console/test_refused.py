@@ -13,6 +13,8 @@ from office.script import Script
 from people import PASSWORD, customer, operator, person
 from visitor import Visitor
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _fresh(option, shop):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_the_contact_of_the_option_or_the_shop_or_none(shop, visitor, option):
     from farebox.kit import settings

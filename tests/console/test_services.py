@@ -17,6 +17,8 @@ from people import PASSWORD
 from serving import Serving
 from visitor import Visitor
 
+pytestmark = pytest.mark.slow
+
 
 class Issuer(BaseHTTPRequestHandler):
     """An OpenID Connect issuer; `person` is who signs in there."""
@@ -103,7 +105,6 @@ def sign_in(shop: Any, visitor: Visitor, **person: Any) -> Any:
     return visitor.get(f"{back}?code=c&state={query['state']}")
 
 
-@pytest.mark.slow
 def test_known_by_issuer_and_subject_never_by_address(open_shop):
     from allauth.account.models import EmailAddress
     from allauth.socialaccount.models import SocialAccount
@@ -156,7 +157,6 @@ def test_known_by_issuer_and_subject_never_by_address(open_shop):
     assert "Set a password first" in refused.text
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("open_shop", ["2"], indirect=True)
 def test_signing_up_by_a_service_has_the_limit_of_the_form(open_shop):
     from farebox.accounts.models import Person
@@ -177,7 +177,6 @@ def test_signing_up_by_a_service_has_the_limit_of_the_form(open_shop):
     assert again.headers["location"] == "/console/"
 
 
-@pytest.mark.slow
 def test_another_site_begins_no_signing_in_and_connects_nothing(open_shop):
     visitor = Visitor(open_shop)
     begin = visitor.page("/account/sign-in").html.split('href="/account/services/oidc/')[1].split('"')[0]

@@ -120,6 +120,7 @@ def test_a_wrong_code_does_not_open_and_the_fifth_ends_it(shop):
     assert visitor.fill("/account/confirm", action="verify", code=code).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("password", "says"),
     [
@@ -296,6 +297,7 @@ def _age(who: Any, seconds: int) -> None:
     store.save()
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_who_has_just_signed_up_makes_his_first_key_without_the_password_again(shop):
     email = f"{secrets.token_hex(5)}@example.com"
@@ -408,6 +410,7 @@ def test_sign_ups_of_one_address_have_a_limit(shop, option):
     assert "Too many people have signed up" in page.text
 
 
+@pytest.mark.slow
 def test_the_puzzle_is_offered_checked_and_good_once(shop, option):
     import json
 
@@ -427,6 +430,7 @@ def test_the_puzzle_is_offered_checked_and_good_once(shop, option):
     assert Visitor(shop).fill("/account/sign-up", email="plain2@example.com", password1=PASSWORD).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_trial_credit_once_a_mailbox_and_a_few_a_network(shop, settings):
     from farebox.accounts import signup
@@ -462,6 +466,7 @@ def test_mailboxes_and_networks():
     assert network("socket") == "unknown"
 
 
+@pytest.mark.slow
 def test_a_shop_that_sells_nothing_yet_opens_the_account_later(shop, option):
     option(public_price_list="absent")
     email = "early@example.com"
@@ -490,6 +495,7 @@ def test_sign_ups_that_come_to_nothing_are_forgotten(shop):
     assert Person.objects.filter(id=kept.id).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_one_time_links_of_the_demo(shop):
     from farebox.accounts import links

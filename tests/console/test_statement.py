@@ -46,6 +46,7 @@ def owner(shop):
     return person
 
 
+@pytest.mark.slow
 def test_every_month_adds_up_on_the_page(owner):
     months = owner.page("/console/statements").tables[0][1:]
     names = [row[0].split()[0] for row in months]
@@ -85,6 +86,7 @@ def test_months_that_are_none(owner):
         assert owner.get(f"/console/statements/{name}").status == 404, name
 
 
+@pytest.mark.slow
 def test_owners_alone(shop, owner):
     this = f"/console/statements/{month_of(now_us())}"
     for path in ("/console/statements", this):

@@ -46,6 +46,7 @@ def shown(duration_ms):
     return f"{duration_ms} ms" if duration_ms < 1000 else f"{duration_ms // 1000}.{duration_ms // 100 % 10} s"
 
 
+@pytest.mark.slow
 def test_numbers_of_real_calls(shop, visitor):
     me = shop.account("1")
     model = shop.model("status-real", {"input": "1", "output": "1"})

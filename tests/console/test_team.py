@@ -18,7 +18,7 @@ from farebox.console import pasted
 from talk import PROMPTLY_S, wait_for
 from visitor import Page, Visitor
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 PASSWORD = people.PASSWORD
 
 
@@ -115,7 +115,6 @@ def test_a_cap_changes_and_holds(shop):
     assert member.chat("gpt-4o-mini").status == 200
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["project", "member"])
 def test_limits_a_minute_are_set_here_and_hold_at_once(shop, kind):
     from farebox.accounts.models import Member, Project
@@ -155,7 +154,6 @@ def test_limits_a_minute_are_set_here_and_hold_at_once(shop, kind):
     assert "每分钟调用次数" in setter.page("/zh" + where).text
 
 
-@pytest.mark.slow
 def test_keys_of_a_project_end_at_its_date(shop):
     from farebox.accounts.models import ApiKey, Project
 
@@ -178,7 +176,6 @@ def test_keys_of_a_project_end_at_its_date(shop):
     assert {row.expires_us for row in ApiKey.objects.filter(project=made)} == {None}
 
 
-@pytest.mark.slow
 def test_archiving_asks_for_the_name_and_revokes_the_keys(shop):
     from farebox.accounts.models import ApiKey, Project
 
@@ -197,7 +194,6 @@ def test_archiving_asks_for_the_name_and_revokes_the_keys(shop):
     assert owner.page(where).status == 200
 
 
-@pytest.mark.slow
 def test_joining_makes_a_person_a_place_and_a_key_but_no_account(shop):
     from farebox.accounts.models import Account, Member
 
@@ -222,7 +218,6 @@ def test_joining_makes_a_person_a_place_and_a_key_but_no_account(shop):
     assert Visitor(shop).get(path).status == 404  # used up
 
 
-@pytest.mark.slow
 def test_who_joins_keeps_the_language_of_the_page(shop):
     from farebox.accounts.models import Person
 
@@ -234,7 +229,6 @@ def test_who_joins_keeps_the_language_of_the_page(shop):
         assert Person.objects.get(email=email).language == language
 
 
-@pytest.mark.slow
 def test_the_page_after_joining_offers_what_the_page_of_a_key_does(shop):
     from farebox.accounts.models import Account
     from farebox.catalog import lists, sheets
@@ -256,7 +250,6 @@ def test_the_page_after_joining_offers_what_the_page_of_a_key_does(shop):
     assert f'<pre id="key-text">{key_of(page)}</pre>' in page.html  # where the script looks for it
 
 
-@pytest.mark.slow
 def test_who_signs_in_here_already_joins_with_that(shop):
     owner, other = people.customer(shop, "5"), people.customer(shop, "1")
     made = project(owner, "Shared")
@@ -276,7 +269,6 @@ def test_who_signs_in_here_already_joins_with_that(shop):
     )
 
 
-@pytest.mark.slow
 def test_a_known_address_needs_its_own_sign_in(shop):
     from farebox.accounts.models import Member
 
@@ -291,7 +283,6 @@ def test_a_known_address_needs_its_own_sign_in(shop):
     assert not Member.objects.filter(project=made).exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("password", ["short", "password", "12345678"])
 def test_a_password_must_do(shop, password):
     owner = people.customer(shop, "5")
@@ -331,7 +322,6 @@ def test_members_and_invited_are_left_out_the_second_time(shop):
     assert "1 person is invited." in page.text and "1 address was left out" in page.text
 
 
-@pytest.mark.slow
 def test_sending_again_voids_the_old_link_and_revoking_the_new(shop):
     from farebox.accounts.models import Invitation
 
@@ -354,7 +344,6 @@ def test_sending_again_voids_the_old_link_and_revoking_the_new(shop):
     assert owner.fill(where, f"/console/team/invitations/{row.id}/revoke").status == 404
 
 
-@pytest.mark.slow
 def test_an_invitation_ends(shop):
     from farebox.accounts.models import Invitation
 
@@ -368,7 +357,6 @@ def test_an_invitation_ends(shop):
     assert Visitor(shop).get(code(shop, email, n=2)).status == 200
 
 
-@pytest.mark.slow
 def test_roles_and_removal(shop):
     from farebox.accounts.models import ApiKey, Member
 
@@ -481,7 +469,6 @@ def test_foreign_and_absent_are_the_same(shop):
         assert Visitor(shop).get(f"/join/{absent.encode().hex() if absent == 'é' else absent}").status == 404
 
 
-@pytest.mark.slow
 def test_operators_do_not_join(shop):
     owner, operator = people.customer(shop), people.person(shop, operator_role="support")
     made = project(owner, "No operators")
@@ -491,7 +478,6 @@ def test_operators_do_not_join(shop):
     assert walker.fill(code(shop, operator.email)).status == 404
 
 
-@pytest.mark.slow
 def test_an_account_on_trial_invites_few_and_a_funded_one_a_class(shop, monkeypatch):
     from farebox.accounts import rates, trial
     from farebox.accounts.models import Account, Invitation
@@ -548,7 +534,6 @@ def test_a_person_counts_over_all_his_accounts(shop, monkeypatch):
     assert invite(other, fresh(), made).status == 302
 
 
-@pytest.mark.slow
 def test_nobody_is_mailed_without_end_by_many_accounts(shop):
     from farebox.accounts import rates
 
@@ -561,7 +546,6 @@ def test_nobody_is_mailed_without_end_by_many_accounts(shop):
     assert len(letters.letters(shop, email, n=rates.MAILS_A_DAY_TO_ONE)) == rates.MAILS_A_DAY_TO_ONE
 
 
-@pytest.mark.slow
 def test_a_mail_carries_no_advertising(shop):
     from farebox.accounts.models import Account, Person
 
@@ -581,7 +565,6 @@ def test_a_mail_carries_no_advertising(shop):
     assert text.count("http") == 1
 
 
-@pytest.mark.slow
 def test_a_class_of_sixty_in_five_minutes(shop):
     """Project, cap, last day, a pasted list, sixty who join, each with a call: far below the time of one lesson."""
     owner = people.customer(shop, "60")

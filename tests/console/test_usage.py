@@ -97,6 +97,7 @@ def past_day(at_us: int) -> str:
     return log.day_of(at_us)
 
 
+@pytest.mark.slow
 def test_ways(team):
     owner = team["owner"]
     assert parts(look(owner, by="model")) == {"gpt-4": 4000, "gpt-4o-mini": 2000}
@@ -124,6 +125,7 @@ def test_sums_calls_and_tokens_and_the_table_beside_the_chart(team):
     assert "gpt-4 · $0.003" in page.html
 
 
+@pytest.mark.slow
 def test_each_sees_what_is_his(team):
     assert charged(look(team["member"], span="90d")) == 4000
     assert charged(look(team["admin"], span="90d")) == 6000
@@ -141,6 +143,7 @@ def ids_of(page, name: str) -> list[str]:
     return re.findall(r'<option value="([^"]+)"', select[0]) if select else []
 
 
+@pytest.mark.slow
 def test_usage_of_one_member(team):
     who = team["member"].member
     page = look(team["owner"], member=who, span="90d")
@@ -184,6 +187,7 @@ def logs(page) -> dict[str, str]:
     return {name: unescape(link[1]) for name, link in found.items() if link}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
 @pytest.mark.parametrize("span", ["24h", "7d", "90d"])
 @pytest.mark.parametrize("way", ["model", "key", "project", "member"])
@@ -211,6 +215,7 @@ def test_the_log_of_days_that_are_over_ends_with_them(team):
     assert link.endswith(f"key={team['b'][1]}&from={day}&until={day}")
 
 
+@pytest.mark.slow
 def test_keys_of_the_playground_are_no_choice(shop, team):
     from farebox.accounts.models import ApiKey
 
@@ -240,6 +245,7 @@ def test_the_figures_of_the_stacked_chart_are_a_table_too(team):
     assert len(look(team["owner"], span="24h").tables[2]) == 1 + 24
 
 
+@pytest.mark.slow
 def test_somebody_with_several_places_sees_all_of_them(shop, team):
     from farebox.accounts import people as persons
     from farebox.accounts.models import Person

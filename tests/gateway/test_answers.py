@@ -9,6 +9,8 @@ import pytest
 from receipts import alone, broken_off, complete, ended, own_input, own_output, sandboxed
 from talk import canned, http, on_sale
 
+pytestmark = pytest.mark.slow
+
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 
 
@@ -44,7 +46,6 @@ USED = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 # F19: however a stream is written and cut
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F19")
 @pytest.mark.rule("R02")
 def test_the_same_answer_however_it_is_cut(shop):
@@ -66,7 +67,6 @@ def test_the_same_answer_however_it_is_cut(shop):
     assert len(seen) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F19")
 def test_a_stream_cut_at_each_of_its_bytes(shop):
     """Two packets, the cut between them at every place of the stream in turn."""

@@ -14,7 +14,7 @@ import pytest
 from shop import Away, Shop
 from talk import Talk, chat, wait_for
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 TOKEN = 10
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
@@ -33,7 +33,6 @@ def journal_lines(shop: Shop) -> int:
     return sum(path.read_bytes().count(b"\n") for path in journal_files(shop))
 
 
-@pytest.mark.slow
 @pytest.mark.rule("R23")
 @pytest.mark.fault("F33")
 @BOTH
@@ -58,7 +57,6 @@ def test_a_complete_answer_is_charged_from_the_journal(shop_here, away, stream):
     wait_for(lambda: journal_lines(shop_here) == 0)
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F30")
 @pytest.mark.fault("F32")
 @BOTH
@@ -79,7 +77,6 @@ def test_a_call_has_ended_when_it_was_settled_however_long_that_waited(shop_here
     assert ended_us >= opened_us
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F33")
 def test_the_journal_is_replayed_by_the_next_process(shop_here, away):
     me = shop_here.account("1")
@@ -96,7 +93,6 @@ def test_the_journal_is_replayed_by_the_next_process(shop_here, away):
     assert journal_lines(shop_here) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F33")
 @BOTH
 def test_what_the_store_refuses_for_a_mistake_of_ours_is_tried_again(shop_here, away, monkeypatch, stream):
@@ -119,7 +115,6 @@ def test_what_the_store_refuses_for_a_mistake_of_ours_is_tried_again(shop_here, 
     wait_for(lambda: journal_lines(shop_here) == 0)
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F33")
 @pytest.mark.rule("R24")
 def test_a_journal_that_comes_too_late_charges_nothing(shop_here, away):
@@ -139,7 +134,6 @@ def test_a_journal_that_comes_too_late_charges_nothing(shop_here, away):
     assert me.receipt(talk.call)["charge_micro"] == 0
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F33")
 def test_no_new_calls_while_too_much_waits(shop_here, away, monkeypatch):
     from farebox.gateway import journal
@@ -163,7 +157,6 @@ def test_no_new_calls_while_too_much_waits(shop_here, away, monkeypatch):
     assert me.chat("far", "sandbox: tokens=5").status == 200
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F34")
 @pytest.mark.rule("R15")
 @BOTH
@@ -237,7 +230,6 @@ def test_a_record_of_another_version_stops_the_start(shop_here):
 # answers that were charged and never left (R25)
 
 
-@pytest.mark.slow
 @pytest.mark.rule("R25")
 @pytest.mark.fault("F32")
 def test_a_charged_answer_that_never_left_is_refunded_at_the_next_start(shop_here):
@@ -263,7 +255,6 @@ def test_a_charged_answer_that_never_left_is_refunded_at_the_next_start(shop_her
     assert Entry.objects.filter(kind="refund").count() == 1
 
 
-@pytest.mark.slow
 @pytest.mark.rule("R25")
 def test_what_was_settled_earlier_is_not_looked_at(shop_here):
     from farebox.calls import delivery

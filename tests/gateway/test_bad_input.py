@@ -176,12 +176,14 @@ def test_what_is_no_json_object_is_refused(shop, me, untouched, path, name):
     refused(shop, me, path, with_stream(body), param="")
 
 
+@pytest.mark.slow
 def test_every_kind_of_malformed_value_is_refused(shop, me, untouched):
     for value in N_VALUES:
         for body in (valued(value), with_stream(valued(value)), value):
             refused(shop, me, CHAT, body, param="")
 
 
+@pytest.mark.slow
 def test_every_kind_of_good_value_passes_in_an_unknown_field(shop, me):
     for value in Y_VALUES:
         answer = me.request("POST", CHAT, valued(value))
@@ -362,6 +364,7 @@ def test_a_channel_of_our_own_network_gets_them_and_public_ones_pass(shop, me):
         assert me.request("POST", CHAT, {"model": "seer", "messages": picture(url)}).status == 200, url
 
 
+@pytest.mark.slow
 def test_a_million_messages_are_too_many(shop, me, untouched):
     for one in (b"{}", b'{"role":"user","content":"x"}'):
         body = b'{"model":"gpt-4","messages":[' + b",".join([one] * (1_000_000 if one == b"{}" else 4097)) + b"]}"
@@ -1062,6 +1065,7 @@ CHAINS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", CHAINS)
 def test_the_hop_before_our_proxies_is_the_customer(shop, field):
     kept = {address: shop.account("1", addresses=(address,)) for address in (V4, V6, "127.0.0.1")}
@@ -1197,6 +1201,7 @@ class Away:
         raise StoreUnavailable
 
 
+@pytest.mark.slow
 def test_with_the_database_away_nobody_is_told_a_401(shop, me):
     stranger = shop.account("1")
     me.get("/v1/models")  # known to the ring

@@ -81,6 +81,7 @@ def zone(shop, me, name):
     shop.refresh()
 
 
+@pytest.mark.slow
 def test_three_caps_hold_at_once_and_a_change_of_one_leaves_the_others(shop, model):
     from farebox.accounts.models import ApiKey
 

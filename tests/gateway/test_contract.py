@@ -206,6 +206,7 @@ def test_empty_lines_come_before_json_but_not_for_the_sdk(shop, me):
     assert {answer.status for answer in sdk} == {502} and all(answer.body.startswith(b"{") for answer in sdk)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_errors_before_the_first_byte_keep_their_status(shop, me, stream):
     for text, status, code in (
@@ -331,6 +332,7 @@ def test_every_answer_may_be_read_by_a_page_and_has_its_id(shop, me):
 # Paths
 
 
+@pytest.mark.slow
 def test_aliases_of_every_route_without_a_redirect(shop, me):
     bodies = {
         "/chat/completions": {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]},
@@ -514,6 +516,7 @@ def test_pictures_pass_as_they_came(shop, me, stream):
     assert (refused.status, refused.json["error"]["param"]) == (400, "messages")
 
 
+@pytest.mark.slow
 def test_a_big_picture_passes(shop, me):
     url = "data:image/png;base64," + base64.b64encode(png(2048, 2048) + b"\0" * 6_000_000).decode()
     answer = me.request(
@@ -646,6 +649,7 @@ def plain(shop):
     return "plain-embed"
 
 
+@pytest.mark.slow
 def test_embeddings_as_floats_and_base64(shop, me, plain):
     for model in (SMALL, plain):
         answers = {

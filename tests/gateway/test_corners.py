@@ -202,6 +202,7 @@ def test_nothing_expires_while_the_journal_still_waits(shop_here, monkeypatch):
     assert me.receipt(talk.call)["rule"] == "R23"
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R25")
 def test_what_ended_before_there_were_marks_is_not_refunded(house):
     """An epoch that ended under an older version left no delivery marks; its answers were delivered all the same."""
@@ -243,6 +244,7 @@ def test_what_waited_long_for_its_commit_is_of_the_last_seconds_too(shop_here):
 # idempotency keys
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R26")
 def test_old_idempotency_keys_are_forgotten_by_the_schedule(shop_here):
     from farebox.calls import once

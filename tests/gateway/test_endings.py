@@ -16,7 +16,7 @@ from farebox.gateway import voiding
 from raw import Raw, connect, listen, post
 from talk import PROMPTLY_S, Talk, chat, on_sale, wait_for
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 START = 1_000_000
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
@@ -139,7 +139,6 @@ def test_a_task_that_is_cancelled_while_it_settles(shop, me, option, stream):
     talk.leave()
 
 
-@pytest.mark.slow
 def test_a_charge_that_can_not_be_given_back_for_a_mistake_of_ours_is_given_back_later(shop, me, deaf, monkeypatch):
     monkeypatch.setattr(voiding, "FAILED_AGAIN_S", 1)
     store = shop.server.ports.store
@@ -290,7 +289,6 @@ def test_an_endless_answer_with_output_is_cut(shop, me, option, drip, piece):
     wait_for(lambda: upstream.left == 1)
 
 
-@pytest.mark.slow
 @pytest.mark.rule("R18")
 def test_a_customer_who_reads_too_slowly_for_a_call(shop, me, option):
     option(call_s_max=4)
@@ -474,7 +472,6 @@ class Unread:
         return call.charge_micro
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F29")
 @BOTH
 def test_an_answer_that_was_charged_leaves_before_the_service_stops(shop, stream):
@@ -494,7 +491,6 @@ def test_an_answer_that_was_charged_leaves_before_the_service_stops(shop, stream
     assert unread.me.balance == (100_000_000 - unread.paid_micro, 0)
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F29")
 @BOTH
 def test_a_customer_who_does_not_read_what_was_charged_keeps_the_service_for_the_drain_alone(shop, stream):
@@ -507,7 +503,6 @@ def test_a_customer_who_does_not_read_what_was_charged_keeps_the_service_for_the
     unread.talk.leave()
 
 
-@pytest.mark.slow
 @pytest.mark.rule("R15")
 @pytest.mark.fault("F29")
 def test_a_customer_who_is_behind_hears_that_his_call_was_cut(shop, drip):

@@ -16,7 +16,7 @@ from rows import for_each
 from shop import Customer
 from talk import Talk, canned, chat, http, on_sale, wait_for
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 
@@ -232,7 +232,6 @@ def heard(me, body) -> tuple[Talk, list[float]]:
     return talk, times
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F16")
 def test_silence_is_filled_in_time_and_the_next_upstream_may_answer(shop, me, option):
     option(keepalive_stream_s=1.5, keepalive_every_s=1, keepalive_json_s=2.5)
@@ -296,7 +295,6 @@ def test_a_compressed_answer_is_refused_unread(shop, me, stream):
 # F18: an upstream that stalls
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F18")
 def test_a_stall_before_any_output_is_a_timeout_and_the_next_upstream_answers(shop, me, limits):
     limits(idle_s=0.3)

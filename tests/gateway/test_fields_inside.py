@@ -67,6 +67,7 @@ def sent(shop, upstream):
     return send
 
 
+@pytest.mark.slow
 def test_free_fields_go_on_and_others_are_named(sent):
     body, ignored = sent("plain", prompt_cache_key="k", safety_identifier="s", prompt_cache_retention="24h")
     first, second, third, last = body["messages"]

@@ -67,6 +67,7 @@ def many(shop: Any, count: int, data: bytes) -> Iterator[list[Any]]:
         yield lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [SIGN_IN, "/estimate", "/office/sign-in", "/office/settings", "/office/api/me", "/console/team"])  # fmt: skip
 @pytest.mark.parametrize("length", [31 * MIB, None])
 def test_what_a_stranger_announces_is_refused_before_it_is_read(shop, me, path, length):
@@ -84,6 +85,7 @@ def test_what_a_stranger_announces_is_refused_before_it_is_read(shop, me, path, 
     assert limits.rss_bytes() - before < 40 * MIB  # the test's own bytes too, and what the pages needed at their first
 
 
+@pytest.mark.slow
 def test_three_hundred_strangers_hold_what_they_may_and_calls_go_on(shop, me, option):
     stranger = Visitor(shop)
     assert stranger.get(SIGN_IN).status == 200
@@ -145,6 +147,7 @@ def test_callers_have_a_bound_too_and_leave_the_pages_their_part(shop, me, monke
     assert me.balance[1] == 0
 
 
+@pytest.mark.slow
 def test_small_chunks_weigh_no_more_than_what_they_carry(shop, me):
     head = raw.post(CHAT, b"", key=me.key).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
     piece = b"2\r\nxx\r\n" * 10_000
@@ -170,6 +173,7 @@ def test_large_heads_count(shop, monkeypatch):
         assert Visitor(shop).get(SIGN_IN).status == 200  # a head as browsers send it is no weight
 
 
+@pytest.mark.slow
 def test_strangers_who_do_not_read_are_dropped_where_too_much_waits(shop, monkeypatch):
     reception = shop.server.reception
     with contextlib.ExitStack() as stack:
@@ -183,6 +187,7 @@ def test_strangers_who_do_not_read_are_dropped_where_too_much_waits(shop, monkey
         until(lambda: sum(door.unsent_bytes for door in list(reception.doors)) <= 100_000)
 
 
+@pytest.mark.slow
 def test_who_is_signed_in_may_send_a_long_text(shop):
     text = "请善待彼此。" * 2000
     admin = people.operator(shop, "admin")

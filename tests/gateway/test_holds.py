@@ -59,6 +59,7 @@ OFFICIAL = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R02")
 @pytest.mark.parametrize("model", OFFICIAL)
 def test_the_official_models_to_the_micro_unit(shop, model):
@@ -208,6 +209,7 @@ def test_ten_streams_on_a_balance_of_three_worst_cases(shop, priced):
     assert me.balance == ((3 * 4096 - 900) * TOKEN, 0)
 
 
+@pytest.mark.slow
 def test_a_long_stream_extends_its_hold(shop, priced):
     name = priced(output_tokens_max=4096)
     me = shop.account("1")
@@ -229,6 +231,7 @@ def test_a_stream_never_holds_more_than_its_limit(shop, priced):
     assert me.receipt(answer)["charge_micro"] == 1100 * TOKEN
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R07")
 def test_out_of_money_in_mid_stream(shop, priced):
     name = priced(output_tokens_max=4096)
@@ -270,6 +273,7 @@ def test_an_event_that_is_not_covered_is_not_delivered(shop, priced):
     assert me.balance == (2000 * TOKEN, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_hidden_output_holds_the_whole_ceiling(shop, priced, stream):
     prices = {"input": "0", "output": "100", "reasoning": "150"}
@@ -305,6 +309,7 @@ def test_little_money_lowers_the_limit(shop, priced):
     assert me.balance == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_refused_below_the_least_of_asked_and_sixteen(shop, priced, stream):
     name = priced(output_tokens_max=4096)
@@ -490,6 +495,7 @@ def test_a_call_keeps_the_price_of_its_hold(shop, priced):
     assert first["price_version"] < second["price_version"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tokens", "short"), [(3000, False), (1500, True)])
 def test_a_plausible_charge_above_the_hold(shop, priced, tokens, short):
     name = priced(output_tokens_max=4096)
@@ -597,6 +603,7 @@ def test_a_hold_that_was_never_placed_needs_no_void(shop, priced, failing):
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_settlement_is_tried_again(shop, priced, failing, stream):
     me = shop.account("1")
@@ -607,6 +614,7 @@ def test_a_settlement_is_tried_again(shop, priced, failing, stream):
     assert me.balance == (1_000_000 - 5 * TOKEN, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R15")
 @pytest.mark.parametrize("stream", [False, True])
 def test_without_a_settlement_there_is_no_end_and_no_charge(shop, priced, failing, option, no_journal, stream):
@@ -653,6 +661,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R15")
 @pytest.mark.parametrize("where", MISTAKES)
 def test_a_mistake_of_ours_ends_the_hold(shop, priced, monkeypatch, where):
@@ -672,6 +681,7 @@ def test_a_mistake_of_ours_ends_the_hold(shop, priced, monkeypatch, where):
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R15")
 @pytest.mark.parametrize("how", ["halted", "cancelled"])
 def test_a_call_that_is_stopped_ends_its_hold(shop, priced, how):
@@ -717,6 +727,7 @@ def test_a_call_that_is_cancelled_while_it_waits_for_the_store(shop, priced, fai
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R24")
 def test_a_settlement_after_expiry_is_refused(shop, priced):
     from farebox.calls import log

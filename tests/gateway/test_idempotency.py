@@ -23,6 +23,7 @@ def once(key: str) -> dict[str, str]:
     return {"Idempotency-Key": key}
 
 
+@pytest.mark.slow
 def test_after_the_first_call_has_ended_its_key_is_used_up(me, name):
     first = me.chat(name, "sandbox: tokens=5", headers=once("order-1"))
     again = me.chat(name, "sandbox: tokens=5", headers=once("order-1"))
@@ -109,6 +110,7 @@ def test_after_a_day_a_key_is_free(shop, me, name):
     assert me.chat(name, "sandbox: tokens=5", headers=once("k")).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "caf\xe9"], ids=["empty", "long", "tab", "latin"])
 def test_what_is_no_key(me, name, key):
     answer = me.chat(name, headers=once(key))
@@ -130,6 +132,7 @@ def test_of_many_at_once_one_is_served(me, name):
     assert me.balance == (1_000_000 - 5 * TOKEN, 0)
 
 
+@pytest.mark.slow
 def test_the_sdk_raises_a_conflict_and_does_not_ask_again(shop, me, name):
     import openai
 

@@ -50,6 +50,7 @@ def _no_post(monkeypatch):
     monkeypatch.setattr(outbox, "due", lambda _tx, _now_us: [])
 
 
+@pytest.mark.slow
 def test_keys_are_revoked_whatever_they_look_like_and_the_answer_says_nothing(shop):
     from farebox.accounts import keys
     from farebox.accounts.models import ApiKey
@@ -106,6 +107,7 @@ def test_a_token_and_an_upstreams_secret(shop):
     assert len(letters_to(admin.email)) == many  # once a day
 
 
+@pytest.mark.slow
 def test_reports_have_a_limit_and_only_post_is_one(shop):
     from farebox.gateway import leaks
 

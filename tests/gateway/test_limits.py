@@ -60,6 +60,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     steps=STEPS,
@@ -100,6 +101,7 @@ def test_no_window_of_a_minute_holds_more_than_the_limits(steps, rpm, tpm, concu
                 assert ((scope.running, scope.reserved_tokens) if scope else (0, 0)) == (running, reserved)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(gaps=st.lists(st.integers(0, 30 * S), min_size=1, max_size=60), rpm=st.integers(1, 5))
 def test_whoever_waits_as_long_as_he_is_told_is_let_in(gaps, rpm):
@@ -198,6 +200,7 @@ def test_what_no_limit_is_set_for_has_no_headers(me):
     assert not any(name in answer.headers for name in HEADERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["key", "member", "project", "account"])
 def test_every_scope_counts_for_itself(shop, kind):
     import people
@@ -270,6 +273,7 @@ ENDINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.store
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("how", ENDINGS)

@@ -46,6 +46,7 @@ def whole(message=None, **more):
 # C17: the form that SDKs demand
 
 
+@pytest.mark.slow
 def test_every_odd_stream_is_read_by_the_sdks_and_paid(shop, me, odd):
     spent = 0
     for name, each in ODD.items():
@@ -163,6 +164,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", REFUSALS)
 def test_a_refusal_is_passed_on_without_the_upstreams_name(shop, me, odd, text):
     upstream, _ = odd
@@ -216,6 +218,7 @@ def image(size: int) -> str:
     return "![image](data:image/png;base64," + "A" * size + ")"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [200_000, 1_500_000, 5_000_000])
 def test_a_long_event_passes(shop, odd, size):
     me = shop.account("1")
@@ -267,6 +270,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_fault_of_one_answer_never_rests_a_channel(shop, odd, name):
     me = shop.account("1")

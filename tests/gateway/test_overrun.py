@@ -65,6 +65,7 @@ def counted(texts) -> int:
     return sum(tokens.estimate("cl100k_base", ["".join(pieces)]) for pieces in texts.values())
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(PIECES, st.integers(1, 60))
 def test_stopped_at_the_limit_and_never_before(pieces, tokens_max):
@@ -81,6 +82,7 @@ def test_stopped_at_the_limit_and_never_before(pieces, tokens_max):
         assert counted(texts) <= tokens_max + max(64, size // 16)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 400))
 def test_one_token_an_event_is_stopped_to_the_token(tokens_max, more):
@@ -92,6 +94,7 @@ def test_one_token_an_event_is_stopped_to_the_token(tokens_max, more):
     assert looks == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=300))
 def test_an_upstream_within_its_limit_is_not_even_looked_at(words):

@@ -34,6 +34,7 @@ def close(shop, me) -> None:
     shop.write(accounts.close, me.account, leave_money=True, now_us=clock.now_us(), actor="test")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [revoke, close])
 def test_a_running_stream_is_cut_and_what_came_is_charged(shop, name, how):
     me = shop.account("1")

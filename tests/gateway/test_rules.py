@@ -102,6 +102,7 @@ def test_r02_tools(shop, me, stream):
 NO_USAGE = ["no-usage", "usage-null", "usage-negative", "usage-float", "usage-string", "usage-zero", "usage-huge"]
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R03")
 @pytest.mark.fault("F25")
 @BOTH
@@ -311,6 +312,7 @@ FAILED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R13")
 @BOTH
 @pytest.mark.parametrize("how", FAILED)
@@ -354,6 +356,7 @@ def test_r13_after_empty_lines(shop, me, option):
 AFTER_OUTPUT = ["cut=6", "reset=6", "error-event=6", "garbage=6", "bad-utf8=6", "huge-line=6", "deep=6", "stall=6"]
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R14")
 @pytest.mark.fault("F17")
 @pytest.mark.fault("F18")
@@ -388,6 +391,7 @@ def test_r16_left_before_the_upstream_accepted(shop, me):
     assert sandboxed(shop).ended == "client-left"
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R16")
 def test_r16_left_before_the_next_upstream_was_asked(shop, me):
     name = pair(shop, "left-between", "slow=1.5+html")  # that he has left shows within half a second
@@ -488,6 +492,7 @@ def billed_whole(shop, name: str, prices: dict[str, str], behaviours: str) -> st
     return on_sale(shop, name)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R18")
 @pytest.mark.parametrize("cached_price", [3, 90], ids=["cheaper", "dearer"])
 def test_r18_the_report_lowers_what_is_charged_and_never_raises_it(shop, me, cached_price):
@@ -509,6 +514,7 @@ def test_r18_the_report_lowers_what_is_charged_and_never_raises_it(shop, me, cac
     assert ("estimated" in receipt["flags"]) is not cheaper
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R19")
 @pytest.mark.fault("F27")
 def test_r19_a_whole_answer_after_the_customer_left(shop, me):
@@ -571,6 +577,7 @@ TRY_NEXT = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R22")
 @pytest.mark.parametrize("how", TRY_NEXT)
 def test_r22_only_the_attempt_that_delivered_is_charged(shop, how):
@@ -587,6 +594,7 @@ def test_r22_only_the_attempt_that_delivered_is_charged(shop, how):
         assert [(a["outcome"], a["charged"]) for a in receipt["attempts"]] == [("failed", False), ("served", True)]
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R22")
 @pytest.mark.fault("F10")
 @BOTH
@@ -601,6 +609,7 @@ def test_r22_nothing_listens(shop, me, stream):
     ended(me, answer, "R22", usage["prompt_tokens"] * 30 + usage["completion_tokens"] * 60)
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R22")
 def test_r22_what_a_failed_attempt_left_does_not_count_for_the_next(shop, me):
     both = b'data: {"choices":[{"index":0,"delta":{"content":"spoilt"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\n'
@@ -622,6 +631,7 @@ def test_r22_what_a_failed_attempt_left_does_not_count_for_the_next(shop, me):
     assert [a["outcome"] for a in receipt["attempts"]] == ["failed", "failed"]
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R13")
 @pytest.mark.fault("F11")
 @BOTH
@@ -701,6 +711,7 @@ NO_VECTORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R27")
 @pytest.mark.fault("F14")
 @pytest.mark.parametrize("form", NO_VECTORS)
@@ -747,6 +758,7 @@ def test_r33_what_is_only_read_is_free(shop, me):
 # what an upstream says must not stop a settlement
 
 
+@pytest.mark.slow
 @BOTH
 def test_signs_that_no_database_takes(shop, me, stream):
     name = shop.model(f"nul-{stream}".lower(), {"input": "30", "output": "60"})

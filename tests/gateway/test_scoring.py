@@ -35,6 +35,7 @@ def score(me, model, **params):
     return me.request("POST", "/v1/completions", body)
 
 
+@pytest.mark.slow
 def test_a_prompt_is_scored_and_only_its_input_is_charged(shop, me):
     with canned(shop, b"") as upstream:
         model = alone(shop, "scored", upstream.base_url)

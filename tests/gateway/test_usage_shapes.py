@@ -119,6 +119,7 @@ def called(shop, upstreams):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R02")
 @pytest.mark.parametrize("name", CACHES)
 def test_cached_tokens_cost_the_same_in_every_spelling(called, name):

@@ -38,6 +38,7 @@ def troubles(*noted: chain.Head) -> list[tuple[str, int, str]]:
     return [(one.kind, one.n, one.event) for one in found.troubles]
 
 
+@pytest.mark.slow
 def test_a_whole_chain(trail):
     head = db.read(chain.head)
     assert head.n == len(trail) >= 5

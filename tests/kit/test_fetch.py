@@ -780,6 +780,7 @@ def test_close_ends_what_is_under_way_and_refuses_more(run):
     run(main)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secure", [False, True])
 def test_close_at_any_moment_of_a_connect(run, authority, secure):
     """However far a connect has come: close comes back, and nothing is left of it."""
@@ -806,6 +807,7 @@ def test_close_at_any_moment_of_a_connect(run, authority, secure):
 # ── size ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secure", [False, True])
 def test_slow_reader_holds_the_server_back(run, secure, authority):
     total, written = 50_000_000, 0
@@ -875,6 +877,7 @@ def test_read_all_is_bounded(run):
     run(main)
 
 
+@pytest.mark.slow
 def test_large_request_body_and_answer_before_it_was_read(run):
     async def early(reader, writer):
         await reader.readuntil(b"\r\n\r\n")

@@ -355,6 +355,7 @@ def test_a_whole_file_is_whole_also_while_it_is_written(tmp_path):
     writer.close()
 
 
+@pytest.mark.slow
 def test_overwritten_pages_are_found(tmp_path):
     for seed in range(8):
         file = filled(tmp_path / f"{seed}.db")
@@ -656,6 +657,7 @@ def test_calls_are_shed_until_memory_falls(monkeypatch):
     assert gave_back == [1], "at most once in ten seconds"
 
 
+@pytest.mark.slow
 def test_memory_can_be_given_back():
     limits.give_back()
 

@@ -34,6 +34,7 @@ def row(name: str) -> Any:
     return Outbox.objects.get(id=name)
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_with_the_commit_or_not_at_all(db):
     from farebox.kit.models import Outbox
@@ -50,6 +51,7 @@ def test_with_the_commit_or_not_at_all(db):
     assert "a@example.com" not in row(name).payload
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_one_takes_it_and_its_lease_ends(db):
     name = db.write(outbox.mail, to="a@example.com", subject="x", text="y")
@@ -67,6 +69,7 @@ def test_one_takes_it_and_its_lease_ends(db):
     assert db.write(outbox.take, "out_absent", later_us) is None
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_what_fails_comes_again_later_and_later_and_dies_at_last(db):
     name = db.write(outbox.mail, to="a@example.com", subject="x", text="y")
@@ -84,6 +87,7 @@ def test_what_fails_comes_again_later_and_later_and_dies_at_last(db):
     assert "hunter2" not in row(name).fault
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_what_can_never_leave_is_not_tried_again(db):
     name = db.write(outbox.webhook, url="https://127.0.0.1/", secret="s", event="x", data={})
@@ -92,6 +96,7 @@ def test_what_can_never_leave_is_not_tried_again(db):
     assert row(name).state == "dead"
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_a_payload_that_was_moved_to_another_row_is_dead(db):
     from farebox.kit.models import Outbox
@@ -104,6 +109,7 @@ def test_a_payload_that_was_moved_to_another_row_is_dead(db):
     assert db.write(outbox.take, one, clock.now_us()).payload["to"] == "a@example.com"
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_what_left_is_forgotten_after_a_week_and_what_waits_is_not(db):
     from farebox.kit.models import Outbox
@@ -116,6 +122,7 @@ def test_what_left_is_forgotten_after_a_week_and_what_waits_is_not(db):
     assert [each.id for each in Outbox.objects.all()] == [kept]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [{"to": "a@example.com\nBcc: b@example.com"}, {"subject": "x\r\nBcc: b@example.com"}])
 def test_headers_can_not_be_broken_out_of(db, bad):
     facts = {"to": "a@example.com", "subject": "x", "text": "y"} | bad

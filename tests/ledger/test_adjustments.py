@@ -154,6 +154,7 @@ FORGED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "finding"), FORGED)
 def test_prove_sees_what_was_forged(books, change, finding):
     row = db.write(books.approve, db.write(books.propose, "refund", 600))

@@ -100,6 +100,7 @@ def test_neither_entries_nor_postings_can_be_changed(house):
             db.write(change)
 
 
+@pytest.mark.slow
 def test_the_migration_back_and_forth_keeps_rows_triggers_and_reversals(house):
     from django.core.management import call_command
 

@@ -286,6 +286,7 @@ def test_the_ledger_does_what_the_plain_ints_say(hurried: None) -> None:
         assert proof.prove(tx, now_us=0, grace_us=1).findings == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "right", "wrong"),
     [

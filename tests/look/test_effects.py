@@ -23,7 +23,7 @@ from django.urls import reverse
 import people
 from visitor import Visitor
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 LONG_AGO_S = 4000
 PROOFS = ("/office/step-up", "/account/again", "/account/factors/again", "/account/factors/passkeys/again")

@@ -37,6 +37,7 @@ def visitor(shop):
     return Visitor(shop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_and_its_headers(visitor, path):
     answer = visitor.get(path)

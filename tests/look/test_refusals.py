@@ -12,6 +12,8 @@ from farebox.kit.errors import CommandError
 from farebox.look import refusals, words
 from rows import for_each
 
+pytestmark = pytest.mark.slow
+
 PLACE = re.compile(r"\{\d+\}")
 CJK = "\u3400-\u9fff"
 RAISED = sorted({(room, text) for room in words.BELOW for text in words.refusals(room)})
@@ -108,7 +110,6 @@ def test_pages_of_customers_speak_their_language(shop):
     assert f"Key {owner.customer.key_id} was revoked before." in english.text
 
 
-@pytest.mark.slow
 @pytest.mark.store
 def test_pages_of_operators_speak_their_language(shop):
     admin, account = people.operator(shop), shop.account("5").account

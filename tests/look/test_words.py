@@ -102,6 +102,7 @@ def bare(path) -> list[str]:
     return reader.found
 
 
+@pytest.mark.slow
 def test_no_words_stand_in_a_template_as_they_are():
     assert {path.name: found for path in TEMPLATES if (found := bare(path))} == {}
 

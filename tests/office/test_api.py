@@ -29,6 +29,7 @@ def two_people(shop):
     shop.options.single_person = before
 
 
+@pytest.mark.slow
 def test_who_asks(shop, admin):
     found = admin.get("me")
     assert (found.status, found.json["role"], found.json["email"]) == (200, "admin", admin.person.email)
@@ -89,6 +90,7 @@ def test_too_many_wrong_tokens(shop, admin, monkeypatch):
         api_roles._throttle.cache_clear()
 
 
+@pytest.mark.slow
 def test_errors_are_json(admin):
     for method, path, body, status in (
         ("GET", "nothing", None, 404),
@@ -133,6 +135,7 @@ def test_a_parameter_that_comes_twice_is_refused(admin):
     assert many.status == 400 and "too many" in many.json["error"]["message"]
 
 
+@pytest.mark.slow
 def test_every_number_that_is_sent_has_bounds():
     from farebox.office.api import described
 
@@ -159,6 +162,7 @@ def test_every_number_that_is_sent_has_bounds():
     assert [place for place, part in sent if not ("minimum" in part and part.get("maximum", 2**63) < 2**63)] == []
 
 
+@pytest.mark.slow
 def test_roles(shop):
     """What a role may not do is not there."""
     account = shop.account("1")
@@ -218,6 +222,7 @@ def test_nobody_makes_a_key_for_a_customer(shop, admin):
     assert not [each for each in operations if "plaintext" in repr(each) or "issue" in each["operationId"]]
 
 
+@pytest.mark.slow
 def test_a_token_proposes_and_declines_money_but_approves_none(shop, two_people):
     account = shop.account("5")
     support, finance, other = Script(shop, "support"), Script(shop, "finance"), Script(shop, "finance")
@@ -251,6 +256,7 @@ def test_what_a_person_must_prove_himself_for_is_no_operation(shop, admin, alone
     assert "/office/api/money/{adjustment}/decline" in paths
 
 
+@pytest.mark.slow
 def test_prices(shop, admin):
     assert admin.post("price-lists", {"name": "script", "currency": "CNY"}).json["version"] is None
     prices = {"gpt-4": {"input": "200", "output": "400"}}
@@ -269,6 +275,7 @@ def test_prices(shop, admin):
     assert admin.post("price-lists/script/drafts", {"prices": {"gpt-4": {"input": 1}}}).status == 422
 
 
+@pytest.mark.slow
 def test_models_and_channels(shop, admin):
     body = {"name": "script/one", "kinds": ["chat"], "classes": ["input", "output"], "context_tokens": 1000,
             "output_tokens_max": 100}  # fmt: skip

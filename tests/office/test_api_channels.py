@@ -11,7 +11,7 @@ from letters import letters, text
 from office.script import roles
 from talk import wait_for
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 SECRET = "sk-very-secret-4711"
 

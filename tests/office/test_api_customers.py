@@ -20,6 +20,7 @@ def trail(verb, account):
     return list(AuditEvent.objects.filter(verb=verb, object=account).order_by("id"))
 
 
+@pytest.mark.slow
 def test_another_name(shop, admin):
     account = shop.account("1").account
     renamed = admin.post(f"customers/{account}/rename", {"name": "By script 灯"})
@@ -127,6 +128,7 @@ def test_the_receipt_of_a_call(shop, scripts):
     assert scripts["X"].get(f"customers/{customer.account}/calls/none").status == 404
 
 
+@pytest.mark.slow
 def test_roles(shop, scripts):
     """What a role may not do is not there, nor is the house's own account or one that does not exist."""
     here = f"customers/{shop.account('1').account}"

@@ -6,6 +6,8 @@ the table fails here.
 
 from __future__ import annotations
 
+import pytest
+
 PROPOSES = "it proposes; a person approves in the office"
 REFUSED = "it is refused: a person does it in the office"
 TAKES = "it takes away, tightens or stops, and gives nothing"
@@ -23,6 +25,7 @@ TABLE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_operation_that_writes_is_in_the_table(house):
     from farebox.office.api import described
 

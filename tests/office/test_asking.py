@@ -18,6 +18,7 @@ def asked(page, label):
     return question, keep
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "label", "question"),
     [
@@ -40,6 +41,7 @@ def test_the_question_names_the_thing(shop, operator, path, label, question):
     assert keep == "Cancel"
 
 
+@pytest.mark.slow
 def test_tokens_and_invitations(shop, operator):
     admin = operator()
     made = admin.through("/office/tokens/new", name="nightly", role="admin", addresses="127.0.0.1", days="1")

@@ -25,6 +25,7 @@ def trail(shop):
     return admin, account
 
 
+@pytest.mark.slow
 def test_who_what_before_after(trail):
     admin, account = trail
     page = admin.page(f"/office/audit?object={account}&verb=account.freeze")
@@ -68,6 +69,7 @@ def test_an_address_finds_what_its_person_did_as_a_customer_and_as_an_operator(s
     assert [row["object"] for row in rows] == ["two", "one"]
 
 
+@pytest.mark.slow
 def test_another_value_of_single_person_at_a_start_is_in_the_trail_once(shop):
     from farebox.kit import audit
 
@@ -189,6 +191,7 @@ def seal(shop):
         shop.write(chain.seal, events)
 
 
+@pytest.mark.slow
 def test_the_trail_is_in_words_and_found_by_name(shop, operator):
     from farebox.accounts.models import Account
 

@@ -6,7 +6,7 @@ import pytest
 
 import people
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ def asked(shop, text, path="me"):
     return visitor.get(f"/office/api/{path}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["support", "finance"])
 def test_a_token_sees_no_more_than_its_person(shop, role):
     """An auditor reads what support and finance do not: the whole trail, costs, keys."""
@@ -47,6 +48,7 @@ def test_a_token_of_before_is_no_way_around_it(shop):
     assert OfficeToken.objects.get(person=admin.person).revoked_us is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["role", "reset"])
 def test_tokens_end_with_the_place_of_their_person(shop, kind):
     """Nor do they come to life when he gets the role back."""
@@ -88,6 +90,7 @@ def test_an_operator_without_an_address_is_not_proposed(shop):
     assert not OperatorChange.objects.filter(email="nobody at all").exists()
 
 
+@pytest.mark.slow
 def test_a_key_of_an_upstream_goes_nowhere_else_than_it_was_given_for(shop):
     """Who may write a key but never read it can't have it sent to a server of his own."""
     from farebox.upstreams import channels

@@ -8,7 +8,7 @@ import pytest
 
 import people
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 HOUR_US = 3_600_000_000
 
 

@@ -9,7 +9,7 @@ import pytest
 import people
 from overlap import overlapped
 
-pytestmark = [pytest.mark.store, pytest.mark.usefixtures("two_people")]
+pytestmark = [pytest.mark.store, pytest.mark.usefixtures("two_people"), pytest.mark.slow]
 
 
 @pytest.fixture
@@ -217,7 +217,6 @@ def test_a_write_off_of_an_account_that_was_let_in_again(shop, account):
     assert (row_of(here).state, account.balance) == ("proposed", (5_000_000, 0))
 
 
-@pytest.mark.slow
 def test_closing_and_approving_at_once(shop, account):
     from farebox.accounts import accounts, adjusting
     from farebox.kit.errors import CommandError
@@ -233,7 +232,6 @@ def test_closing_and_approving_at_once(shop, account):
     assert account.balance == (5_000_000, 0)
 
 
-@pytest.mark.slow
 def test_approving_and_closing_at_once_leaves_no_money_behind(shop):
     from farebox.accounts import accounts, adjusting
     from farebox.accounts.models import Account
@@ -272,7 +270,6 @@ def test_who_got_a_place_in_the_account_meanwhile(shop, account, limit, who):
     assert (row_of(here).state, account.balance) == ("proposed", (5_000_000, 0))
 
 
-@pytest.mark.slow
 def test_joining_and_approving_at_once(shop, account):
     from farebox.accounts import adjusting
     from farebox.accounts import people as persons
@@ -292,7 +289,6 @@ def test_joining_and_approving_at_once(shop, account):
     assert account.balance == (5_000_000, 0)
 
 
-@pytest.mark.slow
 def test_two_approvals_at_once_that_pass_the_limit_of_the_day(shop, account):
     """On two accounts, so that nothing else makes one wait for the other."""
     from farebox.accounts import adjusting

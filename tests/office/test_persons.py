@@ -18,6 +18,7 @@ def press(worker, path: str, **fields: str):
     return worker.send(path, fields)
 
 
+@pytest.mark.slow
 def test_a_customer_is_off_everywhere_and_may_come_back(shop, operator):
     from farebox.accounts.models import ApiKey, Invitation
     from farebox.kit.models import AuditEvent
@@ -73,6 +74,7 @@ def test_sessions_are_ended_one_or_all(shop, operator):
     assert not Session.objects.filter(person=known.person).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("role", "status"), [("finance", 404), ("auditor", 404)])
 def test_who_may_not(shop, operator, role, status):
     known = customer(shop)
@@ -89,6 +91,7 @@ def test_support_touches_no_operator_and_nobody_himself(shop, operator):
     assert admin.get("/office/").status == 200
 
 
+@pytest.mark.slow
 def test_by_command(shop):
     known = customer(shop)
     assert perform("person.sign-out", known.email)["ended"]["sessions"] == 1

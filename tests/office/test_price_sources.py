@@ -10,7 +10,7 @@ import pytest
 import people
 from overlap import overlapped
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 _names = itertools.count(1)
 CHANGED = "have changed since. Put it away and draw it up anew"
 
@@ -129,7 +129,6 @@ def decide(tx, draft):
     return drafts.publish(tx, draft.rpartition("/")[2], **facts)[1]
 
 
-@pytest.mark.slow
 def test_the_source_changes_while_the_draft_is_published(shop, admin, lists):
     from farebox.catalog import lists as price_lists
     from farebox.kit.errors import CommandError

@@ -9,7 +9,7 @@ import pytest
 
 import people
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 _names = itertools.count(1)
 
 
@@ -179,7 +179,6 @@ def test_a_new_list_and_who_buys_by_it(shop, admin):
     assert "no account" in admin.follow(admin.fill(here, f"{here}/assign", account="acc_nobody")).text
 
 
-@pytest.mark.slow
 def test_models(shop, admin):
     page = admin.page("/office/models")
     assert "gpt-4" in page.rows()

@@ -9,7 +9,7 @@ import pytest
 import people
 from office.test_settings import form
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 LAPSES_US = 72 * 3600 * 1_000_000
 

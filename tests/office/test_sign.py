@@ -12,7 +12,7 @@ import people
 from office import totp
 from visitor import Page, Visitor
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 PASSWORD = people.PASSWORD
 COOKIE = "__Host-o"
@@ -59,7 +59,6 @@ def trail(verb):
 # set-up
 
 
-@pytest.mark.slow
 def test_the_first_administrator(shop, visitor):
     code = first_code(shop)
     email = f"{uuid.uuid4().hex[:8]}@example.com"
@@ -146,7 +145,6 @@ def test_password_and_code(shop, visitor):
     assert any(event.object == person.id for event in trail("office.sign_in"))
 
 
-@pytest.mark.slow
 def test_the_cookie_of_the_office(shop, visitor):
     enrolled(shop)
     visitor.fill("/office/sign-in", email="nobody@example.org", password="x")
@@ -178,7 +176,6 @@ def test_a_recovery_code_is_good_once(shop):
     assert trail("second.recovery_used")[-1].object == person.id
 
 
-@pytest.mark.slow
 def test_unknown_and_wrong_say_the_same(shop):
     _, person, _, _ = enrolled(shop)
     customer = people.customer(shop, password=PASSWORD)
@@ -192,7 +189,6 @@ def test_unknown_and_wrong_say_the_same(shop):
     assert said == {"E-mail address or password is wrong."}
 
 
-@pytest.mark.slow
 def test_passwords_are_slowed_down_but_not_in_a_known_browser(shop):
     known, person, secret, _ = enrolled(shop)
     known.send("/office/sign-out", {})
@@ -273,7 +269,6 @@ def test_a_session_of_the_console_is_none_here(shop):
     assert alone.get("/office/").status == 302
 
 
-@pytest.mark.slow
 def test_next_leads_nowhere_else(shop):
     for to in ("https://evil.example/", "//evil.example/office/", "/console/", "/office/../console/"):
         visitor, _, _secret, _ = enrolled(shop)
@@ -336,7 +331,6 @@ def test_profile(shop):
     assert "10 recovery codes left" in page.text
 
 
-@pytest.mark.slow
 def test_another_password_ends_other_sessions(shop):
     visitor, person, _, _ = enrolled(shop)
     other = people.signed_in(shop, person, "office", "password", "mfa")
@@ -367,7 +361,6 @@ def test_sessions_are_listed_and_ended(shop):
     assert visitor.get("/office/").status == 200
 
 
-@pytest.mark.slow
 def test_second_factors(shop):
     visitor, person, first, codes = enrolled(shop)
     page = visitor.page("/office/profile")
@@ -390,7 +383,6 @@ def test_second_factors(shop):
     assert not set(fresh) & set(codes)
 
 
-@pytest.mark.slow
 def test_passkeys_that_are_nonsense(shop):
     visitor, person, _secret, _ = enrolled(shop)
     page = visitor.page("/office/profile/second-factors/new")
@@ -421,7 +413,6 @@ def way_in(shop, email):
     return letters.link(letters.letters(shop, email)[-1], "/office/set-up?code=")
 
 
-@pytest.mark.slow
 def test_alone_an_operator_is_added_at_once(shop, operator, option):
     option(single_person=True)
     admin, email = operator(), f"{uuid.uuid4().hex[:8]}@example.com"
@@ -447,7 +438,6 @@ def test_alone_an_operator_is_added_at_once(shop, operator, option):
     assert [event.actor for event in trail("operator.approve") if event.object == email] == [row.requester]
 
 
-@pytest.mark.slow
 def test_two_administrators(shop, operator, option):
     option(single_person=False)
     first, second, email = operator(), operator(), f"{uuid.uuid4().hex[:8]}@example.com"
@@ -525,7 +515,6 @@ def test_the_last_administrator_stays(shop, operator, option):
     assert admin.get("/office/operators").status == 200
 
 
-@pytest.mark.slow
 def test_a_reset_lets_in_who_has_lost_everything(shop, operator, option):
     option(single_person=True)
     lost, person, secret, _ = enrolled(shop, "support")

@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 import farebox
 from farebox.office.trail_words import VERBS
 
@@ -38,6 +40,7 @@ def recorded():
     return found
 
 
+@pytest.mark.slow
 def test_every_verb_of_the_trail_has_words():
     verbs = recorded() | OF_A_KIND
     assert {"key.rename", "proposal.drop", "step_up.failed", "account.freeze"} <= verbs, (

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 SECRET = "sk-very-secret-4711-of-the-upstream"
 
@@ -132,7 +132,6 @@ def test_a_paused_channel_answers_a_test_and_no_customer(shop, operator):
     remove(name)
 
 
-@pytest.mark.slow
 def test_the_key_is_written_and_never_shown(shop, operator):
     admin = operator()
     address, _, name = connected(shop, admin)

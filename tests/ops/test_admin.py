@@ -112,6 +112,7 @@ def test_a_refusal_takes_back_what_was_written(running):
     assert not Setting.objects.filter(name="half").exists()
 
 
+@pytest.mark.slow
 def test_a_mistake_of_ours_says_nothing_of_the_inside(running):
     with pytest.raises(CommandError, match="its log says more") as caught:
         admin.ask_server(running.path, "broken", {})
@@ -138,6 +139,7 @@ def test_lines_that_are_no_verb(running):
         assert json.loads(answers.readline())["ok"]["name"] == "still-here"
 
 
+@pytest.mark.slow
 def test_many_at_once_are_each_done_once(running):
     cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
 

@@ -20,7 +20,7 @@ from farebox.ops import elsewhere, scratch, sealed
 from ops import cli
 from ops.backups import database_or_nothing, keys_of, on_the_server, tools_on_path, written
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 
 @pytest.fixture
@@ -110,7 +110,6 @@ def test_a_drill_leaves_nothing_and_disturbs_nothing(store, tmp_path):
         assert left == (0,)
 
 
-@pytest.mark.slow
 def test_writes_go_on_while_the_copy_is_made(store, tmp_path, place):
     from farebox.kit import clock, settings
     from farebox.kit.models import AuditEvent

@@ -54,6 +54,7 @@ def test_help_is_a_tour_by_theme():
     assert {name for names in THEMES.values() for name in names} == set(farebox.commands)
 
 
+@pytest.mark.slow
 def test_every_verb_has_help_and_an_example_that_is_valid():
     for path, command in verbs(farebox):
         assert isinstance(command, Command), path
@@ -72,6 +73,7 @@ def test_every_verb_has_help_and_an_example_that_is_valid():
                 command.make_parser(click.Context(command)).parse_args(parts[len(path) :])
 
 
+@pytest.mark.slow
 def test_help_needs_no_django_and_little_time():
     code = (
         "import sys\nfrom farebox.ops.cli import farebox\n"
@@ -116,6 +118,7 @@ def test_every_group_takes_json():
 # the store
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_migrate_twice_is_once(house):
     first = cli.ok("migrate")
@@ -143,6 +146,7 @@ def test_migrate_makes_an_empty_folder_a_store(tmp_path):
     assert proved.json["clean"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.store
 @pytest.mark.parametrize("name", ["pepper", "master"])
 def test_migrate_makes_no_second_key_file_for_a_store_that_is_used(ready_house, name):
@@ -215,6 +219,7 @@ def test_prove_is_clean_and_finds_what_was_tampered_with(shop, ada):
 # who buys
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_an_account_from_open_to_close(shop, ada):
     shown = cli.ok("account", "show", "Ada")
@@ -235,6 +240,7 @@ def test_an_account_from_open_to_close(shop, ada):
     assert cli.ok("prove")["clean"]
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_a_person_a_member_and_caps(shop, ada):
     assert cli.ok("person", "create", "Ada@Example.org", "--name", "Ada")["email"] == "ada@example.org"
@@ -257,6 +263,7 @@ def test_a_person_a_member_and_caps(shop, ada):
     assert cli.ok("member", "remove", member["id"])["state"] == "removed"
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_a_key_is_shown_once(shop, ada):
     made = cli.ok(
@@ -293,6 +300,7 @@ def test_a_key_is_shown_once(shop, ada):
 # money
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_a_grant_is_recorded_as_one_persons(shop, ada):
     from farebox.kit.models import AuditEvent
@@ -360,6 +368,7 @@ def test_refusals_are_json_for_scripts(shop):
 # what is sold, and from whom it is bought
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_price_lists_by_command(shop, tmp_path):
     cli.ok("prices", "create", "campus-cny", "CNY", "--about", "students")
@@ -411,6 +420,7 @@ def test_propose_is_a_diff_that_changes_nothing(shop):
     assert cli.ok("prices", "show", "official-usd") == before
 
 
+@pytest.mark.slow
 @pytest.mark.store
 def test_channels_by_command(shop, tmp_path, monkeypatch):
     cli.ok("upstream", "add", "lab", "--cancel-billing", "stops", "--about", "ours")

@@ -143,6 +143,7 @@ def test_the_real_openai_takes_the_sandboxs_place(ready_house):
     assert set(offered()) == {"sandbox", "smollm2"}
 
 
+@pytest.mark.slow
 def test_the_real_thing_needs_its_own_key(house, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-ours")
     monkeypatch.delenv(demo.OPENAI_KEY, raising=False)

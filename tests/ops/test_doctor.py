@@ -125,6 +125,7 @@ def test_a_sound_house_is_fit(fit):
     assert SECRET not in shown.out
 
 
+@pytest.mark.slow
 def test_looking_changes_nothing(fit):
     from django.apps import apps
 
@@ -203,6 +204,7 @@ def test_a_full_disk(fit, monkeypatch):
     assert verdict("disk") == "warning"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "on_sqlite", "else_"),
     [("nfs4", "wrong", "warning"), ("fuse.sshfs", "wrong", "warning"), ("tmpfs", "warning", "warning"), ("ext4", "ok", "ok")],
@@ -266,6 +268,7 @@ def test_a_master_key_that_opens_nothing(fit):
     assert "one" in found["sealed secrets"]["seen"]
 
 
+@pytest.mark.slow
 def test_a_secret_moved_from_another_row(fit):
     from farebox.upstreams.models import Channel
 
@@ -482,6 +485,7 @@ def test_holds_that_a_dead_process_left(fit):
     assert verdict("holds") == "wrong"
 
 
+@pytest.mark.slow
 def test_a_dead_process_that_nobody_looked_after(fit):
     from farebox.kit.models import Epoch
 
@@ -536,6 +540,7 @@ def test_a_model_without_any_price_and_one_without_a_channel(fit):
     assert (found["models"]["verdict"], found["models"]["seen"]) == ("warning", "no active channel answers gpt-4")
 
 
+@pytest.mark.slow
 def test_a_dead_channel(fit):
     at_us = now_us()
     attempt(1, "served", at_us - 30 * HOUR_US)
@@ -552,6 +557,7 @@ def test_a_dead_channel(fit):
     assert "no channel is active" in look()[1]["dead channels"]["seen"]
 
 
+@pytest.mark.slow
 def test_messages_that_were_given_up(fit):
     from farebox.kit import outbox
 
@@ -569,6 +575,7 @@ def test_messages_that_were_given_up(fit):
         db.write(outbox.forget, now_us=now_us() + outbox.KEEP_US + HOUR_US)
 
 
+@pytest.mark.slow
 def test_a_channel_that_takes_no_connection(fit):
     assert "reachable" not in look()[1]
     cli.ok("channel", "state", "one", "disabled")
@@ -659,6 +666,7 @@ def test_once_a_day_a_server_looks_freezes_and_tells_the_administrators(fit, mon
     assert Outbox.objects.count() == mails + 1
 
 
+@pytest.mark.slow
 def test_a_look_that_does_not_end_is_told_and_one_that_is_stopped_is_done_again(house, monkeypatch):
     from farebox.kit.models import Outbox
     from farebox.ops import daily, schedule
@@ -682,6 +690,7 @@ def test_a_look_that_does_not_end_is_told_and_one_that_is_stopped_is_done_again(
     assert Outbox.objects.count() == mails + 1
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_key_files_is_looked_at_and_noted(fit, tmp_path):
     db.write(lambda tx: settings.keep(tx, settings.KEYS_COPIED, None))
     assert verdict("copy of the keys") == "warning"
@@ -716,6 +725,7 @@ def test_key_files_of_another_store_are_told_and_refused(fit):
     assert cli.ok("account", "list")
 
 
+@pytest.mark.slow
 def test_books_that_have_drifted_are_not_upgraded(fit, monkeypatch):
     from django.db.migrations.executor import MigrationExecutor
 

@@ -20,6 +20,7 @@ def trail(verb: str) -> int:
     return AuditEvent.objects.filter(verb=verb).count()
 
 
+@pytest.mark.slow
 def test_a_grant_with_the_same_reference(ada):
     words = ("grant", "Ada", "5.00", "--reason", "x", "--ref", "bank-1")
     first = cli.ok(*words)

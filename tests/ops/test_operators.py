@@ -29,6 +29,7 @@ def test_set_up_only_while_there_is_nobody(house):
     assert "has operators already" in cli.refused("operator", "set-up")
 
 
+@pytest.mark.slow
 def test_invite_list_and_reset(house):
     made = cli.ok("operator", "invite", "ada@example.org", "--role", "admin")
     assert made["state"] == "approved"
@@ -58,6 +59,7 @@ def test_alone_even_where_two_are_needed(house):
     assert cli.ok("operator", "invite", "ada@example.org")["single_person"] is True
 
 
+@pytest.mark.slow
 def test_what_a_server_prints_at_its_start(house):
     from farebox.ops import setup
 

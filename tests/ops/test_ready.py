@@ -36,6 +36,7 @@ structlog.get_logger().error("ours {KEY}")
 """
 
 
+@pytest.mark.slow
 def test_log_lines_of_the_standard_library_are_json_without_secrets(tmp_path):
     ran = subprocess.run(
         [sys.executable, "-c", LOGGING],

@@ -13,7 +13,7 @@ from farebox.kit import db, options, secrets, settings
 from ops import cli
 from visitor import Visitor
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 DAY_US = 86_400_000_000
 
 

@@ -59,6 +59,7 @@ def test_a_cut_file_says_so_wherever_it_is_cut(tmp_path, key):
         unpacked(path, key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [None, b"k" * 32], ids=["open", "sealed"])
 def test_a_flipped_bit_is_found_wherever_it_is(tmp_path, key):
     path = written(tmp_path / "b", os.urandom(PART + 100), key)

@@ -70,6 +70,7 @@ def test_every_recording_comes_to_what_it_must(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "why"),
     [
@@ -99,6 +100,7 @@ def test_a_reader_that_depends_on_the_cut_is_found(few, monkeypatch):
     assert any("cut into 2 at byte" in failure for failure in replay.run(quiet, few).failures)
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_billed_by_the_first_report_is_found(tmp_path, monkeypatch):
     from farebox.gateway.meter import Meter
 

@@ -9,6 +9,7 @@ from ops import cli
 pytestmark = pytest.mark.store
 
 
+@pytest.mark.slow
 def test_settings_by_command(house):
     from farebox.kit.models import AuditEvent
 
@@ -25,6 +26,7 @@ def test_settings_by_command(house):
     assert "no such price list" in cli.refused("setting", "set", "signup_price_list", "none")
 
 
+@pytest.mark.slow
 def test_administrators_hear_of_channels_that_a_command_makes(house):
     from farebox.accounts import people
     from farebox.kit import clock, db

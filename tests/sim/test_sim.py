@@ -57,6 +57,7 @@ def test_nothing_is_found_in_seeds_never_chosen_for_it(place, part, capsys):
         assert not quiet, f"active in no seed: {quiet}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", REGRESSIONS)
 def test_a_seed_that_failed_once_fails_no_more(place, number):
     result = seed.run(number, place)
@@ -83,6 +84,7 @@ def test_a_bug_leaves_nothing_behind(place):
     assert seed.run(3, place).findings == []
 
 
+@pytest.mark.slow
 def test_a_failure_is_shrunk_to_a_short_trace(place, monkeypatch):
     with bugs.planted("one-legged-entry"):
         number = next(number for number in range(200) if seed.run(number, place).findings)
@@ -103,6 +105,7 @@ def test_the_same_seed_is_the_same_run(place):
         assert (first.hash, first.trace) == (second.hash, second.trace)
 
 
+@pytest.mark.slow
 def test_every_fault_of_the_menu_is_active_in_some_seed_and_in_about_half():
     plans = [plan.make(number) for number in range(400)]
     for name in plan.MENU:

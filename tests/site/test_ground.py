@@ -25,7 +25,7 @@ from kit.test_ground import spoil
 from serving import PROGRAM
 from shop import Answer, Customer, Shop, opened
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 MIB = 1024 * 1024
 HOUR_US = 3_600_000_000
@@ -82,7 +82,6 @@ def reads_work(me: Customer) -> None:
 # F08
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F08")
 def test_a_store_that_may_not_grow_settles_what_runs_and_takes_nothing_new(house, monkeypatch):
     """SQLite's own SQLITE_FULL; the room that the ballast gives up is what the limit is then raised by."""
@@ -129,7 +128,6 @@ def test_a_store_that_may_not_grow_settles_what_runs_and_takes_nothing_new(house
         assert shop.findings() == []
 
 
-@pytest.mark.slow
 def test_a_server_that_reads_only_closes_the_shop_and_opens_it_again(house, monkeypatch):
     """PostgreSQL after a fail-over to a standby; SQLite on a disk that the kernel has made read-only."""
     from django.db import connection
@@ -310,7 +308,6 @@ def on_a_small_disk(tmp_path: Path, shop: Shop, me: Customer) -> None:
             shutil.copy(data / "farebox.db", options.current().sqlite_file)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["full", *(["tmpfs"] if os.geteuid() == 0 and may_mount() else [])])
 @pytest.mark.fault("F08")
 def test_a_disk_that_is_really_full(house, tmp_path, way):
@@ -347,7 +344,6 @@ def test_a_disk_that_is_really_full(house, tmp_path, way):
 # F37
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F37")
 def test_a_clock_behind_the_books_holds_and_one_far_behind_does_not_start(house, monkeypatch):
     from farebox.calls.models import Call
@@ -381,7 +377,6 @@ def test_a_clock_behind_the_books_holds_and_one_far_behind_does_not_start(house,
 # F40
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("deed", ["replaced", "deleted", "lock", "log"])
 @pytest.mark.fault("F40")
 def test_a_store_that_is_gone_stops_its_process(house, deed):
@@ -451,7 +446,6 @@ def test_a_damaged_store_does_not_start(house):
         assert shop.account("1").chat("gpt-4", "Hello").status == 200
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F41")
 def test_damage_that_the_daily_check_finds_closes_the_shop(house):
     if not on_sqlite():
@@ -482,7 +476,6 @@ def test_damage_that_the_daily_check_finds_closes_the_shop(house):
 # F43
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F43")
 def test_calls_are_shed_while_memory_is_short(house):
     from farebox.kit import limits
@@ -520,7 +513,6 @@ def test_a_request_that_finds_nothing_left_may_come_again(house, monkeypatch, fa
         refused_kindly(me.get("/v1/models"), "overloaded")
 
 
-@pytest.mark.slow
 @pytest.mark.fault("F43")
 def test_more_connections_than_open_files_get_503_and_do_not_spin(house):
     with opened(house) as shop:

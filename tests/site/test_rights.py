@@ -17,7 +17,7 @@ import post
 from office import totp
 from visitor import Page, Visitor
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 PASSWORD = people.PASSWORD
 THEIRS = "the stranger's own password 99"
 

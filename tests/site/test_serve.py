@@ -10,6 +10,7 @@ import pytest
 pytestmark = pytest.mark.store
 
 
+@pytest.mark.slow
 def test_a_change_is_seen_though_the_first_look_at_it_fails(shop, monkeypatch):
     from farebox.catalog import goods, lists, sheets, shelf
     from farebox.kit import clock, errors

@@ -12,7 +12,7 @@ import people
 from people import PASSWORD, customer, person
 from visitor import Visitor
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 
 class Bomb:

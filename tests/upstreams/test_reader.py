@@ -222,6 +222,7 @@ NAMES = st.sampled_from(
 VALUES = st.sampled_from([SECRET, {"x": SECRET}, [SECRET], {SECRET: 1}])
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(NAMES, VALUES, min_size=1, max_size=4),
     st.sampled_from(sorted(ODD)),
@@ -360,6 +361,7 @@ def streams():
             yield case, (replay.RECORDINGS / case.file).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "data"), [pytest.param(*both, id=both[0].file) for both in streams()])
 def test_a_recording_is_the_same_however_it_is_cut_and_fits_the_sdks(case, data):
     def played(pieces, own):
@@ -396,6 +398,7 @@ def test_a_recording_is_the_same_however_it_is_cut_and_fits_the_sdks(case, data)
 SIGNS = st.text(st.sampled_from('ab\U0001f600\U0001f680é你\\"'), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["content", "reasoning_content"]), SIGNS, min_size=1), st.integers(0, 2**32))
 @example({"content": "\U0001f600"}, 0)
 def test_a_text_cut_by_its_utf_16_units_is_whole_again(fields, seed):

@@ -48,6 +48,7 @@ READS = ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens")
 WRITES = ("cache_write_tokens", "cache_creation_tokens", "cached_creation_tokens", "cache_creation_input_tokens")
 
 
+@pytest.mark.slow
 @given(
     st.builds(Usage, input=counts, cached_read=counts, cache_write=counts, output=counts, reasoning=counts),
     st.sampled_from(READS), st.sampled_from(WRITES), st.booleans(), st.booleans(), st.booleans(), st.booleans(),
@@ -76,6 +77,7 @@ json_like = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(json_like, st.sampled_from([None, True, False]), st.booleans())
 def test_any_report_is_read_or_refused_with_a_reason(report, inside, hidden):
     try:
@@ -117,6 +119,7 @@ def test_sound_and_tools_of_google_are_in_their_classes():
     assert found == (Usage(input=70, cached_read=40, input_audio=20, output=42, output_audio=8), ())
 
 
+@pytest.mark.slow
 @given(
     st.tuples(counts, counts, counts), st.dictionaries(st.sampled_from(["cached_tokens", "audio_tokens"]), counts),
     st.dictionaries(st.sampled_from(["reasoning_tokens", "audio_tokens", "accepted_prediction_tokens"]), counts),

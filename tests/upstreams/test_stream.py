@@ -106,6 +106,7 @@ def by_the_standard(text: bytes) -> list[bytes]:
     return events
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(LINES, ENDS), max_size=25), st.integers(0, 2**32))
 def test_any_cut_of_any_stream_gives_the_events_of_the_standard(lines, seed):
     stream = b"".join(line + end for line, end in lines)
@@ -154,6 +155,7 @@ def test_what_is_no_stream(head):
     assert not is_stream(head)
 
 
+@pytest.mark.slow
 def test_a_long_line_in_small_pieces_costs_no_more_than_its_length():
     reader = SseReader()
     for _ in range(200_000):

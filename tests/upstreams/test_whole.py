@@ -56,6 +56,7 @@ def same_either_way(raw: bytes, **facts) -> None:
     assert seen(whole(raw, **facts)) == seen(whole(b"\xef\xbb\xbf" + raw, **facts))
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(
