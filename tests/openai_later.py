@@ -6,6 +6,8 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
+    if name.startswith(("_", "pytest")):  # pytest looks at every name of a module
+        raise AttributeError(name)
     import openai
     import openai.lib.streaming.chat
     import openai.types.chat
