@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import openai_later as openai
 from farebox.ops.selftest import replay
-from farebox.upstreams.dialect import Ask, BadAnswer, Shown
+from farebox.upstreams.dialect import Ask, BadAnswer, Event, Shown
 from farebox.upstreams.dialects.openai import DIALECT
+from farebox.upstreams.openai_form import fitting, picked
 from farebox.upstreams.openai_form.reader import Reader
 from farebox.upstreams.stream import SseReader
 from rows import for_each
@@ -48,10 +49,10 @@ def of(events) -> list[dict]:
 
 
 class Slow(Reader):
-    """A reader that takes no event as it is."""
+    """A reader that decodes each event whole, and writes it anew."""
 
-    def _learn(self, payload: bytes) -> None:
-        pass
+    def event(self, payload: bytes) -> Event:
+        return Event(payload, done=True) if payload.startswith(b"[DONE]") else self._any(payload)
 
 
 def slow(*, n: int = 1, kind: str = "chat") -> Reader:
@@ -466,3 +467,126 @@ def test_an_image_in_a_text_is_no_words(cut):
     if cut != 22:  # the mark itself is cut
         assert words == "Look: ![x](data:image/png;base64,) and data:image/png;base64, end"
     assert len(words) + sum(event.media_bytes for event in events) == len(text)
+
+
+# --- three ways to read an event, one meaning
+
+
+class Picking(Reader):
+    """A reader that takes no event as it came."""
+
+    def _learn(self, payload: bytes) -> None:
+        pass
+
+
+NOTHING = [None, "", [], {}]
+WORDS = ["", "x", " é", "你", "a\n", '"\\', "data:image/png;base64,AA", "A" * 9, "\U0001f600", "\ud83d", "\ude00!"]
+TEXTS = ["", "x", " é", "你", "a\n", '"\\'] * 6 + WORDS
+USUAL = {
+    "around": {"usage": [None, None, None, USED]},
+    "choice": {"index": [0, 0, 0, 1], "finish_reason": [None] * 9 + ["stop"], "logprobs": [None, {"content": [{"token": "x"}]}]},
+    "delta": {"content": TEXTS, "role": [None, None, "assistant"], "reasoning": TEXTS, "reasoning_content": TEXTS},
+    "call": {"index": [0, 0, 1], "id": [None, "", "a"], "type": ["function"]},
+    "function": {"arguments": ["", "{}"], "name": [None, "", "f"]},
+    "detail": {"type": ["reasoning.text"], "text": TEXTS, "index": [0, 1, 3]},
+}  # fmt: skip
+SELDOM = {
+    "around": {"id": ["other", 7], "model": ["", "up2", 5, None], "provider": [SECRET], "citations": [*NOTHING, ["https://a"]],
+        "obfuscation": ["aB3", ""], "x_groq": [*NOTHING, {"usage": USED}], "error": [*NOTHING, {"message": "boom"}],
+        "object": [None, "error"], "odd": [SECRET, [[{}] * 40]]},
+    "choice": {"index": [None, "1", 2, 5, 1.0], "finish_reason": ["", "length", "end_turn", "eos_found", "error", 1],
+        "native_finish_reason": [SECRET], "stop_reason": NOTHING, "usage": [*NOTHING, USED],
+        "logprobs": [*NOTHING, {"content": [], "price": SECRET}]},
+    "delta": {"content": [None, [], [{"type": "text", "text": "t"}], 5], "reasoning": NOTHING, "reasoning_content": NOTHING,
+        "refusal": [*NOTHING, "No."], "annotations": [*NOTHING, [{"url": "u"}]], "images": NOTHING, "audio": NOTHING,
+        "thinking_blocks": [*NOTHING, [{"thinking": "t"}]], "function_call": [*NOTHING, {"name": "f", "arguments": "{}"}],
+        "tool_calls": NOTHING, "reasoning_details": NOTHING, "extra_content": [*NOTHING, {"s": "t"}], "provider": [SECRET]},
+    "call": {"index": [None, "0"], "id": ["b", 5], "custom": [None, {"input": "i"}], "extra_content": [None, {"s": "t"}],
+        "function": NOTHING, "cost": [SECRET]},
+    "function": {"arguments": [None, {"a": 1}], "name": ["g"], "cost": [SECRET]},
+    "detail": {"index": [None, "0"], "summary": ["s"]},
+}  # fmt: skip
+
+
+def made(dice: random.Random, what: str) -> dict:
+    """An object with most of what is usual in it, and sometimes something odd."""
+    found = {name: dice.choice(values) for name, values in USUAL[what].items() if dice.random() < 0.8}
+    if dice.random() < 0.15:
+        name = dice.choice(sorted(SELDOM[what]))
+        found[name] = dice.choice(SELDOM[what][name])
+    return found
+
+
+def made_choice(dice: random.Random, kind: str) -> dict:
+    if kind == "completions":
+        return {"text": dice.choice(TEXTS)} | made(dice, "choice")
+    delta = {}
+    if dice.random() < 0.3:
+        calls = [{"function": made(dice, "function")} | made(dice, "call") for _ in range(dice.choice((1, 1, 2)))]
+        delta["tool_calls"] = calls
+    if dice.random() < 0.2:
+        delta["reasoning_details"] = [made(dice, "detail") for _ in range(dice.choice((1, 2)))]
+    return {"finish_reason": None, "delta": delta | made(dice, "delta")} | made(dice, "choice")
+
+
+def made_stream(dice: random.Random, kind: str) -> list[bytes]:
+    sent = []
+    around = made(dice, "around")
+    for _ in range(8):
+        around = around if dice.random() < 0.7 else made(dice, "around")
+        choices = [made_choice(dice, kind) for _ in range(dice.choice((1,) * 12 + (0, 2)))]
+        text = json.dumps(HEAD | {"choices": choices} | around, ensure_ascii=dice.random() < 0.5)
+        sent.append(text.encode("utf-8", "surrogatepass"))
+    return sent
+
+
+def test_each_way_of_reading_an_event_says_the_same(monkeypatch):
+    taken = dict.fromkeys(("picked", "fitting"), 0)
+    for module in (picked, fitting):
+        for name in ("chat", "text"):
+            monkeypatch.setattr(
+                module, name, counting(getattr(module, name), module.__name__.rpartition(".")[2], taken)
+            )
+    dice = random.Random(12)
+    for _ in range(300):
+        kind = dice.choice(("chat", "chat", "chat", "completions"))
+        sent, ask = made_stream(dice, kind), Ask(kind, True, {}, choices=dice.choice((1, 1, 2)), shown=SHOWN)
+        slowest, picking, usual = (meanings(one(ask), sent) for one in (Slow, Picking, Reader))
+        assert slowest == picking == usual
+        assert SECRET not in json.dumps(usual)
+    assert min(taken.values()) > 100, taken
+
+
+def counting(read, name: str, taken: dict[str, int]):
+    def counted(*given):
+        event = read(*given)
+        taken[name] += event is not None
+        return event
+
+    return counted
+
+
+def meanings(own: Reader, sent: list[bytes]) -> list:
+    """What the gateway and the customer make of each event, and of the end."""
+    found: list = []
+    for payload in sent:
+        try:
+            found.append(meaning(own.event(payload)))
+        except BadAnswer as bad:
+            return [*found, bad.why]
+    return found + [meaning(event) for event in own.close()]
+
+
+def meaning(event: Event) -> dict:
+    said = {name: getattr(event, name) for name in Event.__struct_fields__ if name not in {"raw", "error"}}
+    fault = event.error and (event.error.kind, event.error.message)
+    return said | {"error": fault, "shown": shown_by(json.loads(event.raw)) if event.raw else None}
+
+
+def shown_by(value):
+    """A JSON value without nulls, and without the type and empty id of a tool call that goes on: they say nothing."""
+    if isinstance(value, dict):
+        if "function" in value and "name" not in value["function"]:
+            value = value | {"type": None, "id": value.get("id") or None}
+        return {name: shown_by(each) for name, each in value.items() if each is not None}
+    return [shown_by(each) for each in value] if isinstance(value, list) else value

@@ -117,7 +117,7 @@ def _delta(said: Mapping[str, Any], lane: Lane, ident: str) -> dict[str, Any]:
         if isinstance(value, str):
             out[name] = value
     for name in fields.LISTS:
-        if said.get(name) and (entries := _numbered(said[name], lane, name)):
+        if said.get(name) and (entries := with_indexes(said[name], lane, name)):
             out[name] = [*out.get(name, ()), *entries]
     calls = said.get("tool_calls")
     calls = [calls] if isinstance(calls, dict) else calls
@@ -164,15 +164,16 @@ def _read_parts(content: Any, out: dict[str, Any]) -> None:
         out["reasoning_content"] = "".join(thoughts)
 
 
-def _numbered(value: Any, lane: Lane, name: str) -> list[dict[str, Any]]:
+def with_indexes(value: Any, lane: Lane, name: str) -> list[dict[str, Any]]:
     """The objects of a list, each with an index: openai-python joins lists of a stream by it."""
     entries = []
     for entry in value if isinstance(value, list) else ():
         if isinstance(entry, dict):
             number = lane.numbers.get(name, 0)
-            index = entry["index"] if type(entry.get("index")) is int else number
+            numbered = type(entry.get("index")) is int
+            index = entry["index"] if numbered else number
             lane.numbers[name] = max(number, index + 1)
-            entries.append(entry | {"index": index})
+            entries.append(entry if numbered else entry | {"index": index})
     return entries
 
 

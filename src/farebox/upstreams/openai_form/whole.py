@@ -12,7 +12,9 @@ from msgspec import Meta, Raw, Struct
 from farebox.upstreams import faults, halves, plain_usage
 from farebox.upstreams.dialect import Ask, BadAnswer, Event
 from farebox.upstreams.openai_form import fields, texts, tidy
-from farebox.upstreams.openai_form.reader import Reader, add, decoded, error_of, read_row, usage_of
+from farebox.upstreams.openai_form.counted import add, read_row
+from farebox.upstreams.openai_form.payload import decoded, error_of, usage_of
+from farebox.upstreams.openai_form.reader import Reader
 from farebox.upstreams.stream import SseReader, StreamBroken, is_stream
 
 _BOM: Final = b"\xef\xbb\xbf"
