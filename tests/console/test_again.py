@@ -11,7 +11,7 @@ from django.urls import reverse
 import people
 import post
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 HERE = "/account/again/code"
 
 

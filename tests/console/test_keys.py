@@ -21,7 +21,7 @@ from shop import Customer
 from talk import PROMPTLY_S, wait_for
 from visitor import Visitor
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 MODEL = "gpt-4o-mini"
 

@@ -12,8 +12,6 @@ import pytest
 import people
 from visitor import Page, Visitor
 
-pytestmark = pytest.mark.store
-
 DAY_US = 86_400_000_000
 _names = itertools.count(1)
 

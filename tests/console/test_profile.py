@@ -28,7 +28,6 @@ def _fresh(shop: Any) -> None:
     cache.clear()
 
 
-@pytest.mark.store
 def test_name_language_and_time_zone(shop):
     from farebox.accounts.models import Person
 
@@ -118,7 +117,6 @@ def wishes(**changes: Any) -> dict[str, Any]:
     return {"low": "", "low_days": "", "webhook_url": "", "by_mail": "on"} | changes
 
 
-@pytest.mark.store
 def test_what_to_be_told_and_the_webhooks_secret_once(shop):
     from farebox.accounts.models import Notice
 
@@ -169,7 +167,6 @@ def told(shop: Any, me: Any) -> int:
     return int(shop.write(notices.tell, row.id, now_us()))
 
 
-@pytest.mark.store
 def test_a_low_balance_is_told_once_and_again_after_it_rose(shop):
     from farebox.ledger import lots
 
@@ -188,7 +185,6 @@ def test_a_low_balance_is_told_once_and_again_after_it_rose(shop):
     assert told(shop, me) == 1
 
 
-@pytest.mark.store
 def test_few_days_left_are_told_at_the_pace_of_the_last_seven(shop):
     from farebox.calls.models import DayTotal
     from farebox.ops import notices
@@ -208,7 +204,6 @@ def test_few_days_left_are_told_at_the_pace_of_the_last_seven(shop):
     assert "about 2 days" in post.newest(shop, me.email).get_content()
 
 
-@pytest.mark.store
 def test_what_happens_to_keys_is_told_to_who_may_see_them(shop):
     from farebox.accounts import keys
 
@@ -283,7 +278,6 @@ def test_keys_of_the_playground_come_and_go_unsaid(shop):
     assert "Key Laptop was made" in post.newest(shop, me.email).get_content()
 
 
-@pytest.mark.store
 def test_another_list_is_told_once(shop, publish):
     from farebox.accounts import accounts
 
@@ -327,7 +321,6 @@ def test_a_webhook_carries_what_it_is_about(shop):
     assert not post.mails(shop, me.email)
 
 
-@pytest.mark.store
 def test_my_data_is_mine_whole_and_without_secrets(shop):
     me = customer(shop, "1")
     mate = customer(shop, of=me, role="member")
@@ -354,7 +347,6 @@ def test_data_has_a_limit_a_minute(shop):
     assert seen[0] == 200
 
 
-@pytest.mark.store
 def test_closing_needs_the_owner_the_name_and_a_proof(shop):
     from farebox.accounts.models import Account, ApiKey
 

@@ -10,8 +10,6 @@ from shop import Answer
 from talk import Talk, chat
 from visitor import Page, Visitor
 
-pytestmark = pytest.mark.store
-
 
 @pytest.fixture(autouse=True)
 def _public(shop, option):

@@ -18,7 +18,7 @@ from farebox.console import pasted
 from talk import PROMPTLY_S, wait_for
 from visitor import Page, Visitor
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 PASSWORD = people.PASSWORD
 
 

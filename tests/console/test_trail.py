@@ -8,7 +8,7 @@ import pytest
 
 import people
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 HERE = "/console/changes"
 

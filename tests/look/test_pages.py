@@ -10,8 +10,6 @@ import raw
 from rows import for_each
 from visitor import Visitor, links
 
-pytestmark = pytest.mark.store
-
 PAGES = ("/", "/guide", "/rules", "/terms", "/privacy", "/prices", "/status", "/estimate")
 # Security.md 2.
 POLICY = {

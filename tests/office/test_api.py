@@ -13,8 +13,6 @@ from office.script import Script
 from rows import for_each
 from shop import Answer
 
-pytestmark = pytest.mark.store
-
 
 @pytest.fixture(scope="module")
 def admin(shop):

@@ -9,8 +9,6 @@ import pytest
 import people
 from farebox.accounts.caps import Caps
 
-pytestmark = pytest.mark.store
-
 NOBODY = "call_" + "0" * 25
 
 

@@ -8,7 +8,7 @@ import people
 from office.script import roles
 from visitor import Visitor
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def test_announcements(shop, admin):

@@ -8,8 +8,6 @@ import pytest
 
 import people
 
-pytestmark = pytest.mark.store
-
 
 def asked(page, label):
     """The question of the button with this label, and the word for no."""

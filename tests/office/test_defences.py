@@ -10,8 +10,6 @@ import pytest
 import people
 from visitor import Visitor
 
-pytestmark = pytest.mark.store
-
 
 def token(person, **fields):
     """The answer to making a token by the form, and the token itself if there is one."""

@@ -11,8 +11,6 @@ from ops import cli
 from people import PASSWORD, customer, person
 from visitor import Visitor
 
-pytestmark = pytest.mark.store
-
 
 def press(worker, path: str, **fields: str):
     return worker.send(path, fields)

@@ -10,7 +10,7 @@ import pytest
 import people
 from overlap import overlapped
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 _names = itertools.count(1)
 CHANGED = "have changed since. Put it away and draw it up anew"
 

@@ -9,7 +9,7 @@ import pytest
 
 import people
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 _names = itertools.count(1)
 
 

@@ -9,7 +9,7 @@ import pytest
 import people
 from visitor import Visitor
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

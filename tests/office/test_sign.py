@@ -12,7 +12,7 @@ import people
 from office import totp
 from visitor import Page, Visitor
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 PASSWORD = people.PASSWORD
 COOKIE = "__Host-o"

@@ -343,6 +343,24 @@ def test_pages(world: World, method: str) -> None:
     assert not faults, "\n".join(["", *faults])
 
 
+@pytest.mark.store
+def test_every_page_is_served_on_postgresql(world: World) -> None:
+    """To an owner and an administrator; who else may what does not hang on the database."""
+    from django.db import connection
+
+    if connection.vendor == "sqlite":
+        return  # test_pages walks all of it
+    faults = []
+    for method, name in ((method, name) for method in METHODS for name in PAGES if method in SAID[name]):
+        expected = cells(SAID[name][method])
+        for role in ("O", "X"):
+            if (due := expected[role, "own"]) in {"ok", "up"} and (
+                got := seen(world, name, method, role, "own")
+            ) != due:
+                faults.append(f"{method} {name}: {role} gets {got}, not {due}")
+    assert not faults, "\n".join(["", *faults])
+
+
 def test_api(world: World) -> None:
     """The API knows keys alone: no cookie opens it, and a key sees what is its own account's."""
     faults = []
