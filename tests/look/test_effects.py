@@ -23,7 +23,7 @@ from django.urls import reverse
 import people
 from visitor import Visitor
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 LONG_AGO_S = 4000
 PROOFS = ("/office/step-up", "/account/again", "/account/factors/again", "/account/factors/passkeys/again")
@@ -642,6 +642,7 @@ def test_the_office_shows_again_what_was_typed_but_no_secret(world):
     assert f"{form['trial_micro']}" in after_proof(world, "office:settings", path, form).html
 
 
+@pytest.mark.store
 def test_the_attack_a_second_owner_removes_the_first(world, shop):
     """A session older than its proof invites a second owner, who removes the first: it ends at the first step."""
     from farebox.accounts.models import Invitation, Member
