@@ -67,6 +67,25 @@ def customer(shop: Shop, usd: str = "1", *, role: str = "owner", of: Person | No
     return made
 
 
+def row(visitor: Person) -> Any:
+    """The person of the store who is this visitor."""
+    from farebox.accounts.models import Person as Row
+
+    return Row.objects.get(id=visitor.person)
+
+
+def place(shop: Shop, visitor: Person, *, of: Person, role: str = "member") -> str:
+    """One more place for a customer, in the account of somebody else; its id."""
+    from farebox.accounts import people
+    from farebox.accounts.models import Project
+
+    project = None if role == "owner" else Project.objects.get(account=of.customer.account, name="default").id
+    return shop.write(
+        people.add_member, account=of.customer.account, person=visitor.person, role=role, project=project,
+        now_us=time.time_ns() // 1000, actor="test",
+    ).id  # fmt: skip
+
+
 def operator(shop: Shop, role: str = "admin", language: str = "en") -> Person:
     """A signed-in operator who has proved both factors."""
     return signed_in(shop, person(shop, operator_role=role), "office", "password", "mfa", language=language)

@@ -252,9 +252,9 @@ def test_the_triggers_can_be_taken_back_and_put_on_again(shop):
 
 
 def test_lists_are_created_once(shop):
-    assert (
-        shop.create("cny", "CNY") == shop.create("cny", "CNY") == {"price_list": "cny", "currency": "CNY", "about": ""}
-    )
+    facts = {"price_list": "cny", "currency": "CNY", "about": ""}
+    assert shop.create("cny", "CNY") == facts | {"changed": True}
+    assert shop.create("cny", "CNY") == facts | {"changed": False}
     for name, currency, words in (
         ("cny", "USD", "exists already, in CNY"),
         ("house", "USD", "built in"),

@@ -131,7 +131,7 @@ def test_credit_that_expires_is_shown_with_its_last_day(shop):
         "account": person.customer.account,
         "currency": "USD",
         "now_us": now_us(),
-        "note": "trial",
+        "note": "trial credit",
         "requester": "t",
         "single_person": True,
     }
@@ -142,6 +142,12 @@ def test_credit_that_expires_is_shown_with_its_last_day(shop):
     month = time.strftime("%Y-%m", time.gmtime())
     ended = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(end_us // 1_000_000))
     assert f"what is left of it expires on {ended}" in person.page(f"/console/statements/{month}").text
+    for who, path in (
+        (person, f"/zh/console/statements/{month}"),
+        (people.operator(shop), f"/zh/office/customers/{person.customer.account}"),
+    ):
+        assert "试用额度" in who.page(path).text
+        assert "trial credit" not in who.page(path).text
     shop.write(notices.begin, person=person.person, account=person.customer.account, now_us=now_us())
     row = Notice.objects.get(person=person.person)
     assert [shop.write(telling.tell, row.id, now_us()) for _ in range(3)] == [1, 0, 0]

@@ -131,6 +131,7 @@ def shapes(good, device, options):
             yield text(good | {"response": good["response"] | {name: str(value)[:cut] + "A" * 200}})
     for extra in ({"extensions": {"a": []}}, {"credProps": "x"}, {"credProps": {"rk": {}}}, {"credProps": [1]}):
         yield text(good | {"clientExtensionResults": extra, "id": "AAAA"})
+    yield '{"id":"AAAA",' + text(good)[1:]
     act = device.prove if "rpId" in options else device.make
     for change in (
         {"challenge": "AAAA"}, {"challenge": b"x" * 32}, {"type": "webauthn.none"}, {"origin": "https://evil.example"},

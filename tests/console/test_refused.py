@@ -167,6 +167,28 @@ def test_refused_access_stands_in_the_trail(shop):
     assert not [each for each in trail("link.refused") if "yyyy" in str(each)]
 
 
+@pytest.mark.store
+def test_wrong_mailed_codes_and_links_of_invitations_stand_in_the_trail(shop, me, capsys):
+    lost = Visitor(shop, "en")
+    lost.fill("/account/password/forgotten", email=me.email)
+    assert lost.fill("/account/password/code", code="AAAA-AAAA").status == 200
+    new = f"{secrets.token_hex(4)}@example.com"
+    guest = Visitor(shop, "en")
+    guest.fill("/account/sign-up", email=new, password1=PASSWORD)
+    for _ in range(2):
+        guest.fill("/account/confirm", action="verify", code="AAAA-AAAA")
+    assert me.fill("/account/password", oldpassword="wrong", password1=PASSWORD, password2=PASSWORD).status == 200
+    stranger = Visitor(shop, "en")
+    for number in range(4):
+        assert stranger.get(f"/join/{secrets.token_hex(8)}{number}").status == 404
+    told = trail("code.failed")
+    assert told[0] == ("visitor", me.person, {"address": "127.0.0.1", "tries": 1})
+    assert len(told) == 2, "the second wrong one of the same person is counted, not written"
+    assert trail("step_up.failed", me.person)
+    assert [facts["tries"] for *_, facts in trail("link.refused", "join")] == [1], "whatever code was tried"
+    assert "AAAA" not in capsys.readouterr().out
+
+
 def test_a_flood_fills_neither_log_nor_trail(shop):
     from farebox.accounts import refused
     from farebox.kit.models import AuditEvent

@@ -385,6 +385,56 @@ def test_roles_and_removal(shop):
     assert "You are no longer a member of" in guest.follow(guest.page("/console/team")).text
 
 
+def test_an_owner_signs_a_member_out_of_the_account(shop):
+    owner = people.customer(shop, "5")
+    member = people.customer(shop, role="member", of=owner)
+    page = f"/console/team/members/{member.member}"
+    assert owner.fill(page, f"{page}/sign-out").status == 302
+    assert "is signed out of this account" in owner.page(page).text
+    assert member.get("/console/").headers["location"].startswith("/account/sign-in"), "no other account: it has ended"
+    assert "Member signed out" in owner.page("/console/changes").text
+    again = people.signed_in(shop, people.row(member), "console", "password")
+    assert again.get("/console/").status == 200, "who signs in again is in"
+
+
+def test_an_owner_signs_nobody_out_of_other_accounts(shop):
+    from farebox.accounts.models import ApiKey
+
+    owner, guest = people.customer(shop, "5"), people.customer(shop, "5")
+    place = people.place(shop, guest, of=owner)
+    here, there = owner.customer.account, guest.customer.account
+    keys = {}
+    for account in (here, there):
+        assert guest.send("/console/team/account", {"account": account}).status == 302
+        assert guest.send("/console/playground/key", {}).status == 200
+        keys[account] = ApiKey.objects.get(account=account, kind="playground").id
+        ApiKey.objects.filter(id=keys[account]).update(state="active")
+    guest.send("/console/team/account", {"account": here})
+    page = f"/console/team/members/{place}"
+    assert owner.fill(page, f"{page}/sign-out").status == 302
+    assert ApiKey.objects.get(id=keys[here]).state == "revoked"
+    assert ApiKey.objects.get(id=keys[there]).state == "active"
+    assert guest.get("/console/").status == 200, "the other account is as it was"
+    assert guest.page("/console/keys").status == 200
+    asked = guest.send("/console/team/account", {"account": here})
+    assert asked.headers["location"].startswith("/account/again"), "back here only with a proof"
+    fresh_one = people.signed_in(shop, people.row(guest), "console", "password")
+    assert fresh_one.send("/console/team/account", {"account": here}).status == 302
+    assert fresh_one.page("/console/team").status == 200
+
+
+def test_nobody_is_signed_out_by_admins_or_himself(shop):
+    owner = people.customer(shop, "5")
+    admin = people.customer(shop, role="admin", of=owner)
+    member = people.customer(shop, role="member", of=owner)
+    assert admin.send(f"/console/team/members/{member.member}/sign-out", {}).status == 404
+    own = f"/console/team/members/{owner.member}"
+    assert "/sign-out" not in owner.page(own).html
+    assert owner.send(f"{own}/sign-out", {}).status == 302
+    assert "End your own sessions in your settings." in owner.page(own).text
+    assert owner.get("/console/").status == 200
+
+
 def test_only_living_keys_of_programs_count(shop):
     from farebox.accounts import keys, playground
     from farebox.accounts.models import ApiKey

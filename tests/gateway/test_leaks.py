@@ -107,6 +107,43 @@ def test_a_token_and_an_upstreams_secret(shop):
     assert len(letters_to(admin.email)) == many  # once a day
 
 
+def test_a_webhooks_secret_and_links_of_invitations(shop):
+    from farebox.accounts import invitations, notices, setup
+    from farebox.accounts.models import Invitation, Notice, OfficeCode
+    from farebox.kit import clock
+
+    owner, admin = people.customer(shop), people.operator(shop, "admin")
+    member = people.customer(shop, role="member", of=owner)
+    account, codes = owner.customer.account, []
+    wanted = notices.Wishes(prices=True, by_mail=False, webhook_url="https://example.com/hook")
+    secret = shop.write(notices.put, person=member.person, account=account, wanted=wanted, actor="test")
+    for name in ("one", "two", "three"):
+        guests, terms = [invitations.Guest(f"{name}.{account}@example.com")], invitations.Terms(role="owner")
+        shop.write(
+            invitations.invite, account, guests, terms, lambda _tx, _row, code: codes.append(code),
+            now_us=clock.now_us(), actor=f"person:{owner.person}",
+        )  # fmt: skip
+    new = setup.Offered("", email=f"new.{account}@example.com", role="support")
+    office = shop.write(setup.invite, new, change="", now_us=clock.now_us(), actor="test")
+    unknown = report(shop, {"key": "whsec_nobody-knows-0123456789"})
+    links = [codes[0], f"https://shop.example/zh/join/{codes[1]}?x=1", f"http://x/office/set-up?code={office}"]
+    assert report(shop, {"keys": [secret, *links]}) == unknown == (202, unknown[1])
+    row = Notice.objects.get(person=member.person, account=account)
+    assert (row.webhook_url, row.webhook_secret, row.by_mail) == ("", "", True)
+    states = Invitation.objects.filter(account=account).order_by("created_us", "id").values_list("state", flat=True)
+    assert sorted(states) == ["open", "revoked", "revoked"]
+    assert not OfficeCode.objects.filter(email=new.email).exists()
+    assert len([each for each in letters_to(owner.email) if "invitation link was reported" in each]) == 2
+    assert any("webhook was reported" in each for each in letters_to(owner.email))
+    assert any("webhook was reported" in each for each in letters_to(member.email))
+    assert any("link into the office" in each for each in letters_to(admin.email))
+    told = len(letters_to(owner.email))
+    assert report(shop, {"keys": [secret, *links]}) == unknown  # twice is once
+    assert len(letters_to(owner.email)) == told
+    page = owner.page("/console/changes").text
+    assert "Invitation link reported as leaked" in page and "Webhook secret reported as leaked" in page
+
+
 @pytest.mark.slow
 def test_reports_have_a_limit_and_only_post_is_one(shop):
     from farebox.gateway import leaks

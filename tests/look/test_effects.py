@@ -90,6 +90,7 @@ TABLE: dict[str, Up | str] = {
     "member.cap": Up("member.cap", "member_lifted", "member_lowered"),
     "member.role": Up("invitation.send", "member_role"),
     "member.remove": Up("member.remove", "member_remove"),
+    "member.sign_out": Up("session.end_by_owner", "member_sign_out"),
     "invite": Up("invitation.send", "invite"),
     "invitation.resend": Up("invitation.resend", "invitation_resend"),
     "invitation.revoke": TAKES,
@@ -307,6 +308,10 @@ def member_role(w):
 
 def member_remove(w):
     return reverse("member.remove", args=[w.other.member]), {}
+
+
+def member_sign_out(w):
+    return reverse("member.sign_out", args=[w.member(w.project())]), {}
 
 
 def invite(w):

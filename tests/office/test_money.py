@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
@@ -214,6 +215,42 @@ def test_a_refund_by_hand_is_seen_wherever_the_charge_is(shop):
     assert "refunded" in admin.page(f"/office/customers/{account.account}/calls").text
 
 
+def test_a_refund_by_hand_is_off_every_sum_that_a_customer_sees(shop):
+    owner, finance = people.customer(shop, "5"), people.operator(shop, "finance")
+    account = owner.customer
+    first, second = (account.chat("gpt-4o-mini", "Hello") for _ in range(2))
+    charges = [account.receipt(each)["charge_micro"] for each in (first, second)]
+    part_micro = charges[0] - 1
+
+    def sums():
+        """What each page and each answer of the API says was spent, in micro-units."""
+        bill = account.get("/v1/dashboard/billing/usage").json["total_usage"]
+        pages = {
+            name: owner.page(path).html
+            for name, path in (
+                ("usage", "/console/usage"), ("hours", "/console/usage?span=24h"), ("keys", "/console/keys"),
+                ("key", f"/console/keys/{account.key_id}"), ("home", "/console/"), ("team", "/console/team"),
+                ("projects", "/console/usage?by=project"), ("hourly keys", "/console/usage?span=24h&by=key"),
+            )
+        }  # fmt: skip
+        return round(bill * 10_000), pages
+
+    whole_micro, left_micro = sum(charges), sum(charges) - part_micro
+    before, pages = sums()
+    assert before == whole_micro
+    limit = account.get("/v1/dashboard/billing/subscription").json["hard_limit_usd"]
+    spelled = [f"{micro / 1_000_000:.6f}" for micro in (whole_micro, left_micro)]
+    shown = {name for name, html in pages.items() if spelled[0] in html}
+    assert {"usage", "hours"} <= shown, shown
+    here = propose(finance, account, kind="refund", amount=f"{part_micro / 1_000_000:.6f}", call=first.call)
+    approve(finance, here)
+    after, pages = sums()
+    assert after == left_micro
+    assert account.get("/v1/dashboard/billing/subscription").json["hard_limit_usd"] == limit
+    assert [name for name, html in pages.items() if spelled[0] in html] == []
+    assert {name for name, html in pages.items() if spelled[1] in html} >= shown
+
+
 def test_limits_a_day(shop, account):
     from farebox.kit import settings
 
@@ -266,14 +303,28 @@ def test_write_off(shop, account):
         ({"amount": "much"}, "not an amount"),
         ({"amount": "1", "reason": ""}, "Say why"),
         ({"amount": "1", "kind": "gift"}, "Manual money is one of"),
-        ({"amount": "1", "expires": "2099-01-01T00:00"}, "alone expires"),
-        ({"amount": "1", "kind": "grant", "expires": "2001-01-01T00:00"}, "in the future"),
+        ({"amount": "1", "last_day": "2099-01-01"}, "alone expires"),
+        ({"amount": "1", "kind": "grant", "last_day": "2001-01-01"}, "in the future"),
+        ({"amount": "1", "kind": "grant", "last_day": "2099-02-30"}, "A last day is a day such as"),
     ],
 )
 def test_bad_input(shop, account, fields, why):
     page = propose(people.operator(shop, "finance"), account, **fields)
     assert page.status == 400
     assert why in page.text
+
+
+def test_a_grant_lasts_through_its_last_day_in_the_accounts_zone(shop, account):
+    from farebox.accounts.models import Account
+    from farebox.ledger.models import Adjustment
+
+    Account.objects.filter(id=account.account).update(time_zone="Asia/Shanghai")
+    finance = people.operator(shop, "finance")
+    here = propose(finance, account, kind="grant", amount="1", last_day="2099-01-31")
+    assert "Last day 2099-01-31" in finance.page(here).text
+    end = datetime.fromtimestamp(Adjustment.objects.latest("proposed_us").expires_us / 1_000_000, UTC)
+    assert end.isoformat() == "2099-01-31T16:00:00+00:00"
+    Account.objects.filter(id=account.account).update(time_zone="UTC")
 
 
 def test_a_fresh_proof_is_needed(shop, account):

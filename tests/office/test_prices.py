@@ -169,6 +169,8 @@ def test_a_new_list_and_who_buys_by_it(shop, admin):
     name = f"made{next(_names)}"
     assert admin.fill("/office/price-lists/new", name="Bad Name", currency="USD").status == 400
     made = admin.fill("/office/price-lists/new", name=name, currency="usd", about="For a test")
+    again = admin.follow(admin.fill("/office/price-lists/new", name=name, currency="usd", about="For another"))
+    assert "This price list existed already. Nothing was changed." in again.text
     assert made.headers["location"] == f"/office/price-lists/{name}"
     assert "Nothing is sold by this list yet" in admin.page(f"/office/price-lists/{name}").text
     customer = shop.account("1")
@@ -199,6 +201,9 @@ def test_models(shop, admin):
     here = f"/office/models/show/{name}"
     other = f"also-{next(_names)}"
     assert other in admin.follow(admin.fill(here, f"/office/models/alias/{name}", do="add", alias=other)).text
+    moved = admin.follow(admin.fill("/office/models/show/gpt-4", "/office/models/alias/gpt-4", do="add", alias=other))
+    assert f"{other} now stands for gpt-4, no longer for {name}." in moved.text
+    admin.fill(here, f"/office/models/alias/{name}", do="add", alias=other)
     gone = admin.fill(here, f"/office/models/alias/{name}", do="remove", alias=other)
     assert f">{other}<" not in admin.follow(gone).html
     assert admin.fill(here, f"/office/models/alias/{name}", do="remove", alias="gpt-4").status == 404

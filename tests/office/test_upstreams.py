@@ -181,6 +181,7 @@ def test_own_network_is_said_and_audited(shop, operator):
         ({"base_url": "ftp://example.org"}, "The base URL can't be used"),
         ({"base_url": "http://10.0.0.1/v1", "local": ""}, "The base URL can't be used"),
         ({"models": "= x"}, "A line has a model"),
+        ({"models": "gpt-4 = a\ngpt-4 = b"}, "gpt-4 is listed more than once."),
         ({"models": "\n".join(f"m{n}" for n in range(201))}, "At most 200 models"),
         ({"currency": "12$"}, "Give a code such as USD or CNY."),
         ({"tier": "1001"}, "tier"),

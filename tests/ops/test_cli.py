@@ -371,7 +371,8 @@ def test_refusals_are_json_for_scripts(shop):
 @pytest.mark.slow
 @pytest.mark.store
 def test_price_lists_by_command(shop, tmp_path):
-    cli.ok("prices", "create", "campus-cny", "CNY", "--about", "students")
+    assert cli.ok("prices", "create", "campus-cny", "CNY", "--about", "students")["changed"] is True
+    assert "existed already" in cli.run("prices", "create", "campus-cny", "CNY").out
     first = cli.ok("prices", "publish", "campus-cny", "--from", "official-usd", "--rate", "7.25", "--factor", "1.10")
     assert first["prices"]["gpt-4"] == {"input": "239.25", "output": "478.50"}
     cli.ok("prices", "publish", "campus-cny", "--set", "gpt-4", "input", "200.00", "--remove", "gpt-4-32k")
@@ -384,6 +385,8 @@ def test_price_lists_by_command(shop, tmp_path):
     assert cli.ok("prices", "show", "campus-cny")["prices"]["gpt-4"]["input"] == "210.00"
     (tmp_path / "prices.json").write_text(cli.run("prices", "export", "campus-cny", "--format", "json").out)
     cli.ok("prices", "import", "campus-cny", str(tmp_path / "prices.json"))
+    (tmp_path / "twice.json").write_text('{"gpt-4": {"input": "1"}, "gpt-4": {"input": "2"}}')
+    assert "gpt-4 comes twice" in cli.refused("prices", "import", "campus-cny", str(tmp_path / "twice.json"))
     later = cli.ok("prices", "publish", "campus-cny", "--set", "gpt-4", "input", "1.00", "--at", "30d")
     assert later["version"] == 5
     assert cli.ok("prices", "show", "campus-cny")["version"] == 4
@@ -403,7 +406,7 @@ def test_a_model_without_a_price_for_what_it_makes_is_not_published(shop):
     )
     assert "reasoning" in sentence
     assert cli.ok("prices", "show", "official-usd")["version"] == 1
-    assert cli.ok("model", "alias", "t", "thinker") == {"alias": "t", "model": "thinker"}
+    assert cli.ok("model", "alias", "t", "thinker") == {"alias": "t", "model": "thinker", "before": ""}
     assert cli.ok("model", "unlist", "thinker", "--why", "too slow")["changed"] is True
     rows = {row["name"]: row for row in cli.ok("model", "list")}
     assert rows["thinker"]["listed"] is False
@@ -439,6 +442,11 @@ def test_channels_by_command(shop, tmp_path, monkeypatch):
         "drop": ["seed"],
         "auth_scheme": "",
     }
+    for twice, said in (
+        (['extra_headers={"A":"1","\\u0041":"2"}'], "extra_headers: the name A comes twice in the JSON."),
+        (["drop=[]", 'drop=["seed"]'], "The quirk drop is given twice."),
+    ):
+        assert said in cli.refused("channel", "quirks", "lab-1", *twice)
     assert cli.ok("channel", "quirks", "lab-1", "none")["quirks"] == {}
     assert "stream_options" in cli.ok("channel", "quirks", "lab-1")
     presets = {row["preset"]: row["quirks"] for row in cli.ok("channel", "presets")}

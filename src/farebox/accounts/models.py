@@ -135,7 +135,10 @@ class Project(Cap, Paced):
 
 
 class Member(Cap, Paced):
-    """A person's place in an account, with a role: `owner`, `admin` (of a project), `member`."""
+    """A person's place in an account, with a role: `owner`, `admin` (of a project), `member`.
+
+    A session whose newest proof is older than `proved_from_us` has no access to the account by this place.
+    """
 
     id = models.CharField(primary_key=True, max_length=40)
     account = models.ForeignKey(Account, on_delete=models.PROTECT)
@@ -144,6 +147,7 @@ class Member(Cap, Paced):
     role = models.CharField(max_length=8)
     state = models.CharField(max_length=8, default="active")
     created_us = models.BigIntegerField()
+    proved_from_us = models.BigIntegerField(default=0)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "person", "project"], name="accounts_member_once")]

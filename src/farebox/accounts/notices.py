@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets as random_
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from farebox.kit.fetch import AddressRefused
 from .models import Member, Notice
 
 URL_CHARS_MAX = 500
+SECRET = "whsec_"  # noqa: S105 - how all of them begin
 LOW_DAYS_MAX = 365
 LOW_DAYS = 3
 # What is remembered of each kind of news, by the beginning of its name.
@@ -91,7 +93,7 @@ def put(tx: Tx, *, person: str, account: str, wanted: Wishes, actor: str) -> str
     before, secret = wishes(row), ""
     row.told = _told(_kept(told(row), before, wanted))
     if wanted.webhook_url and wanted.webhook_url != before.webhook_url:
-        secret = f"whsec_{random_.token_urlsafe(24)}"
+        secret = f"{SECRET}{random_.token_urlsafe(24)}"
         row.webhook_secret = _sealed(row.id, secret)
     elif not wanted.webhook_url:
         row.webhook_secret = ""
@@ -101,6 +103,23 @@ def put(tx: Tx, *, person: str, account: str, wanted: Wishes, actor: str) -> str
     row.save()
     audit.record(tx, actor=actor, verb="notice.put", object=account, before=_shown(before), after=_shown(wanted))
     return secret
+
+
+def by_secret(secret: str) -> str:
+    """The id of the notice whose webhook is signed with this secret; empty where none is."""
+    if not secret.startswith(SECRET):
+        return ""
+    for row in Notice.objects.exclude(webhook_secret=""):
+        if hmac.compare_digest(_unsealed(row).encode(), secret.encode()):
+            return str(row.id)
+    return ""
+
+
+def drop_webhook(tx: Tx, row: Notice) -> bool:
+    """Send no more to a webhook, and mail in its place; whether there was one."""
+    del tx  # the ORM writes in the same transaction
+    rows = Notice.objects.filter(id=row.id, webhook_secret=row.webhook_secret)
+    return rows.update(webhook_url="", webhook_secret="", by_mail=True) == 1
 
 
 def told(row: Notice) -> dict[str, Any]:
@@ -113,13 +132,7 @@ def tell(tx: Tx, row: Notice, *, event: str, subject: str, text: str, data: dict
     if row.by_mail:
         outbox.mail(tx, to=row.person.email, subject=subject, text=text)
     if row.webhook_url and row.webhook_secret:
-        secret = secrets.unseal(
-            secrets.master_keys(options.current()),
-            row.webhook_secret,
-            table="accounts_notice",
-            column="webhook_secret",
-            row=row.id,
-        )
+        secret = _unsealed(row)
         facts = {"account": row.account_id, **data}
         outbox.webhook(tx, url=row.webhook_url, secret=secret, event=event, data=facts)
 
@@ -128,6 +141,11 @@ def remember(tx: Tx, row: Notice, facts: dict[str, Any]) -> None:
     """Keep what he was told, so that he is told once."""
     del tx  # the ORM writes in the same transaction
     Notice.objects.filter(id=row.id).update(told=_told(facts))
+
+
+def _unsealed(row: Notice) -> str:
+    master = secrets.master_keys(options.current())
+    return secrets.unseal(master, row.webhook_secret, table="accounts_notice", column="webhook_secret", row=row.id)
 
 
 def _sealed(row: str, secret: str) -> str:

@@ -17,6 +17,7 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn.internal import auth
 from django.db import DatabaseError, DataError
 
+from farebox.kit import places
 from farebox.kit.errors import CommandError, FareboxError
 
 ANSWER_CHARS_MAX = 16_384
@@ -89,8 +90,12 @@ def _guarded(step: Callable[..., Any]) -> Callable[..., Any]:
 
 def _read(answer: Any, binaries: tuple[str, ...]) -> dict[str, Any]:
     try:
-        given = json.loads(answer) if isinstance(answer, str) and len(answer) <= ANSWER_CHARS_MAX else None
-    except (ValueError, RecursionError):
+        if isinstance(answer, str) and len(answer) <= ANSWER_CHARS_MAX:
+            places.once(answer, "passkey")
+            given = json.loads(answer)
+        else:
+            given = None
+    except (CommandError, ValueError, RecursionError):
         given = None
     if not isinstance(given, dict) or not isinstance(given.get("response"), dict):
         raise _unreadable()

@@ -65,9 +65,12 @@ def move(session: str, to: str) -> None:
     ApiKey.objects.filter(session=session).update(session=to)
 
 
-def end(tx: Tx, sessions: Sequence[str], *, now_us: int) -> int:
-    """Revoke the keys of sessions that end; how many."""
-    ids = list(ApiKey.objects.filter(session__in=sessions, state="active").values_list("id", flat=True))
+def end(tx: Tx, sessions: Sequence[str], *, account: str = "", now_us: int) -> int:
+    """Revoke the keys of sessions that end, all or those of one account; how many."""
+    rows = ApiKey.objects.filter(session__in=sessions, state="active")
+    if account:
+        rows = rows.filter(account=account)
+    ids = list(rows.values_list("id", flat=True))
     if not ids:
         return 0
     ApiKey.objects.filter(id__in=ids, state="active").update(state="revoked", revoked_us=now_us)

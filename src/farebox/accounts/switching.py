@@ -11,7 +11,7 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
 from . import people, playground, sessions, tokens
-from .models import ApiKey, Invitation, Link, OfficeCode, OperatorChange, Person, Session
+from .models import ApiKey, Invitation, Link, Member, OfficeCode, OperatorChange, Person, Session
 
 
 def off(tx: Tx, person: str, *, keys: bool = False, now_us: int, actor: str) -> dict[str, Any]:
@@ -59,6 +59,28 @@ def sign_out(tx: Tx, person: str, *, session: str = "", now_us: int, actor: str)
         raise CommandError("This session has ended already.")
     audit.record(tx, actor=actor, verb="session.end_by_operator", object=found.id, after={"sessions": many})
     return people.view(found) | {"ended": {"sessions": many}}
+
+
+def sign_out_here(tx: Tx, member: str, *, now_us: int, actor: str) -> None:
+    """End what the open sessions of a member's person may do in the member's account (docs/decisions/0030).
+
+    None of them enters the account again without a fresh proof of who it is. Where the person has no other account,
+    the sessions of the console end as a whole; the sessions' keys for the playground of this account end in any case.
+    CommandError for oneself and for a member who was removed.
+    """
+    found = people.find_member(member)
+    if found.state != "active":
+        raise CommandError(f"Member {found.id} was removed before.")
+    if actor == f"person:{found.person_id}":
+        raise CommandError("End your own sessions in your settings.")
+    places = Member.objects.filter(person=found.person, state="active").exclude(account__state="closed")
+    places.filter(account=found.account).update(proved_from_us=now_us)
+    if places.exclude(account=found.account).exists():
+        rows = ApiKey.objects.filter(account=found.account, member__person=found.person, kind="playground")
+        playground.end(tx, list(rows.values_list("session", flat=True)), account=found.account_id, now_us=now_us)
+    else:
+        _end_sessions(tx, found.person_id, now_us=now_us)
+    audit.record(tx, actor=actor, verb="session.end_by_owner", object=found.id)
 
 
 def about(tx: Tx, person: str, *, now_us: int) -> dict[str, Any] | None:

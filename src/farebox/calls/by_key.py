@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.models import OuterRef, Subquery, Sum
@@ -13,6 +13,7 @@ from farebox.accounts import zones
 from farebox.accounts.models import ApiKey
 from farebox.kit.db import Tx
 
+from . import refunds
 from .models import Call, DayTotal
 
 
@@ -39,19 +40,20 @@ def own(account: str, from_day: str, until_day: str = "") -> Any:
 
 def spent(tx: Tx, account: str, keys: Sequence[str], *, from_day: str) -> dict[str, dict[str, int]]:
     """Micro-units charged by key and the account's day, from `from_day` on."""
-    del tx  # the ORM reads in the same transaction
     out: dict[str, dict[str, int]] = {}
     rows = (
         own(account, from_day).filter(key__in=keys).values_list("key", "at").annotate(charge_micro=Sum("charge_micro"))
     )
     for key, day, charge_micro in rows:
         out.setdefault(key, {})[day] = charge_micro
+    for each in refunds.of_days(tx, account, from_day=from_day):
+        if each.key in out:
+            out[each.key][each.day] = out[each.key].get(each.day, 0) - each.amount_micro
     return out
 
 
 def days(tx: Tx, account: str, key: str, *, from_day: str) -> dict[str, Day]:
     """The days of a key that had calls, from `from_day` on."""
-    del tx
     rows = (
         own(account, from_day)
         .filter(key=key)
@@ -61,7 +63,12 @@ def days(tx: Tx, account: str, key: str, *, from_day: str) -> dict[str, Day]:
         )
         .order_by("at")
     )
-    return {row["at"]: Day(row["at"], row["n"], row["tokens_in"], row["tokens_out"], row["micro"]) for row in rows}
+    found = {row["at"]: Day(row["at"], row["n"], row["tokens_in"], row["tokens_out"], row["micro"]) for row in rows}
+    for each in refunds.of_days(tx, account, from_day=from_day):
+        if each.key == key and each.day in found:
+            day = found[each.day]
+            found[each.day] = replace(day, charge_micro=day.charge_micro - each.amount_micro)
+    return found
 
 
 def last_used_us(tx: Tx, keys: Sequence[str]) -> dict[str, int]:

@@ -19,7 +19,7 @@ from farebox.ledger import holds, journal
 from farebox.ledger.holds import Purse
 from farebox.upstreams import counters
 
-from . import once, statements
+from . import once, refunds, statements
 
 _json = msgspec.json.Encoder().encode
 _FIRST_ID = "call_"
@@ -446,10 +446,14 @@ def recent(tx: Tx, *, account: str, key: str | None, before: str | None, limit: 
 
 
 def spent(tx: Tx, *, account: str, from_day: str, until_day: str) -> int:
-    """Micro-units that an account was charged on its own days from `from_day` to `until_day`, both included."""
+    """Micro-units that an account was charged for calls of its own days from and until which, both included.
+
+    What was refunded by hand of them is taken off.
+    """
     beside = zones.later(from_day, -1), zones.later(until_day, 1)
     row = tx.one(statements.SPENT_BETWEEN_DAYS, (account, *beside, from_day, until_day))
-    return int(row[0]) if row else 0
+    back = refunds.of_days(tx, account, from_day=from_day, until_day=until_day)
+    return (int(row[0]) if row else 0) - sum(each.amount_micro for each in back)
 
 
 def _ms(from_us: int | None, until_us: int | None) -> int | None:

@@ -5,7 +5,8 @@ Amounts are micro-units of the account's currency; charges that were given back 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,9 +17,10 @@ from django.db.models import Q, QuerySet, Sum
 from farebox.accounts.models import ApiKey
 from farebox.kit.db import Tx
 
-from . import by_key, statements
+from . import by_key, refunds, statements
 from .delivery import first_from
 from .models import DayTotal
+from .refunds import Refunded
 from .scope import Scope
 
 WAYS = ("model", "key", "project", "member")
@@ -58,7 +60,6 @@ def by_day(
     tx: Tx, scope: Scope, *, way: str, from_day: str, until_day: str, only: Mapping[str, str] | None = None
 ) -> Table:
     """Sums by the account's day and by `way` (one of WAYS, or empty); `only` keeps one of each way that it names."""
-    del tx  # the ORM reads in the same transaction
     column = {"member": "key"}.get(way, way)
     groups = ["at", column] if column else ["at"]
     rows = _within(scope, from_day, until_day, only or {}).values_list(*groups)
@@ -69,14 +70,20 @@ def by_day(
         part = str(row[1]) if column else ""
         name = members.get(part, "") if way == "member" else part
         table.setdefault((str(row[0]), name), Sums()).add(Sums(*(int(value) for value in row[len(groups) :])))
+    back = refunds.of_days(tx, scope.account, from_day=from_day, until_day=until_day)
+    for each, name in _seen(scope, back, way, only or {}):
+        table.setdefault((each.day, name), Sums()).charge_micro -= each.amount_micro
     return table
 
 
 def spent_by_key(tx: Tx, scope: Scope, *, from_day: str, until_day: str) -> dict[str, int]:
     """Charges of each key on the account's own days from and until which, both included."""
-    del tx  # the ORM reads in the same transaction
     rows = _within(scope, from_day, until_day, {}).values_list("key").annotate(Sum("charge_micro"))
-    return {str(key): int(charge_micro) for key, charge_micro in rows}
+    found = Counter({str(key): int(charge_micro) for key, charge_micro in rows})
+    back = refunds.of_days(tx, scope.account, from_day=from_day, until_day=until_day)
+    for each, name in _seen(scope, back, "key", {}):
+        found[name] -= each.amount_micro
+    return dict(found)
 
 
 def by_hour(
@@ -110,7 +117,26 @@ def by_hour(
             continue
         begin_us = int(hour) * _HOUR_US - shift_us
         table.setdefault((begin_us, str(parts.get(way, ""))), Sums()).add(Sums(int(calls), int(charge_micro)))
+    back = [each for each in refunds.since(tx, scope.account, from_us=from_us) if each.opened_us < until_us]
+    for each, name in _seen(scope, back, way, only or {}):
+        begin_us = (each.opened_us + shift_us) // _HOUR_US * _HOUR_US - shift_us
+        if (begin_us, name) in table:  # else the call is not among those counted
+            table[begin_us, name].charge_micro -= each.amount_micro
     return table, complete
+
+
+def _seen(scope: Scope, back: list[Refunded], way: str, only: Mapping[str, str]) -> Iterator[tuple[Refunded, str]]:
+    """The refunds of calls within scope and `only`, each with the part of `way` that its call belongs to."""
+    if not back:
+        return
+    keys = None if scope.whole else set(scope.keys())
+    members = _members(scope) if way == "member" or "member" in only else {}
+    for each in back:
+        parts = {"project": each.project, "key": each.key, "model": each.model, "member": members.get(each.key, "")}
+        if keys is not None and each.key not in keys and each.project not in (scope.projects or ()):
+            continue
+        if all(parts[name] == value for name, value in only.items()):
+            yield each, parts.get(way, "")
 
 
 def _within(scope: Scope, from_day: str, until_day: str, only: Mapping[str, str]) -> QuerySet[DayTotal]:

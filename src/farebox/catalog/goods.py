@@ -88,7 +88,7 @@ def define_model(
 
 
 def alias(tx: Tx, name: str, model: str, *, actor: str) -> dict[str, str]:
-    """Let `name` stand for `model`, instead of what it stood for; CommandError if it is itself a model."""
+    """Let `name` stand for `model`, instead of what it stood for (`before`); CommandError if it is itself a model."""
     if not _NAME.match(name):
         raise CommandError(f"{name!r:.80} can't name a model.")
     if Model.objects.filter(name=name).exists():
@@ -100,7 +100,7 @@ def alias(tx: Tx, name: str, model: str, *, actor: str) -> dict[str, str]:
         Alias.objects.update_or_create(name=name, defaults={"model_id": model})
         db.bump(tx, "shelf")
         audit.record(tx, actor=actor, verb="model.alias", object=name, before=before, after=model)
-    return {"alias": name, "model": model}
+    return {"alias": name, "model": model, "before": before or ""}
 
 
 def unalias(tx: Tx, name: str, *, actor: str) -> dict[str, str]:

@@ -22,8 +22,8 @@ from farebox.kit.errors import CommandError
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 
 
-def create_list(tx: Tx, name: str, currency: str, *, about: str = "", actor: str) -> dict[str, str]:
-    """Create an empty price list in one currency, or do nothing if it exists in that currency.
+def create_list(tx: Tx, name: str, currency: str, *, about: str = "", actor: str) -> dict[str, Any]:
+    """Create an empty price list in one currency, or do nothing if it exists in that currency; `changed` says which.
 
     CommandError for a name or currency that is none, or a list of that name in another currency.
     """
@@ -40,10 +40,10 @@ def create_list(tx: Tx, name: str, currency: str, *, about: str = "", actor: str
     if found is not None:
         if found.currency != currency:
             raise CommandError(f"The price list {name} exists already, in {found.currency}. Choose another name.")
-        return {**facts, "about": found.about}
+        return {**facts, "about": found.about, "changed": False}
     PriceList.objects.create(name=name, currency=currency, about=facts["about"])
     audit.record(tx, actor=actor, verb="prices.create", object=name, after=facts)
-    return facts
+    return {**facts, "changed": True}
 
 
 def publish(

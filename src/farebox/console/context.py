@@ -18,7 +18,9 @@ def person(request: HttpRequest) -> dict[str, Any]:
     if area_of(request) != "console" or not hasattr(request, "user"):
         return {}
     me: Principal | None = getattr(request, "principal", None) or find(request)
-    if me is None or me.role != "owner":
+    if me is None or me.must_prove:
+        return {"me": None}
+    if me.role != "owner":
         return {"me": me}
     posted_micro, held_micro, _ = db.read(holds.balance, me.account)
     return {"me": me, "available_micro": posted_micro - held_micro}

@@ -136,6 +136,14 @@ class ChangePassword(Worded, account.ChangePasswordForm):  # type: ignore[misc]
         "password2": (_("The same again"), ""),
     }
 
+    def clean_oldpassword(self) -> str:
+        """The present password; a wrong one is written down."""
+        try:
+            return str(super().clean_oldpassword())
+        except forms.ValidationError:
+            second.refused_password(str(self.user.pk))
+            raise
+
 
 class SetPassword(Worded, account.SetPasswordForm):  # type: ignore[misc]
     """A first password, for who has signed in without one."""
@@ -156,7 +164,11 @@ class MailCode(Worded, account.ConfirmEmailVerificationCodeForm):  # type: ignor
 
     def clean_code(self) -> str:
         """The code, if it is right and the address is free: a sign-up that nobody confirmed does not keep it."""
-        code: str = account.BaseConfirmCodeForm.clean_code(self)
+        try:
+            code: str = account.BaseConfirmCodeForm.clean_code(self)
+        except forms.ValidationError:
+            second.refused_code(self.email or "", str(self.user.pk) if self.user else "")
+            raise
         if code and self.user and not mailboxes.is_free(self.email, wanted_by=self.user.pk):
             raise get_door().validation_error("email_taken")
         return code

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from farebox.accounts import invitations, people
+from farebox.accounts import invitations, people, refused
 from farebox.accounts.invitations import Joined
 from farebox.accounts.models import ApiKey, Invitation, Person
 from farebox.kit import clock, db
@@ -37,6 +37,7 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
     """What the link of an invitation opens; used, revoked, ended and unknown ones are not there."""
     row = invitations.by_code(code, now_us=clock.now_us())
     if row is None:
+        refused.note("link.refused", object="join", address=str(request.META.get("REMOTE_ADDR", "")))
         raise Http404
     person = _signed_in(request, row)
     if request.method != "POST":

@@ -20,6 +20,8 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.look import refusals
 
+from . import second
+
 
 def shown(request: HttpRequest, person: Person) -> Shown:
     """What this session has proved of the person, who is about to come in."""
@@ -56,6 +58,14 @@ class _Fresh:
 
 class ForgottenCode(_Fresh, ConfirmPasswordResetCodeView):  # type: ignore[misc]  # allauth has no types
     """allauth's, which proves the mailbox: the first time all ends that somebody else may have set up."""
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        """The code is wrong: it is written down, and allauth counts it."""
+        if form.data.get("code"):
+            user = self._process.user
+            second.refused_code(self._process.state["email"], str(user.pk) if user else "")
+        response: HttpResponse = super().form_invalid(form)
+        return response
 
     def form_valid(self, form: Any) -> HttpResponse:
         """The code is right."""

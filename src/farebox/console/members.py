@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from farebox.accounts import invitations, lifting, people, teams
+from farebox.accounts import invitations, lifting, people, switching, teams
 from farebox.accounts.models import Member
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
@@ -37,6 +37,7 @@ def _page(request: HttpRequest, me: Principal, row: Member, **given: forms.Form)
     context = {
         "member": row,
         "may_change": _may_change(me, row),
+        "may_sign_out": me.role == "owner" and row.person_id != me.person,
         "limits_form": Limits(initial=limits_initial(row)),
         **db.read(team_rows.of_member, row),
     }
@@ -113,6 +114,21 @@ def remove(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     who = row.person.name or row.person.email
     messages.success(request, _("%(who)s is no longer a member.") % {"who": who}, extra_tags="good")
     return HttpResponseRedirect(reverse("team"))
+
+
+@require_POST
+@needs("owner")
+@step_up
+def sign_out(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
+    """End what the member's open sessions may do in this account."""
+    row = _found(me, member)
+    try:
+        db.write(switching.sign_out_here, row.id, now_us=clock.now_us(), actor=me.actor)
+    except CommandError as fault:
+        return team.refused(request, fault, "member", row.id)
+    said = _("%(who)s is signed out of this account.") % {"who": row.person.name or row.person.email}
+    messages.success(request, said, extra_tags="good")
+    return HttpResponseRedirect(reverse("member", args=[row.id]))
 
 
 def _transfer(tx: db.Tx, /, member: str, *args: Any, **facts: Any) -> None:

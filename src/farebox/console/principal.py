@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import quote
 
+from allauth.core.exceptions import ReauthenticationRequired
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
@@ -42,6 +43,7 @@ class Principal:
     project: str | None
     admin_of: frozenset[str] = frozenset()
     member_as: frozenset[str] = frozenset()
+    must_prove: bool = False  # an owner has ended what this session may do here
 
     @property
     def actor(self) -> str:
@@ -64,7 +66,8 @@ def signed_in(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpRespon
 def needs(role: str) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P], HttpResponse]]:
     """A page for this role or a greater one; for others it does not exist (404).
 
-    Who has no place in any account is shown what he can do; a script of a page that he left open gets the 404.
+    Who was signed out of the account by an owner proves who he is first. Who has no place in any account is shown what
+    he can do; a script of a page that he left open gets the 404.
     """
 
     def wrap(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
@@ -74,6 +77,8 @@ def needs(role: str) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P]
             me = find(request)
             if me is None:
                 return _without_place(request)
+            if me.must_prove:
+                raise ReauthenticationRequired
             if not me.at_least(role):
                 page = request.resolver_match.view_name if request.resolver_match else ""
                 address = str(request.META.get("REMOTE_ADDR", ""))
@@ -109,6 +114,9 @@ def find(request: HttpRequest) -> Principal | None:
     )
     if not rows:
         return None
+    proved_us = proved_at(request) * 1_000_000
+    shut = {row.account_id for row in rows if row.proved_from_us >= proved_us}
+    rows = [row for row in rows if row.account_id not in shut] or rows
     chosen = request.session.get(CHOSEN)
     here = [row for row in rows if row.account_id == chosen] or [
         row for row in rows if row.account_id == rows[0].account_id
@@ -130,4 +138,11 @@ def find(request: HttpRequest) -> Principal | None:
         project=None if row.role == "owner" else row.project_id,
         admin_of=frozenset(each.project_id for each in here if each.role == "admin" and each.project_id),
         member_as=frozenset(each.id for each in here if each.role == "member"),
+        must_prove=row.account_id in shut,
     )
+
+
+def proved_at(request: HttpRequest) -> float:
+    """When this session last proved who it is, in seconds; 0 for never."""
+    proofs: list[dict[str, Any]] = request.session.get("account_authentication_methods", [])
+    return max((float(each.get("at", 0)) for each in proofs), default=0.0)

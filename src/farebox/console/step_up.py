@@ -11,11 +11,10 @@ from django.http import HttpRequest, HttpResponse
 
 from farebox.kit import clock
 
-from .principal import Principal, View
+from .principal import Principal, View, proved_at
 
 P = ParamSpec("P")
 STEP_UP_S = 300
-_METHODS = "account_authentication_methods"
 
 
 def step_up(view: View[P]) -> View[P]:
@@ -42,9 +41,9 @@ def rotated(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
     @functools.wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        before = _newest(request)
+        before = proved_at(request)
         response = view(request, *args, **kwargs)
-        if request.user.is_authenticated and _newest(request) > before:
+        if request.user.is_authenticated and proved_at(request) > before:
             request.session.cycle_key()
         return response
 
@@ -53,10 +52,4 @@ def rotated(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
 def proved_lately(request: HttpRequest) -> bool:
     """Whether he has signed in or proved himself within five minutes."""
-    return _newest(request) > clock.now_us() / 1_000_000 - STEP_UP_S
-
-
-def _newest(request: HttpRequest) -> float:
-    """When the last proof was given, in seconds."""
-    proofs: list[dict[str, Any]] = request.session.get(_METHODS, [])
-    return max((float(each.get("at", 0)) for each in proofs), default=0.0)
+    return proved_at(request) > clock.now_us() / 1_000_000 - STEP_UP_S

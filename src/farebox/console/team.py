@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.core.exceptions import ReauthenticationRequired
 from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -20,7 +21,7 @@ from farebox.kit.errors import CommandError
 from farebox.look import refusals
 
 from . import team_rows
-from .principal import CHOSEN, Principal, needs, signed_in
+from .principal import CHOSEN, Principal, needs, proved_at, signed_in
 from .step_up import ask
 from .team_forms import KeysEnd, Limits, NewProject, limits_initial
 
@@ -148,8 +149,11 @@ def archive(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
 def switch(request: HttpRequest, me: Principal) -> HttpResponse:
     """Go on in another account, in which this person has a place too."""
     wanted = request.POST.get("account", "")
-    if wanted not in {place.account_id for place in teams.places(me.person)}:
+    here = [place for place in teams.places(me.person) if place.account_id == wanted]
+    if not here:
         raise Http404
+    if max(place.proved_from_us for place in here) >= proved_at(request) * 1_000_000:
+        raise ReauthenticationRequired
     request.session[CHOSEN] = wanted
     return HttpResponseRedirect(reverse("home"))
 

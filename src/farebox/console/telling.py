@@ -124,6 +124,29 @@ def leaked(language: str, *, name: str, hint: str) -> tuple[str, str]:
         return said, _letter([said, hint, *lines])
 
 
+def webhook_leaked(language: str, *, account: str, email: str) -> tuple[str, str]:
+    """Subject and text for a webhook whose secret somebody found and reported; it is off, mail goes out instead."""
+    with translation.override(language or ENGLISH):
+        facts = {"account": in_mail(account), "email": email}
+        lines = [
+            _("Somebody who has the secret of the webhook of %(email)s reported it to us as leaked.") % facts,
+            _("We no longer send to this webhook, and mail its notices to %(email)s instead.") % facts,
+            _("Enter the webhook again under Settings to get a new secret, and remove the old one from your receiver."),
+        ]
+        return _("%(account)s: the secret of a webhook was reported as leaked") % facts, _letter(lines)
+
+
+def link_leaked(language: str, *, account: str, email: str) -> tuple[str, str]:
+    """Subject and text for an invitation whose link somebody found and reported; it is revoked."""
+    with translation.override(language or ENGLISH):
+        facts = {"account": in_mail(account), "email": email}
+        lines = [
+            _("Somebody who has the link of the invitation of %(email)s reported it to us as leaked.") % facts,
+            _("The invitation is revoked. If it is still needed, invite this person again under Team."),
+        ]
+        return _("%(account)s: an invitation link was reported as leaked and is revoked") % facts, _letter(lines)
+
+
 def _letter(lines: list[str]) -> str:
     chosen: Any = options.current()
     return "\n\n".join([*lines, f"{chosen.shop_name}\n{chosen.origin}"]) + "\n"

@@ -73,6 +73,7 @@ urlpatterns = [
     path("console/team/members/<str:member>/cap", members.cap, name="member.cap"),
     path("console/team/members/<str:member>/role", members.role, name="member.role"),
     path("console/team/members/<str:member>/remove", members.remove, name="member.remove"),
+    path("console/team/members/<str:member>/sign-out", members.sign_out, name="member.sign_out"),
     path("console/team/invite", invite.page, name="invite"),
     path("console/team/invitations/<str:invitation>/resend", invite.resend, name="invitation.resend"),
     path("console/team/invitations/<str:invitation>/revoke", invite.revoke, name="invitation.revoke"),

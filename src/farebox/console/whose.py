@@ -12,7 +12,7 @@ from .principal import find
 def price_list(request: HttpRequest) -> str:
     """The price list of the account that is signed in; empty for visitors and operators, who see the public one."""
     me = find(request)
-    if me is None:
+    if me is None or me.must_prove:
         return ""
     request.principal = me  # type: ignore[attr-defined]  # the templates need not look for him again
     return Account.objects.values_list("price_list", flat=True).get(id=me.account)

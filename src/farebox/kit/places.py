@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from .errors import CommandError
+
 # Objects of one text: each is built once for the check.
 OBJECTS_MAX: Final = 250_000
 # How far a fault is looked for, to name its place.
@@ -38,6 +40,18 @@ def repeats(data: bytes) -> bool:
     if escapes_colons(data):
         return _colons(data) != _colons(again)
     return data.count(b":") != again.count(b":")
+
+
+def once(text: str, what: str) -> None:
+    """CommandError that names the member, where an object of a JSON text has two of one name; any other text passes."""
+    data = text.encode("utf-8", "surrogatepass")
+    try:
+        if not repeats(data):
+            return
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return  # whoever reads it next says what is wrong with it
+    place = find(data, repeated=True)
+    raise CommandError(f"{what}: the name {place or '(unknown)'} comes twice in the JSON.")
 
 
 def names_once(data: bytes) -> bool:

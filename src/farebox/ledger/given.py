@@ -29,6 +29,13 @@ def by_call(tx: Tx, account: str, calls: Sequence[str]) -> dict[str, int]:
     return {call: int(given) for call, given in rows.values_list("call").annotate(Sum("booked_micro"))}
 
 
+def since(tx: Tx, account: str, *, from_us: int) -> dict[str, int]:
+    """Micro-units given back by hand of an account's calls, as far as that was booked at this moment or later."""
+    del tx  # the ORM reads in the same transaction
+    rows = _booked().filter(account=account, decided_us__gte=from_us).order_by()
+    return {call: int(given) for call, given in rows.values_list("call").annotate(Sum("booked_micro"))}
+
+
 def between(tx: Tx, from_us: int, until_us: int) -> list[Refund]:
     """The refunds that were booked in a span of time."""
     del tx  # the ORM reads in the same transaction

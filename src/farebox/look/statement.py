@@ -28,6 +28,14 @@ KINDS: dict[str, Any] = {
 }
 
 
+# Notes that the program writes itself; all others are people's words.
+NOTES: dict[str, Any] = {
+    "trial credit": gettext_lazy("Trial credit"),
+    "granted credit expired": gettext_lazy("Credit expired"),
+    "refund:call": gettext_lazy("The answer was not delivered"),
+}
+
+
 class Holder(NamedTuple):
     """Whose statement it is, and the time zone of the account's days."""
 
@@ -73,10 +81,16 @@ def kind(name: str) -> str:
     return str(KINDS.get(name, _("Other entry")))
 
 
+def note(text: str) -> str:
+    """The note of a journal entry: in the page's language where the program has written it, else as it is."""
+    return str(NOTES.get(text, text))
+
+
 def _entry(entry: Booked, receipt: Callable[[str], str], zone: str) -> dict[str, Any]:
     return {
         "entry": entry,
         "kind": kind(entry.kind),
+        "note": note(entry.note),
         "call": receipt(entry.ref) if entry.kind == REFUND else "",
         "day": f"{_at(entry.at_us, zone):%Y-%m-%d}",
         "ends": "" if entry.expires_us is None else f"{_at(entry.expires_us, zone):%Y-%m-%d %H:%M %Z}",

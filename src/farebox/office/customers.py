@@ -23,7 +23,7 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.models import Proposal
 from farebox.ledger import adjustments
-from farebox.look import marks, refusals
+from farebox.look import marks, refusals, statement
 
 from . import kinds, proposals, retyped, words
 from .forms import PAGE, carry_out, count, done, further, line, refused, text
@@ -272,7 +272,8 @@ def _badge(state: str) -> str:
 
 def _entry(each: dict[str, Any], emails: dict[str, str]) -> dict[str, Any]:
     who = [customers.named(name, emails) for name in (each["requester"], each["approver"]) if name]
-    return each | {"said": words.said(words.ENTRIES, each["kind"]), "who": marks.listed(who)}
+    said = words.said(words.ENTRIES, each["kind"])
+    return each | {"said": said, "note": statement.note(each["note"]), "who": marks.listed(who)}
 
 
 def _key(each: dict[str, Any]) -> dict[str, Any]:

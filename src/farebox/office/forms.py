@@ -36,14 +36,17 @@ def refused(request: HttpRequest, to: str, text: str) -> HttpResponse:
 
 
 def carry_out(
-    request: HttpRequest, to: str, text: str, verb: Callable[..., Any], *args: Any, **facts: Any
+    request: HttpRequest, to: str, text: str | Callable[[Any], str], verb: Callable[..., Any], *args: Any, **facts: Any
 ) -> HttpResponse:
-    """Do one thing in a transaction and lead to the page `to`, which says that it is done, or why not."""
+    """Do one thing in a transaction and lead to the page `to`, which says that it is done, or why not.
+
+    `text` is what it says, or what makes that of the verb's answer.
+    """
     try:
-        db.write(verb, *args, **facts)
+        made = db.write(verb, *args, **facts)
     except CommandError as fault:
         return refused(request, to, refusals.said(fault))
-    return done(request, to, text)
+    return done(request, to, text(made) if callable(text) else text)
 
 
 def text(request: HttpRequest, name: str, chars_max: int = 300) -> str:

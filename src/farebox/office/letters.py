@@ -175,6 +175,16 @@ def secret_leaked(tx: Tx, person: Person, channel: str) -> tuple[str, str]:
         )
 
 
+def link_leaked(tx: Tx, person: Person, email: str) -> tuple[str, str]:
+    """Subject and text for a link into the office that somebody found and reported; it is void."""
+    with translation.override(person.language or "en"):
+        facts = {"shop": _shop(tx), "email": email}
+        return _("A link into the office of %(shop)s was reported as leaked") % facts, _(
+            "Somebody who has the link for %(email)s reported it to us: it was found where others can read it. The "
+            "link no longer works. If it is still needed, make a new one under Operators.\n"
+        ) % facts
+
+
 def _shop(tx: Tx) -> str:
     return str(settings.values(tx)["shop_name"] or options.current().shop_name)
 

@@ -108,7 +108,13 @@ def alias(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
         return carry_out(request, here, _("The other name is gone."), goods.unalias, other, actor=me.actor)
     if way := ask_first(request, here):
         return way
-    return carry_out(request, here, _("The model has another name."), goods.alias, other, name, actor=me.actor)
+    return carry_out(request, here, _aliased, goods.alias, other, name, actor=me.actor)
+
+
+def _aliased(made: dict[str, str]) -> str:
+    if made["before"] in {"", made["model"]}:
+        return _("The model has another name.")
+    return _("%(name)s now stands for %(model)s, no longer for %(before)s.") % {**made, "name": made["alias"]}
 
 
 def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) -> HttpResponse:

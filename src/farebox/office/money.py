@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.accounts import adjusting, customers
+from farebox.accounts import adjusting, customers, days
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -19,7 +19,7 @@ from farebox.look import refusals
 
 from . import words
 from .customers import find
-from .forms import PAGE, carry_out, done, further, line, moment, refused, single_person, text
+from .forms import PAGE, carry_out, done, further, line, refused, single_person, text
 from .principal import Operator, operator, step_up
 
 STATES = ("proposed", "booked", "declined", "withdrawn", "lapsed")
@@ -61,7 +61,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:  # noqa: ARG001 - 
 def new(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     """Propose to move money on this account."""
     found = find(account)
-    fields = ("kind", "amount", "reason", "call", "expires")
+    fields = ("kind", "amount", "reason", "call", "last_day")
     values = {name: text(request, name, 400) for name in fields}
     values["kind"] = values["kind"] or line(request, "kind")
     values["call"] = values["call"] or line(request, "call", 40)
@@ -75,7 +75,7 @@ def new(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
                 amount=values["amount"],
                 reason=values["reason"],
                 call=values["call"],
-                expires_us=moment(values["expires"], me),
+                expires_us=days.chosen(values["last_day"], None, found["time_zone"]),
                 role=me.role,
                 actor=me.actor,
                 now_us=clock.now_us(),
@@ -116,6 +116,7 @@ def adjustment(request: HttpRequest, me: Operator, adjustment: str) -> HttpRespo
     approves = adjusting.approves(me.role)
     context = {
         "row": _row(row, emails),
+        "last_day": row["expires_us"] and days.last(row["expires_us"], find(row["account"])["time_zone"]),
         "takes": row["kind"] in booking.TAKES,
         "less": row["kind"] in booking.TAKES and -row["moved_micro"] < row["amount_micro"],
         "own": own,

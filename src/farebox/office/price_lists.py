@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -59,7 +60,11 @@ def create(request: HttpRequest, me: Operator) -> HttpResponse:
         except CommandError as fault:
             error = refusals.said(fault)
         else:
-            return done(request, reverse("office:price_list", args=[made["price_list"]]), _("Price list created."))
+            here = reverse("office:price_list", args=[made["price_list"]])
+            if made["changed"]:
+                return done(request, here, _("Price list created."))
+            messages.warning(request, _("This price list existed already. Nothing was changed."), extra_tags="warn")
+            return HttpResponseRedirect(here)
     context = {"values": values, "error": error, "public": db.read(public.name)}
     return render(request, "office/price_list_new.html", context, status=400 if error else 200)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -131,6 +132,9 @@ class New(Secretive):
             raise forms.ValidationError(_("At most %(n)d models at once.") % {"n": MODELS_MAX})
         if any(not model or not there or len(model) > 128 or len(there) > 200 for model, there in found):
             raise forms.ValidationError(_("A line has a model, or a model = its name there."))
+        repeated = [model for model, times in Counter(model for model, _there in found).items() if times > 1]
+        if repeated:
+            raise forms.ValidationError(_("%(model)s is listed more than once.") % {"model": repeated[0]})
         return text
 
     def clean_currency(self) -> str:

@@ -70,6 +70,7 @@ ENTRIES: dict[str, Any] = {
     "grant": gettext_lazy("Granted credit"),
     "credit": gettext_lazy("Credit"),
     "call_refund": gettext_lazy("Refund of a call"),
+    "refund": gettext_lazy("Refund of a call"),
     "debit": gettext_lazy("Debit"),
     "write_off": gettext_lazy("Write-off"),
     "expiry": gettext_lazy("Credit expired"),

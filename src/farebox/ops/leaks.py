@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from farebox.accounts import tokens
-from farebox.accounts.models import ApiKey, OfficeToken, Person
+from farebox.accounts import invitations, notices, setup, tokens
+from farebox.accounts.models import ApiKey, Invitation, Notice, OfficeCode, OfficeToken, Person
 from farebox.calls.log import day_of
 from farebox.console import telling
-from farebox.kit import audit, db, options, secrets, settings
+from farebox.kit import audit, clock, db, options, secrets, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.office import letters
@@ -23,19 +23,22 @@ from . import owners
 
 @dataclass(slots=True)
 class Found:
-    """Ids of API keys and tokens, and names of channels, whose secrets were in a report."""
+    """What was in a report: names of channels, digests of codes of the office, ids of everything else."""
 
     keys: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     channels: list[str] = field(default_factory=list)
+    webhooks: list[str] = field(default_factory=list)
+    invitations: list[str] = field(default_factory=list)
+    office_codes: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.keys or self.tokens or self.channels)
+        return any(getattr(self, name) for name in self.__slots__)
 
 
 def find(tx: Tx, texts: Sequence[str]) -> Found:
-    """What of this shop these texts are: keys in any form and under any pepper, tokens, secrets of upstreams."""
-    del tx  # the ORM reads in the same transaction
+    """What of this shop these texts are: keys in any form and under any pepper, tokens, secrets, links or codes."""
+    now_us, links = clock.now_us(), [_code(text) for text in texts]
     peppers = secrets.in_order(secrets.peppers(options.current()))
     digests = [secrets.digest_key(pepper, text) for pepper in peppers for text in texts]
     codes = [
@@ -48,11 +51,14 @@ def find(tx: Tx, texts: Sequence[str]) -> Found:
         list(ApiKey.objects.filter(digest__in=digests, state="active").values_list("id", flat=True)),
         list(OfficeToken.objects.filter(digest__in=codes, revoked_us=None).values_list("id", flat=True)),
         _channels(texts),
+        [notice for notice in map(notices.by_secret, texts) if notice],
+        [row.id for row in (invitations.by_code(code, now_us=now_us) for code in links) if row is not None],
+        [offered.digest for offered in (setup.find(tx, code, now_us=now_us) for code in links) if offered is not None],
     )
 
 
 def act(tx: Tx, found: Found, address: str, now_us: int) -> None:
-    """Revoke keys and tokens; tell the owners, the operators, and for channels the administrators, once a day."""
+    """Revoke all but the secrets of upstreams; tell whom it concerns, of channels the administrators, once a day."""
     actor = f"leak report from {address}"[:200]
     for key in ApiKey.objects.filter(id__in=found.keys).select_related("account", "member__person"):
         if ApiKey.objects.filter(id=key.id, state="active").update(state="revoked", revoked_us=now_us) != 1:
@@ -72,6 +78,45 @@ def act(tx: Tx, found: Found, address: str, now_us: int) -> None:
             audit.record(tx, actor=actor, verb="channel.leak", object=name)
             for person in _administrators():
                 owners.mail(tx, person, letters.secret_leaked(tx, person, name))
+    _end_webhooks(tx, found.webhooks, actor)
+    _end_links(tx, found, actor)
+
+
+def _end_webhooks(tx: Tx, rows: Sequence[str], actor: str) -> None:
+    """Who knows the secret can write what the webhook's receiver believes, so it ends; its person is told by mail."""
+    for row in Notice.objects.filter(id__in=rows).exclude(webhook_secret="").select_related("account", "person"):
+        if not notices.drop_webhook(tx, row):
+            continue
+        audit.record(tx, actor=actor, verb="notice.leak", object=row.account_id)
+        for person in {row.person, *owners.of_account(row.account)}:
+            words = telling.webhook_leaked(person.language, account=row.account.name, email=row.person.email)
+            owners.mail(tx, person, words)
+
+
+def _end_links(tx: Tx, found: Found, actor: str) -> None:
+    """An invitation is revoked, a link of the office void: others need no more than the link to use it."""
+    for row in Invitation.objects.filter(id__in=found.invitations).select_related("account"):
+        if Invitation.objects.filter(id=row.id, state="open").update(state="revoked") != 1:
+            continue
+        audit.record(tx, actor=actor, verb="invitation.leak", object=row.id)
+        for person in owners.of_account(row.account):
+            words = telling.link_leaked(person.language, account=row.account.name, email=row.email)
+            owners.mail(tx, person, words)
+    for code in OfficeCode.objects.filter(id__in=found.office_codes, used_us=None).select_related("person"):
+        whose = code.email or (code.person.email if code.person else "")
+        if not OfficeCode.objects.filter(id=code.id, used_us=None).delete()[0]:
+            continue
+        audit.record(tx, actor=actor, verb="office.code_leak", object=whose or "first administrator")
+        for person in _administrators():
+            owners.mail(tx, person, letters.link_leaked(tx, person, whose))
+
+
+def _code(text: str) -> str:
+    """The code of a link of ours as people copy it, or the text itself."""
+    path, _, query = text.partition("?")
+    if query.startswith("code="):
+        return query.removeprefix("code=").partition("&")[0].partition("#")[0]
+    return path.partition("#")[0].partition("/join/")[2].strip("/") or text
 
 
 def _channels(texts: Sequence[str]) -> list[str]:

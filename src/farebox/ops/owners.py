@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from farebox.accounts import old_peppers
-from farebox.accounts.models import ApiKey, Person
+from farebox.accounts.models import Account, ApiKey, Person
 from farebox.console import telling
 from farebox.kit import outbox
 from farebox.kit.db import Tx
@@ -29,6 +29,12 @@ def of(key: ApiKey) -> list[Person]:
     places = key.account.member_set.filter(state="active", person__is_active=True).select_related("person")
     found = {place.person.id: place.person for place in places if place.role == "owner" or place.id == key.member_id}
     return list(found.values())
+
+
+def of_account(account: Account) -> list[Person]:
+    """The owners of an account who are not switched off."""
+    places = account.member_set.filter(state="active", role="owner", person__is_active=True).select_related("person")
+    return [place.person for place in places.order_by("id")]
 
 
 def mail(tx: Tx, person: Person, words: tuple[str, str]) -> None:

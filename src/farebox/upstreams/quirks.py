@@ -12,7 +12,7 @@ from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
-from farebox.kit import secrets
+from farebox.kit import places, secrets
 from farebox.kit.errors import CommandError
 
 KINDS: Final = ("chat", "completions", "embeddings")
@@ -132,6 +132,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
 
 def parsed(given: Mapping[str, Any] | str) -> Quirks:
     """The quirks of a JSON object or its text; CommandError for an unknown name or an impossible value."""
+    if isinstance(given, str):
+        places.once(given, "quirks")
     try:
         plain = msgspec.json.decode(given) if isinstance(given, str) else dict(given)
         if not isinstance(plain, dict):

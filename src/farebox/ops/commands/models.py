@@ -106,7 +106,9 @@ def define(
 def alias(name: str, model: str) -> None:
     """Let NAME stand for MODEL; customers may ask for either."""
     done = write("model.alias", name=name, model=model)
-    emit(done, lambda: print(f"{name} stands for {model}."))
+    before = done["before"]
+    no_longer = f", no longer for {before}" if before not in {"", model} else ""
+    emit(done, lambda: print(f"{name} stands for {model}{no_longer}."))
 
 
 @model.command("unalias", example="farebox model unalias gpt-3.5-turbo")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from farebox.kit import clock, money
+from farebox.kit import clock, money, places
 from farebox.kit.errors import CommandError
 from farebox.ops import ready, show, when
 
@@ -66,7 +66,11 @@ def create(price_list: str, currency: str, about: str) -> None:
     done = write("prices.create", price_list=price_list, currency=currency.upper(), about=about)
     emit(
         done,
-        lambda: print(f"The price list {price_list} ({done['currency']}) is there. Publish a version next."),
+        lambda: print(
+            f"Price list {price_list} ({done['currency']}) created. Publish a version next."
+            if done["changed"]
+            else f"The price list {price_list} ({done['currency']}) existed already. Nothing was changed."
+        ),
     )
 
 
@@ -180,6 +184,7 @@ def import_(price_list: str, file: Any, usd_rate: str, at: str | None, note: str
     ready.store()
     text = file.read()
     if Path(file.name).suffix == ".json" or text.lstrip().startswith("{"):
+        places.once(text, file.name)
         try:
             rows = sheets.from_json(json.loads(text))
         except ValueError as fault:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from farebox.kit import options
+from farebox.kit import options, places
 from farebox.kit.errors import CommandError
 from farebox.ops import ready, show
 
@@ -301,6 +301,9 @@ def _quirks(texts: tuple[str, ...]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for text in texts:
         name, value = _pair(text, "a quirk such as stream_options=false")
+        if name in given:
+            raise CommandError(f"The quirk {name} is given twice.")
+        places.once(value, name)
         try:
             given[name] = json.loads(value)
         except ValueError:
