@@ -74,11 +74,11 @@ def test_purses_without_caps_are_the_balance():
 def test_purses_are_in_order_and_change_with_the_period():
     one = caller(("prj_1", 500, "month"), ("key_1", 20, "day"), ("mem_1", 9, "ever"), zone="Asia/Shanghai")
     purses = one.purses(us("2026-11-30T15:59:59"))
-    anew = "It begins anew at 2026-12-01 00:00 (Asia/Shanghai)."
+    anew = "It resets at 2026-12-01 00:00 (Asia/Shanghai)."
     assert purses == (
         Purse("acc_1"),
         Purse("cap:key_1:2026-11-30", 20, anew),
-        Purse("cap:mem_1:ever", 9, "It is for all time and does not begin anew."),
+        Purse("cap:mem_1:ever", 9, "It never resets."),
         Purse("cap:prj_1:2026-11", 500, anew),
     )
     assert one.purses(us("2026-11-30T10:00:00")) is purses

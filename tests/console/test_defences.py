@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from people import PASSWORD, customer, person
+from people import PASSWORD, customer, operator, person
 from visitor import Visitor
 
 pytestmark = pytest.mark.slow
@@ -130,6 +130,18 @@ def test_every_cookie_of_ours_goes_over_tls_alone(shop):
     for text in csrf + told:
         assert "Secure" in text
         assert "HttpOnly" in text
+
+
+@pytest.mark.parametrize("area", ["console", "office"])
+def test_of_two_sessions_in_one_request_neither_is_believed(shop, area):
+    from farebox.look.sessions import COOKIES
+
+    one, other = (customer(shop) if area == "console" else operator(shop) for _ in range(2))
+    path, name = ("/console/" if area == "console" else "/office/"), COOKIES[area]
+    for first, second, status in ((one, other, 302), (other, one, 302), (one, one, 200)):
+        cookie = f"{name}={first.cookies[name]}; {name}={second.cookies[name]}"
+        assert Visitor(shop, "en").get(path, Cookie=cookie).status == status
+    assert one.get(path).status == 200
 
 
 def test_a_console_without_its_store_says_so(shop, monkeypatch):

@@ -155,7 +155,8 @@ def test_impossible_wishes_are_said(shop, wrong):
     page = me.fill("/console/settings", to="/console/settings/notices", **wishes(**wrong))
     assert page.status == 400
     assert 'class="error"' in page.html
-    assert not Notice.objects.filter(person=me.person).exists()
+    row = Notice.objects.get(person=me.person)
+    assert (row.low_micro, row.low_days, row.webhook_url) == (None, 3, ""), "it is as an owner's is from the beginning"
 
 
 def told(shop: Any, me: Any) -> int:

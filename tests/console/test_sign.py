@@ -281,7 +281,7 @@ def test_dangerous_things_ask_once_more_after_five_minutes(shop):
     asked = known.get("/account/factors/app")
     assert (asked.status, asked.headers["location"].split("?")[0]) == (302, "/account/again")
     page = known.page(asked.headers["location"])
-    assert "Is it you?" in page.text
+    assert "Confirm it's you" in page.text
     assert known.fill(asked.headers["location"], password="wrong one").status == 200
     assert known.fill(asked.headers["location"], password=PASSWORD).status == 302
     assert known.get("/account/factors/app").status == 200

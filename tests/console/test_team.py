@@ -74,8 +74,8 @@ def test_a_project_with_a_cap_and_its_page(shop):
     assert page.status == 200
     assert "Physics" in page.text and "$2.50" in page.text and "per month" in page.text
     assert re.search(
-        r"Cap per day \$0\.50 \$0\.00 used · anew at \d{4}-\d\d-\d\d 00:00 "
-        r"Cap per month \$2\.50 \$0\.00 used · anew at \d{4}-\d\d-01 00:00",
+        r"Cap per day \$0\.50 \$0\.00 used · resets at \d{4}-\d\d-\d\d 00:00 "
+        r"Cap per month \$2\.50 \$0\.00 used · resets at \d{4}-\d\d-01 00:00",
         page.text,
     )
     assert owner.page("/console/team").rows()["Physics"][2] == "$0.00 / $0.50 per day $0.00 / $2.50 per month"

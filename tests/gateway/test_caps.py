@@ -290,11 +290,9 @@ def test_a_refusal_says_when_the_cap_begins_anew_in_the_accounts_own_days(shop, 
     assert calls(me, model) is True
     today = datetime.now(ZoneInfo(AHEAD)).date()
     said = calls(me, model)
-    assert said.endswith(
-        f"The cap of this API key is used up. It begins anew at {today + timedelta(1)} 00:00 ({AHEAD})."
-    )
+    assert said.endswith(f"The cap of this API key is used up. It resets at {today + timedelta(1)} 00:00 ({AHEAD}).")
     cap(shop, me, day=None, month=0)
     begun = (today.replace(day=1) + timedelta(32)).replace(day=1)
-    assert calls(me, model).endswith(f"It begins anew at {begun} 00:00 ({AHEAD}).")
+    assert calls(me, model).endswith(f"It resets at {begun} 00:00 ({AHEAD}).")
     cap(shop, me, month=None, ever=0)
-    assert calls(me, model).endswith("It is for all time and does not begin anew.")
+    assert calls(me, model).endswith("It never resets.")

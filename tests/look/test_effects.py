@@ -689,3 +689,32 @@ def test_owners_hear_of_owners(world, shop):
     assert second.send(link, {}).status == 302
     assert f"{second.email} is an owner now" in letters(shop, first.email, n=4)[3]["Subject"]
     assert f"{second.email} is an owner now" in letters(shop, second.email, n=2)[1]["Subject"]
+
+
+def test_owners_hear_of_those_whom_the_shop_invites_and_are_told_of_a_low_balance(world, shop):
+    """From the office and by command; whoever comes so is told of a low balance as one who signed up is."""
+    from farebox.accounts import notices
+    from farebox.ops import verbs
+    from letters import letters, text
+
+    first = people.customer(shop, "5")
+    account, guest = first.customer.account, f"{uuid.uuid4().hex[:8]}@example.com"
+    answer = session(world, "office:customer_invite").send(
+        reverse("office:customer_invite", args=[account]), {"email": guest}
+    )
+    assert answer.status == 302
+    told = letters(shop, first.email)[-1]
+    assert f"{guest} is invited as an owner" in told["Subject"]
+    assert world.admin.email not in text(told), "who acts for the shop stays unnamed"
+    link = re.search(r"/join/\S+", text(letters(shop, guest)[-1]))[0]
+    visitor = Visitor(shop, "en")
+    visitor.get(link)
+    assert visitor.send(link, {"name": "Guest", "password": f"{uuid.uuid4().hex} stately"}).status == 302
+    by_command = people.person(shop)
+    shop.write(verbs.VERBS["member.add"].run, account=account, person=by_command.email, role="owner", actor="root@host")
+    assert f"{by_command.email} is an owner now" in letters(shop, first.email, n=3)[2]["Subject"]
+    for email in (guest, by_command.email):
+        from farebox.accounts.models import Person
+
+        wanted = shop.read(notices.read, person=Person.objects.get(email=email).id, account=account)
+        assert (wanted.low_days, wanted.expiry) == (notices.LOW_DAYS, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -249,6 +250,24 @@ def test_a_refund_by_hand_is_off_every_sum_that_a_customer_sees(shop):
     assert account.get("/v1/dashboard/billing/subscription").json["hard_limit_usd"] == limit
     assert [name for name, html in pages.items() if spelled[0] in html] == []
     assert {name for name, html in pages.items() if spelled[1] in html} >= shown
+
+
+def test_the_docs_name_every_field_of_an_answer_about_ones_own(shop, account):
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
+    call = account.chat("gpt-4o-mini", "Hello").call
+    free = {"prices", "usage", "reported", "diagnostics"}  # their names are classes, models and upstreams' words
+
+    def names(found):
+        for each in found if isinstance(found, list) else [found]:
+            for name, value in each.items() if isinstance(each, dict) else ():
+                yield name
+                if name not in free:
+                    yield from names(value)
+
+    paths = ("balance", "calls", f"calls/{call}", "dashboard/billing/usage", "dashboard/billing/subscription")
+    found = {name for path in paths for name in names(account.get(f"/v1/{path}").json)} - {"object"}
+    assert "refunded_micro" in found
+    assert [name for name in sorted(found) if f"`{name}`" not in text] == []
 
 
 def test_limits_a_day(shop, account):

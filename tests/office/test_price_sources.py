@@ -62,7 +62,7 @@ def test_the_page_names_the_version_and_publishes_it(shop, admin, lists):
     page = admin.page(draft)
     assert f"{source} v1" in page.text
     assert "× 7 × 1.1" in page.text
-    assert "has to be drawn up anew" in page.text
+    assert "has to be created again" in page.text
     assert ["gpt-4", "Input", "–", "¥231.00", "new"] in page.tables[1]
     said = admin.follow(admin.fill(draft, f"{draft}/publish"))
     assert "The version is published" in said.text

@@ -85,7 +85,7 @@ def approve(tx: Tx, adjustment: str, *, role: str, actor: str, now_us: int) -> A
     _not_own(found, actor)
     if _has_place(found, row.requester) or _has_place(found, row.first_approver):
         raise CommandError(
-            "Who proposed or approved this has a place in this account now. Decline it, and let others propose it anew."
+            "Who proposed or approved this now has a place in this account. Decline it; others may propose it again."
         )
     _fits(found, row.kind)
     return adjustments.approve(

@@ -111,8 +111,8 @@ def period_end_us(period: str, *, now_us: int, time_zone: str) -> int:
 def anew(period: str, *, now_us: int, time_zone: str) -> str:
     """When the cap of a period begins anew, in the account's own days, as the one whom it refuses is told."""
     if period == "ever":
-        return "It is for all time and does not begin anew."
-    return f"It begins anew at {anew_at(period, now_us=now_us, time_zone=time_zone)} ({time_zone})."
+        return "It never resets."
+    return f"It resets at {anew_at(period, now_us=now_us, time_zone=time_zone)} ({time_zone})."
 
 
 def anew_at(period: str, *, now_us: int, time_zone: str) -> str:

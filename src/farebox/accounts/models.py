@@ -279,7 +279,7 @@ class OfficeCode(models.Model):
 class OperatorChange(models.Model):
     """A change of who works in the office. It waits for a second administrator, unless one person may act alone.
 
-    `kind`: `role` (also a new operator, or none any more), `reset` (password and second factors anew). `state`:
+    `kind`: `role` (also a new operator, or none any more), `reset` (password and second factors reset). `state`:
     `proposed`, `approved`, `refused`; a proposed one ends after 72 hours. An approved one of a new operator is an
     invitation: the role comes with the code (`OfficeCode`).
     """

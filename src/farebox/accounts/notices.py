@@ -60,10 +60,17 @@ def wishes(row: Notice) -> Wishes:
 
 
 def begin(tx: Tx, *, person: str, account: str, now_us: int) -> None:
-    """What a new owner is told by mail unless he says otherwise: three days of balance left, credit that expires."""
+    """What a new owner is told by mail unless he says otherwise: three days of balance left, credit that expires.
+
+    Who was a member before could not ask for it; what else he has asked for stays.
+    """
     del tx  # the ORM writes in the same transaction
-    row = {"id": ids.new("ntc", now_us), "low_days": LOW_DAYS, "expiry": True, "told": _told({"since_us": now_us})}
-    Notice.objects.get_or_create(person_id=person, account_id=account, defaults=row)
+    wanted = {"low_days": LOW_DAYS, "expiry": True}
+    row = {"id": ids.new("ntc", now_us), "told": _told({"since_us": now_us}), **wanted}
+    _, made = Notice.objects.get_or_create(person_id=person, account_id=account, defaults=row)
+    if not made:
+        silent = Notice.objects.filter(person=person, account=account, low_micro=None, low_days=None, expiry=False)
+        silent.update(**wanted)
 
 
 def sees_balance(*, person: str, account: str) -> bool:

@@ -19,7 +19,7 @@ from farebox.kit import audit, db, ids
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, mailboxes, projects
+from . import accounts, mailboxes, notices, projects
 from . import own_words as own
 from .caps import NO_CAPS, Caps, move_floors
 from .caps import change as change_caps
@@ -181,6 +181,8 @@ def add_member(
     move_floors(tx, member, caps.view(), now_us=now_us)  # he may have been here before
     db.bump(tx, "keys")
     audit.record(tx, actor=actor, verb="member.add", object=member.id, after=view_member(member))
+    if role == "owner":
+        notices.begin(tx, person=who.id, account=owner.id, now_us=now_us)
     return member
 
 

@@ -17,7 +17,7 @@ from farebox.kit import audit, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, notices, people, trial
+from . import accounts, people, trial
 from .models import Account, Member, Person
 
 UNCONFIRMED_US = 86_400_000_000
@@ -76,7 +76,6 @@ def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> Opened | 
         actor=actor,
     )
     people.add_member(tx, account=account.id, person=found.id, role="owner", now_us=now_us, actor=actor)
-    notices.begin(tx, person=found.id, account=account.id, now_us=now_us)
     given_micro = trial.grant(tx, account=account, email=found.email, address=address, now_us=now_us)
     return Opened(account, given_micro)
 

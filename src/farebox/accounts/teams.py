@@ -9,7 +9,7 @@ from farebox.kit import audit, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import people, projects, rates
+from . import notices, people, projects, rates
 from .caps import Caps
 from .models import ApiKey, Member, Project
 
@@ -129,6 +129,8 @@ def set_role(tx: Tx, member: str, *, role: str, project: str | None, now_us: int
     db.bump(tx, "keys")
     after = people.view_member(found) | {"keys_revoked": dead}
     audit.record(tx, actor=actor, verb="member.set_role", object=found.id, before=before, after=after)
+    if role == "owner":
+        notices.begin(tx, person=found.person_id, account=found.account_id, now_us=now_us)
     return found
 
 

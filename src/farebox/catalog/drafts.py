@@ -227,19 +227,19 @@ def _in_force(price_list: str, at_us: int) -> int | None:
 def _still(row: PriceDraft, plan: Plan, now_us: int) -> None:
     """Refuse a draft whose list, source or day is no longer what it was drawn up for."""
     if row.made_us <= now_us - LAPSES_US:
-        raise CommandError("This draft waited for longer than 72 hours. Draw it up anew.")
+        raise CommandError("This draft waited for longer than 72 hours. Create a new one.")
     if versions.newest(row.price_list_id) != row.base_n:
-        raise CommandError("The price list has a newer version than this draft knows. Draw it up anew.")
+        raise CommandError("The price list has a newer version than this draft knows. Create a new one.")
     # What the plan does not name is taken from the version that it follows. Of several that were published already
     # another may have begun.
     begins_us = plan.valid_from_us
     if begins_us is None and _in_force(row.price_list_id, row.made_us) != _in_force(row.price_list_id, now_us):
         raise CommandError(
-            "Another version of the price list has begun since this draft was made. Put it away and draw it up anew."
+            "Another version of the price list has begun since this draft was made. Discard it and create a new one."
         )
     if plan.from_usd_source and _in_force(plan.from_usd_source, now_us) != row.source_n:
         raise CommandError(
-            "The prices in USD from which this draft was made have changed since. Put it away and draw it up anew."
+            "The prices in USD from which this draft was made have changed since. Discard it and create a new one."
         )
     if begins_us is not None and begins_us < now_us:
-        raise CommandError("The day on which this draft should begin has passed. Draw it up anew.")
+        raise CommandError("The day on which this draft should begin has passed. Create a new one.")

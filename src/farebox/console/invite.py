@@ -17,10 +17,10 @@ from farebox.accounts import invitations, teams, zones
 from farebox.accounts.models import Invitation
 from farebox.kit import clock, db, options, outbox
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
+from farebox.look import owners, refusals
+from farebox.look.letter_words import in_mail
 
-from . import owners, team
-from .letter_words import in_mail
+from . import team
 from .principal import Principal, needs
 from .step_up import ask, step_up
 from .team_forms import Invite

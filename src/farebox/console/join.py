@@ -22,9 +22,9 @@ from farebox.accounts.invitations import Joined
 from farebox.accounts.models import ApiKey, Invitation, Person
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import kept, refusals, shop
+from farebox.look import kept, owners, refusals, shop
 
-from . import key_stub, owners
+from . import key_stub
 from .principal import CHOSEN, Principal, signed_in
 from .team_forms import PERIODS, ROLES, Join
 

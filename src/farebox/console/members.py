@@ -16,9 +16,9 @@ from farebox.accounts import invitations, lifting, people, switching, teams
 from farebox.accounts.models import Member
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
+from farebox.look import owners, refusals
 
-from . import owners, team, team_rows
+from . import team, team_rows
 from .invite import letter
 from .principal import Principal, needs
 from .step_up import ask, step_up

@@ -37,18 +37,18 @@ def judged(person: Person, prove: Callable[[], Any], *, letter: str = "mfa/email
 
 def refused_alone() -> None:
     """A passkey that signs nobody in; whose it was said to be counts for nothing."""
-    _note("sign_in.failed", "passkey")
+    _note(verb="sign_in.failed", about="passkey")
 
 
 def refused_code(email: str, person: str) -> None:
     """A wrong code in the place of one that was mailed, to confirm a mailbox or for a forgotten password."""
-    _note("code.failed", refused.mailbox(email, person))
+    _note(verb="code.failed", about=refused.mailbox(email, person))
 
 
 def refused_password(person: str) -> None:
     """A wrong present password, of somebody who is signed in."""
-    _note("step_up.failed", person)
+    _note(verb="step_up.failed", about=person)
 
 
-def _note(verb: str, about: str) -> None:
+def _note(*, verb: str, about: str) -> None:
     refused.note(verb, object=about, address=str(context.request.META.get("REMOTE_ADDR", "")))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from farebox.kit import options
+from farebox.look.letter_words import in_mail, letter
 from farebox.look.middleware import ENGLISH
 from farebox.look.templatetags.look import money
 
 from . import labels
-from .letter_words import in_mail
 
 _KEY_EVENTS = {
     "key.issue": gettext_noop("Key %(key)s was made"),
@@ -34,7 +32,7 @@ def low(language: str, *, account: str, left_micro: int, days: int | None, curre
         if days is not None:
             lines.append(_("At the pace of the last seven days it lasts for about %(days)d days.") % {"days": days})
         lines.append(_("Calls that it can't pay are refused. Top up in time."))
-        return _("%(account)s: %(left)s left") % facts, _letter(lines)
+        return _("%(account)s: %(left)s left") % facts, letter(lines)
 
 
 def expiry(language: str, *, account: str, left_micro: int, currency: str, at_us: int, zone: str) -> tuple[str, str]:
@@ -46,7 +44,7 @@ def expiry(language: str, *, account: str, left_micro: int, currency: str, at_us
             _("%(left)s of the balance of the account %(account)s is granted credit that expires on %(at)s.") % facts,
             _("Calls spend it first. What is left of it then is taken back; money that was paid in stays."),
         ]
-        return _("%(account)s: %(left)s expires on %(at)s") % facts, _letter(lines)
+        return _("%(account)s: %(left)s expires on %(at)s") % facts, letter(lines)
 
 
 def prices(language: str, *, price_list: str, version: int, from_us: int) -> tuple[str, str]:
@@ -57,7 +55,7 @@ def prices(language: str, *, price_list: str, version: int, from_us: int) -> tup
             _("The price list %(list)s has a new version, %(version)d. It is valid from %(at)s.") % facts,
             _("What each model costs then, and cost before, stands under Prices."),
         ]
-        return _("Prices change on %(at)s") % facts, _letter(lines)
+        return _("Prices change on %(at)s") % facts, letter(lines)
 
 
 def moved(language: str, *, account: str, price_list: str, before: str) -> tuple[str, str]:
@@ -68,25 +66,7 @@ def moved(language: str, *, account: str, price_list: str, before: str) -> tuple
             _("The account %(account)s now buys by the price list %(list)s, and no longer by %(before)s.") % facts,
             _("What each model costs stands under Prices."),
         ]
-        return _("%(account)s: another price list") % facts, _letter(lines)
-
-
-def owner(language: str, *, account: str, email: str, by: str, invited: bool) -> tuple[str, str]:
-    """Subject and text for a new owner of an account, or for one who is invited to be."""
-    with translation.override(language or ENGLISH):
-        facts = {"account": in_mail(account), "email": email, "by": by}
-        if invited:
-            subject = _("%(account)s: %(email)s is invited as an owner") % facts
-            said = _("%(by)s has invited %(email)s to be an owner of the account %(account)s.") % facts
-        else:
-            subject = _("%(account)s: %(email)s is an owner now") % facts
-            said = _("%(email)s is an owner of the account %(account)s now. It was done by %(by)s.") % facts
-        means = _("An owner sees everything, makes keys, spends the balance, and can remove other owners.")
-        advice = _(
-            "If that was not meant to happen, remove this person or revoke the invitation under Team now, and change "
-            "your password."
-        )
-        return " ".join(subject.split()), _letter([said, means, advice])
+        return _("%(account)s: another price list") % facts, letter(lines)
 
 
 def key(language: str, *, verb: str, name: str, hint: str) -> tuple[str, str]:
@@ -94,7 +74,7 @@ def key(language: str, *, verb: str, name: str, hint: str) -> tuple[str, str]:
     with translation.override(language or ENGLISH):
         said = _(_KEY_EVENTS.get(verb, _KEY_CHANGED)) % {"key": name}
         advice = _("If that was not meant to happen, revoke the key under Keys and look at its calls.")
-        return said, _letter([said, hint, advice])
+        return said, letter([said, hint, advice])
 
 
 def unused(language: str, *, name: str, hint: str) -> tuple[str, str]:
@@ -102,7 +82,7 @@ def unused(language: str, *, name: str, hint: str) -> tuple[str, str]:
     with translation.override(language or ENGLISH):
         said = _("Key %(key)s has ended: it was not used for too long") % {"key": name}
         why = _("The shop has changed the secret with which it recognises keys. If you need this key, make a new one.")
-        return said, _letter([said, hint, why])
+        return said, letter([said, hint, why])
 
 
 def codes_gone(language: str) -> tuple[str, str]:
@@ -110,7 +90,7 @@ def codes_gone(language: str) -> tuple[str, str]:
     with translation.override(language or ENGLISH):
         said = _("Your recovery codes have ended")
         why = _("The shop has changed the secret with which it recognises them. Make new ones in your profile.")
-        return said, _letter([said, why])
+        return said, letter([said, why])
 
 
 def leaked(language: str, *, name: str, hint: str) -> tuple[str, str]:
@@ -121,7 +101,7 @@ def leaked(language: str, *, name: str, hint: str) -> tuple[str, str]:
             _("Somebody who has the key reported it to us: it was found where others can read it."),
             _("Look at its last calls in the request log, make a new key, and remove the old one from where it was."),
         ]
-        return said, _letter([said, hint, *lines])
+        return said, letter([said, hint, *lines])
 
 
 def webhook_leaked(language: str, *, account: str, email: str) -> tuple[str, str]:
@@ -133,7 +113,7 @@ def webhook_leaked(language: str, *, account: str, email: str) -> tuple[str, str
             _("We no longer send to this webhook, and mail its notices to %(email)s instead.") % facts,
             _("Enter the webhook again under Settings to get a new secret, and remove the old one from your receiver."),
         ]
-        return _("%(account)s: the secret of a webhook was reported as leaked") % facts, _letter(lines)
+        return _("%(account)s: the secret of a webhook was reported as leaked") % facts, letter(lines)
 
 
 def link_leaked(language: str, *, account: str, email: str) -> tuple[str, str]:
@@ -144,9 +124,4 @@ def link_leaked(language: str, *, account: str, email: str) -> tuple[str, str]:
             _("Somebody who has the link of the invitation of %(email)s reported it to us as leaked.") % facts,
             _("The invitation is revoked. If it is still needed, invite this person again under Team."),
         ]
-        return _("%(account)s: an invitation link was reported as leaked and is revoked") % facts, _letter(lines)
-
-
-def _letter(lines: list[str]) -> str:
-    chosen: Any = options.current()
-    return "\n\n".join([*lines, f"{chosen.shop_name}\n{chosen.origin}"]) + "\n"
+        return _("%(account)s: an invitation link was reported as leaked and is revoked") % facts, letter(lines)

@@ -21,13 +21,20 @@ def area_of(request: HttpRequest) -> str:
     return "office" if path == "/office" or path.startswith("/office/") else "console"
 
 
+def key_of(cookies: str, area: str) -> str | None:
+    """The session's key in a `Cookie` head; None where there is none, or where two differ: neither is believed then."""
+    pairs = (each.partition("=") for each in cookies.split(";"))
+    found = {value.strip().strip('"') for name, _, value in pairs if name.strip() == COOKIES[area]}
+    return found.pop() if len(found) == 1 else None
+
+
 def sessions(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Give each request the session of its area, and its cookie to the answer where the session has changed."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         area = area_of(request)
         where = (str(request.META.get("REMOTE_ADDR", "")), request.headers.get("user-agent", ""))
-        session: Any = SessionStore(request.COOKIES.get(COOKIES[area]), area=area, where=where)
+        session: Any = SessionStore(key_of(request.META.get("HTTP_COOKIE", ""), area), area=area, where=where)
         request.session = session
         response = get_response(request)
         session = request.session  # a page may have put another object for the same session in its place

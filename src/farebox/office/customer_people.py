@@ -14,8 +14,9 @@ from django.views.decorators.http import require_http_methods
 
 from farebox.accounts import customers, invitations, keys
 from farebox.kit import clock, db, options
+from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.look import kept, refusals
+from farebox.look import kept, owners, refusals
 
 from . import letters
 from .customers import find
@@ -52,11 +53,8 @@ def invite(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     form = Owner(request.POST or None)
     if request.method == "POST" and form.is_valid():
         guest = invitations.Guest(form.cleaned_data["email"], form.cleaned_data["name"])
-        terms = invitations.Terms(role="owner")
         try:
-            sent = db.write(
-                invitations.invite, account, [guest], terms, letters.owner, now_us=clock.now_us(), actor=me.actor
-            )
+            sent = db.write(_invite, account, guest, now_us=clock.now_us(), actor=me.actor)
         except CommandError as fault:
             form.add_error(None, refusals.said(fault))
         else:
@@ -65,6 +63,15 @@ def invite(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
                 return done(request, reverse("office:customer", args=[account]), words)
             form.add_error("email", _("This person is a member already, or was invited before."))
     return render(request, "office/customer_invite.html", {"account": found, "form": form})
+
+
+def _invite(tx: Tx, account: str, guest: invitations.Guest, *, now_us: int, actor: str) -> invitations.Sent:
+    """The invitation, and word of it to the owners that the account has."""
+    terms = invitations.Terms(role="owner")
+    sent = invitations.invite(tx, account, [guest], terms, letters.owner, now_us=now_us, actor=actor)
+    for row in sent.invited:
+        owners.invited(tx, row, actor=actor)
+    return sent
 
 
 @_both

@@ -105,7 +105,7 @@ def approve(request: HttpRequest, me: Operator, proposal: str) -> HttpResponse:
     except CommandError as fault:
         return refused(request, here, refusals.said(fault))
     if row.state == "dropped":
-        said = _("It was changed by somebody else since this was proposed. The proposal is dropped; propose it anew.")
+        said = _("It was changed by somebody else since this was proposed. The proposal is dropped; propose it again.")
         return refused(request, here, said)
     return done(request, here, _("It is approved and in force."))
 

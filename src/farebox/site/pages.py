@@ -11,7 +11,6 @@ import contextlib
 import io
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -29,7 +28,7 @@ from farebox.kit.errors import FareboxError
 from farebox.kit.options import Options
 from farebox.kit.threads import Threads
 from farebox.look.middleware import PREFIX
-from farebox.look.sessions import COOKIES
+from farebox.look.sessions import key_of
 from farebox.look.trouble import REFUSAL
 
 log = structlog.get_logger(__name__)
@@ -201,10 +200,8 @@ def _is_known(environ: Mapping[str, str], area: str) -> bool:
         if bearer:
             token, address, now_us = bearer.partition(" ")[2].strip(), environ["REMOTE_ADDR"], clock.now_us()
             return db.read(tokens.authenticate, token, address=address, now_us=now_us) is not None
-        cookie = SimpleCookie(environ.get("HTTP_COOKIE", "")).get(COOKIES[area])
-        return cookie is not None and db.read(sessions.has_person, cookie.value, area=area)
-    except CookieError:
-        return False
+        key = key_of(environ.get("HTTP_COOKIE", ""), area)
+        return key is not None and db.read(sessions.has_person, key, area=area)
     except errors.StoreUnavailable as trouble:
         raise errors.StoreUnavailable from trouble  # what the database says of itself is not for whoever asks
 

@@ -332,6 +332,6 @@ async def _serve(options: Options, role: str, ready: Callable[[int], None] | Non
     # Who has lost his lease can settle nothing any more: his calls end at once.
     await server.stop(drain_s=0 if lost or server.fault else None)
     if server.fault:
-        raise CommandError(f"{server.fault} This process stops. Look at the files, then start it anew.")
+        raise CommandError(f"{server.fault} This process stops. Look at the files, then start it again.")
     if lost:
         raise CommandError("This process has lost its lease: another one has ended its epoch. It stops.")

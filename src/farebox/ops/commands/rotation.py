@@ -47,7 +47,7 @@ def rotate_pepper(again: bool) -> None:
     done = {"n": begun["n"], "new": begun["new"], "moved": moved}
     emit(
         done,
-        lambda: print(f"Pepper {done['n']} is in use. Copy its file to the safe place anew."),
+        lambda: print(f"Pepper {done['n']} is in use. Copy its file to the safe place again."),
     )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from farebox.accounts import accounts, people, projects, switching
 from farebox.accounts.caps import Caps
-from farebox.console import owners
 from farebox.kit import clock
 from farebox.kit.db import Tx
+from farebox.look import owners
 
 
 def open_account(

@@ -22,7 +22,7 @@ def invite(tx: Tx, *, actor: str, email: str, role: str, name: str = "") -> dict
 
 
 def reset(tx: Tx, *, actor: str, email: str) -> dict[str, Any]:
-    """Password and second factors anew, with a one-time link."""
+    """Reset password and second factors, with a one-time link."""
     return _change(tx, kind="reset", email=email, actor=actor)
 
 

@@ -1,8 +1,12 @@
-"""Names that customers have chosen, as a mail to somebody else may carry them: short, one line, nothing to click on."""
+"""What letters are made of: paragraphs, and names that customers have chosen, with nothing in them to click on."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
+
+from farebox.kit import options
 
 CHARS_MAX = 60
 # What programs of mail make a link of: an address with a scheme, www., and a name with a top-level domain.
@@ -16,3 +20,9 @@ def in_mail(name: str) -> str:
     plain = _DOMAIN.sub(" ", _LINK.sub(" ", plain))
     plain = " ".join(plain.split())
     return plain if len(plain) <= CHARS_MAX else plain[: CHARS_MAX - 1].rstrip() + "…"
+
+
+def letter(lines: Sequence[str]) -> str:
+    """The text of a mail: paragraphs, then the shop's name and address."""
+    chosen: Any = options.current()
+    return "\n\n".join([*lines, f"{chosen.shop_name}\n{chosen.origin}"]) + "\n"
