@@ -115,7 +115,7 @@ def find(request: HttpRequest) -> Principal | None:
     if not rows:
         return None
     proved_us = proved_at(request) * 1_000_000
-    shut = {row.account_id for row in rows if row.proved_from_us >= proved_us}
+    shut = {row.account_id for row in rows if row.proved_from_us and row.proved_from_us >= proved_us}
     rows = [row for row in rows if row.account_id not in shut] or rows
     chosen = request.session.get(CHOSEN)
     here = [row for row in rows if row.account_id == chosen] or [

@@ -152,7 +152,8 @@ def switch(request: HttpRequest, me: Principal) -> HttpResponse:
     here = [place for place in teams.places(me.person) if place.account_id == wanted]
     if not here:
         raise Http404
-    if max(place.proved_from_us for place in here) >= proved_at(request) * 1_000_000:
+    from_us = max(place.proved_from_us for place in here)
+    if from_us and from_us >= proved_at(request) * 1_000_000:
         raise ReauthenticationRequired
     request.session[CHOSEN] = wanted
     return HttpResponseRedirect(reverse("home"))
