@@ -47,7 +47,7 @@ nightly: $(VENV)/.dev ## Prove at length: 200,000 seeds, all planted bugs, kills
 	$(BIN)/python tests/sim/run.py --from $(SEED) --count 200000 --processes 2
 	SIM_SEEDS=8 SIM_BUGS=all $(PYTEST) -s tests/sim
 	$(MAKE) kills interleavings
-	MATRIX=all CLIENTS=all WALK=all $(PYTEST) tests/site/test_matrix.py tests/clients tests/look/test_walk.py
+	MATRIX=all CLIENTS=all WALK=all CLASS=60 $(PYTEST) tests/site/test_matrix.py tests/clients tests/look/test_walk.py tests/console/test_team.py
 	PROXY=all AWAY_S=30 $(PYTEST) tests/faults/test_proxy.py tests/faults/test_store_away.py
 	PROXY=all AWAY_S=30 $(PYTEST) tests/faults/test_proxy.py tests/faults/test_store_away.py --db postgresql
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/ledger/test_machine.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,8 @@ from talk import PROMPTLY_S, wait_for
 from visitor import Page, Visitor
 
 pytestmark = pytest.mark.slow
+
+CLASS = int(os.environ.get("CLASS", "12"))
 PASSWORD = people.PASSWORD
 
 
@@ -615,17 +618,20 @@ def test_a_mail_carries_no_advertising(shop):
     assert text.count("http") == 1
 
 
-def test_a_class_of_sixty_in_five_minutes(shop):
-    """Project, cap, last day, a pasted list, sixty who join, each with a call: far below the time of one lesson."""
+def test_a_class_in_five_minutes(shop):
+    """Project, cap, last day, a pasted list, all who join, each with a call: far below the time of one lesson.
+
+    CLASS=60 at night; what costs time is the same for each.
+    """
     owner = people.customer(shop, "60")
     begin = time.monotonic()
     made = project(owner, "Class 7b", cap_month="60")
     owner.fill(f"/console/team/projects/{made}", f"/console/team/projects/{made}/keys-end", day=tomorrow(90))
     stamp = time.time_ns()
-    students = [f"s{n:02d}.{stamp}@school.example" for n in range(60)]
+    students = [f"s{n:02d}.{stamp}@school.example" for n in range(CLASS)]
     pasted_list = "\n".join(f"Student {n:02d}\t{email}" for n, email in enumerate(students))
     page = owner.follow(invite(owner, pasted_list, made, with_key="on", cap_month="1"))
-    assert "60 people are invited." in page.text
+    assert f"{CLASS} people are invited." in page.text
     invited_s = time.monotonic() - begin
     for email in students:
         _, page = join(shop, code(shop, email), email[:3])
@@ -633,8 +639,8 @@ def test_a_class_of_sixty_in_five_minutes(shop):
         assert answer.status == 200
     all_s = time.monotonic() - begin
     assert len(owner.page(f"/console/team/projects/{made}").rows(0)) >= 1
-    print(f"\nsixty invited in {invited_s:.1f} s, all have called after {all_s:.1f} s")
-    assert all_s < 300
+    print(f"\n{CLASS} invited in {invited_s:.1f} s, all have called after {all_s:.1f} s")
+    assert all_s < 5 * CLASS
 
 
 def test_lists_as_programs_write_them():

