@@ -68,6 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         django.setup()
         _cheap_hashes()
+    _begin_elsewhere(config)
 
 
 def _cheap_hashes() -> None:
@@ -101,10 +102,22 @@ _LONGEST = (
 )  # fmt: skip
 
 
+def _begin_elsewhere(config: pytest.Config) -> None:
+    """On a fresh clone pytest compiles each file of tests: workers that begin in different places share that work."""
+    worker = getattr(config, "workerinput", None)
+    root = Path(__file__).parent
+    if worker is None or [Path(each).resolve() for each in config.args] != [root]:
+        return
+    places = sorted(each for each in root.iterdir() if each.is_dir() and any(each.rglob("test_*.py")))
+    places += sorted(root.glob("test_*.py"))
+    first = len(places) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    config.args[:] = [str(each) for each in (*places[first:], *places[:first])]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest files first; on PostgreSQL only what touches the store runs again."""
     place = {name: number for number, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(place)))  # stable: the rest stays as it is
+    items.sort(key=lambda item: (place.get(item.path.name, len(place)), item.path))  # stable within a file
     if config.getoption("--db") == "postgresql":
         kept = [item for item in items if item.get_closest_marker("store")]
         config.hook.pytest_deselected(items=[item for item in items if not item.get_closest_marker("store")])

@@ -265,7 +265,7 @@ def test_who_got_a_place_in_the_account_meanwhile(shop, account, limit, who):
     joined = {"requester": one, "first": two, "second": three}[who]
     join(shop, account, joined.person)
     last = again(shop, three) if who == "second" else three
-    why = "an account of your own" if who == "second" else "has a place in this account now"
+    why = "an account of your own" if who == "second" else "now has a place in this account"
     assert why in approve(last, here).text
     assert (row_of(here).state, account.balance) == ("proposed", (5_000_000, 0))
 

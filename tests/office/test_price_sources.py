@@ -12,7 +12,7 @@ from overlap import overlapped
 
 pytestmark = pytest.mark.slow
 _names = itertools.count(1)
-CHANGED = "have changed since. Put it away and draw it up anew"
+CHANGED = "have changed since. Discard it and create a new one"
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_source_that_changed_is_refused_and_shown_before(shop, admin, lists):
     assert "¥346.50" not in page.text
     assert CHANGED in admin.follow(admin.fill(draft, f"{draft}/publish")).text
     assert "Nothing is sold by this list yet" in admin.page(f"/office/price-lists/{name}").text
-    assert "The draft is put away" in admin.follow(admin.fill(draft, f"{draft}/drop")).text
+    assert "The draft is discarded" in admin.follow(admin.fill(draft, f"{draft}/drop")).text
     anew = draw_up(admin, source, name)
     said = admin.follow(admin.fill(anew, f"{anew}/publish"))
     assert said.rows()["gpt-4"][0] == "¥346.50"
@@ -118,7 +118,7 @@ def test_a_draft_of_prices_by_hand_has_no_source(shop, admin, lists):
     source, name = lists
     draft = draw_up(admin, "", name, rate="", factor="1", rows="gpt-4 input 200\ngpt-4 output 400", usd_rate="7")
     publish(shop, source, "45", "90")
-    assert "drawn up anew" not in admin.page(draft).text
+    assert "create a new one" not in admin.page(draft).text
     assert "The version is published" in admin.follow(admin.fill(draft, f"{draft}/publish")).text
 
 

@@ -92,7 +92,7 @@ def test_a_draft_that_is_out_of_date(shop, admin, retail):
     admin.fill(first, f"{first}/publish")
     answer = admin.follow(admin.fill(second, f"{second}/publish"))
     assert "newer version than this draft knows" in answer.text
-    assert "The draft is put away" in admin.follow(admin.fill(second, f"{second}/drop")).text
+    assert "The draft is discarded" in admin.follow(admin.fill(second, f"{second}/drop")).text
 
 
 def test_a_day_to_come(shop, admin, retail):

@@ -182,7 +182,7 @@ def drop(request: HttpRequest, me: Operator, draft: str) -> HttpResponse:
     return carry_out(
         request,
         reverse("office:price_list", args=[row.price_list_id]),
-        _("The draft is put away."),
+        _("The draft is discarded."),
         drafts.drop,
         draft,
         actor=me.actor,
