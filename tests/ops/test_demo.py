@@ -53,7 +53,6 @@ def test_filled_twice_is_filled_once(ready_house):
 
 
 @pytest.mark.slow
-@pytest.mark.store
 def test_keys_survive_unless_their_file_is_gone(ready_house):
     first = demo.fill(FULL)
     path = demo.write_env(first, smallmodel.NAME)
@@ -78,7 +77,6 @@ def test_keys_survive_unless_their_file_is_gone(ready_house):
 
 
 @pytest.mark.slow
-@pytest.mark.store
 def test_a_month_lies_behind_it(ready_house):
     """Everything that a page could show is there, and the books add up."""
     from farebox.accounts.models import Invitation, Member, Person, Project
@@ -107,7 +105,6 @@ def test_a_month_lies_behind_it(ready_house):
 
 
 @pytest.mark.slow
-@pytest.mark.store
 def test_prices_that_somebody_changed_stay(ready_house):
     demo.fill(FULL)
     cli.ok("prices", "publish", demo_goods.LIST, "--set", "gpt-4", "input", "99.00")
@@ -116,7 +113,6 @@ def test_prices_that_somebody_changed_stay(ready_house):
 
 
 @pytest.mark.slow
-@pytest.mark.store
 def test_without_the_small_model_the_demo_goes_on(ready_house):
     demo.fill(FULL)
     demo.fill(demo_goods.Sources(FULL.sandbox, None))
@@ -130,7 +126,6 @@ def test_without_the_small_model_the_demo_goes_on(ready_house):
 
 
 @pytest.mark.slow
-@pytest.mark.store
 def test_the_real_openai_takes_the_sandboxs_place(ready_house):
     demo.fill(FULL)
     demo.fill(demo_goods.Sources(None, FULL.small, "sk-the-operators-own-key-0123456789"))
