@@ -116,6 +116,8 @@ class Shop:
         return await sandbox.start("127.0.0.1", 0)
 
     def start(self) -> None:
+        """Begin to serve. Probes are sent when a test says so (`probe`), or what others count would change under them."""
+        from farebox.site.prober import Prober
         from farebox.site.serve import Server
 
         async def begin() -> Any:
@@ -123,7 +125,22 @@ class Shop:
             await server.start()
             return server
 
-        self.server = self.loop.run(begin())
+        async def rest(_: Any) -> None: ...
+
+        looks, Prober.probe = Prober.probe, rest  # type: ignore[method-assign]
+        try:
+            self.server = self.loop.run(begin())
+        finally:
+            Prober.probe = looks  # type: ignore[method-assign]
+
+    def probe(self) -> None:
+        """Send the probes that are due, and wait for what they find."""
+
+        async def once() -> None:
+            await self.server.node.prober.probe()
+            await self.server.node.prober.idle()
+
+        self.loop.run(once())
 
     def stop(self) -> None:
         if self.server is not None:
@@ -253,6 +270,16 @@ class Shop:
         from farebox.ledger.models import Entry, Hold, Posting
 
         return {table.__name__: table.objects.count() for table in (Call, Attempt, Entry, Posting, Hold)}
+
+    def rest(self, channel: Any, why: str = "no money") -> None:
+        """Let a channel rest as one that refused the house's own call."""
+        from farebox.kit import clock
+        from farebox.upstreams.dialect import Fault
+
+        health = self.server.ports.shop.health
+        slot = health.take(channel, clock.now_us(), forced=True)
+        health.failed(slot, Fault("ours", why, 402), clock.now_us())
+        health.give(slot)
 
     def reset_health(self) -> None:
         health = self.server.ports.shop.health

@@ -385,16 +385,12 @@ def test_unknown_parameters_that_are_passed_on_are_held_for(shop, me, stream):
 
 def test_a_channel_test_asks_a_channel_that_rests(shop):
     from farebox.site import probe
-    from farebox.upstreams.dialect import Fault
 
     ports = shop.server.ports
     health = ports.shop.health
     channel = ports.shop.board.current.candidates("gpt-4")[0].channel
-    now_us = ports.clock.now_us()
-    slot = health.take(channel, now_us)
-    health.failed(slot, Fault("ours", "no money", 402), now_us)
-    health.give(slot)
-    assert not health.usable(channel, ports.clock.now_us())
+    shop.rest(channel)
+    assert not health.usable(channel)
     before = len(shop.sandbox.requests)
     found = shop.loop.run(probe.call(ports, channel.name, "gpt-4"))
     assert (found["ok"], found["error"]) == (True, None)

@@ -138,10 +138,12 @@ def test_our_key_or_money_at_an_upstream_is_a_502_and_one_alert(shop, me, how, s
     assert answer.json["error"]["type"] == "server_error"
     for word in ("key", "quota", "billing", "account", "balance"):
         assert word not in answer.json["error"]["message"]
+    assert (own.health.usable(candidate.channel), own.health.alerts) == (True, alerts)  # so far one customer says so
+    shop.probe()
     assert own.health.state(candidate.channel.id, time.time_ns() // 1000) == "open"
     ended(me, answer, "R13", 0)
     refused(me.chat(name, stream=stream), 503, "upstream_error")  # the channel is not asked again
-    assert len(shop.sandbox.requests) == asked + 1
+    assert len(shop.sandbox.requests) == asked + 2
     assert own.health.alerts == alerts + 1
     if name == NOTED:
         wait_for(lambda: shop.read(settings.get, f"refused_{candidate.channel.name}"))  # the administrators were told

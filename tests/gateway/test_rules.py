@@ -68,12 +68,7 @@ def test_r01_overload_and_no_channel(shop, me, option):
     name = on_sale(shop, shop.model("r01-lonely", {"input": "1", "output": "1"}))
     counts = shop.counts()
     channel = shop.server.ports.shop.board.current.candidates(name)[0].channel
-    health = shop.server.ports.shop.health
-    from farebox.upstreams.dialect import Fault
-
-    slot = health.take(channel, time.time_ns() // 1000)
-    health.failed(slot, Fault("ours", "no money", 402), time.time_ns() // 1000)
-    health.give(slot)
+    shop.rest(channel)
     answer = me.chat(name)
     assert (answer.status, answer.json["error"]["code"]) == (503, "upstream_error")
     shop.reset_health()

@@ -326,21 +326,34 @@ def test_order_is_changed_and_nothing_else_is_noted(shop, operator):
     remove(name)
 
 
-def test_health_is_shown(shop, operator):
+def test_why_a_channel_rests_is_shown_with_the_accounts_behind_it(shop, operator):
+    """A customer's refusal alone is a doubt; the house's own makes it rest, and nobody's name is kept from support."""
     from farebox.kit import clock
+    from farebox.upstreams.dialect import Fault
 
     admin = operator()
     address, ident, name = switched_on(shop, admin)
+    customer = shop.account("0")
     spec = shop.server.ports.shop.board.current.channels[ident]
     health = shop.server.ports.shop.health
-    from farebox.upstreams.dialect import Fault
-
-    slot = health.take(spec, clock.now_us())
+    slot = health.take(spec, clock.now_us(), account=customer.account, model="gpt-4")
     health.failed(slot, Fault(kind="ours", status=401, message="the key was refused"), clock.now_us())
     health.give(slot)
-    page = operator("support").page("/office/upstreams")
-    assert "rests after failures" in page.text
-    assert "the key was refused" in page.text
+    page = operator("support").page(address)
+    assert "rests after failures" not in page.text
+    assert "may fail" in page.text
+    assert "A call of our own looks what is wrong." in page.text
+    shop.rest(spec, "the key was refused")
+    for path in (address, "/office/upstreams"):
+        page = operator("support").page(path)
+        assert "rests after failures" in page.text
+        assert "the key was refused" in page.text
+    for role in ("support", "finance", "auditor", "admin"):
+        page = operator(role).page(address)
+        assert f"/office/customers/{customer.account}" in page.links
+        assert "1 call" in page.text
+    chinese = operator("support", language="zh-hans").page(address)
+    assert "1 次调用" in chinese.text
     shop.reset_health()
     assert "rests after failures" not in operator("support").page(address).text
     remove(name)

@@ -27,6 +27,9 @@ KINDS = [
     (401, body(code="invalid_api_key"), "ours"), (402, body(), "ours"), (403, body(), "ours"),
     (404, body(code="model_not_found"), "ours"), (404, b"", "ours"), (405, b"", "ours"), (415, b"", "ours"),
     (400, body("API key not valid. Please pass a valid API key."), "ours"),
+    (400, body("API key not valid.", details=[{"@type": "info"}, {"reason": "API_KEY_INVALID"}], status="INVALID_ARGUMENT"), "ours"),
+    (400, body(code="Arrearage"), "ours"), (429, body(code="1113"), "ours"), (429, body(code=1113), "ours"), (429, body(code="1302"), "busy"),
+    (400, body(code="organization_restricted"), "ours"), (429, body(type="exceeded_current_quota_error"), "ours"),
     (400, body(code="billing_hard_limit_reached"), "ours"), (400, body("Insufficient Balance"), "ours"),
     (400, body(code="model_not_found"), "ours"),
     (429, body(type="insufficient_quota", code="insufficient_quota"), "ours"),
@@ -59,6 +62,49 @@ def test_kinds(status, raw, kind):
 )
 def test_a_wrong_mapping_is_told_from_a_refused_key(status, raw, mapping):
     assert faults.of_response(status, {}, raw).mapping is mapping
+
+
+# What vendors say of our key and our money, in the field that is theirs; their references of November 2026.
+VENDORS = [
+    ("OpenAI", 401, {"type": "invalid_request_error", "code": "invalid_api_key"}),
+    ("OpenAI", 429, {"type": "insufficient_quota", "code": "insufficient_quota"}),
+    ("OpenAI", 400, {"type": "invalid_request_error", "code": "billing_hard_limit_reached"}),
+    ("OpenAI", 429, {"type": "billing_not_active", "code": "billing_not_active"}),
+    ("OpenAI", 401, {"type": "invalid_request_error", "code": "account_deactivated"}),
+    ("Azure", 401, {"code": "401"}), ("Azure", 403, {"code": "AccessDenied"}),
+    ("DeepSeek", 402, {"type": "unknown_error", "code": "invalid_request_error"}),
+    ("DashScope", 400, {"code": "Arrearage", "type": "Arrearage"}), ("DashScope", 401, {"code": "invalid_api_key"}),
+    ("BigModel", 429, {"code": "1113"}), ("BigModel", 429, {"code": "1112"}), ("BigModel", 401, {"code": "1002"}),
+    ("Moonshot", 429, {"type": "exceeded_current_quota_error"}), ("Moonshot", 401, {"type": "incorrect_api_key_error"}),
+    ("Groq", 400, {"type": "invalid_request_error", "code": "organization_restricted"}),
+    ("OpenRouter", 402, {"code": 402}), ("OpenRouter", 401, {"code": 401}),
+    ("Google", 400, {"code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}),
+    ("New API", 403, {"type": "new_api_error", "code": "insufficient_user_quota"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("vendor", "status", "over"), VENDORS)
+def test_a_vendors_own_code_for_our_key_or_money(vendor, status, over):
+    fault = faults.of_response(status, {}, body("something", **over))
+    assert (fault.kind, fault.words, fault.mapping) == ("ours", False, False), vendor
+
+
+SAID = ["invalid api key", "API key not valid", "Insufficient Balance", "Your credit balance is too low"]
+
+
+@pytest.mark.parametrize("said", SAID)
+@pytest.mark.parametrize("form", ["whole", "event"])
+def test_words_alone_are_told_from_a_code(said, form):
+    """Whoever names his parameter so has them repeated."""
+    over = {"type": "invalid_request_error", "code": "unknown_parameter"}
+    raw = body(f"Unknown parameter: '{said}'.", **over)
+    fault = faults.of_response(400, {}, raw) if form == "whole" else faults.of_object(json.loads(raw)["error"])
+    assert (fault.kind, fault.words, fault.mapping) == ("ours", True, False)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_words_beside_a_status_that_says_enough_are_nothing(status):
+    assert not faults.of_response(status, {}, body("invalid api key")).words
 
 
 def test_words_parameter_and_code_pass():

@@ -8,7 +8,8 @@ from random import Random
 from farebox.upstreams import plan
 from farebox.upstreams.board import Board, Candidate
 from farebox.upstreams.dialect import Fault
-from farebox.upstreams.health import FAILURES_MAX, Health
+from farebox.upstreams.breaker import FAILURES_MAX
+from farebox.upstreams.health import Health
 from upstreams.openai_form import channel
 
 
@@ -16,14 +17,13 @@ def board(*channels):
     return Board(by_model={"m": tuple(Candidate(c, "up", {}) for c in channels)})
 
 
-def order(b, health=None, rng=None, *, model="m", kind="chat", now_us=0, attempts_max=16):
+def order(b, health=None, rng=None, *, model="m", kind="chat", attempts_max=16):
     found = plan.route(
         b,
         model,
         kind=kind,
         health=health or Health(),
         rng=rng or Random(1),
-        now_us=now_us,
         attempts_max=attempts_max,
     )
     return [candidate.channel.id for candidate in found]
@@ -57,7 +57,7 @@ def test_tiers_ascend_and_attempts_end():
     b = board(*(channel(id=f"c{n}", tier=n % 3, weight=5) for n in range(9)))
     assert [int(id_[1:]) % 3 for id_ in order(b)] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert len(order(b, attempts_max=4)) == 4
-    assert len(plan.route(b, "m", kind="chat", health=Health(), rng=Random(1), now_us=0)) == 4
+    assert len(plan.route(b, "m", kind="chat", health=Health(), rng=Random(1))) == 4
 
 
 def test_same_luck_same_order():
@@ -66,20 +66,20 @@ def test_same_luck_same_order():
     assert len({tuple(order(b, rng=Random(seed))) for seed in range(50)}) > 40
 
 
-def test_open_breakers_are_left_out_and_come_back_for_the_probe():
+def test_channels_that_rest_are_left_out_until_a_probe_was_answered():
     one, two = channel(id="a", tier=1), channel(id="b", tier=2)
     b, health = board(one, two), Health()
-    for _ in range(FAILURES_MAX):
-        slot = health.take(one, 0)
+    for n in range(FAILURES_MAX):
+        slot = health.take(one, 0, account=f"acc_{n}")
         health.failed(slot, Fault("down", "x", 500), 0)
         health.give(slot)
     assert order(b, health) == ["b"]
-    assert order(b, health, now_us=10_000_000) == ["a", "b"]
-    probe = health.take(one, 10_000_000)
-    assert order(b, health, now_us=10_000_000) == ["b"]
-    health.give(probe)
     assert order(board(one), health) == []
-    assert order(board(one), health, now_us=10_000_000) == ["a"]
+    probe = health.take(one, 10_000_000, forced=True)
+    assert order(b, health) == ["b"]
+    health.succeeded(probe, 10_000_000)
+    assert order(b, health) == ["a", "b"]
+    assert order(board(one), health) == ["a"]
 
 
 def test_full_channels_come_last():

@@ -51,13 +51,13 @@ def offer(shop: Shop, caller: Caller, call: Call, endpoint: Endpoint, now_us: in
     return found
 
 
-def route(shop: Shop, call: Call, found: Offer, now_us: int, *, only: str) -> Sequence[Candidate]:
-    """The candidates in the order to try; `only` names the one channel of a channel test, whatever its health."""
+def route(shop: Shop, call: Call, found: Offer, *, only: str) -> Sequence[Candidate]:
+    """The candidates in the order to try; `only` names the one channel of a call of the house, whatever its health."""
     current = shop.board.current
     if only:
         return [candidate for candidate in current.candidates(found.card.name) if candidate.channel.name == only]
     route = plan.route(
-        current, found.card.name, call.kind, shop.health, shop.rng, now_us, attempts_max=shop.options.attempts_max
+        current, found.card.name, call.kind, shop.health, shop.rng, attempts_max=shop.options.attempts_max
     )
     if call.private and route:
         route = tuple(candidate for candidate in route if candidate.channel.target.local)

@@ -36,7 +36,7 @@ class Request(Protocol):
     authorization: str | None
     address: str
     caller: Caller | None  # known beforehand where we call ourselves
-    channel: str  # the only channel to try, for channel tests
+    channel: str  # the only channel to try, where we call ourselves
     complete: bool  # whether the whole body has come
 
     @property
@@ -78,7 +78,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
         caller = await _caller(ports, request)
     now_us = ports.clock.now_us()
     offer = opening.offer(shop, caller, call, endpoint, now_us)  # no price, no call
-    route = opening.route(shop, call, offer, now_us, only=request.channel)
+    route = opening.route(shop, call, offer, only=request.channel)
     need = await opening.size(call, offer, route, shop.options)
     ask = opening.ask(call, offer, route, request.id, now_us)
     opened = opening.record(request.id, shop, caller, call, offer, now_us, once=request.once)
@@ -90,7 +90,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
         delivery = Delivery(
             Along(
                 ports.upstream, ports.clock, shop.health, route, asked, shop.limits,
-                forced=bool(request.channel), last_s=shop.options.call_s_max, on_late=client.cut,
+                account=caller.account, forced=bool(request.channel), last_s=shop.options.call_s_max, on_late=client.cut,
             ),
             Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered),
             cover,

@@ -25,6 +25,8 @@ from farebox.kit.failpoints import point
 from farebox.ledger import holds
 from farebox.upstreams import board
 
+from .prober import LOOK_S, Prober
+
 log = structlog.get_logger(__name__)
 
 Job = Callable[[], Awaitable[None]]
@@ -48,6 +50,7 @@ class Node:
     def __init__(self, ports: Ports, *, journal: Journal, unseal: board.Unseal) -> None:
         self.ports = ports
         self.lost = asyncio.Event()
+        self.prober = Prober(ports)
         self._journal = journal
         self._unseal = unseal
         self._options = ports.shop.options
@@ -82,6 +85,7 @@ class Node:
             (options.version_poll_ms / 1000, self.poll),
             (options.lease_beat_ms / 1000, self.beat),
             (_TIDY_S, self.tidy),
+            (LOOK_S, self.prober.probe),
             # A job of its own: much to do for a dead neighbour must not cost this node its own lease.
             *([] if self.ports.store.alone else [(options.lease_beat_ms / 1000, self._after_the_dead)]),
         ]
@@ -101,6 +105,7 @@ class Node:
         """Write what is only in memory, then end the epoch. What the store does not take is found by whoever comes."""
         if self._stale_timer is not None:
             self._stale_timer.cancel()
+        await self.prober.stop()
         try:
             await self.tidy()
             now_us = self.ports.clock.now_us()

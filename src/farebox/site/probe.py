@@ -1,4 +1,7 @@
-"""A channel test: a real call on the house's own account, through the path of every call (money.md 1.14)."""
+"""Calls of our own: real ones on the house's account, through the path of every call (money.md 1.14).
+
+A test is an operator's, of a channel as it is stored; a probe asks a channel in force for one token, to see how it is.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import msgspec
 
 from farebox.accounts import authenticate
 from farebox.calls import log as records
+from farebox.catalog.pricing import ModelCard
 from farebox.gateway.endpoints import ENDPOINTS
 from farebox.gateway.ports import Ports, Shop
 from farebox.gateway.serve import serve
@@ -22,6 +26,11 @@ _BODIES: dict[str, dict[str, Any]] = {
     "chat": {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16},
     "completions": {"prompt": "Hello", "max_tokens": 16},
     "embeddings": {"input": "Hello"},
+}
+_SMALLEST: dict[str, dict[str, Any]] = {
+    "chat": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1},
+    "completions": {"prompt": "Hi", "max_tokens": 1},
+    "embeddings": {"input": "Hi"},
 }
 
 
@@ -96,23 +105,12 @@ class _Bench:
 
 async def call(ports: Ports, channel: str, model: str) -> dict[str, Any]:
     """One call of `model` on `channel` alone, paused or not: {ok, call, charge_micro, attempts, usage, error}."""
-    caller = await ports.store.read(authenticate.house_caller)
-    card = ports.shop.shelf.current.card(model)
-    if card is None:
-        raise CommandError(f"There is no model {model}. `farebox model list` shows them.")
+    card = _card(ports, model)
     unseal = board.unsealer(secrets.master_keys(ports.shop.options))
     alone = await ports.store.read(board.of_one, channel, unseal)
     if not alone.candidates(card.name):
         raise CommandError(f"The channel {channel} does not offer {model}. `farebox channel offer` adds it.")
-    kind = next(name for name in _BODIES if name in card.kinds)
-    endpoint = next(found for found in ENDPOINTS.values() if found.kind == kind)
-    ident = ports.ids.new("call", ports.clock.now_us())
-    client = _Client()
-    request = _Request(ident, caller, channel, {"model": model, **_BODIES[kind]})
-    try:
-        await serve(dataclasses.replace(ports, shop=cast("Shop", _Bench(ports.shop, alone))), request, client, endpoint)
-    except FareboxError as refusal:
-        client.error = refusal
+    caller, ident, client = await _carry(ports, alone, channel, card, _BODIES)
     found = await ports.store.read(_outcome, ident, caller.account)
     return {
         "ok": client.error is None,
@@ -121,6 +119,46 @@ async def call(ports: Ports, channel: str, model: str) -> dict[str, Any]:
         "answer": client.body.decode("utf-8", "replace")[:2000],
         **found,
     }
+
+
+async def one_token(ports: Ports, channel_id: str, model: str) -> None:
+    """The smallest call of `model` on this channel of the board in force; what it finds is told to `shop.health`.
+
+    CommandError where the channel does not offer it now.
+    """
+    current = ports.shop.board.current
+    candidates = tuple(each for each in current.candidates(model) if each.channel.id == channel_id)
+    if not candidates:
+        raise CommandError(f"The channel does not offer {model} now.")
+    channel = candidates[0].channel
+    alone = board.Board(by_model={model: candidates}, channels={channel_id: channel})
+    await _carry(ports, alone, channel.name, _card(ports, model), _SMALLEST)
+
+
+def _card(ports: Ports, model: str) -> ModelCard:
+    card = ports.shop.shelf.current.card(model)
+    if card is None:
+        raise CommandError(f"There is no model {model}. `farebox model list` shows them.")
+    return card
+
+
+async def _carry(
+    ports: Ports, alone: board.Board, channel: str, card: ModelCard, bodies: dict[str, dict[str, Any]]
+) -> tuple[authenticate.Caller, str, _Client]:
+    """Carry a call of the house out: whose it was, its id, and what came back."""
+    caller = await ports.store.read(authenticate.house_caller)
+    quirks = alone.candidates(card.name)[0].channel.quirks
+    kinds = [name for name in bodies if name in card.kinds]
+    kind = next((name for name in kinds if quirks.path(name)), kinds[0])
+    endpoint = next(found for found in ENDPOINTS.values() if found.kind == kind)
+    ident = ports.ids.new("call", ports.clock.now_us())
+    client = _Client()
+    request = _Request(ident, caller, channel, {"model": card.name, **bodies[kind]})
+    try:
+        await serve(dataclasses.replace(ports, shop=cast("Shop", _Bench(ports.shop, alone))), request, client, endpoint)
+    except FareboxError as refusal:
+        client.error = refusal
+    return caller, ident, client
 
 
 def _outcome(tx: Tx, ident: str, account: str) -> dict[str, Any]:

@@ -135,7 +135,8 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
     `message` is the upstream's text, at most 1,000 characters, secrets redacted; `status` the HTTP status, or
     the one that an error inside a 200 names; `retry_after_s` at most 60. `mapping` says of a fault of kind
     `ours` that this model, path or method is unknown there, while the channel may well answer others. `own` says
-    that it is this one answer that is at fault, which says nothing about the channel.
+    that it is this one answer that is at fault, which says nothing about the channel. `words`: nothing but the words of
+    the message say that it is `ours`, and these may be the customer's.
     """
 
     kind: FaultKind
@@ -146,6 +147,7 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
     retry_after_s: int | None = None
     mapping: bool = False
     own: bool = False
+    words: bool = False
 
 
 class Event(msgspec.Struct, gc=False):

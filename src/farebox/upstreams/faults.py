@@ -20,6 +20,7 @@ from farebox.upstreams.dialect import Fault, FaultKind
 MESSAGE_CHARS_MAX: Final = 1000
 RETRY_AFTER_S_MAX: Final = 60
 _BODY_BYTES_MAX: Final = 65_536
+_OWN_CODES: Final = 1000  # numbers below are HTTP's
 
 _POLICY: Final = re.compile(
     r"content[ _-]?(?:management[ _-])?(?:policy|filter)|moderation|safety system|usage polic(?:y|ies)"
@@ -31,14 +32,22 @@ _CONTEXT: Final = re.compile(
     r"|reduce the length|(?:prompt|input) is too long|input tokens exceed|too many (?:input )?tokens",
     re.IGNORECASE,
 )
+# Vendors' own codes for "no money" and "not your key", in lower case, where they come with a status that says less: from
+# the error references of OpenAI (also Azure), DeepSeek, DashScope, BigModel (its numbers), Moonshot, Groq, Volcengine
+# Ark, Anthropic, Google (the reason of an ErrorInfo), and of gateways of the kind of New API, November 2026.
 _MONEY_CODES: Final = frozenset(
     {"insufficient_quota", "insufficient_user_quota", "insufficient_balance", "billing_hard_limit_reached",
-     "billing_not_active", "account_deactivated", "arrearage", "exceeded_current_quota_error"}
+     "billing_not_active", "billing_error", "account_deactivated", "access_terminated", "organization_restricted",
+     "arrearage", "accountoverdueerror", "exceeded_current_quota_error", "1110", "1111", "1112", "1113", "1121", "1309"}
 )  # fmt: skip
-_MONEY_WORDS: Final = re.compile(r"insufficient[ _](?:account )?balance|credit balance is too low", re.IGNORECASE)
-_KEY_CODES: Final = frozenset({"invalid_api_key", "api_key_invalid", "authentication_error", "invalid_authentication"})
-_KEY_WORDS: Final = re.compile(
-    r"(?:incorrect|invalid) api[ -]?key|api[ -]?key (?:is )?(?:not valid|invalid|expired|not found)",
+_KEY_CODES: Final = frozenset(
+    {"invalid_api_key", "api_key_invalid", "invalidapikey", "incorrect_api_key_error", "authentication_error",
+     "invalid_authentication", "invalid_authentication_error"}
+)  # fmt: skip
+# Words are in every message that repeats what a customer wrote: they end his own call as ours, and prove nothing.
+_REFUSING_WORDS: Final = re.compile(
+    r"insufficient[ _](?:account )?balance|credit balance is too low|(?:incorrect|invalid) api[ -]?key"
+    r"|api[ -]?key (?:is )?(?:not valid|invalid|expired|not found)",
     re.IGNORECASE,
 )
 _MAPPING_CODES: Final = frozenset({"model_not_found", "deploymentnotfound", "unknown_url", "model_not_exist"})
@@ -50,8 +59,8 @@ def of_response(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
     """The fault of an HTTP answer that is not a 200; `headers` by lower-case name. Never raises."""
     found = _inside(body, headers.get("content-type", ""))
     message, type_, code, param = _parts(found)
-    kind = _kind(status, message, type_, code)
-    fault = _fault(kind, message, status=status, code=code, param=param)
+    kind, words = _kind(status, message, type_, code)
+    fault = _fault(kind, message, status=status, code=code, param=param, words=words)
     return msgspec.structs.replace(fault, retry_after_s=_retry_after_s(headers)) if kind == "busy" else fault
 
 
@@ -63,36 +72,37 @@ def of_object(error: Any, *, status: int = 200) -> Fault:
         named = error.get("status")
     if type(named) is int and 400 <= named <= 599:
         status = named
-    if status >= 400:
-        kind = _kind(status, message, type_, code)
-    elif (type_ or "").lower() in {"invalid_request_error", "badrequesterror", "bad_request_error"}:
-        kind = _kind(400, message, type_, code)
-    elif (type_ or "").lower() in {
-        "rate_limit_error",
-        "rate_limit_exceeded",
-    } or code == "rate_limit_exceeded":
-        kind = _kind(429, message, type_, code)
-    else:
-        kind = _kind(200, message, type_, code)
-    return _fault(kind, message, status=status, code=code, param=param)
+    type_ = type_ or ""
+    meant = status
+    if status < 400 and type_.lower() in {"invalid_request_error", "badrequesterror", "bad_request_error"}:
+        meant = 400
+    elif status < 400 and (
+        type_.lower() in {"rate_limit_error", "rate_limit_exceeded"} or code == "rate_limit_exceeded"
+    ):
+        meant = 429
+    elif status < 400:
+        meant = 200
+    kind, words = _kind(meant, message, type_, code)
+    return _fault(kind, message, status=status, code=code, param=param, words=words)
 
 
-def _kind(status: int, message: str, type_: str | None, code: str | None) -> FaultKind:
+def _kind(status: int, message: str, type_: str | None, code: str | None) -> tuple[FaultKind, bool]:
+    """The kind, and whether words alone say so of one that is `ours`."""
     names = {(type_ or "").lower(), (code or "").lower()}
     words = f"{code or ''} {type_ or ''} {message}"
     if status < 500 and status not in {401, 402, 404}:
         if names & (_MONEY_CODES | _KEY_CODES | _MAPPING_CODES):
-            return "ours"
-        if status != 429 and (_MONEY_WORDS.search(words) or _KEY_WORDS.search(words)):
-            return "ours"
+            return "ours", False
+        if status not in {403, 429} and _REFUSING_WORDS.search(message):
+            return "ours", True
         if status not in {408, 409, 429} and _POLICY.search(words):
-            return "policy"
+            return "policy", False
     if status in {200, 400, 413, 422} and _CONTEXT.search(words):
-        return "context"
+        return "context", False
     # One server says so with a 500; its type is unmistakable.
     if status >= 500 and names & {"exceed_context_size_error", "context_length_exceeded"}:
-        return "context"
-    return _kind_by_status(status)
+        return "context", False
+    return _kind_by_status(status), False
 
 
 def _kind_by_status(status: int) -> FaultKind:
@@ -133,9 +143,7 @@ def _parts(found: Any) -> tuple[str, str | None, str | None, str | None]:
     message = error.get("message", error.get("detail", error.get("msg")))
     if isinstance(message, list):
         message = "; ".join(str(item.get("msg", "")) for item in message if isinstance(item, dict))
-    code = error.get("code")
-    if not isinstance(code, str):
-        code = error["status"] if isinstance(error.get("status"), str) else None
+    code = _code(error)
     type_, param = error.get("type"), error.get("param")
     return (
         message if isinstance(message, str) else "",
@@ -145,7 +153,23 @@ def _parts(found: Any) -> tuple[str, str | None, str | None, str | None]:
     )
 
 
-def _fault(kind: FaultKind, message: str, *, status: int, code: str | None, param: str | None) -> Fault:
+def _code(error: dict[str, Any]) -> str | None:
+    """The vendor's own code: `code`, a number above those of HTTP too, or Google's reason or status."""
+    code = error.get("code")
+    if type(code) is int and code >= _OWN_CODES:
+        code = str(code)
+    if isinstance(code, str):
+        return code
+    details = error.get("details")
+    for each in details if isinstance(details, list) else ():
+        if isinstance(each, dict) and isinstance(each.get("reason"), str):
+            return str(each["reason"])
+    return error["status"] if isinstance(error.get("status"), str) else None
+
+
+def _fault(
+    kind: FaultKind, message: str, *, status: int, code: str | None, param: str | None, words: bool
+) -> Fault:
     shown = redact(message[: 4 * MESSAGE_CHARS_MAX])[:MESSAGE_CHARS_MAX]
     if not shown.strip():
         shown = f"The upstream answered with HTTP status {status} and no message."
@@ -156,7 +180,8 @@ def _fault(kind: FaultKind, message: str, *, status: int, code: str | None, para
         status,
         code=code and redact(code[:100]),
         param=param and redact(param[:200]),
-        mapping=kind == "ours" and unknown,
+        mapping=kind == "ours" and unknown and not words,
+        words=words,
     )
 
 

@@ -1,75 +1,61 @@
 """Which channels are fit to be tried: a breaker and a count of calls for each, in this process's memory.
 
-A breaker is `closed` (calls pass), `open` (none do) or `half_open` (one customer's call goes through as the
-probe; money.md 1.14). Times come from the caller, so that the simulator can bring its own.
+Times come from the caller, so that the simulator can bring its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import structlog
 
+from farebox.upstreams.breaker import Breaker, State
 from farebox.upstreams.dialect import ChannelSpec, Fault
 
-FAILURES_MAX: Final = 5
-OPEN_FIRST_US: Final = 10_000_000
-OPEN_MAX_US: Final = 300_000_000
-OPEN_OURS_US: Final = 60_000_000
 _ALERTS_MAX: Final = 100
 _REFUSED: Final = "refused"  # the channel as a whole; other alerts are about one mapping each
 COUNTED: Final = frozenset({"down", "timeout", "busy"})
 
-BreakerState = Literal["closed", "open", "half_open"]
 _log = structlog.get_logger()
 
 
 class Slot:
-    """One call's place on a channel, from `take` to `give`."""
+    """One call's place on a channel, from `take` to `give`: whose it is, and what the model is called there.
 
-    __slots__ = ("channel_id", "given", "name", "probe")
+    `probe`: it is the house's own.
+    """
 
-    def __init__(self, channel_id: str, name: str, *, probe: bool) -> None:
-        self.channel_id = channel_id
-        self.name = name
+    __slots__ = ("account", "channel_id", "given", "model", "name", "probe")
+
+    def __init__(self, channel: ChannelSpec, *, account: str, model: str, probe: bool) -> None:
+        self.channel_id = channel.id
+        self.name = channel.name
+        self.account = account
+        self.model = model
         self.probe = probe
         self.given = False
 
 
-class _Breaker:
-    __slots__ = ("alerted", "calls", "failures", "open_us", "opened", "probing", "until_us", "why")
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.failures = 0
-        self.opened = False
-        self.probing = False
-        self.alerted: set[str] = set()
-        self.until_us = 0
-        self.open_us = OPEN_FIRST_US
-        self.why = ""
-
-    def state(self, now_us: int) -> BreakerState:
-        if not self.opened:
-            return "closed"
-        return "open" if now_us < self.until_us else "half_open"
+def counts(fault: Fault) -> bool:
+    """Whether this is how a channel fails: nothing or a 5xx came, or silence. A 4xx is an upstream that answers."""
+    return fault.kind in COUNTED and not fault.own and not 400 <= fault.status <= 499
 
 
 class Health:
     """Breakers and counts of all channels of one process.
 
-    `on_alert(channel name, why)` is called when a channel refuses us (key, money), once until it works again,
-    and once for each wrong mapping; `alerts` and `openings` count for the metrics. Not for several threads.
+    `on_alert(channel name, why)` is called when the house's own call is refused on a channel (key, money), once until it
+    works again, and once for each wrong mapping; `alerts` and `openings` count for the metrics. Not for several threads.
     """
 
     def __init__(self, on_alert: Callable[[str, str], None] | None = None) -> None:
         self.on_alert = on_alert
         self.alerts = 0
         self.openings = 0
-        self._breakers: dict[str, _Breaker] = {}
+        self._breakers: dict[str, Breaker] = {}
 
-    def state(self, channel_id: str, now_us: int) -> BreakerState:
+    def state(self, channel_id: str, now_us: int) -> State:
         """The breaker of a channel; closed for one that was never tried."""
         found = self._breakers.get(channel_id)
         return "closed" if found is None else found.state(now_us)
@@ -79,84 +65,89 @@ class Health:
         found = self._breakers.get(channel_id)
         return 0 if found is None else found.calls
 
-    def usable(self, channel: ChannelSpec, now_us: int) -> bool:
-        """Whether the breaker would let a call through now."""
+    def usable(self, channel: ChannelSpec) -> bool:
+        """Whether a customer's call may be tried: never while it rests, nor before a probe was answered."""
         found = self._breakers.get(channel.id)
-        if found is None or not found.opened:
-            return True
-        return now_us >= found.until_us and not found.probing
+        return found is None or not found.opened
 
     def full(self, channel: ChannelSpec) -> bool:
         """Whether the channel has as many calls as it may; `concurrency_max` 0 is no limit."""
         return 0 < channel.concurrency_max <= self.calls(channel.id)
 
-    def take(self, channel: ChannelSpec, now_us: int, *, forced: bool = False) -> Slot | None:
-        """A place for one call, ended with `give`; None if the breaker is open or the channel is full.
+    def take(
+        self, channel: ChannelSpec, now_us: int, *, account: str = "", model: str = "", forced: bool = False
+    ) -> Slot | None:
+        """A place for one call, ended with `give`; None if the channel rests or is full.
 
-        A `forced` one, an operator's test, is never refused; its outcome counts as that of a probe.
+        `forced` is a call of the house itself, a probe or an operator's test: never refused, and what it finds counts.
         """
-        if not forced and (self.full(channel) or not self.usable(channel, now_us)):
+        if not forced and (self.full(channel) or not self.usable(channel)):
             return None
         breaker = self._of(channel.id)
         breaker.calls += 1
-        probe = breaker.opened and not breaker.probing
-        breaker.probing = breaker.opened
-        return Slot(channel.id, channel.name, probe=probe)
+        if forced:
+            breaker.probing += 1
+            breaker.turn += 1
+            breaker.ask(now_us)
+        else:
+            breaker.called(account, now_us)
+        return Slot(channel, account=account, model=model, probe=forced)
 
     def give(self, slot: Slot) -> None:
-        """Give the place back, once; after a probe without a verdict the next call is the probe."""
+        """Give the place back, once; a probe without a verdict has changed nothing."""
         if slot.given:
             return
         slot.given = True
         breaker = self._of(slot.channel_id)
         breaker.calls = max(0, breaker.calls - 1)
         if slot.probe:
-            breaker.probing = False
+            breaker.probing = max(0, breaker.probing - 1)
 
-    def succeeded(self, slot: Slot) -> None:
-        """The upstream answered: forgets failures, and closes the breaker that this call was the probe of."""
+    def succeeded(self, slot: Slot, now_us: int) -> None:
+        """The upstream answered: forgets what failed in a row; the house's own call closes the breaker."""
         breaker = self._of(slot.channel_id)
-        if breaker.opened and not slot.probe:
-            return  # begun before the breaker opened: no news of how the upstream is now
-        if breaker.opened:
-            _log.info("channel works again", channel=slot.name)
-            # While it is closed the other calls need no probe.
-            slot.probe = breaker.probing = breaker.opened = False
-            breaker.open_us = OPEN_FIRST_US
-        breaker.alerted.discard(_REFUSED)
-        breaker.failures = 0
-        breaker.why = ""
+        if slot.probe:
+            if breaker.found_well(slot.model, now_us):
+                _log.info("channel works again", channel=slot.name)
+        else:
+            breaker.worked(slot.model)
+        if not breaker.opened:
+            breaker.alerted.discard(_REFUSED)
+
+    def answered(self, slot: Slot, now_us: int) -> None:
+        """The upstream refused the request as such: of a customer's this says nothing, of ours that it is there."""
+        if slot.probe:
+            self.succeeded(slot, now_us)
 
     def failed(self, slot: Slot, fault: Fault, now_us: int) -> None:
         """The attempt ended with this fault.
 
-        `ours` opens at once for 60 s, but a wrong mapping only alerts, since other models work; `down`,
-        `timeout` and `busy` open at the fifth in a row, for 10 s, doubled up to 5 min while probes fail;
-        what is the customer's doing, or the fault of one answer alone, says nothing about the channel.
+        A customer's is counted (`down`, `timeout`, `busy`, but no 4xx) or, if it looks as if we were refused (`ours`),
+        makes the house's own call look. That one opens the breaker, for 10 s, doubled up to 5 min while probes fail, or
+        for 60 s if it is refused. What is the fault of one answer alone says nothing about the channel.
         """
-        if fault.own:
-            return
         breaker = self._of(slot.channel_id)
-        if fault.mapping:
-            self._alert(breaker, slot, fault.message, about=fault.message)
+        if slot.probe:
+            self._found(breaker, slot, fault, now_us)
         elif fault.kind == "ours":
-            self._alert(breaker, slot, fault.message, about=_REFUSED)
-            self._open(breaker, slot, now_us + OPEN_OURS_US, fault.message)
-        elif fault.kind in COUNTED:
-            breaker.failures += 1
-            if slot.probe:
-                breaker.open_us = min(2 * breaker.open_us, OPEN_MAX_US)
-            elif breaker.opened or breaker.failures < FAILURES_MAX:
-                return
-            self._open(breaker, slot, now_us + breaker.open_us, fault.message)
+            breaker.refused(slot.account, slot.model, fault.message)
+        elif counts(fault) and breaker.failed(slot.account, slot.model, fault.message, now_us):
+            self._note_opened(breaker, slot.name)
+
+    def due(self, now_us: int) -> list[tuple[str, tuple[str, ...]]]:
+        """Channels that a probe should try now, each with the models there that it should ask for, the best first."""
+        found = ((id_, breaker.asks(now_us)) for id_, breaker in self._breakers.items())
+        return [(id_, models) for id_, models in found if models is not None]
+
+    def ask(self, channel_id: str, now_us: int) -> None:
+        """A probe of this channel sets out: the next one is due ten seconds later at the earliest."""
+        self._of(channel_id).ask(now_us)
 
     def reset(self, channel_id: str) -> None:
         """Forget a channel's failures, after an operator changed it; calls under way stay counted."""
         found = self._breakers.get(channel_id)
         if found is not None:
-            calls = found.calls
-            self._breakers[channel_id] = fresh = _Breaker()
-            fresh.calls = calls
+            self._breakers[channel_id] = found.fresh()
 
     def keep_only(self, channel_ids: Iterable[str]) -> None:
         """Forget channels that are gone and have no calls under way."""
@@ -164,29 +155,36 @@ class Health:
         self._breakers = {id_: b for id_, b in self._breakers.items() if id_ in kept or b.calls}
 
     def report(self, now_us: int) -> dict[str, dict[str, Any]]:
-        """State, calls under way, failures in a row and last reason by channel id, for metrics and pages."""
-        return {
-            id_: {"state": b.state(now_us), "calls": b.calls, "failures": b.failures, "why": b.why}
-            for id_, b in self._breakers.items()
-        }
+        """What each breaker reports, by channel id, for metrics and pages."""
+        return {id_: breaker.report(now_us) for id_, breaker in self._breakers.items()}
 
-    def _of(self, channel_id: str) -> _Breaker:
+    def _of(self, channel_id: str) -> Breaker:
         found = self._breakers.get(channel_id)
         if found is None:
-            found = self._breakers[channel_id] = _Breaker()
+            found = self._breakers[channel_id] = Breaker()
         return found
 
-    def _open(self, breaker: _Breaker, slot: Slot, until_us: int, why: str) -> None:
-        if slot.probe:
-            slot.probe = breaker.probing = False
-        if not breaker.opened:
-            self.openings += 1
-            _log.warning("channel rests", channel=slot.name, why=why)
-        breaker.opened = True
-        breaker.until_us = max(breaker.until_us, until_us)
-        breaker.why = why[:200]
+    def _found(self, breaker: Breaker, slot: Slot, fault: Fault, now_us: int) -> None:
+        """The house's own call was not answered."""
+        if fault.own:
+            return
+        if fault.kind == "ours":
+            self._alert(breaker, slot, fault.message, about=fault.message if fault.mapping else _REFUSED)
+        if fault.kind == "ours" and not fault.mapping:
+            opened = breaker.found_refusing(slot.model, fault.message, now_us)
+        elif counts(fault):
+            opened = breaker.found_down(slot.model, fault.message, now_us)
+        else:  # a 4xx that is not about us, also a wrong mapping: the upstream is there
+            breaker.found_well("" if fault.mapping else slot.model, now_us)
+            return
+        if opened:
+            self._note_opened(breaker, slot.name)
 
-    def _alert(self, breaker: _Breaker, slot: Slot, why: str, *, about: str) -> None:
+    def _note_opened(self, breaker: Breaker, name: str) -> None:
+        self.openings += 1
+        _log.warning("channel rests", channel=name, why=breaker.why, accounts=list(breaker.behind))
+
+    def _alert(self, breaker: Breaker, slot: Slot, why: str, *, about: str) -> None:
         if about in breaker.alerted or len(breaker.alerted) >= _ALERTS_MAX:
             return
         breaker.alerted.add(about)

@@ -15,25 +15,24 @@ def route(
     kind: str,
     health: Health,
     rng: Random,
-    now_us: int,
     *,
     attempts_max: int | None = None,
 ) -> tuple[Candidate, ...]:
     """The candidates in the order to try, at most `attempts_max` (the option's value if None).
 
     Tiers ascend; inside a tier each next place is drawn with a chance in proportion to weight, and weight 0
-    comes last. Channels that are full come after all others; those whose breaker is open are left out. Empty
+    comes last. Channels that are full come after all others; those that rest are left out. Empty
     if none is left. The same `rng` state gives the same order.
     """
     limit = options.current().attempts_max if attempts_max is None else attempts_max
     found = board.candidates(model)
     if len(found) == 1:
         only = found[0].channel
-        return found if only.quirks.path(kind) and health.usable(only, now_us) else ()
+        return found if only.quirks.path(kind) and health.usable(only) else ()
     keyed = [
         (health.full(candidate.channel), candidate.channel.tier, _draw(candidate.channel.weight, rng), place)
         for place, candidate in enumerate(found)
-        if candidate.channel.quirks.path(kind) and health.usable(candidate.channel, now_us)
+        if candidate.channel.quirks.path(kind) and health.usable(candidate.channel)
     ]
     keyed.sort()
     return tuple(found[place] for *_, place in keyed[:limit])

@@ -109,7 +109,8 @@ class _Next(Exception):
 class Along:
     """One call's way to its upstreams; iterate over it for the events of its answer, in the batches they came in.
 
-    `forced` takes the channels of the route whatever their health. The whole ends after `last_s` seconds, whatever the
+    `account` is whose call it is. `forced` is a call of the house: it takes the channels of the route whatever their
+    health, and what it finds is what they are. The whole ends after `last_s` seconds, whatever the
     upstream sends meanwhile; `on_late` is called then. `close` it when the call has ended, in every case.
     Raises Left, Revoked, Halted, TooLong, UpstreamFailed, UpstreamRefused.
     """
@@ -120,6 +121,7 @@ class Along:
     route: Sequence[Candidate]
     ask: Ask
     limits: Limits
+    account: str = ""
     forced: bool = False
     last_s: float | None = None
     on_late: Callable[[], None] | None = None
@@ -214,7 +216,7 @@ class Along:
         """The attempt under way has answered well; its channel is in order."""
         self.settle_attempt("served")
         if self._slot is not None:
-            self.health.succeeded(self._slot)
+            self.health.succeeded(self._slot, self.clock.now_us())
 
     def rejected(self, why: str) -> UpstreamFailed:
         """The whole answer that came is not what was asked for: the attempt failed."""
@@ -255,7 +257,10 @@ class Along:
         for candidate in self.route:
             if self.left or self.halted or self.revoked:
                 raise self._away()
-            self._slot = self.health.take(candidate.channel, self.clock.now_us(), forced=self.forced)
+            self._slot = self.health.take(
+                candidate.channel, self.clock.now_us(),
+                account=self.account, model=candidate.upstream_model, forced=self.forced,
+            )  # fmt: skip
             if self._slot is None:
                 fault = Fault("busy", "The upstream has no capacity now.", 503, retry_after_s=1)
                 continue
@@ -480,7 +485,7 @@ class Along:
     def _refused(self, fault: Fault) -> UpstreamRefused:
         self.settle_attempt("refused", f"{fault.kind}: {fault.message}")
         if self._slot is not None:
-            self.health.succeeded(self._slot)
+            self.health.answered(self._slot, self.clock.now_us())
         return UpstreamRefused(fault)
 
     async def _patient(self, exchange: Exchange, wait: Callable[[], Awaitable[T]]) -> T:
