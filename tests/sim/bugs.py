@@ -14,13 +14,13 @@ from farebox.calls import statements as call_sql
 from farebox.catalog.usage import Usage
 from farebox.gateway import ending, hold, journal, meter, serve, settlement
 from farebox.gateway.meter import Ending, Outcome
-from farebox.kit import epochs
+from farebox.kit import clock, epochs
 from farebox.kit import statements as kit_sql
 from farebox.ledger import booking, holds
 from farebox.ledger import journal as entries
 from farebox.ledger import statements as sql
-from farebox.site import node
-from farebox.upstreams import send
+from farebox.site import node, prober
+from farebox.upstreams import breaker, health, send
 
 Put = Callable[[Any, str, Any], None]
 BUGS: dict[str, tuple[str, Callable[[Put], None]]] = {}
@@ -471,3 +471,45 @@ def early_leaver_billed(put: Put) -> None:
     put(meter, "conclude", conclude)
     put(serve, "conclude", conclude)
     put(ending, "conclude", conclude)
+
+
+# blame
+
+
+@bug("failures are counted, whoever has them")
+def failures_without_accounts(put: Put) -> None:
+    put(breaker.Breaker, "_sure", lambda self, now_us: True)
+
+
+@bug("the probe of a half-open breaker is the next customer's call")
+def probe_by_a_customer(put: Put) -> None:
+    right = health.Health.take
+
+    def due(self: Any, channel: Any, now_us: int) -> bool:
+        return self.state(channel.id, now_us) == "half_open" and not self._of(channel.id).probing
+
+    def take(self: Any, channel: Any, now_us: int, *, forced: bool = False, **facts: Any) -> Any:
+        return right(self, channel, now_us, forced=forced or due(self, channel, now_us), **facts)
+
+    def usable(self: Any, channel: Any) -> bool:
+        return not self._of(channel.id).opened or due(self, channel, clock.SYSTEM.now_us())
+
+    async def probe(self: Any) -> None:
+        """Leave it to the customers."""
+
+    put(health.Health, "take", take)
+    put(health.Health, "usable", usable)
+    put(prober.Prober, "probe", probe)
+
+
+@bug("a customer's refusal closes a channel by itself")
+def refusal_unconfirmed(put: Put) -> None:
+    def refused(self: Any, account: str, model: str, why: str) -> None:
+        self._open(clock.SYSTEM.now_us(), breaker.OPEN_OURS_US)
+
+    put(breaker.Breaker, "refused", refused)
+
+
+@bug("a probe follows the other without a pause")
+def probes_without_a_pause(put: Put) -> None:
+    put(breaker, "PROBE_EVERY_US", 0)

@@ -10,7 +10,7 @@ from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments, lots
 
 from . import checks, town
-from .plan import BY_HAND, Fault
+from .plan import BY_HAND, HOSTILE, OUTAGE, Fault
 
 if TYPE_CHECKING:
     from .life import Life
@@ -129,7 +129,19 @@ def _drift(world: World, fault: Fault) -> None:
     world.machines[fault.node].clock.drift_ppm = fault.by // 36_000
 
 
+def _hostile(world: World, fault: Fault) -> None:
+    world.fired(fault.kind)  # its calls stand in the plan
+
+
+def _outage(world: World, fault: Fault) -> None:
+    host = f"127.0.0.{fault.by + 2}"
+    world.down_until_s[host] = world.loop.now + fault.long_s
+    world.fired(fault.kind)
+
+
 _STEPS = {
+    HOSTILE: _hostile,
+    OUTAGE: _outage,
     "kill at a time": _kill,
     "pause": _pause,
     "restart": _restart,

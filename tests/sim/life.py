@@ -19,9 +19,9 @@ from farebox.kit import epochs
 from farebox.kit.errors import FareboxError
 from farebox.site.node import Node
 from farebox.upstreams import board
-from farebox.upstreams.health import Health
 from farebox.upstreams.send import Limits
 
+from .blame import Judged
 from .client import Door, Sent
 from .clocks import SimClock
 from .disk import SimDisk, SimLog
@@ -98,7 +98,7 @@ class Life:
         self.shop = Shop(
             options=chosen,
             ring=KeyRing(peppers=town.peppers, site=town.site, wrong_keys_per_min=chosen.wrong_keys_per_min),
-            shelf=shelf.ShelfKeeper(), board=board.BoardKeeper(), health=Health(),
+            shelf=shelf.ShelfKeeper(), board=board.BoardKeeper(), health=Judged(self),
             epoch=world.ids.new("ep", machine.clock.now_us()),
             limits=Limits(
                 connect_s=chosen.connect_s, first_byte_s=chosen.first_byte_s, idle_s=chosen.idle_s,

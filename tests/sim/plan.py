@@ -21,12 +21,15 @@ WORLD = (
 )  # fmt: skip
 # Money that people give back; planned apart, so that the plans of the seeds before it stay as they are.
 BY_HAND = "refund by hand"
+# One customer whose calls every upstream fails at, and a channel that fails for everybody; planned apart as well.
+HOSTILE, OUTAGE = "client: hostile", "upstream: outage"
+APART = (BY_HAND, HOSTILE, OUTAGE)
 POINTS = (
     "tx.statement", "tx.statement", "store.before_commit", "store.after_commit", "serve.before_hold", "serve.held",
     "serve.event", "serve.before_settle", "serve.settled", "serve.answered", "journal.before_write", "journal.written",
     "journal.replayed", "marks.before_write", "node.begun", "node.replayed", "node.refunded",
 )  # fmt: skip
-MENU = (*(f"upstream: {name}" for name in WRONGS), *(f"client: {name}" for name in CLIENTS), *WORLD, BY_HAND)
+MENU = (*(f"upstream: {name}" for name in WRONGS), *(f"client: {name}" for name in CLIENTS), *WORLD, *APART)
 
 
 @dataclass
@@ -77,7 +80,7 @@ class Plan:
 def make(seed: int) -> Plan:
     """The plan of a seed: a random half of the menu is active, each of it fires with its own small chance."""
     rng = Random(f"plan {seed}")
-    active = [name for name in MENU if name != BY_HAND and rng.random() < 0.5]
+    active = [name for name in MENU if name not in APART and rng.random() < 0.5]
     if rng.random() < 0.1:
         active = [name for name in active if name.startswith(("upstream", "client"))]
     nodes = rng.choice((1, 2))
@@ -98,7 +101,12 @@ def make(seed: int) -> Plan:
     if by_hand:
         active.append(BY_HAND)
         faults = sorted([*faults, *by_hand], key=lambda fault: fault.at_s)
-    return Plan(seed, nodes, options, active, calls, faults)
+    for name, planned in ((HOSTILE, _hostile), (OUTAGE, _outage)):
+        apart = Random(f"{name} {seed}")
+        if apart.random() < 0.4:  # noqa: PLR2004 - about half
+            active.append(name)
+            planned(apart, nodes, calls, faults)
+    return Plan(seed, nodes, options, active, calls, sorted(faults, key=lambda fault: fault.at_s))
 
 
 def _call(rng: Random, number: int, nodes: int, active: list[str]) -> Call:
@@ -159,6 +167,32 @@ def _by_hand(rng: Random) -> list[Fault]:
         )
         for _ in range(rng.choice((1, 2, 4)))
     ]  # fmt: skip
+
+
+def _hostile(rng: Random, nodes: int, calls: list[Call], faults: list[Fault]) -> None:
+    """Calls of one account, on one or two keys of it, at which every upstream fails."""
+    at_s, node, keys = rng.uniform(0.5, SPAN_S - 8), rng.randrange(nodes), rng.choice(((0,), (2, 3)))
+    wrong = rng.choice(("5xx", "5xx", "401", "refuse"))
+    faults.append(Fault(HOSTILE, at_s))
+    for number in range(len(calls), len(calls) + 6):
+        at_s += rng.choice((0.1, 0.3, 1.5))
+        calls.append(_failing(number, at_s, node, rng.choice(keys), [wrong] * 4))
+
+
+def _outage(rng: Random, nodes: int, calls: list[Call], faults: list[Fault]) -> None:
+    """A channel that fails for everybody for some seconds, and who calls meanwhile and after."""
+    at_s, node = rng.uniform(0.5, SPAN_S - 12), rng.randrange(nodes)
+    faults.append(Fault(OUTAGE, at_s, long_s=rng.choice((4.0, 12.0, 25.0)), by=rng.choice((0, 0, 1, 2))))
+    for number in range(len(calls), len(calls) + 7):
+        at_s += rng.choice((0.1, 0.3, 3.0))
+        calls.append(_failing(number, at_s, node, rng.choice((0, 1, 2, 3)), []))
+
+
+def _failing(number: int, at_s: float, node: int, key: int, wrongs: list[str]) -> Call:
+    return Call(
+        number, at_s, node, key, "plain", stream=False, text="ask ", limit=5, include_usage=False, once=False,
+        wrongs=wrongs,
+    )  # fmt: skip
 
 
 def _aim(rng: Random, faults: list[Fault]) -> None:

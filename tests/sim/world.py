@@ -29,7 +29,7 @@ from .town import Town
 from .upstream import Produced
 
 # Logged as errors by the code under test, and never to be seen: mistakes of ours.
-_BUGS = frozenset({"serve.broken", "app.broken", "journal.stuck", "void.failed", "serve.job"})
+_BUGS = frozenset({"serve.broken", "app.broken", "journal.stuck", "void.failed", "serve.job", "probe.broken"})
 
 
 class World:
@@ -59,7 +59,9 @@ class World:
         self.granted = dict(town.granted)
         self.by_hand: Counter[str] = Counter()  # what people gave back, by call
         self.ended_keys: dict[int, float] = {}
+        self.down_until_s: dict[str, float] = {}  # upstreams that fail at everything, by host
         self.open_plans = 0
+        self.probes = 0
         self.quiet_s = 0.0
         self.stormy = False  # the store failed or was slow
         self.troubled = False  # a node was killed, paused or restarted, or the store failed
@@ -297,10 +299,17 @@ class World:
     def upstream_asked(self, life: Life, outgoing: Outgoing) -> Produced:
         """A request has come to an upstream: from a call with a hold (I12)."""
         number, repeat, body = upstream.asked(outgoing)
+        down = self.down_until_s.get(outgoing.target.host, 0.0) > self.loop.now
+        if number is None:
+            self.probes += 1
+            rng = Random(f"probe {self.plan.seed} {self.probes}")
+            script, made = upstream.write(rng, "5xx" if down else "", body, path=outgoing.path, slow=1.0)
+            checks.held_by_house(self)
+            return Produced(script, made, outgoing.target.host, self.loop.now)
         sent = next(each for each in reversed(self.sents) if (each.call.number, each.repeat) == (number, repeat))
         attempts = self.produced.setdefault(sent.id, [])
         wrongs = sent.call.wrongs
-        wrong = wrongs[(len(attempts) + repeat) % len(wrongs)] if wrongs else ""
+        wrong = "5xx" if down else wrongs[(len(attempts) + repeat) % len(wrongs)] if wrongs else ""
         rng = Random(f"upstream {self.plan.seed} {number} {repeat} {len(attempts)}")
         script, made = upstream.write(rng, wrong, body, path=outgoing.path, slow=sent.call.slow)
         if script.wrong:
