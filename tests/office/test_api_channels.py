@@ -182,7 +182,8 @@ def test_health_and_a_test(shop, admin, channel):
     here = f"channels/{channel}"
     shop.reset_health()
     assert admin.get(f"{here}/health").json == {
-        "channel": channel, "state": "closed", "calls": 0, "failures": 0, "why": "",
+        "channel": channel, "state": "closed", "calls": 0, "failures": 0, "why": "", "accounts": [], "suspected": False,
+        "since_us": None, "until_us": None,
     }  # fmt: skip
     tested = admin.post(f"{here}/test", {"model": "gpt-4o-mini"}).json
     assert (tested["ok"], tested["error"], tested["charge_micro"]) == (True, None, 0)
@@ -194,10 +195,33 @@ def test_health_and_a_test(shop, admin, channel):
     shop.refresh()
     failed = admin.post(f"{here}/test", {"model": "gpt-4o-mini"}).json
     assert (failed["ok"], bool(failed["error"])) == (False, True)
-    assert admin.get(f"{here}/health").json["failures"] >= 1
+    assert admin.get(f"{here}/health").json["state"] == "closed"  # nobody's calls have failed there
     admin.post(f"{here}/state", {"state": "disabled", "why": "at rest"})
     paused = admin.get(f"{here}/health").json
     assert paused["state"] == "disabled"
+
+
+def test_the_accounts_behind_a_channel_that_rests(shop, scripts, channel):
+    from farebox.upstreams.dialect import Fault
+
+    own, customer = shop.server.ports.shop, shop.account("0")
+    spec = next(each for each in own.board.current.channels.values() if each.name == channel)
+    for _ in range(5):
+        slot = own.health.take(spec, 0, account=customer.account, model="gpt-4o-mini")
+        own.health.failed(slot, Fault("down", "no answer", 502), 0)
+        own.health.give(slot)
+    for role in "SFXU":
+        found = scripts[role].get(f"channels/{channel}/health").json
+        assert (found["state"], found["suspected"], found["failures"]) == ("closed", True, 5)
+        [behind] = found["accounts"]
+        assert (behind["account"], behind["calls"]) == (customer.account, 5)
+        assert behind["name"].startswith("Test ")
+    shop.rest(spec, "no money")
+    found = scripts["S"].get(f"channels/{channel}/health").json
+    assert (found["state"], found["why"], found["suspected"]) == ("open", "no money", False)
+    assert found["until_us"] - found["since_us"] == 60_000_000
+    assert len(found["accounts"]) == 1
+    shop.reset_health()
 
 
 def test_roles(scripts, channel):

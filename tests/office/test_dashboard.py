@@ -262,8 +262,7 @@ def test_messages_that_were_given_up(shop, operator):
 def test_a_channel_that_rests(shop, operator):
     me = shop.account("1")
     model = shop.model("dash-rests", {"input": "1", "output": "1"})
-    for _ in range(6):
-        me.chat(model, "sandbox: status=500")
+    shop.rest(shop.server.ports.shop.board.current.candidates(model)[0].channel)
     page = operator().page("/office/")
     assert "These channels rest after failures: sandbox." in page.text
     for _ in range(10):

@@ -67,7 +67,9 @@ class Judged(Health):
         lately = [at_us for at_us in seen.called_us.values() if now_us - at_us <= CALLED_S * 1_000_000]
         many = len(set(seen.failed)) >= ACCOUNTS and len(lately) >= ACCOUNTS
         if not house and not (len(seen.failed) >= IN_A_ROW and many):
-            self._find(slot, f"rests for {len(seen.failed)} failures of {sorted(set(seen.failed))}, and no probe failed")
+            self._find(
+                slot, f"rests for {len(seen.failed)} failures of {sorted(set(seen.failed))}, and no probe failed"
+            )
         seen.failed.clear()
 
     def _find(self, slot: Any, what: str) -> None:

@@ -103,7 +103,7 @@ def make(seed: int) -> Plan:
         faults = sorted([*faults, *by_hand], key=lambda fault: fault.at_s)
     for name, planned in ((HOSTILE, _hostile), (OUTAGE, _outage)):
         apart = Random(f"{name} {seed}")
-        if apart.random() < 0.4:  # noqa: PLR2004 - about half
+        if apart.random() < 0.4:
             active.append(name)
             planned(apart, nodes, calls, faults)
     return Plan(seed, nodes, options, active, calls, sorted(faults, key=lambda fault: fault.at_s))

@@ -267,6 +267,17 @@ def test_a_refusal_that_no_probe_finds_changes_nothing():
     assert (health.alerts, health.openings) == (0, 0)
 
 
+def test_a_probe_for_a_refusal_that_fails_otherwise_proves_nothing():
+    """A slow upstream that others are served by must not rest because one customer's call was blocked."""
+    health = Health()
+    end(health, 0, REFUSED)
+    probe(health, 0, Fault("timeout", "silent", 504))
+    assert not rests(health, 0)
+    assert health.due(10 * S) == [("ch_1", ("m",))]
+    probe(health, 10 * S, REFUSED)
+    assert rests(health, 10 * S)
+
+
 def test_a_model_that_is_refused_alone_does_not_close_the_others():
     told = []
     health = Health(lambda name, why: told.append(why))

@@ -7,8 +7,8 @@ from random import Random
 
 from farebox.upstreams import plan
 from farebox.upstreams.board import Board, Candidate
-from farebox.upstreams.dialect import Fault
 from farebox.upstreams.breaker import FAILURES_MAX
+from farebox.upstreams.dialect import Fault
 from farebox.upstreams.health import Health
 from upstreams.openai_form import channel
 

@@ -90,7 +90,8 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
         delivery = Delivery(
             Along(
                 ports.upstream, ports.clock, shop.health, route, asked, shop.limits,
-                account=caller.account, forced=bool(request.channel), last_s=shop.options.call_s_max, on_late=client.cut,
+                account=caller.account, forced=bool(request.channel),
+                last_s=shop.options.call_s_max, on_late=client.cut,
             ),
             Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered),
             cover,

@@ -14,7 +14,7 @@ from farebox.upstreams import channels
 
 from . import api_shapes_channels as shapes
 from . import api_types as types
-from . import ports
+from . import ports, resting
 from .api_roles import ALL, answers, for_roles
 from .api_shapes import ChannelOut, Offered
 from .upstreams import broken
@@ -69,14 +69,14 @@ def withdraw(request: Any, name: Path[types.Name], body: shapes.ModelName) -> An
 
 @router.get("/channels/{name}/health", response=answers(shapes.HealthOut), tags=["upstreams"], **for_roles(*ALL))
 def read_health(request: Any, name: Path[types.Name]) -> Any:
-    """How a channel is, as the process that answers sees it."""
+    """How a channel is, as the process that answers sees it, and the accounts whose calls failed there."""
     del request
     found = db.read(_find, name)
-    seen = ports.health().get(found["id"], {"state": "closed", "calls": 0, "failures": 0, "why": ""})
+    seen = resting.of(resting.seen(), found["id"])
     faults = broken()
     state = "disabled" if found["state"] != "active" else "broken" if name in faults else seen["state"]
     why = faults.get(name) or seen["why"] or found["state_why"]
-    return {"channel": name, "state": state, "calls": seen["calls"], "failures": seen["failures"], "why": why}
+    return seen | {"channel": name, "state": state, "why": why, "accounts": resting.behind(seen["accounts"])}
 
 
 @router.post("/channels/{name}/test", response=answers(shapes.Tested), tags=["upstreams"], **for_roles(*ADMIN))

@@ -33,14 +33,29 @@ class ModelName(In):
     model: Name
 
 
+class Behind(Schema):
+    """An account whose calls failed in a row or were refused, and how many."""
+
+    account: str
+    name: str
+    calls: int
+
+
 class HealthOut(Schema):
-    """`closed` works, `half_open` is tried again, `open` rests after failures; `calls` are under way now."""
+    """`closed` works, `half_open` is tried again by a call of the house, `open` rests; `calls` are under way now.
+
+    `suspected`: calls of few accounts failed, and a call of the house looks what is wrong; others' calls go on.
+    """
 
     channel: str
     state: Literal["closed", "half_open", "open", "disabled", "broken"]
     calls: int
     failures: int
     why: str
+    accounts: list[Behind]
+    suspected: bool
+    since_us: int | None
+    until_us: int | None
 
 
 class Tested(Schema):

@@ -58,7 +58,9 @@ DOES = frozenset(
         ),
         gettext_noop("When a channel is tried: its tier, its weight, and calls at once; never sooner than it is."),
         gettext_noop("A channel no longer answers a model; the answer is what it offered."),
-        gettext_noop("How a channel is, as the process that answers sees it."),
+        gettext_noop(
+            "How a channel is, as the process that answers sees it, and the accounts whose calls failed there."
+        ),
         gettext_noop("A real call of a model on this channel, paid by the house, with its answer and cost."),
         gettext_noop("Another name for an account."),
         gettext_noop("No new calls: the account broke the rules."),

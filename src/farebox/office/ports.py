@@ -12,7 +12,7 @@ class Desk(Protocol):
     """The serving process, as a page sees it; threads may share it."""
 
     def health(self) -> dict[str, dict[str, Any]]:
-        """State (`closed`, `open`, `half_open`), calls under way, failures and last reason by channel id."""
+        """What each breaker reports (`upstreams.breaker`), by channel id."""
 
     def test(self, *, actor: str, channel: str, model: str) -> dict[str, Any]:
         """One call of a model on this channel: ok, call, error, answer, attempts, usage. CommandError."""

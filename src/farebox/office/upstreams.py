@@ -22,7 +22,7 @@ from farebox.kit.options import Options
 from farebox.look import called, kept, refusals
 from farebox.upstreams import board, channels, presets
 
-from . import letters, ports, retyped, seen, words
+from . import letters, ports, resting, retyped, seen, words
 from .forms import carry_out, done, refused
 from .principal import Operator, ask_first, operator, step_up
 from .upstream_forms import Edit, New, Offer, Secretive, costs_of, models_of
@@ -33,6 +33,7 @@ _KEY = "upstream key"  # typed into a form that failed
 SEES_COSTS = ("finance", "admin", "auditor")
 BADGES = {
     "closed": ("good", gettext_lazy("works")),
+    "suspected": ("warn", gettext_lazy("is being checked")),
     "half_open": ("warn", gettext_lazy("is tried again")),
     "open": ("bad", gettext_lazy("rests after failures")),
     "disabled": ("", gettext_lazy("paused")),
@@ -202,6 +203,7 @@ def _channel_page(
         raise Http404
     here = {
         "channel": row,
+        "behind": resting.behind(row["breaker"]["accounts"]) if row["breaker"] else [],
         "may": me.role == "admin",
         "costs": me.role in SEES_COSTS,
         "can_test": ports.desk() is not None,
@@ -219,15 +221,16 @@ def _in_words(tested: dict[str, Any]) -> dict[str, Any]:
 
 def _channels(me: Operator) -> list[dict[str, Any]]:
     """Channels with the badge of their health and their calls of today; costs only for who may see them."""
-    health = ports.health()
+    health = resting.seen()
     today = records.day_of(clock.now_us())
     sums = db.read(margins.read, "channel", from_day=today, until_day=today, rates={})
     currencies = {row["name"]: row["cost_currency"] for row in db.read(channels.upstreams)}
     faults = broken()
     found = []
     for row in db.read(channels.listed):
-        seen = health.get(row["id"], {"state": "closed", "calls": 0, "failures": 0, "why": ""})
-        state = "disabled" if row["state"] != "active" else "broken" if row["name"] in faults else seen["state"]
+        seen = resting.of(health, row["id"])
+        of_breaker = "suspected" if seen["suspected"] else seen["state"]
+        state = "disabled" if row["state"] != "active" else "broken" if row["name"] in faults else of_breaker
         kind, called_so = BADGES[state]
         found.append(
             row
@@ -235,6 +238,7 @@ def _channels(me: Operator) -> list[dict[str, Any]]:
                 "badge": kind,
                 "health": called_so,
                 "why": faults.get(row["name"]) or seen["why"] or row["state_why"],
+                "breaker": seen if state == of_breaker and (seen["suspected"] or seen["until_us"]) else None,
                 "calls_now": seen["calls"],
                 "calls_today": sum(rows[row["name"]].calls for rows in sums.values() if row["name"] in rows),
                 "cost_currency": currencies[row["upstream"]],

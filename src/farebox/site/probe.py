@@ -6,8 +6,9 @@ A test is an operator's, of a channel as it is stored; a probe asks a channel in
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -21,6 +22,8 @@ from farebox.kit import secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError, FareboxError
 from farebox.upstreams import board
+
+PATIENCE_S: Final = 30  # one token takes no longer, however long an answer may
 
 _BODIES: dict[str, dict[str, Any]] = {
     "chat": {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16},
@@ -92,9 +95,12 @@ class _Client:
 class _Bench:
     """The serving process's shop with another board: a paused channel can be tried, and no customer's call finds it."""
 
-    def __init__(self, shop: Shop, found: board.Board) -> None:
+    def __init__(self, shop: Shop, found: board.Board, patience_s: float) -> None:
+        limits = shop.limits
+        first_byte_s, idle_s = min(limits.first_byte_s, patience_s), min(limits.idle_s, patience_s)
         object.__setattr__(self, "_shop", shop)
         object.__setattr__(self, "board", board.BoardKeeper(found))
+        object.__setattr__(self, "limits", dataclasses.replace(limits, first_byte_s=first_byte_s, idle_s=idle_s))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._shop, name)
@@ -110,7 +116,7 @@ async def call(ports: Ports, channel: str, model: str) -> dict[str, Any]:
     alone = await ports.store.read(board.of_one, channel, unseal)
     if not alone.candidates(card.name):
         raise CommandError(f"The channel {channel} does not offer {model}. `farebox channel offer` adds it.")
-    caller, ident, client = await _carry(ports, alone, channel, card, _BODIES)
+    caller, ident, client = await _carry(ports, _Bench(ports.shop, alone, math.inf), channel, card, _BODIES)
     found = await ports.store.read(_outcome, ident, caller.account)
     return {
         "ok": client.error is None,
@@ -129,10 +135,11 @@ async def one_token(ports: Ports, channel_id: str, model: str) -> None:
     current = ports.shop.board.current
     candidates = tuple(each for each in current.candidates(model) if each.channel.id == channel_id)
     if not candidates:
-        raise CommandError(f"The channel does not offer {model} now.")
+        raise CommandError(f"The channel {channel_id} does not offer {model}. `farebox channel offer` adds it.")
     channel = candidates[0].channel
     alone = board.Board(by_model={model: candidates}, channels={channel_id: channel})
-    await _carry(ports, alone, channel.name, _card(ports, model), _SMALLEST)
+    bench = _Bench(ports.shop, alone, PATIENCE_S)
+    await _carry(ports, bench, channel.name, _card(ports, model), _SMALLEST)
 
 
 def _card(ports: Ports, model: str) -> ModelCard:
@@ -143,11 +150,11 @@ def _card(ports: Ports, model: str) -> ModelCard:
 
 
 async def _carry(
-    ports: Ports, alone: board.Board, channel: str, card: ModelCard, bodies: dict[str, dict[str, Any]]
+    ports: Ports, bench: _Bench, channel: str, card: ModelCard, bodies: dict[str, dict[str, Any]]
 ) -> tuple[authenticate.Caller, str, _Client]:
     """Carry a call of the house out: whose it was, its id, and what came back."""
     caller = await ports.store.read(authenticate.house_caller)
-    quirks = alone.candidates(card.name)[0].channel.quirks
+    quirks = bench.board.current.candidates(card.name)[0].channel.quirks
     kinds = [name for name in bodies if name in card.kinds]
     kind = next((name for name in kinds if quirks.path(name)), kinds[0])
     endpoint = next(found for found in ENDPOINTS.values() if found.kind == kind)
@@ -155,7 +162,7 @@ async def _carry(
     client = _Client()
     request = _Request(ident, caller, channel, {"model": card.name, **bodies[kind]})
     try:
-        await serve(dataclasses.replace(ports, shop=cast("Shop", _Bench(ports.shop, alone))), request, client, endpoint)
+        await serve(dataclasses.replace(ports, shop=cast("Shop", bench)), request, client, endpoint)
     except FareboxError as refusal:
         client.error = refusal
     return caller, ident, client

@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Prober:
-    """Looks which channels need a probe, and sends them; each is a call like any other, with its hold and its record."""
+    """Looks which channels need a probe, and sends them; each is a call like any other, with hold and record."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports

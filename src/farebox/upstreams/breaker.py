@@ -25,14 +25,15 @@ State = Literal["closed", "open", "half_open"]
 class Breaker:
     """`closed` (calls pass), `open` (none do) or `half_open` (the probe alone does).
 
-    Five failures in a row of three accounts open it; where fewer called in ten minutes, where the failures are of fewer,
-    or where a probe has just contradicted such failures, a failed probe must confirm. A refusal is always confirmed.
+    Five failures in a row of three accounts open it; where fewer called in ten minutes, where the failures are of
+    fewer, or where a probe has just contradicted such failures, a failed probe must confirm. So must one that is
+    refused, wherever a customer's call was.
     """
 
     __slots__ = (
-        "_contradicted_us", "_doubted", "_failed", "_lately", "_question", "_refused", "_wait_us", "alerted", "asked_us",
-        "calls", "confirmed", "failing", "failures", "good", "open_us", "opened", "probing", "since_us", "turn",
-        "until_us", "why",
+        "_contradicted_us", "_doubted", "_failed", "_lately", "_question", "_refused", "_wait_us", "alerted",
+        "asked_us", "calls", "confirmed", "failing", "failures", "good", "open_us", "opened", "probing", "since_us",
+        "turn", "until_us", "why",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -146,8 +147,11 @@ class Breaker:
         return was_open
 
     def found_down(self, model: str, why: str, now_us: int) -> bool:
-        """The probe failed: it opens if it was suspected, and rests twice as long if it was open; whether it opened."""
-        if not (self.opened or self.suspected):  # an operator's test of a channel that nobody complained about
+        """The probe failed: it opens if calls had failed in a row, and rests twice as long if it was open.
+
+        Whether it opened. Where it was asked whether we are refused, or by an operator's test, it proves nothing.
+        """
+        if not self.opened and self.failures < FAILURES_MAX:
             return False
         if self.opened:
             self.open_us = min(2 * self.open_us, OPEN_MAX_US)
@@ -212,8 +216,11 @@ class Breaker:
         return found
 
     def report(self, now_us: int) -> dict[str, Any]:
-        """The state, calls under way, failures in a row, last reason, the accounts behind it with their counts, whether
-        it is suspected, since when and until when it rests, and when the last probe began."""  # fmt: skip
+        """How it is, for metrics and pages.
+
+        `calls` are under way, `failures` in a row, `accounts` those behind it with their counts; `since_us` and
+        `until_us` are a rest's; `asked_us` is when the last probe began.
+        """
         return {
             "state": self.state(now_us),
             "calls": self.calls,

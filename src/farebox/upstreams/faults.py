@@ -32,9 +32,9 @@ _CONTEXT: Final = re.compile(
     r"|reduce the length|(?:prompt|input) is too long|input tokens exceed|too many (?:input )?tokens",
     re.IGNORECASE,
 )
-# Vendors' own codes for "no money" and "not your key", in lower case, where they come with a status that says less: from
-# the error references of OpenAI (also Azure), DeepSeek, DashScope, BigModel (its numbers), Moonshot, Groq, Volcengine
-# Ark, Anthropic, Google (the reason of an ErrorInfo), and of gateways of the kind of New API, November 2026.
+# Vendors' own codes for "no money" and "not your key", in lower case, where a status says less: of the references of
+# OpenAI (also Azure), DeepSeek, DashScope, BigModel (numbers), Moonshot, Groq, Volcengine Ark, Anthropic, Google (the
+# reason of an ErrorInfo), and of gateways of the kind of New API, November 2026.
 _MONEY_CODES: Final = frozenset(
     {"insufficient_quota", "insufficient_user_quota", "insufficient_balance", "billing_hard_limit_reached",
      "billing_not_active", "billing_error", "account_deactivated", "access_terminated", "organization_restricted",
@@ -167,9 +167,7 @@ def _code(error: dict[str, Any]) -> str | None:
     return error["status"] if isinstance(error.get("status"), str) else None
 
 
-def _fault(
-    kind: FaultKind, message: str, *, status: int, code: str | None, param: str | None, words: bool
-) -> Fault:
+def _fault(kind: FaultKind, message: str, *, status: int, code: str | None, param: str | None, words: bool) -> Fault:
     shown = redact(message[: 4 * MESSAGE_CHARS_MAX])[:MESSAGE_CHARS_MAX]
     if not shown.strip():
         shown = f"The upstream answered with HTTP status {status} and no message."

@@ -45,8 +45,9 @@ def counts(fault: Fault) -> bool:
 class Health:
     """Breakers and counts of all channels of one process.
 
-    `on_alert(channel name, why)` is called when the house's own call is refused on a channel (key, money), once until it
-    works again, and once for each wrong mapping; `alerts` and `openings` count for the metrics. Not for several threads.
+    `on_alert(channel name, why)` is called when the house's own call is refused on a channel (key, money), once until
+    it works again, and once for each wrong mapping; `alerts` and `openings` count for the metrics. Not for several
+    threads.
     """
 
     def __init__(self, on_alert: Callable[[str, str], None] | None = None) -> None:
