@@ -92,6 +92,7 @@ def keys(shop: Any, count: int, **member: Any) -> list[Any]:
     return made
 
 
+@pytest.mark.slow
 def test_a_request_that_makes_an_upstream_fail_costs_nobody_else_a_call(shop, lonely, quick):
     """Seen with the old breaker: 293 of 293 honest calls refused, the attacker's call was each time the probe."""
     hostile, honest = keys(shop, 3), [shop.account("1") for _ in range(3)]
@@ -108,6 +109,7 @@ def test_a_request_that_makes_an_upstream_fail_costs_nobody_else_a_call(shop, lo
     assert b"[DONE]" in listener.data
 
 
+@pytest.mark.slow
 def test_words_that_an_upstream_repeats_close_nothing_and_tell_nobody(shop):
     """A parameter of this name, on a route of three channels; each was closed in turn, and the operator mailed."""
     from farebox.kit import settings
@@ -150,6 +152,7 @@ SAY_NOTHING = ("status=429", "status=408", "status=400", "context", "bytes=9000"
 COSTS_A_PROBE = {how for how, _, _ in BROUGHT_ABOUT}.difference(SAY_NOTHING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "stream", "status"), BROUGHT_ABOUT)
 def test_whatever_one_account_brings_about(shop, lonely, limits, how, stream, status):
     limits(first_byte_s=0.1, idle_s=0.1, answer_bytes_max=8000)
