@@ -63,7 +63,7 @@ def quick(monkeypatch):
 @pytest.fixture(scope="module")
 def lonely(shop):
     """A model that one channel answers: the sandbox, which lets customers say what becomes of their calls."""
-    return alone(shop, "lonely", shop.sandbox.base_url)
+    return alone(shop, "lonely", shop.sandbox.base_url, tokenizer="")
 
 
 def health(shop: Any) -> Any:
@@ -171,7 +171,7 @@ def test_whatever_one_account_brings_about(shop, lonely, limits, how, stream, st
 
 def test_an_upstream_that_is_down_rests_after_five_calls_of_three_accounts(shop, quick):
     with moody(shop) as upstream:
-        name = alone(shop, "down-for-all", upstream.base_url)
+        name = alone(shop, "down-for-all", upstream.base_url, tokenizer="")
         upstream.says = {b"": FAILS}
         each = [shop.account("1") for _ in range(3)]
         assert [each[n % 3].chat(name, "Hi").status for n in range(7)] == [502] * 5 + [503] * 2
@@ -187,7 +187,7 @@ def test_an_upstream_that_is_down_rests_after_five_calls_of_three_accounts(shop,
 
 def test_an_upstream_that_is_down_for_its_only_customer_rests_after_a_probe(shop):
     with moody(shop) as upstream:
-        name = alone(shop, "down-for-one", upstream.base_url)
+        name = alone(shop, "down-for-one", upstream.base_url, tokenizer="")
         upstream.says = {b"": FAILS}
         only = shop.account("1")
         assert [only.chat(name, "Hi").status for n in range(5)] == [502] * 5
