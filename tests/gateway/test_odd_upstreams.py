@@ -290,6 +290,7 @@ def test_a_channel_that_answers_no_stream_at_all_rests(shop, odd):
     me = shop.account("1")
     for _ in range(5):
         assert said(me, odd, streamed(b"data: hello\n\n"), stream=True).status == 502
+    shop.probe()
     assert said(me, odd, streamed(sse(ODD["as it should be"])), stream=True).status == 503
 
 

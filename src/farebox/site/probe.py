@@ -30,9 +30,10 @@ _BODIES: dict[str, dict[str, Any]] = {
     "completions": {"prompt": "Hello", "max_tokens": 16},
     "embeddings": {"input": "Hello"},
 }
+# Streams, as most calls are: an upstream may answer well but for these.
 _SMALLEST: dict[str, dict[str, Any]] = {
-    "chat": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1},
-    "completions": {"prompt": "Hi", "max_tokens": 1},
+    "chat": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "stream": True},
+    "completions": {"prompt": "Hi", "max_tokens": 1, "stream": True},
     "embeddings": {"input": "Hi"},
 }
 
