@@ -1,8 +1,8 @@
 """The operations that meet, the scene they meet on, and what may come of it.
 
-Each run has an account of its own with two grants, a cap, an open hold `h`, one of a process that lives (`k`), a settled
-one (`r`) of which somebody has proposed to give a part back, and an API key, so that no run sees another's rows. The amounts are such that what one operation takes, the
-other misses.
+Each run has an account of its own with two grants, a neighbour, a cap, an open hold `h`, one of a process that lives
+(`k`), a settled one (`r`) of which somebody has proposed to give a part back, and an API key, so that no run sees
+another's rows. The amounts are such that what one operation takes, the other misses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from farebox.catalog.models import PriceList
 from farebox.kit import db, dbfaults, settings
 from farebox.kit.commits import Committer, Member
 from farebox.kit.errors import FareboxError
-from farebox.ledger import adjustments, holds, journal, lots
+from farebox.ledger import adjustments, holds, journal, lots, references
 from farebox.ledger.holds import HoldEnded, Purse
 from ledger.books import Books, Refused
 
@@ -51,6 +51,10 @@ class Scene:
     def purses(self) -> tuple[Purse, ...]:
         return Purse(self.account), Purse(self.cap, CAP)
 
+    @property
+    def neighbour(self) -> str:
+        return f"{self.account}.neighbour"
+
     def hold(self, name: str) -> str:
         return f"{self.account}.{name}"
 
@@ -79,6 +83,7 @@ def set_scene(tx: db.Tx, account: str, project: str) -> Scene:
     """Fill one account with production's own functions."""
     scene = Scene(account)
     journal.open_account(tx, id=account, kind="customer", currency=USD, floor_micro=0)
+    journal.open_account(tx, id=scene.neighbour, kind="customer", currency=USD, floor_micro=0)
     _grant(tx, scene, "one", 900)
     entry = _grant(tx, scene, "two", 600)
     for name, amount, epoch in (("h", 300, f"dying.{account}"), ("k", 350, "living"), ("r", 100, "living")):
@@ -166,6 +171,24 @@ def _by_hand(tx: db.Tx, scene: Scene) -> int:
     return int(row.booked_micro)
 
 
+def _outside(tx: db.Tx, scene: Scene, who: str) -> int:
+    """One reference from outside: the first actor grants under it to the account, the second to its neighbour."""
+    lots.grant(
+        tx,
+        account=scene.account if who == "0" else scene.neighbour,
+        currency=USD,
+        amount_micro=500,
+        ref="out",
+        expires_us=None,
+        now_us=NOW,
+        note="test",
+        requester="cli",
+        single_person=True,
+        outside=references.Outside(references.MANUAL, "bank", scene.account),
+    )
+    return 1
+
+
 def _revoke(tx: db.Tx, scene: Scene) -> int:
     return 1 if keys.revoke(tx, scene.key, now_us=NOW, actor="test").state == "revoked" else REFUSED
 
@@ -209,6 +232,17 @@ def _serial_reverse(books: Books, scene: Scene, who: str) -> int:
 
 def _serial_grant(books: Books, scene: Scene, who: str) -> int:
     books.grant(ref="three", amount=500)
+    return 1
+
+
+def _serial_outside(books: Books, scene: Scene, who: str) -> int:
+    mine, theirs = ("grant", "out"), ("granted", scene.neighbour)
+    if (theirs if who == "0" else mine) in books.entries:
+        raise Refused("taken")
+    if who == "0":
+        books.grant(ref="out", amount=500)
+    else:
+        books.entries[theirs] = 0
     return 1
 
 
@@ -273,6 +307,7 @@ OPERATIONS = {
             _refused,
             through_committer=False,
         ),
+        Operation("outside", _outside, _serial_outside, through_committer=False),
         Operation("by hand", lambda tx, scene, who: _by_hand(tx, scene), _serial_by_hand, through_committer=False),
         Operation("revoke", lambda tx, scene, who: _revoke(tx, scene), _serial_revoke, through_committer=False),
     )
@@ -381,6 +416,8 @@ def picture(tx: db.Tx, scene: Scene) -> tuple[dict[str, Any], list[str]]:
     _books_agree(scene, pots, found, entries, broken)
     if tx.one("SELECT state FROM accounts_apikey WHERE id = %s", (scene.key,)) == ("revoked",):
         entries["revoked", scene.key] = 0
+    if tx.one("SELECT 1 FROM ledger_entry WHERE account = %s", (scene.neighbour,)) is not None:
+        entries["granted", scene.neighbour] = 0
     return {"pots": pots, "holds": found, "entries": entries}, broken
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from farebox.kit import db
-from farebox.ledger import holds, journal, statements
+from farebox.ledger import holds, journal, references, statements
 from farebox.ledger.holds import Purse
 from interleavings.scripts import OPERATIONS
 from interleavings.theatre import ORDERS, Theatre
@@ -81,3 +81,10 @@ def test_a_refund_that_forgets_its_lock_is_found(theatre: Theatre, monkeypatch: 
     assert played(theatre, "refund", "refund") == ""
     monkeypatch.setattr(journal, "lock", lambda _tx, _account: None)
     assert "I04" in played(theatre, "refund", "refund")
+
+
+def test_a_reference_that_nobody_guards_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two nodes book one bank line on two accounts."""
+    assert played(theatre, "outside", "outside") == ""
+    monkeypatch.setattr(references, "take", lambda _tx, _outside, _entry, **_at: None)
+    assert "none of" in played(theatre, "outside", "outside")

@@ -7,7 +7,7 @@ from typing import Any
 from farebox.kit import money, options, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.ledger import adjustments
+from farebox.ledger import adjustments, booking, references
 from farebox.ledger.models import Adjustment
 
 from . import people
@@ -36,11 +36,18 @@ def propose(
     reason: str,
     call: str = "",
     expires_us: int | None = None,
+    source: str = "",
+    reference: str = "",
+    again: bool = False,
     role: str,
     actor: str,
     now_us: int,
 ) -> Adjustment:
-    """Propose to move `amount`, a decimal text in the account's currency; CommandError with what is wrong."""
+    """Propose to move `amount`, a decimal text in the account's currency; CommandError with what is wrong.
+
+    `source` and `reference` name it outside, once in the whole shop. With `again` the same proposal of the same person
+    under the same reference is the row that he made before, as it stands now.
+    """
     if role not in PROPOSES:
         raise CommandError("Your role proposes no money.")
     found = _customer(account)
@@ -51,6 +58,13 @@ def propose(
     except money.MoneyError as fault:
         raise CommandError(f"{fault}.") from None
     _one_at_a_time(actor)
+    outside = references.named(references.MANUAL, source, reference)
+    says = {"account": found.id, "kind": kind, "amount_micro": amount_micro, "currency": found.currency}
+    says |= {"call": call.strip() if kind == "refund" else "", "requester": person_of(actor)}
+    if again and outside is not None:
+        before = booking.repeated(tx, says, outside, after_us=now_us - adjustments.LAPSES_US)
+        if before is not None:
+            return before
     shop = settings.values(tx)
     return adjustments.propose(
         tx,
@@ -63,6 +77,7 @@ def propose(
         expires_us=expires_us,
         day_max_micro=shop[f"money_day_{role}_micro"],
         two_above_micro=shop["money_two_approvers_above_micro"],
+        outside=outside,
         requester=person_of(actor),
         actor=actor,
         now_us=now_us,

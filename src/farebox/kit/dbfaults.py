@@ -6,13 +6,17 @@ import contextlib
 
 import psycopg
 import pysqlite3.dbapi2 as sqlite
-from django.db import Error, InterfaceError, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 
 ANY = (Error, sqlite.Error, psycopg.Error)
 # Ends of a connection that the driver counts among its internal errors: a transaction that idled for too long; a server
 # that may only read, since a fail-over: a new connection may lead to the one that writes.
 _LOST_STATES = frozenset({"25P03", "25P04", "25006"})
 _LOST = (InterfaceError, sqlite.InterfaceError, psycopg.InterfaceError, psycopg.OperationalError)
+
+
+class Raced(OperationalError):
+    """Another transaction has written meanwhile what this one was about to: run anew, it finds that."""
 
 
 def on_sqlite() -> bool:
@@ -33,6 +37,8 @@ def cause(fault: BaseException) -> BaseException:
 def busy(fault: BaseException) -> bool:
     """Whether others were in the way: a deadlock, a serialization failure, a locked database (money.md F07)."""
     found = cause(fault)
+    if isinstance(found, Raced):
+        return True
     if isinstance(found, psycopg.Error):
         return found.sqlstate in {"40001", "40P01"}
     return isinstance(found, sqlite.OperationalError) and "locked" in str(found)

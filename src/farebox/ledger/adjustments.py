@@ -16,6 +16,7 @@ from farebox.kit.db import Tx
 
 from . import booking, holds, journal
 from .models import Adjustment, Entry, Posting
+from .references import Outside
 
 KINDS: Final[Mapping[str, str]] = {
     "grant": "Credit given away: goodwill, a trial, a bonus; not refundable, may expire.",
@@ -43,16 +44,23 @@ def propose(
     expires_us: int | None = None,
     day_max_micro: int,
     two_above_micro: int = 0,
+    outside: Outside | None = None,
     requester: str,
     actor: str,
     now_us: int,
 ) -> Adjustment:
     """Write down what shall be moved and why; nothing moves yet. CommandError with what is wrong.
 
+    A reference from `outside` is taken when the row is booked; it is refused here if it is known already: booked, or
+    named by a proposal that waits.
+
     `day_max_micro` bounds what one requester proposes in this currency on one UTC day. More than `two_above_micro`, if
     that is not 0, needs two approvers.
     """
     _check(kind, amount_micro, reason, expires_us, now_us)
+    if outside is not None:
+        booking.refuse_known(tx, outside)
+        booking.refuse_waiting(outside, after_us=now_us - LAPSES_US)
     if kind == "refund":
         booking.check_refund(tx, account, call, amount_micro, after_us=now_us - LAPSES_US)
     spent_micro = proposed_today(tx, requester=requester, currency=currency, now_us=now_us)
@@ -73,6 +81,8 @@ def propose(
         requester=requester,
         proposed_us=now_us,
         approvals=2 if 0 < two_above_micro < amount_micro else 1,
+        source=outside.source if outside else "",
+        reference=outside.reference if outside else "",
     )
     audit.record(tx, actor=actor, verb="money.propose", object=account, after=view(row, now_us=now_us))
     return row
@@ -109,6 +119,7 @@ def approve(
             f"That is more than you may approve today: {money.text(day_max_micro)} {row.currency} a day, "
             f"{money.text(today_micro)} of it approved already."
         )
+    booking.refuse_known(tx, booking.outside(row))
     if row.kind == "refund":
         booking.check_refund(tx, row.account, row.call, row.amount_micro, but=row.id, after_us=now_us - LAPSES_US)
     amount_micro = booking.available_micro(tx, row) if row.kind in booking.TAKES else row.amount_micro
@@ -250,6 +261,8 @@ def view(row: Adjustment, *, now_us: int) -> dict[str, Any]:
         "single_person": row.single_person,
         "booked_micro": row.booked_micro,
         "entry": row.entry,
+        "source": row.source,
+        "reference": row.reference,
     }
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.db.models import Q, Sum
 
 from farebox.kit import errors, money
 from farebox.kit.db import Tx
 
-from . import caps, chart, holds, journal, lots
+from . import caps, chart, holds, journal, lots, references
 from .models import Adjustment, Entry, Posting
+from .references import Outside
 
 TAKES = frozenset({"debit", "write_off"})
 _ENTRY_KINDS = {
@@ -53,6 +55,39 @@ def available_micro(tx: Tx, row: Adjustment) -> int:
     return amount_micro
 
 
+def outside(row: Adjustment) -> Outside | None:
+    """The reference from outside that a row has, None where it has none."""
+    return references.named(references.MANUAL, row.source, row.reference)
+
+
+def refuse_known(tx: Tx, named: Outside | None) -> None:
+    """CommandError where something was booked under this reference already."""
+    entry = references.entry_of(tx, named) if named is not None else None
+    if named is not None and entry is not None:
+        raise references.refusal(tx, named, entry)
+
+
+def refuse_waiting(named: Outside, *, after_us: int) -> None:
+    """CommandError where a row proposed since `after_us` waits for approval under this reference."""
+    waiting = Adjustment.objects.filter(source=named.source, reference=named.reference, state="proposed")
+    row = waiting.filter(proposed_us__gt=after_us).order_by("id").first()
+    if row is not None:
+        raise errors.CommandError(
+            f"Reference {named.reference} of {named.source} is proposed already, on account {row.account}: {row.id} "
+            "waits for approval."
+        )
+
+
+def repeated(tx: Tx, says: Mapping[str, Any], named: Outside, *, after_us: int) -> Adjustment | None:
+    """The row under this reference that is booked, or waits since `after_us`, and says just what `says` does.
+
+    `says` holds account, kind, amount_micro, currency, call and requester.
+    """
+    del tx  # the ORM reads in the same transaction
+    before = Adjustment.objects.filter(source=named.source, reference=named.reference, **says)
+    return before.filter(Q(state="booked") | Q(state="proposed", proposed_us__gt=after_us)).order_by("id").first()
+
+
 def book(tx: Tx, row: Adjustment, amount_micro: int, *, approver: str | None, single_person: bool, now_us: int) -> str:
     """Post what a row moves under its id, and let the caps of a refunded call count less; the entry's id."""
     if row.kind == "grant":
@@ -68,6 +103,7 @@ def book(tx: Tx, row: Adjustment, amount_micro: int, *, approver: str | None, si
             requester=row.requester,
             approver=approver,
             single_person=single_person,
+            outside=outside(row),
         )
     house = chart.house("revenue" if row.kind == "refund" else "adjustments", row.currency)
     signed_micro = -amount_micro if row.kind in TAKES else amount_micro
@@ -84,6 +120,7 @@ def book(tx: Tx, row: Adjustment, amount_micro: int, *, approver: str | None, si
         requester=row.requester,
         approver=approver,
         single_person=single_person,
+        outside=outside(row),
     )
     if row.kind == "refund":
         caps.give_back(tx, call=row.call, amount_micro=amount_micro)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from farebox.kit import errors, ids, money
+from farebox.kit import dbfaults, errors, ids, money
 from farebox.kit.db import Tx
 
-from . import caps, chart, statements
+from . import caps, chart, references, statements
+from .references import Outside
 
 
 def open_account(tx: Tx, *, id: str, kind: str, currency: str, floor_micro: int | None) -> None:  # noqa: A002
@@ -60,13 +61,18 @@ def post(
     requester: str = "",
     approver: str | None = None,
     single_person: bool = False,
+    outside: Outside | None = None,
 ) -> str:
     """Post one balanced entry about `account`; its id. The same account, kind and reference again: the first one's id.
 
-    `lines` are (ledger account, signed micro-units). Raises CommandError if an account would fall below its floor or
-    out of bounds, does not exist in this currency, or if the reference stands for other lines already; ValueError if
-    the lines do not balance.
+    `lines` are (ledger account, signed micro-units). With a reference from `outside` the same reference again, whatever
+    `account`, is the first one's id too, or refused if that is another entry; `ref` may be empty then. Raises
+    CommandError if an account would fall below its floor or out of bounds, does not exist in this currency, or if the
+    reference stands for something else already; ValueError if the lines do not balance.
     """
+    known = references.entry_of(tx, outside) if outside is not None else None
+    if outside is not None and known is not None:
+        return _same_outside(tx, known, outside, account=account, kind=kind, lines=lines)
     found = tx.one(statements.FIND_ENTRY, (account, kind, ref))
     if found is not None:
         return _same(tx, str(found[0]), lines, f"{kind} {ref}")
@@ -78,10 +84,11 @@ def post(
         elif tx.execute(statements.POST, (amount_micro, name, currency, *_room(amount_micro), amount_micro)) != 1:
             raise _refusal(tx, name, currency, amount_micro)
     entry = ids.new("ent", at_us)
-    tx.execute(
-        statements.WRITE_ENTRY,
-        (entry, account, kind, ref, currency, at_us, note, requester, approver, single_person),
-    )
+    facts = (entry, account, kind, ref or entry, currency, at_us, note, requester, approver, single_person)
+    if tx.execute(statements.WRITE_ENTRY_ONCE, facts) != 1:
+        raise dbfaults.Raced(f"entry {kind} {ref}")
+    if outside is not None:
+        references.take(tx, outside, entry, at_us=at_us)
     for number, (name, amount_micro) in enumerate(lines, start=1):
         tx.execute(statements.WRITE_POSTING, (f"{entry}.{number}", entry, name, amount_micro))
     return entry
@@ -124,10 +131,24 @@ def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = 
     return undone
 
 
+def _same_outside(
+    tx: Tx, entry: str, outside: Outside, *, account: str, kind: str, lines: Sequence[tuple[str, int]]
+) -> str:
+    """`entry` itself if it is of this account and kind and moved the same: a repeat."""
+    head = tx.one(statements.READ_ENTRY, (entry,))
+    if head is None or (str(head[0]), str(head[1])) != (account, kind) or _postings(tx, entry) != sorted(lines):
+        raise references.refusal(tx, outside, entry)
+    return entry
+
+
+def _postings(tx: Tx, entry: str) -> list[tuple[str, int]]:
+    return sorted((str(name), int(amount)) for name, amount in tx.all(statements.READ_POSTINGS, (entry,)))
+
+
 def _same(tx: Tx, entry: str, lines: Sequence[tuple[str, int]], what: str) -> str:
     """`entry` itself if its postings are `lines`: a repeat; another amount under one reference is a mistake."""
-    booked = [(str(name), int(amount)) for name, amount in tx.all(statements.READ_POSTINGS, (entry,))]
-    if sorted(booked) != sorted(lines):
+    booked = _postings(tx, entry)
+    if booked != sorted(lines):
         amount_micro = max(amount for _, amount in booked)
         raise errors.CommandError(
             f"The reference of {what} stands for entry {entry} over {money.exact(amount_micro)} already. "

@@ -15,6 +15,7 @@ from farebox.kit.db import Tx
 
 from . import chart, holds, journal, statements
 from .models import CreditLot
+from .references import Outside
 
 _EVER_US = 2**62
 _CHARGED = (statements.CHARGED_BETWEEN, statements.GIVEN_BY_HAND_BETWEEN)
@@ -76,8 +77,12 @@ def grant(
     requester: str,
     approver: str | None = None,
     single_person: bool = False,
+    outside: Outside | None = None,
 ) -> str:
-    """Give `amount_micro` to `account` from the house's grants, as a lot; the entry's id. The same `ref` gives once."""
+    """Give `amount_micro` to `account` from the house's grants, as a lot; the entry's id.
+
+    The same `ref` gives once to an account, the same reference from `outside` once at all.
+    """
     if amount_micro <= 0:
         raise errors.CommandError("A grant is more than nothing.")
     if expires_us is not None and expires_us <= now_us:
@@ -94,6 +99,7 @@ def grant(
         requester=requester,
         approver=approver,
         single_person=single_person,
+        outside=outside,
     )
     CreditLot.objects.get_or_create(
         entry_id=entry,

@@ -105,6 +105,28 @@ class Entry(models.Model):
         ]
 
 
+class Reference(models.Model):
+    """A reference from outside and the entry that it stands for (references.py); never changed, never removed.
+
+    `kind` is one of `references.KINDS`; `at_us` is the time of the entry.
+    """
+
+    entry = models.CharField(primary_key=True, max_length=40)
+    kind = models.CharField(max_length=12)
+    source = models.CharField(max_length=32)
+    reference = models.CharField(max_length=200)
+    at_us = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "source", "reference"], name="ledger_reference_once"),
+            models.CheckConstraint(
+                condition=Q(kind__in=["manual", "payment", "code", "bank"]) & ~Q(source="") & ~Q(reference=""),
+                name="ledger_reference_whole",
+            ),
+        ]
+
+
 class Posting(models.Model):
     """One signed line of an entry: positive is money for the ledger account, negative is money from it."""
 
@@ -126,8 +148,10 @@ class Adjustment(models.Model):
     """Manual money: proposed by one person with a reason, approved by another, booked once (money.md I27).
 
     `kind` is one of `adjustments.KINDS`. `state`: `proposed`, `booked`, `declined`, `withdrawn`; what is proposed
-    lapses by its age alone. `requester`, `first_approver` and `decider` name persons; `approvals` is how many it needs:
-    with two the first is only noted, and the decider gives the second. `booked_micro` is what was moved, `entry` where.
+    lapses by its age alone. `source` and `reference` name it outside, where it has a name there: the entry takes that
+    reference when it is booked. `requester`, `first_approver` and `decider` name persons; `approvals` is how many it
+    needs: with two the first is only noted, and the decider gives the second. `booked_micro` is what was moved, `entry`
+    where.
     """
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -150,10 +174,19 @@ class Adjustment(models.Model):
     single_person = models.BooleanField(default=False)
     booked_micro = models.BigIntegerField(null=True)
     entry = models.CharField(max_length=40, default="")
+    source = models.CharField(max_length=32, default="", db_default="")
+    reference = models.CharField(max_length=200, default="", db_default="")
 
     class Meta:
-        indexes = [models.Index(fields=["account", "id"], name="ledger_adjustment_account")]
+        indexes = [
+            models.Index(fields=["account", "id"], name="ledger_adjustment_account"),
+            models.Index(fields=["source", "reference"], condition=~Q(source=""), name="ledger_adjustment_reference"),
+        ]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(source="", reference="") | (~Q(source="") & ~Q(reference="")),
+                name="ledger_adjustment_outside",
+            ),
             models.CheckConstraint(
                 condition=Q(state__in=["proposed", "booked", "declined", "withdrawn"]), name="ledger_adjustment_state"
             ),

@@ -16,6 +16,7 @@ class Proof:
     """What was looked at, and what was found wrong."""
 
     findings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # nothing is wrong in the books, a person should look
     trial_balance: dict[str, int] = field(default_factory=dict)  # currency -> micro-units that changed hands
     house: dict[str, int] = field(default_factory=dict)
     entries: int = 0
@@ -32,6 +33,7 @@ def prove(tx: Tx, *, now_us: int, grace_us: int) -> Proof:
     _holds(tx, proof)
     _orphans(tx, proof, now_us - grace_us)
     _manual(tx, proof)
+    _references(tx, proof)
     for (lot,) in tx.all(statements.OVERDRAWN_LOTS):
         proof.findings.append(f"credit lot {lot} has no entry or expired more than was granted")
     return proof
@@ -115,3 +117,17 @@ def _manual(tx: Tx, proof: Proof) -> None:
         proof.findings.append(f"I27 entry {entry} is manual money that no adjustment has booked")
     for (call,) in tx.all(statements.GIVEN_TWICE):
         proof.findings.append(f"I20 of call {call} more was given back than it was charged")
+
+
+def _references(tx: Tx, proof: Proof) -> None:
+    """Each reference from outside has its entry, and each entry that has one alone its reference (4.8)."""
+    for source, reference in tx.all(statements.REFERENCES_OTHERWISE):
+        proof.findings.append(f"I17 reference {reference} of {source} and its entry disagree")
+    for (entry,) in tx.all(statements.ENTRIES_WITHOUT_REFERENCE):
+        proof.findings.append(f"I17 entry {entry} has lost its reference from outside")
+    for (adjustment,) in tx.all(statements.ADJUSTMENTS_WITHOUT_REFERENCE):
+        proof.findings.append(f"I17 adjustment {adjustment} is booked, and its reference from outside is not")
+    for reference, many in tx.all(statements.REPEATED_REFERENCES):
+        proof.warnings.append(
+            f"reference {reference} was granted on {int(many)} accounts: with --source a reference is booked once"
+        )

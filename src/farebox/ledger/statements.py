@@ -90,6 +90,39 @@ INSERT INTO ledger_posting (id, entry_id, account, amount_micro) VALUES (%s, %s,
 
 WRITE_POSTING = "INSERT INTO ledger_posting (id, entry_id, account, amount_micro) VALUES (%s, %s, %s, %s)"
 
+# Two commands at once with one reference on one account: the later one begins anew, and finds the first one's entry.
+WRITE_ENTRY_ONCE = f"{WRITE_ENTRY.rstrip()} ON CONFLICT (account, kind, ref) DO NOTHING"
+
+FIND_REFERENCE = "SELECT entry FROM ledger_reference WHERE kind = %s AND source = %s AND reference = %s"
+
+TAKE_REFERENCE = """
+INSERT INTO ledger_reference (entry, kind, source, reference, at_us) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (kind, source, reference) DO NOTHING
+"""
+
+REFERENCES_OTHERWISE = """
+SELECT r.source, r.reference FROM ledger_reference r LEFT JOIN ledger_entry e ON e.id = r.entry
+WHERE e.id IS NULL OR e.at_us <> r.at_us ORDER BY r.source, r.reference
+"""
+
+# An entry that was booked under a reference from outside alone has its own id for a reference.
+ENTRIES_WITHOUT_REFERENCE = """
+SELECT e.id FROM ledger_entry e LEFT JOIN ledger_reference r ON r.entry = e.id
+WHERE e.ref = e.id AND r.entry IS NULL ORDER BY e.id
+"""
+
+ADJUSTMENTS_WITHOUT_REFERENCE = """
+SELECT a.id FROM ledger_adjustment a LEFT JOIN ledger_reference r
+ ON r.kind = 'manual' AND r.source = a.source AND r.reference = a.reference AND r.entry = a.entry
+WHERE a.state = 'booked' AND a.source <> '' AND r.entry IS NULL ORDER BY a.id
+"""
+
+# Given by hand on several accounts, each time under the same reference without a source.
+REPEATED_REFERENCES = """
+SELECT e.ref, COUNT(*) FROM ledger_entry e WHERE e.kind = 'grant' AND e.requester <> ''
+GROUP BY e.ref HAVING COUNT(*) > 1 ORDER BY e.ref
+"""
+
 FIND_ENTRY = "SELECT id FROM ledger_entry WHERE account = %s AND kind = %s AND ref = %s"
 
 READ_ENTRY = "SELECT account, kind, ref, currency FROM ledger_entry WHERE id = %s"

@@ -148,10 +148,13 @@ def list_money(
 
 @router.post("/money", response=answers(shapes.Adjustment), tags=["money"], **for_roles(*adjusting.PROPOSES))
 def propose(request: Any, body: shapes.AdjustmentIn) -> Any:
-    """Propose to move money; nothing moves before another person approves it in the office."""
+    """Propose to move money; nothing moves before another person approves it in the office.
+
+    With `source` and `reference` the same request again answers with the row that it made before.
+    """
     who = request.auth
     now_us = clock.now_us()
-    row = db.write(adjusting.propose, **body.dict(), role=who.role, actor=who.actor, now_us=now_us)
+    row = db.write(adjusting.propose, **body.dict(), again=True, role=who.role, actor=who.actor, now_us=now_us)
     return adjustments.view(row, now_us=now_us)
 
 

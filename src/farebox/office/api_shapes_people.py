@@ -131,6 +131,8 @@ class Adjustment(Schema):
     single_person: bool
     booked_micro: int | None
     entry: str
+    source: str
+    reference: str
 
 
 class Adjustments(Schema):
@@ -141,7 +143,10 @@ class Adjustments(Schema):
 
 
 class AdjustmentIn(In):
-    """Money to move, once another person has approved it. The amount is a decimal text in the account's currency."""
+    """Money to move, once another person has approved it. The amount is a decimal text in the account's currency.
+
+    `source` and `reference` name it outside, such as a bank and its line: booked once in the whole shop.
+    """
 
     account: Ident
     kind: Literal["grant", "credit", "refund", "debit", "write_off"]
@@ -149,6 +154,8 @@ class AdjustmentIn(In):
     reason: Line
     call: Ident = ""
     expires_us: Moment | None = None
+    source: Ident = ""
+    reference: Line = ""
 
 
 class Note(In):

@@ -61,7 +61,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:  # noqa: ARG001 - 
 def new(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     """Propose to move money on this account."""
     found = find(account)
-    fields = ("kind", "amount", "reason", "call", "last_day")
+    fields = ("kind", "amount", "reason", "call", "last_day", "source", "reference")
     values = {name: text(request, name, 400) for name in fields}
     values["kind"] = values["kind"] or line(request, "kind")
     values["call"] = values["call"] or line(request, "call", 40)
@@ -76,6 +76,8 @@ def new(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
                 reason=values["reason"],
                 call=values["call"],
                 expires_us=days.chosen(values["last_day"], None, found["time_zone"]),
+                source=values["source"].strip(),
+                reference=values["reference"],
                 role=me.role,
                 actor=me.actor,
                 now_us=clock.now_us(),

@@ -16,6 +16,7 @@ class Proof:
     """What was looked at and what was found: no finding is the proof. Amounts in micro-units by currency or account."""
 
     findings: dict[str, list[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)  # nothing is wrong in the books, a person should look
     trial_balance: dict[str, int] = field(default_factory=dict)
     house: dict[str, int] = field(default_factory=dict)
     postings: int = 0
@@ -70,6 +71,7 @@ def _rooms(
     tell("ledger")
     books = ledger.prove(tx, now_us=now_us, grace_us=grace_us)
     proof.trial_balance, proof.house, proof.postings = books.trial_balance, books.house, books.entries
+    proof.warnings += books.warnings
     yield "ledger", books.findings
     tell("calls")
     yield "calls", calls.prove(tx)

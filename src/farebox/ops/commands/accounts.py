@@ -86,7 +86,7 @@ def entries(account: str, limit: int) -> None:
                     row["id"],
                     when.shown(row["at_us"]),
                     row["kind"],
-                    row["ref"],
+                    f"{row['source']} {row['reference']}" if row["source"] else row["ref"],
                     money.text(row["amount_micro"]),
                     row["requester"],
                     row["note"],
@@ -227,7 +227,7 @@ def _show(found: dict[str, Any]) -> None:
 
 def _entries(_tx: Any, account: str, limit: int) -> list[dict[str, Any]]:
     from farebox.accounts import accounts
-    from farebox.ledger.models import Entry, Posting
+    from farebox.ledger.models import Entry, Posting, Reference
 
     found = accounts.find(account)
     rows = list(Entry.objects.filter(account=found.id).order_by("-at_us", "-id")[:limit])
@@ -235,6 +235,8 @@ def _entries(_tx: Any, account: str, limit: int) -> list[dict[str, Any]]:
     lines = Posting.objects.filter(entry__in=[row.id for row in rows]).values_list(
         "entry_id", "account", "amount_micro"
     )
+    named = Reference.objects.filter(entry__in=[row.id for row in rows])
+    outside = {row.entry: (row.source, row.reference) for row in named}
     amounts = {entry: amount_micro for entry, whose, amount_micro in lines if whose == found.id}
     return [
         {
@@ -242,6 +244,8 @@ def _entries(_tx: Any, account: str, limit: int) -> list[dict[str, Any]]:
             "at_us": row.at_us,
             "kind": row.kind,
             "ref": row.ref,
+            "source": outside.get(row.id, ("", ""))[0],
+            "reference": outside.get(row.id, ("", ""))[1],
             "amount_micro": amounts.get(row.id, 0),
             "currency": row.currency,
             "requester": row.requester,

@@ -13,26 +13,36 @@ from .base import Command, emit, write
 @click.command(
     "grant",
     cls=Command,
-    example="farebox grant 'Ada Lovelace' 20.00 --reason 'bank transfer of 24 November' --expires 2027-12-31",
+    example="farebox grant 'Ada Lovelace' 20.00 --reason 'bank transfer of 24 November' --expires 2027-12-31\n"
+    "farebox grant 'Ada Lovelace' 20.00 --reason 'bank transfer' --source bank --ref 2026-11-24/17",
 )
 @click.argument("account")
 @click.argument("amount")
 @click.option("--reason", required=True, help="Why, in one line; it stands in the books.")
 @click.option("--expires", help="When what is left of it lapses: 90d, or its last day, 2027-12-31. Without: never.")
 @click.option("--ref", help="Your own reference; the same gives only once, and is refused with another amount.")
-def grant(account: str, amount: str, reason: str, expires: str | None, ref: str | None) -> None:
+@click.option(
+    "--source",
+    default="",
+    help="Where the reference is from, such as bank: then the whole shop books it once, whatever the account.",
+)
+def grant(account: str, amount: str, reason: str, expires: str | None, ref: str | None, source: str) -> None:
     """Give credit of AMOUNT, in the account's currency, to ACCOUNT.
 
     Granted credit is spent first and is not refundable. The books record that one person did it alone; where the
     option single_person is false this is refused, and the office asks for a second person.
     """
+    if source and not ref:
+        raise click.UsageError("--source says where --ref is from: give --ref too.")
     now_us = clock.now_us()
+    sourced = {"source": source} if source else {}  # a server of an earlier version knows no source
     done = write(
         "grant",
         account=account,
         amount_micro=when.amount(amount),
         reason=reason,
         ref=ref or ids.new("cli", now_us),
+        **sourced,
         **when.end(expires, now_us=now_us),
     )
     currency = done["currency"]

@@ -106,6 +106,7 @@ def prove() -> None:
     data = {
         "clean": found.clean,
         "findings": found.findings,
+        "warnings": found.warnings,
         "postings": found.postings,
         "trial_balance_micro": found.trial_balance,
         "house_micro": found.house,
@@ -124,6 +125,8 @@ def _show_proof(found: Any) -> None:
     for room, wrong in found.findings.items():
         for sentence in wrong:
             print(f"{room}: {sentence}")
+    for sentence in found.warnings:
+        print(f"warning: {sentence}")
     print()
     off = " ".join(found.findings["ledger"])
     show.table(

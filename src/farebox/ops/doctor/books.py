@@ -72,6 +72,8 @@ def proved(look: Look) -> Iterator[Finding]:
         "balances", drift, "every balance is the sum of its postings", "Run farebox doctor --freeze, then look."
     )
     yield _proof("receipts", receipts, "every receipt recomputes to its charge", "Run farebox call show on each.")
+    if found.warnings:
+        yield warning("references", "; ".join(found.warnings[:_SENTENCES]), "Run farebox prove for all of them.")
     yield _proof("proof", rest, f"{found.postings:,} postings, every room is clean", "Run farebox prove for all of it.")
 
 

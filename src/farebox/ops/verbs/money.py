@@ -9,7 +9,7 @@ from farebox.accounts import accounts, days
 from farebox.kit import audit, clock, money, options
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.ledger import chart, holds, lots
+from farebox.ledger import chart, holds, lots, references
 from farebox.ledger.models import Entry
 
 
@@ -21,12 +21,14 @@ def grant(
     amount_micro: int,
     reason: str,
     ref: str,
+    source: str = "",
     expires_us: int | None = None,
     last_day: str = "",
 ) -> dict[str, Any]:
     """Give credit to an account, as one person alone; micro-units of its currency.
 
-    The same `ref` gives once: again with the same amount it is answered as `repeated`, with another refused.
+    The same `ref` gives once to an account, and with a `source` once at all: again the same is answered as `repeated`,
+    another amount or account refused.
     """
     _one_person(reason)
     found = accounts.find(account)
@@ -35,7 +37,11 @@ def grant(
     if found.kind == "house":
         raise CommandError("The house's own account needs no money: its calls are free.")
     expires_us = days.chosen(last_day, expires_us, found.time_zone)
-    repeated = Entry.objects.filter(account=found.id, kind="grant", ref=ref).exists()
+    outside = references.named(references.MANUAL, source, ref) if source else None
+    if outside is None:
+        repeated = Entry.objects.filter(account=found.id, kind="grant", ref=ref).exists()
+    else:
+        ref, repeated = "", references.entry_of(tx, outside) is not None
     entry = lots.grant(
         tx,
         account=found.id,
@@ -47,6 +53,7 @@ def grant(
         note=reason,
         requester=actor,
         single_person=True,
+        outside=outside,
     )
     facts = {"entry": entry, "account": found.id, "amount_micro": amount_micro, "currency": found.currency}
     if not repeated:
@@ -55,7 +62,7 @@ def grant(
             actor=actor,
             verb="money.grant",
             object=found.id,
-            after=facts | {"reason": reason, "expires_us": expires_us, "single_person": True},
+            after=facts | _named(outside) | {"reason": reason, "expires_us": expires_us, "single_person": True},
         )
     return facts | {"repeated": repeated} | _balance(tx, found.id)
 
@@ -94,6 +101,10 @@ def _one_person(reason: str) -> None:
         )
     if not reason.strip() or len(reason) > 300 or not reason.isprintable():
         raise CommandError("Say why, in one line of at most 300 characters: the reason stands in the books for ever.")
+
+
+def _named(outside: references.Outside | None) -> dict[str, str]:
+    return {"source": outside.source, "reference": outside.reference} if outside is not None else {}
 
 
 def _balance(tx: Tx, account: str) -> dict[str, Any]:
