@@ -139,6 +139,10 @@ class App:
             raise errors.Overloaded
         if shop.ground.short:  # the disk has room for what is under way alone (money.md F08)
             raise errors.StoreUnavailable
+        if shop.ground.ahead:  # caps and prices of a day that has not come (money.md 4.7)
+            raise errors.StoreUnavailable(
+                "The shop's clock is not right, and it takes no calls until that is mended. Please try again later."
+            )
         if self.ports.journal.full:  # what is owed is written into the store first (money.md F33)
             raise errors.StoreUnavailable
         shop.calls += 1

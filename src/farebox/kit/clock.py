@@ -57,8 +57,8 @@ class SystemClock:
         if behind_us > behind_h_max * _HOUR_US:
             raise CommandError(
                 f"This machine's clock is {behind_us // _HOUR_US:,} hours behind the newest time in the books. Set "
-                "the clock right. If it is right, a clock ran ahead once, and the books keep that time: start with "
-                "FAREBOX_CLOCK_BEHIND_H_MAX above these hours, and time goes on from there, at half its speed."
+                "the clock right. If it is right, it ran ahead once, and the books keep that time: `farebox clock` "
+                "shows it, and `farebox clock reset` puts it right."
             )
         if mark_us > self._high_us:
             self._high_us, self._wall_us = mark_us, wall_us
@@ -66,6 +66,11 @@ class SystemClock:
 
 
 SYSTEM = SystemClock()
+
+
+def wall_us() -> int:
+    """What the machine's clock says, in microseconds since 1970-01-01 UTC; it may be wrong, and may go back."""
+    return time.time_ns() // 1000
 
 
 def now_us() -> int:

@@ -33,6 +33,7 @@ class Ground:
 
     `short`: nothing new may be held, the disk has room for what is under way alone, or the store is damaged (503).
     `shed`: the process uses more memory than it may; no new calls until that falls (503).
+    `ahead`: the clock has run ahead of every witness; no new calls until that is put right (503).
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Ground:
     ) -> None:
         self.short = False
         self.shed = False
+        self.ahead = False  # the clock is ahead of every witness (timing.py)
         self.connections_max = connections_max
         self.watch = Watch()
         self.ballast = ballast

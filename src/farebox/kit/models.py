@@ -17,7 +17,9 @@ class Epoch(models.Model):
 
     `seen_us` is the newest time that it wrote down: no later life's clock begins before it. `oldest_us` is when the
     oldest of the requests under way began, as of its last heartbeat. `cleared_us` says since when nothing is left to do
-    for a dead epoch: its refunds of R25 are done, and no hold of it is open.
+    for a dead epoch: its refunds of R25 are done, and no hold of it is open. `wall_us` is what its machine's clock said
+    last, `sure_us` the last time that was sure, `counter_us` that machine's counter then, since the start named `boot`;
+    `clock` is how it judges the time now, as JSON (timing.py).
     """
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -29,6 +31,11 @@ class Epoch(models.Model):
     seen_us = models.BigIntegerField(default=0)
     oldest_us = models.BigIntegerField(default=0)
     cleared_us = models.BigIntegerField(null=True)
+    wall_us = models.BigIntegerField(default=0, db_default=0)
+    sure_us = models.BigIntegerField(default=0, db_default=0)
+    counter_us = models.BigIntegerField(default=0, db_default=0)
+    boot = models.CharField(max_length=36, default="", db_default="")
+    clock = models.TextField(default="", db_default="")
     keys = models.TextField(default="")  # which keys its key files hold, as JSON (kit/keyfiles.py)
 
 

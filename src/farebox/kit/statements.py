@@ -30,6 +30,41 @@ VALUES (%s, %s, %s, 0, NULL, '', %s, %s, NULL, '') ON CONFLICT (id) DO NOTHING
 
 NEWEST_TIMES = "SELECT MAX(started_us), MAX(seen_us), MAX(ended_us) FROM kit_epoch"
 
+NEWEST_TIMES_OF_OTHERS = f"{NEWEST_TIMES} WHERE id <> %s"
+
+# === What is known of the time (kit/timing.py) ===
+SURE_TIME = "SELECT MAX(sure_us) FROM kit_epoch"
+
+ANCHOR = """
+SELECT sure_us, counter_us FROM kit_epoch WHERE boot = %s AND node = %s AND sure_us > 0 ORDER BY sure_us DESC LIMIT 1
+"""
+
+LIVING_CLOCKS = "SELECT id, node, beats, wall_us FROM kit_epoch WHERE ended_us IS NULL ORDER BY id"
+
+LIVING_JUDGEMENTS = "SELECT node, clock FROM kit_epoch WHERE ended_us IS NULL ORDER BY node, id"
+
+# A database on the same machine has the same clock, and is no witness.
+TIME_OF_ANOTHER_MACHINE = """
+SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)
+WHERE inet_server_addr() IS NOT NULL AND inet_server_addr() <> inet_client_addr()
+"""
+
+NOTE_CLOCK = "UPDATE kit_epoch SET wall_us = %s, clock = %s WHERE id = %s AND ended_us IS NULL"
+
+NOTE_SURE = """
+UPDATE kit_epoch SET sure_us = %s, counter_us = %s, boot = %s WHERE id = %s AND ended_us IS NULL
+"""
+
+# A mark that ran ahead is put back; every process is stopped.
+MOVE_TIMES_BACK = """
+UPDATE kit_epoch SET started_us = CASE WHEN started_us > %s THEN %s ELSE started_us END,
+ seen_us = CASE WHEN seen_us > %s THEN %s ELSE seen_us END,
+ ended_us = CASE WHEN ended_us > %s THEN %s ELSE ended_us END,
+ cleared_us = CASE WHEN cleared_us > %s THEN %s ELSE cleared_us END,
+ oldest_us = CASE WHEN oldest_us > %s THEN %s ELSE oldest_us END,
+ sure_us = CASE WHEN sure_us > %s THEN %s ELSE sure_us END, boot = CASE WHEN sure_us > %s THEN '' ELSE boot END
+"""
+
 # Both databases know it; PostgreSQL's is that of the transaction's begin.
 DATABASE_TIME = "SELECT CURRENT_TIMESTAMP"
 

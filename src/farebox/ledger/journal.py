@@ -37,6 +37,11 @@ def given_by_hand_micro(tx: Tx, account: str, call: str) -> int:
     return int(found[0]) if found else 0
 
 
+def moved_micro(tx: Tx, entry: str, account: str) -> int:
+    """What an entry moved on a ledger account, in micro-units; positive is money for it."""
+    return sum(int(amount) for name, amount in tx.all(statements.READ_POSTINGS, (entry,)) if name == account)
+
+
 def write_charge(tx: Tx, *, account: str, ref: str, currency: str, amount_micro: int, at_us: int) -> None:
     """Write the entry of a settled hold; its ledger account has paid already, in the same transaction."""
     entry = ids.new("ent", at_us)

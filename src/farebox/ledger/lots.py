@@ -34,6 +34,7 @@ class Lot:
     expires_us: int | None
     expired_micro: int = 0
     reversed_us: int | None = None
+    resets: int = 0
 
     @property
     def end_us(self) -> int:
@@ -120,7 +121,15 @@ def lots_of(tx: Tx, account: str) -> tuple[list[Lot], dict[str, int]]:
     still_open = {row.id for row in rows if not row.closed}
     lots = _together(
         [
-            Lot(row.id, row.amount_micro, row.granted_us, row.expires_us, row.expired_micro, row.reversed_us)
+            Lot(
+                row.id,
+                row.amount_micro,
+                row.granted_us,
+                row.expires_us,
+                row.expired_micro,
+                row.reversed_us,
+                row.resets,
+            )
             for row in rows
         ],
         still_open,
@@ -208,7 +217,7 @@ def expire(tx: Tx, *, account: str, currency: str, now_us: int) -> int:
                 tx,
                 account=account,
                 kind="expiry",
-                ref=f"{lot.id}.{lot.expired_micro}",
+                ref=f"{lot.id}.{lot.expired_micro}" + (f".{lot.resets}" if lot.resets else ""),
                 currency=currency,
                 lines=[(account, -take_micro), (chart.house("grants", currency), take_micro)],
                 at_us=now_us,

@@ -216,7 +216,8 @@ class Adjustment(models.Model):
 class CreditLot(models.Model):
     """Granted credit: not refundable, counted as spent first, may expire (money.md 1.8).
 
-    `closed` once nothing of it can expire any more; `reversed_us` if that is because its grant was undone.
+    `closed` once nothing of it can expire any more; `reversed_us` if that is because its grant was undone. `resets`
+    counts how often its expiry was undone because the clock had run ahead (ahead.py).
     """
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -228,6 +229,7 @@ class CreditLot(models.Model):
     expired_micro = models.BigIntegerField(default=0)
     closed = models.BooleanField(default=False)
     reversed_us = models.BigIntegerField(null=True)
+    resets = models.SmallIntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = [

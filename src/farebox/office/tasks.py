@@ -10,12 +10,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from farebox.accounts import operators
+from farebox.accounts import operators, timekeeping
 from farebox.accounts.models import ApiKey
 from farebox.calls import margins, watch
 from farebox.catalog import drafts, official, overview, public, shelf
 from farebox.catalog.shelf import Shelf
-from farebox.kit import db, options, outbox, proposals, secrets, settings
+from farebox.kit import db, options, outbox, proposals, secrets, settings, timing
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments
@@ -45,6 +45,7 @@ def listed(now_us: int, stock: Shelf, standing: Standing) -> list[Task]:
     found = [
         *_channels(rows, now_us),
         *_doctor(),
+        *_clock(),
         *_outbox(),
         *_goods(stock, rows, now_us),
         *_calls(now_us),
@@ -184,6 +185,19 @@ def _decisions(now_us: int) -> Iterator[Task]:
     if many := len(db.read(drafts.of_list)):
         text = ngettext("%(n)d draft of prices waits.", "%(n)d drafts of prices wait.", many)
         yield Task("todo", text % {"n": many}, reverse("office:price_lists"))
+
+
+def _clock() -> Iterator[Task]:
+    """A time that is not sure (money.md 4.7)."""
+    state = db.read(timekeeping.verdict).state
+    if state == timing.AHEAD:
+        text = _("The shop's clock is ahead of everybody who says what time it is, and no calls are taken.")
+        yield Task("bad", text, reverse("office:clock"))
+    elif state == timing.UNPROVEN:
+        text = _(
+            "Nobody but the shop's own clock says what time it is. Confirm it: credit that expires waits for that."
+        )
+        yield Task("warn", text, reverse("office:clock"))
 
 
 def _people(now_us: int) -> Iterator[Task]:

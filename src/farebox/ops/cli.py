@@ -11,6 +11,7 @@ from farebox.ops.commands import (
     backups,
     calls,
     care,
+    clock,
     keys,
     models,
     money,
@@ -31,7 +32,7 @@ THEMES = {
     "Buying from upstreams": ("upstream", "channel"),
     "Selling": ("model", "prices", "account", "project", "key", "person", "member"),
     "Money and proof": ("grant", "reverse", "call", "usage", "prove", "doctor", "selftest"),
-    "Keeping it safe": ("backup", "restore", "keys"),
+    "Keeping it safe": ("backup", "restore", "keys", "clock"),
     "Trying out": ("sandbox",),
 }
 
@@ -64,6 +65,7 @@ for _room in (
     money,
     calls,
     care,
+    clock,
     settings,
     rotation,
 ):

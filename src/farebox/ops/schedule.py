@@ -55,13 +55,15 @@ class Context:
     """What the jobs work with: the store, and `take_refusals`, which hands over the counts since it was last asked.
 
     Refusals are counted by (UTC day, account or empty, error code). `damaged` hears what is wrong with the store file.
-    `alerts` are channels that refuse us, by name, each with the reason; what is told is taken out.
+    `alerts` are channels that refuse us, by name, each with the reason; what is told is taken out. `sure` says of a
+    time whether it is right for certain: what takes money or deletes by time waits until it is (money.md 4.7).
     """
 
     store: Store
     take_refusals: Callable[[], Refusals] = dict
     damaged: Callable[[str], None] = lambda _words: None
     alerts: deque[tuple[str, str]] = field(default_factory=deque)
+    sure: Callable[[int], bool] = lambda _now_us: True
 
 
 class Schedule:
@@ -121,6 +123,8 @@ async def start(context: Context) -> Schedule:
 async def expire_lots(context: Context) -> None:
     """Take back what is left of granted credit that has expired, account by account (money.md 1.8)."""
     now_us = clock.now_us()
+    if not context.sure(now_us):
+        return
     for account, currency in await context.store.read(_due, now_us):
         await context.store.write(_expire, account, currency, now_us, locks=(account,))
 
@@ -128,12 +132,16 @@ async def expire_lots(context: Context) -> None:
 async def forget(context: Context) -> None:
     """Forget idempotency keys after a day, diagnostics of calls after `diagnostics_days` (money.md 1.11, 1.15).
 
-    With them go sessions, links and sign-ups that came to nothing, and messages that left long ago.
+    With them go sessions, links and sign-ups that came to nothing, and messages that left long ago. All of it waits
+    until the time is sure, as what takes money does.
     """
-    while await context.store.write(_forget_once, clock.now_us()) == FORGET_AT_MOST:  # noqa: ASYNC110 - see below
+    now_us = clock.now_us()
+    if not context.sure(now_us):
+        return
+    while await context.store.write(_forget_once, now_us) == FORGET_AT_MOST:  # noqa: ASYNC110 - see below
         await asyncio.sleep(0.1)
-    await context.store.write(_forget_of_people, clock.now_us())
-    older_than_us = clock.now_us() - options.current().diagnostics_days * _DAY_US
+    await context.store.write(_forget_of_people, now_us)
+    older_than_us = now_us - options.current().diagnostics_days * _DAY_US
     while await context.store.write(_forget, older_than_us) == FORGET_AT_MOST:  # noqa: ASYNC110 - no wait for an event
         await asyncio.sleep(0.1)  # leaves room for others' writes
 

@@ -18,7 +18,7 @@ from farebox.catalog import shelf
 from farebox.gateway.ending import HANG_S
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports
-from farebox.kit import db, epochs
+from farebox.kit import db, epochs, timing
 from farebox.kit.db import Tx
 from farebox.kit.errors import FareboxError, StoreUnavailable
 from farebox.kit.failpoints import point
@@ -36,6 +36,7 @@ _STALE_AFTER_S = 1  # a ring whose versions are older asks the store for every k
 _MARKS_AT_MOST = 500
 _LOOK_AGAIN_S = 10  # so long after a change of keys calls under way are looked at: one may just have been let in
 _TIDY_S = 0.5
+_TIME_S = 1
 _SLACK_US = 60_000_000
 _WITHIN_S = 5  # a store that hangs keeps neither the marks nor the stop
 
@@ -44,11 +45,14 @@ class Node:
     """One life of one node on these ports. `await begin()`, run its `jobs`, `await finish()`.
 
     `lost` is set when the node reads in the store that its epoch was ended: it must stop. `unseal` opens the upstream
-    keys of channels.
+    keys of channels. `time` judges the time; without one of its own it hears this machine alone.
     """
 
-    def __init__(self, ports: Ports, *, journal: Journal, unseal: board.Unseal) -> None:
+    def __init__(
+        self, ports: Ports, *, journal: Journal, unseal: board.Unseal, time: timing.Keeper | None = None
+    ) -> None:
         self.ports = ports
+        self.time = time or timing.Keeper()
         self.lost = asyncio.Event()
         self.prober = Prober(ports)
         self._journal = journal
@@ -69,6 +73,7 @@ class Node:
         store, own = ports.store, ports.shop.epoch
         await store.write(_begin, own, ports.clock.now_us(), store.alone)
         point("node.begun")
+        await self.look_at_time()
         await self._journal.replay(store)
         if self._journal.waiting:  # what comes next would refund too little, and let its holds expire
             raise StoreUnavailable("The store went away while the journal of settlements was written into it.")
@@ -86,6 +91,7 @@ class Node:
             (options.lease_beat_ms / 1000, self.beat),
             (_TIDY_S, self.tidy),
             (LOOK_S, self.prober.probe),
+            (_TIME_S, self.look_at_time),
             # A job of its own: much to do for a dead neighbour must not cost this node its own lease.
             *([] if self.ports.store.alone else [(options.lease_beat_ms / 1000, self._after_the_dead)]),
         ]
@@ -146,6 +152,18 @@ class Node:
             )
             for epoch in ended:
                 log.warning("serve.neighbour_dead", epoch=epoch)
+
+    async def look_at_time(self) -> None:
+        """Judge the time, at once where it has leapt; while it is ahead of every witness no call is taken."""
+        ports, ground = self.ports, self.ports.shop.ground
+        if not self.time.due(ports.clock.now_us()):
+            return
+        found = await self.time.look(ports.store, ports.shop.epoch, ports.clock)
+        before, ground.ahead = ground.ahead, found.state == timing.AHEAD
+        if ground.ahead and not before:
+            log.error("serve.clock_ahead", hours=found.ahead_us // timing.HOUR_US)
+        elif before and not ground.ahead:
+            log.warning("serve.clock_right")
 
     async def tidy(self) -> None:
         """Cut calls whose key has ended, write what the store could not take, mark what was delivered."""

@@ -22,11 +22,11 @@ from farebox.gateway.app import App
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
 from farebox.gateway.wire import Reception
-from farebox.kit import clock, disk, epochs, ids, keyfiles, settings
+from farebox.kit import clock, disk, epochs, ids, keyfiles, settings, timing
 from farebox.kit.appendlog import AppendLog
 from farebox.kit.db import Store
 from farebox.kit.errors import CommandError, FareboxError, StoreUnavailable
-from farebox.kit.fetch import Fetch
+from farebox.kit.fetch import Fetch, dates
 from farebox.kit.ground import Ground
 from farebox.kit.lock import FolderLock
 from farebox.kit.options import Options
@@ -119,6 +119,8 @@ class Server:
 
     async def _open(self) -> None:
         options = self.options
+        if await self.store.read(settings.get, timing.JUMP):
+            raise CommandError("A reset of the clock was interrupted. Run `farebox clock reset` again: it goes on.")
         newest_us = await self.store.read(epochs.newest_us)
         if behind_us := clock.SYSTEM.not_before(newest_us, behind_h_max=options.clock_behind_h_max):
             log.warning("serve.clock_behind", seconds=behind_us // 1_000_000)
@@ -152,7 +154,7 @@ class Server:
             raise CommandError(f"The journal of settlements in {options.data} can't be opened: {fault}.") from None
         journal = Journal(self._log, on_fault=self.ground.full)
         self.ports = Ports(clock.SYSTEM, ids.RANDOM, self.store, self.fetch, journal, shop)
-        self.node = Node(self.ports, journal=journal, unseal=self._unseal)
+        self.node = Node(self.ports, journal=journal, unseal=self._unseal, time=timing.Keeper(dates=dates.HEARD))
         await self.node.begin()
         keyfiles.serving = True
         await self.store.write(keyfiles.note, epoch, self._key_files.said())
@@ -182,7 +184,7 @@ class Server:
         options.port = self.port = self._listener.sockets[0].getsockname()[1]  # links name it
         self.reception.watch()
         self._schedule = await schedule.start(
-            schedule.Context(self.store, self._take_refusals, self.ground.damaged, self._alerts)
+            schedule.Context(self.store, self._take_refusals, self.ground.damaged, self._alerts, self.node.time.sure)
         )
         self._desk = Desk(lambda: shop.health.report(clock.now_us()), self._test_channel)
         office.put(self._desk)

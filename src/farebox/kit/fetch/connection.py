@@ -10,7 +10,7 @@ from typing import Final, cast
 
 import httptools
 
-from farebox.kit.fetch import wire
+from farebox.kit.fetch import dates, wire
 from farebox.kit.fetch.errors import BodyCut, BrokenResponse, FetchError
 from farebox.kit.fetch.exchange import Exchange, Lane, Response
 from farebox.kit.fetch.wire import HEAD_BYTES_MAX
@@ -303,6 +303,8 @@ class Connection(asyncio.Protocol):
             exchange.failed(error)
             raise
         self._head_done = True
+        if "date" in response.headers and exchange.outgoing.target.scheme == "https":
+            dates.hear(exchange.outgoing.target.host, response.headers["date"])
         exchange.head_arrived(response)
         if exchange.outgoing.method == b"HEAD":
             # The parser would wait for a body that never comes, so this connection has had its last answer.

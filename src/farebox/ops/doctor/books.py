@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from farebox.kit import appendlog, db, epochs, secrets
+from farebox.kit import appendlog, db, epochs, secrets, settings, timing
 from farebox.kit.errors import CommandError
-from farebox.ops import proof
+from farebox.ops import proof, resetting
 
 from .finding import Check, Finding, Look, ok, some, span, warning, wrong
 
@@ -28,7 +28,7 @@ def clocks(look: Look) -> Iterator[Finding]:
     behind_us = newest_us - time.time_ns() // 1000
     if behind_us > _JITTER_US:
         seen = f"{span(behind_us // 1_000_000)} behind the newest time in the books"
-        todo = "Set the clock right. If it is right, it ran ahead once, and time goes on from there more slowly."
+        todo = "Set the clock right. If it is right, it ran ahead once: `farebox clock reset` puts the books right."
         yield wrong("clock", seen, todo) if behind_us > BEHIND_WRONG_US else warning("clock", seen, todo)
     else:
         yield ok("clock", "not behind the books")
@@ -43,15 +43,38 @@ def clocks(look: Look) -> Iterator[Finding]:
             yield ok("clock and database", seen)
 
 
+def sure(look: Look) -> Iterator[Finding]:
+    """Whether anybody but the shop's own clock says that its time is right (money.md 4.7)."""
+    del look
+    found = db.read(resetting.shown)
+    by = ", ".join(sorted({each["kind"] for each in found["witnesses"]}))
+    gap = span(found["ahead_us"] // 1_000_000)
+    if found["reset_begun"]:
+        yield wrong("time", "a reset of the clock was interrupted", "Run farebox clock reset again: it goes on.")
+    elif found["state"] == timing.AHEAD:
+        seen = f"{gap} ahead of all who say what time it is ({by}); the shop takes no calls"
+        yield wrong("time", seen, "Set the clock right, stop the shop, run farebox clock reset.")
+    elif found["state"] == timing.UNPROVEN:
+        seen = f"{gap} since the last sure time, and nobody says that it is right; what takes by time waits"
+        yield warning("time", seen, "Look at the clock, then confirm it: office, Clock, or farebox clock confirm.")
+    else:
+        yield ok("time", f"sure, by {by}" if by else "sure: it has gone on without a gap")
+
+
 def _newest_us(tx: db.Tx) -> int:
     from farebox.calls.models import Call
     from farebox.kit.models import AuditEvent
     from farebox.ledger.models import Entry
 
+    calls, entries, events = Call.objects.order_by("-id"), Entry.objects.order_by("-id"), AuditEvent.objects.all()
+    for span_us in settings.get(tx, resetting.RESETS, []):  # a clock had run ahead, and that was put right
+        calls = calls.exclude(opened_us__range=span_us)
+        entries = entries.exclude(at_us__range=span_us)
+        events = events.exclude(at_us__range=span_us)
     rows: tuple[Any, ...] = (
-        Call.objects.order_by("-id").values_list("opened_us", flat=True).first(),
-        Entry.objects.order_by("-id").values_list("at_us", flat=True).first(),
-        AuditEvent.objects.order_by("-at_us").values_list("at_us", flat=True).first(),
+        calls.values_list("opened_us", flat=True).first(),
+        entries.values_list("at_us", flat=True).first(),
+        events.order_by("-at_us").values_list("at_us", flat=True).first(),
     )
     return max(epochs.newest_us(tx), *(int(row or 0) for row in rows))
 
@@ -165,6 +188,7 @@ def waiting(look: Look) -> Iterator[Finding]:
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("clock", clocks),
+    ("time", sure),
     ("proof", proved),
     ("frozen accounts", frozen),
     ("holds", held),

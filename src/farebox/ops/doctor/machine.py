@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from farebox.kit import disk
+from farebox.kit.machine import Machine
 
 from .finding import Check, Finding, Look, ok, some, warning, wrong
 
@@ -17,10 +16,6 @@ FREE_WRONG_BYTES = 128 * MIB
 FREE_WARNING_BYTES = 1024 * MIB
 _TIMESYNC = Path("/run/systemd/timesync/synchronized")
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
-# struct timex of adjtimex(2) on 64-bit Linux: `status` is the int behind modes, offset, freq, maxerror and esterror.
-_TIMEX_BYTES = 256
-_STATUS_AT = 40
-_STA_UNSYNC = 0x0040
 
 
 def room(look: Look) -> Iterator[Finding]:
@@ -81,18 +76,7 @@ def discipline(look: Look) -> Iterator[Finding]:
 
 
 def _synchronised() -> bool | None:
-    if _TIMESYNC.exists():
-        return True
-    if not sys.platform.startswith("linux") or ctypes.sizeof(ctypes.c_void_p) != 8:
-        return None
-    timex = ctypes.create_string_buffer(_TIMEX_BYTES)  # all 0: asks, and sets nothing
-    try:
-        state: int = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
-    except (OSError, AttributeError):
-        return None
-    if state < 0:
-        return None
-    return not int.from_bytes(timex.raw[_STATUS_AT : _STATUS_AT + 4], sys.byteorder) & _STA_UNSYNC
+    return True if _TIMESYNC.exists() else Machine().synchronised()
 
 
 def _open(paths: tuple[Path, ...]) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from farebox.ops.verb import Verb
 
-from . import accounts, care, keys, money, operators, prices, rotation, settings, upstreams
+from . import accounts, care, clock, keys, money, operators, prices, rotation, settings, upstreams
 
 VERBS: dict[str, Verb] = {
     name: Verb(run)
-    for room in (accounts, care, keys, money, operators, prices, rotation, settings, upstreams)
+    for room in (accounts, care, clock, keys, money, operators, prices, rotation, settings, upstreams)
     for name, run in room.RUNS.items()
 }
