@@ -14,7 +14,7 @@ from farebox.calls import statements as call_sql
 from farebox.catalog.usage import Usage
 from farebox.gateway import ending, hold, journal, meter, serve, settlement
 from farebox.gateway.meter import Ending, Outcome
-from farebox.kit import clock, epochs
+from farebox.kit import clock, epochs, timing
 from farebox.kit import statements as kit_sql
 from farebox.ledger import booking, holds
 from farebox.ledger import journal as entries
@@ -127,6 +127,11 @@ def one_legged_entry(put: Put) -> None:
         "WRITE_TWO_POSTINGS",
         "INSERT INTO ledger_posting (id, entry_id, account, amount_micro) SELECT %s, %s, %s, %s WHERE %s || %s || %s <> %s",
     )
+
+
+@bug("jobs that take money by time run on a leaping clock")
+def jobs_on_a_leaping_clock(put: Put) -> None:
+    put(timing.Keeper, "sure", lambda keeper, now_us: True)
 
 
 @bug("usage that is reported more than once is summed")

@@ -10,6 +10,8 @@ from farebox.calls import proof as calls_proof
 from farebox.kit import db
 from farebox.ledger import proof as ledger_proof
 
+from .clocks import BASE_US
+
 if TYPE_CHECKING:
     from .client import Sent
     from .life import Life
@@ -69,6 +71,10 @@ def every(world: World) -> None:
     for name, sql in QUERIES.items():
         for row in rows(sql):
             world.find(f"{name}: {row[0]}")
+    true_us = BASE_US + int((world.loop.now - 1000.0) * 1e6)
+    for lot, expired in rows("SELECT id, expired_micro FROM ledger_creditlot WHERE expired_micro > 0 AND expires_us > ?",
+                             (true_us,)):  # fmt: skip
+        world.find(f"I25 {expired} of lot {lot} expired before its end")
     for hold, state, charge in rows("SELECT id, state, charge_micro FROM ledger_hold WHERE state <> 'open'"):
         before = world.terminal.setdefault(hold, (state, charge))
         if before != (state, charge):
@@ -122,7 +128,12 @@ def late_settlement(world: World, call: str) -> None:
 
 def expiry(world: World, epoch: str) -> None:
     """I15: a hold expires once its epoch has ended and the grace is over; clocks that jumped are left out."""
-    if len(world.machines) == 1 or world.counts["clock jumps"] or world.counts["clock drifts"]:
+    if (
+        len(world.machines) == 1
+        or world.counts["clock leaps"]
+        or world.counts["clock jumps"]
+        or world.counts["clock drifts"]
+    ):
         return
     found = rows("SELECT ended_us FROM kit_epoch WHERE id = ?", (epoch,))
     ended_us = found[0][0] if found else 0
@@ -156,12 +167,28 @@ def promptly(world: World, sent: Sent) -> None:
 def prices(world: World, sent: Sent, version: int) -> None:
     """The price is the one in force when the money was held: never an older one for long, never a later one."""
     life = sent.life
-    if life is None or life.paused or world.stormy or world.counts["clock jumps"] or world.counts["clock drifts"]:
+    if (
+        life is None
+        or life.paused
+        or world.stormy
+        or world.counts["clock leaps"]
+        or world.counts["clock jumps"]
+        or world.counts["clock drifts"]
+    ):
         return
     begun_s = world.published[version - 1][0]
     over_s = world.published[version][0] if version < len(world.published) else 1e12
     if begun_s > (sent.end_s or 1e12) or over_s + 1.5 < sent.at_s:
         world.find(f"F36 {sent.id} of {sent.at_s:.1f} has prices of version {version}")
+
+
+def ahead(world: World) -> bool:
+    """Whether a clock that was moved keeps the shop closed: its operators put it right."""
+    lives = [machine.life for machine in world.machines if machine.life is not None and machine.life.up]
+    found = any(life.shop.ground.ahead for life in lives)
+    if found and not any(world.counts[kind] for kind in ("clock jumps", "clock leaps", "clock drifts")):
+        world.find("I25 a node takes its clock for one that ran ahead, and nobody had moved it")
+    return found
 
 
 def resting(world: World) -> bool:

@@ -50,6 +50,30 @@ class SimClock:
         return self._held.not_before(mark_us, **more)
 
 
+class SimMachine:
+    """What a node's machine says of the time: its clock may be wrong, its counter goes on as the world does."""
+
+    def __init__(self, loop: SimLoop, told: SimClock, node: int) -> None:
+        self._loop = loop
+        self._told = told
+        self._node = node
+
+    def wall_us(self) -> int:
+        return self._told.wall_us()
+
+    def counter_us(self) -> int:
+        return int((self._loop.now - 1000.0) * 1e6)
+
+    def boot(self) -> str:
+        return f"boot {self._node}"
+
+    def synchronised(self) -> bool:
+        return False
+
+    def host(self) -> str:
+        return f"n{self._node}"
+
+
 class SimIds:
     """Ids from a seeded source."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from farebox.accounts import accounts, key_line, keys, projects
-from farebox.kit import db
+from farebox.kit import db, statements
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments, lots
 
 from . import checks, town
-from .plan import BY_HAND, HOSTILE, OUTAGE, Fault
+from .clocks import BASE_US
+from .plan import BY_HAND, HOSTILE, LEAP, OUTAGE, Fault
 
 if TYPE_CHECKING:
     from .life import Life
@@ -139,9 +140,43 @@ def _outage(world: World, fault: Fault) -> None:
     world.fired(fault.kind)
 
 
+def _leap(world: World, fault: Fault) -> None:
+    """The clock runs ahead for a while; then an operator sets it right."""
+    world.fired("clock leaps")
+    machine = world.machines[fault.node]
+    machine.clock.offset_us += fault.by
+    machine.jumps.append((world.loop.now, fault.by))
+    world.open_plans += 1
+    world.loop.call_later(fault.long_s, _leapt_back, world, fault, context=world.context())
+
+
+def _leapt_back(world: World, fault: Fault) -> None:
+    world.open_plans -= 1
+    machine = world.machines[fault.node]
+    machine.clock.offset_us -= fault.by
+    machine.jumps.append((world.loop.now, -fault.by))
+    set_right(world)
+
+
+def set_right(world: World) -> None:
+    """All processes are stopped, the clocks are set, and the mark goes back, as `farebox clock reset` does it."""
+    now_us = BASE_US + int((world.loop.now - 1000.0) * 1e6)
+    for machine in world.machines:
+        machine.clock.offset_us = machine.clock.drift_ppm = 0
+        if machine.life is not None and machine.life not in world.loop.dead:
+            world.stop_at_once(machine.life)
+
+    def move(tx: db.Tx) -> None:
+        tx.execute(statements.MOVE_TIMES_BACK, (now_us,) * 13)
+
+    db.write(move)
+    world.note("the clock is set right")
+
+
 _STEPS = {
     HOSTILE: _hostile,
     OUTAGE: _outage,
+    LEAP: _leap,
     "kill at a time": _kill,
     "pause": _pause,
     "restart": _restart,

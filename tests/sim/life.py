@@ -15,15 +15,16 @@ from farebox.gateway.exchange import Exchange
 from farebox.gateway.flight import Flight
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
-from farebox.kit import epochs
+from farebox.kit import epochs, timing
 from farebox.kit.errors import FareboxError
+from farebox.ops import schedule
 from farebox.site.node import Node
 from farebox.upstreams import board
 from farebox.upstreams.send import Limits
 
 from .blame import Judged
 from .client import Door, Sent
-from .clocks import SimClock
+from .clocks import SimClock, SimMachine
 from .disk import SimDisk, SimLog
 from .loop import EPOCH, Killed
 from .store import SimStore
@@ -31,6 +32,8 @@ from .upstream import SimUpstream
 
 if TYPE_CHECKING:
     from .world import World
+
+EXPIRE_S = 1.5
 
 
 class Life:
@@ -111,7 +114,8 @@ class Life:
         journal = Journal(SimLog(self, machine.disk))
         self.journal = journal
         ports = Ports(machine.clock, world.ids, store, SimUpstream(self), journal, self.shop)
-        self.inner = Node(ports, journal=journal, unseal=board.unsealer(town.master))
+        keeper = timing.Keeper(SimMachine(world.loop, machine.clock, self.node))
+        self.inner = Node(ports, journal=journal, unseal=board.unsealer(town.master), time=keeper)
         try:
             await self.inner.begin()
         except FareboxError:
@@ -119,7 +123,14 @@ class Life:
             return
         self.app = App(ports)
         self.up = True
-        self._jobs = [self.spawn(self.inner.every(seconds, job)) for seconds, job in self.inner.jobs()]
+        # As late as the time that this process has: its keeper says whether it may be believed.
+        context = schedule.Context(store, sure=lambda now_us: keeper.sure(now_us), now_us=machine.clock.now_us)
+
+        async def expire_lots() -> None:
+            await schedule.expire_lots(context)
+
+        jobs = [*self.inner.jobs(), (EXPIRE_S, expire_lots)]
+        self._jobs = [self.spawn(self.inner.every(seconds, job)) for seconds, job in jobs]
         await self.inner.lost.wait()
         await self._stop(0 if not self.stopping else chosen.drain_s)
         world.end_life(self, again_s=0.5)

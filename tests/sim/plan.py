@@ -24,6 +24,9 @@ BY_HAND = "refund by hand"
 # One customer whose calls every upstream fails at, and a channel that fails for everybody; planned apart as well.
 HOSTILE, OUTAGE = "client: hostile", "upstream: outage"
 APART = (BY_HAND, HOSTILE, OUTAGE)
+# A clock that runs a hundred days ahead and comes back; planned apart as well, and for one node alone: the store of one
+# that ran ahead keeps all others from starting until all are stopped and the time is put right.
+LEAP = "clock leaps"
 POINTS = (
     "tx.statement", "tx.statement", "store.before_commit", "store.after_commit", "serve.before_hold", "serve.held",
     "serve.event", "serve.before_settle", "serve.settled", "serve.answered", "journal.before_write", "journal.written",
@@ -106,7 +109,17 @@ def make(seed: int) -> Plan:
         if apart.random() < 0.4:
             active.append(name)
             planned(apart, nodes, calls, faults)
+    leaps = _leaps(Random(f"leap {seed}"), nodes)
+    if leaps:
+        active.append(LEAP)
+        faults += leaps
     return Plan(seed, nodes, options, active, calls, sorted(faults, key=lambda fault: fault.at_s))
+
+
+def _leaps(rng: Random, nodes: int) -> list[Fault]:
+    if nodes > 1 or rng.random() > 0.3:
+        return []
+    return [Fault(LEAP, rng.uniform(1.0, SPAN_S), long_s=rng.choice((0.5, 2.0, 6.0)), by=100 * 86_400_000_000)]
 
 
 def _call(rng: Random, number: int, nodes: int, active: list[str]) -> Call:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from . import checks, plan, town
+from . import checks, faults, plan, town
 from .client import Sent
 from .loop import Stuck
 from .model import Claim, Model, claims
@@ -94,6 +94,8 @@ def _rest(world: World, until_s: float) -> None:
     """Liveness: with no more faults everything comes to rest."""
     loop = world.loop
     while not world.findings and not checks.resting(world):
+        if checks.ahead(world):
+            faults.set_right(world)
         if loop.now >= until_s:
             open_holds = checks.rows("SELECT id, epoch FROM ledger_hold WHERE state = 'open'")
             ups = [
@@ -113,6 +115,8 @@ def _probe(world: World, until_s: float) -> None:
     for node in range(len(world.machines)):
         number = 100 + node
         while not world.findings:
+            if checks.ahead(world):
+                faults.set_right(world)
             call = Call(
                 number, 0, node, 0, "plain", stream=False, text="hello", limit=5, include_usage=False, once=False
             )
@@ -200,8 +204,8 @@ def shrink(failed: Plan, place: town.Town) -> Result:
 
 
 def _smaller(of: Plan) -> Any:
-    for faults in _fewer(of.faults):
-        yield replace(of, faults=faults)
+    for left in _fewer(of.faults):
+        yield replace(of, faults=left)
     for calls in _fewer(of.calls):
         yield replace(of, calls=calls)
     for place, call in enumerate(of.calls):

@@ -24,6 +24,7 @@ WITHIN = 1000
 FIRST = (
     "check-then-act-hold", "unguarded-settle", "one-legged-entry", "usage-summed", "failed-prompt-billed",
     "leak-on-error", "no-sweeper", "sweeper-charges-the-hold", "failures-without-accounts", "probe-by-a-customer",
+    "jobs-on-a-leaping-clock",
 )  # fmt: skip
 TRIED = tuple(bugs.BUGS) if os.environ.get("SIM_BUGS") == "all" else FIRST
 REGRESSIONS = [

@@ -13,6 +13,7 @@ from typing import Any
 
 USD = 1_000_000
 PLENTY = 10**12
+DAY_US = 86_400_000_000
 # Micro-units for 1,000,000 tokens: (input, output), for each model and each version that an operator may publish.
 PRICES: dict[str, list[tuple[int, int]]] = {
     "plain": [(7_770_000, 31_100_000), (9_130_000, 40_000_000), (5_000_000, 20_000_001)],
@@ -175,7 +176,9 @@ def _fill(town: Town) -> None:
         row, text = db.write(keys.issue, project=project.id, name=name, now_us=now_us, actor="sim", **more)
         town.keys.append(Key(row.id, text, row.account_id, row.project_id))
 
-    _, rich = account("rich", 3 * USD)
+    owner, rich = account("rich", 3 * USD)
+    grant(owner.id, 5_000, "trial", now_us, expires_us=now_us + 30 * DAY_US)
+    town.granted[owner.id] += 5_000
     key(rich, "a")
     _, poor = account("poor", 9_000)
     key(poor, "b")
@@ -206,12 +209,12 @@ def publish(version: int, now_us: int, tx: Any = None) -> None:
         lists.publish(tx, "usd", rows, actor="sim", now_us=now_us)
 
 
-def grant(account: str, micro: int, ref: str, now_us: int) -> None:
+def grant(account: str, micro: int, ref: str, now_us: int, expires_us: int | None = None) -> None:
     """Give money from the house."""
     from farebox.kit import db
     from farebox.ledger import lots
 
     db.write(
-        lots.grant, account=account, currency="USD", amount_micro=micro, ref=ref, expires_us=None, now_us=now_us,
-        note="sim", requester="sim", single_person=True,
+        lots.grant, account=account, currency="USD", amount_micro=micro, ref=ref, expires_us=expires_us,
+        now_us=now_us, note="sim", requester="sim", single_person=True,
     )  # fmt: skip

@@ -184,6 +184,12 @@ class World:
         self.fired("kill at a time" if why == "time" else "kill at a point")
         self._bury(life, Random(f"again {self.plan.seed} {life.name}").choice((0.3, 2.0, 15.0)))
 
+    def stop_at_once(self, life: Life) -> None:
+        """An operator stops it, and starts it again."""
+        self.note(f"{life.name} is stopped")
+        self.troubled = True
+        self._bury(life, 0.5)
+
     def _bury(self, life: Life, again_s: float) -> None:
         life.up = False
         life.gone_s = self.loop.now

@@ -118,7 +118,11 @@ def stored(tx: Tx, machine: Machine, own: str = "") -> Stored:
         found.anchor = None if anchor is None else (int(anchor[0]), int(anchor[1]))
     host = machine.host()
     rows = tx.all(statements.LIVING_CLOCKS)
-    found.nodes = [(str(epoch), int(beats), int(wall)) for epoch, node, beats, wall in rows if wall and node != host]
+    found.nodes = [
+        (str(epoch), int(beats), int(wall_us))
+        for epoch, node, beats, wall_us in rows
+        if wall_us and epoch != own and node != host
+    ]
     if not db.on_sqlite() and (elsewhere := tx.one(statements.TIME_OF_ANOTHER_MACHINE)) is not None:
         found.database_us = int(elsewhere[0])
     return found

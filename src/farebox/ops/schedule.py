@@ -64,6 +64,7 @@ class Context:
     damaged: Callable[[str], None] = lambda _words: None
     alerts: deque[tuple[str, str]] = field(default_factory=deque)
     sure: Callable[[int], bool] = lambda _now_us: True
+    now_us: Callable[[], int] = clock.now_us
 
 
 class Schedule:
@@ -122,7 +123,7 @@ async def start(context: Context) -> Schedule:
 
 async def expire_lots(context: Context) -> None:
     """Take back what is left of granted credit that has expired, account by account (money.md 1.8)."""
-    now_us = clock.now_us()
+    now_us = context.now_us()
     if not context.sure(now_us):
         return
     for account, currency in await context.store.read(_due, now_us):
@@ -135,7 +136,7 @@ async def forget(context: Context) -> None:
     With them go sessions, links and sign-ups that came to nothing, and messages that left long ago. All of it waits
     until the time is sure, as what takes money does.
     """
-    now_us = clock.now_us()
+    now_us = context.now_us()
     if not context.sure(now_us):
         return
     while await context.store.write(_forget_once, now_us) == FORGET_AT_MOST:  # noqa: ASYNC110 - see below

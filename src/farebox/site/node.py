@@ -6,7 +6,6 @@ Everything goes through the ports, so the simulator runs this code as it is.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -71,7 +70,7 @@ class Node:
         """Begin the epoch; then replay the journal, refund (R25), and only then expire (money.md 1.5)."""
         ports = self.ports
         store, own = ports.store, ports.shop.epoch
-        await store.write(_begin, own, ports.clock.now_us(), store.alone)
+        await store.write(_begin, own, self.time.machine.host(), ports.clock.now_us(), store.alone)
         point("node.begun")
         await self.look_at_time()
         await self._journal.replay(store)
@@ -271,8 +270,8 @@ class Node:
         self.ports.shop.ring.stale = True
 
 
-def _begin(tx: Tx, epoch: str, now_us: int, alone: bool) -> None:
-    epochs.begin(tx, epoch=epoch, node=socket.gethostname(), now_us=now_us)
+def _begin(tx: Tx, epoch: str, host: str, now_us: int, alone: bool) -> None:
+    epochs.begin(tx, epoch=epoch, node=host, now_us=now_us)
     if alone:
         epochs.end_others(tx, epoch=epoch, now_us=now_us)
 

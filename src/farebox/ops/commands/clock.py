@@ -54,8 +54,8 @@ def confirm() -> None:
 def reset(reason: str, trust_clock: bool) -> None:
     """Put the newest time in the books back to this machine's clock, after that had run ahead.
 
-    Stop every process first. Credit that expired in the jump is given back, each by a reversal; keys and caps that ended
-    in it are listed. Run again after an interruption, it goes on.
+    Stop every process first. Credit that expired in the jump is given back, each by a reversal; keys and caps that
+    ended in it are listed. Run again after an interruption, it goes on.
     """
     from farebox.ops import admin, resetting
 
