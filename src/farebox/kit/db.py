@@ -182,6 +182,17 @@ def bump(tx: Tx, name: str) -> None:
     tx.execute(statements.BUMP_VERSION, (name,))
 
 
+def time_elsewhere_us(tx: Tx) -> int | None:
+    """The time of a database on another machine, in epoch microseconds; one on this machine has its clock: None."""
+    if on_sqlite():
+        return None
+    row = tx.one(
+        "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+        " WHERE inet_server_addr() IS NOT NULL AND inet_server_addr() <> inet_client_addr()"
+    )
+    return None if row is None else int(row[0])
+
+
 def in_byte_order(tx: Tx) -> bool:
     """Whether the database sorts texts by their bytes, as our ids need: they sort by time only then."""
     row = tx.one(statements.IN_BYTE_ORDER)
@@ -375,6 +386,7 @@ __all__ = [
     "on_sqlite",
     "read",
     "reading",
+    "time_elsewhere_us",
     "versions",
     "write",
     "write_or_join",

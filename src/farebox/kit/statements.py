@@ -43,12 +43,6 @@ LIVING_CLOCKS = "SELECT id, node, beats, wall_us FROM kit_epoch WHERE ended_us I
 
 LIVING_JUDGEMENTS = "SELECT node, clock FROM kit_epoch WHERE ended_us IS NULL ORDER BY node, id"
 
-# A database on the same machine has the same clock, and is no witness.
-TIME_OF_ANOTHER_MACHINE = """
-SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)
-WHERE inet_server_addr() IS NOT NULL AND inet_server_addr() <> inet_client_addr()
-"""
-
 NOTE_CLOCK = "UPDATE kit_epoch SET wall_us = %s, clock = %s WHERE id = %s AND ended_us IS NULL"
 
 NOTE_SURE = """

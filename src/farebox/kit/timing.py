@@ -123,8 +123,7 @@ def stored(tx: Tx, machine: Machine, own: str = "") -> Stored:
         for epoch, node, beats, wall_us in rows
         if wall_us and epoch != own and node != host
     ]
-    if not db.on_sqlite() and (elsewhere := tx.one(statements.TIME_OF_ANOTHER_MACHINE)) is not None:
-        found.database_us = int(elsewhere[0])
+    found.database_us = db.time_elsewhere_us(tx)
     return found
 
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from farebox.kit import appendlog, db, epochs, secrets, settings, timing
+from farebox.kit import appendlog, db, epochs, secrets
 from farebox.kit.errors import CommandError
-from farebox.ops import proof, resetting
+from farebox.ops import proof
 
 from .finding import Check, Finding, Look, ok, some, span, warning, wrong
 
@@ -46,6 +46,9 @@ def clocks(look: Look) -> Iterator[Finding]:
 def sure(look: Look) -> Iterator[Finding]:
     """Whether anybody but the shop's own clock says that its time is right (money.md 4.7)."""
     del look
+    from farebox.kit import timing
+    from farebox.ops import resetting
+
     found = db.read(resetting.shown)
     by = ", ".join(sorted({each["kind"] for each in found["witnesses"]}))
     gap = span(found["ahead_us"] // 1_000_000)
@@ -63,8 +66,10 @@ def sure(look: Look) -> Iterator[Finding]:
 
 def _newest_us(tx: db.Tx) -> int:
     from farebox.calls.models import Call
+    from farebox.kit import settings
     from farebox.kit.models import AuditEvent
     from farebox.ledger.models import Entry
+    from farebox.ops import resetting
 
     calls, entries, events = Call.objects.order_by("-id"), Entry.objects.order_by("-id"), AuditEvent.objects.all()
     for span_us in settings.get(tx, resetting.RESETS, []):  # a clock had run ahead, and that was put right
