@@ -252,7 +252,8 @@ def test_silence_is_filled_in_time_and_the_next_upstream_may_answer(shop, me, op
         first_s = 1.5 if stream else 2.5
         # The watch looks twice a second; a machine with other work may be later, never sooner.
         assert first_s <= times[0]
-        assert all(later - earlier >= 1 for earlier, later in zip(times, times[1:], strict=False))
+        # What comes late is read late: two may then be read nearer to each other than they were sent.
+        assert all(later - earlier >= 0.5 for earlier, later in zip(times, times[1:], strict=False))
         assert len(times) <= (3 if stream else 2)
         assert talk.data.startswith(b"HTTP/1.1 200 OK")
         assert (b"You said: Hi" in talk.data) == (not stream)
