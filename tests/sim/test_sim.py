@@ -26,6 +26,8 @@ FIRST = (
     "leak-on-error", "no-sweeper", "sweeper-charges-the-hold", "failures-without-accounts", "probe-by-a-customer",
     "jobs-on-a-leaping-clock",
 )  # fmt: skip
+# Where these were found first: tried before all others, which are tried if plans have changed since.
+FOUND = {"usage-summed": 13, "no-sweeper": 4, "probe-by-a-customer": 112, "jobs-on-a-leaping-clock": 19}
 TRIED = tuple(bugs.BUGS) if os.environ.get("SIM_BUGS") == "all" else FIRST
 REGRESSIONS = [
     int(line.split()[0])
@@ -70,7 +72,8 @@ def test_a_seed_that_failed_once_fails_no_more(place, number):
 @pytest.mark.parametrize("name", TRIED)
 def test_a_planted_bug_is_found(place, name, capsys):
     with bugs.planted(name):
-        number = next((number for number in range(WITHIN) if seed.run(number, place).findings), None)
+        tried = (*([FOUND[name]] if name in FOUND else []), *range(WITHIN))
+        number = next((number for number in tried if seed.run(number, place).findings), None)
     with capsys.disabled():
         print(f"\nplanted bug {name}: seed {number}")
     assert number is not None, (
