@@ -206,6 +206,7 @@ def test_lock_files_are_checked(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_start_md_sells_the_first_call(tmp_path):
     """Every `sh` block of docs/start.md, in one shell, in this order; only the ports differ."""
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text("start.md"), re.MULTILINE | re.DOTALL))
@@ -219,7 +220,7 @@ def test_start_md_sells_the_first_call(tmp_path):
         env=cli.environment(FAREBOX_PORT=str(free_port()), FAREBOX_LOG_LEVEL="error"),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -193,10 +193,9 @@ def small_disk(place: Path, *, size_mib: int) -> Iterator[None]:
 
 def fill_up(path: Path) -> None:
     """Write a file until the disk is full."""
-    with path.open("wb") as file, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(65_536))
-            file.flush()
 
 
 class Process:

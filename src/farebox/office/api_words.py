@@ -42,7 +42,10 @@ DOES = frozenset(
             "The calls of an account, newest first; that support or an administrator has read them is written down."
         ),
         gettext_noop("Manual money, newest first."),
-        gettext_noop("Propose to move money; nothing moves before another person approves it in the office."),
+        gettext_noop(
+            "Propose to move money; nothing moves before another person approves it in the office.\n\n"
+            "With `source` and `reference` the same request again answers with the row that it made before."
+        ),
         gettext_noop("One of them."),
         gettext_noop("Decline it, or withdraw what one has proposed oneself."),
         gettext_noop("What calls of these UTC days were charged and cost, both days included; 92 days at most."),
