@@ -117,7 +117,7 @@ def test_counts_lie_below_the_bytes_and_the_bound(texts, tokenizer):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", [" " * 1_000_000, " " * 1_000_000 + "x", "\n\t" * 600_000 + "x"])
+@pytest.mark.parametrize("text", [" " * 1_000_000, " " * 1_000_000 + "x", "\n\t" * 500_000 + "x"])
 @pytest.mark.parametrize("tokenizer", tokens.TOKENIZERS)
 def test_endless_white_space_is_estimated_in_time_and_not_called_exact(tokenizer, text):
     tokens.warm(tokenizer)
@@ -134,8 +134,8 @@ def test_cutting_changes_next_to_nothing():
     tokens.warm("cl100k_base")
     whole = len(tokens._loaded["cl100k_base"].encoding.encode_ordinary(text))
     assert whole - 6 <= tokens.estimate("cl100k_base", [text]) <= whole
-    assert "".join(tokens._pieces(text)) == text
-    assert max(map(len, tokens._pieces(text))) <= 32_769
+    assert "".join(tokens._pieces(text)[0]) == text
+    assert max(map(len, tokens._pieces(text)[0])) <= 32_769
 
 
 @pytest.mark.slow

@@ -2,7 +2,8 @@
 
 A bound is never too low, an estimate rather too low than too high (money.md 1.9). The tokenizers are
 tiktoken's, built from vocabulary data that a package brings along, so nothing is ever downloaded. Counting
-long texts blocks: ask `heavy` first and count in a thread.
+long texts blocks: ask `heavy` first and count in a thread. It goes piece by piece, so that no other thread waits long,
+and texts beyond `TEXT_BYTES_MAX` in all are not counted: `low` is for them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import threading
 import types
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMULAS",
+    "TEXT_BYTES_MAX",
     "TOKENIZERS",
     "TokenizerFault",
     "bound_tokens",
@@ -42,6 +44,8 @@ __all__ = [
     "image_size",
     "image_tokens",
     "known",
+    "low",
+    "too_long",
     "warm",
 ]
 
@@ -49,6 +53,12 @@ __all__ = [
 TOKENIZERS = ("cl100k_base", "o200k_base")
 
 HEAVY_BYTES = 64 * 1024
+# Of one call no more text than this is counted (money.md 4.6); of what is longer a low rule says how much it is.
+TEXT_BYTES_MAX = 1024 * 1024
+_PIECE_CHARS = 64 * 1024
+# Both expressions end a piece between a letter and what comes here, so that a cut there changes no token.
+_SEAM = re.compile(r"[A-Za-z\u4e00-\u9fff](?=[ \n.,;:()\u3001\u3002\uff0c])")
+_SEAM_CHARS = 2048
 # tiktoken's splitting expression overflows its stack at about a million white-space characters in a row.
 _SPACE_RUN_MAX = 32_768
 _SPACE_RUN = re.compile(rf"\s{{{_SPACE_RUN_MAX}}}")
@@ -114,28 +124,49 @@ def chat_overhead(messages: int) -> int:
     return 3 * messages + 3
 
 
-def count_exact(tokenizer: str, texts: Iterable[str]) -> int | None:
-    """The exact count of tokens of the texts; None without a tokenizer, or for a text that it chokes on."""
+def too_long(texts: Sequence[str]) -> bool:
+    """Whether these are more than is counted of one call."""
+    chars = sum(map(len, texts))
+    if chars * 4 <= TEXT_BYTES_MAX:
+        return False
+    return chars > TEXT_BYTES_MAX or sum(len(text.encode("utf-8", "replace")) for text in texts) > TEXT_BYTES_MAX
+
+
+def count_exact(tokenizer: str, texts: Sequence[str]) -> int | None:
+    """The exact count of tokens of the texts.
+
+    None without a tokenizer, for a text that it chokes on or that can't be cut where no token is, and for too long ones.
+    """
     found = _get(tokenizer)
-    if found is None:
+    if found is None or too_long(texts):
         return None
     total = 0
     for text in texts:
-        counted = None if len(_pieces(text)) > 1 else _count(found, text)
+        pieces, seams = _pieces(text)
+        counted = _count_pieces(found, pieces) if seams == len(pieces) - 1 else None
         if counted is None:
             return None
         total += counted
     return total
 
 
-def estimate(tokenizer: str, texts: Iterable[str]) -> int:
+def estimate(tokenizer: str, texts: Sequence[str]) -> int:
     """The tokens of the texts for billing without a report: exact where possible, else low."""
-    found = _get(tokenizer)
+    found = None if too_long(texts) else _get(tokenizer)
+    if found is None:
+        return low(texts)
     total = 0
     for text in texts:
-        counted = None if found is None else _count_pieces(found, text)
-        total += _low(text) if counted is None else counted
+        pieces, seams = _pieces(text)
+        counted = _count_pieces(found, pieces)
+        # A cut elsewhere than at a seam may have made two tokens of one.
+        total += low([text]) if counted is None else counted - (len(pieces) - 1 - seams)
     return total
+
+
+def low(texts: Sequence[str]) -> int:
+    """The tokens of the texts by their length alone, rather too few than too many."""
+    return sum(_low(text) for text in texts)
 
 
 def decode(tokenizer: str, numbers: Sequence[int]) -> str:
@@ -223,26 +254,45 @@ def _count(found: _Loaded, text: str) -> int | None:
         return None
 
 
-def _count_pieces(found: _Loaded, text: str) -> int | None:
-    pieces = _pieces(text)
+def _count_pieces(found: _Loaded, pieces: Sequence[str]) -> int | None:
     total = 0
     for piece in pieces:
         counted = _count(found, piece)
         if counted is None:
             return None
         total += counted
-    # A cut may have made two tokens of one.
-    return total - (len(pieces) - 1)
+    return total
 
 
-def _pieces(text: str) -> list[str]:
-    """The text, cut inside runs of white space that are too long for tiktoken."""
+def _pieces(text: str) -> tuple[list[str], int]:
+    """The text in pieces, cut where no token is if there is such a place, and how many of the cuts are of that kind.
+
+    Runs of white space that are too long for tiktoken are cut as well.
+    """
     if len(text) <= _SPACE_RUN_MAX:
-        return [text]
+        return [text], 0
+    pieces, seams, start = [], 0, 0
+    while len(text) - start > _PIECE_CHARS:
+        end = start + _PIECE_CHARS
+        seam = None
+        for seam in _SEAM.finditer(text, end - _SEAM_CHARS, end):
+            pass
+        seams += seam is not None
+        end = seam.end() if seam is not None else end
+        pieces.append(text[start:end])
+        start = end
+    pieces.append(text[start:])
+    cut = [part for piece in pieces for part in _without_runs(piece)]
+    return cut, seams
+
+
+def _without_runs(text: str) -> list[str]:
     cuts = [0, *(match.end() for match in _SPACE_RUN.finditer(text)), len(text)]
     return [text[start:end] for start, end in pairwise(cuts) if end > start]
 
 
 def _low(text: str) -> int:
-    size_bytes = len(_SPACES.sub(" ", text).encode("utf-8", errors="replace"))
+    size_bytes = 0
+    for start in range(0, len(text), _PIECE_CHARS):
+        size_bytes += len(_SPACES.sub(" ", text[start : start + _PIECE_CHARS]).encode("utf-8", errors="replace"))
     return size_bytes // _LOW_BYTES_PER_TOKEN

@@ -123,7 +123,14 @@ class App:
             now_us=ports.clock.now_us(),
         )
         exchange.admit(caller.account)
-        await exchange.answer(200, _json(await free(ports, caller, name, _query(query))))
+        exchange.check()
+        query_fields = _query(query)
+        ports.shop.lookups.take(caller.account)
+        try:
+            found = await free(ports, caller, name, query_fields)
+        finally:
+            ports.shop.lookups.give(caller.account)
+        await exchange.answer(200, _json(found))
 
     async def _call(self, exchange: Exchange, endpoint: Endpoint) -> None:
         shop = self.ports.shop
@@ -135,7 +142,7 @@ class App:
             "charset=" in charset and "charset=utf-8" not in charset and "charset=utf8" not in charset
         ):
             raise errors.WrongMediaType("The Content-Type must be application/json, in UTF-8.")
-        if shop.calls >= shop.options.calls_max or shop.stopping or shop.ground.shed:
+        if shop.places.full or shop.stopping or shop.ground.shed:
             raise errors.Overloaded
         if shop.ground.short:  # the disk has room for what is under way alone (money.md F08)
             raise errors.StoreUnavailable
@@ -145,11 +152,7 @@ class App:
             )
         if self.ports.journal.full:  # what is owed is written into the store first (money.md F33)
             raise errors.StoreUnavailable
-        shop.calls += 1
-        try:
-            await serve(self.ports, exchange, exchange, endpoint)
-        finally:
-            shop.calls -= 1
+        await serve(self.ports, exchange, exchange, endpoint)
 
     def _count(self, exchange: Exchange, refusal: FareboxError) -> None:
         """Refusals are counted, not rows."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import msgspec
 from msgspec import Raw
 
-from farebox.kit import depth, places
+from farebox.kit import depth, outline, places
 from farebox.kit.errors import BadRequest, UnsupportedParameter
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ _QUOTED = re.compile(r"('[^']{60})[^']+'", re.DOTALL)
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _LONE = re.compile(rb"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|[c-fC-F])")
 _PARAM_CHARS_MAX = 120
+_SHORT_BYTES = 512
 
 
 def bad(param: str | None, message: str) -> NoReturn:
@@ -34,23 +35,27 @@ def bad(param: str | None, message: str) -> NoReturn:
 
 
 def fields(body: bytes) -> dict[str, Raw]:
-    """The top-level object of a JSON body, values raw; BadRequest unless it is strict UTF-8 JSON, 64 deep at most."""
+    """The top-level object of a JSON body, values raw; BadRequest unless it is strict UTF-8 JSON, 64 deep at most.
+
+    A long body is looked at first, and refused where decoding it would keep the interpreter for too long.
+    """
     if not body:
         bad(None, "The request body is empty. Send a JSON object.")
+    if long := len(body) > outline.SMALL_BYTES:
+        _look(body)
     try:
-        if not body.isascii():
+        if not long and not body.isascii():
             body.decode("utf-8")
         found = _fields.decode(body)
     except UnicodeDecodeError as fault:
-        place = places.find(body, offset=fault.start)
-        bad(place, f"The request body is not UTF-8{_within(place)}.")
+        _not_utf8(body, fault.start)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError, ValueError) as fault:
-        at, lone = _BYTE.search(str(fault)), _LONE.search(body) if b"\\" in body else None
+        at = _BYTE.search(str(fault))
+        lone = _LONE.search(body, 0, places.BYTES_MAX) if b"\\" in body else None
         place = places.find(body, offset=int(at[1]) if at else lone.start() if lone else len(body))
         bad(place, f"We could not parse the JSON body of your request{_within(place)}: {_words(fault)}")
-    if depth.too_deep(body):
-        place = places.find(body, deeper_than=depth.DEPTH_MAX)
-        bad(place, f"The JSON body is nested deeper than {depth.DEPTH_MAX} levels{_within(place)}.")
+    if not long and depth.too_deep(body):
+        _too_deep(body)
     for name in found:
         if len(name) > NAME_BYTES_MAX or "\0" in name:
             shown = ascii(name[:32])[1:-1]
@@ -59,13 +64,32 @@ def fields(body: bytes) -> dict[str, Raw]:
     return found
 
 
+def _look(body: bytes) -> None:
+    try:
+        outline.check(body)
+    except outline.NotUtf8 as fault:
+        _not_utf8(body, fault.start)
+    except outline.TooDeep:
+        _too_deep(body)
+    except outline.TooMuch as fault:
+        place = places.where(body)
+        bad(place, f"Invalid value for '{place}': {fault}." if place else f"{fault}.")
+
+
+def _not_utf8(body: bytes, start: int) -> NoReturn:
+    place = places.find(body, offset=start)
+    bad(place, f"The request body is not UTF-8{_within(place)}.")
+
+
+def _too_deep(body: bytes) -> NoReturn:
+    place = places.find(body, deeper_than=depth.DEPTH_MAX)
+    bad(place, f"The JSON body is nested deeper than {depth.DEPTH_MAX} levels{_within(place)}.")
+
+
 def _check_repeats(body: bytes, found: dict[str, Raw]) -> None:
     """Refuse a name that comes twice in an object: we would read the last, an upstream perhaps the first."""
     if places.names_once(body):
         return
-    if places.too_many(body):
-        name = max(found, key=lambda each: bytes(found[each]).count(b"{"))
-        bad(name, f"Invalid value for '{name}': the JSON body has more than {places.OBJECTS_MAX:,} objects.")
     given = {name: bytes(raw) for name, raw in found.items()}
     colons = sum(data.count(b":") + name.count(":") for name, data in given.items())
     if places.escapes_colons(body):
@@ -93,7 +117,7 @@ def typed(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as fault:
-        text = str(fault)
+        text = _short(fault)
         found = _PATH.search(text)
         param = (found[1].partition("[...]")[0][:_PARAM_CHARS_MAX] or None) if found else None
         if param is None and (missing := _MISSING.search(text)):
@@ -107,7 +131,7 @@ def limit(name: str, raw: Raw | None, *, least: int = 1) -> int | None:
     """A token limit: an integer of any size from `least`, or None where absent or null."""
     if raw is None:
         return None
-    text = bytes(raw).strip()
+    text = _begin(raw).strip()
     if text == b"null":
         return None
     if not text.isdigit() or len(text) > 30:
@@ -161,11 +185,27 @@ def check_unpriced(given: dict[str, Raw], allowed: dict[str, frozenset[bytes]]) 
         raw = given.get(name)
         if raw is None:
             continue
-        text = bytes(raw).strip()
+        text = _begin(raw).strip()
         if text in {b"null", b"false"} or b"".join(text.split()) in values:
             continue
         raise UnsupportedParameter(f"The parameter '{name}' is not offered here: it has no price.", param=name)
 
 
+def is_null(raw: Raw) -> bool:
+    """Whether a value is null."""
+    return len(raw) == 4 and bytes(raw) == b"null"
+
+
+def _begin(raw: Raw) -> bytes:
+    """A value, or the beginning of one that is too long to be what is looked for."""
+    return bytes(memoryview(raw)[:_SHORT_BYTES])
+
+
+def _short(fault: Exception) -> str:
+    """What a decoder says; it repeats what it did not like, however long that is."""
+    text = str(fault)
+    return text if len(text) <= 2 * _SHORT_BYTES else f"{text[:_SHORT_BYTES]}'{text[-_SHORT_BYTES:]}"
+
+
 def _words(fault: Exception) -> str:
-    return _QUOTED.sub(r"\1…'", str(fault).replace("[...]", "[]"))[:200]
+    return _QUOTED.sub(r"\1…'", _short(fault).replace("[...]", "[]"))[:200]

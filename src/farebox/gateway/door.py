@@ -21,7 +21,7 @@ from farebox.kit.errors import FareboxError
 from farebox.kit.ids import Ids
 from farebox.kit.options import Options
 
-from . import head
+from . import head, shares
 from .exchange import CONTINUE, Exchange
 from .flight import HEAD_BYTES_FREE, Flight
 
@@ -54,6 +54,7 @@ class Hall(Protocol):
     ids: Ids
     doors: set[FrontDoor]
     per_address: dict[str, int]
+    per_account: dict[str, int]
     trusted: head.Networks
     flight: Flight
     closing: bool
@@ -72,6 +73,7 @@ class FrontDoor(asyncio.Protocol):
     """One connection. Requests are answered in the order in which they came."""
 
     __slots__ = (
+        "_account",
         "_address",
         "_broken",
         "_coming",
@@ -111,6 +113,7 @@ class FrontDoor(asyncio.Protocol):
         self._transport: Any = None
         self._parser: Any = None
         self._address = ""
+        self._account = ""  # whose requests came last
         self._trusted = False  # a reverse proxy of the shop's
         self._current: Exchange | None = None  # being answered
         self._coming: Exchange | None = None  # being read
@@ -170,6 +173,7 @@ class FrontDoor(asyncio.Protocol):
                 hall.per_address[self._address] = left
             else:
                 hall.per_address.pop(self._address, None)
+            self._leave_account()
         self._let_drain()
         waiting, self._waiting = self._waiting, deque()
         for exchange in (self._current, self._coming, *waiting):
@@ -347,6 +351,27 @@ class FrontDoor(asyncio.Protocol):
             exchange.whole()
 
     # for the exchange
+
+    def belong(self, account: str) -> bool:
+        """Whose requests come on this connection from now on; False where he has so many that others find no room."""
+        if account == self._account or not self._counted:
+            return True
+        self._leave_account()
+        hall = self._hall
+        mine = hall.per_account.get(account, 0)
+        if shares.hogs(len(hall.doors), mine, self.options.connections_max):
+            return False
+        self._account = account
+        hall.per_account[account] = mine + 1
+        return True
+
+    def _leave_account(self) -> None:
+        account, self._account = self._account, ""
+        if account:
+            per_account = self._hall.per_account
+            per_account[account] -= 1
+            if not per_account[account]:
+                del per_account[account]
 
     def recognise(self, exchange: Exchange) -> None:
         """Admit an exchange whose key is known without a look-up."""

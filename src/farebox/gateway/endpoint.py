@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Raw
 
+from farebox.catalog import tokens
 from farebox.catalog.pricing import ModelCard
 from farebox.kit.options import Options
 from farebox.upstreams.dialect import Event
@@ -34,6 +35,7 @@ class Call:
     (n x prompts, or best_of). `limit_tokens` is the limit asked for, per answer; `default_limit_tokens` the one that
     the endpoint implies; `limit_name` is the customer's name for it where there are two. `beyond` are names of unknown
     fields inside `given_messages`, the messages as they came. `echoed_bytes` are prompt bytes that the answer repeats.
+    `low_tokens` stands for texts that are too long to be counted and not kept.
     """
 
     kind: str
@@ -62,6 +64,19 @@ class Call:
     token_arrays: list[list[int]] | None = None
     private: str = ""  # where an address stands that only upstreams of our own network may be sent to
     text_name: str = ""  # the parameter that token arrays stand in
+    low_tokens: int | None = None
+    account: str = ""  # whose call it is
+
+    def shorten(self) -> None:
+        """Let go of texts that nobody counts. May take a while."""
+        if tokens.too_long(self.texts):
+            self.low_tokens = tokens.low(self.texts)
+            self.texts = []
+
+    @property
+    def count_bytes(self) -> int:
+        """How much there is to count of its input."""
+        return max(self.text_bytes, sum(map(len, self.texts)))
 
 
 class Endpoint(Protocol):

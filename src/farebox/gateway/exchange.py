@@ -16,6 +16,7 @@ from farebox.kit import errors
 from farebox.kit.errors import FareboxError
 from farebox.kit.options import Options
 
+from . import shares
 from .flight import Flight, Share
 
 SLOW_BYTES_PER_S = 1024  # and less than this is too slow, over each `body_grace_s`
@@ -66,6 +67,9 @@ class Connection(Protocol):
     def write(self, data: bytes) -> None:
         """Write to the customer, if he is there."""
 
+    def belong(self, account: str) -> bool:
+        """Whose requests come on this connection from now on; False where he has so many that others find no room."""
+
     def invite(self, exchange: Exchange) -> None:
         """Tell a customer who waits for it to send the body."""
 
@@ -101,10 +105,6 @@ _date = _Date()
 
 def _too_large(bytes_max: int) -> FareboxError:
     return errors.TooLarge(f"The request body is larger than {bytes_max} bytes.")
-
-
-def _crowded() -> FareboxError:
-    return errors.Overloaded("Too many requests are being read at once. Please try again in a moment.")
 
 
 class Exchange:
@@ -211,6 +211,14 @@ class Exchange:
             return
         self.account = account
         self._move(self._door.flight.of(account))
+        if not self._door.belong(account):
+            self.keep_alive = False
+            self.fail(shares.crowded())
+
+    def check(self) -> None:
+        """Raise what stands in the way of answering this request, if anything does."""
+        if self._fault is not None:
+            raise self._fault
 
     def bound(self, bytes_max: int, *, form: bool = True) -> None:
         """Nobody wants a body of more bytes, which is a form, or a text of a page's: else reading it fails."""
@@ -225,14 +233,14 @@ class Exchange:
         before.give(self._held_bytes)
         if not share.take(self._held_bytes):
             self._held_bytes = 0
-            self.fail(_crowded())
+            self.fail(share.refusal())
 
     def hold(self, count_bytes: int) -> bool:
         """Count so many bytes of this request; whether there is room for them."""
-        if not self._share.take(count_bytes):
+        if not self._share.take(count_bytes, self._held_bytes):
             # A caller's first bytes came before his key was looked at; strangers must not be able to keep him out.
             self._door.recognise(self)
-            if not self._share.take(count_bytes):
+            if not self._share.take(count_bytes, self._held_bytes):
                 return False
         self._held_bytes += count_bytes
         return True
@@ -245,7 +253,7 @@ class Exchange:
         if self.body_bytes > self.bytes_max:
             self.fail(_too_large(self.bytes_max))
         elif not self.hold(len(data)):
-            self.fail(_crowded())
+            self.fail(self._share.refusal())
         elif not self._body:
             self._body = data
         else:  # one piece of memory: a thousand chunks of two bytes would be a thousand objects

@@ -7,9 +7,13 @@ at: until then they count as a stranger's, as those of pages always do.
 from __future__ import annotations
 
 from typing import Final
+from weakref import WeakValueDictionary
 
 from farebox.kit import limits
+from farebox.kit.errors import FareboxError, Overloaded
 from farebox.kit.options import Options
+
+from . import shares
 
 STRANGERS_BYTES_MAX: Final = 32 * limits.MIB
 # A head of so many bytes is no weight; what is above counts.
@@ -21,15 +25,18 @@ _UNKNOWN_CEILING_BYTES: Final = 1024 * limits.MIB
 class Share:
     """So many bytes that may be held at once, part of another share or of none."""
 
-    __slots__ = ("bytes_max", "held_bytes", "within")
+    __slots__ = ("__weakref__", "bytes_max", "held_bytes", "within")
 
     def __init__(self, bytes_max: int, within: Share | None = None) -> None:
         self.bytes_max = bytes_max
         self.within = within
         self.held_bytes = 0
 
-    def take(self, count_bytes: int) -> bool:
-        """Hold so many bytes more, here and in what this is a part of; False, and nothing is held, if one is full."""
+    def take(self, count_bytes: int, own_bytes: int = 0) -> bool:  # noqa: ARG002 - whose part it is counts elsewhere
+        """Hold so many bytes more, here and in what this is a part of; False, and nothing is held, if one is full.
+
+        `own_bytes` are what the same request holds already.
+        """
         if self.held_bytes + count_bytes > self.bytes_max:
             return False
         if self.within is not None and not self.within.take(count_bytes):
@@ -44,6 +51,40 @@ class Share:
             self.within.give(count_bytes)
 
 
+    def refusal(self) -> FareboxError:
+        """What to say to one for whom there is no room."""
+        return Overloaded("Too many requests are being read at once. Please try again in a moment.")
+
+
+class AccountShare(Share):
+    """What one account holds of the callers' share: while that is nearly full, no more than a quarter of it."""
+
+    __slots__ = ("_within",)
+
+    def __init__(self, within: Share) -> None:
+        super().__init__(within.bytes_max, within)
+        self._within = within
+
+    def take(self, count_bytes: int, own_bytes: int = 0) -> bool:
+        """Hold so many bytes more; False where others need the room more, or there is none.
+
+        A request is no hog by itself: one that has as many bytes as it may is taken even where there is little memory.
+        """
+        whole = self._within
+        if shares.hogs(whole.held_bytes, self.held_bytes - own_bytes, whole.bytes_max):
+            return False
+        if not whole.take(count_bytes):
+            return False
+        self.held_bytes += count_bytes
+        return True
+
+    def refusal(self) -> FareboxError:
+        """Who has a good part of it himself is told so."""
+        whole = self._within
+        hogs = 4 * self.held_bytes >= whole.bytes_max
+        return shares.crowded() if hogs else super().refusal()
+
+
 class Flight:
     """The shares of one process: `strangers` with all pages, of it `texts` (what is more than a form), and `callers`.
 
@@ -55,10 +96,14 @@ class Flight:
         self.strangers = Share(min(STRANGERS_BYTES_MAX, whole // 2))
         self.texts = Share(self.strangers.bytes_max // 2, self.strangers)
         self.callers = Share(max(whole - self.strangers.bytes_max, options.body_bytes_max))
+        self._accounts: WeakValueDictionary[str, AccountShare] = WeakValueDictionary()
 
-    def of(self, account: str) -> Share:  # noqa: ARG002 - all accounts have one share between them
-        """The share that the requests of an account count in."""
-        return self.callers
+    def of(self, account: str) -> Share:
+        """The share that the requests of an account count in, kept for as long as one of them is there."""
+        share = self._accounts.get(account)
+        if share is None:
+            share = self._accounts[account] = AccountShare(self.callers)
+        return share
 
     @property
     def held_bytes(self) -> int:

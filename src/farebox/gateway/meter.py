@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import itertools
 import re
 from collections import defaultdict, deque
@@ -18,6 +18,7 @@ from farebox.upstreams.dialect import BadUsage, Event, Fault, Reading
 
 from . import overrun, purse
 from .endpoint import Call
+from .heavy import HEAVY
 from .overrun import OVER_LIMIT_TOKENS, Overrun
 
 _THOUGHTS = -1  # the place of shown reasoning among the texts of the choices
@@ -296,18 +297,20 @@ def _flag(flags: list[str], flag: str) -> None:
 async def count(meter: Meter) -> Usage:
     """Our own count of what was received: the model's tokenizer, else a low rule; in a thread if it would block."""
     call, card = meter.call, meter.card
-    size_bytes = call.text_bytes + meter.output_bytes
+    if not tokens.heavy(call.count_bytes + meter.output_bytes, card.tokenizer):
+        return _counted(meter, exactly=True)
+    exactly, roughly = (functools.partial(_counted, meter, exactly=how) for how in (True, False))
+    return await HEAVY.count(call.account, exactly, roughly)
 
-    def counted() -> Usage:
-        output = tokens.estimate(card.tokenizer, ["".join(pieces) for pieces in meter.texts.values()])
-        if call.echoed_bytes:
-            output = max(0, output - purse.estimate_input(call, card) * (call.choices // call.prompts))
-        limit = meter.limit_tokens * max(1, call.outputs)
-        return Usage(
-            input=min(purse.estimate_input(call, card), meter.input_bound),
-            output=min(output, limit) if call.has_output else 0,
-        )
 
-    if tokens.heavy(size_bytes, card.tokenizer):
-        return await asyncio.get_running_loop().run_in_executor(None, counted)
-    return counted()
+def _counted(meter: Meter, *, exactly: bool) -> Usage:
+    call, card = meter.call, meter.card
+    received = ["".join(pieces) for pieces in meter.texts.values()]
+    if exactly:
+        given, output = purse.estimate_input(call, card), tokens.estimate(card.tokenizer, received)
+    else:
+        given, output = purse.low_input(call, card), tokens.low(received)
+    if call.echoed_bytes:
+        output = max(0, output - given * (call.choices // call.prompts))
+    limit = meter.limit_tokens * max(1, call.outputs)
+    return Usage(input=min(given, meter.input_bound), output=min(output, limit) if call.has_output else 0)

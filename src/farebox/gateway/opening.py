@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -15,6 +14,7 @@ from farebox.catalog import tokens
 from farebox.catalog.pricing import Offer
 from farebox.kit import errors
 from farebox.kit.options import Options
+from farebox.ledger import holds
 from farebox.upstreams import plan
 from farebox.upstreams.board import Candidate
 from farebox.upstreams.dialect import Ask, Shown
@@ -22,13 +22,23 @@ from farebox.upstreams.quirks import INSIDE, Quirks
 
 from . import limits, purse
 from .endpoint import Call, Endpoint
+from .heavy import HEAVY
 from .hold import Cover
 from .limits import Seat
-from .ports import Shop
+from .ports import Ports, Shop
 from .purse import Need
 
 ONCE_CHARS_MAX = 255
 _PREFIXES = {"chat": "chatcmpl-", "completions": "cmpl-"}
+
+
+async def solvent(ports: Ports, caller: Caller) -> None:
+    """Refuse a large body of one who has no money, before it has come: it would only fill the memory."""
+    if caller.house:
+        return
+    posted_micro, held_micro, _ = await ports.store.read(holds.balance, caller.account)
+    if posted_micro - held_micro <= 0:
+        raise errors.InsufficientFunds("A request of this size needs money on the account before it is read.")
 
 
 def offer(shop: Shop, caller: Caller, call: Call, endpoint: Endpoint, now_us: int) -> Offer:
@@ -72,7 +82,7 @@ def passed_bytes(call: Call, route: Sequence[Candidate]) -> int:
     """The bytes of unknown parameters that the pass list of a channel of the route lets through, at most."""
     if not call.extra:
         return 0
-    sizes = {name: len(name) + len(bytes(value)) for name, value in call.extra.items()}
+    sizes = {name: len(name) + len(value) for name, value in call.extra.items()}
     return max(
         (sum(sizes.get(name, 0) for name in set(candidate.channel.quirks.pass_)) for candidate in route), default=0
     )
@@ -85,8 +95,8 @@ async def size(call: Call, found: Offer, route: Sequence[Candidate], options: Op
     exact: int | None = None
     tight = call.text_bytes + call.input_tokens + 16 * call.messages > card.context_tokens - card.output_tokens_max
     if tight and call.has_output and call.prompts == 1:
-        if tokens.heavy(call.text_bytes, card.tokenizer):
-            exact = await asyncio.get_running_loop().run_in_executor(None, purse.count_input, call, card)
+        if tokens.heavy(call.count_bytes, card.tokenizer):
+            exact = await HEAVY.count(call.account, lambda: purse.count_input(call, card), lambda: None)
         else:
             exact = purse.count_input(call, card)
     if not call.has_output and call.input_tokens > card.context_tokens * call.prompts:
@@ -98,7 +108,27 @@ async def size(call: Call, found: Offer, route: Sequence[Candidate], options: Op
     return purse.need(call, found, input_bound, exact, options.hold_output_tokens)
 
 
-def ask(call: Call, found: Offer, route: Sequence[Candidate], call_id: str, now_us: int) -> Ask:
+async def spell(call: Call, found: Offer, route: Sequence[Candidate]) -> None:
+    """Make texts of token arrays where a channel of the route takes none; BadRequest for numbers that are no tokens."""
+    if call.token_arrays is None or all(candidate.channel.quirks.token_arrays for candidate in route):
+        return
+    try:
+        if tokens.heavy(call.input_tokens, found.card.tokenizer):
+            await HEAVY.run(call.account, _spell, call, found.card.tokenizer)
+        else:
+            _spell(call, found.card.tokenizer)
+    except ValueError as fault:
+        raise errors.BadRequest(f"Invalid value for '{call.text_name}': {fault}.", param=call.text_name) from None
+
+
+def _spell(call: Call, tokenizer: str) -> None:
+    call.texts = [tokens.decode(tokenizer, row) for row in call.token_arrays or ()]
+    call.params[call.text_name] = call.texts
+    call.input_tokens = 0
+    call.shorten()
+
+
+def ask(call: Call, route: Sequence[Candidate], call_id: str, now_us: int) -> Ask:
     """The call as a dialect encodes it and shows its answer; 503 where no channel can take it now."""
     if not route:
         raise errors.UpstreamFailed(
@@ -106,13 +136,6 @@ def ask(call: Call, found: Offer, route: Sequence[Candidate], call_id: str, now_
             status=503,
             retry_after_s=5,
         )
-    if call.token_arrays is not None and not all(candidate.channel.quirks.token_arrays for candidate in route):
-        try:
-            texts = [tokens.decode(found.card.tokenizer, row) for row in call.token_arrays]
-        except ValueError as fault:
-            raise errors.BadRequest(f"Invalid value for '{call.text_name}': {fault}.", param=call.text_name) from None
-        call.params[call.text_name] = texts
-        call.texts, call.input_tokens = texts, 0
     return Ask(
         kind=call.kind,
         stream=call.stream,

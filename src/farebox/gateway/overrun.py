@@ -7,7 +7,6 @@ decides. What packs many tokens into each event is stopped by its bytes.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from farebox.catalog.pricing import ModelCard
 
 from . import purse
 from .endpoint import Call
+from .heavy import HEAVY
 
 # An answer, or its report, may lie above the limit by this much: end marks and format tokens (R06, F21).
 OVER_LIMIT_TOKENS = 16
@@ -41,6 +41,7 @@ class Overrun:
     tokens_max: int
     bytes_max: int
     look_bytes: int
+    account: str = ""
     _tokens: int = 0
     _seen_bytes: int = 0
     _seen: dict[int, int] = field(default_factory=dict)  # pieces of each choice that are counted
@@ -76,8 +77,9 @@ class Overrun:
     async def _count(self, parts: Texts, size_bytes: int) -> int:
         joined = ["".join(pieces) for pieces in parts.values()]
         if tokens.heavy(size_bytes, self.tokenizer):
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(None, tokens.estimate, self.tokenizer, joined)
+            return await HEAVY.count(
+                self.account, lambda: tokens.estimate(self.tokenizer, joined), lambda: tokens.low(joined)
+            )
         return tokens.estimate(self.tokenizer, joined)
 
 
@@ -87,8 +89,9 @@ def watch(call: Call, card: ModelCard, limit_tokens: int) -> Overrun:
     bytes_max = tokens_max * BYTES_PER_TOKEN_MAX + call.echoed_bytes
     if not call.stream:
         return Overrun("", tokens_max, sys.maxsize, sys.maxsize)
-    if not tokens.known(card.tokenizer):
+    # A long prompt that comes back is not counted for this: the loop that serves all customers would wait.
+    if not tokens.known(card.tokenizer) or (call.echoed_bytes and tokens.heavy(call.count_bytes, card.tokenizer)):
         return Overrun("", tokens_max, bytes_max, bytes_max)
     if call.echoed_bytes:
         tokens_max += purse.estimate_input(call, card) * (call.choices // call.prompts)
-    return Overrun(card.tokenizer, tokens_max, bytes_max, tokens_max)
+    return Overrun(card.tokenizer, tokens_max, bytes_max, tokens_max, call.account)

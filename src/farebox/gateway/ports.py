@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from farebox.accounts.caller import Caller
 from farebox.accounts.ring import KeyRing
@@ -22,8 +22,11 @@ from farebox.upstreams.health import Health
 from farebox.upstreams.send import Along, Limits, UpstreamPort
 
 from .limits import Rates
+from .shares import Places
 
 T = TypeVar("T")
+
+LOOKUPS_MAX: Final = 200
 
 
 class StorePort(Protocol):
@@ -134,7 +137,8 @@ class Shop:
     rng: Random
     ground: Ground = field(default_factory=Ground)
     rates: Rates = field(default_factory=Rates)
-    calls: int = 0
+    places: Places = field(init=False)  # of calls, among `calls_max`
+    lookups: Places = field(init=False)  # of free requests that ask the store
     stopping: bool = False
     halted: bool = False
     begun: set[str] = field(default_factory=set)  # the ids of the requests that are being answered
@@ -143,6 +147,15 @@ class Shop:
     delivered: list[str] = field(default_factory=list)  # calls whose whole answer has left, to be marked (R25)
     to_void: dict[str, tuple[Opened, list[AttemptFacts]]] = field(default_factory=dict)  # see voiding.void_later
     voider: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.places = Places(lambda: int(self.options.calls_max))
+        self.lookups = Places(lambda: LOOKUPS_MAX)
+
+    @property
+    def calls(self) -> int:
+        """How many calls hold a place."""
+        return self.places.taken
 
     def halt(self) -> None:
         """Stop the calls under way, and those whose hold is placed from now on, as soon as it is."""

@@ -118,7 +118,7 @@ def bound(call: Call, card: ModelCard, passed_bytes: int = 0) -> int:
 
 def count_input(call: Call, card: ModelCard) -> int | None:
     """The exact count of the input, or None: no tokenizer, or images. May block: ask `tokens.heavy` first."""
-    if call.images or not tokens.known(card.tokenizer):
+    if call.images or call.low_tokens is not None or not tokens.known(card.tokenizer):
         return None
     if call.token_arrays is not None:
         return call.input_tokens
@@ -130,7 +130,16 @@ def count_input(call: Call, card: ModelCard) -> int | None:
 
 def estimate_input(call: Call, card: ModelCard) -> int:
     """The input tokens for billing where the upstream reported none: exact, or low. May block."""
-    counted = tokens.estimate(card.tokenizer, call.texts) + call.input_tokens
+    return _with_rest(call, card, tokens.estimate(card.tokenizer, call.texts))
+
+
+def low_input(call: Call, card: ModelCard) -> int:
+    """The same by the low rule alone."""
+    return _with_rest(call, card, tokens.low(call.texts))
+
+
+def _with_rest(call: Call, card: ModelCard, counted: int) -> int:
+    counted += call.input_tokens + (call.low_tokens or 0)
     if call.kind == "chat":
         counted += tokens.chat_overhead(call.messages)
     for image in call.images:

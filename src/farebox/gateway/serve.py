@@ -20,6 +20,7 @@ from farebox.upstreams.send import Along
 
 from . import ending, hold, opening, writing
 from .endpoint import Call, Endpoint
+from .heavy import HEAVY, LARGE_BYTES
 from .hold import Cover
 from .limits import Seat
 from .meter import CUT, Ending, Meter, Outcome, conclude
@@ -38,6 +39,7 @@ class Request(Protocol):
     caller: Caller | None  # known beforehand where we call ourselves
     channel: str  # the only channel to try, where we call ourselves
     complete: bool  # whether the whole body has come
+    length: int | None  # of the body, where it is known before that has come
 
     @property
     def once(self) -> str | None:
@@ -73,14 +75,30 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
     shop = ports.shop
     caller, came_whole = await _caller(ports, request), request.complete
     request.admit(caller.account)
-    call = endpoint.read(await request.body(), shop.options)
-    if not came_whole:  # the key may have ended while the body came
-        caller = await _caller(ports, request)
+    if request.length is None or request.length > LARGE_BYTES:
+        await opening.solvent(ports, caller)
+    body = await request.body()
+    shop.places.take(caller.account)
+    try:
+        await _served(ports, request, client, endpoint, caller if came_whole else None, body)
+    finally:
+        shop.places.give(caller.account)
+
+
+async def _served(
+    ports: Ports, request: Request, client: ClientPort, endpoint: Endpoint, known: Caller | None, body: bytes
+) -> None:
+    """The same, of a call that has its place. The key may have ended while the body came: then nobody is `known`."""
+    shop = ports.shop
+    caller = known or await _caller(ports, request)
+    call = await HEAVY.read(caller.account, endpoint, body, shop.options)
+    del body
     now_us = ports.clock.now_us()
     offer = opening.offer(shop, caller, call, endpoint, now_us)  # no price, no call
     route = opening.route(shop, call, offer, only=request.channel)
     need = await opening.size(call, offer, route, shop.options)
-    ask = opening.ask(call, offer, route, request.id, now_us)
+    await opening.spell(call, offer, route)
+    ask = opening.ask(call, route, request.id, now_us)
     opened = opening.record(request.id, shop, caller, call, offer, now_us, once=request.once)
     with opening.seat(shop, caller, call, need, now_us) as seat:
         point("serve.before_hold")

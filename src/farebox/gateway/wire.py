@@ -56,6 +56,7 @@ class Reception:
         self.ids = ids
         self.doors: set[FrontDoor] = set()
         self.per_address: dict[str, int] = {}
+        self.per_account: dict[str, int] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
         self.trusted = Networks(options.trusted_proxies)

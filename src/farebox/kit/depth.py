@@ -12,16 +12,24 @@ _NOT_BRACKETS: Final = bytes(sign for sign in range(256) if sign not in b'[]{}"'
 def too_deep(data: bytes) -> bool:
     """Whether valid JSON is nested deeper than `DEPTH_MAX` levels, at the speed of `bytes`' own methods.
 
-    Without escapes every second piece between quotes is the inside of a string; each round then takes the innermost
-    pairs of brackets away, so that there are as many rounds as levels.
+    Without escapes every second piece between quotes is the inside of a string.
     """
     if data.count(b"[") + data.count(b"{") <= DEPTH_MAX:
         return False
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    rest = b"".join(data.translate(_SQUARE, _NOT_BRACKETS).split(b'"')[::2])
+    return deeper(b"".join(data.translate(_SQUARE, _NOT_BRACKETS).split(b'"')[::2]))
+
+
+def deeper(brackets: bytes) -> bool:
+    """Whether brackets, all of them square, are nested deeper than `DEPTH_MAX`, closed or not.
+
+    Each round takes the innermost pairs away, so that there are as many rounds as levels.
+    """
+    rest = brackets
     for _ in range(DEPTH_MAX):
-        if not rest:
-            return False
-        rest = rest.replace(b"[]", b"")
-    return bool(rest)
+        fewer = rest.replace(b"[]", b"")
+        if len(fewer) == len(rest):
+            break
+        rest = fewer
+    return b"[]" in rest or rest.count(b"[") > DEPTH_MAX

@@ -48,6 +48,7 @@ class _Request:
         self.caller: authenticate.Caller | None = caller
         self.channel = channel
         self.complete = True
+        self.length: int | None = 0
         self.once: str | None = None
         self._body = msgspec.json.encode(body)
 

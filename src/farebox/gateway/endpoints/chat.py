@@ -23,6 +23,8 @@ from farebox.upstreams import inside
 from farebox.upstreams.dialect import Event
 
 _PIXELS_MAX = 20_000
+_HEAD_CHARS_MAX = 128  # of a data URL, before its data
+_ADDRESS_CHARS_MAX = 16_384
 _TOOL_KINDS = frozenset({"function", "custom"})
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 _DATA = re.compile(r"data:image/[a-z0-9.+-]+;base64,\Z")
@@ -139,7 +141,6 @@ _SENT = tuple(
     name for name in Body.__struct_fields__ if name not in {"model", "messages", "stream", "stream_options", "metadata"}
 )
 _KNOWN = frozenset(Body.__struct_fields__) | UNPRICED.keys() | {"max_tokens", "max_completion_tokens"}
-_NULL = b"null"
 _CACHE_CONTROL = b'"cache_control"'  # inside a JSON text its quotes are escaped
 
 
@@ -170,7 +171,7 @@ class Chat:
         params: dict[str, Any] = {"messages": Raw(messages)}
         for name in _SENT:
             raw = given.get(name)
-            if raw is not None and bytes(raw) != _NULL:
+            if raw is not None and not bodies.is_null(raw):
                 params[name] = raw
         n = asked.n or 1
         call = Call(
@@ -189,7 +190,7 @@ class Chat:
         )
         call.limit_name, call.limit_tokens = _limit(given)
         # What a quirk may pass on is covered too.
-        _measure(call, asked, given, max(len(messages), len(bytes(given["messages"])) if beyond else 0))
+        _measure(call, asked, given, max(len(messages), len(given["messages"]) if beyond else 0))
         return call
 
     def fit(self, call: Call, card: ModelCard) -> None:
@@ -239,8 +240,8 @@ def _measure(call: Call, asked: Body, given: dict[str, Raw], messages_bytes: int
     call.text_bytes = messages_bytes - base64_bytes
     for name in ("tools", "functions", "response_format"):
         raw = given.get(name)
-        if raw is not None and bytes(raw) != _NULL:
-            call.text_bytes += len(bytes(raw))
+        if raw is not None and not bodies.is_null(raw):
+            call.text_bytes += len(raw)
             texts.append(bytes(raw).decode())
 
 
@@ -274,8 +275,9 @@ def _read_parts(parts: list[Part], texts: list[str], images: list[Image], call: 
 
 def _look_at(url: str, place: str) -> tuple[int, tuple[int, int] | None]:
     if url[:5].lower() == "data:":
-        head, comma, data = url.partition(",")
-        if not comma or not _DATA.match(f"{head.lower()},"):
+        comma = url.find(",", 0, _HEAD_CHARS_MAX)
+        head, data = url[:comma], url[comma + 1 :]
+        if comma < 0 or not _DATA.match(f"{head.lower()},"):
             bodies.bad(place, f"Invalid image in '{place}': a data URL must hold a base64 image.")
         try:
             size = tokens.image_size(base64.b64decode(data[:87_384], validate=True))
@@ -285,7 +287,7 @@ def _look_at(url: str, place: str) -> tuple[int, tuple[int, int] | None]:
             bodies.bad(place, f"Invalid image in '{place}': more than {_PIXELS_MAX} pixels on a side.")
         return len(data), size
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url) if len(url) <= _ADDRESS_CHARS_MAX else None
     except ValueError:
         parts = None
     odd = "\\" in url or not url.isprintable() or " " in url  # read as another host by some

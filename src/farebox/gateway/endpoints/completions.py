@@ -51,7 +51,6 @@ class Body(Struct):
 _decode = msgspec.json.Decoder(Body)
 _KNOWN = frozenset(Body.__struct_fields__) | {"max_tokens"}
 _SENT = tuple(name for name in Body.__struct_fields__ if name not in {"model", "prompt", "stream", "stream_options"})
-_NULL = b"null"
 
 
 class Completions:
@@ -85,7 +84,7 @@ class Completions:
         params: dict[str, Any] = {"prompt": given["prompt"]}
         for name in _SENT:
             raw = given.get(name)
-            if raw is not None and bytes(raw) != _NULL:
+            if raw is not None and not bodies.is_null(raw):
                 params[name] = raw
         text_bytes = sum(len(text.encode("utf-8", "replace")) for text in texts)
         suffix_bytes = len((asked.suffix or "").encode("utf-8", "replace"))

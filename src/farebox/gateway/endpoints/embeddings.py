@@ -31,7 +31,6 @@ class Body(Struct):
 
 _decode = msgspec.json.Decoder(Body)
 _KNOWN = frozenset(Body.__struct_fields__)
-_NULL = b"null"
 _json = msgspec.json.Encoder().encode
 
 
@@ -68,7 +67,7 @@ class Embeddings:
         params: dict[str, Any] = {"input": given["input"]}
         for name in ("encoding_format", "dimensions", "user"):
             raw = given.get(name)
-            if raw is not None and bytes(raw) != _NULL:
+            if raw is not None and not bodies.is_null(raw):
                 params[name] = raw
         return Call(
             kind="embeddings",
