@@ -462,7 +462,7 @@ def test_mailboxes_and_networks():
     assert mailbox("A.B+c@Example.com") == "a.b@example.com"
     assert mailbox("+c@example.com") == "+c@example.com"
     assert network("203.0.113.200") == network("::ffff:203.0.113.1") == "203.0.113.0/24"
-    assert network("2001:db8:1:2:3::4") == "2001:db8:1:2::/64"
+    assert network("2001:db8:1:2:3::4") == network("2001:db8:1:ffff::1") == "2001:db8:1::/48"
     assert network("socket") == "unknown"
 
 

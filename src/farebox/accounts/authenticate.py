@@ -80,13 +80,14 @@ def caller_of(tx: Tx, key: str) -> Caller:
 def ends_us(tx: Tx, keys: Sequence[str]) -> dict[str, int | None]:
     """When these keys (ids) end, in epoch microseconds; None is never.
 
-    0 is for those that have ended: switched off, gone, or of a closed account (R21).
+    0 is for those that have ended: switched off, gone, or of an account that is closed, frozen or barred (R21).
     """
     out: dict[str, int | None] = {}
     for key in keys:
         row = tx.one(statements.READ_KEY, (key,))
         known = None if row is None else from_row(row)
-        out[key] = 0 if known is None or known.dead else known.caller.expires_us
+        ended = known is None or known.dead or known.caller.account_state != "active"
+        out[key] = 0 if known is None or ended else known.caller.expires_us
     return out
 
 

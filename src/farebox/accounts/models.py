@@ -324,7 +324,7 @@ class Link(models.Model):
 class Trial(models.Model):
     """Trial credit that was granted; `id` is the digest of the mailbox, so that each has it once.
 
-    `network` is where the sign-up came from (/24 or /64), which has a limit a day.
+    `network` is where the sign-up came from (/24 or /48), which has a limit a day.
     """
 
     id = models.CharField(primary_key=True, max_length=64)

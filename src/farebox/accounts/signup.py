@@ -13,11 +13,11 @@ from allauth.account.models import EmailAddress
 
 from farebox.catalog import public
 from farebox.catalog.models import PriceList
-from farebox.kit import audit, settings
+from farebox.kit import audit, options, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, people, trial
+from . import accounts, people, rates, trial
 from .models import Account, Member, Person
 
 UNCONFIRMED_US = 86_400_000_000
@@ -76,6 +76,12 @@ def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> Opened | 
         actor=actor,
     )
     people.add_member(tx, account=account.id, person=found.id, role="owner", now_us=now_us, actor=actor)
+    chosen = options.current()
+    if chosen.new_account_rpm or chosen.new_account_tpm:
+        rates.limit(
+            tx, "account", account.id, rpm=chosen.new_account_rpm or None, tpm=chosen.new_account_tpm or None,
+            concurrency=None, actor="system",
+        )  # fmt: skip
     given_micro = trial.grant(tx, account=account, email=found.email, address=address, now_us=now_us)
     return Opened(account, given_micro)
 

@@ -17,7 +17,7 @@ from .models import Account, Trial
 PER_NETWORK_DAY = 3
 _DAY_US = 86_400_000_000
 _DOTS_DO_NOT_COUNT = frozenset({"gmail.com", "googlemail.com"})
-_PREFIX = {4: 24, 6: 64}
+_PREFIX = {4: 24, 6: 48}  # what a provider gives one customer, at most
 
 
 def grant(tx: Tx, *, account: Account, email: str, address: str, now_us: int) -> int:

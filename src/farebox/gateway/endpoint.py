@@ -15,6 +15,10 @@ from farebox.upstreams.dialect import Event
 
 # A hold or a limit never cares for fewer output tokens than this, unless fewer are asked for (money.md 1.10).
 LEAST_OUTPUT_TOKENS = 16
+# A token of an answer is no longer, and what is said of it and of each alternative by `logprobs` neither.
+TOKEN_BYTES = 32
+CHAT_LOGPROB_BYTES = 384
+TEXT_LOGPROB_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Call:
     (n x prompts, or best_of). `limit_tokens` is the limit asked for, per answer; `default_limit_tokens` the one that
     the endpoint implies; `limit_name` is the customer's name for it where there are two. `beyond` are names of unknown
     fields inside `given_messages`, the messages as they came. `echoed_bytes` are prompt bytes that the answer repeats.
-    `low_tokens` stands for texts that are too long to be counted and not kept.
+    `token_bytes` is the most that a token takes in an answer that is not streamed. `low_tokens` stands for texts that are too long to be counted and not kept.
     """
 
     kind: str
@@ -66,6 +70,9 @@ class Call:
     text_name: str = ""  # the parameter that token arrays stand in
     low_tokens: int | None = None
     account: str = ""  # whose call it is
+    body_bytes: int = 0
+    token_bytes: int = TOKEN_BYTES  # of an answer, for each token, with its log probabilities
+    size_name: str = ""  # the parameter that makes a token so large
 
     def shorten(self) -> None:
         """Let go of texts that nobody counts. May take a while."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from farebox.kit import errors
 from farebox.kit.options import Options
@@ -62,7 +62,7 @@ class Heavy:
                 call = await self.run(who, _read, endpoint, body, options)
             finally:
                 self._large.give(who)
-        call.account = who
+        call.account, call.body_bytes = who, len(body)
         return call
 
     async def run(self, who: str, work: Callable[..., T], *args: object) -> T:
@@ -72,6 +72,10 @@ class Heavy:
             return await asyncio.get_running_loop().run_in_executor(_readers(), work, *args)
         finally:
             self._places.give(who)
+
+    async def later(self, work: Callable[[], Any]) -> Any:
+        """Do this in a thread, whatever else waits: a call that holds money is not turned away."""
+        return await asyncio.get_running_loop().run_in_executor(_readers(), work)
 
     async def count(self, who: str, work: Callable[[], T], instead: Callable[[], T]) -> T:
         """Count this in a thread, or do `instead` there where the account has so much to count that it takes too long."""

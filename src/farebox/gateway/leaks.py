@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from farebox.accounts.ring import Throttle
-from farebox.kit import errors
+from farebox.kit import errors, outline
 
 from .exchange import Exchange
 from .ports import Ports
@@ -62,8 +62,9 @@ async def take(ports: Ports, desk: Desk, exchange: Exchange) -> None:
 def read(body: bytes) -> list[str]:
     """What may be keys in a body, each once; empty for anything that can't be read."""
     try:
+        outline.check(body)
         given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (outline.TooMuch, outline.NotUtf8, msgspec.DecodeError, RecursionError):
         given = body.decode("ascii", "replace").split()
     if isinstance(given, dict):
         keys = given.get("keys")

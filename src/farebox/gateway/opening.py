@@ -105,7 +105,9 @@ async def size(call: Call, found: Offer, route: Sequence[Candidate], options: Op
             f"your input has {call.input_tokens} tokens. Please reduce the length of the messages.",
             param="input",
         )
-    return purse.need(call, found, input_bound, exact, options.hold_output_tokens)
+    return purse.need(
+        call, found, input_bound, exact, options.hold_output_tokens, answer_bytes_max=options.answer_bytes_max
+    )
 
 
 async def spell(call: Call, found: Offer, route: Sequence[Candidate]) -> None:
@@ -152,7 +154,7 @@ def ask(call: Call, route: Sequence[Candidate], call_id: str, now_us: int) -> As
 
 def limited(asked: Ask, call: Call, need: Need, cover: Cover) -> Ask:
     """The limit to send: only one that the customer asked for, or that the money lowered (money.md 1.10)."""
-    if call.has_output and (need.asked or cover.lowered or call.default_limit_tokens is not None):
+    if call.has_output and (need.asked or need.sized or cover.lowered or call.default_limit_tokens is not None):
         asked.limit_tokens = cover.limit_tokens
     return asked
 
@@ -169,7 +171,8 @@ def seat(shop: Shop, caller: Caller, call: Call, need: Need, now_us: int) -> Sea
 def headers(call: Call, cover: Cover, route: Sequence[Candidate]) -> list[tuple[str, str]]:
     """Headers of the answer that say what was done to the request."""
     out = []
-    shortened = call.limit_tokens is not None and cover.need.limit_tokens < call.limit_tokens
+    need = cover.need
+    shortened = need.sized or (call.limit_tokens is not None and need.limit_tokens < call.limit_tokens)
     if call.has_output and (cover.lowered or shortened):
         out.append(("x-farebox-max-tokens", str(cover.limit_tokens)))
     quirks = route[0].channel.quirks

@@ -23,6 +23,7 @@ from farebox.upstreams.send import Along, Limits, UpstreamPort
 
 from .limits import Rates
 from .shares import Places
+from .slips import Slips
 
 T = TypeVar("T")
 
@@ -137,6 +138,7 @@ class Shop:
     rng: Random
     ground: Ground = field(default_factory=Ground)
     rates: Rates = field(default_factory=Rates)
+    slips: Slips = field(default_factory=Slips)
     places: Places = field(init=False)  # of calls, among `calls_max`
     lookups: Places = field(init=False)  # of free requests that ask the store
     stopping: bool = False

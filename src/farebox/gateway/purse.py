@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 from farebox.catalog import pricing, tokens
 from farebox.catalog.pricing import ModelCard, Offer
-from farebox.kit.errors import ContextTooLong
+from farebox.kit.errors import BadRequest, ContextTooLong
 
 from .endpoint import LEAST_OUTPUT_TOKENS, Call
+
+# Of an answer beside its tokens, and how little text a token of an echoed prompt has in the mean.
+_ANSWER_BYTES = 512
+_BYTES_PER_ECHOED_TOKEN = 2
 
 
 @dataclass(slots=True)
@@ -18,7 +22,7 @@ class Need:
 
     `input_tokens` is the bound of the input, `limit_tokens` the most that one output may have, `first_tokens` what is
     held at the start, `whole_tokens` what the whole answer may need. `grows` says that the hold is extended as the
-    answer comes.
+    answer comes, `sized` that the limit is lower than it would be if answers might be of any size.
     """
 
     offer: Offer
@@ -29,6 +33,7 @@ class Need:
     whole_tokens: int
     asked: bool
     grows: bool
+    sized: bool = False
 
     @property
     def first_micro(self) -> int:
@@ -66,10 +71,13 @@ class Need:
         return missing_micro, lambda available_micro: min(missing_micro, available_micro)
 
 
-def need(call: Call, offer: Offer, input_bound: int, input_exact: int | None, step_tokens: int) -> Need:
+def need(
+    call: Call, offer: Offer, input_bound: int, input_exact: int | None, step_tokens: int, *, answer_bytes_max: int
+) -> Need:
     """What the call needs; `input_exact` is the exact count of its input where there is one.
 
-    ContextTooLong if the input alone, counted exactly, is more than the model's context.
+    ContextTooLong if the input alone, counted exactly, is more than the model's context; BadRequest where even a few
+    tokens would make an answer of more than `answer_bytes_max`.
     """
     card = offer.card
     if not call.has_output:
@@ -85,7 +93,8 @@ def need(call: Call, offer: Offer, input_bound: int, input_exact: int | None, st
             )
         most = max(1, min(most, card.context_tokens - per_prompt))
     asked = call.limit_tokens if call.limit_tokens is not None else call.default_limit_tokens
-    limit = min(asked, most) if asked is not None else most
+    wanted = min(asked, most) if asked is not None else most
+    limit = min(wanted, _fitting(call, wanted, answer_bytes_max))
     whole = limit * call.outputs
     grows = call.stream and not card.hidden_output
     first = min(limit, step_tokens) * call.outputs if grows else whole
@@ -98,7 +107,21 @@ def need(call: Call, offer: Offer, input_bound: int, input_exact: int | None, st
         whole,
         asked=call.limit_tokens is not None,
         grows=grows,
+        sized=limit < wanted,
     )
+
+
+def _fitting(call: Call, wanted_tokens: int, answer_bytes_max: int) -> int:
+    """How many tokens each output may have for an answer that is not streamed to be no larger than an answer may be."""
+    if call.stream or not call.outputs:
+        return wanted_tokens
+    echoed_tokens = call.echoed_bytes // _BYTES_PER_ECHOED_TOKEN
+    room_bytes = answer_bytes_max - _ANSWER_BYTES - echoed_tokens * call.token_bytes
+    fitting = max(0, room_bytes) // (call.token_bytes * call.outputs)
+    if fitting < min(wanted_tokens, LEAST_OUTPUT_TOKENS):
+        name = call.size_name or "n"
+        raise BadRequest(f"Invalid value for '{name}': the answer would be larger than one may be here.", param=name)
+    return fitting
 
 
 def bound(call: Call, card: ModelCard, passed_bytes: int = 0) -> int:

@@ -100,6 +100,7 @@ async def _served(
     await opening.spell(call, offer, route)
     ask = opening.ask(call, route, request.id, now_us)
     opened = opening.record(request.id, shop, caller, call, offer, now_us, once=request.once)
+    shop.slips.check(caller.account, now_us)
     with opening.seat(shop, caller, call, need, now_us) as seat:
         point("serve.before_hold")
         cover = Cover(ports.store, opened, need, await hold.place(ports, opened, need), call.echoed_bytes)
@@ -109,9 +110,9 @@ async def _served(
             Along(
                 ports.upstream, ports.clock, shop.health, route, asked, shop.limits,
                 account=caller.account, forced=bool(request.channel),
-                last_s=shop.options.call_s_max, on_late=client.cut,
+                last_s=shop.options.call_s_max, on_late=client.cut, aside=HEAVY.later, ask_bytes=call.body_bytes,
             ),
-            Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered),
+            Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered or need.sized),
             cover,
             StreamWriter(call.kind, ask.shown),
             seat,
@@ -123,6 +124,8 @@ async def _served(
         end = await deliver(ports, call, delivery, endpoint, client)
         del shop.under_way[under_way]
         delivery.along.close()
+        if end.outcome is Outcome.REFUSED:
+            shop.slips.note(caller.account, now_us)
         # The hold ends exactly once.
         error = await ending.settle(ports, opened, cover, delivery.along, delivery.meter, end)
         seat.used(end.usage.total if end.usage is not None else 0, ports.clock.now_us())

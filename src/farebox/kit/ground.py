@@ -64,6 +64,7 @@ class Ground:
         CommandError if the SQLite file is damaged. `connections_max` is what the open files allow of the option.
         """
         files = limits.raise_open_files()
+        limits.return_large()
         allowed = limits.connections_max(files, wanted=options.connections_max, calls_max=options.calls_max)
         if allowed < options.connections_max:
             log.warning("ground.few_files", open_files=files, connections=allowed, wanted=options.connections_max)

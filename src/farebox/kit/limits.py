@@ -15,6 +15,7 @@ FILES_MAX = 1_048_576  # where the machine sets no limit; also the kernel's own 
 MIB = 1024 * 1024
 RSS_LEAST_BYTES = 256 * MIB  # what a process needs before its first call, twice
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -79,6 +80,17 @@ def rss_max_bytes(option_mb: int) -> int:
         return option_mb * MIB
     total = memory_bytes()
     return max(total // 2, RSS_LEAST_BYTES) if total else 0
+
+
+def return_large() -> None:
+    """Let large pieces of memory go back to the machine as soon as they are free.
+
+    glibc keeps more and more of them for itself, up to 32 MiB each, once one was given back (mallopt(3)).
+    """
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, MIB)
+        library.mallopt(_M_TRIM_THRESHOLD, 16 * MIB)
 
 
 def give_back() -> None:

@@ -96,6 +96,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("mail_from", "", "Sender of mail, such as `Shop <shop@example.org>`; empty means noreply@ the shop's host."),
     Option("sign_up", True, "Visitors may sign up by themselves; else only those who were invited."),
     Option("sign_ups_per_h", 30, "Sign-ups an hour from one address, those who were invited aside.", 1, 100_000),
+    Option(
+        "new_account_rpm", 600, "Calls a minute of an account that a visitor opens by signing up; 0 is any number.",
+        0, 1_000_000,
+    ),
+    Option(
+        "new_account_tpm", 5_000_000, "Tokens a minute of such an account; 0 is any number.", 0, 2_000_000_000,
+    ),
     Option("sign_up_captcha", False, "Browsers that sign up solve a small puzzle first."),
     Option("advertise_markup", False, "Price pages say by how much a price lies above the vendor's own."),
     Option("nextchat_url", "https://app.nextchat.dev", "NextChat that the import link on the page of a new key opens."),
@@ -185,6 +192,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("wrong_keys_per_min", 60, "Wrong keys a minute from one address before it gets 429 for them.", 1, 100_000),
     Option("doctor_daily", True, "Let `farebox doctor --freeze` look once a day, and mail what is wrong."),
+    Option("loop_watch", True, "Log what holds all calls up for more than 50 ms, with its place in the code."),
     Option("diagnostics_days", 90, "Days that timings and attempts' errors are kept.", 1, 3650),
 )
 

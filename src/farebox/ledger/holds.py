@@ -87,10 +87,10 @@ def extend(
     Raises HoldEnded. After an unknown commit a repeat may add twice: too much is held until the end, nothing charged.
     """
     amount_micro = want_micro
-    if not _take(tx, purses, currency, amount_micro):
+    if not _take(tx, purses, currency, amount_micro, more=True):
         available_micro = min(_available(tx, purse)[0] for purse in purses)
         amount_micro = fit(available_micro)
-        if amount_micro <= 0 or not _take(tx, purses, currency, amount_micro):
+        if amount_micro <= 0 or not _take(tx, purses, currency, amount_micro, more=True):
             return 0
     if tx.execute(statements.GROW_HOLD, (amount_micro, hold)) != 1:
         _give_back(tx, purses, amount_micro)
@@ -213,23 +213,24 @@ def balance(tx: Tx, account: str) -> tuple[int, int, int]:
     return posted_micro, held_micro, posted_micro - held_micro - int(floor_micro or 0)
 
 
-def _take(tx: Tx, purses: Sequence[Purse], currency: str, amount_micro: int) -> bool:
-    """Hold `amount_micro` in all purses or in none."""
+def _take(tx: Tx, purses: Sequence[Purse], currency: str, amount_micro: int, *, more: bool = False) -> bool:
+    """Hold `amount_micro` in all purses or in none; `more` for a hold that is open, which frozen ones allow."""
     for index, purse in enumerate(purses):
-        if not _take_one(tx, purse, currency, amount_micro):
+        if not _take_one(tx, purse, currency, amount_micro, more=more):
             _give_back(tx, purses[:index], amount_micro)
             return False
     return True
 
 
-def _take_one(tx: Tx, purse: Purse, currency: str, amount_micro: int) -> bool:
+def _take_one(tx: Tx, purse: Purse, currency: str, amount_micro: int, *, more: bool) -> bool:
+    capped = statements.TAKE_MORE_CAPPED if more else statements.TAKE_CAPPED
     if purse.cap_micro is None:
-        return tx.execute(statements.TAKE, (amount_micro, purse.id, amount_micro)) == 1
+        return tx.execute(statements.TAKE_MORE if more else statements.TAKE, (amount_micro, purse.id, amount_micro)) == 1
     params = (amount_micro, purse.id, amount_micro, -purse.cap_micro, amount_micro)
-    if tx.execute(statements.TAKE_CAPPED, params) == 1:
+    if tx.execute(capped, params) == 1:
         return True
     made = tx.execute(statements.OPEN_ACCOUNT, (purse.id, "memo", currency, -purse.cap_micro, False))
-    return made == 1 and tx.execute(statements.TAKE_CAPPED, params) == 1
+    return made == 1 and tx.execute(capped, params) == 1
 
 
 def _give_back(tx: Tx, purses: Sequence[Purse], amount_micro: int) -> None:

@@ -15,6 +15,10 @@ WHERE id = %s AND NOT frozen AND posted_micro - held_micro - %s >= %s
  AND posted_micro - held_micro - %s >= floor_micro
 """
 
+# A hold that is there already grows: who is frozen meanwhile gets no new one, and what is under way goes on.
+TAKE_MORE = TAKE.replace(" AND NOT frozen", "")
+TAKE_MORE_CAPPED = TAKE_CAPPED.replace(" AND NOT frozen", "")
+
 GIVE_BACK = """
 UPDATE ledger_ledgeraccount SET held_micro = held_micro - %s WHERE id = %s AND held_micro >= %s
 """

@@ -23,7 +23,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.parser import Parser
 
 from farebox.accounts.tokens import Bearer
-from farebox.kit import options, places
+from farebox.kit import options, outline, places
 from farebox.kit.errors import CommandError, FareboxError
 
 from . import api_channels, api_customers, api_goods, api_house, api_people, api_proposals, api_shapes, api_words
@@ -41,11 +41,18 @@ _CODES = {
 
 class _Parser(Parser):
     def parse_body(self, request: HttpRequest) -> Any:
-        """The JSON body; 400 where a name comes twice in an object, for which of the two is meant can't be known."""
+        """The JSON body; 400 where a name comes twice in an object, for which of the two is meant can't be known.
+
+        What would take the interpreter for too long is refused before it is decoded.
+        """
         try:
+            if len(request.body) > outline.SMALL_BYTES:
+                outline.check(request.body)
             if places.repeats(request.body):
                 place = places.find(request.body, repeated=True)
                 raise HttpError(400, f"A name comes twice in the JSON body{f' (in {place})' if place else ''}.")
+        except outline.TooMuch as fault:
+            raise HttpError(400, f"{fault}.") from None
         except (msgspec.MsgspecError, ValueError):
             raise HttpError(400, "The body is no JSON that can be read.") from None
         return super().parse_body(request)

@@ -182,7 +182,7 @@ class Node:
     # inside
 
     async def _cut_revoked(self) -> None:
-        """Cut the calls under way whose key was switched off or has expired, or whose account was closed (R21)."""
+        """Cut the calls under way whose key was switched off or has expired, or whose account was stopped (R21)."""
         shop, now_us = self.ports.shop, self.ports.clock.now_us()
         calls = [each for each in shop.under_way if not each.caller.house]
         fault: FareboxError | None = None

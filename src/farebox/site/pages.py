@@ -23,6 +23,7 @@ from django.urls import Resolver404, resolve
 from farebox.accounts import sessions, tokens
 from farebox.gateway.exchange import Exchange
 from farebox.gateway.head import is_disguised
+from farebox.gateway.shares import Places
 from farebox.kit import clock, db, errors
 from farebox.kit.errors import FareboxError
 from farebox.kit.options import Options
@@ -45,6 +46,12 @@ _MANAGEMENT = "/office/api/"
 _OURS = (PREFIX + "/", "/static/")
 _ALL, _CUSTOMERS = "farebox.site.urls", "farebox.site.urls_customers"
 _THREADS = 3
+_WAITING = 64  # requests that wait for one of these, or have it
+_TURNED_AWAY = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Too much at once</title>'
+    "<p>Too many pages are being asked for at once. Please try again in a moment."
+    '<p lang="zh-Hans">\u540c\u65f6\u8bf7\u6c42\u7684\u9875\u9762\u592a\u591a\uff0c\u8bf7\u7a0d\u540e\u91cd\u8bd5\u3002'
+).encode()
 _STOP_S = 5
 
 
@@ -69,6 +76,7 @@ class Pages:
     def __init__(self, options: Options) -> None:
         self._handler = WSGIHandler()
         self._threads = Threads(_THREADS, name="pages")
+        self._places = Places(lambda: _WAITING)  # of each address: who is signed in is not known before a look-up
         self._options = options
         self._loaded: set[str] = set()
 
@@ -102,11 +110,31 @@ class Pages:
                 raise
             body, environ[REFUSAL] = b"", refusal
         environ |= {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
-        status, headers, pieces, close = await loop.run_in_executor(self._threads, self._respond, environ)
+        try:
+            self._places.take(exchange.address)
+        except FareboxError as refusal:
+            await self._turn_away(exchange, refusal)
+            return
+        try:
+            status, headers, pieces, close = await loop.run_in_executor(self._threads, self._respond, environ)
+        finally:
+            self._places.give(exchange.address)
         try:
             await exchange.page(status, headers, self._read(pieces))
         finally:
             await loop.run_in_executor(self._threads, close)
+
+    async def _turn_away(self, exchange: Exchange, refusal: FareboxError) -> None:
+        """Say so in few words, and without a thread: those are what there is too little of."""
+        if _path(exchange.target).startswith(_MANAGEMENT):
+            raise refusal
+        headers = [
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Length", str(len(_TURNED_AWAY))),
+            ("Cache-Control", "no-store"),
+            *refusal.headers(),
+        ]
+        await exchange.page(refusal.status, headers, _once(_TURNED_AWAY))
 
     async def _bound(self, exchange: Exchange, environ: dict[str, Any]) -> None:
         """Let strangers send forms alone: who may send more is looked up before it is read."""
@@ -204,6 +232,10 @@ def _is_known(environ: Mapping[str, str], area: str) -> bool:
         return key is not None and db.read(sessions.has_person, key, area=area)
     except errors.StoreUnavailable as trouble:
         raise errors.StoreUnavailable from trouble  # what the database says of itself is not for whoever asks
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def _known(path: str, table: str) -> bool:

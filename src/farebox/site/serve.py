@@ -29,6 +29,7 @@ from farebox.kit.errors import CommandError, FareboxError, StoreUnavailable
 from farebox.kit.fetch import Fetch, dates
 from farebox.kit.ground import Ground
 from farebox.kit.lock import FolderLock
+from farebox.kit.loopwatch import LoopWatch
 from farebox.kit.options import Options
 from farebox.ledger import holds
 from farebox.office import ports as office
@@ -72,6 +73,7 @@ class Server:
         self._log: AppendLog | None = None
         self._pages: Pages | None = None
         self._desk: Desk | None = None
+        self.loop_watch: LoopWatch | None = None
         self.node: Node | None = None
         # Channels that refuse us, and why, until an administrator has been told.
         self._alerts: deque[tuple[str, str]] = deque(maxlen=_ALERTS_MAX)
@@ -183,6 +185,9 @@ class Server:
             ) from None
         options.port = self.port = self._listener.sockets[0].getsockname()[1]  # links name it
         self.reception.watch()
+        if options.loop_watch:
+            self.loop_watch = LoopWatch()
+            self.loop_watch.start()
         self._schedule = await schedule.start(
             schedule.Context(self.store, self._take_refusals, self.ground.damaged, self._alerts, self.node.time.sure)
         )
@@ -242,6 +247,8 @@ class Server:
             log.warning("serve.hangs", part=part)
 
     async def _close_parts(self) -> None:
+        if self.loop_watch is not None:
+            self.loop_watch.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

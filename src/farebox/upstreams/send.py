@@ -30,6 +30,7 @@ _EVENT_BYTES = 256  # what an event takes beside its payload
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 
 
+_LARGE_BYTES = 256 * 1024  # of a request or an answer: it is put together, or read, where it holds nobody up
 _TOO_LARGE = Fault("down", "The upstream's answer is too large.", 502, own=True)
 
 
@@ -112,6 +113,7 @@ class Along:
     `account` is whose call it is. `forced` is a call of the house: it takes the channels of the route whatever their
     health, and what it finds is what they are. The whole ends after `last_s` seconds, whatever the
     upstream sends meanwhile; `on_late` is called then. `close` it when the call has ended, in every case.
+    `ask_bytes` is about how long the request is; `aside` does work on long ones where it holds up nobody else.
     Raises Left, Revoked, Halted, TooLong, UpstreamFailed, UpstreamRefused.
     """
 
@@ -125,6 +127,8 @@ class Along:
     forced: bool = False
     last_s: float | None = None
     on_late: Callable[[], None] | None = None
+    ask_bytes: int = 0
+    aside: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
     attempts: list[Attempt] = field(default_factory=list)
     accepted: bool = False  # a 2xx has come from the attempt under way
     output: bool = False
@@ -278,7 +282,7 @@ class Along:
     async def _try(self, candidate: Candidate) -> list[Event]:
         channel = candidate.channel
         dialect = self._dialect = dialects.DIALECTS[channel.dialect]
-        encoded = dialect.encode(self.ask, channel, candidate.upstream_model)
+        encoded = await self._aside(self.ask_bytes, lambda: dialect.encode(self.ask, channel, candidate.upstream_model))
         limits = self.limits
         attempt = Attempt(candidate, self.clock.now_us())
         self.attempts.append(attempt)
@@ -371,7 +375,7 @@ class Along:
         """An answer that is not streamed."""
         body = await self._body(exchange)
         try:
-            event = dialect.answer(body, self.ask)
+            event = await self._aside(len(body), lambda: dialect.answer(body, self.ask))
         except BadAnswer as bad:
             raise _Next(Fault("down", bad.why, 502, own=bad.own)) from None
         self._check(event)
@@ -384,7 +388,7 @@ class Along:
         """The events of a whole answer that came where a stream was asked for; or it is an error object."""
         body = await self._body(exchange)
         try:
-            payloads = dialect.chunks(body, self.ask)
+            payloads = await self._aside(len(body), lambda: dialect.chunks(body, self.ask))
         except BadAnswer as bad:
             raise _Next(Fault("down", bad.why, 502, own=bad.own)) from None
         events = self._read(payloads)
@@ -524,6 +528,12 @@ class Along:
         attempt.ended_us = self.clock.now_us()
         if self._slot is not None:
             self.health.failed(self._slot, fault, attempt.ended_us)
+
+    async def _aside(self, size_bytes: int, work: Callable[[], T]) -> T:
+        """Do what takes long with so many bytes elsewhere, if there is such a place."""
+        if size_bytes <= _LARGE_BYTES or self.aside is None:
+            return work()
+        return await self.aside(work)
 
     def _drop(self) -> None:
         if self._exchange is not None:

@@ -15,7 +15,7 @@ from farebox.catalog import tokens
 from farebox.catalog.pricing import ModelCard
 from farebox.gateway import body as bodies
 from farebox.gateway import schema
-from farebox.gateway.endpoint import Call, Image
+from farebox.gateway.endpoint import CHAT_LOGPROB_BYTES, Call, Image
 from farebox.kit.errors import UnsupportedParameter
 from farebox.kit.fetch import addresses
 from farebox.kit.options import Options
@@ -189,6 +189,9 @@ class Chat:
             may_be_empty=bool(asked.stop or asked.logit_bias),
         )
         call.limit_name, call.limit_tokens = _limit(given)
+        if asked.logprobs:
+            call.token_bytes += CHAT_LOGPROB_BYTES * (1 + (asked.top_logprobs or 0))
+            call.size_name = "top_logprobs"
         # What a quirk may pass on is covered too.
         _measure(call, asked, given, max(len(messages), len(given["messages"]) if beyond else 0))
         return call

@@ -9,7 +9,7 @@ from msgspec import Meta, Raw, Struct
 
 from farebox.catalog.pricing import ModelCard
 from farebox.gateway import body as bodies
-from farebox.gateway.endpoint import Call
+from farebox.gateway.endpoint import TEXT_LOGPROB_BYTES, TOKEN_BYTES, Call
 from farebox.kit.options import Options
 from farebox.upstreams.dialect import Event
 
@@ -110,6 +110,8 @@ class Completions:
             echoed_bytes=(text_bytes + 16 * counted) * n if asked.echo else 0,
             token_arrays=arrays,
             text_name="prompt",
+            token_bytes=TOKEN_BYTES + (0 if asked.logprobs is None else TEXT_LOGPROB_BYTES * (1 + asked.logprobs)),
+            size_name="n" if asked.logprobs is None else "logprobs",
         )
 
     def fit(self, call: Call, card: ModelCard) -> None:
