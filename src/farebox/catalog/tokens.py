@@ -135,7 +135,7 @@ def too_long(texts: Sequence[str]) -> bool:
 def count_exact(tokenizer: str, texts: Sequence[str]) -> int | None:
     """The exact count of tokens of the texts.
 
-    None without a tokenizer, for a text that it chokes on or that can't be cut where no token is, and for too long ones.
+    None without a tokenizer, for texts that are too long, and for one that it chokes on or that has no place for a cut.
     """
     found = _get(tokenizer)
     if found is None or too_long(texts):
@@ -274,11 +274,9 @@ def _pieces(text: str) -> tuple[list[str], int]:
     pieces, seams, start = [], 0, 0
     while len(text) - start > _PIECE_CHARS:
         end = start + _PIECE_CHARS
-        seam = None
-        for seam in _SEAM.finditer(text, end - _SEAM_CHARS, end):
-            pass
-        seams += seam is not None
-        end = seam.end() if seam is not None else end
+        if found := [seam.end() for seam in _SEAM.finditer(text, end - _SEAM_CHARS, end)]:
+            seams += 1
+            end = found[-1]
         pieces.append(text[start:end])
         start = end
     pieces.append(text[start:])

@@ -72,7 +72,7 @@ def _look(body: bytes) -> None:
     except outline.TooDeep:
         _too_deep(body)
     except outline.TooMuch as fault:
-        place = places.where(body)
+        place = places.largest(body)
         bad(place, f"Invalid value for '{place}': {fault}." if place else f"{fault}.")
 
 

@@ -39,7 +39,8 @@ class Call:
     (n x prompts, or best_of). `limit_tokens` is the limit asked for, per answer; `default_limit_tokens` the one that
     the endpoint implies; `limit_name` is the customer's name for it where there are two. `beyond` are names of unknown
     fields inside `given_messages`, the messages as they came. `echoed_bytes` are prompt bytes that the answer repeats.
-    `token_bytes` is the most that a token takes in an answer that is not streamed. `low_tokens` stands for texts that are too long to be counted and not kept.
+    `token_bytes` is the most that a
+    token takes in an answer that is not streamed. `low_tokens` stands for texts that are too long to be counted.
     """
 
     kind: str

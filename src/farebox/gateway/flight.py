@@ -50,7 +50,6 @@ class Share:
         if self.within is not None:
             self.within.give(count_bytes)
 
-
     def refusal(self) -> FareboxError:
         """What to say to one for whom there is no room."""
         return Overloaded("Too many requests are being read at once. Please try again in a moment.")

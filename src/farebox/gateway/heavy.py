@@ -1,8 +1,8 @@
 """Work on one call that would hold up all others: in threads of its own, with a share for each account (money.md 4.6).
 
-Bodies up to `LARGE_BYTES` wait for a thread; larger ones first for their turn, one of each account and two in all, since
-what they are decoded to is several times as large as they are. Counting has threads of its own, a count of each account
-at a time: what can't wait for that is not counted, and a low rule says how much it was.
+Bodies up to `LARGE_BYTES` wait for a thread; larger ones first for their turn, one of each account and two in all,
+since what they are decoded to is several times as large as they are. Counting has threads of its own, a count of each
+account at a time: what can't wait for that is not counted, and a low rule says how much it was.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Heavy:
         return await asyncio.get_running_loop().run_in_executor(_readers(), work)
 
     async def count(self, who: str, work: Callable[[], T], instead: Callable[[], T]) -> T:
-        """Count this in a thread, or do `instead` there where the account has so much to count that it takes too long."""
+        """Count this in a thread, or do `instead` there where the account has too much to count."""
         loop = asyncio.get_running_loop()
         try:
             await self._counting.take(who, within_s=_COUNT_S)

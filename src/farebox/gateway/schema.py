@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from .body import bad
@@ -11,6 +13,10 @@ PROPERTIES_MAX = 5000
 # Ours: every reference is followed once, on the loop that serves all customers.
 REFERENCES_MAX = 5000
 REFERENCE_STEPS_MAX = 64
+# Servers that write a grammar of a schema write every repetition out.
+REPETITIONS_MAX = 10_000
+_RANGES = (("minItems", "maxItems"), ("minLength", "maxLength"), ("minProperties", "maxProperties"))
+_REPEATED = re.compile(r"\{(\d{1,12})(?:,(\d{0,12}))?\}")
 _PARAM = "response_format"
 _FORMATS = frozenset({"text", "json_object", "json_schema"})
 
@@ -35,6 +41,7 @@ def _walk(root: dict[str, Any]) -> None:
     while left:
         node = left.pop()
         if isinstance(node, dict):
+            _check_ranges(node, _PARAM)
             inner = node.get("properties")
             properties += len(inner) if isinstance(inner, dict) else 0
             if properties > PROPERTIES_MAX:
@@ -47,6 +54,34 @@ def _walk(root: dict[str, Any]) -> None:
             left.extend(node.values())
         elif isinstance(node, list):
             left.extend(node)
+
+
+def check_tools(tools: Sequence[dict[str, Any]]) -> None:
+    """BadRequest for tools whose parameters ask for more repetitions than any server can write out."""
+    left: list[Any] = list(tools)
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            _check_ranges(node, "tools")
+            left.extend(node.values())
+        elif isinstance(node, list):
+            left.extend(node)
+
+
+def _check_ranges(node: dict[str, Any], param: str) -> None:
+    for least, most in _RANGES:
+        low, high = node.get(least), node.get(most)
+        for name, value in ((least, low), (most, high)):
+            if type(value) is int and value > REPETITIONS_MAX:
+                bad(param, f"Invalid schema in '{param}': {name} is at most {REPETITIONS_MAX:,}.")
+        if type(low) is int and type(high) is int and low > high:
+            bad(param, f"Invalid schema in '{param}': {least} is larger than {most}.")
+    pattern = node.get("pattern")
+    if isinstance(pattern, str) and "{" in pattern:
+        for found in _REPEATED.finditer(pattern):
+            least_n, most_n = int(found[1]), int(found[2] or found[1])
+            if max(least_n, most_n) > REPETITIONS_MAX or least_n > most_n:
+                bad(param, f"Invalid schema in '{param}': a pattern repeats at most {REPETITIONS_MAX:,} times.")
 
 
 def _follow(root: dict[str, Any], node: dict[str, Any], good: set[int]) -> None:

@@ -1,13 +1,14 @@
 """What holds a process's event loop up: the processor time of one turn, and where in the code it went.
 
-A thread asks the loop to say when it comes to it, and meanwhile reads the processor clock of the loop's own thread: what
-other processes take from us is not counted. Where a turn takes long the thread looks at the stack, as soon as the
+A thread asks the loop to say when it comes to it, and meanwhile reads the processor clock of the loop's own thread:
+what other processes take from us is not counted. Where a turn takes long the thread looks at the stack, as soon as the
 interpreter lets it. It costs fifty wake-ups of some microseconds a second.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 import time
@@ -17,10 +18,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+import msgspec
 import structlog
 
 log = structlog.get_logger(__name__)
 
+NAME: Final = "loop.json"
 LIMIT_S: Final = 0.05
 _EVERY_S: Final = 0.02
 _LOGGED_EVERY_S: Final = 1.0
@@ -38,9 +41,14 @@ class Turn:
 
 
 class LoopWatch:
-    """Watches the running loop of the thread that makes it, from `start()` to `stop()`."""
+    """Watches the running loop of the thread that makes it, from `start()` to `stop()`.
 
-    def __init__(self, *, limit_s: float = LIMIT_S, every_s: float = _EVERY_S) -> None:
+    The worst of the day is in the file `NAME` of `folder`, for whoever looks from another process.
+    """
+
+    def __init__(self, *, folder: Path | None = None, limit_s: float = LIMIT_S, every_s: float = _EVERY_S) -> None:
+        self._folder = folder
+        self._untold = False
         self._loop = asyncio.get_running_loop()
         self._ident = threading.get_ident()
         self._clock = time.pthread_getcpuclockid(self._ident)
@@ -75,6 +83,10 @@ class LoopWatch:
                 return
 
     def _look(self) -> None:
+        if self._untold and self._folder is not None:
+            self._untold, worst = False, self.worst
+            with contextlib.suppress(OSError):  # a disk that is full has its own watch
+                (self._folder / NAME).write_bytes(msgspec.json.encode(worst))
         now_s = time.clock_gettime(self._clock)
         if self._asked_s is None:
             self._place, self._asked_s = "", now_s
@@ -94,9 +106,19 @@ class LoopWatch:
         if len(self._worst) == self._worst.maxlen:
             self._worst.remove(min(self._worst, key=lambda each: (each.at_s >= turn.at_s - _DAY_S, each.cpu_ms)))
         self._worst.append(turn)
+        self._untold = self.worst is turn
         if turn.at_s - self._logged_s >= _LOGGED_EVERY_S:
             self._logged_s = turn.at_s
             log.warning("loop.slow", cpu_ms=turn.cpu_ms, place=turn.place)
+
+
+def read(folder: Path) -> Turn | None:
+    """The worst turn of the last 24 hours of the process that serves, or served, from this folder."""
+    try:
+        turn = msgspec.json.decode((folder / NAME).read_bytes(), type=Turn)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return turn if turn.at_s >= time.time() - _DAY_S else None
 
 
 def place_of(frame: FrameType | None) -> str:

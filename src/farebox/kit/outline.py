@@ -122,9 +122,8 @@ class _Tally:
 
     def _check_dear(self) -> None:
         if self.open_dear and self.open_bytes > DEAR_STRING_BYTES_MAX:
-            raise TooMuch(
-                f"has a string of more than {DEAR_STRING_BYTES_MAX // 1024**2} MiB with escapes or characters beyond ASCII"
-            )
+            mib = DEAR_STRING_BYTES_MAX // 1024**2
+            raise TooMuch(f"has a string of more than {mib} MiB with escapes or characters beyond ASCII")
         if self.dear_bytes > DEAR_BYTES_MAX:
             raise TooMuch(
                 f"has more than {DEAR_BYTES_MAX // 1024**2} MiB of strings with escapes or characters beyond ASCII"

@@ -6,6 +6,7 @@ first. The check is counting: a decoder and an encoder at the speed of C leave o
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Final
 
@@ -86,49 +87,63 @@ class _Level:
 
 
 def find(
-    data: bytes,
-    *,
-    offset: int | None = None,
-    deeper_than: int | None = None,
-    repeated: bool = False,
-    outermost: bool = False,
+    data: bytes, *, offset: int | None = None, deeper_than: int | None = None, repeated: bool = False
 ) -> str | None:
     """The path of what comes first: the byte at `offset`, a level too deep, a name that came before.
 
-    None if it is at the top, or behind what is looked through for it. The text may be malformed from there on. With
-    `outermost` it is the name at the top, of the last place that is looked at.
+    None if it is at the top, or behind what is looked through for it. The text may be malformed from there on.
     """
     levels: list[_Level] = []
     for count, token in enumerate(_TOKEN.finditer(data, 0, BYTES_MAX)):
         if count > TOKENS_MAX or len(levels) > LEVELS_MAX:
-            return _path(levels[:1]) if outermost else None
+            return None
         if offset is not None and token.end() > offset:
             break
-        sign = token[0][:1]
-        top = levels[-1] if levels else None
-        if sign == b'"':
-            if top is not None and top.wants_name and _name(top, token[0]) and repeated:
-                return _path(levels)
-        elif sign in b"{[":
-            levels.append(_Level(is_object=sign == b"{"))
-            if deeper_than is not None and len(levels) > deeper_than:
-                return _path(levels[:-1])
-        elif sign in b"}]":
-            if levels:
-                levels.pop()
-        elif sign == b"," and top is not None:
-            if isinstance(top.at, int):
-                top.at += 1
-            else:
-                top.wants_name = True
-    if outermost:
-        return _path(levels[:1])
+        again = _step(levels, token[0])
+        if again and repeated:
+            return _path(levels)
+        if deeper_than is not None and len(levels) > deeper_than:
+            return _path(levels[:-1])
     return _path(levels) if offset is not None else None
 
 
-def where(data: bytes) -> str | None:
-    """The member of the outermost object in which there is too much of something, as far as that can be seen soon."""
-    return find(data, outermost=True)
+def largest(data: bytes) -> str | None:
+    """The member of the outermost object that is the longest in what can be looked through soon; None for no object."""
+    levels: list[_Level] = []
+    sizes: dict[str, int] = {}
+    names: dict[str, str | None] = {}
+    end = 0
+    for token in itertools.islice(_TOKEN.finditer(data, 0, BYTES_MAX), TOKENS_MAX):
+        _step(levels, token[0])
+        if len(levels) > LEVELS_MAX:
+            break
+        if levels and isinstance(levels[0].at, str):
+            name = levels[0].at
+            sizes[name] = sizes.get(name, 0) + token.end() - end
+            names[name] = names.get(name) or _path(levels[:1])
+        end = token.end()
+    if levels and isinstance(levels[0].at, str):  # the rest, that nobody looks through, is its
+        sizes[levels[0].at] = sizes.get(levels[0].at, 0) + len(data) - end
+    return names.get(max(sizes, key=sizes.__getitem__)) if sizes else None
+
+
+def _step(levels: list[_Level], token: bytes) -> bool:
+    """Go on by a token; whether that is a name that came before in its object."""
+    sign = token[:1]
+    top = levels[-1] if levels else None
+    if sign == b'"':
+        return top is not None and top.wants_name and _name(top, token)
+    if sign in b"{[":
+        levels.append(_Level(is_object=sign == b"{"))
+    elif sign in b"}]":
+        if levels:
+            levels.pop()
+    elif sign == b"," and top is not None:
+        if isinstance(top.at, int):
+            top.at += 1
+        else:
+            top.wants_name = True
+    return False
 
 
 def _name(level: _Level, text: bytes) -> bool:

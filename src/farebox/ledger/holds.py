@@ -223,9 +223,11 @@ def _take(tx: Tx, purses: Sequence[Purse], currency: str, amount_micro: int, *, 
 
 
 def _take_one(tx: Tx, purse: Purse, currency: str, amount_micro: int, *, more: bool) -> bool:
-    capped = statements.TAKE_MORE_CAPPED if more else statements.TAKE_CAPPED
+    plain, capped = statements.TAKE, statements.TAKE_CAPPED
+    if more:
+        plain, capped = statements.TAKE_MORE, statements.TAKE_MORE_CAPPED
     if purse.cap_micro is None:
-        return tx.execute(statements.TAKE_MORE if more else statements.TAKE, (amount_micro, purse.id, amount_micro)) == 1
+        return tx.execute(plain, (amount_micro, purse.id, amount_micro)) == 1
     params = (amount_micro, purse.id, amount_micro, -purse.cap_micro, amount_micro)
     if tx.execute(capped, params) == 1:
         return True

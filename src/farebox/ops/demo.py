@@ -49,6 +49,8 @@ def run(roof: Callable[[str], Any], *, real: bool = False) -> None:
             _say(f"The small model did not start ({chosen.data / 'smallmodel.log'} says why); the demo goes on.")
             filled = fill(Sources(sandbox, None, openai_key or None))
             small = None
+        if small is not None:
+            small.keep(_say)
         chat_model = ECHO_MODEL if small is None else smallmodel.NAME
 
         def listening(port: int) -> None:

@@ -13,8 +13,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from farebox.kit.errors import CommandError
@@ -25,6 +28,8 @@ SLOTS = 2  # calls that it works on at once; more wait their turn
 CONTEXT_TOKENS = 4096  # of one call
 START_S = 60
 STOP_S = 5
+RESTARTS_MAX = 5
+_LOOK_S = 1.0
 _HOST = "127.0.0.1"
 
 
@@ -43,12 +48,40 @@ def weights() -> Path | None:
 class SmallModel:
     """The running child; `base_url` is what an OpenAI client takes. End it with `stop()`."""
 
-    def __init__(self, child: subprocess.Popen[bytes], port: int) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self._child = child
+        self._port = port
+        self._log = log
+        self._guard = threading.Lock()
+        self._stopped = threading.Event()
         self.base_url = f"http://{_HOST}:{port}/v1"
+
+    def keep(self, say: Callable[[str], None]) -> None:
+        """Start the child again when it ends by itself, `RESTARTS_MAX` times an hour at most; `say` is told each time."""
+        threading.Thread(target=self._keep, args=(say,), name="smallmodel", daemon=True).start()
+
+    def _keep(self, say: Callable[[str], None]) -> None:
+        ended: deque[float] = deque(maxlen=RESTARTS_MAX)
+        while not self._stopped.wait(_LOOK_S):
+            with self._guard:
+                code = self._child.poll()
+                if code is None or self._stopped.is_set():
+                    continue
+                now_s = time.monotonic()
+                if len(ended) == RESTARTS_MAX and now_s - ended[0] < 3600:
+                    say(f"The small model ended again ({code}); it stays down ({self._log} says why).")
+                    return
+                ended.append(now_s)
+                say(f"The small model ended ({code}), and is started again ({self._log} says why).")
+                self._child = _start(self._port, self._log)
 
     def stop(self) -> None:
         """End the child; twice is once."""
+        self._stopped.set()
+        with self._guard:
+            self._end()
+
+    def _end(self) -> None:
         if self._child.stdin is not None:
             self._child.stdin.close()
         try:
@@ -71,10 +104,14 @@ def launch(log: Path) -> SmallModel:
     with socket.socket() as free:
         free.bind((_HOST, 0))
         port = int(free.getsockname()[1])
+    return SmallModel(_start(port, log), port, log)
+
+
+def _start(port: int, log: Path) -> subprocess.Popen[bytes]:
     # No address of ours in the child's environment: proxies must not stand between it and us.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FAREBOX_")}
-    with log.open("wb") as file:
-        child = subprocess.Popen(  # noqa: S603 - our own module under our own interpreter
+    with log.open("ab") as file:
+        return subprocess.Popen(  # noqa: S603 - our own module under our own interpreter
             [sys.executable, "-m", "farebox.ops.smallmodel", "--port", str(port)],
             stdin=subprocess.PIPE,
             stdout=file,
@@ -82,7 +119,6 @@ def launch(log: Path) -> SmallModel:
             env=environment,
             start_new_session=True,  # Ctrl-C reaches the server, which stops the child after its last call
         )
-    return SmallModel(child, port)
 
 
 def ready(model: SmallModel, *, within_s: int = START_S) -> bool:

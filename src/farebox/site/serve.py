@@ -186,7 +186,7 @@ class Server:
         options.port = self.port = self._listener.sockets[0].getsockname()[1]  # links name it
         self.reception.watch()
         if options.loop_watch:
-            self.loop_watch = LoopWatch()
+            self.loop_watch = LoopWatch(folder=options.data)
             self.loop_watch.start()
         self._schedule = await schedule.start(
             schedule.Context(self.store, self._take_refusals, self.ground.damaged, self._alerts, self.node.time.sure)

@@ -301,6 +301,8 @@ def _look_at(url: str, place: str) -> tuple[int, tuple[int, int] | None]:
 
 def _check_tools(asked: Body) -> None:
     names = {_tool_name(tool) for tool in asked.tools or ()}
+    if asked.tools:
+        schema.check_tools(asked.tools)
     for function in asked.functions or ():
         _check_name("functions", function)
     choice = asked.tool_choice

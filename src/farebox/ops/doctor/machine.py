@@ -1,4 +1,4 @@
-"""The machine: room on the disk, the kind of disk, who may read the files, and whether the clock is disciplined."""
+"""The machine: room on the disk, the kind of disk, who may read the files, clock and event loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from farebox.kit import disk
+from farebox.kit import disk, loopwatch
 from farebox.kit.machine import Machine
 
 from .finding import Check, Finding, Look, ok, some, warning, wrong
@@ -14,6 +14,7 @@ from .finding import Check, Finding, Look, ok, some, warning, wrong
 MIB = 1024 * 1024
 FREE_WRONG_BYTES = 128 * MIB
 FREE_WARNING_BYTES = 1024 * MIB
+LOOP_MS_MAX = 250
 _TIMESYNC = Path("/run/systemd/timesync/synchronized")
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 
@@ -63,6 +64,18 @@ def modes(look: Look) -> Iterator[Finding]:
         yield ok("modes of files", "keys and store are their owner's alone")
 
 
+def loop(look: Look) -> Iterator[Finding]:
+    """What held all calls up for longest within the last day (money.md 4.6)."""
+    worst = loopwatch.read(look.chosen.data)
+    if worst is None:
+        yield ok("event loop", "nothing held calls up for more than 50 ms within a day")
+    elif worst.cpu_ms <= LOOP_MS_MAX:
+        yield ok("event loop", f"held up for {worst.cpu_ms} ms of processor time at most, at {worst.place}")
+    else:
+        seen = f"held up for {worst.cpu_ms:,} ms of processor time, at {worst.place}"
+        yield warning("event loop", seen, "Look for loop.slow in the log, and report it: no request should do that.")
+
+
 def discipline(look: Look) -> Iterator[Finding]:
     """Whether something keeps the clock right; `not known` is no finding against it."""
     del look
@@ -96,4 +109,5 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("file system", kind),
     ("modes of files", modes),
     ("clock discipline", discipline),
+    ("event loop", loop),
 )

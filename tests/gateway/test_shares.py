@@ -1,0 +1,365 @@
+"""One customer cannot stop the shop (I34): no piece of work is long, and nobody takes what the others need."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import pieces
+import raw
+from farebox.gateway.shares import Places, Turns
+from farebox.gateway.slips import PER_HOUR, Slips
+from farebox.kit import limits, loopwatch, outline
+from farebox.kit.errors import Overloaded, RateLimited
+from talk import Talk, chat, wait_for
+from visitor import Visitor
+
+CHAT, TEXT, EMBED = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
+MIB = 1024 * 1024
+WHOLE = 31 * MIB
+PIECE_S = 0.1
+
+
+@pytest.fixture(scope="module")
+def rich(shop):
+    return shop.account("1000")
+
+
+def unfinished(key: str, length: int, sent: int) -> bytes:
+    """A call of which only a part has come."""
+    head = raw.post(CHAT, b"", key=key).replace(b"Content-Length: 0", b"Content-Length: %d" % length)
+    return head + b"x" * sent
+
+
+# pieces
+
+
+def said(content: bytes) -> bytes:
+    return b'{"model":"gpt-4","messages":[{"role":"user","content":' + content + b"}]}"
+
+
+def valued(value: bytes) -> bytes:
+    return b'{"model":"gpt-4","messages":[{"role":"user","content":"Hi"}],"foo":' + value + b"}"
+
+
+def filled(one: bytes, size: int = WHOLE) -> bytes:
+    return one * (size // len(one))
+
+
+def listed(one: bytes, count: int, end: bytes = b"1") -> bytes:
+    return b"[" + one * count + end + b"]"
+
+
+SIGNS = outline.SIGNS_MAX
+# The worst of each kind, as large as bodies may be, and as large as passes the first look: (path, body, statuses).
+WORST: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
+    "text": (CHAT, lambda: said(b'"' + filled(b"a b c d ") + b'"'), {400}),
+    "text that passes": (CHAT, lambda: said(b'"' + filled(b"a b c d ", outline.STRING_BYTES_MAX - 9) + b'"'), {200}),
+    "chinese": (CHAT, lambda: said(b'"' + filled("中文字".encode()) + b'"'), {400}),
+    "chinese that passes": (CHAT, lambda: said(b'"' + filled("中文字".encode(), outline.DEAR_STRING_BYTES_MAX - 99) + b'"'), {200}),
+    "one emoji in much": (CHAT, lambda: said(b'"' + filled(b"abcdefgh", 5 * MIB - 99) + "😀".encode() + b'"'), {200}),
+    "brackets": (CHAT, lambda: valued(filled(b"[")), {400}),
+    "pairs of brackets": (CHAT, lambda: valued(listed(b"[],", SIGNS // 3 - 20)), {200}),
+    "deep": (CHAT, lambda: valued(listed(b"[" * 60 + b"]" * 60 + b",", SIGNS // 121 - 1)), {200}),
+    "objects": (CHAT, lambda: valued(listed(b"{},", SIGNS // 3 - 20)), {200}),
+    "messages": (CHAT, lambda: b'{"model":"gpt-4","messages":[' + filled(b'{"role":"user","content":"x"},') + b"1]}", {400}),
+    "parts": (CHAT, lambda: said(listed(b'{"type":"text","text":"a","u":1},', SIGNS // 8 - 20, b'{"type":"text","text":"a"}')), {200}),
+    "tools": (CHAT, lambda: b'{"model":"gpt-4","messages":[{"role":"user","content":"x"}],"tools":' + listed(filled(b'{"type":"function"},', MIB), 30) + b"}", {400}),
+    "schema": (CHAT, lambda: b'{"model":"gpt-4","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"a","parameters":{"x":' + listed(b'{"a":{}},', SIGNS // 7 - 50) + b"}}}]}", {200}),
+    "keys": (CHAT, lambda: valued(b"{" + b",".join(b'"%d%s":1' % (n, b"k" * 70) for n in range(SIGNS // 2 - 20)) + b"}"), {200}),
+    "keys that come twice": (CHAT, lambda: valued(b"{" + b",".join(b'"%d":1' % (n % 90_000) for n in range(SIGNS // 2 - 20)) + b"}"), {400}),
+    "one long key": (CHAT, lambda: b'{"' + filled(b"k") + b'":1,' + said(b'"a"')[1:], {400}),
+    "numbers": (CHAT, lambda: valued(listed(b"1e300,", 5 * MIB)), {400}),
+    "slow numbers that pass": (CHAT, lambda: valued(listed(b"1.7976931348623157e308,", outline.FRACTIONS_MAX // 2 - 9)), {200}),
+    "digits": (CHAT, lambda: valued(filled(b"1")), {400}),
+    "escapes": (CHAT, lambda: said(b'"' + filled(b"\\n") + b'"'), {400}),
+    "escapes that pass": (CHAT, lambda: said(b'"' + filled(b"\\n", outline.DEAR_STRING_BYTES_MAX - 99) + b'"'), {200}),
+    "surrogates": (CHAT, lambda: said(b'"' + filled(b"\\ud83d\\ude00") + b'"'), {400}),
+    "surrogates that pass": (CHAT, lambda: said(b'"' + filled(b"\\ud83d\\ude00", outline.DEAR_STRING_BYTES_MAX - 99) + b'"'), {200}),
+    "a bad escape at the end": (CHAT, lambda: said(b'"' + filled(b"\\n", 5 * MIB - 99) + b'\\x"'), {400}),
+    "colons": (CHAT, lambda: said(b'"' + filled(b":", 8 * MIB - 99) + b'"'), {200}),
+    "escaped colons": (CHAT, lambda: said(b'"' + filled(b"\\u003a", 5 * MIB - 99) + b'"'), {200}),
+    "quotes": (CHAT, lambda: valued(filled(b'"')), {400}),
+    "spaces": (CHAT, lambda: valued(filled(b" ")), {400}),
+    "a wrong role": (CHAT, lambda: said(b'"a"').replace(b'"user"', b'"' + filled("\u0378".encode(), 5 * MIB - 99) + b'"'), {400}),
+    "a price of its own": (CHAT, lambda: said(b'"a"')[:-1] + b',"store":"' + filled(b"a ", 8 * MIB - 99) + b'"}', {400}),
+    "an image": (CHAT, lambda: said(b'[{"type":"image_url","image_url":{"url":"data:image/png;base64,' + filled(b"iVBORw0K") + b'"}}]'), {400}),
+    "an image without end": (CHAT, lambda: said(b'[{"type":"image_url","image_url":{"url":"data:image/' + filled(b"a") + b'"}}]'), {400}),
+    "no UTF-8": (CHAT, lambda: said(b'"' + filled("中".encode(), 5 * MIB - 99) + b'\xff"'), {400}),
+    "prompts that come back": (TEXT, lambda: b'{"model":"gpt-3.5-turbo-instruct","echo":true,"stream":true,"max_tokens":1,"prompt":["' + filled(b"lorem ipsum ", 8 * MIB - 99) + b'","' + filled(b"aaaa", 8 * MIB - 99) + b'"]}', {200, 400}),
+    "token arrays": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b"12345,", 5 * MIB) + b"}", {400}),
+    "token arrays that pass": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b"[12345],", SIGNS // 100, b"[1]") + b"}", {200}),
+    "many inputs": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b'"a",', SIGNS - 20, b'"a"') + b"}", {400}),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_no_body_keeps_the_interpreter(shop, rich):
+    """Two prompts of 15 MB stopped the loop for 19.7 s, 30 MB of brackets for 4.6 s, 200,000 numbers for 1.8 s."""
+    took = {}
+    with pieces.watched() as watch:
+        for name, (path, body, statuses) in WORST.items():
+            data = body()
+            assert len(data) <= 32 * MIB
+            for _ in range(2):  # what was measured may hold another process's interruption: the better one counts
+                watch.forget()
+                answer = rich.request("POST", path, data)
+                assert answer.status in statuses, (name, answer.status, answer.body[:300])
+                assert "error" not in answer.json or answer.status == 400 if answer.status != 200 else True
+                took[name] = min(took.get(name, (9.9, "")), watch.longest)
+                if took[name][0] < PIECE_S:
+                    break
+            shop.reset_health()
+    print({name: f"{seconds * 1000:.0f} ms {what[:120]}" for name, (seconds, what) in took.items()})
+    assert {name: each for name, each in took.items() if each[0] >= PIECE_S} == {}
+
+
+def test_what_is_refused_unread_is_named(shop, rich):
+    for body, param in (
+        (valued(listed(b"{},", SIGNS)), "foo"),
+        (valued(listed(b"1.5,", outline.FRACTIONS_MAX + 1)), "foo"),
+        (valued(b"[" * 20_000), "foo"),
+        (said(b'"' + b"a" * (outline.STRING_BYTES_MAX + 300_000) + b'"'), "messages"),
+    ):
+        answer = rich.request("POST", CHAT, body)
+        assert (answer.status, (answer.json["error"]["param"] or "").split(".")[0].split("[")[0]) == (400, param), answer.body[:300]
+
+
+def test_the_first_look_counts_as_a_reader_of_single_bytes_does(monkeypatch):
+    """However a body is cut into pieces."""
+    rng = random.Random(5)
+
+    def value(depth: int = 0) -> Any:
+        kind = rng.random()
+        if kind < 0.5 or depth > 4:
+            return "".join(rng.choice('a\\"中\né,:[}u') for _ in range(rng.randrange(12)))
+        if kind < 0.75:
+            return [value(depth + 1) for _ in range(rng.randrange(5))]
+        return {f'k{n}\\"': value(depth + 1) for n in range(rng.randrange(5))}
+
+    for _ in range(200):
+        body = json.dumps(value(), ensure_ascii=rng.random() < 0.5).encode()
+        signs, dear_bytes = slowly(body)
+        monkeypatch.setattr(outline, "PIECE_BYTES", rng.choice([2, 3, 7, 50, 10**6]))
+        for name, exactly in (("SIGNS_MAX", signs), ("DEAR_BYTES_MAX", dear_bytes)):
+            with monkeypatch.context() as patch:
+                patch.setattr(outline, name, exactly)
+                if name == "SIGNS_MAX" and body.count(b'"') > 2 * exactly + 2:
+                    continue
+                outline.check(body)
+                if exactly:
+                    patch.setattr(outline, name, exactly - 1)
+                    with pytest.raises(outline.TooMuch):
+                        outline.check(body)
+
+
+def slowly(body: bytes) -> tuple[int, int]:
+    """(signs outside strings, bytes of strings that are not plain ASCII)"""
+    signs = dear_bytes = length = at = 0
+    within = dear = False
+    while at < len(body):
+        sign = body[at : at + 1]
+        if within and sign == b"\\":
+            length, dear, at = length + 2, True, at + 2
+            continue
+        if sign == b'"':
+            dear_bytes += length if within and dear else 0
+            within, dear, length = not within, False, 0
+        elif within:
+            length, dear = length + 1, dear or not sign.isascii()
+        else:
+            signs += sign in b"[]{},:"
+        at += 1
+    return signs, dear_bytes
+
+
+# places
+
+
+def test_a_place_is_taken_when_the_body_is_whole(shop, rich, option):
+    """1,500 connections of one key that sent a body slowly made 503s of all calls."""
+    option(calls_max=2)
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            line = stack.enter_context(contextlib.closing(raw.connect(shop)))
+            line.sendall(unfinished(rich.key, 5000, 1000))
+        wait_for(lambda: shop.server.reception.flight.callers.held_bytes >= 6000)
+        assert shop.server.ports.shop.calls == 0
+        assert shop.account("1").chat("gpt-4").status == 200
+    wait_for(lambda: not shop.server.reception.tasks)
+    assert shop.server.ports.shop.calls == 0
+
+
+@pytest.mark.store
+def test_who_has_a_quarter_gets_no_more_while_three_quarters_are_taken(shop, rich, option):
+    option(calls_max=4)
+    name = shop.model("long", {"input": "0", "output": "10"})
+    calls = [Talk(rich, CHAT, chat(name, "sandbox: slow=60", stream=True)) for _ in range(3)]
+    wait_for(lambda: shop.server.ports.shop.calls == 3)
+    refused = rich.chat("gpt-4")
+    assert (refused.status, refused.json["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert refused.headers["retry-after"] == "1"
+    assert shop.account("1").chat("gpt-4").status == 200
+    poor = shop.account("0")
+    assert poor.chat("gpt-4").status == 429
+    assert shop.server.ports.shop.calls == 3  # a place without money is given back
+    for call in calls:
+        call.leave()
+    wait_for(lambda: shop.server.ports.shop.calls == 0)
+
+
+def test_bytes_have_a_share_per_account(shop, rich, monkeypatch):
+    callers = shop.server.reception.flight.callers
+    monkeypatch.setattr(callers, "bytes_max", 400_000)
+    with contextlib.ExitStack() as stack:
+        for number in range(3):
+            line = stack.enter_context(contextlib.closing(raw.connect(shop)))
+            line.sendall(unfinished(rich.key, 200_000, 102_000))
+            wait_for(lambda number=number: callers.held_bytes >= (number + 1) * 102_000)
+        refused = raw.talk(shop, unfinished(rich.key, 200_000, 50_000), quiet_s=30)
+        assert refused.status == 429 and refused.headers["retry-after"] == "1" and refused.closed
+        assert shop.account("1").chat("gpt-4", "x" * 30_000).status == 200
+    wait_for(lambda: not callers.held_bytes)
+
+
+def test_connections_have_a_share_per_account(shop, rich, option):
+    wait_for(lambda: not shop.server.reception.doors)
+    option(connections_max=8)
+    honest = shop.account("1")
+    with contextlib.ExitStack() as stack:
+        for number in range(7):
+            line = stack.enter_context(contextlib.closing(raw.connect(shop)))
+            line.sendall(unfinished(rich.key, 5000, 1000))
+            if number < 5:
+                wait_for(lambda number=number: shop.server.reception.per_account.get(rich.account, 0) == number + 1)
+            else:
+                refused = raw.listen(line, quiet_s=30)
+                assert refused.status == 429 and refused.headers["retry-after"] == "1" and refused.closed
+        assert honest.chat("gpt-4").status == 200
+    wait_for(lambda: not shop.server.reception.per_account)
+
+
+@pytest.mark.store
+def test_who_has_no_money_sends_no_large_bodies(shop):
+    """24 unfinished ones of 31 MB took 833 MB."""
+    poor = shop.account("0")
+    before = limits.rss_bytes()
+    with contextlib.ExitStack() as stack:
+        lines = [stack.enter_context(contextlib.closing(raw.connect(shop))) for _ in range(24)]
+        for line in lines:
+            line.sendall(unfinished(poor.key, 31 * MIB, 1000))
+        for line in lines:
+            answer = raw.listen(line, quiet_s=60)
+            assert (answer.status, answer.json["error"]["code"]) == (429, "insufficient_quota") and answer.closed
+    assert limits.rss_bytes() - before < 40 * MIB
+
+
+def test_large_memory_goes_back(shop):
+    limits.return_large()
+    before = limits.rss_bytes()
+    bodies = [bytearray(31 * MIB) for _ in range(6)]
+    assert limits.rss_bytes() - before > 150 * MIB
+    del bodies
+    assert limits.rss_bytes() - before < 20 * MIB
+
+
+def test_pages_have_a_share_per_address(shop):
+    stranger = Visitor(shop)
+    places = shop.server._pages._places
+    for _ in range(48):
+        places.take("127.0.0.1")
+    try:
+        answer = stranger.get("/account/sign-in")
+        assert answer.status == 429 and b"try again" in answer.body
+    finally:
+        for _ in range(48):
+            places.give("127.0.0.1")
+    assert stranger.get("/account/sign-in").status == 200
+
+
+def test_places_and_turns():
+    places = Places(lambda: 8)
+    for _ in range(6):
+        places.take("a")
+    with pytest.raises(RateLimited):
+        places.take("a")
+    places.take("b")
+    places.take("c")
+    with pytest.raises(Overloaded):
+        places.take("d")
+    for who in "aaaaaabc":
+        places.give(who)
+    assert places.taken == 0 and not places._by
+
+    async def wait() -> None:
+        turns = Turns(2)
+        order = []
+
+        async def work(who: str) -> None:
+            await turns.take(who, within_s=5)
+            order.append(who)
+            await asyncio.sleep(0)
+            turns.give(who)
+
+        await asyncio.gather(*(work(who) for who in ("a", "a", "a", "b", "c")))
+        assert order[:2] == ["a", "b"] and sorted(order) == ["a", "a", "a", "b", "c"]
+        await turns.take("a", within_s=1)
+        with pytest.raises(TimeoutError):
+            await turns.take("a", within_s=0.01)
+        turns.give("a")
+        assert not turns._busy and not turns._waiting
+
+    asyncio.run(wait())
+
+
+# answers
+
+
+@pytest.mark.store
+def test_an_answer_that_could_be_too_large_has_its_limit_lowered(shop, rich, option):
+    """n = 8 with 20 alternatives of 1,500 tokens made an honest answer of 91 MB, which was too large and free."""
+    option(answer_bytes_max=4_000_000)
+    asked = {"n": 8, "logprobs": True, "top_logprobs": 20, "max_tokens": 1500}
+    answer = rich.chat("gpt-4", **asked)
+    assert answer.status == 200 and answer.headers["x-farebox-max-tokens"] == "61"
+    assert shop.sandbox.requests[-1].body["max_tokens"] == 61
+    assert "x-farebox-max-tokens" not in rich.chat("gpt-4", max_tokens=1500).headers
+    option(answer_bytes_max=1_000_000)
+    answer = rich.chat("gpt-4", **asked)
+    assert (answer.status, answer.json["error"]["param"]) == (400, "top_logprobs")
+    assert rich.chat("gpt-4", **(asked | {"max_tokens": 3})).status == 200
+
+
+def test_refused_calls_are_bounded():
+    slips, now_us = Slips(), 10**15
+    for _ in range(PER_HOUR):
+        slips.check("a", now_us)
+        slips.note("a", now_us)
+    with pytest.raises(RateLimited):
+        slips.check("a", now_us)
+    slips.check("b", now_us)
+    slips.check("a", now_us + 3_600_000)  # one step on, one more
+
+
+def test_the_watch_finds_what_holds_the_loop_up():
+    async def run() -> loopwatch.LoopWatch:
+        watch = loopwatch.LoopWatch(limit_s=0.02, every_s=0.002)
+        watch.start()
+        await asyncio.sleep(0.05)
+        end_s = time.thread_time() + 0.2
+        while time.thread_time() < end_s:
+            sum(range(100))
+        await asyncio.sleep(0.05)
+        watch.stop()
+        return watch
+
+    worst = asyncio.run(run()).worst
+    assert worst is not None and worst.cpu_ms >= 150 and "run" in worst.place
