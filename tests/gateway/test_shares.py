@@ -104,21 +104,26 @@ WORST: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
 @pytest.mark.timeout(900)
 def test_no_body_keeps_the_interpreter(shop, rich):
     """Two prompts of 15 MB stopped the loop for 19.7 s, 30 MB of brackets for 4.6 s, 200,000 numbers for 1.8 s."""
+    from farebox.upstreams import channels
+
     took = {}
+    alone = shop.model("alone", {"input": "1", "output": "2"})  # nobody answers for it: what is behind is not ours
+    shop.write(channels.withdraw, channel="sandbox", model=alone, actor="test")
+    shop.refresh()
     with pieces.watched() as watch:
         for name, (path, body, statuses) in WORST.items():
             data = body()
+            if path == CHAT and 200 in statuses and name != "text that passes":
+                data, statuses = data.replace(b'"gpt-4"', b'"alone"', 1), {503}
             assert len(data) <= 32 * MIB
             for _ in range(2):  # what was measured may hold another process's interruption: the better one counts
                 watch.forget()
                 answer = rich.request("POST", path, data)
                 assert answer.status in statuses, (name, answer.status, answer.body[:300])
-                assert "error" not in answer.json or answer.status == 400 if answer.status != 200 else True
                 took[name] = min(took.get(name, (9.9, "")), watch.longest)
                 if took[name][0] < PIECE_S:
                     break
-            shop.reset_health()
-    print({name: f"{seconds * 1000:.0f} ms {what[:120]}" for name, (seconds, what) in took.items()})
+            print(f"{took[name][0] * 1000:.0f} ms {name}: {took[name][1]}", flush=True)
     assert {name: each for name, each in took.items() if each[0] >= PIECE_S} == {}
 
 
@@ -130,7 +135,9 @@ def test_what_is_refused_unread_is_named(shop, rich):
         (said(b'"' + b"a" * (outline.STRING_BYTES_MAX + 300_000) + b'"'), "messages"),
     ):
         answer = rich.request("POST", CHAT, body)
-        assert (answer.status, (answer.json["error"]["param"] or "").split(".")[0].split("[")[0]) == (400, param), answer.body[:300]
+        assert (answer.status, (answer.json["error"]["param"] or "").split(".")[0].split("[")[0]) == (400, param), (
+            answer.body[:300]
+        )
 
 
 def test_the_first_look_counts_as_a_reader_of_single_bytes_does(monkeypatch):

@@ -17,7 +17,7 @@ from farebox.accounts.models import Account
 from farebox.calls import margins
 from farebox.calls.margins import Margin
 from farebox.catalog.shelf import Shelf
-from farebox.kit import clock, db
+from farebox.kit import clock, db, loopwatch, options
 from farebox.ledger import standing
 from farebox.look import charts
 from farebox.look.templatetags.look import money
@@ -59,6 +59,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
             "tables": _tables(found, currency),
             "held": held,
             "tasks": tasks.listed(now_us, stock, held),
+            "held_up": loopwatch.read(options.current().data),
         },
     )
 
