@@ -484,6 +484,13 @@ BAD_CHAT = [
     ("response_format", {"type": "json_schema"}), ("response_format", {"type": "json_schema", "json_schema": []}),
     ("response_format", schema(type="object", properties={f"p{n}": {} for n in range(10_000)})),
     ("response_format", schema(**LOOP)), ("response_format", schema(type="object", properties={"x": {"$ref": "#/properties/x"}})),
+    *[("response_format", schema(type="array", items={}, **ranges)) for ranges in (
+        {"minItems": 3, "maxItems": 2}, {"maxItems": 10_001}, {"minItems": 2_000_000_000},
+    )],
+    *[("response_format", schema(type="string", **ranges)) for ranges in (
+        {"minLength": 3, "maxLength": 2}, {"maxLength": 10**9}, {"pattern": "^a{1,2000000}$"}, {"pattern": "(a{3,2})"},
+    )],
+    ("tools", [{"type": "function", "function": {"name": "f", "parameters": {"a": [{"minItems": 3, "maxItems": 2}]}}}]),
     ("reasoning_effort", 5), ("reasoning_effort", "x" * 100),
     *[("messages", value) for value in ([], None, "x", [None], [[]], 5, {}, [5])],
     *[("messages", [{"content": "x", **role}]) for role in ({}, {"role": "root"}, {"role": 1}, {"role": None}, {"role": "r" * 5000})],

@@ -34,8 +34,20 @@ def close(shop, me) -> None:
     shop.write(accounts.close, me.account, leave_money=True, now_us=clock.now_us(), actor="test")
 
 
+def freeze(shop, me) -> None:
+    from farebox.accounts import accounts
+
+    shop.write(accounts.freeze, me.account, actor="test")
+
+
+def bar(shop, me) -> None:
+    from farebox.accounts import accounts
+
+    shop.write(accounts.bar, me.account, actor="test")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [revoke, close])
+@pytest.mark.parametrize("how", [revoke, close, freeze, bar])
 def test_a_running_stream_is_cut_and_what_came_is_charged(shop, name, how):
     me = shop.account("1")
     talk = Talk(me, "/v1/chat/completions", chat(name, "sandbox: tokens=1000+pace=20", stream=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -444,8 +445,26 @@ def test_a_frozen_account_places_no_hold_neither_on_its_balance_nor_on_a_cap(fit
         LedgerAccount.objects.filter(id=name).update(frozen=True)
         with pytest.raises(StoreUnavailable):
             db.write(place, 2)
+        # What is under way goes on, and its hold may grow.
+        more = {"hold": "call_1", "purses": purses, "currency": "USD", "want_micro": 5, "fit": lambda micro: micro}
+        assert db.write(lambda tx, more=more: holds.extend(tx, **more)) == 5
         LedgerAccount.objects.filter(id=name).update(frozen=False)
     assert db.write(place, 3) == 10
+
+
+def test_what_held_the_loop_up(fit):
+    from farebox.kit import loopwatch
+
+    assert verdict("event loop") == "ok"
+    file = options.current().data / loopwatch.NAME
+    for cpu_ms, expected in ((120, "ok"), (1200, "warning")):
+        file.write_text(
+            json.dumps({"at_s": time.time() - 3600, "cpu_ms": cpu_ms, "place": "gateway/body.py:40 fields"})
+        )
+        found = look()[1]["event loop"]
+        assert found["verdict"] == expected and "gateway/body.py:40" in found["seen"]
+    file.write_text(json.dumps({"at_s": time.time() - 90_000, "cpu_ms": 1200, "place": "x"}))
+    assert verdict("event loop") == "ok"
 
 
 def test_a_receipt_that_recomputes_otherwise(fit):

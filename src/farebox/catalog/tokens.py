@@ -166,7 +166,10 @@ def estimate(tokenizer: str, texts: Sequence[str]) -> int:
 
 def low(texts: Sequence[str]) -> int:
     """The tokens of the texts by their length alone, rather too few than too many."""
-    return sum(_low(text) for text in texts)
+    total = 0
+    for text in texts:
+        total += _low(text)
+    return total
 
 
 def decode(tokenizer: str, numbers: Sequence[int]) -> str:

@@ -16,6 +16,7 @@ REFERENCE_STEPS_MAX = 64
 # Servers that write a grammar of a schema write every repetition out.
 REPETITIONS_MAX = 10_000
 _RANGES = (("minItems", "maxItems"), ("minLength", "maxLength"), ("minProperties", "maxProperties"))
+_WORDS = (b"Items", b"Length", b"Properties", b"pattern", b"\\u")
 _REPEATED = re.compile(r"\{(\d{1,12})(?:,(\d{0,12}))?\}")
 _PARAM = "response_format"
 _FORMATS = frozenset({"text", "json_object", "json_schema"})
@@ -54,6 +55,11 @@ def _walk(root: dict[str, Any]) -> None:
             left.extend(node.values())
         elif isinstance(node, list):
             left.extend(node)
+
+
+def may_repeat(data: bytes) -> bool:
+    """Whether a JSON text may hold what `check_tools` looks for: most don't, and need not be walked through."""
+    return any(word in data for word in _WORDS)
 
 
 def check_tools(tools: Sequence[dict[str, Any]]) -> None:

@@ -72,10 +72,10 @@ class _Tally:
         if not plain:
             # Escapes become bytes that are no ASCII, of the same length: what looks like a quote is one.
             piece = piece.replace(b"\\\\", b"\xff\xff").replace(b'\\"', b"\xff\xff").replace(b"\\", b"\xff")
-        self.quotes += piece.count(b'"')
+        parts = piece.split(b'"')
+        self.quotes += len(parts) - 1
         if self.quotes > 2 * SIGNS_MAX + 2:
             raise TooMuch(f"has more than {SIGNS_MAX:,} strings")
-        parts = piece.split(b'"')
         first = int(self.within)
         self._bare(b'"'.join(parts[first::2]))
         self._strings(parts, first, plain=plain)

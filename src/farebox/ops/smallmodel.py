@@ -57,7 +57,7 @@ class SmallModel:
         self.base_url = f"http://{_HOST}:{port}/v1"
 
     def keep(self, say: Callable[[str], None]) -> None:
-        """Start the child again when it ends by itself, `RESTARTS_MAX` times an hour at most; `say` is told each time."""
+        """Start the child again when it ends by itself, a few times an hour at most; `say` is told each time."""
         threading.Thread(target=self._keep, args=(say,), name="smallmodel", daemon=True).start()
 
     def _keep(self, say: Callable[[str], None]) -> None:

@@ -166,6 +166,8 @@ class Chat:
         if asked.logit_bias:
             bodies.check_bias(asked.logit_bias)
         _check_tools(asked)
+        if asked.tools and schema.may_repeat(bytes(given["tools"])):
+            schema.check_tools(asked.tools)
         messages = _encode(asked.messages)
         beyond = inside.unknown(given["messages"], messages)
         params: dict[str, Any] = {"messages": Raw(messages)}
@@ -301,8 +303,6 @@ def _look_at(url: str, place: str) -> tuple[int, tuple[int, int] | None]:
 
 def _check_tools(asked: Body) -> None:
     names = {_tool_name(tool) for tool in asked.tools or ()}
-    if asked.tools:
-        schema.check_tools(asked.tools)
     for function in asked.functions or ():
         _check_name("functions", function)
     choice = asked.tool_choice
