@@ -27,7 +27,7 @@ def test_it_is_started_again_and_not_for_ever(tmp_path, monkeypatch):
         time.sleep(0.02)
     model.stop()
     assert len(started) == smallmodel.RESTARTS_MAX + 1
-    assert [("again (" in words) for words in said] == [False] * smallmodel.RESTARTS_MAX + [True]
+    assert [("stays down" in words) for words in said] == [False] * smallmodel.RESTARTS_MAX + [True]
     for child in started:
         child.wait(10)
         child.stdin.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from email.utils import formatdate
@@ -122,6 +123,7 @@ class Exchange:
         "_headers",
         "_held_bytes",
         "_hurried",
+        "_mark_bytes",
         "_patient",
         "_quiet_since",
         "_share",
@@ -173,6 +175,7 @@ class Exchange:
         self._held_bytes = 0
         self._window_since = 0.0
         self._window_bytes = 0
+        self._mark_bytes: int = sys.maxsize  # who waits wants to know when the body is longer
         self._body_waiter: asyncio.Future[None] | None = None
         self._fault: FareboxError | None = None
         self._callback: Callable[[], None] | None = None
@@ -192,18 +195,31 @@ class Exchange:
         """The header `Idempotency-Key`."""
         return self.head.get("idempotency-key")
 
+    async def exceeds(self, count_bytes: int) -> bool:
+        """Whether the body is longer than so many bytes; waits until that is known, or it will never be whole."""
+        if self.length is not None:
+            return self.length > count_bytes
+        self._mark_bytes = count_bytes
+        while not self.complete and self._fault is None and not self.left and self.body_bytes <= count_bytes:
+            await self._come()
+        return self.body_bytes > count_bytes
+
     async def body(self) -> bytes:
         """The whole body; TooLarge or RequestTimeout if it is too large or too slow."""
         while not self.complete and self._fault is None:
             if self.left:
                 raise errors.BadRequest("The connection was closed before the request was complete.")
-            self._door.invite(self)
-            self._body_waiter = asyncio.get_running_loop().create_future()
-            await self._body_waiter
+            await self._come()
         if self._fault is not None:
             raise self._fault
         body, self._body = self._body, b""
         return bytes(body)
+
+    async def _come(self) -> None:
+        """Wait until more is known of the body."""
+        self._door.invite(self)
+        self._body_waiter = asyncio.get_running_loop().create_future()
+        await self._body_waiter
 
     def admit(self, account: str) -> None:
         """Whose request this is: its bytes are his from now on; a body that his share has no room for fails."""
@@ -260,6 +276,9 @@ class Exchange:
             if isinstance(self._body, bytes):
                 self._body = bytearray(self._body)
             self._body += data
+        if self.body_bytes > self._mark_bytes:
+            self._mark_bytes = sys.maxsize
+            self._wake()
 
     def whole(self) -> None:
         """The body is complete."""

@@ -39,7 +39,6 @@ class Request(Protocol):
     caller: Caller | None  # known beforehand where we call ourselves
     channel: str  # the only channel to try, where we call ourselves
     complete: bool  # whether the whole body has come
-    length: int | None  # of the body, where it is known before that has come
 
     @property
     def once(self) -> str | None:
@@ -47,6 +46,9 @@ class Request(Protocol):
 
     def admit(self, account: str) -> None:
         """Whose request this is."""
+
+    async def exceeds(self, count_bytes: int) -> bool:
+        """Whether the body is longer; waits until that is known."""
 
     async def body(self) -> bytes:
         """The whole body; TooLarge, RequestTimeout, Overloaded."""
@@ -75,7 +77,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
     shop = ports.shop
     caller, came_whole = await _caller(ports, request), request.complete
     request.admit(caller.account)
-    if request.length is None or request.length > LARGE_BYTES:
+    if await request.exceeds(LARGE_BYTES):
         await opening.solvent(ports, caller)
     body = await request.body()
     shop.places.take(caller.account)

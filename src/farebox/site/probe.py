@@ -48,12 +48,14 @@ class _Request:
         self.caller: authenticate.Caller | None = caller
         self.channel = channel
         self.complete = True
-        self.length: int | None = 0
         self.once: str | None = None
         self._body = msgspec.json.encode(body)
 
     def admit(self, account: str) -> None:
         """It is the house's."""
+
+    async def exceeds(self, count_bytes: int) -> bool:
+        return len(self._body) > count_bytes
 
     async def body(self) -> bytes:
         return self._body

@@ -533,7 +533,8 @@ class Along:
         """Do what takes long with so many bytes elsewhere, if there is such a place."""
         if size_bytes <= _LARGE_BYTES or self.aside is None:
             return work()
-        return await self.aside(work)
+        done: T = await self.aside(work)
+        return done
 
     def _drop(self) -> None:
         if self._exchange is not None:
