@@ -204,7 +204,10 @@ def _begin(raw: Raw) -> bytes:
 def _short(fault: Exception) -> str:
     """What a decoder says; it repeats what it did not like, however long that is."""
     text = str(fault)
-    return text if len(text) <= 2 * _SHORT_BYTES else f"{text[:_SHORT_BYTES]}'{text[-_SHORT_BYTES:]}"
+    if len(text) <= 2 * _SHORT_BYTES:
+        return text
+    place = text.rfind(" - at `")
+    return f"{text[:_SHORT_BYTES]}'{text[place:] if len(text) - _SHORT_BYTES < place else ''}"
 
 
 def _words(fault: Exception) -> str:

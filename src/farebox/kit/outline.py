@@ -26,7 +26,7 @@ BARE_BYTES_MAX: Final = 4 * 1024 * 1024
 DEAR_BYTES_MAX: Final = 8 * 1024 * 1024
 # A decoder repeats the string that it does not like; only images are longer, and anything is liked where they stand.
 STRING_BYTES_MAX: Final = 8 * 1024 * 1024
-DEAR_STRING_BYTES_MAX: Final = 5 * 1024 * 1024
+DEAR_STRING_BYTES_MAX: Final = 4 * 1024 * 1024
 _URL: Final = re.compile(rb'"url"\s{0,32}:\s{0,32}"\Z')
 _BRACKETS: Final = bytes(sign for sign in range(256) if sign not in b"[]{}")
 _SIGNS: Final = bytes(sign for sign in range(256) if sign not in b"[]{},:")
