@@ -67,7 +67,9 @@ def test_sign_up_confirm_and_be_at_home_with_trial_credit(shop, settings):
     account = Account.objects.get(id=member.account_id)
     assert (member.role, account.currency, account.price_list.name) == ("owner", "USD", "usd")
     assert (row.time_zone, account.time_zone) == ("Asia/Shanghai", "Asia/Shanghai")  # as the browser said
-    assert (account.rpm, account.tpm) == (shop.options.new_account_rpm, shop.options.new_account_tpm) == (600, 5_000_000)
+    assert (
+        (account.rpm, account.tpm) == (shop.options.new_account_rpm, shop.options.new_account_tpm) == (600, 5_000_000)
+    )
     told = Notice.objects.get(person=row, account=account)
     assert (told.low_days, told.expiry, told.by_mail) == (3, True, True)
     assert shop.read(holds.balance, account.id)[0] == 2_000_000

@@ -18,6 +18,7 @@ from farebox.gateway.shares import Places, Turns
 from farebox.gateway.slips import PER_HOUR, Slips
 from farebox.kit import limits, loopwatch, outline
 from farebox.kit.errors import Overloaded, RateLimited
+from farebox.kit.options import Options
 from talk import Talk, chat, wait_for
 from visitor import Visitor
 
@@ -77,7 +78,7 @@ WORST: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
     "keys that come twice": (CHAT, lambda: valued(b"{" + b",".join(b'"%d":1' % (n % 90_000) for n in range(SIGNS // 2 - 20)) + b"}"), {400}),
     "one long key": (CHAT, lambda: b'{"' + filled(b"k") + b'":1,' + said(b'"a"')[1:], {400}),
     "numbers": (CHAT, lambda: valued(listed(b"1e300,", 5 * MIB)), {400}),
-    "slow numbers that pass": (CHAT, lambda: valued(listed(b"1.7976931348623157e308,", outline.FRACTIONS_MAX // 2 - 9)), {200}),
+    "slow numbers that pass": (CHAT, lambda: valued(listed(b"1e300,", outline.FRACTIONS_MAX - 9)), {200}),
     "digits": (CHAT, lambda: valued(filled(b"1")), {400}),
     "escapes": (CHAT, lambda: said(b'"' + filled(b"\\n") + b'"'), {400}),
     "escapes that pass": (CHAT, lambda: said(b'"' + filled(b"\\n", outline.DEAR_STRING_BYTES_MAX - 99) + b'"'), {200}),
@@ -93,7 +94,7 @@ WORST: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
     "an image": (CHAT, lambda: said(b'[{"type":"image_url","image_url":{"url":"data:image/png;base64,' + filled(b"iVBORw0K") + b'"}}]'), {400}),
     "an image without end": (CHAT, lambda: said(b'[{"type":"image_url","image_url":{"url":"data:image/' + filled(b"a") + b'"}}]'), {400}),
     "no UTF-8": (CHAT, lambda: said(b'"' + filled("中".encode(), 4 * MIB - 99) + b'\xff"'), {400}),
-    "prompts that come back": (TEXT, lambda: b'{"model":"gpt-3.5-turbo-instruct","echo":true,"stream":true,"max_tokens":1,"prompt":["' + filled(b"lorem ipsum ", 8 * MIB - 99) + b'","' + filled(b"aaaa", 8 * MIB - 99) + b'"]}', {200, 400}),
+    "prompts that come back": (TEXT, lambda: b'{"model":"gpt-4","echo":true,"stream":true,"max_tokens":1,"prompt":["' + filled(b"lorem ipsum ", 8 * MIB - 99) + b'","' + filled(b"aaaa", 8 * MIB - 99) + b'"]}', {200}),
     "token arrays": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b"12345,", 5 * MIB) + b"}", {400}),
     "token arrays that pass": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b"[12345],", SIGNS // 100, b"[1]") + b"}", {200}),
     "many inputs": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b'"a",', SIGNS - 20, b'"a"') + b"}", {400}),
@@ -113,7 +114,7 @@ def test_no_body_keeps_the_interpreter(shop, rich):
     with pieces.watched() as watch:
         for name, (path, body, statuses) in WORST.items():
             data = body()
-            if path == CHAT and 200 in statuses and name != "text that passes":
+            if path != EMBED and 200 in statuses and name != "text that passes":
                 data, statuses = data.replace(b'"gpt-4"', b'"alone"', 1), {503}
             assert len(data) <= 32 * MIB
             for _ in range(2):  # what was measured may hold another process's interruption: the better one counts
@@ -121,11 +122,31 @@ def test_no_body_keeps_the_interpreter(shop, rich):
                 answer = rich.request("POST", path, data)
                 assert answer.status in statuses, (name, answer.status, answer.body[:300])
                 assert b'"overloaded"' not in answer.body, name
+                shop.loop.run(asyncio.sleep(0))  # the step that answered has ended, and is counted
                 took[name] = min(took.get(name, (9.9, "")), watch.longest)
                 if took[name][0] < PIECE_S:
                     break
             print(f"{took[name][0] * 1000:.0f} ms {name}: {took[name][1]}", flush=True)
     assert {name: each for name, each in took.items() if each[0] >= PIECE_S} == {}
+
+
+def test_long_prompts_that_come_back_are_not_counted():
+    """They were, on the loop, before the first byte of the answer."""
+    from farebox.catalog.pricing import ModelCard
+    from farebox.gateway import meter
+    from farebox.gateway.endpoints.completions import Completions
+
+    some = frozenset({"completions", "text", "input", "output"})
+    card = ModelCard("m", "test", some, some, 10**7, 10, False, "cl100k_base", "", 0, some, 0)
+    body = {"model": "m", "prompt": ["lorem ipsum " * 500_000] * 2, "echo": True, "stream": True, "max_tokens": 1}
+    call = Completions().read(json.dumps(body).encode(), Options({}))
+    before = call.count_bytes
+    call.shorten()
+    assert not call.texts and call.low_tokens == before // 6
+    began_s = time.thread_time()
+    counting = meter.Meter(call, card, 1, 10**7)
+    assert counting.watch.tokenizer == "" and counting.watch.bytes_max >= call.echoed_bytes
+    assert time.thread_time() - began_s < 0.02
 
 
 def test_what_is_refused_unread_is_named(shop, rich):
