@@ -96,7 +96,7 @@ WORST: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
     "no UTF-8": (CHAT, lambda: said(b'"' + filled("中".encode(), 4 * MIB - 99) + b'\xff"'), {400}),
     "prompts that come back": (TEXT, lambda: b'{"model":"gpt-4","echo":true,"stream":true,"max_tokens":1,"prompt":["' + filled(b"lorem ipsum ", 8 * MIB - 99) + b'","' + filled(b"aaaa", 8 * MIB - 99) + b'"]}', {200}),
     "token arrays": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b"12345,", 5 * MIB) + b"}", {400}),
-    "token arrays that pass": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b"[12345],", SIGNS // 100, b"[1]") + b"}", {200}),
+    "token arrays that pass": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b"[" + b"12345," * 600 + b"1],", 300, b"[1]") + b"}", {200}),
     "many inputs": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b'"a",', SIGNS - 20, b'"a"') + b"}", {400}),
 }  # fmt: skip
 
@@ -350,6 +350,19 @@ def test_places_and_turns():
 
 
 # answers
+
+
+@pytest.mark.slow
+def test_an_answer_that_was_paid_for_is_not_counted_as_a_strangers(shop, rich, monkeypatch):
+    """One of 65 MB was cut at 32: once it was written its connection was nobody's."""
+    monkeypatch.setattr(shop.server.reception.flight.strangers, "bytes_max", 100_000)
+    body = json.dumps({"model": "text-embedding-3-small", "input": ["a"] * 400}).encode()
+    with contextlib.closing(raw.connect(shop)) as line:
+        line.sendall(raw.post(EMBED, body, "Connection: close", key=rich.key))
+        wait_for(lambda: any(door.unsent_bytes > 1_000_000 for door in list(shop.server.reception.doors)), 60)
+        time.sleep(1.2)  # two looks at who does not read
+        answer = raw.listen(line, quiet_s=30)
+    assert answer.status == 200 and len(answer.json["data"]) == 400
 
 
 @pytest.mark.store

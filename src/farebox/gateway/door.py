@@ -435,8 +435,8 @@ class FrontDoor(asyncio.Protocol):
 
     @property
     def known(self) -> bool:
-        """Whether a caller is being answered whose key was looked at."""
-        return self._current is not None and self._current.account != ""
+        """Whether the requests on this connection are a caller's whose key was looked at."""
+        return self._account != ""
 
     def look(self, now: float) -> None:
         """Once or twice a second: empty lines, slow heads and bodies, idle connections, customers who do not read."""

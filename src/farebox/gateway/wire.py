@@ -114,9 +114,16 @@ class Reception:
         return sum(door.unsent_bytes > 0 for door in self.doors)
 
     def _end_unread(self) -> None:
-        """Drop strangers who do not read, the largest first, where more waits for them than strangers may hold."""
-        waiting = [(size, id(door), door) for door in self.doors if not door.known and (size := door.unsent_bytes)]
-        over_bytes = sum(size for size, _, _ in waiting) - self.flight.strangers.bytes_max
+        """Drop who does not read, the largest first, where more waits for strangers, or for callers, than they may hold.
+
+        An answer that was paid for waits among those of callers until it has left, so that strangers can't end it.
+        """
+        waiting = [(size, id(door), door) for door in self.doors if (size := door.unsent_bytes)]
+        for known, share in ((False, self.flight.strangers), (True, self.flight.callers)):
+            self._drop_largest([each for each in waiting if each[2].known is known], share.bytes_max)
+
+    def _drop_largest(self, waiting: list[tuple[int, int, FrontDoor]], bytes_max: int) -> None:
+        over_bytes = sum(size for size, _, _ in waiting) - bytes_max
         for size, _, door in sorted(waiting, reverse=True) if over_bytes > 0 else ():
             if over_bytes <= 0:
                 break

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import io
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -48,10 +49,9 @@ _ALL, _CUSTOMERS = "farebox.site.urls", "farebox.site.urls_customers"
 _THREADS = 3
 _WAITING = 64  # requests that wait for one of these, or have it
 _TURNED_AWAY = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Too much at once</title>'
-    "<p>Too many pages are being asked for at once. Please try again in a moment."
-    '<p lang="zh-Hans">\u540c\u65f6\u8bf7\u6c42\u7684\u9875\u9762\u592a\u591a\uff0c\u8bf7\u7a0d\u540e\u91cd\u8bd5\u3002'
-).encode()
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>{status}</title><p>{message}'
+    '<p lang="zh-Hans">\u670d\u52a1\u5668\u7e41\u5fd9\uff0c\u8bf7\u7a0d\u540e\u91cd\u8bd5\u3002'
+)
 _STOP_S = 5
 
 
@@ -113,7 +113,7 @@ class Pages:
         try:
             self._places.take(exchange.address)
         except FareboxError as refusal:
-            await self._turn_away(exchange, refusal)
+            await self._turn_away(exchange, environ.get(REFUSAL) or refusal)
             return
         try:
             status, headers, pieces, close = await loop.run_in_executor(self._threads, self._respond, environ)
@@ -128,13 +128,14 @@ class Pages:
         """Say so in few words, and without a thread: those are what there is too little of."""
         if _path(exchange.target).startswith(_MANAGEMENT):
             raise refusal
+        page = _TURNED_AWAY.format(status=refusal.status, message=html.escape(refusal.message)).encode()
         headers = [
             ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Length", str(len(_TURNED_AWAY))),
+            ("Content-Length", str(len(page))),
             ("Cache-Control", "no-store"),
             *refusal.headers(),
         ]
-        await exchange.page(refusal.status, headers, _once(_TURNED_AWAY))
+        await exchange.page(refusal.status, headers, _once(page))
 
     async def _bound(self, exchange: Exchange, environ: dict[str, Any]) -> None:
         """Let strangers send forms alone: who may send more is looked up before it is read."""
