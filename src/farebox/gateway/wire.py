@@ -114,7 +114,7 @@ class Reception:
         return sum(door.unsent_bytes > 0 for door in self.doors)
 
     def _end_unread(self) -> None:
-        """Drop who does not read, the largest first, where more waits for strangers, or for callers, than they may hold.
+        """Drop who does not read, the largest first, where more waits for strangers, or callers, than they may hold.
 
         An answer that was paid for waits among those of callers until it has left, so that strangers can't end it.
         """
