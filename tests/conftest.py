@@ -115,9 +115,12 @@ def _begin_elsewhere(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest files first; on PostgreSQL only what touches the store runs again."""
+    """The longest files first; on PostgreSQL only what touches the store runs again, and `night` where NIGHT is set."""
     place = {name: number for number, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: (place.get(item.path.name, len(place)), item.path))  # stable within a file
+    if not os.environ.get("NIGHT"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("night")])
+        items[:] = [item for item in items if not item.get_closest_marker("night")]
     if config.getoption("--db") == "postgresql":
         kept = [item for item in items if item.get_closest_marker("store")]
         config.hook.pytest_deselected(items=[item for item in items if not item.get_closest_marker("store")])

@@ -100,6 +100,7 @@ def test_a_reader_that_depends_on_the_cut_is_found(few, monkeypatch):
     assert any("cut into 2 at byte" in failure for failure in replay.run(quiet, few).failures)
 
 
+@pytest.mark.night
 @pytest.mark.slow
 def test_a_stream_that_is_billed_by_the_first_report_is_found(tmp_path, monkeypatch):
     from farebox.gateway.meter import Meter
@@ -160,6 +161,7 @@ def test_the_command_says_what_failed(few, monkeypatch):
     assert "Making the scratch store" in ran.err
 
 
+@pytest.mark.night
 @pytest.mark.slow
 def test_a_race_that_ends_otherwise_fails(none, monkeypatch):
     """The scratch house is filled for ten calls by a process of its own; this one expects nine."""
@@ -171,6 +173,7 @@ def test_a_race_that_ends_otherwise_fails(none, monkeypatch):
     assert "the books hold 10 charges, not 9" in said(raced)
 
 
+@pytest.mark.night
 @pytest.mark.slow
 def test_a_part_that_breaks_has_failed(none, monkeypatch):
     def broken(_tell: Any, shop: Any) -> Tried:

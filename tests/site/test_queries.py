@@ -34,8 +34,7 @@ ODD = {
     "a day of long ago": "0001-01-01T00:00",
     "the last day": "9999-12-31T23:59",
 }
-# SQLite takes more than PostgreSQL does: there each parameter is tried with every third value, another third each time.
-THIRD = 3
+# SQLite takes more than PostgreSQL does: there each parameter is tried with one of these values, another each time.
 PAIRS = ("a NUL inside", "much", "half a pair", "a great number")  # what an address of an object is tried with
 
 
@@ -108,13 +107,13 @@ def test_every_parameter_of_every_page(shop, world, monkeypatch):
             names |= read.by(visitor, path + "?" + "&".join(f"{each}=1" for each in sorted(names)))
         for each in sorted(names):
             tried += 1
-            for what, value in list(ODD.items())[tried % THIRD if sqlite else 0 :: THIRD if sqlite else 1]:
+            for what, value in list(ODD.items())[tried % len(ODD) if sqlite else 0 :: len(ODD) if sqlite else 1]:
                 status = visitor.get(f"{path}?{each}={value}").status
                 asked += 1
                 if status >= 500:
                     faults.append(f"{name}: {status} for {each} with {what}")
     assert faults == []
-    assert asked > (150 if sqlite else 500)
+    assert asked > (40 if sqlite else 500)
 
 
 def test_every_part_of_every_address(shop, world):

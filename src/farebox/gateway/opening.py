@@ -36,8 +36,8 @@ async def solvent(ports: Ports, caller: Caller) -> None:
     """Refuse a large body of one who has no money, before it has come: it would only fill the memory."""
     if caller.house:
         return
-    posted_micro, held_micro, _ = await ports.store.read(holds.balance, caller.account)
-    if posted_micro - held_micro <= 0:
+    posted_micro, *_ = await ports.store.read(holds.balance, caller.account)
+    if posted_micro <= 0:  # money that is held comes back: placing the hold says so
         raise errors.InsufficientFunds("A request of this size needs money on the account before it is read.")
 
 
