@@ -43,9 +43,9 @@ def test_an_unguarded_end_of_a_hold_is_found(theatre: Theatre, monkeypatch: pyte
 def test_a_hold_that_looks_first_and_takes_then_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
     guarded = holds._take_one
 
-    def looks_first(tx: db.Tx, purse: Purse, currency: str, amount_micro: int) -> bool:
+    def looks_first(tx: db.Tx, purse: Purse, currency: str, amount_micro: int, **more: bool) -> bool:
         if tx.one(statements.READ_ACCOUNT, (purse.id,)) is None:
-            return guarded(tx, purse, currency, amount_micro)
+            return guarded(tx, purse, currency, amount_micro, **more)
         if holds._available(tx, purse)[0] < amount_micro:
             return False
         sql = "UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s WHERE id = %s"
@@ -64,10 +64,10 @@ def test_a_hold_that_looks_first_and_takes_then_is_found(theatre: Theatre, monke
 def test_an_update_lost_between_two_holds_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
     guarded = holds._take_one
 
-    def reads_and_writes_back(tx: db.Tx, purse: Purse, currency: str, amount_micro: int) -> bool:
+    def reads_and_writes_back(tx: db.Tx, purse: Purse, currency: str, amount_micro: int, **more: bool) -> bool:
         row = tx.one(statements.READ_ACCOUNT, (purse.id,))
         if row is None:
-            return guarded(tx, purse, currency, amount_micro)
+            return guarded(tx, purse, currency, amount_micro, **more)
         if holds._available(tx, purse)[0] < amount_micro:
             return False
         sql = "UPDATE ledger_ledgeraccount SET held_micro = %s WHERE id = %s"
