@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from django import template
@@ -15,6 +15,8 @@ from django.utils.translation import ngettext
 from farebox.kit import clock
 from farebox.kit import money as amounts
 from farebox.look import agents, marks
+
+_EXACT: Final = "%Y-%m-%d %H:%M:%S %Z"
 
 register = template.Library()
 register.filter(agents.browser)
@@ -65,13 +67,18 @@ def when(context: Any, at_us: int | None) -> SafeString:
     """A moment, relative, with the exact one in the person's time zone on hover."""
     if not at_us:
         return mark_safe("–")
-    at = datetime.fromtimestamp(at_us / 1_000_000, UTC)
-    zone = getattr(getattr(context.get("request"), "user", None), "time_zone", "") or "UTC"
-    local = at.astimezone(ZoneInfo(zone))
-    exact = local.strftime("%Y-%m-%d %H:%M:%S %Z")
+    local = datetime.fromtimestamp(at_us / 1_000_000, _zone(context))
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, _relative(at_us, local.strftime("%Y-%m-%d"))
-    )
+        '<time datetime="{}" title="{}">{}</time>',
+        local.astimezone(UTC).isoformat(), local.strftime(_EXACT), _relative(at_us, local.strftime("%Y-%m-%d")),
+    )  # fmt: skip
+
+
+@register.simple_tag(takes_context=True)
+def moment(context: Any, at_us: int) -> SafeString:
+    """A moment to the second in the person's time zone, for whoever compares it with a watch."""
+    at = datetime.fromtimestamp(at_us / 1_000_000, _zone(context))
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), at.strftime(_EXACT))
 
 
 @register.simple_tag(takes_context=True)
@@ -79,11 +86,15 @@ def ends(context: Any, at_us: int | None) -> SafeString:
     """The end of a thing: the last day that it works on, with the exact moment on hover; once over, like `when`."""
     if not at_us or at_us <= clock.now_us():
         return when(context, at_us)
-    zone = ZoneInfo(getattr(getattr(context.get("request"), "user", None), "time_zone", "") or "UTC")
+    zone = _zone(context)
     at = datetime.fromtimestamp(at_us / 1_000_000, zone)
     last = datetime.fromtimestamp((at_us - 1) / 1_000_000, zone)
-    exact = at.strftime("%Y-%m-%d %H:%M:%S %Z")
+    exact = at.strftime(_EXACT)
     return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, last.strftime("%Y-%m-%d"))
+
+
+def _zone(context: Any) -> ZoneInfo:
+    return ZoneInfo(getattr(getattr(context.get("request"), "user", None), "time_zone", "") or "UTC")
 
 
 def _relative(at_us: int, day: str) -> str:
