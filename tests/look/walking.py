@@ -59,6 +59,7 @@ class Walk:
             locale="zh-CN" if language == "zh" else "en-US",
             reduced_motion="reduce",  # a colour on its way to another is no finding
         )  # fmt: skip
+        self.context.set_default_timeout(90_000)  # a browser beside other work is slow, and that is no finding
         self._signed_in(cookies or {})
         self.page = self.context.new_page()
         self.page.on("console", lambda said: said.type in {"error", "warning"} and self.faults.append(said.text))
