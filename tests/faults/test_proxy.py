@@ -281,6 +281,7 @@ def on_store_link(links: Links, proxy: Proxy, fault: str, *, stream: bool) -> No
     talk.start()
     try:
         wait_until(Call.objects.filter(limit_tokens=FIRST + got.number, outcome="open").exists, 10, "no call")
+        time.sleep(0.1)  # others see the hold a moment before its process hears that it is there
         links.loop.run(proxy.set(fault, 1))
         new = links.call("tokens=3", stream=stream)
         talk.join(20)
