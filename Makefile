@@ -51,7 +51,6 @@ nightly: $(VENV)/.dev ## Prove at length: 200,000 seeds, all planted bugs, kills
 	PROXY=all AWAY_S=30 $(PYTEST) tests/faults/test_proxy.py tests/faults/test_store_away.py
 	PROXY=all AWAY_S=30 $(PYTEST) tests/faults/test_proxy.py tests/faults/test_store_away.py --db postgresql
 	NIGHT=1 $(PYTEST) $(SPREAD) -m night
-	NIGHT=1 $(PYTEST) $(SPREAD) -m night --db postgresql
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/ledger/test_machine.py
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/ledger/test_machine.py --db postgresql
 

@@ -349,6 +349,24 @@ def test_places_and_turns():
     asyncio.run(wait())
 
 
+def test_a_turn_that_comes_to_somebody_who_has_just_left_is_the_next_ones():
+    """He has not run since: nobody would ever give it back."""
+
+    async def leave() -> None:
+        turns = Turns(1)
+        await turns.take("a", within_s=5)
+        gone, stays = (asyncio.create_task(turns.take(who, within_s=5)) for who in "bc")
+        await asyncio.sleep(0)
+        gone.cancel()
+        turns.give("a")
+        await stays
+        assert turns.busy("c") and gone.cancelled()
+        turns.give("c")
+        assert not turns._busy and not turns._waiting
+
+    asyncio.run(leave())
+
+
 # answers
 
 

@@ -94,20 +94,15 @@ class Turns:
     def give(self, who: str) -> None:
         """The turn is over: it is the next one's."""
         self._busy.discard(who)
-        for entry in self._waiting:
-            if len(self._busy) >= self._at_once:
-                return
-            if entry[0] not in self._busy:
-                self._waiting.remove(entry)
-                self._busy.add(entry[0])
-                if not entry[1].done():
-                    entry[1].set_result(None)
-                self.give_nobody()
-                return
-
-    def give_nobody(self) -> None:
-        """Let the next in whose turn it is, if there is one."""
-        self.give("")
+        waiting, self._waiting = self._waiting, []
+        for next_, future in waiting:
+            if future.done():
+                continue  # who waited has left, but has not run since: a turn given to him would never end
+            if len(self._busy) < self._at_once and next_ not in self._busy:
+                self._busy.add(next_)
+                future.set_result(None)
+            else:
+                self._waiting.append((next_, future))
 
     def busy(self, who: str) -> bool:
         """Whether it is this one's turn now."""

@@ -51,7 +51,7 @@ def find(tx: Tx, texts: Sequence[str]) -> Found:
         list(ApiKey.objects.filter(digest__in=digests, state="active").values_list("id", flat=True)),
         list(OfficeToken.objects.filter(digest__in=codes, revoked_us=None).values_list("id", flat=True)),
         _channels(texts),
-        [notice for notice in map(notices.by_secret, texts) if notice],
+        notices.by_secrets(texts),
         [row.id for row in (invitations.by_code(code, now_us=now_us) for code in links) if row is not None],
         [offered.digest for offered in (setup.find(tx, code, now_us=now_us) for code in links) if offered is not None],
     )
