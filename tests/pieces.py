@@ -62,11 +62,14 @@ def where(handle: asyncio.Handle) -> str:
 
 
 @contextmanager
-def watched() -> Iterator[Pieces]:
-    """Time everything that the loop runs, and what the threads for heavy work call."""
+def watched(loop: asyncio.AbstractEventLoop) -> Iterator[Pieces]:
+    """Time everything that this loop runs, and what the threads for heavy work call."""
     pieces, run = Pieces(), asyncio.Handle._run
 
     def timed(handle: asyncio.Handle) -> None:
+        if handle._loop is not loop:
+            run(handle)
+            return
         began_s = time.thread_time()
         run(handle)
         seconds = time.thread_time() - began_s

@@ -111,7 +111,7 @@ def test_no_body_keeps_the_interpreter(shop, rich):
     alone = shop.model("alone", {"input": "1", "output": "2"})  # nobody answers for it: what is behind is not ours
     shop.write(channels.withdraw, channel="sandbox", model=alone, actor="test")
     shop.refresh()
-    with pieces.watched() as watch:
+    with pieces.watched(shop.loop.loop) as watch:
         for name, (path, body, statuses) in WORST.items():
             data = body()
             if path != EMBED and 200 in statuses:

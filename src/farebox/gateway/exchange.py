@@ -23,6 +23,7 @@ from .flight import Flight, Share
 SLOW_BYTES_PER_S = 1024  # and less than this is too slow, over each `body_grace_s`
 # The rest of a body that nobody reads is waited for if it is no longer than this; else the connection is closed.
 UNREAD_BYTES_MAX = 64 * 1024
+_WRITE_BYTES = 256 * 1024  # so much of an answer is written at once
 
 _json = msgspec.json.Encoder().encode
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -391,13 +392,26 @@ class Exchange:
     async def answer(self, status: int, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> None:
         """Answer with a whole JSON body; one whose silence was filled already comes after the empty lines."""
         if not self.left and self._begun:
-            self._write(body, last=True)
+            before, after = (b"%x\r\n" % len(body), b"\r\n0\r\n\r\n") if self._chunked else (b"", b"")
+            await self._write_long(before, body, after)
         elif not self.left:
             self._begun = True
             head = _JSON_HEAD + f"Content-Length: {len(body)}\r\n".encode() if status != 204 else b""
             head = self._head(status, head, (*self._headers, *headers))
-            self._door.write(head + body if self.method != "HEAD" else head)
+            await self._write_long(head, body if self.method != "HEAD" else b"", b"")
         self._end()
+
+    async def _write_long(self, before: bytes, body: bytes, after: bytes) -> None:
+        """Write the body in pieces where it is long, so that others come between: copying it would hold them up."""
+        if len(body) <= _WRITE_BYTES:
+            self._door.write(b"".join((before, body, after)))
+            return
+        self._quiet_since = 0.0  # this is no silence to be filled
+        self._door.write(before)
+        for at in range(0, len(body), _WRITE_BYTES):
+            self._door.write(body[at : at + _WRITE_BYTES])
+            await asyncio.sleep(0)
+        self._door.write(after)
 
     async def page(self, status: int, headers: Sequence[tuple[str, str]], pieces: AsyncIterator[bytes]) -> None:
         """Answer with a page: its own headers and no others but the id; no CORS, for it is read with cookies.

@@ -6,7 +6,9 @@ Two writes, one way to end. Everything that it needs of the world comes through 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from farebox.accounts import authenticate
@@ -20,7 +22,7 @@ from farebox.upstreams.send import Along
 
 from . import ending, hold, opening, writing
 from .endpoint import Call, Endpoint
-from .heavy import HEAVY, LARGE_BYTES
+from .heavy import HEAVY, LARGE_BYTES, SMALL_BYTES
 from .hold import Cover
 from .limits import Seat
 from .meter import CUT, Ending, Meter, Outcome, conclude
@@ -176,7 +178,7 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
             end = await ending.refused(meter, along, refused.fault)
         except send.UpstreamFailed as failed:
             end = ending.failed(failed)
-        _write_last(call, delivery, end)
+        await _write_last(call, delivery, end)
     except (send.Halted, asyncio.CancelledError):
         along.settle_attempt("unknown", "the service stopped")
         return Ending(Outcome.BROKEN, "R15", error="the service stops")
@@ -189,13 +191,22 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
     return end
 
 
-def _write_last(call: Call, delivery: Delivery, end: Ending) -> None:
+async def _write_last(call: Call, delivery: Delivery, end: Ending) -> None:
     """Write what goes out last, before the settlement: nothing may fail between that and the customer."""
     if call.stream:
         usage = writing.shown_usage(end.usage, end.reported) if call.include_usage else None
         delivery.body = delivery.writer.last(usage)
     elif delivery.body and end.usage is not None and not writing.in_our_words(end.reported):
-        delivery.body = writing.counted(delivery.body, end.usage, end.reported, output=call.has_output)
+        body, usage = delivery.body, writing.shown_usage(end.usage, end.reported, output=call.has_output)
+        delivery.body = await _aside(body, lambda: writing.counted(body, usage))
+
+
+async def _aside(body: bytes, work: Callable[[], bytes]) -> bytes:
+    """Work on an answer that is not streamed, in a thread where it is long."""
+    if len(body) <= SMALL_BYTES:
+        return work()
+    written: bytes = await HEAVY.later(work)
+    return written
 
 
 async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
@@ -219,8 +230,9 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
             continue
         if call.kind == "embeddings" and events[0].choices != call.choices:  # never in part (R27)
             raise along.rejected("The upstream answered with another number of embeddings than were asked for.")
+        event = events[0]
         try:
-            delivery.body = endpoint.answer(call, events[0])
+            delivery.body = await _aside(event.raw, partial(endpoint.answer, call, event))
         except BadAnswer as bad:
             raise along.rejected(bad.why) from None
     if along.halted and client.left:  # we have dropped him, and perhaps what he had not read

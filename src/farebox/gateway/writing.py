@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,9 +47,9 @@ class StreamWriter:
         return b"data: " + splice.usage_chunk(self.kind, self.shown, usage) + b"\n\n" + DONE
 
 
-def counted(body: bytes, usage: Usage | None, reported: Any, *, output: bool) -> bytes:
+def counted(body: bytes, usage: Mapping[str, Any]) -> bytes:
     """A whole answer with what `shown_usage` makes, where its usage is missing, not believed, or in other words."""
-    return splice.with_usage(body, usage=shown_usage(usage, reported, output=output))
+    return splice.with_usage(body, usage=usage)
 
 
 def shown_usage(usage: Usage | None, reported: Any, *, output: bool = True) -> dict[str, Any]:

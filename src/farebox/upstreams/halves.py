@@ -20,7 +20,7 @@ def loads(raw: bytes) -> Any:
         return _strict(raw)
     except ValueError:
         # The other reader is slower, and takes halves: as escapes, and as the bytes that UTF-8 has no use for.
-        return json.loads(raw.decode("utf-8", "surrogatepass"), parse_constant=_refused)
+        return json.loads(raw.decode("utf-8", "surrogatepass"), parse_constant=refused)
 
 
 def mended(text: str) -> str:
@@ -60,5 +60,6 @@ class Halves:
         return mended(text)
 
 
-def _refused(word: str) -> None:
+def refused(word: str) -> None:
+    """ValueError: what Python's own reader takes for a number, and JSON does not (NaN, Infinity)."""
     raise ValueError(f"{word} is no JSON")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from farebox.kit import fetch
@@ -359,8 +360,8 @@ class Along:
         except fetch.FetchError as failure:
             raise _Next(Fault("down", failure.reason, 502)) from None
 
-    async def _body(self, exchange: Exchange) -> bytes:
-        """The whole body, with what was read of it before."""
+    async def _body(self, exchange: Exchange) -> list[bytes]:
+        """The pieces of the whole body, with what was read of it before."""
         pieces = [self._ahead]
         self._ahead = b""
         size = len(pieces[0])
@@ -369,13 +370,13 @@ class Along:
             if size > self.limits.answer_bytes_max:
                 raise _Next(_TOO_LARGE)
             pieces.append(piece)
-        return b"".join(pieces)
+        return pieces
 
     async def _whole(self, exchange: Exchange, dialect: Dialect) -> Event:
         """An answer that is not streamed."""
         body = await self._body(exchange)
         try:
-            event = await self._aside(len(body), lambda: dialect.answer(body, self.ask))
+            event = await self._aside(sum(map(len, body)), lambda: dialect.answer(b"".join(body), self.ask))
         except BadAnswer as bad:
             raise _Next(Fault("down", bad.why, 502, own=bad.own)) from None
         self._check(event)
@@ -387,11 +388,12 @@ class Along:
     async def _whole_instead(self, exchange: Exchange, dialect: Dialect) -> list[Event]:
         """The events of a whole answer that came where a stream was asked for; or it is an error object."""
         body = await self._body(exchange)
+        size_bytes = sum(map(len, body))
         try:
-            payloads = await self._aside(len(body), lambda: dialect.chunks(body, self.ask))
+            payloads = await self._aside(size_bytes, lambda: dialect.chunks(b"".join(body), self.ask))
         except BadAnswer as bad:
             raise _Next(Fault("down", bad.why, 502, own=bad.own)) from None
-        events = self._read(payloads)
+        events = await self._aside(size_bytes, lambda: self._read(payloads))
         if self._fault is not None:
             raise self._verdict(self._fault)
         self.done = self.terminal = True
@@ -431,7 +433,10 @@ class Along:
                 raise _Next(Fault("down", failure.reason, 502)) from None
             except StreamBroken as bad:
                 raise _Next(Fault("down", bad.reason, 502, own=True)) from None
-            events = self._read(payloads)
+            if max(map(len, payloads), default=0) <= _LARGE_BYTES:
+                events = self._read(payloads)
+            else:
+                events = await self._aside(_LARGE_BYTES + 1, partial(self._read, payloads))
             if not data and self._fault is None:
                 self.done = True
             if self.done:

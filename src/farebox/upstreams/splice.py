@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from farebox.upstreams import carve
 from farebox.upstreams.dialect import Shown
 from farebox.upstreams.openai_form import fields
 
@@ -18,8 +19,18 @@ shown_usage: Final = fields.usage
 
 
 def with_usage(raw: bytes, *, usage: Mapping[str, Any]) -> bytes:
-    """The object `raw` with this as its usage."""
+    """The object `raw`, which our encoder wrote, with this as its usage."""
+    if len(raw) > carve.PIECE_BYTES:
+        return _in_pieces(raw, usage)
     return _encode(_object(raw) | {"usage": usage})
+
+
+def _in_pieces(raw: bytes, usage: Mapping[str, Any]) -> bytes:
+    parts = carve.Carved(raw).top.parts or []
+    found = next((part for part in parts if part.name == "usage"), None)
+    if found is None:
+        return b"".join((memoryview(raw)[:-1], b',"usage":', _encode(usage), b"}"))
+    return b"".join((memoryview(raw)[: found.start], _encode(usage), memoryview(raw)[found.end :]))
 
 
 def finish_chunk(

@@ -14,6 +14,7 @@ from farebox.catalog.pricing import ModelCard
 from farebox.gateway import body as bodies
 from farebox.gateway.endpoint import Call
 from farebox.kit.options import Options
+from farebox.upstreams import carve
 from farebox.upstreams.dialect import BadAnswer, Event
 
 _INPUTS_MAX = 2048
@@ -34,15 +35,7 @@ _KNOWN = frozenset(Body.__struct_fields__)
 _json = msgspec.json.Encoder().encode
 
 
-class _Row(Struct):
-    embedding: list[float] | str
-
-
-class _Rows(Struct):
-    data: list[_Row]
-
-
-_rows = msgspec.json.Decoder(_Rows).decode
+_vector = msgspec.json.Decoder(list[float] | str).decode
 _whole = msgspec.json.Decoder(dict[str, Raw]).decode
 _data = msgspec.json.Decoder(list[dict[str, Raw]]).decode
 
@@ -97,20 +90,46 @@ class Embeddings:
         BadAnswer where one is no vector of numbers.
         """
         as_text = call.wanted_encoding == "base64"
-        write = _as_text if as_text else _as_floats
         try:
-            vectors = [row.embedding for row in _rows(event.raw).data]
-            written = [write(vector) for vector in vectors]
+            before, lists, after = _lists(event.raw)
+            for rows in lists:
+                if not _fits(rows, as_text=as_text):
+                    break
+            else:
+                return event.raw
+            written = [_written(rows, as_text=as_text) for rows in lists]
         except (ValueError, OverflowError, struct.error):
             raise BadAnswer("An embedding is no vector of numbers.") from None
-        if all(isinstance(vector, str) == as_text for vector in vectors):
-            return event.raw
-        whole: dict[str, Any] = _whole(event.raw)
-        data: list[dict[str, Any]] = _data(whole["data"])
-        for row, vector in zip(data, written, strict=True):
-            row["embedding"] = vector
-        whole["data"] = data
-        return _json(whole)
+        return b"".join((before, b"[", b",".join(written), b"]", after))
+
+
+def _lists(raw: bytes) -> tuple[bytes, list[bytes], bytes]:
+    """The rows of an answer, as lists of some of them where there are many, and what stands around them."""
+    if len(raw) > carve.PIECE_BYTES:
+        text = carve.Carved(raw)
+        if (part := text.member("data")) is not None:
+            return raw[: part.start], list(text.lists(part)), raw[part.end :]
+    rows = bytes(_whole(raw)["data"])
+    before, _, after = raw.partition(rows)
+    return before, [rows], after
+
+
+def _fits(rows: bytes, *, as_text: bool) -> bool:
+    """Whether the vectors have the encoding that was asked for; ValueError where one is none."""
+    for row in _data(rows):
+        vector = _vector(row["embedding"])
+        if isinstance(vector, str) != as_text:
+            return False
+        (_as_text if as_text else _as_floats)(vector)
+    return True
+
+
+def _written(rows: bytes, *, as_text: bool) -> bytes:
+    """The rows with their vectors in this encoding, without brackets."""
+    data: list[dict[str, Any]] = _data(rows)
+    for row in data:
+        row["embedding"] = (_as_text if as_text else _as_floats)(_vector(row["embedding"]))
+    return _json(data)[1:-1]
 
 
 def _as_text(vector: list[float] | str) -> str:

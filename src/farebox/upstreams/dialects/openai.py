@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from farebox.upstreams import faults, inside, reports
 from farebox.upstreams.dialect import Ask, ChannelSpec, Encoded, Event, Fault, Reading
-from farebox.upstreams.openai_form import whole
+from farebox.upstreams.openai_form import vectors, whole
 from farebox.upstreams.openai_form.reader import Reader
 from farebox.upstreams.quirks import Quirks
 
@@ -65,7 +65,7 @@ class OpenAI:
 
     def answer(self, body: bytes, ask: Ask) -> Event:
         """Read a whole answer; BadAnswer if it has no choices, or no vectors, and is no error."""
-        return whole.vectors(body, ask) if ask.kind == "embeddings" else whole.answer(body, ask)
+        return vectors.read(body, ask) if ask.kind == "embeddings" else whole.answer(body, ask)
 
     def chunks(self, body: bytes, ask: Ask) -> list[bytes]:
         """The payloads of a stream that say what this whole answer says; BadAnswer if it is none."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import codecs
+from typing import Any, Final
 
 from farebox.kit import depth
-from farebox.upstreams import faults, halves
+from farebox.upstreams import carve, faults, halves
 from farebox.upstreams.dialect import BadAnswer, Fault
+
+BOM: Final = b"\xef\xbb\xbf"
 
 
 def decoded(payload: bytes) -> Any:
-    """The value of a payload; BadAnswer if it is no JSON, not UTF-8, or nested too deeply."""
+    """The value of a payload; BadAnswer if it is no JSON, not UTF-8, or nested too deeply.
+
+    A long one is read in pieces: then long lists of log probabilities stay raw.
+    """
+    if len(payload) > carve.PIECE_BYTES:
+        return _in_pieces(payload)
     try:
         if depth.too_deep(payload):
             raise BadAnswer("The answer is nested too deeply.", own=True)
@@ -19,6 +27,30 @@ def decoded(payload: bytes) -> Any:
         raise BadAnswer("The answer is not UTF-8.", own=True) from None
     except (ValueError, RecursionError):
         raise BadAnswer("The answer is not JSON.") from None
+
+
+def _in_pieces(payload: bytes) -> Any:
+    try:
+        return carve.Carved(payload).value()
+    except carve.TooDeep:
+        raise BadAnswer("The answer is nested too deeply.", own=True) from None
+    except carve.TooLong:
+        raise BadAnswer("A text of the answer is too long.", own=True) from None
+    except (ValueError, RecursionError):
+        if not _is_utf8(payload):
+            raise BadAnswer("The answer is not UTF-8.", own=True) from None
+        raise BadAnswer("The answer is not JSON.") from None
+
+
+def _is_utf8(payload: bytes) -> bool:
+    reader = codecs.getincrementaldecoder("utf-8")("surrogatepass")
+    try:
+        for at in range(0, len(payload), carve.PIECE_BYTES):
+            reader.decode(payload[at : at + carve.PIECE_BYTES])
+        reader.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def error_of(found: dict[str, Any]) -> Fault | None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from farebox.upstreams import halves
+from farebox.upstreams import carve, halves
 from farebox.upstreams.dialect import Ask, BadAnswer, Event
 from farebox.upstreams.openai_form import counted, fields, fitting, picked, texts, tidy
 from farebox.upstreams.openai_form.payload import decoded, error_of, usage_of
@@ -87,7 +87,7 @@ class Reader:
         if payload.startswith(b"[DONE]"):
             return Event(payload, done=True)
         event = None
-        if self._lanes and not self._halves.held:
+        if self._lanes and not self._halves.held and len(payload) <= carve.PIECE_BYTES:
             event = self._pick(payload, self._lanes, self._wanted)
         left_out = event is not None
         if event is None:

@@ -9,32 +9,15 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from farebox.upstreams import faults, halves, plain_usage
+from farebox.upstreams import carve, halves, plain_usage
 from farebox.upstreams.dialect import Ask, BadAnswer, Event
 from farebox.upstreams.openai_form import fields, texts, tidy
 from farebox.upstreams.openai_form.counted import add, read_row
-from farebox.upstreams.openai_form.payload import decoded, error_of, usage_of
+from farebox.upstreams.openai_form.payload import BOM, decoded, error_of, usage_of
 from farebox.upstreams.openai_form.reader import Reader
 from farebox.upstreams.stream import SseReader, StreamBroken, is_stream
 
-_BOM: Final = b"\xef\xbb\xbf"
 _encode: Final = msgspec.json.Encoder().encode
-
-
-class _Vector(Struct, gc=False):
-    embedding: Raw
-    index: Any = None
-
-
-class _Vectors(Struct, gc=False):
-    data: list[_Vector] | None = None
-    model: Any = None
-    usage: Any = None
-    error: Any = None
-    object: Any = None
-
-
-_vectors: Final = msgspec.json.Decoder(_Vectors).decode
 
 
 class _Message(Struct, gc=False, forbid_unknown_fields=True):
@@ -79,7 +62,7 @@ def answer(body: bytes, ask: Ask) -> Event:
     """Read a whole answer of chat or completions; BadAnswer if it has no choices and is no error."""
     if ask.kind == "chat" and (event := _as_it_is(body, ask)) is not None:
         return event
-    body = body.removeprefix(_BOM)
+    body = body.removeprefix(BOM)
     if is_stream(body):
         return _of_stream(body, ask)
     found = decoded(body)
@@ -91,13 +74,12 @@ def answer(body: bytes, ask: Ask) -> Event:
 def _as_it_is(body: bytes, ask: Ask) -> Event | None:
     """The event of an answer whose choices and usage fit as they came, as most do; None for any other."""
     try:
-        found = _plain(body)
-        rows = _choices(found.choices)
+        found, rows, choices = _parts(body)
     except (ValueError, RecursionError):
         return None
     if not found.model or found.object == "error" or not 0 < len(rows) <= max(1, ask.choices):
         return None
-    choices, usage = bytes(found.choices), bytes(found.usage)
+    usage = bytes(found.usage)
     if b"\n" in choices or b"\n" in usage or not plain_usage.is_plain(usage):
         return None
     event = Event(b"", found.model, [], choices=len(rows), finishes=[], usage=_counters(usage), done=True)
@@ -116,6 +98,18 @@ def _as_it_is(body: bytes, ask: Ask) -> Event | None:
     head = {"id": shown.id, "object": fields.OBJECTS["chat", False], "created": shown.created, "model": shown.model}
     event.raw = b"".join((_encode(head)[:-1], b',"choices":', choices, b',"usage":', usage, b"}"))
     return event
+
+
+def _parts(body: bytes) -> tuple[_Plain, list[_Choice], bytes]:
+    """What surrounds the choices of an answer, the choices, and their bytes; ValueError if any of it does not fit."""
+    if len(body) > carve.PIECE_BYTES:
+        text = carve.Carved(body)
+        part = text.member("choices")
+        if part is not None:
+            rows = [row for each in text.lists(part) for row in _choices(each)]
+            return _plain(text.without(part)), rows, body[part.start : part.end]
+    found = _plain(body)
+    return found, _choices(found.choices), bytes(found.choices)
 
 
 def _read(found: dict[str, Any], ask: Ask, *, done: bool = True) -> Event:
@@ -249,8 +243,8 @@ def chunks(body: bytes, ask: Ask) -> list[bytes]:
     """The payloads of a stream that say what this whole answer says; BadAnswer if it is none."""
     event = answer(body, replace(ask, stream=False))
     if event.error is not None:
-        return [body.removeprefix(_BOM)]
-    found = msgspec.json.decode(event.raw)
+        return [body.removeprefix(BOM)]
+    found = decoded(event.raw)
     thought, begun, ended = [], [], []
     for row in found["choices"]:
         said = row.pop("message", {})
@@ -264,33 +258,3 @@ def chunks(body: bytes, ask: Ask) -> list[bytes]:
     if any(row["delta"] for row in thought):
         told.insert(0, {"choices": thought})
     return [_encode(head | each) for each in told]
-
-
-def vectors(body: bytes, ask: Ask) -> Event:
-    """Read an answer of embeddings; BadAnswer if it has none."""
-    body = body.removeprefix(_BOM)
-    try:
-        found = _vectors(body)
-    except (ValueError, RecursionError):
-        found_any = decoded(body)  # says what is wrong with it
-        if isinstance(found_any, dict) and (fault := error_of(found_any)) is not None:
-            return Event(b"", error=fault)
-        raise BadAnswer("The answer has not the form of embeddings.") from None
-    if found.error:
-        return Event(b"", error=faults.of_object(found.error))
-    if found.object == "error":
-        return Event(b"", error=error_of(decoded(body)))
-    if not found.data:
-        raise BadAnswer("The answer has no embeddings.")
-    rows = []
-    for position, vector in enumerate(found.data):
-        raw = bytes(vector.embedding)
-        if raw[:1] not in (b"[", b'"') or len(raw) <= 2:
-            raise BadAnswer("An embedding is neither a list of numbers nor base64.", own=True)
-        index = vector.index if type(vector.index) is int else position
-        rows.append({"object": "embedding", "index": index, "embedding": vector.embedding})
-    whole: dict[str, Any] = {"object": "list", "data": rows, "model": ask.shown.model}
-    if isinstance(found.usage, dict):
-        whole["usage"] = fields.usage(found.usage)
-    model = found.model if isinstance(found.model, str) and found.model else None
-    return Event(_encode(whole), model, [], visible=True, usage=found.usage, choices=len(rows), done=True)
