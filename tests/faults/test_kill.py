@@ -1,6 +1,6 @@
 """kill -9 of the serving process on SQLite: at random moments and at every failpoint, one restart after the other.
 
-Server, upstream and client are processes of their own, the latter two keep journals. `KILLS` is how many (16; 2,000 a
+Server, upstream and client are processes of their own, the latter two keep journals. `KILLS` is how many (10; 2,000 a
 night). In the end every failpoint has killed.
 """
 
@@ -22,7 +22,7 @@ from world import World
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 
-KILLS = int(os.environ.get("KILLS", "16"))
+KILLS = int(os.environ.get("KILLS", "10"))
 _LOOK_EVERY = 20
 _PROVE_EVERY = 200
 _COMMAND_EVERY = 10

@@ -9,7 +9,7 @@ import people
 pytestmark = pytest.mark.slow
 
 # The same requests each time, and few: this is a look at every operation, not a search for hours.
-EXAMPLES = 3
+EXAMPLES = 2
 SEED = 4711
 
 

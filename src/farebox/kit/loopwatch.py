@@ -33,7 +33,7 @@ _DAY_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn of the loop that took long: when it ended (epoch seconds), its processor time, and where it was seen."""
+    """A turn of the loop that took long: when it ended (epoch seconds), its processor time, and where it was seen, if it was."""
 
     at_s: float
     cpu_ms: int
@@ -99,7 +99,7 @@ class LoopWatch:
         asked_s, self._asked_s = self._asked_s, None
         spent_s = time.thread_time() - (asked_s or 0.0)
         if asked_s is not None and spent_s >= self._limit_s:
-            self._note(Turn(time.time(), int(spent_s * 1000), self._place or "unknown"))
+            self._note(Turn(time.time(), int(spent_s * 1000), self._place))
 
     def _note(self, turn: Turn) -> None:
         # Of the many of a bad hour the worst stay.

@@ -67,12 +67,13 @@ def modes(look: Look) -> Iterator[Finding]:
 def loop(look: Look) -> Iterator[Finding]:
     """What held all calls up for longest within the last day (money.md 4.6)."""
     worst = loopwatch.read(look.chosen.data)
+    place = f", at {worst.place}" if worst and worst.place else ""
     if worst is None:
         yield ok("event loop", "nothing held calls up for more than 50 ms within a day")
     elif worst.cpu_ms <= LOOP_MS_MAX:
-        yield ok("event loop", f"held up for {worst.cpu_ms} ms of processor time at most, at {worst.place}")
+        yield ok("event loop", f"held up for {worst.cpu_ms} ms of processor time at most{place}")
     else:
-        seen = f"held up for {worst.cpu_ms:,} ms of processor time, at {worst.place}"
+        seen = f"held up for {worst.cpu_ms:,} ms of processor time{place}"
         yield warning("event loop", seen, "Look for loop.slow in the log, and report it: no request should do that.")
 
 
