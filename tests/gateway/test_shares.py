@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import people
 import pieces
 import raw
 from farebox.gateway.shares import Places, Turns
@@ -19,6 +20,8 @@ from farebox.gateway.slips import PER_HOUR, Slips
 from farebox.kit import limits, loopwatch, outline
 from farebox.kit.errors import Overloaded, RateLimited
 from farebox.kit.options import Options
+from farebox.look.sessions import PERSON
+from farebox.site.whose import Whose
 from talk import Talk, chat, wait_for
 from visitor import Visitor
 
@@ -312,6 +315,60 @@ def test_pages_have_a_share_per_address(shop):
         for _ in range(48):
             places.give("127.0.0.1")
     assert stranger.get("/account/sign-in").status == 200
+
+
+def test_pages_have_a_share_per_person(shop):
+    """However many sessions and addresses he has; and who shares an address with a hog is served once he was seen."""
+    hostile, honest = people.customer(shop), people.customer(shop)
+    second = people.signed_in(shop, people.row(hostile), "console", "password")
+    places = shop.server._pages._places
+    for visitor in (hostile, second, honest):
+        assert visitor.get("/console/").status == 200
+    with contextlib.ExitStack() as stack:
+        for who in [hostile.person] * 24 + ["127.0.0.1"] * 24:
+            places.take(who)
+            stack.callback(places.give, who)
+        for visitor in (hostile, second, Visitor(shop)):
+            answer = visitor.get("/console/")
+            assert answer.status == 429 and answer.headers["retry-after"] == "1"
+        assert honest.get("/console/").status == 200
+    assert places.taken == 0
+
+
+def test_the_management_api_has_a_share_per_person(shop):
+    from farebox.accounts import tokens
+
+    person = people.operator(shop).person
+    made = [
+        shop.write(
+            tokens.make, person=person, name=name, role="admin", days=1, now_us=time.time_ns() // 1000, actor="test"
+        )
+        for name in ("first", "second")
+    ]
+    programs = [Visitor(shop, "en", Authorization=f"Bearer {text}") for _row, text in made]
+    for each in programs:
+        assert each.get("/office/api/me").status == 200
+    places = shop.server._pages._places
+    with contextlib.ExitStack() as stack:
+        for _ in range(48):
+            places.take(person)
+            stack.callback(places.give, person)
+        for each in programs:
+            answer = each.get("/office/api/me")
+            assert answer.status == 429 and answer.json["error"]["code"], answer.body
+
+
+def test_whose_a_session_is_is_forgotten_in_its_turn():
+    whose = Whose(kept=2)
+    cookies = [{"REMOTE_ADDR": "192.0.2.1", "HTTP_COOKIE": f"__Host-s={n}"} for n in range(3)]
+    for n, environ in enumerate(cookies):
+        whose.note(environ | {PERSON: f"per_{n}"}, "console")
+    assert [whose.of(environ, "console") for environ in cookies] == ["192.0.2.1", "per_1", "per_2"]
+    assert whose.of(cookies[2], "office") == "192.0.2.1"
+    whose.note(cookies[2], "console")  # a page that asked for no session has found out nothing
+    assert whose.of(cookies[2], "console") == "per_2"
+    whose.note(cookies[2] | {PERSON: ""}, "console")
+    assert whose.of(cookies[2], "console") == "192.0.2.1"
 
 
 def test_places_and_turns():

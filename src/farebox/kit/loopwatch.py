@@ -33,7 +33,7 @@ _DAY_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn of the loop that took long: when it ended (epoch seconds), its processor time, and where it was seen, if it was."""
+    """A turn of the loop that took long: when it ended (epoch seconds), its processor time, and its place if seen."""
 
     at_s: float
     cpu_ms: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.base import UpdateError
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
@@ -12,13 +13,19 @@ from django.utils.cache import patch_vary_headers
 from farebox.accounts.sessions import AREAS, SessionStore
 
 COOKIES = {"console": "__Host-s", "office": "__Host-o"}
+PERSON = "farebox.person"
+"""Where in a request's environment the id of its person stands once his session was read; empty where there is none."""
 _SAME_SITE = {"console": "Lax", "office": "Strict"}
 
 
-def area_of(request: HttpRequest) -> str:
+def area_at(path: str) -> str:
     """`office` below /office, else `console`."""
-    path = request.path_info
     return "office" if path == "/office" or path.startswith("/office/") else "console"
+
+
+def area_of(request: HttpRequest) -> str:
+    """The area of a request's path."""
+    return area_at(request.path_info)
 
 
 def key_of(cookies: str, area: str) -> str | None:
@@ -38,6 +45,8 @@ def sessions(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
         request.session = session
         response = get_response(request)
         session = request.session  # a page may have put another object for the same session in its place
+        if session.accessed:
+            request.META.setdefault(PERSON, session.get(SESSION_KEY, ""))
         name = COOKIES[area]
         if session.accessed:
             patch_vary_headers(response, ("Cookie",))

@@ -13,6 +13,7 @@ from ninja.security import HttpBearer
 from farebox.accounts import attempts, refused, ring, tokens
 from farebox.accounts.tokens import Bearer
 from farebox.kit import clock, db, options
+from farebox.look.sessions import PERSON
 
 from .api_types import Refusal
 from .principal import ROLES, no_entry
@@ -36,6 +37,7 @@ def find(request: HttpRequest, token: str) -> Bearer | None:
         if _throttle(options.current().wrong_keys_per_min).count(attempts.place(address), now_us=now_us):
             raise HttpError(429, "Too many wrong tokens from your address. Try again in a minute.")
         return None
+    request.META[PERSON] = found.person
     if tokens.is_due(found, now_us=now_us):
         db.write(tokens.note_use, found, now_us=now_us)
     return found

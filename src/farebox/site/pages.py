@@ -30,8 +30,10 @@ from farebox.kit.errors import FareboxError
 from farebox.kit.options import Options
 from farebox.kit.threads import Threads
 from farebox.look.middleware import PREFIX
-from farebox.look.sessions import key_of
+from farebox.look.sessions import area_at, key_of
 from farebox.look.trouble import REFUSAL
+
+from .whose import Whose
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +59,7 @@ _STOP_S = 5
 
 def table_of(path: str) -> str:
     """Which table of addresses knows this path."""
-    return _ALL if path == "/office" or path.startswith("/office/") else _CUSTOMERS
+    return _ALL if area_at(path) == "office" else _CUSTOMERS
 
 
 def addresses(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -76,7 +78,8 @@ class Pages:
     def __init__(self, options: Options) -> None:
         self._handler = WSGIHandler()
         self._threads = Threads(_THREADS, name="pages")
-        self._places = Places(lambda: _WAITING)  # of each address: who is signed in is not known before a look-up
+        self._places = Places(lambda: _WAITING)  # of each person, or address
+        self._whose = Whose()
         self._options = options
         self._loaded: set[str] = set()
 
@@ -110,15 +113,18 @@ class Pages:
                 raise
             body, environ[REFUSAL] = b"", refusal
         environ |= {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+        area = area_at(environ["PATH_INFO"])
+        who = self._whose.of(environ, area)
         try:
-            self._places.take(exchange.address)
+            self._places.take(who)
         except FareboxError as refusal:
             await self._turn_away(exchange, environ.get(REFUSAL) or refusal)
             return
         try:
             status, headers, pieces, close = await loop.run_in_executor(self._threads, self._respond, environ)
         finally:
-            self._places.give(exchange.address)
+            self._places.give(who)
+        self._whose.note(environ, area)
         try:
             await exchange.page(status, headers, self._read(pieces))
         finally:
