@@ -87,19 +87,13 @@ def wait_until_ready(port: int, target: Target, gateway: subprocess.Popen[bytes]
 
 def start_load(port: int, target: Target, mode: str, flags: dict[str, float]) -> subprocess.Popen[str]:
     """Start the load program; `flags` are its one-letter options."""
-    command = ["taskset", "-c", processes.LOAD_CPU, os.path.join(BIN, "load"), "-p", str(port), "-m", mode]
+    command = [os.path.join(BIN, "load"), "-p", str(port), "-m", mode]
     command += ["-k", target["key"], "-M", target["model"], "-u", target["path"]]
     for header in target["headers"]:
         command += ["-H", header]
     for flag, value in flags.items():
         command += [f"-{flag}", str(value)]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=processes.own_session,  # noqa: PLW1509  (there are no threads here)
-    )
+    return processes.spawn_piped(command, processes.LOAD_CPU)
 
 
 def finish_load(program: subprocess.Popen[str]) -> Row:

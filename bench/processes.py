@@ -19,16 +19,16 @@ PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 FILES_MAX = 65536
 
 
-def own_session() -> None:
+def own_session(nice: int = NICE) -> None:
     """Make a session and give it a weight; runs in the child.
 
     With autogroup scheduling, nice alone counts only inside one session.
     """
     os.setsid()
     with contextlib.suppress(OSError):
-        os.nice(NICE)
+        os.nice(nice)
     with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as weight:
-        weight.write(str(NICE))
+        weight.write(str(nice))
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_MAX, FILES_MAX))
 
@@ -39,12 +39,13 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
     log_path: str = os.devnull,
+    nice: int = NICE,
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own, pinned to one core, its output appended to `log_path`."""
     with open(log_path, "ab") as log:
         return subprocess.Popen(
             ["taskset", "-c", cpu, *command],
-            preexec_fn=own_session,  # noqa: PLW1509  (there are no threads here)
+            preexec_fn=lambda: own_session(nice),  # noqa: PLW1509  (there are no threads here)
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -53,7 +54,19 @@ def spawn(
         )
 
 
-def stop(program: subprocess.Popen[bytes] | None, grace_s: float = 10) -> None:
+def spawn_piped(command: Sequence[str], cpu: str, nice: int = NICE) -> subprocess.Popen[str]:
+    """Start a program as `spawn` does, to be talked to by its standard streams."""
+    return subprocess.Popen(
+        ["taskset", "-c", cpu, *command],
+        preexec_fn=lambda: own_session(nice),  # noqa: PLW1509  (there are no threads here)
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stop(program: subprocess.Popen[bytes] | subprocess.Popen[str] | None, grace_s: float = 10) -> None:
     """End a program of `spawn` and all it started: SIGTERM, after `grace_s` SIGKILL."""
     if program is None:
         return
@@ -111,6 +124,8 @@ class Reading:
     """Resident memory of the gateway's processes, shared pages counted in each."""
     core_busy_s: float
     """Time that the gateway's core was not idle, whoever used it."""
+    load_core_busy_s: float
+    """The same of the load's core."""
     steal_s: float
     database_cpu_s: float
 
@@ -126,7 +141,8 @@ def _cpu_and_rss(pids: Sequence[int]) -> tuple[float, float]:
 
 def read_counters(gateway: subprocess.Popen[bytes] | None, *, with_database: bool = False) -> Reading:
     """Read the counters of a gateway's processes, of its core and of the machine now."""
-    busy = steal = 0
+    busy: dict[str, int] = {}
+    steal = 0
     with open("/proc/stat") as file:
         for line in file:
             name, *rest = line.split()
@@ -134,14 +150,30 @@ def read_counters(gateway: subprocess.Popen[bytes] | None, *, with_database: boo
                 ticks = [int(field) for field in rest[:8]]
                 if name == "cpu":
                     steal = ticks[7]
-                elif name == f"cpu{GATEWAY_CPU}":
-                    busy = sum(ticks) - ticks[3] - ticks[4]
+                busy[name] = sum(ticks) - ticks[3] - ticks[4]
     cpu_s, rss_mb = _cpu_and_rss(tree(gateway.pid) if gateway else [])
     return Reading(
         at_s=time.monotonic(),
         cpu_s=cpu_s,
         rss_mb=rss_mb,
-        core_busy_s=busy / TICKS_A_SECOND,
+        core_busy_s=busy.get(f"cpu{GATEWAY_CPU}", 0) / TICKS_A_SECOND,
+        load_core_busy_s=busy.get(f"cpu{LOAD_CPU}", 0) / TICKS_A_SECOND,
         steal_s=steal / TICKS_A_SECOND,
         database_cpu_s=_cpu_and_rss(database_pids())[0] if with_database else 0.0,
     )
+
+
+def forget_peak(root: int) -> None:
+    """Have the kernel count the most memory of a process and its descendants from now on (proc(5), clear_refs)."""
+    for pid in tree(root):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/clear_refs", "w") as file:
+            file.write("5")
+
+
+def peak_mb(root: int) -> float:
+    """The most resident memory that a process had, and its descendants had, since it was last forgotten."""
+    kib = 0
+    for pid in tree(root):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:
+            kib += sum(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    return kib / 1024
