@@ -108,7 +108,8 @@ def begin(stack: ExitStack, shop: Shop, name: str) -> subprocess.Popen[str]:
     stack.callback(processes.stop, program, 1)
     if not select.select([program.stdout], [], [], BUILD_S)[0] or program.stdout.readline() != "there\n":
         processes.stop(program, 1)
-        raise bench.MeasurementFailed(f"{name} did not begin: {program.communicate()[1].strip()}")
+        problems = program.communicate()[1].strip() or f"nothing within {BUILD_S} s, the machine may be too busy"
+        raise bench.MeasurementFailed(f"{name} did not begin: {problems}")
     return program
 
 
