@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import people
 import pieces
 import raw
+from farebox.gateway.heavy import Heavy
 from farebox.gateway.shares import Places, Turns
 from farebox.gateway.slips import PER_HOUR, Slips
 from farebox.kit import limits, loopwatch, outline
@@ -422,6 +424,29 @@ def test_a_turn_that_comes_to_somebody_who_has_just_left_is_the_next_ones():
         assert not turns._busy and not turns._waiting
 
     asyncio.run(leave())
+
+
+def test_one_account_decodes_one_body_at_a_time():
+    """Three threads were busy with one account's: they kept the interpreter from the loop, the store and other bodies."""
+    free, begun = threading.Event(), []
+
+    def decode(who: str) -> None:
+        begun.append(who)
+        free.wait(10)
+
+    async def crowd() -> None:
+        heavy = Heavy()
+        hostile = [asyncio.create_task(heavy.run("a", decode, "a")) for _ in range(4)]
+        hostile.append(asyncio.create_task(heavy.later("a", lambda: decode("a"))))
+        try:
+            assert await asyncio.wait_for(heavy.run("b", lambda: "done"), 5) == "done"
+            assert begun == ["a"]
+        finally:
+            free.set()
+            await asyncio.gather(*hostile)
+        assert begun == ["a"] * 5
+
+    asyncio.run(crowd())
 
 
 # answers

@@ -1,8 +1,9 @@
 """Work on one call that would hold up all others: in threads of its own, with a share for each account (money.md 4.6).
 
-Bodies up to `LARGE_BYTES` wait for a thread; larger ones first for their turn, one of each account and two in all,
-since what they are decoded to is several times as large as they are. Counting has threads of its own, a count of each
-account at a time: what can't wait for that is not counted, and a low rule says how much it was.
+Whatever is read or written here waits for its turn, one piece of each account and two in all. What bodies are decoded
+to is several times as large as they are; and each thread that decodes keeps the interpreter for up to 100 ms at a time,
+so that several of them together keep the loop and the store's thread waiting for much longer. Counting has threads of
+its own, a count of each account at a time: what can't wait for it is not counted, and a low rule says how much it was.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ T = TypeVar("T")
 SMALL_BYTES: Final = 64 * 1024
 LARGE_BYTES: Final = 4 * 1024 * 1024
 _PLACES: Final = 64
+_AT_ONCE: Final = 2
 _TURN_S: Final = 10.0
 _COUNT_S: Final = 5.0
 
 
 @functools.lru_cache(maxsize=1)
 def _readers() -> Threads:
-    return Threads(3, name="bodies")
+    return Threads(_AT_ONCE, name="bodies")
 
 
 @functools.lru_cache(maxsize=1)
@@ -44,38 +46,38 @@ class Heavy:
 
     def __init__(self) -> None:
         self._places = Places(lambda: _PLACES)
-        self._large = Turns(2)
+        self._turns = Turns(_AT_ONCE)
         self._counting = Turns(2)
 
     async def read(self, who: str, endpoint: Endpoint, body: bytes, options: Options) -> Call:
         """The call that a body asks for. BadRequest; RateLimited or Overloaded where too many bodies wait."""
         if len(body) <= SMALL_BYTES:
             call = endpoint.read(body, options)
-        elif len(body) <= LARGE_BYTES:
-            call = await self.run(who, _read, endpoint, body, options)
         else:
-            try:
-                await self._large.take(who, within_s=_TURN_S)
-            except TimeoutError:
-                raise crowded() if self._large.busy(who) else errors.Overloaded from None
-            try:
-                call = await self.run(who, _read, endpoint, body, options)
-            finally:
-                self._large.give(who)
+            call = await self.run(who, _read, endpoint, body, options)
         call.account, call.body_bytes = who, len(body)
         return call
 
     async def run(self, who: str, work: Callable[..., T], *args: object) -> T:
-        """Do this in a thread. RateLimited or Overloaded where too much waits."""
+        """Do this in a thread. RateLimited or Overloaded where too much waits, or it waits for too long."""
         self._places.take(who)
         try:
-            return await asyncio.get_running_loop().run_in_executor(_readers(), work, *args)
+            return await self._turn(who, work, *args, within_s=_TURN_S)
+        except TimeoutError:
+            raise crowded() if self._turns.busy(who) else errors.Overloaded from None
         finally:
             self._places.give(who)
 
-    async def later(self, work: Callable[[], Any]) -> Any:
+    async def later(self, who: str, work: Callable[[], Any]) -> Any:
         """Do this in a thread, whatever else waits: a call that holds money is not turned away."""
-        return await asyncio.get_running_loop().run_in_executor(_readers(), work)
+        return await self._turn(who, work, within_s=None)
+
+    async def _turn(self, who: str, work: Callable[..., T], *args: object, within_s: float | None) -> T:
+        await self._turns.take(who, within_s=within_s)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(_readers(), work, *args)
+        finally:
+            self._turns.give(who)
 
     async def count(self, who: str, work: Callable[[], T], instead: Callable[[], T]) -> T:
         """Count this in a thread, or do `instead` there where the account has too much to count."""

@@ -114,7 +114,8 @@ async def _served(
             Along(
                 ports.upstream, ports.clock, shop.health, route, asked, shop.limits,
                 account=caller.account, forced=bool(request.channel),
-                last_s=shop.options.call_s_max, on_late=client.cut, aside=HEAVY.later, ask_bytes=call.body_bytes,
+                last_s=shop.options.call_s_max, on_late=client.cut,
+                aside=partial(HEAVY.later, caller.account), ask_bytes=call.body_bytes,
             ),
             Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered or need.sized),
             cover,
@@ -198,14 +199,14 @@ async def _write_last(call: Call, delivery: Delivery, end: Ending) -> None:
         delivery.body = delivery.writer.last(usage)
     elif delivery.body and end.usage is not None and not writing.in_our_words(end.reported):
         body, usage = delivery.body, writing.shown_usage(end.usage, end.reported, output=call.has_output)
-        delivery.body = await _aside(body, lambda: writing.counted(body, usage))
+        delivery.body = await _aside(call.account, body, lambda: writing.counted(body, usage))
 
 
-async def _aside(body: bytes, work: Callable[[], bytes]) -> bytes:
+async def _aside(who: str, body: bytes, work: Callable[[], bytes]) -> bytes:
     """Work on an answer that is not streamed, in a thread where it is long."""
     if len(body) <= SMALL_BYTES:
         return work()
-    written: bytes = await HEAVY.later(work)
+    written: bytes = await HEAVY.later(who, work)
     return written
 
 
@@ -232,7 +233,7 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
             raise along.rejected("The upstream answered with another number of embeddings than were asked for.")
         event = events[0]
         try:
-            delivery.body = await _aside(event.raw, partial(endpoint.answer, call, event))
+            delivery.body = await _aside(call.account, event.raw, partial(endpoint.answer, call, event))
         except BadAnswer as bad:
             raise along.rejected(bad.why) from None
     if along.halted and client.left:  # we have dropped him, and perhaps what he had not read

@@ -73,8 +73,8 @@ class Turns:
         self._busy: set[str] = set()
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []
 
-    async def take(self, who: str, *, within_s: float) -> None:
-        """Wait for a turn; TimeoutError if none came. RateLimited or Overloaded are for the caller to say."""
+    async def take(self, who: str, *, within_s: float | None) -> None:
+        """Wait for a turn; TimeoutError if none came in time. RateLimited or Overloaded are for the caller to say."""
         if who not in self._busy and len(self._busy) < self._at_once:
             self._busy.add(who)
             return
