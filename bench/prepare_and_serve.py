@@ -2,7 +2,7 @@
 
 From serve.sh: BENCH_STORE (a fresh folder), BENCH_KEY, BENCH_MODEL, PORT, UP_PORT. From attacks.py besides: BENCH_HOSTILE,
 accounts to open as JSON (name -> USD), whose keys are written to the file BENCH_HOSTILE_KEYS, and BENCH_FAST_PORT and
-BENCH_ECHOES_PORT, upstreams of models that only they call.
+BENCH_ECHOES_PORT, upstreams of models that only they call. BENCH_LOG_LEVEL and BENCH_RSS_MAX_MB are options of the product.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ def main() -> None:
     os.environ |= {
         "FAREBOX_DATA_DIR": bench["BENCH_STORE"],
         "FAREBOX_PORT": bench["PORT"],
-        "FAREBOX_LOG_LEVEL": "error",
+        "FAREBOX_LOG_LEVEL": os.environ.get("BENCH_LOG_LEVEL", "error"),
         "FAREBOX_DRAIN_S": "1",
     }
+    if os.environ.get("BENCH_RSS_MAX_MB"):
+        os.environ["FAREBOX_RSS_MAX_MB"] = os.environ["BENCH_RSS_MAX_MB"]
     if os.environ.get("DSN"):
         os.environ["FAREBOX_DATABASE"] = os.environ["DSN"]
 

@@ -1,12 +1,12 @@
 #!/bin/sh
-# `make bench`: the product beside nginx, LiteLLM and no gateway at all, interleaved, then the tables. README.md says
-# which variables it reads; what it installs goes under PERF and nowhere else.
+# `make bench`: the product beside nginx, LiteLLM and no gateway at all, interleaved, then the tables; then an honest
+# customer beside hostile ones. README.md says which variables it reads; what it installs goes under PERF and nowhere else.
 set -eu
 bench=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 : "${PROJECT:=$(dirname -- "$bench")}"
 : "${PERF:=$PROJECT/var/perf}"
 : "${BENCH_REPEAT:=3}" "${BENCH_SECS:=4}" "${BENCH_TESTS:=idle,json,lat,sse,paced}"
-: "${BENCH_TARGETS:=direct nginx litellm product}"
+: "${BENCH_TARGETS:=direct nginx litellm product}" "${BENCH_ATTACKS:=all}" "${BENCH_ATTACK_SECS:=8}"
 : "${BENCH_LITELLM:=litellm[proxy,proxy-runtime]==1.108.7}"
 mkdir -p "$PERF/results"
 PERF=$(CDPATH='' cd -- "$PERF" && pwd)
@@ -31,6 +31,21 @@ install_litellm() {
     touch "$PERF/litellm/.complete"
 }
 
+need_product() { [ -x "${BENCH_PYTHON:-$PROJECT/.venv/bin/python}" ] || die "no environment of the product yet: make run first"; }
+
+# BENCH_ATTACKS: `all` after the tables, `none`, or `only` these (all of them without names behind it).
+attacks=""
+case $BENCH_ATTACKS in
+all) ;;
+none) ;;
+only*)
+    BENCH_TARGETS=""
+    for name in ${BENCH_ATTACKS#only}; do attacks="$attacks -a $name"; done ;;
+*)
+    for name in $BENCH_ATTACKS; do attacks="$attacks -a $name"; done ;;
+esac
+[ "$BENCH_ATTACKS" = none ] || need_product
+
 names=""
 for name in $BENCH_TARGETS; do
     case $name in
@@ -39,27 +54,35 @@ for name in $BENCH_TARGETS; do
     litellm)
         install_litellm ;;
     product)
-        [ -x "${BENCH_PYTHON:-$PROJECT/.venv/bin/python}" ] || die "no environment of the product yet: make run first" ;;
+        need_product ;;
     esac
     names="$names -t $name"
 done
-[ -n "$names" ] || die "no target left"
+[ -n "$names" ] || [ -z "$BENCH_TARGETS" ] || die "no target left"
 
 out="$PERF/results/$(date -u +%Y%m%dT%H%M%SZ)"
 status=0
 # shellcheck disable=SC2086  # names is a list of options
-"$python" "$bench/bench.py" "$bench/targets/peers.toml" "$bench/targets/product.toml" $names \
+[ -z "$names" ] || "$python" "$bench/bench.py" "$bench/targets/peers.toml" "$bench/targets/product.toml" $names \
     --repeat "$BENCH_REPEAT" --secs "$BENCH_SECS" --tests "$BENCH_TESTS" --out "$out.jsonl" || status=$?
 
 version() { "$1" -c 'import platform as p; print(p.python_version(), "/".join(p.python_build()), p.python_compiler())' 2>/dev/null || echo none; }
 {
     echo "Measured $(date -u +%Y-%m-%dT%H:%MZ) on $(nproc) × $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)," \
-        "store on $(stat -f -c %T "$PERF"); $BENCH_REPEAT interleaved repeats of $BENCH_SECS s."
+        "store on $(stat -f -c %T "$PERF")${names:+; $BENCH_REPEAT interleaved repeats of $BENCH_SECS s}."
     echo
     echo "- product: Python $(version "${BENCH_PYTHON:-$PROJECT/.venv/bin/python}")"
-    echo "- LiteLLM $("$PERF/litellm/bin/pip" list 2>/dev/null | sed -n 's/^litellm  *//p'): Python $(version "$PERF/litellm/bin/python")"
-    echo
-    "$python" "$bench/bench.py" --table "$out.jsonl"
+    if [ -n "$names" ]; then
+        echo "- LiteLLM $("$PERF/litellm/bin/pip" list 2>/dev/null | sed -n 's/^litellm  *//p'): Python $(version "$PERF/litellm/bin/python")"
+        echo
+        "$python" "$bench/bench.py" --table "$out.jsonl"
+    fi
 } | tee "$out.md"
-say "results: $out.jsonl, tables: $out.md"
+if [ "$BENCH_ATTACKS" != none ]; then
+    # shellcheck disable=SC2086  # attacks is a list of options
+    "$python" "$bench/attacks.py" $attacks --secs "$BENCH_ATTACK_SECS" --out "$out.attacks.jsonl" >"$out.attacks.md" || status=$?
+    { echo; cat "$out.attacks.md"; } | tee -a "$out.md"
+    rm -f "$out.attacks.md"
+fi
+say "results: $out*.jsonl, tables: $out.md"
 exit "$status"
