@@ -8,7 +8,6 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,12 +23,11 @@ from farebox.kit.errors import Overloaded, RateLimited
 from farebox.kit.options import Options
 from farebox.look.sessions import PERSON
 from farebox.site.whose import Whose
+from receipts import alone
 from talk import Talk, chat, wait_for
 from visitor import Visitor
+from worst import CHAT, EMBED, MIB, SIGNS, WORST, listed, said, valued
 
-CHAT, TEXT, EMBED = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
-MIB = 1024 * 1024
-WHOLE = 31 * MIB
 PIECE_S = 0.1
 
 
@@ -45,65 +43,6 @@ def unfinished(key: str, length: int, sent: int) -> bytes:
 
 
 # pieces
-
-
-def said(content: bytes) -> bytes:
-    return b'{"model":"gpt-4","messages":[{"role":"user","content":' + content + b"}]}"
-
-
-def valued(value: bytes) -> bytes:
-    return b'{"model":"gpt-4","messages":[{"role":"user","content":"Hi"}],"foo":' + value + b"}"
-
-
-def filled(one: bytes, size: int = WHOLE) -> bytes:
-    return one * (size // len(one))
-
-
-def listed(one: bytes, count: int, end: bytes = b"1") -> bytes:
-    return b"[" + one * count + end + b"]"
-
-
-SIGNS = outline.SIGNS_MAX
-# The worst of each kind, as large as bodies may be, and as large as passes the first look: (path, body, statuses).
-WORST: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
-    "text": (CHAT, lambda: said(b'"' + filled(b"a b c d ") + b'"'), {400}),
-    "text that passes": (CHAT, lambda: said(b'"' + filled(b"a b c d ", outline.STRING_BYTES_MAX - 9) + b'"'), {200}),
-    "chinese": (CHAT, lambda: said(b'"' + filled("中文字".encode()) + b'"'), {400}),
-    "chinese that passes": (CHAT, lambda: said(b'"' + filled("中文字".encode(), outline.DEAR_STRING_BYTES_MAX - 99) + b'"'), {200}),
-    "one emoji in much": (CHAT, lambda: said(b'"' + filled(b"abcdefgh", 4 * MIB - 99) + "😀".encode() + b'"'), {200}),
-    "brackets": (CHAT, lambda: valued(filled(b"[")), {400}),
-    "pairs of brackets": (CHAT, lambda: valued(listed(b"[],", SIGNS // 3 - 20)), {200}),
-    "deep": (CHAT, lambda: valued(listed(b"[" * 60 + b"]" * 60 + b",", SIGNS // 121 - 1)), {200}),
-    "objects": (CHAT, lambda: valued(listed(b"{},", SIGNS // 3 - 20)), {200}),
-    "messages": (CHAT, lambda: b'{"model":"gpt-4","messages":[' + filled(b'{"role":"user","content":"x"},') + b"1]}", {400}),
-    "parts": (CHAT, lambda: said(listed(b'{"type":"text","text":"a","u":1},', SIGNS // 8 - 20, b'{"type":"text","text":"a"}')), {200}),
-    "tools": (CHAT, lambda: b'{"model":"gpt-4","messages":[{"role":"user","content":"x"}],"tools":' + listed(filled(b'{"type":"function"},', MIB), 30) + b"}", {400}),
-    "schema": (CHAT, lambda: b'{"model":"gpt-4","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"a","parameters":{"x":' + listed(b'{"a":{}},', SIGNS // 7 - 50) + b"}}}]}", {200}),
-    "keys": (CHAT, lambda: valued(b"{" + b",".join(b'"%d%s":1' % (n, b"k" * 70) for n in range(SIGNS // 2 - 20)) + b"}"), {200}),
-    "keys that come twice": (CHAT, lambda: valued(b"{" + b",".join(b'"%d":1' % (n % 90_000) for n in range(SIGNS // 2 - 20)) + b"}"), {400}),
-    "one long key": (CHAT, lambda: b'{"' + filled(b"k") + b'":1,' + said(b'"a"')[1:], {400}),
-    "numbers": (CHAT, lambda: valued(listed(b"1e300,", 5 * MIB)), {400}),
-    "slow numbers that pass": (CHAT, lambda: valued(listed(b"1e300,", outline.FRACTIONS_MAX - 9)), {200}),
-    "digits": (CHAT, lambda: valued(filled(b"1")), {400}),
-    "escapes": (CHAT, lambda: said(b'"' + filled(b"\\n") + b'"'), {400}),
-    "escapes that pass": (CHAT, lambda: said(b'"' + filled(b"\\n", outline.DEAR_STRING_BYTES_MAX - 99) + b'"'), {200}),
-    "surrogates": (CHAT, lambda: said(b'"' + filled(b"\\ud83d\\ude00") + b'"'), {400}),
-    "surrogates that pass": (CHAT, lambda: said(b'"' + filled(b"\\ud83d\\ude00", outline.DEAR_STRING_BYTES_MAX - 99) + b'"'), {200}),
-    "a bad escape at the end": (CHAT, lambda: said(b'"' + filled(b"\\n", 4 * MIB - 99) + b'\\x"'), {400}),
-    "colons": (CHAT, lambda: said(b'"' + filled(b":", 8 * MIB - 99) + b'"'), {200}),
-    "escaped colons": (CHAT, lambda: said(b'"' + filled(b"\\u003a", 4 * MIB - 99) + b'"'), {200}),
-    "quotes": (CHAT, lambda: valued(filled(b'"')), {400}),
-    "spaces": (CHAT, lambda: valued(filled(b" ")), {400}),
-    "a wrong role": (CHAT, lambda: said(b'"a"').replace(b'"user"', b'"' + filled("\u0378".encode(), 4 * MIB - 99) + b'"'), {400}),
-    "a price of its own": (CHAT, lambda: said(b'"a"')[:-1] + b',"store":"' + filled(b"a ", 8 * MIB - 99) + b'"}', {400}),
-    "an image": (CHAT, lambda: said(b'[{"type":"image_url","image_url":{"url":"data:image/png;base64,' + filled(b"iVBORw0K") + b'"}}]'), {400}),
-    "an image without end": (CHAT, lambda: said(b'[{"type":"image_url","image_url":{"url":"data:image/' + filled(b"a") + b'"}}]'), {400}),
-    "no UTF-8": (CHAT, lambda: said(b'"' + filled("中".encode(), 4 * MIB - 99) + b'\xff"'), {400}),
-    "prompts that come back": (TEXT, lambda: b'{"model":"gpt-4","echo":true,"stream":true,"max_tokens":1,"prompt":["' + filled(b"lorem ipsum ", 8 * MIB - 99) + b'","' + filled(b"aaaa", 8 * MIB - 99) + b'"]}', {200}),
-    "token arrays": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b"12345,", 5 * MIB) + b"}", {400}),
-    "token arrays that pass": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b"[" + b"12345," * 600 + b"1],", 300, b"[1]") + b"}", {200}),
-    "many inputs": (EMBED, lambda: b'{"model":"text-embedding-3-small","input":' + listed(b'"a",', SIGNS - 20, b'"a"') + b"}", {400}),
-}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -279,6 +218,22 @@ def test_connections_have_a_share_per_account(shop, rich, option):
                 assert refused.status == 429 and refused.headers["retry-after"] == "1" and refused.closed
         assert honest.chat("gpt-4").status == 200
     wait_for(lambda: not shop.server.reception.per_account)
+
+
+def test_who_was_refused_and_still_sends_keeps_nobody_out(shop, rich, option):
+    """Connections that were answered, and are only heard to their end, made 503s of the calls of others."""
+    wait_for(lambda: not shop.server.reception.doors)
+    option(connections_max=4)
+    honest = shop.account("1")
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            line = stack.enter_context(contextlib.closing(raw.connect(shop)))
+            line.sendall(unfinished("sk-nobody", 500_000, 1000))
+            assert raw.listen(line, quiet_s=30, until=b"error").status == 401
+        assert honest.chat("gpt-4").status == 200
+        assert len(shop.server.reception.doors) <= 5
+    wait_for(lambda: not shop.server.reception.doors)
+    assert not shop.server.reception.lingering
 
 
 @pytest.mark.store
@@ -465,6 +420,52 @@ def test_an_answer_that_was_paid_for_is_not_counted_as_a_strangers(shop, rich, m
     assert answer.status == 200 and len(answer.json["data"]) == 400
 
 
+def test_who_lets_most_wait_unread_is_dropped_first(shop, rich, monkeypatch):
+    """It was the largest answer, whosever: many small ones that nobody read ended another's large one."""
+    limit = shop.server.reception.flight.callers
+    monkeypatch.setattr(limit, "bytes_max", 16 * MIB)
+    honest = shop.account("1")
+
+    def unread(customer: Any, inputs: int, stack: contextlib.ExitStack) -> Any:
+        body = json.dumps({"model": "text-embedding-3-small", "input": ["a"] * inputs}).encode()
+        line = stack.enter_context(contextlib.closing(raw.connect(shop)))
+        line.sendall(raw.post(EMBED, body, "Connection: close", key=customer.key))
+        return line
+
+    def waiting() -> list[int]:
+        return [door.unsent_bytes for door in list(shop.server.reception.doors) if door.unsent_bytes > 500_000]
+
+    with contextlib.ExitStack() as stack:
+        his = unread(honest, 250, stack)
+        wait_for(lambda: len(waiting()) == 1, 60)
+        for count in range(2, 6):
+            unread(rich, 200, stack)
+            wait_for(lambda count=count: len(waiting()) == count, 60)
+        monkeypatch.setattr(limit, "bytes_max", sum(waiting()) - 1)
+        wait_for(lambda: len(waiting()) < 5)
+        answer = raw.listen(his, quiet_s=30)
+    assert answer.status == 200 and len(answer.json["data"]) == 250
+
+
+@pytest.mark.store
+def test_places_of_a_channel_have_a_share_per_account(shop, rich):
+    """One with long streams took all of them: everybody else got 503."""
+    from farebox.upstreams import channels
+
+    name = alone(shop, "narrow", shop.sandbox.base_url)
+    shop.write(channels.set_order, channel="front-narrow", concurrency_max=4, actor="test")
+    shop.refresh()
+    calls = [Talk(rich, CHAT, chat(name, "sandbox: slow=60", stream=True)) for _ in range(3)]
+    wait_for(lambda: len(shop.server.ports.shop.under_way) == 3)
+    refused = rich.chat(name)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert shop.account("1").chat(name).status == 200
+    for call in calls:
+        call.leave()
+    wait_for(lambda: not shop.server.ports.shop.under_way)
+    assert rich.chat(name).status == 200
+
+
 @pytest.mark.store
 def test_an_answer_that_could_be_too_large_has_its_limit_lowered(shop, rich, option):
     """n = 8 with 20 alternatives of 1,500 tokens made an honest answer of 91 MB, which was too large and free."""
@@ -489,6 +490,21 @@ def test_refused_calls_are_bounded():
         slips.check("a", now_us)
     slips.check("b", now_us)
     slips.check("a", now_us + 3_600_000)  # one step on, one more
+
+
+@pytest.mark.store
+def test_refused_calls_leave_a_bounded_number_of_rows(shop, monkeypatch):
+    from farebox.calls.models import Call
+    from farebox.gateway import slips
+
+    monkeypatch.setattr(slips, "PER_HOUR", 4)
+    monkeypatch.setattr(slips, "_EACH_US", 900_000_000)
+    me = shop.account("1")
+    assert [me.chat("gpt-4", "sandbox: status=400").status for _ in range(6)] == [400, 400, 400, 400, 429, 429]
+    waits = me.chat("gpt-4")
+    assert waits.status == 429 and 800 < int(waits.headers["retry-after"]) <= 900
+    assert Call.objects.filter(account=me.account).count() == 4
+    assert shop.account("1").chat("gpt-4").status == 200
 
 
 def test_the_watch_finds_what_holds_the_loop_up():

@@ -20,8 +20,9 @@ from farebox.kit.clock import Clock
 from farebox.kit.errors import FareboxError
 from farebox.kit.ids import Ids
 from farebox.kit.options import Options
+from farebox.kit.shares import hogs
 
-from . import head, shares
+from . import head
 from .exchange import CONTINUE, Exchange
 from .flight import HEAD_BYTES_FREE, Flight
 
@@ -55,6 +56,7 @@ class Hall(Protocol):
     doors: set[FrontDoor]
     per_address: dict[str, int]
     per_account: dict[str, int]
+    lingering: dict[FrontDoor, None]  # answered, and heard for a moment more; the oldest first
     trusted: head.Networks
     flight: Flight
     closing: bool
@@ -148,10 +150,12 @@ class FrontDoor(asyncio.Protocol):
         same = hall.per_address.get(self._address, 0)
         self._trusted = self._address in hall.trusted
         exempt = self._address in _LOCAL or self._trusted
-        surplus = len(hall.doors) - self.options.connections_max
+        surplus = len(hall.doors) - len(hall.lingering) - self.options.connections_max
         if surplus >= SPARE_MAX or (same >= PER_ADDRESS_MAX and not exempt):
             transport.close()
             return
+        if hall.lingering and len(hall.doors) >= self.options.connections_max:
+            next(iter(hall.lingering)).abort()  # it is answered, and keeps nobody out
         self._surplus = surplus >= 0
         self._counted = True
         hall.per_address[self._address] = same + 1
@@ -167,6 +171,7 @@ class FrontDoor(asyncio.Protocol):
         if self._counted:
             self._counted = False
             hall = self._hall
+            hall.lingering.pop(self, None)
             hall.doors.discard(self)
             left = hall.per_address.get(self._address, 1) - 1
             if left > 0:
@@ -359,7 +364,7 @@ class FrontDoor(asyncio.Protocol):
         self._leave_account()
         hall = self._hall
         mine = hall.per_account.get(account, 0)
-        if shares.hogs(len(hall.doors), mine, self.options.connections_max):
+        if hogs(len(hall.doors), mine, self.options.connections_max):
             return False
         self._account = account
         hall.per_account[account] = mine + 1
@@ -434,9 +439,9 @@ class FrontDoor(asyncio.Protocol):
         return int(self._transport.get_write_buffer_size())
 
     @property
-    def known(self) -> bool:
-        """Whether the requests on this connection are a caller's whose key was looked at."""
-        return self._account != ""
+    def account(self) -> str:
+        """Whose requests come on this connection; empty before a key of his was looked at."""
+        return self._account
 
     def look(self, now: float) -> None:
         """Once or twice a second: empty lines, slow heads and bodies, idle connections, customers who do not read."""
@@ -525,6 +530,7 @@ class FrontDoor(asyncio.Protocol):
             return
         self._broken = True
         self._lingers_until = time.monotonic() + LINGER_S
+        self._hall.lingering[self] = None
         try:
             self._transport.write_eof()
         except OSError:  # he has reset the connection, and we were not told yet

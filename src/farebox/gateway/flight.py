@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from farebox.kit import limits
 from farebox.kit.errors import FareboxError, Overloaded
 from farebox.kit.options import Options
+from farebox.kit.shares import hogs
 
 from . import shares
 
@@ -70,7 +71,7 @@ class AccountShare(Share):
         A request is no hog by itself: one that has as many bytes as it may is taken even where there is little memory.
         """
         whole = self._within
-        if shares.hogs(whole.held_bytes, self.held_bytes - own_bytes, whole.bytes_max):
+        if hogs(whole.held_bytes, self.held_bytes - own_bytes, whole.bytes_max):
             return False
         if not whole.take(count_bytes):
             return False
@@ -80,8 +81,8 @@ class AccountShare(Share):
     def refusal(self) -> FareboxError:
         """Who has a good part of it himself is told so."""
         whole = self._within
-        hogs = 4 * self.held_bytes >= whole.bytes_max
-        return shares.crowded() if hogs else super().refusal()
+        his = 4 * self.held_bytes >= whole.bytes_max
+        return shares.crowded() if his else super().refusal()
 
 
 class Flight:

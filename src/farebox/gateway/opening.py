@@ -67,7 +67,13 @@ def route(shop: Shop, call: Call, found: Offer, *, only: str) -> Sequence[Candid
     if only:
         return [candidate for candidate in current.candidates(found.card.name) if candidate.channel.name == only]
     route = plan.route(
-        current, found.card.name, call.kind, shop.health, shop.rng, attempts_max=shop.options.attempts_max
+        current,
+        found.card.name,
+        call.kind,
+        shop.health,
+        shop.rng,
+        account=call.account,
+        attempts_max=shop.options.attempts_max,
     )
     if call.private and route:
         route = tuple(candidate for candidate in route if candidate.channel.target.local)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from farebox.kit.errors import Overloaded, RateLimited
+from farebox.kit.shares import hogs
 
 RETRY_AFTER_S: Final = 1
 
@@ -17,11 +18,6 @@ def crowded() -> RateLimited:
         "The server is nearly full, and a good part of it works for you already. Please try again in a moment.",
         retry_after_s=RETRY_AFTER_S,
     )
-
-
-def hogs(taken: int, mine: int, most: int) -> bool:
-    """Whether three quarters of `most` are taken, and a quarter by the one who asks."""
-    return 4 * taken >= 3 * most and 4 * mine >= most
 
 
 class Places:

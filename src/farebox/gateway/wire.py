@@ -57,6 +57,7 @@ class Reception:
         self.doors: set[FrontDoor] = set()
         self.per_address: dict[str, int] = {}
         self.per_account: dict[str, int] = {}
+        self.lingering: dict[FrontDoor, None] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
         self.trusted = Networks(options.trusted_proxies)
@@ -114,19 +115,25 @@ class Reception:
         return sum(door.unsent_bytes > 0 for door in self.doors)
 
     def _end_unread(self) -> None:
-        """Drop who does not read, the largest first, where more waits for strangers, or callers, than they may hold.
+        """Drop who does not read, where more waits for strangers, or callers, than they may hold.
 
         An answer that was paid for waits among those of callers until it has left, so that strangers can't end it.
         """
         waiting = [(size, id(door), door) for door in self.doors if (size := door.unsent_bytes)]
         for known, share in ((False, self.flight.strangers), (True, self.flight.callers)):
-            self._drop_largest([each for each in waiting if each[2].known is known], share.bytes_max)
+            self._drop_most([each for each in waiting if bool(each[2].account) is known], share.bytes_max)
 
-    def _drop_largest(self, waiting: list[tuple[int, int, FrontDoor]], bytes_max: int) -> None:
+    def _drop_most(self, waiting: list[tuple[int, int, FrontDoor]], bytes_max: int) -> None:
+        """Drop the largest answers of the account for which most waits, until there is room."""
         over_bytes = sum(size for size, _, _ in waiting) - bytes_max
-        for size, _, door in sorted(waiting, reverse=True) if over_bytes > 0 else ():
-            if over_bytes <= 0:
-                break
+        if over_bytes <= 0:
+            return
+        by_account: dict[str, list[tuple[int, int, FrontDoor]]] = {}
+        for each in sorted(waiting):
+            by_account.setdefault(each[2].account, []).append(each)
+        while over_bytes > 0:
+            most = max(by_account.values(), key=lambda answers: sum(size for size, _, _ in answers))
+            size, _, door = most.pop()
             door.abort()
             over_bytes -= size
 

@@ -32,12 +32,13 @@ class Breaker:
 
     __slots__ = (
         "_contradicted_us", "_doubted", "_failed", "_lately", "_question", "_refused", "_wait_us", "alerted",
-        "asked_us", "calls", "confirmed", "failing", "failures", "good", "open_us", "opened", "probing", "since_us",
-        "turn", "until_us", "why",
+        "asked_us", "calls", "confirmed", "failing", "failures", "good", "held", "open_us", "opened", "probing",
+        "since_us", "turn", "until_us", "why",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.calls = 0
+        self.held: dict[str, int] = {}  # of them, how many each account's
         self.failures = 0  # in a row
         self._failed: dict[str, int] = {}  # whose calls these were, and how many
         self._refused: dict[str, int] = {}  # whose calls ended as if we were refused
@@ -212,7 +213,7 @@ class Breaker:
     def fresh(self) -> Breaker:
         """A breaker that knows nothing but the calls under way and when the last probe began."""
         found = Breaker()
-        found.calls, found.probing, found.asked_us = self.calls, self.probing, self.asked_us
+        found.calls, found.held, found.probing, found.asked_us = self.calls, self.held, self.probing, self.asked_us
         return found
 
     def report(self, now_us: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 
+from farebox.kit.shares import hogs
 from farebox.upstreams.breaker import Breaker, State
 from farebox.upstreams.dialect import ChannelSpec, Fault
 
@@ -71,9 +72,15 @@ class Health:
         found = self._breakers.get(channel.id)
         return found is None or not found.opened
 
-    def full(self, channel: ChannelSpec) -> bool:
-        """Whether the channel has as many calls as it may; `concurrency_max` 0 is no limit."""
-        return 0 < channel.concurrency_max <= self.calls(channel.id)
+    def full(self, channel: ChannelSpec, account: str = "") -> bool:
+        """Whether the channel has as many calls as it may, or of this account; `concurrency_max` 0 is no limit.
+
+        While three quarters of its places are taken, who has a quarter of them leaves the rest to others.
+        """
+        most, found = channel.concurrency_max, self._breakers.get(channel.id)
+        if not most or found is None:
+            return False
+        return found.calls >= most or hogs(found.calls, found.held.get(account, 0), most)
 
     def take(
         self, channel: ChannelSpec, now_us: int, *, account: str = "", model: str = "", forced: bool = False
@@ -82,7 +89,7 @@ class Health:
 
         `forced` is a call of the house itself, a probe or an operator's test: never refused, and what it finds counts.
         """
-        if not forced and (self.full(channel) or not self.usable(channel)):
+        if not forced and (self.full(channel, account) or not self.usable(channel)):
             return None
         breaker = self._of(channel.id)
         breaker.calls += 1
@@ -92,6 +99,7 @@ class Health:
             breaker.ask(now_us)
         else:
             breaker.called(account, now_us)
+            breaker.held[account] = breaker.held.get(account, 0) + 1
         return Slot(channel, account=account, model=model, probe=forced)
 
     def give(self, slot: Slot) -> None:
@@ -103,6 +111,10 @@ class Health:
         breaker.calls = max(0, breaker.calls - 1)
         if slot.probe:
             breaker.probing = max(0, breaker.probing - 1)
+        elif (left := breaker.held.get(slot.account, 0) - 1) > 0:
+            breaker.held[slot.account] = left
+        else:
+            breaker.held.pop(slot.account, None)
 
     def succeeded(self, slot: Slot, now_us: int) -> None:
         """The upstream answered: forgets what failed in a row; the house's own call closes the breaker."""

@@ -16,13 +16,14 @@ def route(
     health: Health,
     rng: Random,
     *,
+    account: str = "",
     attempts_max: int | None = None,
 ) -> tuple[Candidate, ...]:
     """The candidates in the order to try, at most `attempts_max` (the option's value if None).
 
     Tiers ascend; inside a tier each next place is drawn with a chance in proportion to weight, and weight 0
-    comes last. Channels that are full come after all others; those that rest are left out. Empty
-    if none is left. The same `rng` state gives the same order.
+    comes last. Channels that are full, or full for this account, come after all others; those that rest are left
+    out. Empty if none is left. The same `rng` state gives the same order.
     """
     limit = options.current().attempts_max if attempts_max is None else attempts_max
     found = board.candidates(model)
@@ -30,7 +31,7 @@ def route(
         only = found[0].channel
         return found if only.quirks.path(kind) and health.usable(only) else ()
     keyed = [
-        (health.full(candidate.channel), candidate.channel.tier, _draw(candidate.channel.weight, rng), place)
+        (health.full(candidate.channel, account), candidate.channel.tier, _draw(candidate.channel.weight, rng), place)
         for place, candidate in enumerate(found)
         if candidate.channel.quirks.path(kind) and health.usable(candidate.channel)
     ]
