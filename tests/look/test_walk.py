@@ -146,7 +146,7 @@ def test_theme_and_language_by_their_buttons(browser, shop):
     walk = Walk(browser, shop, "en", 1440, "light")
     page = walk.page
     page.goto(shop.url + "/prices?q=gpt")
-    background = "getComputedStyle(document.body.parentElement).backgroundColor"
+    background = "getComputedStyle(document.documentElement).backgroundColor"
     light = page.evaluate(background)
     page.get_by_role("button", name="Dark").click()
     page.wait_for_url(shop.url + "/prices?q=gpt")

@@ -277,12 +277,12 @@ def path_of(name: str, objects: dict[str, str]) -> str:
 
 
 def seen(world: World, name: str, method: str, role: str, which: str, due: str | None) -> str:
-    """What this role gets. What may be used up, a session or an object, is new where it will be: what is refused stays."""
+    """What this role gets. An object that may be used up is new where it will be: what is refused stays."""
     said = SAID[name]
     kinds = dict(part.split("=") for part in said.get("objects", "").split())
     stays = method == "GET" or due in REFUSED
     objects = {at: a_part(world, kind, role, which, stays=stays) for at, kind in kinds.items()}
-    visitor = world.who[role] if stays else world.fresh(role)
+    visitor = world.who[role] if method == "GET" else world.fresh(role)
     path = path_of(name, objects)
     answer = visitor.get(path) if method == "GET" else visitor.send(path, dict(parse_qsl(said.get("form", ""))))
     return word(answer.status, answer.headers.get("location", ""))

@@ -144,7 +144,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("calls_max", 1500, "Calls under way in one process; more get 503.", 1, 100_000),
     Option("store_queue_max", 500, "Writes that may wait for the store; more get 503.", 1, 100_000),
     Option(
-        "store_wait_ms", 250, "Milliseconds that a write may wait for the store before its call gets 503.", 50, 60_000
+        "store_wait_ms", 1000, "Milliseconds that a write may wait for the store before its call gets 503.", 50, 60_000
     ),
     Option("group_max", 128, "Writes that share one commit.", 1, 10_000),
     Option("connect_s", 10, "Seconds to connect to an upstream.", 1, 120),
