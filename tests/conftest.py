@@ -114,6 +114,13 @@ def _begin_elsewhere(config: pytest.Config) -> None:
     config.args[:] = [str(each) for each in (*places[first:], *places[:first])]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """On PostgreSQL nothing is read of a file in which no test touches the store."""
+    if config.getoption("--db") != "postgresql" or not collection_path.match("test_*.py"):
+        return None
+    return None if b"mark.store" in collection_path.read_bytes() else True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest files first; on PostgreSQL only what touches the store runs again, and `night` where NIGHT is set."""
     place = {name: number for number, name in enumerate(_LONGEST)}

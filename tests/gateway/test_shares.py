@@ -467,6 +467,33 @@ def test_places_of_a_channel_have_a_share_per_account(shop, rich):
 
 
 @pytest.mark.store
+def test_large_answers_have_a_share_per_account(shop, rich, monkeypatch, limits):
+    """Each was no larger than one may be, and an account could have hundreds under way at once."""
+    limits(read_on_json_s=0)
+    answers = shop.server.ports.shop.answers
+    monkeypatch.setattr(answers.whole, "bytes_max", 256 * MIB)
+    asked = {"n": 8, "logprobs": True, "top_logprobs": 20, "max_tokens": 900}  # 57 MiB
+    others = [shop.account("1000") for _ in range(2)]
+    calls = [Talk(who, CHAT, chat("gpt-4", "sandbox: slow=60", **asked)) for who in (rich, rich, rich, others[0])]
+    wait_for(lambda: answers.whole.held_bytes > 200 * MIB)
+    refused = rich.chat("gpt-4", **asked)
+    assert (refused.status, refused.json["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert refused.headers["retry-after"] == "1"
+    full = others[1].chat("gpt-4", **asked)
+    assert (full.status, full.json["error"]["code"]) == (503, "overloaded") and "stream" in full.json["error"][
+        "message"
+    ]
+    assert rich.request("POST", EMBED, {"model": "text-embedding-3-small", "input": ["a"] * 1500}).status == 429
+    for who in (rich, others[1]):
+        assert who.chat("gpt-4").status == 200
+        assert who.chat("gpt-4", **(asked | {"max_tokens": 100})).status == 200
+    assert who.chat("gpt-4", stream=True, **asked).status == 200
+    for call in calls:
+        call.leave()
+    wait_for(lambda: not answers.whole.held_bytes)
+
+
+@pytest.mark.store
 def test_an_answer_that_could_be_too_large_has_its_limit_lowered(shop, rich, option):
     """n = 8 with 20 alternatives of 1,500 tokens made an honest answer of 91 MB, which was too large and free."""
     option(answer_bytes_max=4_000_000)

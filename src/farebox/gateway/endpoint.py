@@ -39,8 +39,8 @@ class Call:
     (n x prompts, or best_of). `limit_tokens` is the limit asked for, per answer; `default_limit_tokens` the one that
     the endpoint implies; `limit_name` is the customer's name for it where there are two. `beyond` are names of unknown
     fields inside `given_messages`, the messages as they came. `echoed_bytes` are prompt bytes that the answer repeats.
-    `token_bytes` is the most that a
-    token takes in an answer that is not streamed. `low_tokens` stands for texts that are too long to be counted.
+    `token_bytes` is the most that a token, or a vector, takes in an answer that is not streamed. `low_tokens` stands
+    for texts that are too long to be counted.
     """
 
     kind: str
@@ -72,7 +72,7 @@ class Call:
     low_tokens: int | None = None
     account: str = ""  # whose call it is
     body_bytes: int = 0
-    token_bytes: int = TOKEN_BYTES  # of an answer, for each token, with its log probabilities
+    token_bytes: int = TOKEN_BYTES  # of a token with its log probabilities
     size_name: str = ""  # the parameter that makes a token so large
 
     def shorten(self) -> None:

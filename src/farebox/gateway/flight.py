@@ -23,13 +23,18 @@ HEAD_BYTES_FREE: Final = 4096
 _UNKNOWN_CEILING_BYTES: Final = 1024 * limits.MIB
 
 
+_BODIES: Final = "Too many requests are being read at once. Please try again in a moment."
+_ANSWERS: Final = "Too many large answers are on their way at once. Please try again in a moment, or ask for a stream."
+
+
 class Share:
     """So many bytes that may be held at once, part of another share or of none."""
 
-    __slots__ = ("__weakref__", "bytes_max", "held_bytes", "within")
+    __slots__ = ("__weakref__", "bytes_max", "full", "held_bytes", "within")
 
-    def __init__(self, bytes_max: int, within: Share | None = None) -> None:
+    def __init__(self, bytes_max: int, within: Share | None = None, *, full: str = _BODIES) -> None:
         self.bytes_max = bytes_max
+        self.full = full
         self.within = within
         self.held_bytes = 0
 
@@ -53,7 +58,7 @@ class Share:
 
     def refusal(self) -> FareboxError:
         """What to say to one for whom there is no room."""
-        return Overloaded("Too many requests are being read at once. Please try again in a moment.")
+        return Overloaded(self.full)
 
 
 class AccountShare(Share):
@@ -62,7 +67,7 @@ class AccountShare(Share):
     __slots__ = ("_within",)
 
     def __init__(self, within: Share) -> None:
-        super().__init__(within.bytes_max, within)
+        super().__init__(within.bytes_max, within, full=within.full)
         self._within = within
 
     def take(self, count_bytes: int, own_bytes: int = 0) -> bool:
@@ -85,6 +90,44 @@ class AccountShare(Share):
         return shares.crowded() if his else super().refusal()
 
 
+class Accounts:
+    """The parts that accounts have of a share."""
+
+    __slots__ = ("_by", "whole")
+
+    def __init__(self, whole: Share) -> None:
+        self.whole = whole
+        self._by: WeakValueDictionary[str, AccountShare] = WeakValueDictionary()
+
+    def of(self, account: str) -> Share:
+        """The part of an account, kept for as long as somebody counts in it."""
+        share = self._by.get(account)
+        if share is None:
+            share = self._by[account] = AccountShare(self.whole)
+        return share
+
+    def keep(self, account: str, count_bytes: int) -> Kept:
+        """Hold so many bytes for an account while a block lasts. Overloaded, or RateLimited where it is a hog."""
+        return Kept(self.of(account), count_bytes)
+
+
+class Kept:
+    """Bytes that are held for as long as a block lasts."""
+
+    __slots__ = ("_count_bytes", "_share")
+
+    def __init__(self, share: Share, count_bytes: int) -> None:
+        self._share = share
+        self._count_bytes = count_bytes
+
+    def __enter__(self) -> None:
+        if not self._share.take(self._count_bytes):
+            raise self._share.refusal()
+
+    def __exit__(self, *_: object) -> None:
+        self._share.give(self._count_bytes)
+
+
 class Flight:
     """The shares of one process: `strangers` with all pages, of it `texts` (what is more than a form), and `callers`.
 
@@ -96,19 +139,21 @@ class Flight:
         self.strangers = Share(min(STRANGERS_BYTES_MAX, whole // 2))
         self.texts = Share(self.strangers.bytes_max // 2, self.strangers)
         self.callers = Share(max(whole - self.strangers.bytes_max, options.body_bytes_max))
-        self._accounts: WeakValueDictionary[str, AccountShare] = WeakValueDictionary()
+        self._accounts = Accounts(self.callers)
 
     def of(self, account: str) -> Share:
-        """The share that the requests of an account count in, kept for as long as one of them is there."""
-        share = self._accounts.get(account)
-        if share is None:
-            share = self._accounts[account] = AccountShare(self.callers)
-        return share
+        """The share that the requests of an account count in."""
+        return self._accounts.of(account)
 
     @property
     def held_bytes(self) -> int:
         """All that is held now."""
         return self.strangers.held_bytes + self.callers.held_bytes
+
+
+def answers(options: Options) -> Accounts:
+    """Room for answers that may be large and have to be whole before they are sent: as much as for bodies again."""
+    return Accounts(Share(max(bytes_max(options), options.answer_bytes_max), full=_ANSWERS))
 
 
 def bytes_max(options: Options) -> int:

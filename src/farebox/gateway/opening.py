@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from typing import Final
 
 import msgspec
 
@@ -13,6 +15,7 @@ from farebox.calls.log import Opened
 from farebox.catalog import tokens
 from farebox.catalog.pricing import Offer
 from farebox.kit import errors
+from farebox.kit.limits import MIB
 from farebox.kit.options import Options
 from farebox.ledger import holds
 from farebox.upstreams import plan
@@ -29,6 +32,9 @@ from .ports import Ports, Shop
 from .purse import Need
 
 ONCE_CHARS_MAX = 255
+# What calls that may have no larger answer hold in memory is bounded by their places.
+LARGE_ANSWER_BYTES: Final = 8 * MIB
+_NO_ROOM: Final = nullcontext()
 _PREFIXES = {"chat": "chatcmpl-", "completions": "cmpl-"}
 
 
@@ -163,6 +169,13 @@ def limited(asked: Ask, call: Call, need: Need, cover: Cover) -> Ask:
     if call.has_output and (need.asked or need.sized or cover.lowered or call.default_limit_tokens is not None):
         asked.limit_tokens = cover.limit_tokens
     return asked
+
+
+def room(shop: Shop, caller: Caller, need: Need) -> AbstractContextManager[None]:
+    """Room for an answer that may be large; Overloaded or RateLimited. Nothing is kept of others."""
+    if need.answer_bytes <= LARGE_ANSWER_BYTES:
+        return _NO_ROOM
+    return shop.answers.keep(caller.account, need.answer_bytes)
 
 
 def seat(shop: Shop, caller: Caller, call: Call, need: Need, now_us: int) -> Seat:

@@ -21,6 +21,7 @@ from farebox.upstreams.board import BoardKeeper
 from farebox.upstreams.health import Health
 from farebox.upstreams.send import Along, Limits, UpstreamPort
 
+from . import flight
 from .limits import Rates
 from .shares import Places
 from .slips import Slips
@@ -141,6 +142,7 @@ class Shop:
     slips: Slips = field(default_factory=Slips)
     places: Places = field(init=False)  # of calls, among `calls_max`
     lookups: Places = field(init=False)  # of free requests that ask the store
+    answers: flight.Accounts = field(init=False)  # bytes of large answers under way
     stopping: bool = False
     halted: bool = False
     begun: set[str] = field(default_factory=set)  # the ids of the requests that are being answered
@@ -153,6 +155,7 @@ class Shop:
     def __post_init__(self) -> None:
         self.places = Places(lambda: int(self.options.calls_max))
         self.lookups = Places(lambda: LOOKUPS_MAX)
+        self.answers = flight.answers(self.options)
 
     @property
     def calls(self) -> int:

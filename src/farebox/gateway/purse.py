@@ -22,7 +22,8 @@ class Need:
 
     `input_tokens` is the bound of the input, `limit_tokens` the most that one output may have, `first_tokens` what is
     held at the start, `whole_tokens` what the whole answer may need. `grows` says that the hold is extended as the
-    answer comes, `sized` that the limit is lower than it would be if answers might be of any size.
+    answer comes, `sized` that the limit is lower than it would be if answers might be of any size. `answer_bytes` is
+    the largest answer, where it has to be whole before it is sent.
     """
 
     offer: Offer
@@ -34,6 +35,7 @@ class Need:
     asked: bool
     grows: bool
     sized: bool = False
+    answer_bytes: int = 0
 
     @property
     def first_micro(self) -> int:
@@ -81,7 +83,8 @@ def need(
     """
     card = offer.card
     if not call.has_output:
-        return Need(offer, input_bound, 0, 0, 0, 0, asked=False, grows=False)
+        answer_bytes = min(call.choices * call.token_bytes, answer_bytes_max)
+        return Need(offer, input_bound, 0, 0, 0, 0, asked=False, grows=False, answer_bytes=answer_bytes)
     most = card.output_tokens_max
     if input_exact is not None:
         per_prompt = input_exact if call.prompts == 1 else 0
@@ -108,6 +111,7 @@ def need(
         asked=call.limit_tokens is not None,
         grows=grows,
         sized=limit < wanted,
+        answer_bytes=0 if call.stream else _answer_bytes(call) + whole * call.token_bytes,
     )
 
 
@@ -115,13 +119,17 @@ def _fitting(call: Call, wanted_tokens: int, answer_bytes_max: int) -> int:
     """How many tokens each output may have for an answer that is not streamed to be no larger than an answer may be."""
     if call.stream or not call.outputs:
         return wanted_tokens
-    echoed_tokens = call.echoed_bytes // _BYTES_PER_ECHOED_TOKEN
-    room_bytes = answer_bytes_max - _ANSWER_BYTES - echoed_tokens * call.token_bytes
+    room_bytes = answer_bytes_max - _answer_bytes(call)
     fitting = max(0, room_bytes) // (call.token_bytes * call.outputs)
     if fitting < min(wanted_tokens, LEAST_OUTPUT_TOKENS):
         name = call.size_name or "n"
         raise BadRequest(f"Invalid value for '{name}': the answer would be larger than one may be here.", param=name)
     return fitting
+
+
+def _answer_bytes(call: Call) -> int:
+    """How large an answer may be beside its new tokens."""
+    return _ANSWER_BYTES + call.echoed_bytes // _BYTES_PER_ECHOED_TOKEN * call.token_bytes
 
 
 def bound(call: Call, card: ModelCard, passed_bytes: int = 0) -> int:

@@ -105,7 +105,7 @@ async def _served(
     ask = opening.ask(call, route, request.id, now_us)
     opened = opening.record(request.id, shop, caller, call, offer, now_us, once=request.once)
     shop.slips.check(caller.account, now_us)
-    with opening.seat(shop, caller, call, need, now_us) as seat:
+    with opening.room(shop, caller, need), opening.seat(shop, caller, call, need, now_us) as seat:
         point("serve.before_hold")
         cover = Cover(ports.store, opened, need, await hold.place(ports, opened, need), call.echoed_bytes)
         point("serve.held")
