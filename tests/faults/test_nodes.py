@@ -1,7 +1,7 @@
 """kill -9 on PostgreSQL: two nodes on one database; one dies while the other works, and the other ends its holds.
 
 One kill in four hits the database (immediate stop), one in eight is a pause longer than lease and grace: the node that
-wakes up can settle nothing any more, and leaves. `KILLS` is how many (10; 2,000 a night).
+wakes up can settle nothing any more, and leaves. `KILLS` is how many (6; 2,000 a night).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from world import World, wait_until
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 
-KILLS = int(os.environ.get("KILLS", "10"))
+KILLS = int(os.environ.get("KILLS", "6"))
 _LOOK_EVERY = 20
 _PROVE_EVERY = 200
 _LEASE = {"FAREBOX_LEASE_BEAT_MS": "50", "FAREBOX_LEASE_BEATS_MISSED": "5", "FAREBOX_HOLD_GRACE_S": "1"}

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.store, pytest.mark.timeout(0)]
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 PROFILE = settings(
-    max_examples=5_000 if NIGHTLY else 100,
+    max_examples=5_000 if NIGHTLY else 60,
     stateful_step_count=50 if NIGHTLY else 30,
     deadline=None,
     print_blob=True,

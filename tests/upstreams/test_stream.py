@@ -158,7 +158,7 @@ def test_what_is_no_stream(head):
 @pytest.mark.slow
 def test_a_long_line_in_small_pieces_costs_no_more_than_its_length():
     reader = SseReader()
-    for _ in range(200_000):
+    for _ in range(50_000):
         reader.feed(b"abcd")
-    assert sum(map(len, reader._line)) == 800_000
+    assert sum(map(len, reader._line)) == 200_000
     assert reader.feed(b"\ndata: x\n\n") == [b"x"]

@@ -45,8 +45,8 @@ def sessions(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
         request.session = session
         response = get_response(request)
         session = request.session  # a page may have put another object for the same session in its place
-        if session.accessed:
-            request.META.setdefault(PERSON, session.get(SESSION_KEY, ""))
+        if (held := vars(session).get("_session_cache")) is not None:  # it was read, and could be
+            request.META.setdefault(PERSON, held.get(SESSION_KEY, ""))
         name = COOKIES[area]
         if session.accessed:
             patch_vary_headers(response, ("Cookie",))
