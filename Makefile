@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.11 python3.12 python
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 PYTEST := $(BIN)/pytest
 # A file a worker, the longest first (tests/conftest.py), so that no worker is left with one at the end.
-SPREAD := -n 5 --dist loadfile --no-loadscope-reorder
+SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
 # Some images switch it off: then each of hundreds of processes compiles everything anew.
 export PYTHONDONTWRITEBYTECODE :=
@@ -55,8 +55,9 @@ nightly: $(VENV)/.dev ## Prove at length: 200,000 seeds, all planted bugs, kills
 	PROXY=all AWAY_S=30 $(PYTEST) tests/faults/test_proxy.py tests/faults/test_store_away.py --db postgresql
 	BOUNDS_S=60 $(PYTEST) -s tests/gateway/test_bounds.py
 	BOUNDS_S=60 $(PYTEST) -s tests/gateway/test_bounds.py --db postgresql
-	NIGHT=1 $(PYTEST) -s tests/upstreams/test_carve.py tests/gateway/test_answers_large.py tests/office/test_api_bodies.py
+	NIGHT=1 $(PYTEST) -s tests/gateway/test_shares.py tests/upstreams/test_reader.py tests/upstreams/test_carve.py tests/gateway/test_answers_large.py tests/office/test_api_bodies.py
 	NIGHT=1 $(PYTEST) $(SPREAD) -m night
+	NIGHT=1 $(PYTEST) $(SPREAD) -m night --db postgresql
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/ledger/test_machine.py
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/ledger/test_machine.py --db postgresql
 

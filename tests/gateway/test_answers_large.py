@@ -74,7 +74,7 @@ LARGEST: dict[str, tuple[str, dict[str, Any], Callable[[], bytes]]] = {
     "a stream that came whole": (CHAT, {"stream": True, "n": 8}, lambda: chosen([choice(n, b"a", likely(2 * MIB)) for n in range(8)])),
 }  # fmt: skip
 
-KINDS = set(LARGEST) if os.environ.get("NIGHT") else {"log probabilities", "floats"}
+KINDS = set(LARGEST) if os.environ.get("NIGHT") else {"log probabilities"}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import threading
 import time
@@ -45,6 +46,10 @@ def unfinished(key: str, length: int, sent: int) -> bytes:
 # pieces
 
 
+# Of those that the first look refuses, so many are sent by day; all at night.
+REFUSED = {"text", "brackets", "messages", "numbers", "surrogates", "a wrong role", "token arrays"}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_no_body_keeps_the_interpreter(shop, rich):
@@ -57,6 +62,8 @@ def test_no_body_keeps_the_interpreter(shop, rich):
     shop.refresh()
     with pieces.watched(shop.loop.loop) as watch:
         for name, (path, body, statuses) in WORST.items():
+            if statuses == {400} and name not in REFUSED and not os.environ.get("NIGHT"):
+                continue
             data = body()
             if path != EMBED and 200 in statuses:
                 data, statuses = data.replace(b'"gpt-4"', b'"alone"', 1), {503}
@@ -457,6 +464,8 @@ def test_places_of_a_channel_have_a_share_per_account(shop, rich):
     shop.refresh()
     calls = [Talk(rich, CHAT, chat(name, "sandbox: slow=60", stream=True)) for _ in range(3)]
     wait_for(lambda: len(shop.server.ports.shop.under_way) == 3)
+    assert rich.chat(name).status == 200  # nobody else has ever called there
+    assert shop.account("1").chat(name).status == 200
     refused = rich.chat(name)
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
     assert shop.account("1").chat(name).status == 200

@@ -121,9 +121,20 @@ def test_a_stream_that_is_billed_by_the_first_report_is_found(tmp_path, monkeypa
 
 
 @pytest.mark.slow
-@pytest.mark.store
 @pytest.mark.timeout(240)
 def test_all_of_it_passes_and_leaves_the_real_store_alone(ready_house, few, empty_database, monkeypatch):
+    all_of_it(ready_house, few, empty_database, monkeypatch)
+
+
+@pytest.mark.night
+@pytest.mark.slow
+@pytest.mark.store
+@pytest.mark.timeout(240)
+def test_all_of_it_passes_on_an_empty_database(ready_house, few, empty_database, monkeypatch):
+    all_of_it(ready_house, few, empty_database, monkeypatch)
+
+
+def all_of_it(ready_house, few, empty_database, monkeypatch):
     monkeypatch.setattr(kills, "KILLS", 2)
     if empty_database:
         backups.tools_on_path(monkeypatch)

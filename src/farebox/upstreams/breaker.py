@@ -84,6 +84,11 @@ class Breaker:
         if len(self._lately) > ACCOUNTS_MIN:
             del self._lately[next(iter(self._lately))]
 
+    @property
+    def shared(self) -> bool:
+        """Whether more than one account has called."""
+        return len(self._lately) > 1
+
     def worked(self, model: str) -> None:
         """A call was answered: what failed in a row before is forgotten."""
         if self.opened:

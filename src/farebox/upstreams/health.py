@@ -75,12 +75,13 @@ class Health:
     def full(self, channel: ChannelSpec, account: str = "") -> bool:
         """Whether the channel has as many calls as it may, or of this account; `concurrency_max` 0 is no limit.
 
-        While three quarters of its places are taken, who has a quarter of them leaves the rest to others.
+        While three quarters of its places are taken, who has a quarter of them leaves the rest to others, if there are
+        any: a channel that one account alone has called is all its own.
         """
         most, found = channel.concurrency_max, self._breakers.get(channel.id)
         if not most or found is None:
             return False
-        return found.calls >= most or hogs(found.calls, found.held.get(account, 0), most)
+        return found.calls >= most or (found.shared and hogs(found.calls, found.held.get(account, 0), most))
 
     def take(
         self, channel: ChannelSpec, now_us: int, *, account: str = "", model: str = "", forced: bool = False
