@@ -24,7 +24,7 @@ from farebox.kit.shares import hogs
 
 from . import head
 from .exchange import CONTINUE, Exchange
-from .flight import HEAD_BYTES_FREE, Flight
+from .flight import HEAD_BYTES_FREE, Flight, Share
 
 PER_ADDRESS_MAX = 256
 SPARE_MAX = 64  # connections beyond the limit that are told so (503); more are closed without a word
@@ -95,6 +95,8 @@ class FrontDoor(asyncio.Protocol):
         "_lingers_until",
         "_parser",
         "_reading",
+        "_room",
+        "_room_of",
         "_since",
         "_stuck_since",
         "_surplus",
@@ -116,6 +118,8 @@ class FrontDoor(asyncio.Protocol):
         self._parser: Any = None
         self._address = ""
         self._account = ""  # whose requests came last
+        self._room_of = ""
+        self._room: Share | None = None
         self._trusted = False  # a reverse proxy of the shop's
         self._current: Exchange | None = None  # being answered
         self._coming: Exchange | None = None  # being read
@@ -356,6 +360,12 @@ class FrontDoor(asyncio.Protocol):
             exchange.whole()
 
     # for the exchange
+
+    def room(self, account: str) -> Share:
+        """What the bytes of an account's requests count in; kept here, for the next comes from the same one."""
+        if self._room is None or self._room_of != account:
+            self._room_of, self._room = account, self.flight.of(account)
+        return self._room
 
     def belong(self, account: str) -> bool:
         """Whose requests come on this connection from now on; False where he has so many that others find no room."""

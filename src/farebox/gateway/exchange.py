@@ -69,6 +69,9 @@ class Connection(Protocol):
     def write(self, data: bytes) -> None:
         """Write to the customer, if he is there."""
 
+    def room(self, account: str) -> Share:
+        """What the bytes of an account's requests count in."""
+
     def belong(self, account: str) -> bool:
         """Whose requests come on this connection from now on; False where he has so many that others find no room."""
 
@@ -227,7 +230,7 @@ class Exchange:
         if account == self.account:
             return
         self.account = account
-        self._move(self._door.flight.of(account))
+        self._move(self._door.room(account))
         if not self._door.belong(account):
             self.keep_alive = False
             self.fail(shares.crowded())

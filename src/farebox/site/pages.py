@@ -85,7 +85,7 @@ class Pages:
 
     async def wants(self, exchange: Exchange) -> bool:
         """Whether there is such a page, or a browser asks for one that there is not."""
-        if exchange.refusal is not None:
+        if exchange.refusal is not None or exchange.target.startswith(b"/v1/"):
             return False
         path = _path(exchange.target)
         if path.startswith(_API):
