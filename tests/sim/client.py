@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from farebox.gateway.exchange import Exchange
+from farebox.gateway.flight import Share
 
 if TYPE_CHECKING:
     from .life import Life
@@ -150,6 +151,10 @@ class Door:
         if self._drain is not None and not self._drain.done():
             self._drain.set_result(None)
         self._drain = None
+
+    def room(self, account: str) -> Share:
+        """What his bytes count in."""
+        return self.flight.of(account)
 
     def belong(self, account: str) -> bool:
         """It has all the room there is."""
