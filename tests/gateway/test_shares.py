@@ -275,6 +275,8 @@ def test_pages_have_a_share_per_address(shop):
     try:
         answer = stranger.get("/account/sign-in")
         assert answer.status == 429 and b"try again" in answer.body
+        answer = stranger.get("/zh/account/sign-in")
+        assert answer.status == 429 and "服务器繁忙" in answer.body.decode()
     finally:
         for _ in range(48):
             places.give("127.0.0.1")

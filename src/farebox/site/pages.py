@@ -50,10 +50,16 @@ _OURS = (PREFIX + "/", "/static/")
 _ALL, _CUSTOMERS = "farebox.site.urls", "farebox.site.urls_customers"
 _THREADS = 3
 _WAITING = 64  # requests that wait for one of these, or have it
+# A page of its own: the others' look takes a thread, and of those there are too few just now.
 _TURNED_AWAY = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>{status}</title><p>{message}'
-    '<p lang="zh-Hans">\u670d\u52a1\u5668\u7e41\u5fd9\uff0c\u8bf7\u7a0d\u540e\u91cd\u8bd5\u3002'
+    '<!doctype html><html lang="{language}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    "<title>{shop}</title><style>body{{font:1rem/1.6 system-ui,sans-serif;max-width:32rem;margin:18vh auto;"
+    "padding:0 1rem;color-scheme:light dark}}h1{{font-size:1.5rem}}</style><h1>{title}</h1><p>{advice}"
 )
+_BUSY = {
+    "en": ("Too many people are here just now", "Please try again in a few seconds."),
+    "zh-Hans": ("\u670d\u52a1\u5668\u7e41\u5fd9", "\u8bf7\u8fc7\u51e0\u79d2\u949f\u91cd\u8bd5\u3002"),
+}
 _STOP_S = 5
 
 
@@ -134,7 +140,10 @@ class Pages:
         """Say so in few words, and without a thread: those are what there is too little of."""
         if _path(exchange.target).startswith(_MANAGEMENT):
             raise refusal
-        page = _TURNED_AWAY.format(status=refusal.status, message=html.escape(refusal.message)).encode()
+        language = "zh-Hans" if _path(exchange.target).startswith(PREFIX + "/") else "en"
+        title, advice = _BUSY[language] if refusal.status in {429, 503} else (html.escape(refusal.message), "")
+        shop = html.escape(self._options.shop_name)
+        page = _TURNED_AWAY.format(language=language, shop=shop, title=title, advice=advice).encode()
         headers = [
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Length", str(len(page))),
