@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.11 python3.12 python
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 PYTEST := $(BIN)/pytest
 # A file a worker, the longest first (tests/conftest.py), so that no worker is left with one at the end.
-SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
+SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 
 # Some images switch it off: then each of hundreds of processes compiles everything anew.
 export PYTHONDONTWRITEBYTECODE :=
