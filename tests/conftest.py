@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -18,6 +19,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+# As the Makefile says it, and how a file says that all its tests are slow.
+_FAST = "not slow and not clients"
+_ALL_SLOW = re.compile(rb"^pytestmark = .*mark\.(slow|clients)\b", re.MULTILINE)
 _MEMORY = Path("/dev/shm")
 _MEMORY_FREE_BYTES = 4 << 30
 
@@ -119,10 +123,13 @@ def _begin_elsewhere(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """On PostgreSQL nothing is read of a file in which no test touches the store."""
-    if config.getoption("--db") != "postgresql" or not collection_path.match("test_*.py"):
+    """Nothing is read of a file of which all tests would be left out: for their store, or as slow."""
+    if not collection_path.match("test_*.py"):
         return None
-    return None if b"mark.store" in collection_path.read_bytes() else True
+    text = collection_path.read_bytes()
+    if config.getoption("--db") == "postgresql" and b"mark.store" not in text:
+        return True
+    return True if config.getoption("markexpr") == _FAST and _ALL_SLOW.search(text) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
