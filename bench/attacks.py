@@ -79,7 +79,6 @@ def open_shop(stack: ExitStack, names: list[str], rss_max_mb: int) -> Shop:
         bench.refuse_strangers(target | {"upstream_port": port})
     os.makedirs(FOLDER, exist_ok=True)
     keys_path = os.path.join(FOLDER, "keys.json")
-    log_path = os.path.join(FOLDER, "server.log")
     usd = {name: ATTACKS[name].usd for name in names if ATTACKS[name].usd is not None}
     target["env"] = {"BENCH_HOSTILE": json.dumps(usd), "BENCH_HOSTILE_KEYS": keys_path}
     target["env"] |= {"BENCH_FAST_PORT": str(fast), "BENCH_ECHOES_PORT": str(echoes)}
@@ -94,14 +93,7 @@ def open_shop(stack: ExitStack, names: list[str], rss_max_mb: int) -> Shop:
             command, processes.LOAD_CPU, log_path=os.path.join(FOLDER, "upstreams.log"), nice=nice
         )
         stack.callback(processes.stop, upstream)
-    server = bench.start_gateway(target, log_path)
-    if server is None:
-        raise bench.MeasurementFailed(f"{TARGETS} says nothing to start")
-    stack.callback(processes.stop, server)
-    try:
-        bench.wait_until_ready(target["port"], target, server, wait_s=120)
-    except bench.MeasurementFailed as problem:
-        raise bench.MeasurementFailed(f"{problem} (its output: {log_path})") from problem
+    server = bench.serve(stack, target, os.path.join(FOLDER, "server.log"))
     with open(keys_path) as file:
         return Shop(target, server, json.load(file))
 

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from contextlib import ExitStack
 from typing import Any, TextIO
 
 import processes
@@ -212,6 +213,19 @@ def start_gateway(target: Target, log_path: str) -> subprocess.Popen[bytes] | No
     env.update({name: str(value) for name, value in target.get("env", {}).items()})
     command = shlex.split(target["start"].format(port=target["port"], upstream_port=target["upstream_port"]))
     return processes.spawn(command, processes.GATEWAY_CPU, env, target.get("cwd"), log_path)
+
+
+def serve(stack: ExitStack, target: Target, log_path: str) -> subprocess.Popen[bytes]:
+    """Start a gateway and return once it is ready; `stack` ends it. MeasurementFailed says where its output is."""
+    gateway = start_gateway(target, log_path)
+    if gateway is None:
+        raise MeasurementFailed(f"{target['name']}: nothing to start")
+    stack.callback(processes.stop, gateway)
+    try:
+        wait_until_ready(target["port"], target, gateway, wait_s=120)
+    except MeasurementFailed as problem:
+        raise MeasurementFailed(f"{target['name']}: {problem} (its output: {log_path})") from problem
+    return gateway
 
 
 def run_target(target: Target, repeat: int, args: argparse.Namespace, out: TextIO) -> None:

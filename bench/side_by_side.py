@@ -35,15 +35,7 @@ def start(target: bench.Target, place: int, stack: ExitStack, logs: str) -> subp
     bench.refuse_strangers(target)
     mock = processes.spawn([os.path.join(bench.BIN, "mock"), str(target["upstream_port"])], processes.LOAD_CPU)
     stack.callback(processes.stop, mock)
-    log_path = os.path.join(logs, f"{target['name']}.log")
-    gateway = bench.start_gateway(target, log_path)
-    if gateway is None:
-        raise bench.MeasurementFailed(f"{target['name']}: nothing to start")
-    stack.callback(processes.stop, gateway)
-    try:
-        bench.wait_until_ready(target["port"], target, gateway, wait_s=120)
-    except bench.MeasurementFailed as problem:
-        raise bench.MeasurementFailed(f"{target['name']}: {problem} (its output: {log_path})") from problem
+    gateway = bench.serve(stack, target, os.path.join(logs, f"{target['name']}.log"))
     bench.finish_load(bench.start_load(target["port"], target, "closed", {"c": 16, "d": 1}))
     return gateway
 

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+# PyPI has no browser, and the system's wants an administrator.
+GET_IT = "Get it with apt-get install chromium-headless-shell."
+
 
 def found() -> str | None:
     """Where a Chromium is; empty where playwright has one of its own, None where there is none."""
@@ -34,8 +37,8 @@ def launched() -> Iterator[Any]:
     path = found()
     if path is None:
         if os.environ.get("CI"):
-            pytest.fail("There is no Chromium here, and CI must see the pages. Get it with apt-get install chromium.")
-        pytest.skip("The pages were left out: there is no Chromium. Get it with apt-get install chromium.")
+            pytest.fail(f"There is no Chromium here, and CI must see the pages. {GET_IT}")
+        pytest.skip(f"The pages were left out: there is no Chromium. {GET_IT}")
     with sync_playwright() as tools:
         running = tools.chromium.launch(executable_path=path or None, args=["--no-sandbox"])
         yield running

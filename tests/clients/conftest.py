@@ -37,10 +37,6 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
             if name not in running:
                 try:
                     environments.command(name)
-                except environments.NoNode as missing:
-                    if not os.environ.get("CI"):
-                        pytest.skip(str(missing))
-                    pytest.fail(str(missing), pytrace=False)
                 except environments.NoEnvironment as missing:
                     pytest.fail(str(missing), pytrace=False)
                 scratch = tmp_path_factory.mktemp(name)

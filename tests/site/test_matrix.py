@@ -338,7 +338,7 @@ def test_pages(world: World, method: str) -> None:
             found = [seen(world, name, method, role, which, dues[which]) for which in whiches]
             line.append("/".join(found) if len(set(found)) > 1 else found[0])
             for which, got in zip(whiches, found, strict=True):
-                if got != (due := dues[which]) and due is not None:
+                if (due := dues[which]) is not None and got != due:
                     faults.append(f"{method} {name}: {role} gets {got} for {which}, not {due}")
         if (out := os.environ.get("MATRIX", "")) not in {"", "all"}:
             with Path(out).open("a", encoding="utf-8") as file:

@@ -6,6 +6,8 @@ at: until then they count as a stranger's, as those of pages always do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -21,8 +23,6 @@ STRANGERS_BYTES_MAX: Final = 32 * limits.MIB
 HEAD_BYTES_FREE: Final = 4096
 # Where nobody says how much memory there is, bodies may have what a quarter of a gigabyte's ceiling would give them.
 _UNKNOWN_CEILING_BYTES: Final = 1024 * limits.MIB
-
-
 _BODIES: Final = "Too many requests are being read at once. Please try again in a moment."
 _ANSWERS: Final = "Too many large answers are on their way at once. Please try again in a moment, or ask for a stream."
 
@@ -106,26 +106,16 @@ class Accounts:
             share = self._by[account] = AccountShare(self.whole)
         return share
 
-    def keep(self, account: str, count_bytes: int) -> Kept:
+    @contextmanager
+    def keep(self, account: str, count_bytes: int) -> Iterator[None]:
         """Hold so many bytes for an account while a block lasts. Overloaded, or RateLimited where it is a hog."""
-        return Kept(self.of(account), count_bytes)
-
-
-class Kept:
-    """Bytes that are held for as long as a block lasts."""
-
-    __slots__ = ("_count_bytes", "_share")
-
-    def __init__(self, share: Share, count_bytes: int) -> None:
-        self._share = share
-        self._count_bytes = count_bytes
-
-    def __enter__(self) -> None:
-        if not self._share.take(self._count_bytes):
-            raise self._share.refusal()
-
-    def __exit__(self, *_: object) -> None:
-        self._share.give(self._count_bytes)
+        share = self.of(account)
+        if not share.take(count_bytes):
+            raise share.refusal()
+        try:
+            yield
+        finally:
+            share.give(count_bytes)
 
 
 class Flight:

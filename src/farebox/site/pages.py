@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import html
+import functools
 import io
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -19,7 +19,9 @@ import structlog
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
+from django.utils import translation
 
 from farebox.accounts import sessions, tokens
 from farebox.gateway.exchange import Exchange
@@ -50,16 +52,6 @@ _OURS = (PREFIX + "/", "/static/")
 _ALL, _CUSTOMERS = "farebox.site.urls", "farebox.site.urls_customers"
 _THREADS = 3
 _WAITING = 64  # requests that wait for one of these, or have it
-# A page of its own: the others' look takes a thread, and of those there are too few just now.
-_TURNED_AWAY = (
-    '<!doctype html><html lang="{language}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    "<title>{shop}</title><style>body{{font:1rem/1.6 system-ui,sans-serif;max-width:32rem;margin:18vh auto;"
-    "padding:0 1rem;color-scheme:light dark}}h1{{font-size:1.5rem}}</style><h1>{title}</h1><p>{advice}"
-)
-_BUSY = {
-    "en": ("Too many people are here just now", "Please try again in a few seconds."),
-    "zh-Hans": ("\u670d\u52a1\u5668\u7e41\u5fd9", "\u8bf7\u8fc7\u51e0\u79d2\u949f\u91cd\u8bd5\u3002"),
-}
 _STOP_S = 5
 
 
@@ -124,7 +116,7 @@ class Pages:
         try:
             self._places.take(who)
         except FareboxError as refusal:
-            await self._turn_away(exchange, environ.get(REFUSAL) or refusal)
+            await self._turn_away(exchange, environ, environ.get(REFUSAL) or refusal)
             return
         try:
             status, headers, pieces, close = await loop.run_in_executor(self._threads, self._respond, environ)
@@ -136,14 +128,11 @@ class Pages:
         finally:
             await loop.run_in_executor(self._threads, close)
 
-    async def _turn_away(self, exchange: Exchange, refusal: FareboxError) -> None:
+    async def _turn_away(self, exchange: Exchange, environ: Mapping[str, Any], refusal: FareboxError) -> None:
         """Say so in few words, and without a thread: those are what there is too little of."""
         if _path(exchange.target).startswith(_MANAGEMENT):
             raise refusal
-        language = "zh-Hans" if _path(exchange.target).startswith(PREFIX + "/") else "en"
-        title, advice = _BUSY[language] if refusal.status in {429, 503} else (html.escape(refusal.message), "")
-        shop = html.escape(self._options.shop_name)
-        page = _TURNED_AWAY.format(language=language, shop=shop, title=title, advice=advice).encode()
+        page = _turned_away(environ["SCRIPT_NAME"], refusal.status, self._options.shop_name)
         headers = [
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Length", str(len(page))),
@@ -248,6 +237,15 @@ def _is_known(environ: Mapping[str, str], area: str) -> bool:
         return key is not None and db.read(sessions.has_person, key, area=area)
     except errors.StoreUnavailable as trouble:
         raise errors.StoreUnavailable from trouble  # what the database says of itself is not for whoever asks
+
+
+@functools.lru_cache(maxsize=32)
+def _turned_away(prefix: str, status: int, shop_name: str) -> bytes:
+    """The page of a refusal that asks the store for nobody, and needs no thread."""
+    language = "zh-hans" if prefix else "en"
+    with translation.override(language):
+        given = {"lang": "zh-Hans" if prefix else "en", "status": status, "shop_name": shop_name}
+        return render_to_string("look/turned_away.html", given).encode()
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

@@ -78,8 +78,6 @@ class _Change(NamedTuple):
 
 def _change(beyond: frozenset[str], quirks: Quirks) -> _Change | None:
     """What is to be done inside the messages; None for nothing, which is the rule."""
-    if not beyond and quirks.developer_role and not quirks.drop and not quirks.rename:
-        return None
     passed = frozenset(name.removeprefix(INSIDE) for name in quirks.pass_) & beyond if beyond else beyond
     dropped = [name.removeprefix(INSIDE) for name in quirks.drop if name.startswith(INSIDE)]
     renamed = {name.removeprefix(INSIDE): to for name, to in quirks.rename.items() if name.startswith(INSIDE)}

@@ -18,7 +18,8 @@ from farebox.upstreams import carve
 from farebox.upstreams.dialect import BadAnswer, Event
 
 _INPUTS_MAX = 2048
-# How long the vectors of the largest models are where nobody says, and how much a number of one takes at most.
+# How long the vectors of the largest models are, and how much a number of one takes at most. Shorter ones can be asked
+# for, and upstreams may not know that parameter.
 _DIMENSIONS = 4096
 _NUMBER_BYTES = {"float": 24, "base64": 6}
 
@@ -80,7 +81,7 @@ class Embeddings:
             prompts=count,
             has_output=False,
             wanted_encoding=asked.encoding_format or "float",
-            token_bytes=(asked.dimensions or _DIMENSIONS) * _NUMBER_BYTES[asked.encoding_format or "float"],
+            token_bytes=max(asked.dimensions or 0, _DIMENSIONS) * _NUMBER_BYTES[asked.encoding_format or "float"],
             token_arrays=arrays,
             text_name="input",
         )
