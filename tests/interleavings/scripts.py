@@ -148,6 +148,10 @@ def _extend(tx: db.Tx, scene: Scene) -> int:
     )
 
 
+def _lower(tx: db.Tx, scene: Scene) -> int:
+    return holds.lower(tx, hold=scene.hold("h"), purses=scene.purses, to_micro=120)
+
+
 def _settle(tx: db.Tx, scene: Scene, charge: int) -> int:
     done = holds.settle(tx, hold=scene.hold("h"), purses=scene.purses, currency=USD, charge_micro=charge, now_us=NOW)
     return REFUSED if done.repeated else done.charge_micro
@@ -276,6 +280,11 @@ OPERATIONS = {
             lambda tx, scene, who: _extend(tx, scene),
             lambda books, scene, who: books.extend(scene.hold("h"), want=180),
             lambda books, scene, who: 0,
+        ),
+        Operation(
+            "lower",
+            lambda tx, scene, who: _lower(tx, scene),
+            lambda books, scene, who: books.lower(scene.hold("h"), to=120),
         ),
         Operation(
             "settle",

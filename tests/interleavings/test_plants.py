@@ -40,6 +40,23 @@ def test_an_unguarded_end_of_a_hold_is_found(theatre: Theatre, monkeypatch: pyte
     assert "I07" in wrong
 
 
+def test_a_lowering_of_a_hold_that_has_ended_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives back once more what its end gave back."""
+    assert played(theatre, "lower", "expire") == ""
+    unguarded = statements.LOWER_HOLD.replace(" AND state = 'open'", "")
+    assert unguarded != statements.LOWER_HOLD
+    monkeypatch.setattr(statements, "LOWER_HOLD", unguarded)
+    assert "I05" in played(theatre, "lower", "expire")
+
+
+def test_a_lowering_by_an_amount_of_before_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert played(theatre, "extend", "lower") == ""
+    unguarded = statements.LOWER_HOLD.replace("AND amount_micro = %s", "AND %s > 0")
+    assert unguarded != statements.LOWER_HOLD
+    monkeypatch.setattr(statements, "LOWER_HOLD", unguarded)
+    assert "I05" in played(theatre, "extend", "lower")
+
+
 def test_a_hold_that_looks_first_and_takes_then_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
     guarded = holds._take_one
 

@@ -88,6 +88,16 @@ class Books:
     def extend(self, hold: str, *, want: int) -> int:
         return self._extend(self.holds[hold], want)
 
+    def lower(self, hold: str, *, to: int) -> int:
+        found = self.holds[hold]
+        if found.state != "open":
+            raise Refused("ended")
+        back = max(0, found.amount - to)
+        for purse, _cap in found.purses:
+            self.pots[purse].held -= back
+        found.amount -= back
+        return found.amount
+
     def settle(self, hold: str, *, charge: int) -> tuple[str, int, int]:
         """(state, charge, what could not be charged)."""
         found = self.holds.get(hold)

@@ -121,6 +121,29 @@ def test_a_charge_above_the_hold_stretches_it_as_far_as_the_purse_pays(house):
     clean()
 
 
+def test_a_hold_is_lowered_while_it_is_open(house):
+    """To what the caller names and never below, in every purse; twice is once; an ended hold stays as it ended."""
+    db.write(fund, 100)
+    purses = (Purse(ACC), Purse("cap:key_1:ever", 90))
+    db.write(place, "a", 60, purses=purses)
+
+    def lower(to_micro: int) -> int:
+        return db.write(holds.lower, hold="a", purses=purses, to_micro=to_micro)
+
+    assert (lower(35), lower(35), lower(50)) == (35, 35, 35)
+    assert db.read(holds.balance, ACC) == (100, 35, 65)
+    assert db.read(holds.balance, "cap:key_1:ever") == (0, 35, 55)
+    done = db.write(settle, "a", 30, purses)
+    assert (done.held_micro, done.charge_micro, done.short_micro) == (35, 30, 0)
+    with pytest.raises(holds.HoldEnded):
+        lower(0)
+    with pytest.raises(holds.HoldEnded):
+        db.write(holds.lower, hold="nobody's", purses=purses, to_micro=0)
+    assert db.read(holds.balance, ACC) == (70, 0, 70)
+    assert db.read(holds.balance, "cap:key_1:ever") == (-30, 0, 60)
+    clean()
+
+
 def test_expiry_gives_everything_back_and_a_late_settlement_is_refused(house):
     db.write(fund, 100)
     purses = (Purse(ACC), Purse("cap:prj_1:ever", 90))

@@ -146,6 +146,19 @@ class Ledger(RuleBasedStateMachine):
         assert added in (None, expected)
 
     @precondition(lambda self: self.books.holds)
+    @rule(pick=PICK, to=AMOUNT)
+    def lower(self, pick: int, to: int) -> None:
+        hold = self.hold(pick)
+        expected, held = self.both(
+            lambda: self.books.lower(hold, to=to),
+            holds.lower,
+            hold=hold,
+            purses=self.purses_of(hold),
+            to_micro=to,
+        )
+        assert held in (None, expected)
+
+    @precondition(lambda self: self.books.holds)
     @rule(pick=PICK, charge=AMOUNT)
     def settle(self, pick: int, charge: int) -> None:
         hold = self.hold(pick)
@@ -291,6 +304,7 @@ def test_the_ledger_does_what_the_plain_ints_say(hurried: None) -> None:
     ("name", "right", "wrong"),
     [
         ("END_HOLD", "AND state = 'open'", ""),
+        ("LOWER_HOLD", "SET amount_micro = %s", "SET amount_micro = 1 + %s"),
         ("FIND_ENTRY", "kind = %s", "kind <> %s"),
         ("GIVE_BACK", "held_micro - %s WHERE", "held_micro - %s / 2 WHERE"),
         ("TAKE_CAPPED", ">= floor_micro", "IS NOT NULL"),

@@ -150,6 +150,11 @@ def extend_hold(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]
     return holds.extend(tx, hold=call.id, purses=call.purses, currency=call.currency, want_micro=want_micro, fit=fit)
 
 
+def lower_hold(tx: Tx, call: Opened, to_micro: int) -> int:
+    """Hold no more than this for a call under way; the micro-units held from then on. Raises `holds.HoldEnded`."""
+    return holds.lower(tx, hold=call.id, purses=call.purses, to_micro=to_micro)
+
+
 def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
     """Second write: the hold ends exactly once, and the receipt's facts are written with it.
 

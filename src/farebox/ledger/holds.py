@@ -1,4 +1,4 @@
-"""Holds: money set aside for one call. Placed, extended, and ended once: settled, voided or expired.
+"""Holds: money set aside for one call. Placed, extended or lowered, and ended once: settled, voided or expired.
 
 A hold takes the same amount from each of its purses, the balance and the memo accounts that count caps, or from none
 of them. Amounts are micro-units of the purses' one currency.
@@ -96,6 +96,24 @@ def extend(
         _give_back(tx, purses, amount_micro)
         raise HoldEnded(hold)
     return amount_micro
+
+
+def lower(tx: Tx, *, hold: str, purses: Sequence[Purse], to_micro: int) -> int:
+    """Give back what an open hold has above `to_micro`, to every purse; the micro-units that it holds from then on.
+
+    The caller answers for `to_micro` being enough for what was delivered. A hold of less stays as it is, so a repeat
+    after an unknown commit changes nothing, and says the same. Raises HoldEnded.
+    """
+    found = tx.one(statements.READ_HOLD, (hold,))
+    while found is not None and found[0] == "open":
+        amount_micro = int(found[1])
+        if amount_micro <= to_micro:
+            return amount_micro
+        if tx.execute(statements.LOWER_HOLD, (to_micro, hold, amount_micro)) == 1:
+            _give_back(tx, purses, amount_micro - to_micro)
+            return to_micro
+        found = tx.one(statements.READ_HOLD, (hold,))  # it grew, or ended, since it was looked at
+    raise HoldEnded(hold)
 
 
 def settle(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, charge_micro: int, now_us: int) -> Settled:
@@ -238,7 +256,7 @@ def _take_one(tx: Tx, purse: Purse, currency: str, amount_micro: int, *, more: b
 def _give_back(tx: Tx, purses: Sequence[Purse], amount_micro: int) -> None:
     for purse in purses:
         if tx.execute(statements.GIVE_BACK, (amount_micro, purse.id, amount_micro)) != 1:
-            raise AssertionError(f"ledger account {purse.id} holds less than was just taken")
+            raise AssertionError(f"ledger account {purse.id} holds less than one of its holds")
 
 
 def _available(tx: Tx, purse: Purse) -> tuple[int, int]:

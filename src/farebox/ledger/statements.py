@@ -71,6 +71,9 @@ READ_HOLD = "SELECT state, amount_micro, charge_micro, purses FROM ledger_hold W
 
 GROW_HOLD = "UPDATE ledger_hold SET amount_micro = amount_micro + %s WHERE id = %s AND state = 'open'"
 
+# What is given back is the difference to the amount that was read: one who read it before a change gives nothing back.
+LOWER_HOLD = "UPDATE ledger_hold SET amount_micro = %s WHERE id = %s AND state = 'open' AND amount_micro = %s"
+
 END_HOLD = """
 UPDATE ledger_hold SET state = %s, charge_micro = %s, ended_us = %s WHERE id = %s AND state = 'open'
 RETURNING amount_micro
