@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from farebox.catalog import factors as known
 from farebox.catalog import usage as usages
+from farebox.catalog.factors import Factors
 from farebox.catalog.usage import INPUT_CLASSES, OTHER_CLASSES, OUTPUT_CLASSES, Usage
 from farebox.kit import money
 
@@ -30,7 +32,7 @@ class ModelCard:
 
     `kinds` are endpoint kinds; `classes` the usage classes that it can produce; `tokenizer` and
     `image_formula` names known to tokens.py, empty where none is known; `hidden_output` says that it produces
-    output which the customer does not see; `created_s` is seconds since 1970.
+    output which the customer does not see; `created_s` is seconds since 1970; `factors` how its vendor counts.
     """
 
     name: str
@@ -45,6 +47,7 @@ class ModelCard:
     input_overhead_tokens: int
     classes: frozenset[str]
     created_s: int
+    factors: Factors = known.DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

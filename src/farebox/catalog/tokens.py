@@ -45,6 +45,9 @@ __all__ = [
     "image_tokens",
     "known",
     "low",
+    "numbers",
+    "piece_of",
+    "short_pieces",
     "too_long",
     "warm",
 ]
@@ -191,6 +194,25 @@ def decode(tokenizer: str, numbers: Sequence[int]) -> str:
     return data.decode("utf-8", errors="ignore")
 
 
+def short_pieces(text: str) -> list[str]:
+    """The text in pieces that are short enough to count."""
+    return _pieces(text)[0]
+
+
+def numbers(tokenizer: str, text: str) -> list[int] | None:
+    """The tokens of a piece of text; None without the tokenizer, and for a text that it chokes on."""
+    found = _get(tokenizer)
+    return None if found is None else _encode(found, text)
+
+
+def piece_of(tokenizer: str, number: int) -> bytes:
+    """The bytes that a token stands for; KeyError for a number that is none, or without the tokenizer."""
+    found = _get(tokenizer)
+    if found is None:
+        raise KeyError(number)
+    return found.encoding.decode_single_token_bytes(number)
+
+
 def _get(tokenizer: str) -> _Loaded | None:
     found = _loaded.get(tokenizer)
     if found is None:
@@ -248,8 +270,13 @@ def _data() -> Path:
 
 
 def _count(found: _Loaded, text: str) -> int | None:
+    encoded = _encode(found, text)
+    return None if encoded is None else len(encoded)
+
+
+def _encode(found: _Loaded, text: str) -> list[int] | None:
     try:
-        return len(found.encoding.encode_ordinary(text))
+        return found.encoding.encode_ordinary(text)
     except BaseException as fault:
         # A Rust panic arrives as a BaseException of this made-up module; the rest is not ours to catch.
         if type(fault).__module__ != "pyo3_runtime":
