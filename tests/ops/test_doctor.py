@@ -58,6 +58,7 @@ def _sound() -> None:
     cli.ok("migrate")
     noted = {"marks": manifest.fingerprints(options.current()), "at_us": now_us()}
     db.write(lambda tx: settings.keep(tx, settings.KEYS_COPIED, noted))
+    db.write(lambda tx: settings.keep(tx, settings.RULES_2_FROM, 0))
     cli.ok("upstream", "add", "vendor")
     cli.ok(
         "channel", "add", "one", "vendor", "https://api.example.com/v1", "--secret-file", "-",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from ops import cli
@@ -39,3 +41,85 @@ def test_administrators_hear_of_channels_that_a_command_makes(house):
     cli.ok("channel", "add", "lab-1", "lab", "http://127.0.0.1:9/v1", "--local")
     cli.ok("channel", "address", "lab-1", "http://127.0.0.1:8/v1", "--local")
     assert Outbox.objects.filter(kind="mail").count() == 2
+
+
+DAY_US = 86_400_000_000
+
+
+def _doctor():
+    ran = cli.run("doctor", "--json")
+    return next(each for each in ran.json["checks"] if each["check"] == "charging rules")
+
+
+@pytest.mark.slow
+def test_when_version_2_of_the_rules_begins_by_command(house, monkeypatch):
+    """A shop of a release before chooses a date a week ahead, may move it until it has come, and keeps it then."""
+    from farebox.catalog import shelf
+    from farebox.kit import clock, db, settings
+    from farebox.kit.models import AuditEvent
+
+    cli.ok("migrate")
+    db.write(settings.forget, settings.RULES_2_FROM)  # as a store of a release before
+    cli.ok("migrate")
+    assert cli.ok("setting", "list")["rules_2_from"] is None
+    assert (_doctor()["verdict"], "rules_2_from 10d" in _doctor()["todo"]) == ("warning", True)
+    for near in ("1d", "6d", "2001-01-01"):
+        assert "at least 7 days" in cli.refused("setting", "set", "rules_2_from", near)
+    assert "is no time" in cli.refused("setting", "set", "rules_2_from", "soon")
+    now_us = clock.now_us()
+    assert cli.ok("setting", "set", "rules_2_from", "10d")["changed"]
+    found = db.read(shelf.load, now_us)
+    assert found.rules_2_from_us == cli.ok("setting", "list")["rules_2_from"]
+    assert (found.rule_version(found.rules_2_from_us - 1), found.rule_version(found.rules_2_from_us)) == (1, 2)
+    assert _doctor()["verdict"] == "ok"
+    versions = db.read(db.versions)
+    later = cli.ok("setting", "set", "rules_2_from", "2190-01-01T00:00")
+    assert later["before"] == found.rules_2_from_us
+    assert db.read(db.versions)["shelf"] == versions["shelf"] + 1  # every node reads it within a second
+    assert "2190-01-01 00:00 UTC" in cli.run("setting", "list").out
+    assert "at least 7 days" in cli.refused("setting", "set", "rules_2_from", "")
+    monkeypatch.setattr(clock, "now_us", lambda: later["after"])
+    assert "has come" in cli.refused("setting", "set", "rules_2_from", "2191-01-01")
+    events = AuditEvent.objects.filter(verb="setting.put", object="rules_2_from").order_by("id")
+    assert [event.actor.partition(":")[0] for event in events] == ["cli", "cli"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begins", [True, False])
+def test_only_a_new_shop_begins_with_version_2(house, monkeypatch, begins):
+    from farebox.kit import db, settings
+
+    monkeypatch.setattr(settings, "NEW_SHOPS_FROM_THE_START", begins)
+    cli.ok("migrate")
+    expected = 0 if begins else None
+    assert db.read(settings.get, "rules_2_from") == expected
+    monkeypatch.setattr(settings, "NEW_SHOPS_FROM_THE_START", True)
+    cli.ok("migrate")
+    assert db.read(settings.get, "rules_2_from") == expected  # what it was made with stays
+    if begins:
+        assert _doctor()["seen"] == "version 2"
+        assert "has come" in cli.refused("setting", "set", "rules_2_from", "10d")
+
+
+def test_owners_are_told_once_for_each_date(ready_house, monkeypatch):
+    from farebox.accounts import people
+    from farebox.kit import clock, db, settings
+    from farebox.kit.models import Outbox
+    from farebox.ops import new_rules, schedule
+
+    monkeypatch.setattr(new_rules, "AT_ONCE", 2)
+    db.write(settings.forget, settings.RULES_2_FROM)
+    for number in range(3):
+        account = cli.ok("account", "open", f"A{number}", "--currency", "USD", "--price-list", "official-usd")["id"]
+        facts = {"email": f"owner{number}@example.com", "now_us": clock.now_us(), "actor": "test"}
+        person = db.write(people.create, **facts)
+        place = {"account": account, "person": person.id, "role": "owner", "project": None}
+        db.write(people.add_member, **place, now_us=clock.now_us(), actor="test")
+    before = Outbox.objects.count()
+    asyncio.run(cli.with_store(schedule.tell))
+    assert Outbox.objects.count() == before
+    for date, told in (("10d", 3), ("10d", 6)):  # another date is told again
+        cli.ok("setting", "set", "rules_2_from", date)
+        for _ in range(2):
+            asyncio.run(cli.with_store(schedule.tell))
+            assert Outbox.objects.count() == before + told

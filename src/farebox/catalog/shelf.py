@@ -42,13 +42,19 @@ class Edition:
 class Shelf:
     """What is on sale: cards of all models, which of them are listed, aliases, and editions by price list.
 
-    Editions are in the order in which they come into force: by `valid_from_us`, then by number.
+    Editions are in the order in which they come into force: by `valid_from_us`, then by number. From `rules_2_from_us`
+    on (None: not set) offers are of the charging rules version 2.
     """
 
     cards: Mapping[str, ModelCard] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
     editions: Mapping[str, tuple[Edition, ...]] = field(default_factory=dict)
+    rules_2_from_us: int | None = None
+
+    def rule_version(self, now_us: int) -> int:
+        """The version of the charging rules for calls whose money is held at `now_us`."""
+        return 2 if self.rules_2_from_us is not None and self.rules_2_from_us <= now_us else 1
 
     def edition(self, price_list: str, now_us: int) -> Edition | None:
         """The edition of a price list in force at `now_us`; None if there is none yet."""
@@ -70,12 +76,13 @@ class Shelf:
         if card is None:
             return None
         if price_list == HOUSE:
-            return Offer(card, asked, HOUSE, 0, currency, _HOUSE_PRICES, "1")
+            return Offer(card, asked, HOUSE, 0, currency, _HOUSE_PRICES, "1", self.rule_version(now_us))
         edition = self.edition(price_list, now_us)
         if edition is None or not self._sells(edition, card):
             return None
         prices = edition.prices[card.name]
-        return Offer(card, asked, price_list, edition.n, edition.currency, prices, edition.usd_rate)
+        rules = self.rule_version(now_us)
+        return Offer(card, asked, price_list, edition.n, edition.currency, prices, edition.usd_rate, rules)
 
     def models(self, price_list: str, now_us: int) -> tuple[ModelCard, ...]:
         """The models that a price list sells now, by name."""
@@ -111,9 +118,10 @@ class ShelfKeeper:
         self.current = shelf
 
 
-def load(tx: Tx, now_us: int) -> Shelf:  # noqa: ARG001 - tx says that the caller opened the read
-    """Read the whole shelf: editions in force at `now_us` and later ones, models, aliases."""
+def load(tx: Tx, now_us: int) -> Shelf:
+    """Read the whole shelf: editions in force at `now_us` and later ones, models, aliases, and when rules begin."""
     from farebox.catalog import models  # noqa: PLC0415 - the hot path needs no Django
+    from farebox.kit import settings  # noqa: PLC0415
 
     editions = _load_editions(now_us)
     rows = list(models.Model.objects.order_by("name"))
@@ -122,6 +130,7 @@ def load(tx: Tx, now_us: int) -> Shelf:  # noqa: ARG001 - tx says that the calle
         listed=frozenset(row.name for row in rows if row.listed),
         aliases=MappingProxyType(dict(models.Alias.objects.values_list("name", "model_id"))),
         editions=editions,
+        rules_2_from_us=settings.get(tx, settings.RULES_2_FROM),
     )
 
 

@@ -24,9 +24,10 @@ from farebox.catalog import pricing, tokens
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
 from farebox.kit import clock, db
+from farebox.kit.db import Tx
 from farebox.look.whole import WholeField
 
-from . import pricebook, whose
+from . import pricebook, rules, whose
 from .pricebook import Book
 
 TEXT_BYTES_MAX = 200_000
@@ -108,7 +109,7 @@ def page(request: HttpRequest) -> HttpResponse:
     """The form, and its answer for every model."""
     form = _form(request)
     mine = whose.price_list(request)
-    book = db.read(pricebook.read, clock.now_us(), price_list=mine)
+    book, charged_by = db.read(_facts, clock.now_us(), mine)
     rows: list[Row] = []
     status = 200
     asked = form.cleaned_data if form.is_bound and form.is_valid() else {} if form.is_bound else {"text": "", **_START}
@@ -127,6 +128,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "form": form,
         "book": book,
         "mine": mine,
+        "rules": charged_by,
         "asked": asked,
         "rows": rows,
         "best": next((row for row in rows if row.cheapest), None),
@@ -152,6 +154,10 @@ def price(card: ModelCard, prices: dict[str, int], *, input_tokens: int, output:
     """What such a call costs in micro-units, by the very arithmetic of a charge."""
     usage = Usage(input=input_tokens, output=output if card.output_tokens_max else 0)
     return pricing.charge(prices, usage).amount_micro
+
+
+def _facts(tx: Tx, now_us: int, price_list: str) -> tuple[Book | None, rules.InForce]:
+    return pricebook.read(tx, now_us, price_list=price_list), rules.in_force(tx, now_us)
 
 
 class _BusyError(Exception):

@@ -24,7 +24,7 @@ from farebox.look import charts
 from farebox.look.charts import Series
 from farebox.look.templatetags.look import money
 
-from . import news, scoped
+from . import news, rules, scoped
 from .principal import Principal, signed_in
 
 CHART_DAYS = 30
@@ -94,6 +94,7 @@ def _facts(tx: Tx, me: Principal, now_us: int) -> dict[str, Any]:
         "keys": keys,
         "alerts": _alerts(tx, me, keys, lasts_days=lasts_days, available_micro=available_micro),
         "news": news.read(tx, now_us),
+        "rules": rules.in_force(tx, now_us),
         "steps": _steps(tx, me, scope, posted_micro),
         "empty": available_micro <= 0,
     }

@@ -7,6 +7,22 @@ from typing import NamedTuple
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from farebox.kit import settings
+from farebox.kit.db import Tx
+
+
+class InForce(NamedTuple):
+    """The version of the rules by which calls are charged that begin now, and from when 2 is, until that has come."""
+
+    version: int
+    coming_us: int | None
+
+
+def in_force(tx: Tx, now_us: int) -> InForce:
+    """Which rules this shop has."""
+    from_us = settings.values(tx)[settings.RULES_2_FROM]
+    return InForce(1, from_us) if from_us is None or from_us > now_us else InForce(2, None)
+
 
 class Rule(NamedTuple):
     """What happened to a call, and what it costs."""

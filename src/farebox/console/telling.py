@@ -8,6 +8,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from farebox.kit import options
 from farebox.look.letter_words import in_mail, letter
 from farebox.look.middleware import ENGLISH
 from farebox.look.templatetags.look import money
@@ -67,6 +68,21 @@ def moved(language: str, *, account: str, price_list: str, before: str) -> tuple
             _("What each model costs stands under Prices."),
         ]
         return _("%(account)s: another price list") % facts, letter(lines)
+
+
+def rules(language: str, *, from_us: int, zone: str) -> tuple[str, str]:
+    """Subject and text for another version of the charging rules, and from when it applies."""
+    with translation.override(language or ENGLISH):
+        at = labels.at(from_us).astimezone(ZoneInfo(zone or "UTC"))
+        facts = {"at": f"{at:%Y-%m-%d %H:%M} {zone or 'UTC'}"}
+        lines = [
+            _("From %(at)s calls are charged by version 2 of the charging rules. Prices stay as they are.") % facts,
+            _("You pay for what reached you, also when you end an answer early, counted as well as we can."),
+            _("Failed calls are free, within an allowance that honest use does not reach. Home shows your allowance."),
+            _("Calls that begin before are charged by version 1."),
+            _("Both versions of the rules:") + "\n" + f"{options.current().origin}/rules",
+        ]
+        return _("Charging rules version 2 apply from %(at)s") % facts, letter(lines)
 
 
 def key(language: str, *, verb: str, name: str, hint: str) -> tuple[str, str]:

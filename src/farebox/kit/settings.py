@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from django.db import connection
 
-from . import audit, db, money, statements
+from . import audit, clock, db, money, statements
 from .db import Tx
 from .errors import CommandError
 from .models import Setting
@@ -23,7 +23,11 @@ TEXT_CHARS_MAX = 40_000
 KEYS_COPIED = "keys_copied"  # fingerprints of the key files whose copy was looked at last, and when
 KEY_MARKS = "key_marks"  # fingerprints of the key files that this store is used with
 DOCTOR = "doctor_found"  # what the doctor found last (ops/daily.py)
+RULES_2_FROM = "rules_2_from"  # calls held from this moment on are of the charging rules version 2 (money.md 4)
+NEW_SHOPS_FROM_THE_START = False  # whether a new shop has version 2 from its first call
 LINE_CHARS_MAX = 200
+MOMENT_US_MAX = 7_000_000_000_000_000  # in the year 2191
+_DAY_US = 86_400_000_000
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?\Z")
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -52,6 +56,15 @@ def keep(tx: Tx, name: str, value: Any) -> None:
     Setting.objects.update_or_create(name=name, defaults={"value": _encode(value).decode()})
 
 
+def swap(tx: Tx, name: str, before: Any, after: Any) -> bool:
+    """Keep a fact if it still is `before` (None: never kept); False where another process was quicker."""
+    del tx  # the ORM writes in the same transaction
+    text = _encode(after).decode()
+    if before is None:
+        return Setting.objects.get_or_create(name=name, defaults={"value": text})[1]
+    return Setting.objects.filter(name=name, value=_encode(before).decode()).update(value=text) == 1
+
+
 def note_option(tx: Tx, name: str, value: Any) -> None:
     """Note what an option of the process is; one event where it was another, or none, when it was noted last."""
     text = _encode(value).decode()
@@ -74,12 +87,17 @@ def forget(tx: Tx, name: str) -> None:
 
 
 def ensure_installation(tx: Tx) -> str:
-    """The id of this installation, 128 random bits made by the first call; keys carry a code of it."""
+    """The id of this installation, 128 random bits made by the first call; keys carry a code of it.
+
+    With it come the facts with which a new shop begins.
+    """
     made = _encode(secrets.token_hex(16)).decode()
     row, new = Setting.objects.get_or_create(name="installation_id", defaults={"value": made})
     found = str(msgspec.json.decode(row.value))
     if new:
         audit.record(tx, actor="system", verb="installation.made", object="installation_id", after=found)
+        if NEW_SHOPS_FROM_THE_START:  # a store of a release before has an id, and keeps its rules
+            keep(tx, RULES_2_FROM, 0)
     return found
 
 
@@ -96,8 +114,10 @@ class Known:
     """A setting of the shop that operators change: what its value is, and what it is before anybody has set it.
 
     `kind`: `line` and `text` are texts; `count` a whole number; `factor` a decimal text of at least 1; `currency` a
-    code or empty; `amount` micro-units; `amounts` micro-units by currency. `low` and `high` bound a number. Of an
-    `optional` amount 0 means none. What gives `money`, or bounds what people give by hand, takes two people.
+    code or empty; `amount` micro-units; `amounts` micro-units by currency; `moment` epoch microseconds, 0 from the
+    start, None not set. `low` and `high` bound a number. Of an `optional` amount 0 means none. What gives `money`, or
+    bounds what people give by hand, takes two people. A moment is set `days_ahead`, or later, and stays once it has
+    come. What others keep in memory of it is read again by the version `bumps`.
     """
 
     name: str
@@ -107,6 +127,8 @@ class Known:
     high: int = 0
     optional: bool = False
     money: bool = False
+    days_ahead: int = 0
+    bumps: str = ""
 
 
 KNOWN: tuple[Known, ...] = (
@@ -134,6 +156,7 @@ KNOWN: tuple[Known, ...] = (
         optional=True,
         money=True,
     ),
+    Known(RULES_2_FROM, "moment", None, 0, MOMENT_US_MAX, money=True, days_ahead=7, bumps="shelf"),
 )
 BY_NAME: Mapping[str, Known] = {known.name: known for known in KNOWN}
 _DEFAULTS: dict[str, Any] = {known.name: known.default for known in KNOWN}
@@ -155,11 +178,33 @@ def values(tx: Tx) -> Mapping[str, Any]:
 def put_all(tx: Tx, changes: Mapping[str, Any], *, actor: str) -> list[str]:
     """Set known settings, those alone that differ; their names. CommandError, before anything is written."""
     checked = {name: check(name, value) for name, value in changes.items()}
+    check_moved(tx, checked, now_us=clock.now_us())
     before = values(tx)
     changed = [name for name, value in checked.items() if before[name] != value]
     for name in changed:
         put(tx, name, checked[name], actor=actor)
+        if BY_NAME[name].bumps:
+            db.bump(tx, BY_NAME[name].bumps)
     return changed
+
+
+def check_moved(tx: Tx, changes: Mapping[str, Any], *, now_us: int) -> None:
+    """CommandError for a moment that has come and would move, and for one that is set too near."""
+    before = values(tx)
+    for name, value in changes.items():
+        known, was = BY_NAME[name], before[name]
+        if known.kind != "moment" or value == was:
+            continue
+        if was is not None and was <= now_us:
+            raise CommandError(f"{name}: this moment has come, and stays.")
+        if value is None or value < now_us + known.days_ahead * _DAY_US:
+            raise CommandError(f"{name}: a moment at least {known.days_ahead} days from now.")
+
+
+def has_come(tx: Tx, name: str, *, now_us: int) -> bool:
+    """Whether the moment of this setting is set and has come."""
+    at_us = values(tx)[name]
+    return at_us is not None and at_us <= now_us
 
 
 def money_of(changes: Iterable[str]) -> bool:
@@ -186,6 +231,11 @@ def _check_text(known: Known, value: Any) -> None:
 def _check_number(known: Known, value: Any) -> None:
     if type(value) is not int or not known.low <= value <= known.high:
         raise CommandError(f"{known.name}: a whole number from {known.low:,} to {known.high:,}.")
+
+
+def _check_moment(known: Known, value: Any) -> None:
+    if value is not None and (type(value) is not int or not known.low <= value <= known.high):
+        raise CommandError(f"{known.name}: a date and a time, such as 2027-01-31 00:00.")
 
 
 def _check_factor(known: Known, value: Any) -> None:
@@ -217,4 +267,5 @@ _CHECKS = {
     "factor": _check_factor,
     "currency": _check_currency,
     "amounts": _check_amounts,
+    "moment": _check_moment,
 }

@@ -42,7 +42,7 @@ class AnnouncementIn(In):
 
 
 class Settings(Schema):
-    """Every setting of the shop; an empty text is what comes with Farebox."""
+    """Every setting of the shop; an empty text is what comes with Farebox. `rules_2_from` 0 is from the start."""
 
     shop_name: str
     support_contact: str
@@ -60,6 +60,7 @@ class Settings(Schema):
     money_day_finance_micro: int
     money_day_admin_micro: int
     money_two_approvers_above_micro: int
+    rules_2_from: int | None
 
 
 class SettingsIn(In):
@@ -81,6 +82,7 @@ class SettingsIn(In):
     money_day_finance_micro: Micro | None = None
     money_day_admin_micro: Micro | None = None
     money_two_approvers_above_micro: Micro | None = None
+    rules_2_from: Moment | None = None
 
 
 class OperatorOut(Schema):

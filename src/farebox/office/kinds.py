@@ -21,7 +21,7 @@ from farebox.kit.models import Proposal
 from farebox.kit.proposals import Kind
 from farebox.upstreams import channels
 
-from .setting_rules import wrong_lists
+from .setting_rules import wrong
 
 PROPOSES = ("finance", "admin")
 APPROVES = ("admin",)
@@ -36,7 +36,7 @@ def _settings_now(tx: Tx, _object: str, after: Any) -> Any:
 
 def _settings_fit(tx: Tx, _object: str, after: Any) -> None:
     checked = {name: settings.check(name, value) for name, value in after.items()}
-    for fault in wrong_lists(tx, dict(settings.values(tx)) | checked).values():
+    for fault in wrong(tx, checked, now_us=clock.now_us()).values():
         raise CommandError(fault)
 
 

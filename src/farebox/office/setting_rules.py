@@ -7,7 +7,21 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from farebox.catalog import overview
+from farebox.kit import settings
 from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.look import refusals
+
+
+def wrong(tx: Tx, changes: dict[str, Any], *, now_us: int) -> dict[str, str]:
+    """What is wrong with these settings beside those that stay as they are, by setting."""
+    errors = wrong_lists(tx, dict(settings.values(tx)) | changes)
+    for name, value in changes.items():
+        try:
+            settings.check_moved(tx, {name: value}, now_us=now_us)
+        except CommandError as fault:
+            errors[name] = refusals.said(fault)
+    return errors
 
 
 def wrong_lists(tx: Tx, values: dict[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ What gives money, or bounds what people give by hand, takes two people (kinds.py
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -24,7 +25,7 @@ from farebox.look import refusals
 from . import kinds, retyped
 from .forms import amount, count, done
 from .principal import Operator, operator, step_up
-from .setting_rules import wrong_lists
+from .setting_rules import wrong
 
 KINDS = ("settings", "settings.money")
 
@@ -87,6 +88,13 @@ GROUPS: tuple[tuple[Any, dict[str, tuple[Any, Any]]], ...] = (
                 gettext_lazy("Above this amount money needs two approvers"),
                 gettext_lazy("In the account's currency. 0 or empty: one approver is enough for every amount."),
             ),
+            "rules_2_from": (
+                gettext_lazy("Charging rules version 2 apply from"),
+                gettext_lazy(
+                    "In UTC, at least 7 days from now: the owners of all accounts are told by mail. It can be moved "
+                    "until it has come, and then stays. Empty: not set."
+                ),
+            ),
         },
     ),
     (
@@ -130,9 +138,9 @@ def _form(request: HttpRequest, me: Operator) -> HttpResponse:
         try:
             values[name] = settings.check(name, read(BY_NAME[name], typed))
         except CommandError as fault:
-            errors[name] = refusals.said(fault).removeprefix(f"{name}: ").removeprefix(f"{name}：")
+            errors[name] = refusals.said(fault)
     if not errors:
-        errors = db.read(lambda tx: wrong_lists(tx, dict(settings.values(tx)) | values))
+        errors = db.read(lambda tx: wrong(tx, values, now_us=clock.now_us()))
     if not errors:
         return _done(request, *db.write(_change, values, me))
     return _shown(request, me, _texts() | given, errors)
@@ -163,10 +171,15 @@ def _done(request: HttpRequest, changed: bool, row: Proposal | None) -> HttpResp
 
 
 def _mine(me: Operator) -> list[str]:
-    """The settings that this person may change or propose."""
+    """The settings that this person may change or propose; a moment that has come stays."""
     if me.role not in kinds.PROPOSES:
         return []
-    return [name for name, known in BY_NAME.items() if known.money or me.role == "admin"]
+    mine = [name for name, known in BY_NAME.items() if known.money or me.role == "admin"]
+    return [name for name in mine if BY_NAME[name].kind != "moment" or not _has_come(name)]
+
+
+def _has_come(name: str) -> bool:
+    return db.read(settings.has_come, name, now_us=clock.now_us())
 
 
 def _shown(request: HttpRequest, me: Operator, texts: dict[str, str], errors: dict[str, str]) -> HttpResponse:
@@ -182,7 +195,7 @@ def _shown(request: HttpRequest, me: Operator, texts: dict[str, str], errors: di
                     "hint": hint,
                     "value": texts[name],
                     "long": BY_NAME[name].kind in {"text", "amounts"},
-                    "error": errors.get(name, ""),
+                    "error": errors.get(name, "").removeprefix(f"{name}: ").removeprefix(f"{name}："),
                     "may": name in mine,
                     "two": BY_NAME[name].money and not options.current().single_person,
                 }
@@ -216,6 +229,8 @@ def write(known: Known, value: Any) -> str:
     """A value as it is typed."""
     if known.kind == "amounts":
         return "\n".join(f"{currency} {_plain(micro)}" for currency, micro in sorted(value.items()))
+    if known.kind == "moment":
+        return _("from the start") if value == 0 else "" if value is None else f"{_at(value):%Y-%m-%d %H:%M} UTC"
     return _plain(value) if known.kind == "amount" else str(value)
 
 
@@ -227,6 +242,8 @@ def read(known: Known, given: str) -> Any:
         return 0 if known.optional and not given else amount(given, known.name)
     if known.kind == "currency":
         return given.upper()
+    if known.kind == "moment":
+        return _moment(given, known.name)
     if known.kind != "amounts":
         return given.replace("\r\n", "\n")
     found: dict[str, int] = {}
@@ -234,6 +251,20 @@ def read(known: Known, given: str) -> Any:
         currency, _space, text = line.partition(" ")
         found[currency.upper()] = amount(text, known.name)
     return found
+
+
+def _moment(given: str, name: str) -> int | None:
+    if not given:
+        return None
+    try:
+        at = datetime.fromisoformat(given.removesuffix("UTC").strip())
+    except ValueError:
+        raise CommandError(f"{name}: a date and a time, such as 2027-01-31 00:00.") from None
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()) * 1_000_000
+
+
+def _at(at_us: int) -> datetime:
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC)
 
 
 def _plain(micro: int) -> str:

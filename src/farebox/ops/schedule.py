@@ -155,9 +155,11 @@ async def count_refusals(context: Context) -> None:
 
 
 async def tell(context: Context) -> None:
-    """Tell members what they want to be told, one write each."""
-    from . import notices
+    """Tell members what they want to be told, one write each, and owners of other charging rules."""
+    from . import new_rules, notices
 
+    while await context.store.read(new_rules.due) and await context.store.write(new_rules.tell):
+        pass
     for notice in await context.store.read(notices.due):
         await context.store.write(notices.tell, notice, clock.now_us())
 

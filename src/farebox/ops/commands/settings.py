@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from farebox.kit.errors import CommandError
-from farebox.ops import ready, show
+from farebox.ops import ready, show, when
 
 from .base import Group, emit, read, write
+
+if TYPE_CHECKING:
+    from farebox.kit.settings import Known
 
 setting = Group("setting", help="Settings of the shop: texts, signing up, trial credit, limits of manual money.")
 COMMANDS = (setting,)
@@ -32,15 +37,22 @@ def set_(name: str, value: str) -> None:
     """Set NAME to VALUE, alone, as the administrator of this machine; the audit trail says so.
 
     In the office another administrator approves what gives money or bounds it. Amounts are decimal numbers, those by
-    currency `USD 1.00, CNY 7.00`; an empty text is what comes with Farebox.
+    currency `USD 1.00, CNY 7.00`, a time `2027-01-31T00:00` (UTC) or `10d`; an empty text is what comes with Farebox.
     """
     ready.store()
     from farebox.kit import settings
-    from farebox.office.settings import read as parsed
 
     known = settings.BY_NAME.get(name)
     if known is None:
         raise CommandError(f"There is no setting {name[:64]!r}. `farebox setting list` shows them.")
-    given = value.replace(",", "\n") if known.kind == "amounts" else value
-    done = write("setting.set", name=name, value=parsed(known, given))
+    done = write("setting.set", name=name, value=_value(known, value))
     emit(done, lambda: print(f"{name} is set." if done["changed"] else f"{name} was so already."))
+
+
+def _value(known: Known, given: str) -> Any:
+    from farebox.kit import clock
+    from farebox.office.settings import read as parsed
+
+    if known.kind == "moment" and given:
+        return when.point(given, now_us=clock.now_us())
+    return parsed(known, given.replace(",", "\n") if known.kind == "amounts" else given)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.kit.fetch import Target
+from farebox.ops import when
 
 from .finding import Check, Finding, Look, ok, some, warning, wrong
 
@@ -104,6 +105,22 @@ def reachable(look: Look) -> Iterator[Finding]:
         yield ok("reachable", f"{len(rows)} channels take a connection")
 
 
+def rules(look: Look) -> Iterator[Finding]:
+    """Whether version 2 of the charging rules is in force, or from when."""
+    del look
+    from farebox.kit import settings
+
+    from_us, now_us = db.read(settings.get, settings.RULES_2_FROM), clock.now_us()
+    if from_us is None:
+        seen = "version 1; the date of version 2 is not set, and answers can be had for less than their price"
+        todo = "Choose a date at least 7 days from now: office, Settings, or farebox setting set rules_2_from 10d."
+        yield warning("charging rules", seen, todo)
+    elif from_us > now_us:
+        yield ok("charging rules", f"version 1; version 2 from {when.shown(from_us)} UTC")
+    else:
+        yield ok("charging rules", "version 2")
+
+
 def _connect(target: Target) -> None:
     with socket.create_connection((target.host, target.port), timeout=PROBE_S) as line:
         if target.scheme == "https":
@@ -111,4 +128,9 @@ def _connect(target: Target) -> None:
                 pass
 
 
-CHECKS: tuple[tuple[str, Check], ...] = (("prices", models), ("dead channels", attempts), ("reachable", reachable))
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("prices", models),
+    ("charging rules", rules),
+    ("dead channels", attempts),
+    ("reachable", reachable),
+)
