@@ -36,7 +36,7 @@ class FakeStore:
             "counts_as": "", "pepper_n": 1, "project": "prj_1", "project_state": "active",
             "account": "acc_1", "account_name": "Acme", "kind": "customer",
             "account_state": "active", "currency": "USD", "list": "official-usd", "zone": "UTC", "member": None,
-            "member_state": None, **dict.fromkeys(f"limit {n}" for n in range(9 + 12)),
+            "member_state": None, **dict.fromkeys(f"limit {n}" for n in range(9 + 12)), "trusted": False,
         }  # fmt: skip
         assert not set(changes) - set(row)
         self.rows[secrets.digest_key(pepper, key)] = tuple((row | changes).values())

@@ -172,18 +172,41 @@ def test_a_receipt_alone_gives_its_charge(prices, used, hold_micro, rule):
         "prices": msgspec.json.decode(msgspec.json.encode(prices)),
         "hold_micro": hold_micro,
     }
-    assert pricing.recompute(**facts, rule=rule) == min(pricing.charge(prices, used).amount_micro, hold_micro)
-    for free in ("R01", "R09", "R12", "R13", "R14", "R15", "R16", "R24", "R26", "R33"):
-        assert pricing.recompute(**facts, rule=free) == 0
+    for version in (1, 2):
+        charged = pricing.due(pricing.Facts(**facts, rule=rule, rule_version=version)).charge_micro
+        assert charged == min(pricing.charge(prices, used).amount_micro, hold_micro)
+        for free in ("R01", "R09", "R12", "R13", "R14", "R15", "R16", "R24", "R26", "R33"):
+            assert pricing.due(pricing.Facts(**facts, rule=free, rule_version=version)).charge_micro == 0
 
 
 def test_a_receipt_of_an_unknown_rule_version_or_class_is_not_recomputed():
-    with pytest.raises(ValueError, match="rule version 2"):
-        pricing.recompute(usage={}, prices={}, rule="R02", hold_micro=0, rule_version=2)
+    with pytest.raises(ValueError, match="rule version 3"):
+        pricing.due(pricing.Facts("R02", 3, {}, {}, 0))
     with pytest.raises(UsageError, match="points"):
-        pricing.recompute(usage={"points": 3}, prices={}, rule="R02", hold_micro=0)
+        pricing.due(pricing.Facts("R02", 1, {"points": 3}, {}, 0))
 
 
 def test_a_free_rule_does_not_excuse_usage_that_is_none():
     with pytest.raises(UsageError):
-        pricing.recompute(usage={"input": -1}, prices={}, rule="R14", hold_micro=0)
+        pricing.due(pricing.Facts("R14", 1, {"input": -1}, {}, 0))
+
+
+@pytest.mark.parametrize(
+    ("rule", "used", "valued", "drawn", "charged"),
+    [
+        ("R14", 100, None, 100, 0),  # all of it is forgiven
+        ("R14", 100, None, 30, 70),  # the rest is charged as far as it was delivered
+        ("R09", 40, 100, 0, 40),  # of an input that was counted, what was reported
+        ("R16", 0, 100, 10, 0),
+        ("R03", 80, 100, 5, 95),
+        ("R03", 80, 100, 20, 80),
+    ],
+)
+def test_a_receipt_of_version_2_says_what_was_forgiven_and_what_that_left(rule, used, valued, drawn, charged):
+    prices = {"output": 1_000_000}
+    worth = used if valued is None else valued
+    flags = [] if charged == (0 if rule in {"R14", "R09", "R16"} else used) else ["allowance_used"]
+    facts = pricing.Facts(
+        rule, 2, {"output": used}, prices, 10**6, flags, None if valued is None else {"output": valued}, drawn
+    )
+    assert pricing.due(facts) == (charged, worth, worth - charged)

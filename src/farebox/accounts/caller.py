@@ -50,6 +50,7 @@ class Caller:
     addresses: tuple[Network, ...] = ()
     expires_us: int | None = None
     house: bool = False
+    trusted: bool = False  # what it is forgiven draws on no allowance
     caps: tuple[tuple[str, int, str], ...] = ()
     paces: tuple[Pace, ...] = ()
     _current: _Purses = field(default_factory=_Purses, repr=False, compare=False)
@@ -116,6 +117,7 @@ def from_row(row: Sequence[Any]) -> Known:
         addresses=networks(msgspec.json.decode(addresses, type=list[str])),
         expires_us=expires_us,
         house=kind == "house",
+        trusted=bool(row[40]),
         caps=tuple((scope, cap, period) for scope, limits in capped for period, cap in caps.Caps(*limits)),
         paces=tuple(
             Pace(of, scope, rpm, tpm, concurrency, said)

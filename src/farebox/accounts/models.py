@@ -78,6 +78,7 @@ class Account(Paced):
     """A customer who holds a balance and pays. Its ledger account has the same id.
 
     `kind`: `customer`, or `house` for calls of our own. `state`: `active`, `frozen` (no new calls), `barred`, `closed`.
+    What a `trusted` one is forgiven draws on no allowance (money.md 4.4).
     """
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -89,6 +90,7 @@ class Account(Paced):
     time_zone = models.CharField(max_length=64, default="UTC")
     created_us = models.BigIntegerField()
     closed_us = models.BigIntegerField(null=True)
+    trusted = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         constraints = [

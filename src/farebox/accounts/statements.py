@@ -7,7 +7,7 @@ SELECT k.id, k.name, k.state, k.models, k.addresses, k.expires_us, k.counts_as, 
        p.cap_day_micro, p.cap_month_micro, p.cap_ever_micro,
        m.cap_day_micro, m.cap_month_micro, m.cap_ever_micro,
        k.rpm, k.tpm, k.concurrency, p.rpm, p.tpm, p.concurrency,
-       a.rpm, a.tpm, a.concurrency, m.rpm, m.tpm, m.concurrency
+       a.rpm, a.tpm, a.concurrency, m.rpm, m.tpm, m.concurrency, a.trusted
 FROM accounts_apikey k
 JOIN accounts_project p ON p.id = k.project_id
 JOIN accounts_account a ON a.id = k.account_id

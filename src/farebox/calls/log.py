@@ -15,7 +15,8 @@ from farebox.catalog import pricing
 from farebox.catalog import usage as usages
 from farebox.kit import money
 from farebox.kit.db import Tx
-from farebox.ledger import holds, journal
+from farebox.ledger import allowance, holds, journal
+from farebox.ledger.allowance import Claim, Terms
 from farebox.ledger.holds import Purse
 from farebox.upstreams import counters
 
@@ -50,6 +51,7 @@ class Opened:
     purses: tuple[Purse, ...]
     once: str = ""  # the idempotency key, see once.ident
     own_day: str = ""  # the account's day on which it began; empty: the UTC day
+    allowance: Terms | None = None  # None: what is forgiven draws on nothing
 
 
 @dataclass(slots=True)
@@ -72,7 +74,12 @@ class AttemptFacts:
 
 @dataclass(slots=True)
 class Ended:
-    """How a call ended: its rule, its usage by class, what it shall be charged."""
+    """How a call ended: its rule, its usage by class, what it shall be charged.
+
+    From version 2 of the rules on: `value_micro` is what it was worth, by the classes in `valued` where these are not
+    `usage`; `most_micro` the most that it may be charged where its account's allowance does not forgive the rest;
+    `draws` whether that draws on it; `cause` the word for why something is forgiven.
+    """
 
     outcome: str
     rule: str
@@ -87,6 +94,11 @@ class Ended:
     error: str = ""
     diagnostics: dict[str, Any] = field(default_factory=dict)
     reported: str = ""  # the upstream's own usage report as it came, JSON of a bounded size
+    value_micro: int | None = None
+    valued: dict[str, int] | None = None
+    most_micro: int = 0
+    draws: bool = False
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,17 @@ class Receipt:
     charge_micro: int
     held_micro: int
     short_micro: int
+    drawn_micro: int = 0
+
+
+@dataclass(slots=True)
+class _Forgiven:
+    """What is forgiven of a call: the row of its allowance as it was read, and what that gives."""
+
+    found: allowance.Allowance | None
+    drawn_micro: int
+    charge_micro: int
+    used: bool
 
 
 def open_call(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) -> int:
@@ -160,18 +183,26 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
 
     Raises `holds.HoldEnded` if somebody else ended the hold before (R24).
     """
+    forgiven = _forgive(tx, call, ended)
     done = holds.settle(
         tx,
         hold=call.id,
         purses=call.purses,
         currency=call.currency,
-        charge_micro=ended.charge_micro,
+        charge_micro=forgiven.charge_micro,
         now_us=ended.ended_us,
     )
     receipt = Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro)
     if done.repeated:
         return receipt
-    flags = [*ended.flags, "short"] if done.short_micro and "short" not in ended.flags else ended.flags
+    drawn_micro = _draw(tx, call, ended, forgiven, done)
+    receipt = Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro, drawn_micro)
+    flags = list(ended.flags)
+    if forgiven.used:
+        flags.append("allowance_used")
+    if done.short_micro and "short" not in flags:
+        flags.append("short")
+    forgiven_micro = None if ended.value_micro is None else max(0, ended.value_micro - done.charge_micro)
     changed = tx.execute(
         statements.END_CALL,
         (
@@ -189,6 +220,11 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
             _text(ended.error, 300),
             _json(ended.diagnostics).decode() if ended.diagnostics else "",
             ended.reported or None,
+            ended.value_micro,
+            forgiven_micro,
+            None if ended.value_micro is None else drawn_micro,
+            ended.cause if forgiven_micro else "",
+            None if ended.valued is None else _json(ended.valued).decode(),
             call.id,
         ),
     )
@@ -198,6 +234,36 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
         _write_attempt(tx, call.id, number, attempt)
     _add_to_day(tx, call, ended, done.charge_micro)
     return receipt
+
+
+def _forgive(tx: Tx, call: Opened, ended: Ended) -> _Forgiven:
+    """What the account's allowance gives for the call, read under the lock of its balance (money.md 4.4)."""
+    terms = call.allowance
+    if terms is None or not (ended.charge_micro or ended.draws):
+        return _Forgiven(None, 0, ended.charge_micro, used=False)
+    found = allowance.read(tx, call.account)
+    if not ended.draws or ended.value_micro is None:
+        return _Forgiven(found, 0, ended.charge_micro, used=False)
+    given = allowance.give(found, terms, Claim(ended.charge_micro, ended.most_micro, ended.value_micro))
+    return _Forgiven(found, given.drawn_micro, given.charge_micro, given.used)
+
+
+def _draw(tx: Tx, call: Opened, ended: Ended, forgiven: _Forgiven, done: holds.Settled) -> int:
+    """Book what the settled call draws, and what its charge lets the allowance grow by; the micro-units drawn."""
+    if call.allowance is None or not (done.charge_micro or ended.draws):
+        return 0
+    return allowance.book(
+        tx,
+        forgiven.found,
+        call.allowance,
+        account=call.account,
+        currency=call.currency,
+        hold=call.id,
+        drawn_micro=forgiven.drawn_micro,
+        short_micro=done.short_micro if ended.draws else 0,
+        charge_micro=done.charge_micro,
+        now_us=ended.ended_us,
+    )
 
 
 def void_call(tx: Tx, call: Opened, ended: Ended) -> int:
@@ -219,6 +285,7 @@ def give_back(tx: Tx, call: str, account: str, *, now_us: int) -> int:
     facts = as_dict(row)
     refund_micro = holds.refund(tx, hold=call, currency=facts["currency"], now_us=now_us)
     if refund_micro:
+        allowance.give_back(tx, call)
         tx.execute(statements.MARK_REFUNDED, (call,))
         last = tx.all(statements.READ_ATTEMPTS, (call,))[-1:]
         channel, cost_currency = (last[0][2], last[0][9]) if last else ("", "")
@@ -336,7 +403,7 @@ def add_refusals(tx: Tx, counts: dict[tuple[str, str, str], int]) -> None:
 _NAMES = (
     "id account project key member endpoint model asked stream opened_us ended_us currency hold_micro limit_tokens "
     "price_list price_version prices rule_version outcome rule status charge_micro usage usage_source finish_reason "
-    "flags attempts error diagnostics reported"
+    "flags attempts error diagnostics reported value_micro forgiven_micro drawn_micro cause valued"
 ).split()
 
 
@@ -351,7 +418,22 @@ def as_dict(row: Sequence[Any]) -> dict[str, Any]:
         found[name] = msgspec.json.decode(found[name]) if found[name] else {}
     found["reported"] = (counters.shown(msgspec.json.decode(found["reported"])) or None) if found["reported"] else None
     found["flags"] = found["flags"].split()
+    found["valued"] = msgspec.json.decode(found["valued"]) if found["valued"] else None
     return found
+
+
+def facts(found: dict[str, Any]) -> pricing.Facts:
+    """What a row, as `as_dict` gives it, says of the money of its call."""
+    return pricing.Facts(
+        rule=found["rule"],
+        rule_version=found["rule_version"],
+        usage=found["usage"],
+        prices=found["prices"],
+        hold_micro=found["hold_micro"],
+        flags=found["flags"],
+        valued=found["valued"],
+        drawn_micro=found["drawn_micro"] or 0,
+    )
 
 
 def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:

@@ -12,7 +12,8 @@ class Call(models.Model):
     `delivered_us` is when the whole answer had left us, noted within a second, for calls that are not streamed (R25).
     `usage` and `prices` are JSON objects by usage class; `flags` and `ignored` are words joined by spaces;
     `diagnostics` is a JSON object that may be dropped and is forgotten in time; `reported` the upstream's own usage
-    report as it came, JSON of at most 4 KiB.
+    report as it came, JSON of at most 4 KiB. From version 2 of the rules on: what the call was worth (by `valued`, a
+    JSON object by usage class, where that is not `usage`), what of it was forgiven and drawn, and the word for why.
     """
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -47,6 +48,11 @@ class Call(models.Model):
     error = models.CharField(max_length=300, default="")
     diagnostics = models.TextField(default="")
     reported = models.TextField(null=True)
+    value_micro = models.BigIntegerField(null=True)
+    forgiven_micro = models.BigIntegerField(null=True)
+    drawn_micro = models.BigIntegerField(null=True)
+    cause = models.CharField(max_length=12, default="", db_default="")
+    valued = models.TextField(null=True)
 
     class Meta:
         indexes = [

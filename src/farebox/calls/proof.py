@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from farebox.catalog import pricing
 from farebox.kit.db import Tx
 
@@ -25,15 +27,24 @@ def prove(tx: Tx) -> list[str]:
         after = str(rows[-1][0])
         for row in rows:
             found = log.as_dict(row)
-            due_micro = pricing.recompute(
-                usage=found["usage"],
-                prices=found["prices"],
-                rule=found["rule"],
-                hold_micro=found["hold_micro"],
-                rule_version=found["rule_version"],
+            findings += _receipt(found)
+    findings += [f"I33 call {call} and what it drew disagree" for (call,) in tx.all(statements.DRAWN_OTHERWISE)]
+    return findings
+
+
+def _receipt(found: dict[str, Any]) -> list[str]:
+    due = pricing.due(log.facts(found))
+    findings = []
+    if found["charge_micro"] != due.charge_micro:
+        findings.append(
+            f"I09 call {found['id']} was charged {found['charge_micro']}, its receipt recomputes to {due.charge_micro}"
+        )
+    if found["value_micro"] is not None:
+        was = (found["value_micro"], found["forgiven_micro"])
+        if was != due[1:]:
+            findings.append(
+                f"I09 call {found['id']} says worth and forgiven {was}, its receipt recomputes to {due[1:]}"
             )
-            if found["charge_micro"] != due_micro:
-                findings.append(
-                    f"I09 call {found['id']} was charged {found['charge_micro']}, its receipt recomputes to {due_micro}"
-                )
+        if not 0 <= (found["drawn_micro"] or 0) <= due.forgiven_micro:
+            findings.append(f"I33 call {found['id']} drew {found['drawn_micro']} of {due.forgiven_micro} forgiven")
     return findings

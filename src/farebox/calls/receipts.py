@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from farebox.catalog import pricing
+from farebox.catalog import pricing, rules
 from farebox.kit import ids, money
 from farebox.kit.db import Tx
 
@@ -38,14 +38,9 @@ def read(tx: Tx, call: str, scope: Scope) -> dict[str, Any] | None:
     found["rounded_micro"] = money.per_million_up(numerator)
     found["due_micro"] = None
     if found["outcome"] != "open":
-        found["due_micro"] = pricing.recompute(
-            usage=found["usage"],
-            prices=found["prices"],
-            rule=found["rule"],
-            hold_micro=found["hold_micro"],
-            rule_version=found["rule_version"],
-        )
-    found["free"] = found["rule"] in pricing.FREE_RULES or found["rule"] == pricing.FREE_WHEN_EMPTY
+        found["due_micro"] = pricing.due(log.facts(found)).charge_micro
+    free = found["rule"] in rules.of(found["rule_version"]).free
+    found["free"] = free and "allowance_used" not in found["flags"]
     found["times"] = _times(tx, found)
     return found
 

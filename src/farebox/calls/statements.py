@@ -12,7 +12,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s, %s, %s
 END_CALL = """
 UPDATE calls_call SET ended_us = %s, hold_micro = %s, outcome = %s, rule = %s, status = %s, charge_micro = %s,
  usage = %s, usage_source = %s, finish_reason = %s, flags = %s, attempts = %s, error = %s, diagnostics = %s,
- reported = %s
+ reported = %s, value_micro = %s, forgiven_micro = %s, drawn_micro = %s, cause = %s, valued = %s
 WHERE id = %s AND outcome = 'open'
 """
 
@@ -56,7 +56,7 @@ WHERE id = %s AND outcome = 'broken' AND flags = 'expired' AND rule <> 'R24'
 _COLUMNS = """
 id, account, project, key, member, endpoint, model, asked, stream, opened_us, ended_us, currency, hold_micro,
 limit_tokens, price_list, price_version, prices, rule_version, outcome, rule, status, charge_micro, usage, usage_source,
-finish_reason, flags, attempts, error, diagnostics, reported
+finish_reason, flags, attempts, error, diagnostics, reported, value_micro, forgiven_micro, drawn_micro, cause, valued
 """
 
 READ_CALL = f"SELECT {_COLUMNS} FROM calls_call WHERE id = %s AND account = %s"
@@ -111,7 +111,14 @@ WHERE h.id IS NULL OR (c.outcome = 'open') <> (h.state = 'open')
 """
 
 FAILED_BUT_CHARGED = """
-SELECT id FROM calls_call WHERE charge_micro > 0 AND (status >= 400 OR outcome IN ('failed', 'broken', 'refused'))
+SELECT id FROM calls_call WHERE charge_micro > 0 AND (status >= 400 OR outcome IN ('broken', 'refused')
+ OR (outcome = 'failed' AND flags NOT LIKE '%%allowance_used%%'))
+"""
+
+DRAWN_OTHERWISE = """
+SELECT c.id FROM calls_call c LEFT JOIN ledger_draw d ON d.hold = c.id
+WHERE COALESCE(c.drawn_micro, 0) <> COALESCE(d.drawn_micro + d.short_micro, 0)
+UNION ALL SELECT d.hold FROM ledger_draw d WHERE NOT EXISTS (SELECT 1 FROM calls_call c WHERE c.id = d.hold)
 """
 
 RECEIPTS = f"SELECT {_COLUMNS} FROM calls_call WHERE outcome <> 'open' AND id > %s ORDER BY id LIMIT %s"

@@ -6,21 +6,16 @@ an exact numerator over 1,000,000. Numerators are summed and rounded up once. No
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from farebox.catalog import factors as known
+from farebox.catalog import rules
 from farebox.catalog import usage as usages
 from farebox.catalog.factors import Factors
 from farebox.catalog.usage import INPUT_CLASSES, OTHER_CLASSES, OUTPUT_CLASSES, Usage
 from farebox.kit import money
-
-RULE_VERSION = 1
-# Charging rules of version 1 under which a call is free whatever was used (money.md 3.1).
-FREE_RULES = frozenset({"R01", "R12", "R13", "R14", "R15", "R16", "R24", "R26", "R33"})
-# An empty answer is free too; where `stop` or `logit_bias` made it empty the call ends as R02.
-FREE_WHEN_EMPTY = "R09"
 
 # 10 billion currency units for 1,000,000 units: beyond any real price in any currency, far below overflow.
 PRICE_MICRO_MAX = 10**16
@@ -65,7 +60,7 @@ class Offer:
     currency: str
     prices: dict[str, int]
     usd_rate: str
-    rule_version: int = RULE_VERSION
+    rule_version: int = 1
 
 
 class Line(NamedTuple):
@@ -135,25 +130,53 @@ def affordable_output(prices: Mapping[str, int], *, input_tokens: int, available
     return min(output_tokens, left // price) if price else output_tokens
 
 
-def recompute(
-    *,
-    usage: Mapping[str, int],
-    prices: Mapping[str, int],
-    rule: str,
-    hold_micro: int,
-    rule_version: int = RULE_VERSION,
-) -> int:
-    """The charge in micro-units that a receipt's own facts give (I09), never above the hold.
+class Facts(NamedTuple):
+    """What a receipt says of the money of an ended call; amounts in micro-units.
 
-    `usage` and `prices` are the receipt's objects by usage class. UsageError for usage that is none,
-    ValueError for a rule version that does not exist.
+    `usage` and `prices` are its objects by usage class; `valued` is the usage that its value is computed from, None
+    where that is `usage`. `drawn_micro` is what its account's allowance gave.
     """
-    if rule_version != RULE_VERSION:
-        raise ValueError(f"there is no rule version {rule_version}")
-    used = usages.of(usage)
-    if rule in FREE_RULES or rule == FREE_WHEN_EMPTY:
-        return 0
-    return min(charge(prices, used).amount_micro, hold_micro)
+
+    rule: str
+    rule_version: int
+    usage: Mapping[str, int]
+    prices: Mapping[str, int]
+    hold_micro: int
+    flags: Sequence[str] = ()
+    valued: Mapping[str, int] | None = None
+    drawn_micro: int = 0
+
+
+class Due(NamedTuple):
+    """What a call must have been charged, what it was worth, and what of that was forgiven, in micro-units."""
+
+    charge_micro: int
+    value_micro: int
+    forgiven_micro: int
+
+
+def due(facts: Facts) -> Due:
+    """What a receipt's own facts give (I09), never above the hold; in version 1 nothing is valued.
+
+    UsageError for usage that is none, ValueError for a rule version that does not exist.
+    """
+    version = rules.of(facts.rule_version)
+    used_micro = charge(facts.prices, usages.of(facts.usage)).amount_micro
+    base_micro = 0 if facts.rule in version.free else used_micro
+    if not version.forgives:
+        return Due(min(base_micro, facts.hold_micro), 0, 0)
+    value_micro = used_micro
+    if facts.valued is not None:
+        value_micro = charge(facts.prices, usages.of(facts.valued)).amount_micro
+    charge_micro = base_micro
+    if "allowance_used" in facts.flags:
+        # Free rules have the usage that could be charged for their usage; the others are worth what they are valued at.
+        most_micro = used_micro if facts.rule in version.free else value_micro
+        charge_micro = max(base_micro, min(most_micro, value_micro - facts.drawn_micro))
+    if "short" in facts.flags:
+        charge_micro = facts.hold_micro
+    charge_micro = min(charge_micro, facts.hold_micro)
+    return Due(charge_micro, value_micro, max(0, value_micro - charge_micro))
 
 
 def fraction(numerator: int) -> str:

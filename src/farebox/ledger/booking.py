@@ -10,7 +10,7 @@ from django.db.models import Q, Sum
 from farebox.kit import errors, money
 from farebox.kit.db import Tx
 
-from . import caps, chart, holds, journal, lots, references
+from . import allowance, caps, chart, holds, journal, lots, references
 from .models import Adjustment, Entry, Posting
 from .references import Outside
 
@@ -124,4 +124,5 @@ def book(tx: Tx, row: Adjustment, amount_micro: int, *, approver: str | None, si
     )
     if row.kind == "refund":
         caps.give_back(tx, call=row.call, amount_micro=amount_micro)
+        allowance.give_back(tx, row.call)
     return entry

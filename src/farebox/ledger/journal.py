@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from farebox.kit import dbfaults, errors, ids, money
 from farebox.kit.db import Tx
 
-from . import caps, chart, references, statements
+from . import allowance, caps, chart, references, statements
 from .references import Outside
 
 
@@ -131,6 +131,7 @@ def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = 
     )
     if head[1] == "charge" and not repeated:
         caps.give_back(tx, call=str(head[2]), amount_micro=sum(amount for name, amount in lines if name == head[0]))
+        allowance.give_back(tx, str(head[2]))
     if head[1] == "call_refund" and not repeated:
         caps.count_again(tx, adjustment=str(head[2]))
     return undone

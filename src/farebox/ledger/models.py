@@ -238,3 +238,49 @@ class CreditLot(models.Model):
                 name="ledger_lot_bounds",
             )
         ]
+
+
+class Allowance(models.Model):
+    """What an account may be forgiven, a row beside its balance (allowance.py); made by the first call that changes it.
+
+    What is left is `begun` + `grown` + `returned` - `drawn`. `charged_micro` is what it has grown by a share of, `paid`
+    that the account has had money other than granted credit, `most_micro` the maximum where an operator has set one.
+    """
+
+    account = models.CharField(primary_key=True, max_length=80)
+    currency = models.CharField(max_length=3)
+    begun_micro = models.BigIntegerField()
+    grown_micro = models.BigIntegerField(default=0)
+    drawn_micro = models.BigIntegerField(default=0)
+    returned_micro = models.BigIntegerField(default=0)
+    charged_micro = models.BigIntegerField(default=0)
+    paid = models.BooleanField(default=False)
+    most_micro = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(grown_micro__gte=0, drawn_micro__gte=0, returned_micro__gte=0, charged_micro__gte=0)
+                & Q(returned_micro__lte=F("drawn_micro")),
+                name="ledger_allowance_bounds",
+            )
+        ]
+
+
+class Draw(models.Model):
+    """What one settled hold drew from its account's allowance, and what it fell short of its charge; once (I33).
+
+    `returned` once its charge was refunded and the allowance has it again.
+    """
+
+    hold = models.CharField(primary_key=True, max_length=40)
+    account = models.CharField(max_length=80, db_index=True)
+    drawn_micro = models.BigIntegerField()
+    short_micro = models.BigIntegerField(default=0)
+    at_us = models.BigIntegerField()
+    returned = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(drawn_micro__gte=0, short_micro__gte=0), name="ledger_draw_bounds")
+        ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from farebox.kit import epochs, money
 from farebox.kit.db import Tx
 
-from . import statements
+from . import allowance, statements
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ def prove(tx: Tx, *, now_us: int, grace_us: int) -> Proof:
     _orphans(tx, proof, now_us - grace_us)
     _manual(tx, proof)
     _references(tx, proof)
+    proof.findings += allowance.prove(tx)
     for (lot,) in tx.all(statements.OVERDRAWN_LOTS):
         proof.findings.append(f"credit lot {lot} has no entry or expired more than was granted")
     return proof

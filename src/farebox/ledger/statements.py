@@ -279,3 +279,75 @@ ORDER BY a.call
 """
 
 FROZEN = "SELECT id FROM ledger_ledgeraccount WHERE frozen ORDER BY id"
+
+# === The allowance: begin ===
+
+READ_ALLOWANCE = """
+SELECT currency, begun_micro, grown_micro, drawn_micro, returned_micro, charged_micro, paid, most_micro
+FROM ledger_allowance WHERE account = %s
+"""
+
+OVERDRAWN = """
+SELECT 1 FROM ledger_allowance
+WHERE account = %s AND begun_micro + grown_micro + returned_micro - drawn_micro < 0
+"""
+
+OPEN_ALLOWANCE = """
+INSERT INTO ledger_allowance
+(account, currency, begun_micro, grown_micro, drawn_micro, returned_micro, charged_micro, paid, most_micro)
+VALUES (%s, %s, %s, 0, 0, 0, 0, FALSE, NULL) ON CONFLICT (account) DO NOTHING
+"""
+
+# As it was read: the balance's lock keeps others away, and this proves it.
+MOVE_ALLOWANCE = """
+UPDATE ledger_allowance SET drawn_micro = drawn_micro + %s, grown_micro = grown_micro + %s, charged_micro = %s,
+ paid = %s
+WHERE account = %s AND drawn_micro = %s AND grown_micro = %s AND charged_micro = %s
+"""
+
+SET_ALLOWANCE = """
+UPDATE ledger_allowance SET most_micro = %s, begun_micro = begun_micro + %s WHERE account = %s
+"""
+
+# Money that nobody gave away; the unique index of entries answers each at once.
+EVER_PAID = """
+SELECT 1 FROM ledger_entry WHERE account = %s AND kind IN ('credit', 'topup', 'payment') LIMIT 1
+"""
+
+WRITE_DRAW = """
+INSERT INTO ledger_draw (hold, account, drawn_micro, short_micro, at_us, returned) VALUES (%s, %s, %s, %s, %s, FALSE)
+"""
+
+RETURN_DRAW = """
+UPDATE ledger_draw SET returned = TRUE WHERE hold = %s AND NOT returned RETURNING account, drawn_micro, short_micro
+"""
+
+RETURN_TO_ALLOWANCE = "UPDATE ledger_allowance SET returned_micro = returned_micro + %s WHERE account = %s"
+
+_DRAWS = """
+SELECT account, SUM(drawn_micro + short_micro) AS draws, SUM(short_micro) AS short,
+ SUM(CASE WHEN returned THEN drawn_micro + short_micro ELSE 0 END) AS back
+FROM ledger_draw GROUP BY account
+"""
+
+ALLOWANCES_OTHERWISE = f"""
+SELECT a.account, a.drawn_micro, a.returned_micro, COALESCE(d.draws, 0), COALESCE(d.back, 0)
+FROM ledger_allowance a LEFT JOIN ({_DRAWS}) d ON d.account = a.account
+WHERE a.drawn_micro <> COALESCE(d.draws, 0) OR a.returned_micro <> COALESCE(d.back, 0)
+UNION ALL
+SELECT d.account, 0, 0, d.draws, d.back FROM ({_DRAWS}) d
+WHERE NOT EXISTS (SELECT 1 FROM ledger_allowance a WHERE a.account = d.account)
+"""
+
+OVERDRAWN_BEYOND = f"""
+SELECT a.account FROM ledger_allowance a LEFT JOIN ({_DRAWS}) d ON d.account = a.account
+WHERE a.begun_micro + a.grown_micro + a.returned_micro - a.drawn_micro + COALESCE(d.short, 0) < 0
+"""
+
+GROWN_BEYOND = """
+SELECT a.account FROM ledger_allowance a
+WHERE a.grown_micro > a.charged_micro OR a.charged_micro > (
+ SELECT COALESCE(SUM(h.charge_micro), 0) FROM ledger_hold h WHERE h.account = a.account AND h.state = 'settled')
+"""
+
+# === The allowance: end ===

@@ -1,0 +1,216 @@
+"""The allowance: how much of what is delivered and not paid an account is forgiven (money.md 4.4).
+
+A row beside the account's balance. It begins at an amount, grows with what the account is charged once it has had money
+other than granted credit, and gives what calls draw from it; what a refunded call drew comes back. Amounts are
+micro-units of the account's currency. Whoever settles has locked the account's balance first, and this row with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+from farebox.kit.db import Tx
+
+from . import statements
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an account's allowance begins at, how many percent of each charge it grows by, and the most it holds."""
+
+    begin_micro: int
+    growth_percent: int
+    most_micro: int
+
+
+@lru_cache(maxsize=256)
+def terms(begin_usd_micro: int, growth_percent: int, most_usd_micro: int, usd_rate: str) -> Terms:
+    """The terms in a currency of which `usd_rate`, a decimal text, is worth one USD."""
+    rate = Fraction(usd_rate)
+    begin, most = (int(usd_micro * rate) for usd_micro in (begin_usd_micro, most_usd_micro))
+    return Terms(min(begin, most), growth_percent, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """The row: what it began with, grew by, gave and got back; `most_micro` where an operator has set the maximum.
+
+    `charged_micro` is what it has grown by a share of.
+    """
+
+    account: str
+    currency: str
+    begun_micro: int
+    grown_micro: int
+    drawn_micro: int
+    returned_micro: int
+    charged_micro: int = 0
+    paid: bool = False
+    most_micro: int | None = None
+
+    @property
+    def left_micro(self) -> int:
+        """What calls may still draw; below 0 after a call that its hold did not cover."""
+        return self.begun_micro + self.grown_micro + self.returned_micro - self.drawn_micro
+
+    def most(self, terms: Terms) -> int:
+        """The most that it holds."""
+        return terms.most_micro if self.most_micro is None else self.most_micro
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a call asks to be forgiven: its charge, what it may be charged at most instead, and what it is worth.
+
+    `short_micro` is the part of the charge that the hold does not cover.
+    """
+
+    charge_micro: int
+    most_micro: int
+    value_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the allowance gives for a call, and the charge that this leaves; `used` says that it gave too little."""
+
+    drawn_micro: int
+    charge_micro: int
+    used: bool
+
+
+def read(tx: Tx, account: str) -> Allowance | None:
+    """The allowance of an account; None before anything has changed it."""
+    row = tx.one(statements.READ_ALLOWANCE, (account,))
+    if row is None:
+        return None
+    (currency, begun, grown, drawn, returned, charged, paid, most) = row
+    return Allowance(
+        account, str(currency), int(begun), int(grown), int(drawn), int(returned), int(charged), bool(paid), most
+    )
+
+
+def left_micro(tx: Tx, account: str, terms: Terms) -> int:
+    """What an account's calls may still draw."""
+    found = read(tx, account)
+    return found.left_micro if found is not None else terms.begin_micro
+
+
+def overdrawn(tx: Tx, account: str) -> bool:
+    """Whether more was drawn than there was: until it is above 0 again, holds are whole (money.md 4.4)."""
+    return tx.one(statements.OVERDRAWN, (account,)) is not None
+
+
+def give(found: Allowance | None, terms: Terms, claim: Claim) -> Given:
+    """What is forgiven of a call, and what it is charged then: pure, from the row as it is."""
+    owed_micro = max(0, claim.value_micro - claim.charge_micro)
+    left = max(0, found.left_micro if found is not None else terms.begin_micro)
+    drawn_micro = min(owed_micro, left)
+    more_micro = max(0, min(claim.most_micro - claim.charge_micro, owed_micro - drawn_micro))
+    return Given(drawn_micro, claim.charge_micro + more_micro, used=more_micro > 0)
+
+
+def book(
+    tx: Tx,
+    found: Allowance | None,
+    terms: Terms,
+    *,
+    account: str,
+    currency: str,
+    hold: str,
+    drawn_micro: int,
+    short_micro: int,
+    charge_micro: int,
+    now_us: int,
+) -> int:
+    """Book what a settled hold draws, its `short_micro` beside it, and its growth; what it drew in all.
+
+    `found` is the row as it was read in this transaction, under the lock of the account's balance.
+    """
+    total_micro = drawn_micro + short_micro
+    paid = found.paid if found is not None else False
+    if charge_micro and not paid:
+        paid = tx.one(statements.EVER_PAID, (account,)) is not None
+    grows = charge_micro > 0 and paid
+    if not total_micro and not (grows and _has_room(found, terms)):
+        return 0
+    if found is None:
+        _open(tx, account, currency, terms)
+        found = read(tx, account) or _gone(account)
+    charged_micro = found.charged_micro + charge_micro * grows
+    growth_micro = _share(charged_micro, terms) - _share(found.charged_micro, terms)
+    room_micro = max(0, found.most(terms) - (found.left_micro - total_micro))
+    grown_micro = min(growth_micro, room_micro)
+    if total_micro:
+        tx.execute(statements.WRITE_DRAW, (hold, account, drawn_micro, short_micro, now_us))
+    before = (found.drawn_micro, found.grown_micro, found.charged_micro)
+    params = (total_micro, grown_micro, charged_micro, paid, account, *before)
+    if tx.execute(statements.MOVE_ALLOWANCE, params) != 1:
+        raise AssertionError(f"the allowance of {account} was changed between two statements of a locked account")
+    return total_micro
+
+
+def give_back(tx: Tx, hold: str) -> int:
+    """Give back what a call drew, once, when its charge is refunded; the micro-units given back now."""
+    row = tx.one(statements.RETURN_DRAW, (hold,))
+    if row is None:
+        return 0
+    account, back_micro = str(row[0]), int(row[1]) + int(row[2])
+    if tx.execute(statements.RETURN_TO_ALLOWANCE, (back_micro, account)) != 1:
+        raise AssertionError(f"there is no allowance of {account}, from which {hold} drew")
+    return back_micro
+
+
+def set_most(tx: Tx, *, account: str, currency: str, terms: Terms, most_micro: int | None) -> Allowance:
+    """Set the most that this account's allowance holds, None for the shop's own; what is above it goes. The row."""
+    _open(tx, account, currency, terms)
+    found = read(tx, account) or _gone(account)
+    most = terms.most_micro if most_micro is None else most_micro
+    # Raised, it is filled: an operator gives it to somebody whom he trusts so far.
+    change_micro = most - found.left_micro if most_micro is not None else min(0, most - found.left_micro)
+    tx.execute(statements.SET_ALLOWANCE, (most_micro, change_micro, account))
+    return read(tx, account) or _gone(account)
+
+
+def prove(tx: Tx) -> list[str]:
+    """Findings of I33, one sentence each: drawn and returned are the calls', nothing is drawn that was not there."""
+    findings = [
+        f"I33 the allowance of {account} gave {drawn} and got back {returned}, its calls say {draws} and {back}"
+        for account, drawn, returned, draws, back in tx.all(statements.ALLOWANCES_OTHERWISE)
+    ]
+    findings += [
+        f"I33 {account} drew more than its allowance had" for (account,) in tx.all(statements.OVERDRAWN_BEYOND)
+    ]
+    findings += [
+        f"I33 the allowance of {account} grew by more than its share" for (account,) in tx.all(statements.GROWN_BEYOND)
+    ]
+    return findings
+
+
+def view(found: Allowance | None, terms: Terms | None) -> dict[str, Any] | None:
+    """What may be shown of an allowance, JSON-able; None where an account has none."""
+    if terms is None:
+        return None
+    if found is None:
+        return {"left_micro": terms.begin_micro, "most_micro": terms.most_micro, "drawn_micro": 0}
+    return {"left_micro": found.left_micro, "most_micro": found.most(terms), "drawn_micro": found.drawn_micro}
+
+
+def _has_room(found: Allowance | None, terms: Terms) -> bool:
+    return found is None or found.left_micro < found.most(terms)
+
+
+def _share(charged_micro: int, terms: Terms) -> int:
+    """The growth for so much in all: of the sum, so that many small charges grow as one large one."""
+    return charged_micro * terms.growth_percent // 100
+
+
+def _open(tx: Tx, account: str, currency: str, terms: Terms) -> None:
+    tx.execute(statements.OPEN_ALLOWANCE, (account, currency, min(terms.begin_micro, terms.most_micro)))
+
+
+def _gone(account: str) -> Allowance:
+    raise AssertionError(f"the allowance of {account} is gone")
