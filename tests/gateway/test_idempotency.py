@@ -11,6 +11,7 @@ from talk import Talk, chat, wait_for
 pytestmark = [pytest.mark.store, pytest.mark.rule("R26")]
 
 TOKEN = 10
+DAY_US = 86_400_000_000  # money.md 1.15: 24 hours
 
 
 @pytest.fixture
@@ -97,16 +98,19 @@ def test_the_scope_is_the_project(shop, me, name):
     assert other.chat(name, "sandbox: tokens=5", headers=once("k")).status == 200
 
 
-def test_after_a_day_a_key_is_free(shop, me, name):
+def test_after_a_day_a_key_is_free_and_no_sooner(shop, me, name):
     from farebox.calls import once as keys
     from farebox.calls.models import Once
 
     assert me.chat(name, "sandbox: tokens=5", headers=once("k")).status == 200
     row = Once.objects.order_by("-at_us").first()
-    Once.objects.filter(id=row.id).update(at_us=row.at_us - keys.KEPT_US)
+    Once.objects.filter(id=row.id).update(at_us=row.at_us - DAY_US + 60_000_000)
+    assert me.chat(name, "sandbox: tokens=5", headers=once("k")).status == 409
+    Once.objects.filter(id=row.id).update(at_us=row.at_us - DAY_US)
     assert me.chat(name, "sandbox: tokens=5", headers=once("k")).status == 200
-    Once.objects.filter(id=row.id).update(at_us=row.at_us - keys.KEPT_US - 1)
-    assert shop.write(keys.forget, now_us=row.at_us) == 1
+    Once.objects.filter(id=row.id).update(at_us=row.at_us - DAY_US)
+    assert shop.write(keys.forget, now_us=row.at_us - 60_000_000) == 0
+    assert shop.write(keys.forget, now_us=row.at_us + 1) == 1
     assert me.chat(name, "sandbox: tokens=5", headers=once("k")).status == 200
 
 

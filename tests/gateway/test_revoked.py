@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from talk import Talk, chat, wait_for
+from talk import Talk, chat, on_sale, wait_for
 
 pytestmark = [pytest.mark.store, pytest.mark.rule("R21")]
 
@@ -82,6 +82,21 @@ def test_a_running_call_without_a_stream_gets_a_401_and_is_free(shop, name):
     talk.rest()
     assert b" 401 " in talk.data.split(b"\r\n")[0]
     assert b'"invalid_api_key"' in talk.data
+    receipt = shop.read(receipt_of, talk.call, me.account)
+    assert (receipt["rule"], receipt["charge_micro"], receipt["status"]) == ("R21", 0, 401)
+    assert me.balance == (START, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_a_call_that_was_accepted_and_has_put_nothing_out_gets_a_401_and_is_free(shop, stream):
+    """The upstream has read the input and bills it: who is told 401 pays nothing all the same (I13)."""
+    name = on_sale(shop, shop.model(f"cut-early-{stream}", {"input": "30", "output": "60"}))
+    me = shop.account("1")
+    talk = Talk(me, "/v1/chat/completions", chat(name, "sandbox: tokens=50+stall=1", stream=stream))
+    wait_for(lambda: any(each.along.accepted for each in shop.server.ports.shop.under_way))
+    revoke(shop, me)
+    talk.rest()
+    assert b" 401 " in talk.data.split(b"\r\n")[0]
     receipt = shop.read(receipt_of, talk.call, me.account)
     assert (receipt["rule"], receipt["charge_micro"], receipt["status"]) == ("R21", 0, 401)
     assert me.balance == (START, 0)

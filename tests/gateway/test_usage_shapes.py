@@ -91,19 +91,23 @@ def called(shop, upstreams):
     """Call with this report; the answer and its receipt."""
     me = shop.account("1")
 
-    def call(usage, model="m-plain", *, stream=False, listed=False):
+    def call(usage, model="m-plain", *, stream=False, listed=False, text="36."):
+        end = "stop" if text else "length"
         head = {"id": "chatcmpl-1", "created": 1760000000, "model": model}
         if stream:
             events = [
                 head
-                | {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}
-                for delta, end in (({"role": "assistant", "content": "36."}, None), ({}, "stop"))
+                | {
+                    "object": "chat.completion.chunk",
+                    "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+                }
+                for delta, finish in (({"role": "assistant", "content": text}, None), ({}, end))
             ]
             events.append(head | {"object": "chat.completion.chunk", "choices": [], "usage": usage})
             raw = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
             upstreams.answer = http(raw.encode(), kind="text/event-stream")
         else:
-            said = {"index": 0, "message": {"role": "assistant", "content": "36."}, "finish_reason": "stop"}
+            said = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": end}
             upstreams.answer = http(head | {"object": "chat.completion", "choices": [said], "usage": usage})
         more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
         answer = me.chat(model, TEXT, **more)
@@ -144,6 +148,18 @@ def test_cached_tokens_cost_the_same_in_every_spelling(called, name):
 def test_thinking_costs_the_same_in_every_spelling(called, name):
     receipt, _ = called(THOUGHTS[name], stream=name == "xAI")
     assert (receipt["charge_micro"], receipt["usage"]) == (THINKING, {"input": 20, "output": 198, "reasoning": 405})
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize(("written", "rule"), [(198, "R02"), (0, "R10")])
+def test_thinking_beside_the_answer_is_paid_however_little_it_is(called, written, rule, stream):
+    """What is less than the answer would fit into it: the total says that it stands beside it, as xAI counts."""
+    usage = openai(20, written, total_tokens=20 + written + 40, completion_tokens_details={"reasoning_tokens": 40})
+    receipt, _ = called(usage, stream=stream, text="36." if written else "")
+    assert (receipt["charge_micro"], receipt["rule"]) == (60 + (written + 40) * 15, rule)
+    assert {name: units for name, units in receipt["usage"].items() if units} == {
+        name: units for name, units in {"input": 20, "output": written, "reasoning": 40}.items() if units
+    }
 
 
 @pytest.mark.rule("R06")

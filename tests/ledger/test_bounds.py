@@ -41,6 +41,23 @@ def test_three_grants_of_the_most_are_refused_and_no_float_gets_into_the_books(h
         assert proof.prove(tx, now_us=1, grace_us=0).findings == []
 
 
+def test_nothing_is_posted_in_another_currency(house):
+    db.write(opened, "acc_1")
+    give("acc_1", 5, "a")
+    lines = [("acc_1", 7), ("house:grants:CNY", -7)]
+    for amounts in (lines, [(name, -amount_micro // 7) for name, amount_micro in lines]):
+        with pytest.raises(errors.CommandError, match="is kept in USD, not in CNY"):
+            db.write(journal.post, account="acc_1", kind="credit", ref="b", currency="CNY", lines=amounts, at_us=2)
+    with pytest.raises(errors.CommandError, match="is kept in USD, not in CNY"):
+        db.write(
+            lots.grant, account="acc_1", currency="CNY", amount_micro=7, ref="c", expires_us=None, now_us=2, note="n",
+            requester="r", single_person=True,
+        )  # fmt: skip
+    with db.reading() as tx:
+        found = proof.prove(tx, now_us=3, grace_us=0)
+        assert (found.findings, found.trial_balance) == ([], {"USD": 5})
+
+
 def test_the_store_itself_refuses_what_is_out_of_bounds(house):
     from farebox.ledger.models import LedgerAccount, Posting
 
