@@ -116,7 +116,11 @@ class Shop:
         return await sandbox.start("127.0.0.1", 0)
 
     def start(self) -> None:
-        """Begin to serve. Probes are sent when a test says so (`probe`), or what others count would change under them."""
+        """Begin to serve.
+
+        Probes are sent and samples taken when a test says so (`probe`, `sample`), or what others count would change
+        under them.
+        """
         from farebox.site.prober import Prober
         from farebox.site.serve import Server
 
@@ -132,6 +136,18 @@ class Shop:
             self.server = self.loop.run(begin())
         finally:
             Prober.probe = looks  # type: ignore[method-assign]
+        self.server.ports.shop.sampler.at_once = 0
+
+    @contextlib.contextmanager
+    def sample(self) -> Iterator[None]:
+        """Take samples of calls meanwhile, and wait for the last of them."""
+        sampler = self.server.ports.shop.sampler
+        sampler.at_once = 1
+        try:
+            yield
+        finally:
+            sampler.at_once = 0
+            self.loop.run(sampler.finish())
 
     def probe(self) -> None:
         """Send the probes that are due, and wait for what they find."""

@@ -15,6 +15,7 @@ from farebox.gateway.exchange import Exchange
 from farebox.gateway.flight import Flight
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
+from farebox.gateway.sampling import Sampler
 from farebox.kit import epochs, timing
 from farebox.kit.errors import FareboxError
 from farebox.ops import schedule
@@ -108,7 +109,7 @@ class Life:
                 answer_bytes_max=chosen.answer_bytes_max, read_on_json_s=chosen.read_on_json_s,
                 event_bytes_max=chosen.event_bytes_max,
             ),
-            rng=rng,
+            rng=rng, sampler=Sampler(0),
         )  # fmt: skip
         world.epochs[self.shop.epoch] = self
         journal = Journal(SimLog(self, machine.disk))

@@ -10,6 +10,7 @@ import secrets
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from farebox.catalog import samples
 from farebox.catalog.models import PriceList
 from farebox.kit import audit, db, ids, money
 from farebox.kit.db import Tx
@@ -118,6 +119,7 @@ def close(tx: Tx, account: str, *, leave_money: bool = False, now_us: int, actor
     open_states = ("active", "frozen", "barred")
     closed = _move(tx, found.id, frm=open_states, to="closed", verb="account.close", actor=actor, closed_us=now_us)
     ApiKey.objects.filter(account=closed, state="active").update(state="revoked", revoked_us=now_us)
+    samples.forget(tx, closed.id)
     return closed
 
 

@@ -146,5 +146,8 @@ def encode(factors: Factors) -> str:
 
 
 def decode(text: str) -> Factors:
-    """Factors from their JSON text; msgspec.ValidationError for what is none."""
-    return msgspec.json.decode(text, type=Factors)
+    """Factors from their JSON text; the default ones for what another release may have written otherwise."""
+    try:
+        return msgspec.json.decode(text, type=Factors)
+    except msgspec.DecodeError:
+        return DEFAULT

@@ -36,6 +36,42 @@ class Model(models.Model):
         ]
 
 
+class Sample(models.Model):
+    """What a settled call tells of how a model's vendor counts (money.md 4.2): counts alone, never text.
+
+    Fields as `factors.Sample` explains them; the two vectors are JSON lists in the order of `factors.Vector`.
+    """
+
+    model = models.CharField(max_length=128)
+    account = models.CharField(max_length=44)
+    at_us = models.BigIntegerField()
+    input_vector = models.CharField(max_length=120)
+    output_vector = models.CharField(max_length=120)
+    messages = models.IntegerField()
+    images = models.IntegerField()
+    reported_input = models.BigIntegerField()
+    reported_output = models.BigIntegerField()
+    hidden = models.BigIntegerField()
+    input_bytes = models.BigIntegerField()
+    output_bytes = models.BigIntegerField()
+    bound = models.BigIntegerField()
+    own_input = models.BigIntegerField(null=True)
+    own_output = models.BigIntegerField(null=True)
+    trusted = models.BooleanField(default=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["model", "account", "id"], name="catalog_sample_of")]
+
+
+class ModelFactors(models.Model):
+    """The factors of a model as JSON (`factors.Factors`), when they were fitted, and the newest sample in them."""
+
+    model = models.CharField(primary_key=True, max_length=128)
+    factors = models.TextField()
+    fitted_us = models.BigIntegerField()
+    newest = models.BigIntegerField()
+
+
 class Alias(models.Model):
     """Another name for a model."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from farebox.catalog import factors
 from farebox.catalog.pricing import ModelCard, Offer
 from farebox.catalog.usage import CLASSES
 from farebox.kit import audit, db
@@ -125,8 +126,9 @@ def load(tx: Tx, now_us: int) -> Shelf:
 
     editions = _load_editions(now_us)
     rows = list(models.Model.objects.order_by("name"))
+    learned = dict(models.ModelFactors.objects.values_list("model", "factors"))
     return Shelf(
-        cards=MappingProxyType({row.name: card_of(row) for row in rows}),
+        cards=MappingProxyType({row.name: card_of(row, learned.get(row.name, "")) for row in rows}),
         listed=frozenset(row.name for row in rows if row.listed),
         aliases=MappingProxyType(dict(models.Alias.objects.values_list("name", "model_id"))),
         editions=editions,
@@ -169,8 +171,8 @@ def _edition(version: models.PriceListVersion, prices: dict[str, dict[str, int]]
     )
 
 
-def card_of(row: models.Model) -> ModelCard:
-    """The card of a row of the table of models."""
+def card_of(row: models.Model, learned: str = "") -> ModelCard:
+    """The card of a row of the table of models, with its factors if their JSON text is given."""
     return ModelCard(
         name=row.name,
         owned_by=row.owned_by,
@@ -184,6 +186,7 @@ def card_of(row: models.Model) -> ModelCard:
         input_overhead_tokens=row.input_overhead_tokens,
         classes=_texts(row.classes),
         created_s=row.created_s,
+        factors=factors.decode(learned) if learned else factors.DEFAULT,
     )
 
 

@@ -23,6 +23,7 @@ from farebox.upstreams.send import Along, Limits, UpstreamPort
 
 from . import flight
 from .limits import Rates
+from .sampling import Sampler
 from .shares import Places
 from .slips import Slips
 
@@ -140,6 +141,7 @@ class Shop:
     ground: Ground = field(default_factory=Ground)
     rates: Rates = field(default_factory=Rates)
     slips: Slips = field(default_factory=Slips)
+    sampler: Sampler = field(default_factory=Sampler)
     places: Places = field(init=False)  # of calls, among `calls_max`
     lookups: Places = field(init=False)  # of free requests that ask the store
     answers: flight.Accounts = field(init=False)  # bytes of large answers under way

@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 LOTS_EVERY_S = 60
 FORGET_EVERY_S = 3600
 FORGET_AT_MOST = 1000
+LEARN_EVERY_S = 3600
+FIRST_LEARN_S = 120
 REFUSALS_EVERY_S = 10
 CHECK_EVERY_S = 86_400
 SEND_EVERY_S = 1
@@ -79,6 +81,7 @@ class Schedule:
         for name, every_s, first_s, job in (
             ("expire_lots", LOTS_EVERY_S, 0, expire_lots),
             ("forget", FORGET_EVERY_S, 0, forget),
+            ("learn", LEARN_EVERY_S, FIRST_LEARN_S, learn),
             ("count_refusals", REFUSALS_EVERY_S, 0, count_refusals),
             ("send_outbox", SEND_EVERY_S, 0, send_outbox),
             ("tell", TELL_EVERY_S, 0, tell),
@@ -145,6 +148,15 @@ async def forget(context: Context) -> None:
     older_than_us = now_us - options.current().diagnostics_days * _DAY_US
     while await context.store.write(_forget, older_than_us) == FORGET_AT_MOST:  # noqa: ASYNC110 - no wait for an event
         await asyncio.sleep(0.1)  # leaves room for others' writes
+
+
+async def learn(context: Context) -> None:
+    """Fit the factors of the models that have new samples, in a thread (money.md 4.2)."""
+    from farebox.catalog import fitting, samples
+
+    for model, newest in (await context.store.read(samples.due)).items():
+        fitted = await asyncio.to_thread(fitting.fit, await context.store.read(samples.of, model))
+        await context.store.write(samples.learn, model, fitted, newest, context.now_us())
 
 
 async def count_refusals(context: Context) -> None:

@@ -1,0 +1,119 @@
+"""The sample of a model: what is kept of settled calls, and the factors that are learned from it (money.md 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from farebox.catalog import factors
+from farebox.catalog.factors import Factors, Sample, Vector
+from farebox.kit import db
+from farebox.kit.db import Tx
+
+KEPT_PER_ACCOUNT: Final = 20
+KEPT_OF_TRUSTED: Final = 50  # as many as bring factors in force alone
+KEPT_PER_MODEL: Final = 500
+_COUNTS = (
+    "account", "messages", "images", "reported_input", "reported_output", "hidden", "input_bytes", "output_bytes",
+    "bound", "own_input", "own_output", "trusted",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """The factors of a model, and when they were fitted last; 0 for never."""
+
+    factors: Factors
+    fitted_us: int
+
+
+def add(tx: Tx, model: str, sample: Sample, now_us: int) -> None:
+    """Keep a sample; the account's oldest and the model's oldest beyond what is kept go."""
+    from farebox.catalog import models as tables  # noqa: PLC0415 - the hot path needs no Django
+
+    del tx  # the ORM writes in the same transaction
+    tables.Sample.objects.create(
+        model=model,
+        at_us=now_us,
+        input_vector=_text(sample.input),
+        output_vector=_text(sample.output),
+        **{name: getattr(sample, name) for name in _COUNTS},
+    )
+    most = KEPT_OF_TRUSTED if sample.trusted else KEPT_PER_ACCOUNT
+    of_model = tables.Sample.objects.filter(model=model)
+    for rows, kept in ((of_model.filter(account=sample.account), most), (of_model, KEPT_PER_MODEL)):
+        if old := list(rows.order_by("-id").values_list("id", flat=True)[kept : kept + KEPT_PER_MODEL]):
+            tables.Sample.objects.filter(id__in=old).delete()
+
+
+def forget(tx: Tx, account: str) -> int:
+    """Forget what an account has left in samples; how many there were."""
+    from farebox.catalog import models as tables  # noqa: PLC0415 - the hot path needs no Django
+
+    del tx  # the ORM writes in the same transaction
+    return tables.Sample.objects.filter(account=account).delete()[0]
+
+
+def due(tx: Tx) -> dict[str, int]:
+    """Models with samples that their factors do not know yet, each with the number of its newest."""
+    from django.db.models import Max  # noqa: PLC0415
+
+    from farebox.catalog import models as tables  # noqa: PLC0415
+
+    del tx  # the ORM reads in the same transaction
+    known = dict(tables.ModelFactors.objects.values_list("model", "newest"))
+    newest = dict(tables.Sample.objects.values_list("model").annotate(newest=Max("id")))
+    return {model: number for model, number in sorted(newest.items()) if number > known.get(model, 0)}
+
+
+def of(tx: Tx, model: str) -> list[Sample]:
+    """The sample of a model, the oldest first."""
+    from farebox.catalog import models as tables  # noqa: PLC0415 - the hot path needs no Django
+
+    del tx  # the ORM reads in the same transaction
+    rows = tables.Sample.objects.filter(model=model).order_by("id").values("input_vector", "output_vector", *_COUNTS)
+    return [
+        Sample(input=_vector(row.pop("input_vector")), output=_vector(row.pop("output_vector")), **row) for row in rows
+    ]
+
+
+def learn(tx: Tx, model: str, fitted: Factors, newest: int, now_us: int) -> bool:
+    """Keep a model's factors as they were fitted up to the sample `newest`; whether they changed, on every node."""
+    from farebox.catalog import models as tables  # noqa: PLC0415 - the hot path needs no Django
+
+    text = factors.encode(fitted)
+    before = tables.ModelFactors.objects.filter(model=model).values_list("factors", flat=True).first()
+    facts = {"factors": text, "fitted_us": now_us, "newest": newest}
+    tables.ModelFactors.objects.update_or_create(model=model, defaults=facts)
+    if text == before:
+        return False
+    db.bump(tx, "shelf")
+    return True
+
+
+def learned(tx: Tx, model: str) -> Learned:
+    """What is known of how a model's vendor counts."""
+    from farebox.catalog import models as tables  # noqa: PLC0415 - the hot path needs no Django
+
+    del tx  # the ORM reads in the same transaction
+    row = tables.ModelFactors.objects.filter(model=model).first()
+    return Learned(factors.DEFAULT, 0) if row is None else Learned(factors.decode(row.factors), row.fitted_us)
+
+
+def off(tx: Tx) -> list[str]:
+    """Models whose configured tokenizer is off by more than 10 % of what is reported, by name."""
+    from farebox.catalog import models as tables  # noqa: PLC0415 - the hot path needs no Django
+
+    del tx  # the ORM reads in the same transaction
+    rows = tables.ModelFactors.objects.order_by("model").values_list("model", "factors")
+    return [model for model, text in rows if factors.decode(text).off]
+
+
+def _text(vector: Vector) -> str:
+    return msgspec.json.encode(tuple(vector)).decode()
+
+
+def _vector(text: str) -> Vector:
+    return msgspec.json.decode(text, type=Vector)
