@@ -58,7 +58,7 @@ def test_factors_are_fitted_from_new_samples_and_come_to_the_shelf(shop):
     card = shop.load().cards["m"]
     assert card.factors.in_force
     assert card.factors.output.tokens(Vector(110)) == pytest.approx(120, abs=1)
-    assert db.read(samples.learned, "m") == samples.Learned(card.factors, 77)
+    assert db.read(samples.fitted_us) == {"m": 77}
     assert db.read(samples.due) == {}
     # What is known of a model is defined again without a word about its factors.
     shop.define("m")

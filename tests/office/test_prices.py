@@ -8,6 +8,7 @@ import re
 import pytest
 
 import people
+from office.script import Script
 
 pytestmark = pytest.mark.slow
 _names = itertools.count(1)
@@ -210,6 +211,33 @@ def test_models(shop, admin):
     off = admin.fill(here, f"/office/models/shelve/{name}", listed="no", why="a test")
     assert "not on sale a test" in admin.follow(off).text
     assert "no longer sold" not in admin.follow(admin.fill(here, f"/office/models/shelve/{name}", listed="yes")).text
+
+
+def test_how_a_vendor_counts_is_shown_and_a_tokenizer_that_is_off_is_a_task(shop, admin):
+    from farebox.catalog import fitting, samples
+    from farebox.catalog.factors import Sample, Vector
+
+    name = shop.model(f"counted-{next(_names)}", {"input": "1", "output": "1"}, tokenizer="cl100k_base")
+    page = admin.page(f"/office/models/show/{name}").text
+    assert "Not in force yet: there are 0 sampled calls of 0 accounts, and it takes 50 of 3 accounts." in page
+    assert "not compared yet" in page
+    assert name not in admin.page("/office/").text
+    row = Sample("", Vector(1000), Vector(1000), 1, 0, 1103, 1250, 0, 4000, 4000, 5000, 1103, 1500)
+    for account in ("acc_1", "acc_2", "acc_3"):
+        for number in range(20):
+            shop.write(samples.add, name, row._replace(account=account, hidden=number), 1)
+    fitted = fitting.fit(shop.read(samples.of, name))
+    shop.write(samples.learn, name, fitted, shop.read(samples.due)[name], 1_800_000_000_000_000)
+    page = admin.page(f"/office/models/show/{name}").text
+    assert "In force, from 60 calls of 3 accounts." in page
+    assert "Latin letters and code 1.10 1.25" in page
+    assert "off within 20.00 % of the report for 95 of 100" in page
+    assert "Hidden output of 99 of 100 calls 19" in page
+    assert f"more than 10 % of what their upstreams report: {name}." in admin.page("/office/").text
+    known = Script(shop, "auditor").get(f"models/{name}").json["factors"]
+    assert (known["in_force"], known["samples"], known["off"], known["hidden_p99"]) == (True, 60, True, 19)
+    assert known["output"]["latin"] == pytest.approx(1_250_000, abs=2000)
+    assert known["fitted_us"] == 1_800_000_000_000_000
 
 
 def test_a_missing_price_is_marked(shop, admin):

@@ -411,6 +411,11 @@ def test_a_model_without_a_price_for_what_it_makes_is_not_published(shop):
     rows = {row["name"]: row for row in cli.ok("model", "list")}
     assert rows["thinker"]["listed"] is False
     assert rows["thinker"]["aliases"] == ["t"]
+    shown = cli.ok("model", "show", "thinker")
+    assert (shown["context_tokens"], shown["aliases"]) == (1000, ["t"])
+    assert (shown["factors"]["in_force"], shown["factors"]["input"]["latin"]) == (False, 900_000)
+    assert "not in force yet" in cli.run("model", "show", "thinker").out
+    assert "model list" in cli.refused("model", "show", "nobody")
     assert cli.ok("model", "list-again", "thinker")["changed"] is True
     assert cli.ok("model", "unalias", "t")["model"] == "thinker"
 

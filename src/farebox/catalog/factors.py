@@ -7,7 +7,7 @@ model's sample says about such counts. Integers alone: factors and quartiles are
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -143,6 +143,11 @@ class Sample(NamedTuple):
 def encode(factors: Factors) -> str:
     """The JSON text of factors."""
     return msgspec.json.encode(factors).decode()
+
+
+def shown(factors: Factors) -> dict[str, Any]:
+    """Factors as an object of plain values."""
+    return dict(msgspec.to_builtins(factors))
 
 
 def decode(text: str) -> Factors:

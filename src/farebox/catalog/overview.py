@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from farebox.catalog import shelf
+from farebox.catalog import samples, shelf
 from farebox.catalog.models import Model, PriceList
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import CLASSES
@@ -13,7 +13,10 @@ from farebox.kit.db import Tx
 
 @dataclass(frozen=True, slots=True)
 class Stocked:
-    """A model. `sold` are the lists that sell it now; `missing` are, by list, classes without a price."""
+    """A model. `sold` are the lists that sell it now; `missing` are, by list, classes without a price.
+
+    `fitted_us` is when its card's factors were fitted last; 0 for never.
+    """
 
     card: ModelCard
     listed: bool
@@ -21,13 +24,15 @@ class Stocked:
     aliases: tuple[str, ...] = ()
     sold: tuple[str, ...] = ()
     missing: dict[str, list[str]] = field(default_factory=dict)
+    fitted_us: int = 0
 
 
 def models(tx: Tx, *, now_us: int) -> list[Stocked]:
     """Every model by name."""
     whole = shelf.load(tx, now_us)
     why = dict(Model.objects.values_list("name", "unlisted_why"))
-    return [_stocked(whole, name, why.get(name, ""), now_us) for name in sorted(whole.cards)]
+    fitted_us = samples.fitted_us(tx)
+    return [_stocked(whole, name, why.get(name, ""), now_us, fitted_us.get(name, 0)) for name in sorted(whole.cards)]
 
 
 def model(tx: Tx, name: str, *, now_us: int) -> Stocked | None:
@@ -36,7 +41,7 @@ def model(tx: Tx, name: str, *, now_us: int) -> Stocked | None:
     if name not in whole.cards:
         return None
     why = Model.objects.filter(name=name).values_list("unlisted_why", flat=True).first()
-    return _stocked(whole, name, why or "", now_us)
+    return _stocked(whole, name, why or "", now_us, samples.fitted_us(tx).get(name, 0))
 
 
 def unpriced(tx: Tx) -> list[str]:
@@ -53,7 +58,7 @@ def list_names(tx: Tx, *, currency: str = "") -> list[str]:
     return list((rows.filter(currency=currency) if currency else rows).values_list("name", flat=True))
 
 
-def _stocked(whole: shelf.Shelf, name: str, why: str, now_us: int) -> Stocked:
+def _stocked(whole: shelf.Shelf, name: str, why: str, now_us: int, fitted_us: int) -> Stocked:
     card = whole.cards[name]
     sold, missing = [], {}
     for price_list in sorted(whole.editions):
@@ -67,4 +72,4 @@ def _stocked(whole: shelf.Shelf, name: str, why: str, now_us: int) -> Stocked:
         else:
             sold.append(price_list)
     aliases = tuple(sorted(other for other, target in whole.aliases.items() if target == name))
-    return Stocked(card, name in whole.listed, why, aliases, tuple(sold), missing)
+    return Stocked(card, name in whole.listed, why, aliases, tuple(sold), missing, fitted_us)

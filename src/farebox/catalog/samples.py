@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -19,14 +18,6 @@ _COUNTS = (
     "account", "messages", "images", "reported_input", "reported_output", "hidden", "input_bytes", "output_bytes",
     "bound", "own_input", "own_output", "trusted",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """The factors of a model, and when they were fitted last; 0 for never."""
-
-    factors: Factors
-    fitted_us: int
 
 
 def add(tx: Tx, model: str, sample: Sample, now_us: int) -> None:
@@ -93,22 +84,12 @@ def learn(tx: Tx, model: str, fitted: Factors, newest: int, now_us: int) -> bool
     return True
 
 
-def learned(tx: Tx, model: str) -> Learned:
-    """What is known of how a model's vendor counts."""
+def fitted_us(tx: Tx) -> dict[str, int]:
+    """When the factors of each model were fitted last; models without a sample have no place in it."""
     from farebox.catalog import models as tables  # noqa: PLC0415 - the hot path needs no Django
 
     del tx  # the ORM reads in the same transaction
-    row = tables.ModelFactors.objects.filter(model=model).first()
-    return Learned(factors.DEFAULT, 0) if row is None else Learned(factors.decode(row.factors), row.fitted_us)
-
-
-def off(tx: Tx) -> list[str]:
-    """Models whose configured tokenizer is off by more than 10 % of what is reported, by name."""
-    from farebox.catalog import models as tables  # noqa: PLC0415 - the hot path needs no Django
-
-    del tx  # the ORM reads in the same transaction
-    rows = tables.ModelFactors.objects.order_by("model").values_list("model", "factors")
-    return [model for model, text in rows if factors.decode(text).off]
+    return dict(tables.ModelFactors.objects.values_list("model", "fitted_us"))
 
 
 def _text(vector: Vector) -> str:

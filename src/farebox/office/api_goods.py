@@ -9,7 +9,7 @@ from django.http import Http404
 from ninja import Path, Router
 
 from farebox.accounts import adjusting
-from farebox.catalog import drafts, goods, lists, overview, propose, sheets, shelf
+from farebox.catalog import drafts, factors, goods, lists, overview, propose, sheets, shelf
 from farebox.catalog.models import PriceDraft
 from farebox.catalog.usage import CLASSES
 from farebox.kit import clock, db, options, secrets, settings
@@ -285,6 +285,7 @@ def _model(found: overview.Stocked | None) -> dict[str, Any]:
         "aliases": list(found.aliases),
         "sold": list(found.sold),
         "missing": found.missing,
+        "factors": {**factors.shown(card.factors), "fitted_us": found.fitted_us},
     }
 
 

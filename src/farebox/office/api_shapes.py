@@ -22,6 +22,42 @@ class Me(Schema):
     email: str
 
 
+class SideOut(Schema):
+    """Factors of input or output by class of the text, and quartiles of report / fitted count; all in millionths."""
+
+    latin: int
+    cjk: int
+    other: int
+    digits: int
+    base64: int
+    per_message: int
+    lower: int
+    median: int
+    upper: int
+
+
+class FactorsOut(Schema):
+    """How the model's vendor counts, as far as reports tell: what own counts are made with once it is `in_force`.
+
+    Whatever is no count of tokens, samples or accounts is in millionths; null is not known.
+    """
+
+    in_force: bool
+    samples: int
+    accounts: int
+    fitted_us: int
+    input: SideOut
+    output: SideOut
+    input_per_byte_upper: int | None
+    output_per_byte_upper: int | None
+    bound_slack: int
+    hidden_p99: int | None
+    image_tokens: int | None
+    tokenizer_p95: int | None
+    confirmed: bool
+    off: bool
+
+
 class ModelOut(Schema):
     """A model. `missing` names classes without a price by list."""
 
@@ -40,6 +76,7 @@ class ModelOut(Schema):
     aliases: list[str]
     sold: list[str]
     missing: dict[str, list[str]]
+    factors: FactorsOut
 
 
 class Models(Schema):

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.catalog import goods, overview, shelf
+from farebox.catalog import fitting, goods, overview, shelf
 from farebox.catalog.images import FORMULAS
 from farebox.catalog.tokens import TOKENIZERS
 from farebox.catalog.usage import CLASSES
@@ -65,6 +65,7 @@ def model(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
         "modalities": [words.said(words.MODALITIES, each) for each in sorted(found.card.modalities)],
         "classes": [words.said(called.CLASSES, each) for each in CLASSES if each in found.card.classes],
         "missing": _missing(found),
+        "learned": _learned(found),
         "may": me.role == "admin",
         "again": retyped.again(request),
     }
@@ -207,6 +208,31 @@ def _missing(found: overview.Stocked) -> list[tuple[str, str]]:
         (price_list, marks.listed(words.said(called.CLASSES, each) for each in lacking))
         for price_list, lacking in found.missing.items()
     ]
+
+
+def _learned(found: overview.Stocked) -> dict[str, Any]:
+    """What is known of how the model's vendor counts, as the page shows it."""
+    known = found.card.factors
+    names = (*words.TEXTS, *words.QUARTILES)
+    sides = (known.input, known.output)
+    return {
+        "known": known,
+        "fitted_us": found.fitted_us,
+        "needed": fitting.SAMPLES_LEAST,
+        "needed_accounts": fitting.ACCOUNTS_LEAST,
+        "rows": [
+            (words.said(words.TEXTS | words.QUARTILES, name), [_hundredths(getattr(side, name)) for side in sides])
+            for name in names
+        ],
+        "slack": _hundredths(known.bound_slack),
+        "off_by": None if known.tokenizer_p95 is None else _hundredths(known.tokenizer_p95 * 100),
+    }
+
+
+def _hundredths(millionths: int) -> str:
+    """A decimal with two digits after the point."""
+    whole, part = divmod((millionths + 5000) // 10_000, 100)
+    return f"{whole}.{part:02}"
 
 
 def _find(name: str) -> overview.Stocked:

@@ -96,6 +96,12 @@ def _goods(stock: Shelf, rows: list[dict[str, Any]], now_us: int) -> Iterator[Ta
     if off := db.read(overview.unpriced):
         text = _("A call used a usage class without a price, so these models went off sale: %(names)s.") % _some(off)
         yield Task("bad", text, reverse("office:models"))
+    if wrong := sorted(name for name, card in stock.cards.items() if card.factors.off):
+        text = _(
+            "The tokenizer of these models is off by more than 10 %% of what their upstreams report: %(names)s. Choose "
+            "another or none; factors count meanwhile."
+        )
+        yield Task("warn", text % _some(wrong), _model(wrong[0]))
     if rows and (lonely := sorted(sold - offered)):
         text = _("These models are on sale, but no active channel answers them: %(names)s.") % _some(lonely)
         yield Task("warn", text, reverse("office:upstreams"))
@@ -122,6 +128,10 @@ def _calls(now_us: int) -> Iterator[Task]:
         text = _("More than a fifth of the last %(n)d calls of the key %(key)s cost its customer nothing.")
         url = reverse("office:customer_calls", args=[account])
         yield Task("warn", text % {"n": watch.FREE_OF, "key": _key(key)}, url)
+
+
+def _model(name: str) -> str:
+    return reverse("office:model", args=[name])
 
 
 def _key(key: str) -> str:

@@ -11,6 +11,19 @@ MODALITIES: dict[str, Any] = {
     "image": gettext_lazy("image"),
     "audio": gettext_lazy("audio"),
 }
+TEXTS: dict[str, Any] = {
+    "latin": gettext_lazy("Latin letters and code"),
+    "cjk": gettext_lazy("Chinese, Japanese, Korean"),
+    "other": gettext_lazy("other scripts"),
+    "digits": gettext_lazy("digits"),
+    "base64": gettext_lazy("base64 and random text"),
+    "per_message": gettext_lazy("tokens for each message"),
+}
+QUARTILES: dict[str, Any] = {
+    "lower": gettext_lazy("lower quartile, for billing"),
+    "median": gettext_lazy("median, for values and limits"),
+    "upper": gettext_lazy("upper quartile, for holds"),
+}
 ROLES: dict[str, Any] = {
     "support": gettext_lazy("support"),
     "finance": gettext_lazy("finance"),

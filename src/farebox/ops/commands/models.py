@@ -42,6 +42,16 @@ def list_models() -> None:
     )
 
 
+@model.command("show", example="farebox model show gpt-4o-mini")
+@click.argument("model")
+def show_model(model: str) -> None:
+    """One model: what it can do, and how its vendor counts as far as reports tell. Factors are in millionths."""
+    ready.store()
+    row = read(_model, model)
+    factors = row["factors"]
+    emit(row, lambda: show.facts([*_facts(row), *_counts(factors)]))
+
+
 @model.command(
     "define",
     example="farebox model define SmolLM2-135M --kind chat --context 4096 --output-max 4096 \\\n"
@@ -140,6 +150,53 @@ def list_again(model: str) -> None:
         done,
         lambda: print(f"{model} is on the shelf." if done["changed"] else f"{model} was on the shelf before."),
     )
+
+
+def _facts(row: dict[str, Any]) -> list[tuple[str, object]]:
+    return [
+        ("model", row["name"]),
+        ("by", row["owned_by"]),
+        ("kinds", ", ".join(row["kinds"])),
+        ("context", row["context_tokens"]),
+        ("output", row["output_tokens_max"]),
+        ("classes", ", ".join(row["classes"])),
+        ("aliases", ", ".join(row["aliases"])),
+        ("listed", "yes" if row["listed"] else f"no: {row['unlisted_why'] or 'no reason given'}"),
+        ("tokenizer", row["tokenizer"]),
+    ]
+
+
+def _counts(factors: dict[str, Any]) -> list[tuple[str, object]]:
+    """How the vendor counts, a factor with six digits after the point."""
+
+    def decimal(millionths: int | None) -> str:
+        return "not known" if millionths is None else f"{millionths // 10**6}.{millionths % 10**6:06}"
+
+    agreement = "off" if factors["off"] else "confirmed" if factors["confirmed"] else "not confirmed"
+    return [
+        ("factors", "in force" if factors["in_force"] else "not in force yet"),
+        ("learned from", f"{factors['samples']} calls of {factors['accounts']} accounts"),
+        *((f"{side} {name}", decimal(value)) for side in ("input", "output") for name, value in factors[side].items()),
+        ("input tokens a byte", decimal(factors["input_per_byte_upper"])),
+        ("output tokens a byte", decimal(factors["output_per_byte_upper"])),
+        ("input believed up to", f"{decimal(factors['bound_slack'])} times its bound"),
+        ("hidden output", "not known" if factors["hidden_p99"] is None else factors["hidden_p99"]),
+        ("tokens of an image", "not known" if factors["image_tokens"] is None else factors["image_tokens"]),
+        ("tokenizer off by", f"{decimal(factors['tokenizer_p95'])}, {agreement}"),
+    ]
+
+
+def _model(tx: Any, name: str) -> dict[str, Any]:
+    from farebox.catalog import factors, overview
+    from farebox.kit import clock
+    from farebox.kit.errors import CommandError
+
+    found = overview.model(tx, name, now_us=clock.now_us())
+    row = next((each for each in _models(tx) if each["name"] == name), None)
+    if found is None or row is None:
+        raise CommandError(f"There is no model {name!r:.80}. `farebox model list` shows them.")
+    learned = {**factors.shown(found.card.factors), "fitted_us": found.fitted_us}
+    return {**row, "tokenizer": found.card.tokenizer, "factors": learned}
 
 
 def _models(_tx: Any) -> list[dict[str, Any]]:
