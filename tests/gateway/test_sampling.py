@@ -135,3 +135,13 @@ def test_what_was_sampled_becomes_the_models_factors(shop, model):
     answer = found.output.tokens(counting.Vector(*map(int, row.output_vector.strip("[]").split(","))))
     assert answer == pytest.approx(row.reported_output, rel=0.1)
     assert ModelFactors.objects.get(model=model).newest == row.id
+
+
+def test_a_trusted_account_is_known_as_such(shop, me, model):
+    from farebox.accounts.models import Account
+
+    Account.objects.filter(id=me.account).update(trusted=True)
+    shop.server.ports.shop.ring.forget_all()
+    with shop.sample():
+        me.chat(model, WORDS)
+    assert [row.trusted for row in sampled(model)] == [True]

@@ -56,7 +56,9 @@ class Sampler:
         if caller.house or end.usage is None or not _tells(meter, end, end.usage):
             return
         self._next_us[model] = now_us + EVERY_US
-        task = asyncio.get_running_loop().create_task(self._take(store, meter, end.usage, now_us), name="sample")
+        task = asyncio.get_running_loop().create_task(
+            self._take(store, caller, meter, end.usage, now_us), name="sample"
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -64,10 +66,11 @@ class Sampler:
         """Wait for what is being counted."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _take(self, store: Store, meter: Meter, usage: Usage, now_us: int) -> None:
+    async def _take(self, store: Store, caller: Caller, meter: Meter, usage: Usage, now_us: int) -> None:
         try:
             found = await HEAVY.count(_WHO, lambda: sampled(meter, usage), lambda: None)
             if found is not None:
+                found = found._replace(trusted=caller.trusted)
                 await store.write(samples.add, meter.card.name, found, now_us)
         except FareboxError as trouble:
             log.info("sample.failed", model=meter.card.name, error=trouble.message)
