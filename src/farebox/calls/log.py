@@ -230,6 +230,8 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
     )
     if changed != 1:
         raise AssertionError(f"call {call.id} has a hold and no open record")
+    if forgiven.used and ended.attempts:
+        ended.attempts[-1].charged = True
     for number, attempt in enumerate(ended.attempts, start=1):
         _write_attempt(tx, call.id, number, attempt)
     _add_to_day(tx, call, ended, done.charge_micro)

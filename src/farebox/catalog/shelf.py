@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from farebox.catalog import factors
+from farebox.catalog import factors, rules
 from farebox.catalog.pricing import ModelCard, Offer
 from farebox.catalog.usage import CLASSES
 from farebox.kit import audit, db
@@ -29,7 +29,10 @@ _HOUSE_PRICES = dict.fromkeys(CLASSES, 0)
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """A version of a price list; `prices`: model -> usage class -> micro-units for 1,000,000 units."""
+    """A version of a price list; `prices`: model -> usage class -> micro-units for 1,000,000 units.
+
+    `whole` are the same with those that classes take from their parents by the newest rules (R05).
+    """
 
     price_list: str
     n: int
@@ -37,6 +40,11 @@ class Edition:
     valid_from_us: int
     usd_rate: str
     prices: Mapping[str, dict[str, int]]
+    whole: Mapping[str, dict[str, int]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        newest = rules.of(rules.NEWEST)
+        object.__setattr__(self, "whole", {model: newest.priced(prices) for model, prices in self.prices.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +89,9 @@ class Shelf:
         edition = self.edition(price_list, now_us)
         if edition is None or not self._sells(edition, card):
             return None
-        prices = edition.prices[card.name]
-        rules = self.rule_version(now_us)
-        return Offer(card, asked, price_list, edition.n, edition.currency, prices, edition.usd_rate, rules)
+        version = self.rule_version(now_us)
+        prices = (edition.prices if version == 1 else edition.whole)[card.name]
+        return Offer(card, asked, price_list, edition.n, edition.currency, prices, edition.usd_rate, version)
 
     def models(self, price_list: str, now_us: int) -> tuple[ModelCard, ...]:
         """The models that a price list sells now, by name."""

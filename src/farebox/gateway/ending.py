@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import structlog
 
 from farebox.calls.log import AttemptFacts, Ended, Opened
-from farebox.catalog import pricing
+from farebox.catalog import pricing, rules
+from farebox.catalog.pricing import Charge, Offer
 from farebox.kit import errors
 from farebox.kit.errors import FareboxError
 from farebox.kit.failpoints import point
@@ -18,10 +19,11 @@ from farebox.upstreams import discreet, reports, send
 from farebox.upstreams.dialect import Fault
 from farebox.upstreams.send import Along, Attempt
 
-from . import writing
+from . import meter as rules_1
+from . import rules_2, writing
 from .hold import Cover
 from .journal import journalled
-from .meter import Ending, Meter, Outcome, believed, conclude, count
+from .meter import Ending, Meter, Outcome, Reads, believed, count
 from .ports import Ports
 from .settlement import end_call, note_late
 from .voiding import void_later
@@ -41,6 +43,8 @@ async def refused(meter: Meter, along: Along, fault: Fault) -> Ending:
     """
     bought = along.attempts[-1].candidate
     fault = discreet.fault(fault, host=bought.channel.target.host, mapped=bought.upstream_model, asked=meter.call.model)
+    if along.output and meter.version == 2:
+        return await rules_2.policy(meter, along.reads, fault)
     if along.output:
         belief = believed(meter, along.reads)
         source = "reported" if belief.usage is not None else ""
@@ -49,8 +53,15 @@ async def refused(meter: Meter, along: Along, fault: Fault) -> Ending:
     return Ending(Outcome.REFUSED, "R08" if fault.kind == "policy" else "R12", fault=fault)
 
 
-def failed(failure: send.UpstreamFailed) -> Ending:
-    """Every attempt failed before output (R13), or the one that had put out something broke off (R14)."""
+async def failed(meter: Meter, along: Along, failure: send.UpstreamFailed, *, unread: bool = False) -> Ending:
+    """Every attempt failed before output (R13), or the one that had put out something broke off (R14).
+
+    `unread`: its customer had kept it waiting, which by version 2 makes it his doing (R18).
+    """
+    if failure.after_output and meter.version == 2:
+        if unread:
+            return await rules_2.unread(meter, along.reads, failure.fault)
+        return await rules_2.broke(meter, along.reads, failure.fault, draws=not along.at_fault)
     if failure.after_output:
         return Ending(Outcome.FAILED, "R14", fault=failure.fault, flags=["after_output"])
     return Ending(Outcome.FAILED, "R13", fault=failure.fault)
@@ -64,6 +75,8 @@ async def revoked(meter: Meter, along: Along) -> Ending:
     along.stop()
     along.settle_attempt("left", "the key was revoked")
     if not (meter.call.stream and along.output):
+        if meter.version == 2 and along.accepted:
+            return await rules_2.never_came(meter, along.reads, "R21", Outcome.REVOKED)
         return Ending(Outcome.REVOKED, "R21")
     end = await conclude(meter, Outcome.LEFT, along.reads, terminal=along.terminal)
     end.outcome, end.rule = Outcome.REVOKED, "R21"
@@ -74,6 +87,27 @@ def broken(bug: Exception) -> Ending:
     """A mistake of ours: free, and loud."""
     log.error("serve.broken", error=type(bug).__name__, exc_info=bug)
     return Ending(Outcome.BROKEN, "R15", error=type(bug).__name__)
+
+
+async def conclude(meter: Meter, outcome: Outcome, reads: Reads, *, terminal: bool) -> Ending:
+    """The rule and the usage of a call that was served, cut or left, by the version that it was held under."""
+    concluded = rules_2.conclude if meter.version == 2 else rules_1.conclude
+    return await concluded(meter, outcome, reads, terminal=terminal)
+
+
+async def follow(along: Along, meter: Meter, seconds: float, *, tokens_max: int | None = None) -> None:
+    """Read a stream on after what was delivered of it, for its report: so long, and so many tokens, at most."""
+    along.read_on(seconds)
+    words = 0
+    try:
+        async for events in along:
+            for event in events:
+                meter.follow(event)
+                words += len(event.pieces) if event.visible else 0  # a piece is a token at least
+            if tokens_max is not None and words > tokens_max:
+                return
+    except (send.Left, send.Revoked, send.Halted, send.TooLong, send.UpstreamFailed, send.UpstreamRefused):
+        return
 
 
 async def read_on(along: Along, meter: Meter, end: Ending, prices: Mapping[str, int], seconds: int) -> None:
@@ -159,13 +193,14 @@ async def _ended(
     error = _error(opened, end)
     offer = cover.need.offer
     charge = pricing.charge(offer.prices, end.usage) if end.usage is not None else None
-    charge_micro = min(charge.amount_micro, cover.most_micro) if charge is not None else 0
     unpriced = charge is not None and bool(charge.unpriced)
+    worth = _worth(offer, cover, end, charge)
+    charge_micro = worth.charge_micro
     flags = list(end.flags)
     if charge is not None and charge.unpriced:
         flags.append("unpriced")
         log.warning("meter.unpriced", model=offer.card.name, classes=list(charge.unpriced), call=opened.id)
-    if charge is not None and charge_micro < charge.amount_micro:
+    if worth.short:
         flags.append("short")
     if along.attempts and meter.substituted(along.attempts[-1].candidate.upstream_model):
         flags.append("substituted")
@@ -187,8 +222,43 @@ async def _ended(
         error=end.error or (f"{end.fault.kind}: {end.fault.message}" if end.fault is not None else ""),
         diagnostics={"total_ms": (now_us - opened.opened_us) // 1000},
         reported=_reported(meter, end),
+        value_micro=worth.value_micro,
+        valued=dict(end.valued.items()) if end.valued is not None else None,
+        most_micro=worth.most_micro if error is None or (along.output and meter.call.stream) else 0,
+        draws=end.draws,
+        cause=end.cause,
     )
-    return ended, offer.card.name if unpriced else ""
+    # One report takes no model off the shelf by version 2 (R05): its flag says so to the operator.
+    return ended, offer.card.name if unpriced and offer.rule_version == 1 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Worth:
+    """What a call is to be charged, what it may be charged at most instead, and what it was worth (None: version 1)."""
+
+    charge_micro: int
+    most_micro: int = 0
+    value_micro: int | None = None
+    short: bool = False
+
+
+def _worth(offer: Offer, cover: Cover, end: Ending, charge: Charge | None) -> _Worth:
+    used_micro = charge.amount_micro if charge is not None else 0
+    version = rules.of(offer.rule_version)
+    if not version.forgives:
+        charge_micro = min(used_micro, cover.most_micro)
+        return _Worth(charge_micro, short=charge_micro < used_micro)
+    free = end.rule in version.free
+    value_micro = used_micro
+    if end.valued is not None:
+        value_micro = pricing.charge(offer.prices, end.valued).amount_micro
+    most_micro = used_micro if free else value_micro
+    charge_micro = 0 if free else used_micro
+    if not end.over:
+        return _Worth(charge_micro, most_micro, value_micro)
+    held_micro = cover.held_micro  # what lies beyond the limit is believed as far as the hold reaches
+    short = min(charge_micro, held_micro) < charge_micro
+    return _Worth(min(charge_micro, held_micro), min(most_micro, held_micro), value_micro, short)
 
 
 def _reported(meter: Meter, end: Ending) -> str:
@@ -269,7 +339,7 @@ async def _facts(along: Along, meter: Meter, end: Ending) -> list[AttemptFacts]:
     if usage is None and along.accepted and candidate.costs:
         belief = believed(meter, along.reads)
         usage = belief.usage or belief.likely or await count(meter)
-    facts[-1].charged = end.usage is not None
+    facts[-1].charged = end.usage is not None and end.rule not in rules.of(meter.version).free
     facts[-1].cost_currency = candidate.channel.cost_currency
     if usage is not None and candidate.costs:
         facts[-1].cost_micro = pricing.charge(candidate.costs, usage).amount_micro
@@ -292,7 +362,7 @@ def _fact(attempt: Attempt) -> AttemptFacts:
 
 def _error(opened: Opened, end: Ending) -> FareboxError | None:
     if end.fault is not None:
-        if end.outcome is Outcome.FAILED:
+        if end.outcome is Outcome.FAILED or "unread" in end.flags:
             return writing.failure(end.fault, after_output="after_output" in end.flags)
         return writing.refusal(end.fault)
     if end.outcome is Outcome.REVOKED:

@@ -60,7 +60,10 @@ CUT = {
 class Ending:
     """How a call ended: the rule, what is to be charged by class, and what the customer is told.
 
-    `spent` is what the upstream bills us where that is known and not what the customer pays.
+    `spent` is what the upstream bills us where that is known and not what the customer pays. Version 2 of the rules
+    knows more: `usage` of a free rule is what may be charged all the same, `valued` what the call was worth where that
+    is not `usage`; `draws` says that what is forgiven draws on the allowance, `cause` why, `over` that the output lies
+    beyond the limit and is charged as far as the hold reaches.
     """
 
     outcome: Outcome
@@ -72,6 +75,10 @@ class Ending:
     fault: Fault | None = None
     error: str = ""
     spent: Usage | None = None
+    valued: Usage | None = None
+    draws: bool = False
+    cause: str = ""
+    over: bool = False
 
 
 @dataclass(slots=True)
@@ -83,6 +90,7 @@ class Meter:
     limit_tokens: int
     input_bound: int
     lowered: bool = False
+    version: int = 1  # of the charging rules
     output_bytes: int = 0
     media_bytes: int = 0
     pieces: int = 0
@@ -91,6 +99,9 @@ class Meter:
     accepted: bool = False
     texts: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     thoughts: list[str] = field(default_factory=list)  # shown reasoning: it counts against the limit, not as output
+    beside: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # text that only version 2 counts
+    beside_bytes: int = 0
+    further: list[str] = field(default_factory=list)  # words that came after the customer had left
     finishes: dict[int, str] = field(default_factory=dict)
     reports: deque[Any] = field(default_factory=lambda: deque(maxlen=32))
     reported: int = 0
@@ -124,6 +135,10 @@ class Meter:
                     self.refused = True
             else:
                 self.thoughts += [text for _, text in event.pieces]
+        if event.beside:
+            for index, text in event.beside:
+                self.beside[index].append(text)
+                self.beside_bytes += len(text)
         if event.media_bytes:
             self.media_bytes += event.media_bytes
             self.visible = True
@@ -140,6 +155,29 @@ class Meter:
         if not answered or answered == asked or answered.startswith("/") or answered.endswith(".gguf"):
             return False
         return not (answered.startswith(asked) and _DATED.fullmatch(answered, len(asked)))
+
+    def follow(self, event: Event) -> None:
+        """Take note of an event that came after the customer had left: what it reports, and how much came beside."""
+        if event.visible:
+            self.further += [text for _, text in event.pieces]
+        self.report(event)
+
+    def echoed(self, index: int) -> int:
+        """How many characters of a choice are its prompt over again, which was asked for; measured, never assumed."""
+        call = self.call
+        if not call.echoed_bytes or not call.texts:
+            return 0
+        text = "".join(self.texts[index])
+        prompt = call.texts[min(index * call.prompts // call.choices, len(call.texts) - 1)]
+        again = text.startswith(prompt) or prompt.startswith(text)
+        return min(len(text), len(prompt)) if again else 0
+
+    @property
+    def spoke(self) -> bool:
+        """Whether anything was delivered that is counted."""
+        if self.media_bytes or self.beside_bytes or not self.call.echoed_bytes:
+            return self.output_bytes > 0 or self.media_bytes > 0 or self.beside_bytes > 0
+        return any(len("".join(pieces)) > self.echoed(index) for index, pieces in self.texts.items())
 
     def report(self, event: Event) -> None:
         """Take note of what the event reports of usage."""
@@ -187,7 +225,8 @@ async def _concluded(meter: Meter, outcome: Outcome, belief: Belief, *, terminal
     usage, report, flags = belief.usage, belief.report, list(belief.flags)
     if left and not meter.complete:
         return await _left(meter, usage, flags)
-    rule = _rule(meter, outcome, usage, terminal=terminal)
+    empty = not meter.output_bytes and not meter.visible and not (usage is not None and usage.reasoning)
+    rule = rule_of(meter, outcome, empty=empty, terminal=terminal)
     if rule == "R09" or (rule == "R08" and usage is None):
         return Ending(outcome, rule, flags=flags)
     if rule == "R07" and meter.lowered:
@@ -197,26 +236,27 @@ async def _concluded(meter: Meter, outcome: Outcome, belief: Belief, *, terminal
     if usage is not None:
         if rule == "R02" and meter.reported > 1:
             rule = "R04"
-        return Ending(outcome, _as_left(rule) if left else rule, usage, "reported", report, flags)
+        return Ending(outcome, as_left(rule) if left else rule, usage, "reported", report, flags)
     if rule == "R02":
         rule = "R06" if "disputed" in flags else "R03"
-    rule = _as_left(rule) if left else rule
+    rule = as_left(rule) if left else rule
     return Ending(outcome, rule, await count(meter), "counted", None, [*flags, "estimated"])
 
 
-def _as_left(rule: str) -> str:
+def as_left(rule: str) -> str:
     """The rule of a call that was complete but for its last event when the customer left."""
     return "R20" if rule in {"R02", "R03", "R04", "R11"} else rule
 
 
-def _rule(meter: Meter, outcome: Outcome, usage: Usage | None, *, terminal: bool) -> str:
+def rule_of(meter: Meter, outcome: Outcome, *, empty: bool, terminal: bool) -> str:
+    """The rule of an answer that came to its end, or was cut by us; `empty`: nothing of it came."""
     call = meter.call
     if call.kind == "embeddings":
         return "R27"
     reason = meter.finish_reason
     if reason == "content_filter" or meter.refused:
         return "R08"
-    if not meter.output_bytes and not meter.visible and not (usage is not None and usage.reasoning):
+    if empty:
         return "R02" if call.may_be_empty else "R09"
     if not meter.visible and reason == "length":
         return "R10"

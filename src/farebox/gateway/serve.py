@@ -21,14 +21,17 @@ from farebox.upstreams.dialect import BadAnswer
 from farebox.upstreams.send import Along
 
 from . import ending, hold, opening, writing
+from .ending import conclude
 from .endpoint import Call, Endpoint
 from .heavy import HEAVY, LARGE_BYTES, SMALL_BYTES
 from .hold import Cover
 from .limits import Seat
-from .meter import CUT, Ending, Meter, Outcome, conclude
+from .meter import CUT, Ending, Meter, Outcome
 from .ports import ClientPort, Ports, UnderWay
 from .writing import StreamWriter
 
+CUT_REPORT_S = 1  # how long the report is waited for of an answer that we cut
+FURTHER_TOKENS = 512  # of words, after their customer left: for a report of what was thought
 REPORT_S = 2  # how long the report of a finished answer is waited for after its customer left
 
 
@@ -69,6 +72,7 @@ class Delivery:
     writer: StreamWriter
     seat: Seat
     body: bytes = b""
+    unread_s: float = 0.0  # how long the answer has waited for its customer to read
 
 
 async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: Endpoint) -> None:
@@ -117,7 +121,8 @@ async def _served(
                 last_s=shop.options.call_s_max, on_late=client.cut,
                 aside=partial(HEAVY.later, caller.account), ask_bytes=call.body_bytes,
             ),
-            Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered or need.sized),
+            Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered or need.sized,
+                  offer.rule_version),
             cover,
             StreamWriter(call.kind, ask.shown),
             seat,
@@ -180,7 +185,8 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
         except send.UpstreamRefused as refused:
             end = await ending.refused(meter, along, refused.fault)
         except send.UpstreamFailed as failed:
-            end = ending.failed(failed)
+            unread = delivery.unread_s > ports.shop.options.unread_s
+            end = await ending.failed(meter, along, failed, unread=unread)
         await _write_last(call, delivery, end)
     except (send.Halted, asyncio.CancelledError):
         along.settle_attempt("unknown", "the service stopped")
@@ -215,7 +221,7 @@ async def _aside(who: str, body: bytes, work: Callable[[], bytes]) -> bytes:
 async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
     """Event for event: cover it, count it, deliver it."""
     along, meter, writer = delivery.along, delivery.meter, delivery.writer
-    watch = meter.watch
+    watch, now = meter.watch, asyncio.get_running_loop().time
     async for events in along:
         meter.accepted = True
         for number, event in enumerate(events):
@@ -229,7 +235,9 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
             meter.read(event)
         if call.stream:
             point("serve.event")
+            since = now()
             await client.send(writer.write(events))
+            delivery.unread_s += now() - since
             continue
         if call.kind == "embeddings" and events[0].choices != call.choices:  # never in part (R27)
             raise along.rejected("The upstream answered with another number of embeddings than were asked for.")
@@ -251,13 +259,18 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
 async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Ending:
     """Stop the answer here: the rest is not covered, took too long, or is far beyond the limit (R07)."""
     along, meter = delivery.along, delivery.meter
-    along.stop()
-    along.settle_attempt("served", "stopped by us")
+    if meter.version == 1:
+        along.stop()
+        along.settle_attempt("served", "stopped by us")
     open_choices = [index for index in meter.indexes if index not in meter.finishes]
     for index in open_choices:
         meter.finishes[index] = "length"
     if open_choices:
         await client.send(delivery.writer.cut(open_choices))
+    if meter.version == 2:  # its report says what was thought for it, and bounds our count
+        await ending.follow(along, meter, CUT_REPORT_S)
+        along.stop()
+        along.settle_attempt("served", "stopped by us")
     end = await conclude(meter, outcome, along.reads, terminal=True)
     end.flags.append(CUT[outcome])
     return end
@@ -268,6 +281,8 @@ async def _left(ports: Ports, delivery: Delivery) -> Ending:
     along, meter = delivery.along, delivery.meter
     meter.accepted = along.accepted
     finished = meter.call.stream and len(meter.finishes) >= meter.call.choices
+    if meter.version == 2:
+        return await _followed(ports, delivery, finished=finished)
     reads_on = along.accepted and along.bills_all and meter.call.stream and not finished
     if finished:  # programs that stop at the finish reason leave before the report has come
         await ending.read_rest(along, meter, REPORT_S)
@@ -280,3 +295,16 @@ async def _left(ports: Ports, delivery: Delivery) -> Ending:
         along.stop()
     along.settle_attempt("left", "the customer left")
     return end
+
+
+async def _followed(ports: Ports, delivery: Delivery, *, finished: bool) -> Ending:
+    """The same by version 2: read on for the report where it says what was billed, or what was thought unseen."""
+    along, meter = delivery.along, delivery.meter
+    if finished:
+        await ending.read_rest(along, meter, REPORT_S)
+    elif along.accepted and meter.call.stream and (along.bills_all or meter.card.hidden_output):
+        most = None if along.bills_all else FURTHER_TOKENS
+        await ending.follow(along, meter, ports.shop.options.read_on_s, tokens_max=most)
+    along.stop()
+    along.settle_attempt("left", "the customer left")
+    return await conclude(meter, Outcome.LEFT, along.reads, terminal=along.terminal)

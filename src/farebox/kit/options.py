@@ -167,6 +167,13 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "read_on_s", 10, "Seconds to read on after a client left a stream, where the upstream bills the whole.", 0, 120
     ),
+    Option(
+        "unread_s",
+        10,
+        "Seconds in all that a client may let a stream wait before its breaking off is the client's doing.",
+        1,
+        600,
+    ),
     Option("read_on_json_s", 120, "Seconds to read on after a client left a call that is not streamed (R19).", 0, 600),
     Option("settle_wait_s", 5, "Seconds to wait for a settlement before the client gets an error instead.", 1, 60),
     Option("drain_s", 120, "Seconds that calls under way may go on after the order to stop.", 0, 3600),

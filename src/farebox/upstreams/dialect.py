@@ -44,12 +44,14 @@ class BadUsage(Exception):
     """A reported usage can't be billed from; `why` says what is wrong with it.
 
     `likely` is what a report whose parts don't add up (R06) most likely means: what the upstream bills us by it.
+    `parts` are those of its counters that are plausible by themselves.
     """
 
-    def __init__(self, why: str, likely: Usage | None = None) -> None:
+    def __init__(self, why: str, likely: Usage | None = None, parts: Usage | None = None) -> None:
         super().__init__(why)
         self.why = why
         self.likely = likely
+        self.parts = parts
 
 
 class Reading(NamedTuple):
@@ -176,6 +178,7 @@ class Event(msgspec.Struct, gc=False):
     media_bytes: int = 0
     refused: bool = False
     begins: list[int] = []
+    beside: list[tuple[int, str]] = []
 
 
 class StreamReading(Protocol):

@@ -16,6 +16,9 @@ from farebox.upstreams.dialect import ChannelSpec, Fault
 
 _ALERTS_MAX: Final = 100
 _REFUSED: Final = "refused"  # the channel as a whole; other alerts are about one mapping each
+_BROKE_US: Final = 3_600_000_000
+_BROKE_OTHERS: Final = 2
+_BROKE_KEPT: Final = 3  # accounts: two others beside whoever asks
 COUNTED: Final = frozenset({"down", "timeout", "busy"})
 
 _log = structlog.get_logger()
@@ -56,6 +59,8 @@ class Health:
         self.alerts = 0
         self.openings = 0
         self._breakers: dict[str, Breaker] = {}
+        # Of each channel, the accounts whose answers it broke off last, and when.
+        self._broke: dict[str, dict[str, int]] = {}
 
     def state(self, channel_id: str, now_us: int) -> State:
         """The breaker of a channel; closed for one that was never tried."""
@@ -132,6 +137,22 @@ class Health:
         """The upstream refused the request as such: of a customer's this says nothing, of ours that it is there."""
         if slot.probe:
             self.succeeded(slot, now_us)
+
+    def broke(self, slot: Slot, now_us: int) -> None:
+        """The upstream failed after output: remembered by account, for it may be the customer's doing."""
+        accounts = self._broke.setdefault(slot.channel_id, {})
+        accounts.pop(slot.account, None)
+        accounts[slot.account] = now_us
+        if len(accounts) > _BROKE_KEPT:
+            del accounts[next(iter(accounts))]
+
+    def at_fault(self, channel_id: str, account: str, now_us: int) -> bool:
+        """Whether a channel has broken off answers of two other accounts within the hour, or failed its own probe."""
+        found = self._breakers.get(channel_id)
+        if found is not None and found.confirmed:
+            return True
+        others = [at_us for whose, at_us in self._broke.get(channel_id, {}).items() if whose != account]
+        return sum(at_us > now_us - _BROKE_US for at_us in others) >= _BROKE_OTHERS
 
     def failed(self, slot: Slot, fault: Fault, now_us: int) -> None:
         """The attempt ended with this fault.

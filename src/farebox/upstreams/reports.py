@@ -65,11 +65,11 @@ class _Counts:
         """The classes by this way, `hidden` tokens of thinking among them; BadUsage where they don't fit."""
         plain, visible = self.input_by(way), self.output_by(way)
         if plain < 0:
-            raise BadUsage(f"The parts of prompt_tokens are more than its {self.prompt}.", _likely(self, way, 0))
+            why = f"The parts of prompt_tokens are more than its {self.prompt}."
+            raise BadUsage(why, _likely(self, way, 0), self.by_themselves())
         if visible < 0:
-            raise BadUsage(
-                f"The parts of completion_tokens are more than its {self.completion}.", _likely(self, way, 0)
-            )
+            why = f"The parts of completion_tokens are more than its {self.completion}."
+            raise BadUsage(why, _likely(self, way, 0), self.by_themselves())
         try:
             return Usage(
                 input=plain,
@@ -82,6 +82,17 @@ class _Counts:
             )
         except UsageError as fault:
             raise BadUsage(f"{fault}.") from None
+
+    def by_themselves(self) -> Usage | None:
+        """The wholes, whose parts don't fit into them or don't add up."""
+        return _plainly(self.prompt, self.completion)
+
+
+def _plainly(prompt: int, completion: int) -> Usage | None:
+    try:
+        return Usage(input=prompt, output=completion)
+    except UsageError:
+        return None
 
 
 def read(reported: Any, *, cached_in_prompt: bool | None = None, hidden_thinking: bool = False) -> Reading:
@@ -96,7 +107,7 @@ def read(reported: Any, *, cached_in_prompt: bool | None = None, hidden_thinking
         raise BadUsage("The usage is no object.")
     roles, seen, unknown = counters.gather(reported)
     if "prompt" not in roles:
-        raise BadUsage("prompt_tokens is missing.")
+        raise BadUsage("prompt_tokens is missing.", None, _plainly(0, roles.get("completion", 0)))
     counts = _counts(roles)
     inside = cached_in_prompt
     if inside is None:
@@ -171,11 +182,11 @@ def _hidden(counts: _Counts, way: _Way, hidden_thinking: bool) -> Usage:
     hidden = (counts.total or 0) - counts.total_by(way)
     why = f"total_tokens is {counts.total}, not {counts.prompt} + {counts.completion}."
     if hidden < 0:
-        raise BadUsage(why, _likely(counts, way, 0))
+        raise BadUsage(why, _likely(counts, way, 0), counts.by_themselves())
     more = hidden - counts.reasoning  # what is named of it is a part of it
     likely = _likely(counts, way, hidden)
     if not hidden_thinking or more < 0:
-        raise BadUsage(why, likely)
+        raise BadUsage(why, likely, counts.by_themselves())
     return counts.usage(way._replace(reasoning=True), more)
 
 

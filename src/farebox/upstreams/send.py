@@ -167,6 +167,14 @@ class Along:
         """Whether the upstream of the attempt under way bills the whole answer of a cancelled call."""
         return bool(self.attempts) and self.attempts[-1].candidate.channel.cancel_billing == "bills_all"
 
+    @property
+    def at_fault(self) -> bool:
+        """Whether the channel of the attempt under way fails others after output too, or its own probe."""
+        if not self.attempts:
+            return False
+        channel = self.attempts[-1].candidate.channel
+        return self.health.at_fault(channel.id, self.account, self.clock.now_us())
+
     def leave(self) -> None:
         """The customer has left: whatever is waited for ends with Left."""
         self.left = True
@@ -249,6 +257,8 @@ class Along:
             events = await self._events()
         except _Next as failed:
             self._failed(failed.fault)
+            if self._slot is not None:
+                self.health.broke(self._slot, self.clock.now_us())
             self.stop()
             raise UpstreamFailed(failed.fault, after_output=True) from None
         if not events:

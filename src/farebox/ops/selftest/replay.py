@@ -18,8 +18,9 @@ from farebox.catalog import pricing
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
 from farebox.gateway import ending
+from farebox.gateway.ending import conclude
 from farebox.gateway.endpoint import Call
-from farebox.gateway.meter import Ending, Meter, Outcome, conclude
+from farebox.gateway.meter import Ending, Meter, Outcome
 from farebox.kit import clock
 from farebox.kit.fetch import Exchange, Outgoing, Response, Target
 from farebox.upstreams import quirks, send
@@ -172,7 +173,7 @@ async def _read(along: Along, meter: Meter) -> Ending:
     except send.UpstreamRefused as refused:
         return await ending.refused(meter, along, refused.fault)
     except send.UpstreamFailed as failed:
-        return ending.failed(failed)
+        return await ending.failed(meter, along, failed)
 
 
 def _call(case: Case) -> Call:

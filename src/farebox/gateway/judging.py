@@ -1,0 +1,129 @@
+"""Which parts of an upstream's usage report are believed: each side alone (money.md 4.3, R04 and R06 of version 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from farebox.catalog.factors import ONE
+from farebox.catalog.usage import Usage
+from farebox.upstreams.dialect import BadUsage, Reading
+
+from .meter import Meter
+from .overrun import OVER_LIMIT_TOKENS
+
+Reads = Callable[[Any], Reading]
+
+_NOTHING: Final = Usage()
+
+
+class Judged(NamedTuple):
+    """What is believed of the reports of a call.
+
+    `input` and `output` are the classes of each side that are believed, None where that side is to be counted;
+    `doubted_input` and `doubted_output` what was reported of it all the same, as far as it can be true. `over`: the
+    output is beyond the limit, and believed as far as the hold reaches. `whole` is all that the last report says: what
+    the upstream bills us. `report` is that report as it came where it was believed on both sides.
+    """
+
+    input: Usage | None = None
+    output: Usage | None = None
+    doubted_input: Usage | None = None
+    doubted_output: Usage | None = None
+    over: bool = False
+    whole: Usage | None = None
+    report: Any = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def both(self) -> bool:
+        """Whether nothing is to be counted."""
+        return self.input is not None and self.output is not None
+
+
+def judge(meter: Meter, reads: Reads) -> Judged:
+    """The last plausible report of each side, or what was wrong with all of them."""
+    found, flags = Judged(), list[str]()
+    for report in reversed(meter.reports):
+        try:
+            usage, unknown = reads(report)
+            adds_up = True
+        except BadUsage as bad:
+            _flag(flags, "disputed" if bad.likely is not None else "malformed")
+            if bad.parts is None:
+                continue
+            usage, unknown, adds_up = bad.parts, (), False
+            found = found._replace(whole=found.whole or bad.likely)
+        found = _take(meter, found, usage, flags)
+        if found.both:
+            kept = () if adds_up else tuple(flags)
+            more = ("unknown_counter",) if unknown else ()
+            return found._replace(report=report if adds_up else None, flags=(*kept, *more))
+    return found._replace(flags=tuple(flags))
+
+
+def _take(meter: Meter, found: Judged, usage: Usage, flags: list[str]) -> Judged:
+    """What this report adds to what is believed already of later ones."""
+    found = found._replace(whole=found.whole or usage)
+    if found.input is None:
+        given = input_of(usage)
+        most = meter.input_bound * meter.card.factors.bound_slack // ONE
+        if not given.input_tokens:
+            _flag(flags, "malformed")
+        elif given.input_tokens > most:
+            _flag(flags, "disputed")
+            found = found._replace(doubted_input=found.doubted_input or Usage(input=most))
+        else:
+            found = found._replace(input=given)
+    if found.output is None:
+        found = _take_output(meter, found, output_of(usage), flags)
+    return found
+
+
+def _take_output(meter: Meter, found: Judged, came: Usage, flags: list[str]) -> Judged:
+    if not meter.call.has_output:
+        return found._replace(output=_NOTHING)
+    most = (meter.limit_tokens + OVER_LIMIT_TOKENS) * max(1, meter.call.outputs)
+    if meter.spoke and not came.output_tokens:
+        _flag(flags, "malformed")
+        return found
+    if came.output_tokens <= most:
+        return found._replace(output=came)
+    if meter.card.hidden_output:
+        return found._replace(output=came, over=True)
+    _flag(flags, "disputed")
+    return found._replace(doubted_output=found.doubted_output or Usage(output=most))
+
+
+def input_of(usage: Usage) -> Usage:
+    """The input classes of a usage alone."""
+    return Usage(
+        input=usage.input,
+        cached_read=usage.cached_read,
+        cache_write=usage.cache_write,
+        input_audio=usage.input_audio,
+    )
+
+
+def output_of(usage: Usage) -> Usage:
+    """The output classes of a usage alone."""
+    return Usage(output=usage.output, reasoning=usage.reasoning, output_audio=usage.output_audio, images=usage.images)
+
+
+def together(given: Usage, came: Usage) -> Usage:
+    """Input of the one, output of the other."""
+    return Usage(
+        input=given.input,
+        cached_read=given.cached_read,
+        cache_write=given.cache_write,
+        input_audio=given.input_audio,
+        output=came.output,
+        reasoning=came.reasoning,
+        output_audio=came.output_audio,
+        images=came.images,
+    )
+
+
+def _flag(flags: list[str], flag: str) -> None:
+    if flag not in flags:
+        flags.append(flag)
