@@ -34,6 +34,7 @@ FLAGS: dict[str, Any] = {
     "policy": gettext_lazy("A content policy ended the answer."),
     "after_output": gettext_lazy("The upstream broke off after part of the answer had come."),
     "left": gettext_lazy("You left before the end."),
+    "unread": gettext_lazy("The answer was not read for so long that the upstream broke it off."),
     "allowance_used": gettext_lazy("The allowance was used up, so what was delivered is charged."),
     "hold_used_up": gettext_lazy("The answer was ended because the hold was used up."),
     "longest_duration": gettext_lazy("The answer was ended at the longest duration of a call."),

@@ -93,7 +93,8 @@ async def unread(meter: Meter, reads: Reads, fault: Fault) -> Ending:
     """R18 of a stream that its upstream broke off after its customer had kept it waiting."""
     end = await left(meter, judge(meter, reads))
     end.fault = fault
-    end.flags += ["after_output", "unread"]
+    end.flags.append("after_output")
+    end.flags.append("unread")
     return end
 
 

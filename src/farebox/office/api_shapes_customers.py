@@ -121,7 +121,12 @@ class AttemptOut(Schema):
 
 
 class ReceiptOut(CallOut):
-    """The receipt of a call: `sum` is that of the lines, exactly; `due_micro` what its own facts give."""
+    """The receipt of a call: `sum` is that of the lines, exactly; `due_micro` what its own facts give.
+
+    From version 2 of the charging rules on `value_micro` is what it was worth, by the usage classes of `valued` where
+    these are not the lines'; `forgiven_micro` what of that is not charged, and `drawn_micro` what of it its account's
+    allowance gave.
+    """
 
     member: str | None
     hold_micro: int
@@ -133,4 +138,9 @@ class ReceiptOut(CallOut):
     lines: list[ReceiptLine]
     sum: str
     due_micro: int | None
+    value_micro: int | None
+    forgiven_micro: int | None
+    drawn_micro: int | None
+    cause: str
+    valued: dict[str, int] | None
     attempts: list[AttemptOut]
