@@ -5,7 +5,7 @@ A dialect is pure: no network, no database, no clock. It lies in `dialects/`, on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
@@ -162,6 +162,11 @@ class Event(msgspec.Struct, gc=False):
     `refused` that there are words of a refusal. `begins` are the choices whose first it is. `finishes` are (choice
     index, reason). `usage` is the reported object as it came. `choices` is how many choices (or embeddings) it
     holds. `done`: the upstream has said that this is the end.
+
+    `beside` are (choice index, text): what `raw` tells the customer beside the pieces, which version 2 of the charging
+    rules counts as output and version 1 does not (money.md 4.2; `openai_form/aside.py` says what that is). None of it
+    is in `output_bytes`, nor makes the event `visible`; base64 that was written in a text is in `media_bytes` as well.
+    `logprobs` says that it lists tokens with their likelihoods: no answer that does is empty (R09 of version 2).
     """
 
     raw: bytes
@@ -178,7 +183,8 @@ class Event(msgspec.Struct, gc=False):
     media_bytes: int = 0
     refused: bool = False
     begins: list[int] = []
-    beside: list[tuple[int, str]] = []
+    beside: Sequence[tuple[int, str]] = ()
+    logprobs: bool = False
 
 
 class StreamReading(Protocol):

@@ -7,11 +7,15 @@ clients show, and what must be sent back to the model in the next turn (reasonin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 # Beside id, object, created, model, choices and usage, which are written anew.
 TOP: Final = frozenset({"citations", "search_results", "obfuscation"})
+# OpenAI's padding, which hides how long a token is; it is no text, and no longer than it needs to be.
+PADDING: Final = r"[A-Za-z0-9+/=_-]{0,128}"
+is_padding: Final = re.compile(PADDING).fullmatch
 # Texts of a message or a delta, in the order in which they are read.
 TEXTS: Final = ("content", "reasoning_content", "reasoning", "refusal")
 THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks")
@@ -21,10 +25,6 @@ CALL: Final = frozenset({"index", "id", "type", "function", "custom", "extra_con
 FUNCTION: Final = frozenset({"name", "arguments"})
 CUSTOM: Final = frozenset({"name", "input"})
 AUDIO: Final = frozenset({"id", "data", "transcript", "expires_at"})
-LOGPROBS: Final = {
-    "chat": frozenset({"content", "refusal"}),
-    "completions": frozenset({"tokens", "token_logprobs", "top_logprobs", "text_offset", "content"}),
-}
 VECTOR: Final = frozenset({"object", "index", "embedding"})
 
 # Counters of a usage object: OpenAI's, and those by which others say the same (see `OpenAI.usage`).

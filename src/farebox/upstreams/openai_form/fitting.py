@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from farebox.kit import depth
 from farebox.upstreams.dialect import Event
-from farebox.upstreams.openai_form import fields
-from farebox.upstreams.openai_form.counted import add
+from farebox.upstreams.openai_form import fields, likely
+from farebox.upstreams.openai_form.counted import add, add_listed
 from farebox.upstreams.openai_form.tidy import Lane
 
 
@@ -45,14 +44,14 @@ class _Chat(Struct, gc=False, forbid_unknown_fields=True):
     index: int
     delta: _Delta
     finish_reason: str | None
-    logprobs: Any = None
+    logprobs: likely.PlainChat | None = None
 
 
 class _Text(Struct, gc=False, forbid_unknown_fields=True):
     index: int
     text: str
     finish_reason: str | None
-    logprobs: Any = None
+    logprobs: likely.PlainText | None = None
 
 
 _chat: Final = msgspec.json.Decoder(_Chat).decode
@@ -80,6 +79,8 @@ def chat(row: bytes, lanes: Mapping[int, Lane], plain: AbstractSet[int]) -> Even
         event.output_bytes = len(content) if content.isascii() else len(content.encode())
         event.visible = True
     if thought := delta.reasoning_content or delta.reasoning:
+        if delta.reasoning_content and delta.reasoning and delta.reasoning_content != delta.reasoning:
+            return None
         add(event, index, thought, visible=False)
         event.reasoning = True
     if calls is not None:
@@ -93,7 +94,7 @@ def chat(row: bytes, lanes: Mapping[int, Lane], plain: AbstractSet[int]) -> Even
             if call.function.arguments:
                 add(event, index, call.function.arguments)
         event.visible = True
-    if choice.logprobs is not None and not _fits(choice.logprobs, "chat", row):
+    if choice.logprobs is not None and not _listed(event, index, choice.logprobs):
         return None
     return event if reason is None or _ended(event, index, reason, lanes) else None
 
@@ -110,7 +111,7 @@ def text(row: bytes, lanes: Mapping[int, Lane], plain: AbstractSet[int]) -> Even
     event = Event(b"", None, [], choices=1)
     if words:
         add(event, index, words)
-    if choice.logprobs is not None and not _fits(choice.logprobs, "completions", row):
+    if choice.logprobs is not None and not _listed(event, index, choice.logprobs):
         return None
     return event if reason is None or _ended(event, index, reason, lanes) else None
 
@@ -124,8 +125,9 @@ def _ended(event: Event, index: int, reason: str, lanes: Mapping[int, Lane]) -> 
     return True
 
 
-def _fits(logprobs: Any, kind: str, row: bytes) -> bool:
-    """Whether likelihoods may pass as they came: what is skipped of them was decoded, but not how deep it is."""
-    if not isinstance(logprobs, dict) or not logprobs or depth.too_deep(row):
+def _listed(event: Event, index: int, found: likely.Chat | likely.Text) -> bool:
+    """Whether likelihoods say anything; then they are counted, and may pass as they came."""
+    if likely.is_empty(found):
         return False
-    return logprobs.keys() <= fields.LOGPROBS[kind]
+    add_listed(event, index, likely.said(found), event.output_bytes)
+    return True

@@ -14,9 +14,13 @@ from msgspec import UNSET, Struct, UnsetType
 
 from farebox.kit import depth
 from farebox.upstreams.dialect import Event
-from farebox.upstreams.openai_form import fields, tidy
-from farebox.upstreams.openai_form.counted import add, detailed
+from farebox.upstreams.openai_form import aside, fields, likely, tidy
+from farebox.upstreams.openai_form.counted import add, add_beside, add_listed
 
+# Most of what details of reasoning are called, of those that say it (OpenRouter, "Reasoning tokens").
+_KINDS: Final = frozenset(
+    {"reasoning.text", "reasoning.summary", "unknown", "anthropic-claude-v1", "openai-responses-v1"}
+)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -34,12 +38,24 @@ class _Call(Struct, gc=False, omit_defaults=True):
     extra_content: Any = None
 
 
+class _Detail(Struct, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """Reasoning that is shown; signatures and all else are left to `tidy`."""
+
+    type: str | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    summary: str | UnsetType = UNSET
+    format: str | UnsetType | None = UNSET
+    id: str | UnsetType | None = UNSET
+    signature: UnsetType | None = UNSET
+    index: int | UnsetType = UNSET
+
+
 class _Delta(Struct, gc=False, omit_defaults=True):
     content: str | UnsetType | None = UNSET
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
-    reasoning_details: list[dict[str, Any]] | None = None
+    reasoning_details: list[_Detail] | None = None
     tool_calls: list[_Call] | None = None
     # Left to `tidy` where they say something.
     function_call: Any = None
@@ -53,7 +69,7 @@ class _Delta(Struct, gc=False, omit_defaults=True):
 class _Chat(Struct, gc=False, omit_defaults=True, kw_only=True):
     index: int | UnsetType = UNSET
     delta: _Delta
-    logprobs: Any = UNSET
+    logprobs: likely.Chat | UnsetType | None = UNSET
     finish_reason: str | UnsetType | None = UNSET
     usage: Any = None
 
@@ -61,7 +77,7 @@ class _Chat(Struct, gc=False, omit_defaults=True, kw_only=True):
 class _Text(Struct, gc=False, omit_defaults=True, kw_only=True):
     index: int | UnsetType = UNSET
     text: str
-    logprobs: Any = UNSET
+    logprobs: likely.Text | UnsetType | None = UNSET
     finish_reason: str | UnsetType | None = UNSET
     usage: Any = None
 
@@ -114,15 +130,20 @@ def chat(payload: bytes, lanes: Mapping[int, tidy.Lane], wanted: int) -> Event |
             return None
         add(event, lane.index, content)
     thought = delta.reasoning_content or delta.reasoning
+    if delta.reasoning_content and delta.reasoning and delta.reasoning_content != delta.reasoning:
+        return None
     if details := delta.reasoning_details:
-        thought = thought or detailed(details)
+        detailed = _detailed(details)
+        if detailed is None or (thought and detailed != thought):
+            return None
+        thought = detailed
     if thought:
         event.reasoning = True
         add(event, lane.index, thought, visible=False)
     if delta.tool_calls is not None and not _read_calls(event, delta, lane):
         return None
     if details is not None:
-        delta.reasoning_details = tidy.with_indexes(details, lane, "reasoning_details") if details else None
+        delta.reasoning_details = _numbered(details, lane) if details else None
     return _written(event, choice, lane, found)
 
 
@@ -148,11 +169,8 @@ def _lane(choice: _Chat | _Text, lanes: Mapping[int, tidy.Lane], wanted: int) ->
     lane = lanes.get(0 if choice.index is UNSET else choice.index)
     if lane is None or not lane.opened or lane.index >= wanted or choice.usage is not None:
         return None
-    likely = choice.logprobs
-    if likely is not UNSET and likely is not None:
-        kind = "chat" if type(choice) is _Chat else "completions"
-        if not isinstance(likely, dict) or not likely or not likely.keys() <= fields.LOGPROBS[kind]:
-            return None
+    if choice.logprobs and likely.is_empty(choice.logprobs):
+        return None
     reason = choice.finish_reason
     return lane if reason is UNSET or not reason or reason in fields.FINISHES else None
 
@@ -177,6 +195,28 @@ def _is_rare(delta: _Delta) -> bool:
         return True
     delta.function_call = delta.audio = delta.annotations = delta.images = delta.thinking_blocks = None
     return False
+
+
+def _detailed(details: list[_Detail]) -> str | None:
+    """The reasoning that is shown; None where a name in it could be text."""
+    found = ""
+    for each in details:
+        for name in (each.type, each.format, each.id):
+            if name and name not in _KINDS and not aside.is_opaque(name):
+                return None
+        found += (each.text or "") + (each.summary or "")
+    return found
+
+
+def _numbered(details: list[_Detail], lane: tidy.Lane) -> list[_Detail]:
+    """The details as `tidy.with_indexes` has them."""
+    number = lane.numbers.get("reasoning_details", 0)
+    for each in details:
+        if each.index is UNSET:
+            each.index = number
+        number = max(number, each.index + 1)
+    lane.numbers["reasoning_details"] = number
+    return details
 
 
 def _read_calls(event: Event, delta: _Delta, lane: tidy.Lane) -> bool:
@@ -210,7 +250,11 @@ def _written(event: Event, choice: _Chat | _Text, lane: tidy.Lane, found: _Aroun
     else:
         choice.finish_reason = None
     event.raw = _encode(choice) + b"]}"
+    if choice.logprobs:
+        add_listed(event, lane.index, likely.said(choice.logprobs), event.output_bytes)
     if found.citations or found.search_results or found.obfuscation:
-        more = {name: value for name in sorted(fields.TOP) if (value := getattr(found, name))}
-        event.raw = event.raw[:-1] + b"," + _encode(more)[1:]
+        more, told = aside.around({name: getattr(found, name) for name in fields.TOP}, lane)
+        add_beside(event, lane.index, told)
+        if more:
+            event.raw = event.raw[:-1] + b"," + _encode(more)[1:]
     return event

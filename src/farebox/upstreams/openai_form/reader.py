@@ -14,12 +14,12 @@ import msgspec
 
 from farebox.upstreams import carve, halves
 from farebox.upstreams.dialect import Ask, BadAnswer, Event
-from farebox.upstreams.openai_form import counted, fields, fitting, picked, texts, tidy
+from farebox.upstreams.openai_form import aside, counted, fields, fitting, picked, texts, tidy
 from farebox.upstreams.openai_form.payload import decoded, error_of, usage_of
 
 _encode: Final = msgspec.json.Encoder().encode
 _CHOICES: Final = re.compile(rb'"choices"\s*:\s*\[')
-_PADDING: Final = re.compile(rb',\s?"obfuscation":\s?"[A-Za-z0-9+/=_-]*"\s?\}')
+_PADDING: Final = re.compile(rb',\s?"obfuscation":\s?"' + fields.PADDING.encode() + rb'"\s?\}')
 _NEVER: Final = b"\xff\n"
 # So many events in a row may be compared in vain, or learned from, before a stream is one whose events never fit.
 _TRIES: Final = 4
@@ -168,8 +168,10 @@ class Reader:
             lane = lanes[row["index"]]
             self._rejoin(row, lane)
             counted.read_row(event, row, lane)
-        more = {name: found[name] for name in fields.TOP if found.get(name)}
-        tail = b"]}" if not more else b"]," + _encode(halves.mended_tree(more))[1:]
+        lane = lanes[rows[0]["index"]]
+        more, told = aside.around({name: halves.mended_tree(found.get(name)) for name in fields.TOP}, lane)
+        counted.add_beside(event, lane.index, told)
+        tail = b"]}" if not more else b"]," + _encode(more)[1:]
         event.raw = self._front + b",".join([_encode(row) for row in rows]) + tail
         event.choices = len(rows)
         event.begins = [row["index"] for row in rows if "role" in row.get("delta", ())]

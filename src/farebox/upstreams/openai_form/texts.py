@@ -10,6 +10,8 @@ from farebox.upstreams.openai_form import fields
 from farebox.upstreams.openai_form.tidy import Lane
 
 _DATA_URL: Final = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,")
+# The longest base64 that a model has written between two events; no image is so small.
+_WRITTEN_BYTES_MAX: Final = 4096
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/=]*")
 
 
@@ -52,19 +54,23 @@ def _append_lost(said: dict[str, Any], key: tuple[Any, ...]) -> None:
         said[key[1]] = (said.get(key[1]) or "") + LOST
 
 
-def without_media(text: str, lane: Lane) -> tuple[str, int]:
-    """A text without the base64 of data URLs in it, which is an image and no words, and how long that is.
+def without_media(text: str, lane: Lane) -> tuple[str, int, str]:
+    """A text without the base64 of data URLs in it, which is an image and no words; how long that is; what was written.
 
+    What makes images sends each in a piece. Base64 in short pieces was written sign by sign, and is output of a model
+    that was asked to write like this: it is an image for version 1 of the charging rules, and text for version 2.
     `lane.in_media` remembers one that goes on in the next event.
     """
     if not lane.in_media and "base64," not in text:
-        return text, 0
-    out, at, media_bytes = [], 0, 0
+        return text, 0, ""
+    out, at, media_bytes, written = [], 0, 0, []
     while True:
         if lane.in_media:
             run = _BASE64.match(text, at)
             end = run.end() if run else at
             media_bytes += end - at
+            if end - at <= _WRITTEN_BYTES_MAX:
+                written.append(text[at:end])
             at = end
             if at == len(text):
                 break
@@ -74,4 +80,4 @@ def without_media(text: str, lane: Lane) -> tuple[str, int]:
         if found is None:
             break
         at, lane.in_media = found.end(), True
-    return "".join(out), media_bytes
+    return "".join(out), media_bytes, "".join(written)

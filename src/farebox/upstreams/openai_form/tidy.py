@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from farebox.upstreams.dialect import BadAnswer
-from farebox.upstreams.openai_form import fields
+from farebox.upstreams.openai_form import fields, likely
 
 INDEX_MAX: Final = 4095
 _encode: Final = msgspec.json.Encoder().encode
@@ -33,7 +33,19 @@ class ToolCall:
 class Lane:
     """What is known of one choice of a stream; `index` is the one that the customer sees."""
 
-    __slots__ = ("by_id", "by_index", "calls", "finished", "function_name", "in_media", "index", "numbers", "opened")
+    __slots__ = (
+        "by_id",
+        "by_index",
+        "calls",
+        "finished",
+        "function_name",
+        "in_media",
+        "index",
+        "listed",
+        "numbers",
+        "opened",
+        "sources",
+    )
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -45,6 +57,8 @@ class Lane:
         self.function_name: str | None = None
         self.numbers: dict[str, int] = {}
         self.in_media = False
+        self.listed: bytes | None = None  # what the tokens listed by `logprobs` of its last event say
+        self.sources: set[str] = set()  # texts of annotations and the like that were shown
 
     @property
     def seen(self) -> str:
@@ -80,7 +94,7 @@ def chat_row(choice: Mapping[str, Any], lane: Lane, ident: str) -> dict[str, Any
     if not isinstance(said, dict):  # some send the whole message as the last chunk of a stream
         said = choice.get("message")
     row = {"index": lane.index, "delta": _delta(said if isinstance(said, dict) else {}, lane, ident)}
-    return row | _rest(choice, lane, "chat")
+    return row | _rest(choice, lane, likely.Chat)
 
 
 def text_row(choice: Mapping[str, Any], lane: Lane) -> dict[str, Any]:
@@ -91,14 +105,16 @@ def text_row(choice: Mapping[str, Any], lane: Lane) -> dict[str, Any]:
             said = choice.get(name)
             text = text if isinstance(text, str) or not isinstance(said, dict) else said.get("content")
     lane.opened = True
-    return {"index": lane.index, "text": text if isinstance(text, str) else ""} | _rest(choice, lane, "completions")
+    return {"index": lane.index, "text": text if isinstance(text, str) else ""} | _rest(choice, lane, likely.Text)
 
 
-def _rest(choice: Mapping[str, Any], lane: Lane, kind: str) -> dict[str, Any]:
+def _rest(choice: Mapping[str, Any], lane: Lane, kind: type[likely.Chat | likely.Text]) -> dict[str, Any]:
     reason = fields.finish(choice.get("finish_reason"), lane.seen)
     rest: dict[str, Any] = {"finish_reason": reason}
+    lane.listed = None
     if "logprobs" in choice:
-        rest = {"logprobs": fields.only(choice["logprobs"], fields.LOGPROBS[kind]) or None} | rest
+        shown, lane.listed = likely.tidied(choice["logprobs"], kind)
+        rest = {"logprobs": shown} | rest
     lane.finished = lane.finished or reason is not None
     return rest
 
@@ -125,7 +141,7 @@ def _delta(said: Mapping[str, Any], lane: Lane, ident: str) -> dict[str, Any]:
         out["tool_calls"] = entries
     if said.get("function_call"):
         out |= _function_call(said["function_call"], lane)
-    if isinstance(audio := fields.only(said.get("audio"), fields.AUDIO), dict) and audio:
+    if isinstance(said.get("audio"), dict) and (audio := _audio(said["audio"])):
         out["audio"] = audio
     if isinstance(said.get("extra_content"), dict):  # Gemini's signature of a thought, which must come back to it
         out["extra_content"] = said["extra_content"]
@@ -134,6 +150,14 @@ def _delta(said: Mapping[str, Any], lane: Lane, ident: str) -> dict[str, Any]:
         # GPT Academic throws a first line away that does not say `content`.
         out.setdefault("content", None if len(out) > 1 else "")
     return out
+
+
+def _audio(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in given.items()
+        if name in fields.AUDIO and (value is None or isinstance(value, int if name == "expires_at" else str))
+    }
 
 
 def _read_parts(content: Any, out: dict[str, Any]) -> None:

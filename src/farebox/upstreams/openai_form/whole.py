@@ -11,8 +11,8 @@ from msgspec import Meta, Raw, Struct
 
 from farebox.upstreams import carve, halves, plain_usage
 from farebox.upstreams.dialect import Ask, BadAnswer, Event
-from farebox.upstreams.openai_form import fields, texts, tidy
-from farebox.upstreams.openai_form.counted import add, read_row
+from farebox.upstreams.openai_form import aside, fields, texts, tidy
+from farebox.upstreams.openai_form.counted import add, add_beside, read_row
 from farebox.upstreams.openai_form.payload import BOM, decoded, error_of, usage_of
 from farebox.upstreams.openai_form.reader import Reader
 from farebox.upstreams.stream import SseReader, StreamBroken, is_stream
@@ -122,13 +122,17 @@ def _read(found: dict[str, Any], ask: Ask, *, done: bool = True) -> Event:
     event = Event(b"", halves.mended(model) if isinstance(model, str) and model else None, [], done=done)
     event.usage = halves.mended_tree(usage_of(found))
     rows: list[dict[str, Any]] = []
+    first = None
     for index, choice in _placed(choices, max(1, ask.choices)):
         lane = tidy.Lane(index)
+        first = first or lane
         rows.append(_row(choice, lane, ask))
         read_row(event, rows[-1], lane)
     shown = ask.shown
     head = {"id": shown.id, "object": fields.OBJECTS[ask.kind, False], "created": shown.created, "model": shown.model}
-    more = halves.mended_tree({name: found[name] for name in fields.TOP if found.get(name)})
+    lane = first or tidy.Lane(0)
+    more, told = aside.around({name: halves.mended_tree(found.get(name)) for name in fields.TOP}, lane)
+    add_beside(event, lane.index, told)
     if isinstance(event.usage, dict):
         more["usage"] = fields.usage(event.usage)
     event.raw = _encode(head | {"choices": rows} | more)
