@@ -84,6 +84,9 @@ def around(found: Mapping[str, Any], lane: Lane) -> tuple[dict[str, Any], list[s
     padding = more.get("obfuscation", "")
     if not isinstance(padding, str) or not fields.is_padding(padding):
         del more["obfuscation"]
+    if more == lane.around:
+        return more, []
+    lane.around = more
     return more, [text for name in ("citations", "search_results") for text in sources(more.get(name), lane)]
 
 

@@ -83,3 +83,11 @@ def add_listed(event: Event, index: int, listed: bytes | None, said_bytes: int) 
         event.logprobs = True
         if unsaid := likely.unsaid(listed, said_bytes):
             add_beside(event, index, [unsaid])
+
+
+def add_likely(event: Event, index: int, found: likely.Chat | likely.Text) -> None:
+    """As `add_listed`, where the event has one choice."""
+    if event.output_bytes and likely.is_short(found):
+        event.logprobs = True
+    else:
+        add_listed(event, index, likely.said(found), event.output_bytes)

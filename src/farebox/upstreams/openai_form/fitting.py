@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from farebox.upstreams.dialect import Event
 from farebox.upstreams.openai_form import fields, likely
-from farebox.upstreams.openai_form.counted import add, add_listed
+from farebox.upstreams.openai_form.counted import add, add_likely
 from farebox.upstreams.openai_form.tidy import Lane
 
 
@@ -129,5 +129,5 @@ def _listed(event: Event, index: int, found: likely.Chat | likely.Text) -> bool:
     """Whether likelihoods say anything; then they are counted, and may pass as they came."""
     if likely.is_empty(found):
         return False
-    add_listed(event, index, likely.said(found), event.output_bytes)
+    add_likely(event, index, found)
     return True

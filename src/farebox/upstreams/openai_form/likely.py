@@ -125,6 +125,14 @@ def said(found: Chat | Text) -> bytes | None:
     return b"".join(_listed(found)) if lists_any(found) else None
 
 
+def is_short(found: Chat | Text) -> bool:
+    """Whether it is one token of chat, and so short that any word says it: what most events list."""
+    if not isinstance(found, Chat) or found.refusal or not found.content or len(found.content) != 1:
+        return False
+    [entry] = found.content
+    return len(entry.token or "") <= _BESIDE_BYTES // 4 and len(entry.bytes or ()) <= _BESIDE_BYTES
+
+
 def unsaid(listed: bytes, said_bytes: int) -> str:
     """What listed tokens say that the `said_bytes` of output of the same choice in the same event do not."""
     if said_bytes and len(listed) <= _AS_LONG * said_bytes + _BESIDE_BYTES:

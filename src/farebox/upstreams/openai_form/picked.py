@@ -15,12 +15,10 @@ from msgspec import UNSET, Struct, UnsetType
 from farebox.kit import depth
 from farebox.upstreams.dialect import Event
 from farebox.upstreams.openai_form import aside, fields, likely, tidy
-from farebox.upstreams.openai_form.counted import add, add_beside, add_listed
+from farebox.upstreams.openai_form.counted import add, add_beside, add_likely
 
 # Most of what details of reasoning are called, of those that say it (OpenRouter, "Reasoning tokens").
-_KINDS: Final = frozenset(
-    {"reasoning.text", "reasoning.summary", "unknown", "anthropic-claude-v1", "openai-responses-v1"}
-)
+_KINDS: Final = frozenset({"reasoning.text", "reasoning.summary", "unknown", None, UNSET})
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -201,10 +199,14 @@ def _detailed(details: list[_Detail]) -> str | None:
     """The reasoning that is shown; None where a name in it could be text."""
     found = ""
     for each in details:
-        for name in (each.type, each.format, each.id):
-            if name and name not in _KINDS and not aside.is_opaque(name):
-                return None
-        found += (each.text or "") + (each.summary or "")
+        if each.id or each.type not in _KINDS or each.format not in _KINDS:
+            for name in (each.type, each.format, each.id):
+                if name and not aside.is_opaque(name):
+                    return None
+        if each.text:
+            found += each.text
+        if each.summary:
+            found += each.summary
     return found
 
 
@@ -251,7 +253,7 @@ def _written(event: Event, choice: _Chat | _Text, lane: tidy.Lane, found: _Aroun
         choice.finish_reason = None
     event.raw = _encode(choice) + b"]}"
     if choice.logprobs:
-        add_listed(event, lane.index, likely.said(choice.logprobs), event.output_bytes)
+        add_likely(event, lane.index, choice.logprobs)
     if found.citations or found.search_results or found.obfuscation:
         more, told = aside.around({name: getattr(found, name) for name in fields.TOP}, lane)
         add_beside(event, lane.index, told)

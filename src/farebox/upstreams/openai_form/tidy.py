@@ -34,6 +34,7 @@ class Lane:
     """What is known of one choice of a stream; `index` is the one that the customer sees."""
 
     __slots__ = (
+        "around",
         "by_id",
         "by_index",
         "calls",
@@ -58,6 +59,7 @@ class Lane:
         self.numbers: dict[str, int] = {}
         self.in_media = False
         self.listed: bytes | None = None  # what the tokens listed by `logprobs` of its last event say
+        self.around: dict[str, Any] = {}  # what stood beside its last event
         self.sources: set[str] = set()  # texts of annotations and the like that were shown
 
     @property
