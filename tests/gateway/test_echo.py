@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from farebox.gateway.echo import Echo, echoed_bytes
@@ -16,6 +16,7 @@ def cut(text: str, places: list[int]) -> list[str]:
     return [text[a:b] for a, b in zip(at, at[1:], strict=False)]
 
 
+@settings(deadline=None)
 @given(TEXT, TEXT, st.lists(st.integers(0, 12)), st.booleans())
 @example("ab", "abc", [1], True)
 @example("ab", "a", [], True)
