@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from farebox.catalog import counting
+from farebox.catalog import counting, tokens
 from farebox.catalog.models import ModelFactors, Sample
 from rows import for_each
 from shop import Away
@@ -16,11 +16,6 @@ pytestmark = pytest.mark.store
 
 PRICES = {"input": "1", "output": "2", "cached_read": "1", "reasoning": "2"}
 WORDS = "Seven violet kangaroos audit the ledger while 4711 umbrellas sleep quietly."
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _warm():
-    counting.vector(["loaded before anybody waits for it"])
 
 
 @pytest.fixture
@@ -145,3 +140,12 @@ def test_a_trusted_account_is_known_as_such(shop, me, model):
     with shop.sample():
         me.chat(model, WORDS)
     assert [row.trusted for row in sampled(model)] == [True]
+
+
+def test_a_process_that_takes_calls_has_its_vocabulary(shop, monkeypatch):
+    """Loading it in the middle of calls would hold all of them up for half a second."""
+    shop.stop()
+    monkeypatch.setattr(tokens, "_loaded", {})
+    assert counting.heavy(0)
+    shop.start()
+    assert not counting.heavy(0)

@@ -17,7 +17,7 @@ import uvloop
 
 from farebox.accounts import authenticate, key_format
 from farebox.accounts.ring import KeyRing
-from farebox.catalog import shelf
+from farebox.catalog import counting, shelf, tokens
 from farebox.gateway.app import App
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
@@ -129,6 +129,9 @@ class Server:
         drift_us = await self.store.read(epochs.drift_us, clock.now_us())
         if abs(drift_us) > _DRIFT_US_MAX:  # told, never obeyed (money.md F37)
             log.warning("serve.clock_drift", ahead_of_the_database_s=drift_us // 1_000_000)
+        if self._role != "console":
+            # Loading it keeps the interpreter for half a second: better before the first call than in its middle.
+            await asyncio.to_thread(tokens.warm, counting.TOKENIZER)
         epoch = ids.new("ep", clock.now_us())
         self._key_files = keyfiles.Watch(options)
         site = key_format.site_code(await self.store.read(settings.installation_id))
