@@ -66,6 +66,7 @@ def test_every_token_counts_once_whatever_the_text(texts):
     assert found == counting.vector(texts[:1]).plus(counting.vector(texts[1:]))
 
 
+@pytest.mark.slow
 def test_a_long_text_is_counted_by_parts_of_all_of_it():
     half = ENGLISH * 40_000
     texts = [half, CHINESE * 30_000]

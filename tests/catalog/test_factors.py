@@ -92,6 +92,7 @@ def learned() -> Factors:
     return fitting.fit(standin.sampled(Random(14), accounts=4, each=20))
 
 
+@pytest.mark.slow
 def test_once_in_force_own_counts_are_what_the_vendor_counts(learned):
     """Issue 14's property: charges are proportional to tokens, so they are compared by tokens."""
     assert learned.in_force
@@ -109,6 +110,7 @@ def test_once_in_force_own_counts_are_what_the_vendor_counts(learned):
     assert learned.output.cjk > 1.2 * learned.output.latin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["english", ""])
 def test_one_hostile_account_teaches_nothing(kind):
     """It gets wrong reports, of one kind of text or of all, and there are but two honest accounts beside it."""
@@ -194,6 +196,12 @@ def test_what_else_is_learned():
     assert found.output_per_byte_upper == 250_000
     assert found.input_per_byte_upper == 250_000
     assert factors.decode(factors.encode(found)) == found
+
+
+def test_one_account_that_thinks_for_long_makes_nobody_hold_more():
+    thinking = [each for who in "abcd" for each in plain(who, 20, hidden=500, bound=900)]
+    found = fitting.fit([*thinking, *plain("evil", 20, hidden=90_000, bound=10)])
+    assert (found.hidden_p99, found.bound_slack) == (500, factors.SLACK_LEAST)
 
 
 @for_each(

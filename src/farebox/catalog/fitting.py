@@ -102,7 +102,7 @@ def fit(samples: Sequence[Sample]) -> Factors:
         ),
         output_per_byte_upper=_per_byte((each.account, each.reported_output, each.output_bytes) for each in samples),
         bound_slack=_slack(samples),
-        hidden_p99=_percentile([_Value(each.hidden, 1, each.account) for each in samples if each.hidden], 99),
+        hidden_p99=_most([_Value(each.hidden, 1, each.account) for each in samples if each.hidden]),
     )
     off_by = _off_by(samples)
     return msgspec.structs.replace(
@@ -258,8 +258,9 @@ def _robust(measured: Sequence[_Value], percent: int, choose: Callable[[Iterable
     return choose(_at(balanced, percent, without) for without in accounts)
 
 
-def _percentile(measured: Sequence[_Value], percent: int) -> int | None:
-    return _quantile(measured, percent) if measured else None
+def _most(measured: Sequence[_Value]) -> int | None:
+    """What 99 of 100 do not exceed, without the account that pulls it up farthest."""
+    return _robust(measured, 99, min) if measured else None
 
 
 def _per_byte(measured: Iterable[tuple[str, int, int]]) -> int | None:
@@ -270,7 +271,7 @@ def _per_byte(measured: Iterable[tuple[str, int, int]]) -> int | None:
 
 def _slack(samples: Sequence[Sample]) -> int:
     values = [_Value(each.reported_input * ONE // each.bound, 1, each.account) for each in samples if each.bound]
-    return max(SLACK_LEAST, _percentile(values, 99) or 0)
+    return max(SLACK_LEAST, _most(values) or 0)
 
 
 def _image_tokens(samples: Sequence[Sample], side: Side) -> int | None:
