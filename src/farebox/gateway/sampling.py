@@ -90,7 +90,7 @@ def _tells(meter: Meter, end: Ending, usage: Usage) -> bool:
         return False
     if call.token_arrays is not None or call.low_tokens is not None or call.echoed_bytes or meter.media_bytes:
         return False
-    if usage.input_audio or usage.output_audio or usage.images:
+    if usage.input_audio or usage.output_audio or usage.images or meter.beside_bytes:
         return False
     if call.count_bytes + meter.output_bytes > tokens.TEXT_BYTES_MAX:
         return False
