@@ -17,6 +17,7 @@ from farebox.catalog.usage import Usage
 from farebox.upstreams.dialect import BadUsage, Event, Fault, Reading
 
 from . import overrun, purse
+from .echo import Echo
 from .endpoint import Call
 from .heavy import HEAVY
 from .overrun import OVER_LIMIT_TOKENS, Overrun
@@ -101,6 +102,8 @@ class Meter:
     thoughts: list[str] = field(default_factory=list)  # shown reasoning: it counts against the limit, not as output
     beside: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # text that only version 2 counts
     beside_bytes: int = 0
+    listed: bool = False  # whether `logprobs` have listed a token
+    echo: Echo | None = None  # of completions that asked for one, in version 2
     further: list[str] = field(default_factory=list)  # words that came after the customer had left
     finishes: dict[int, str] = field(default_factory=dict)
     reports: deque[Any] = field(default_factory=lambda: deque(maxlen=32))
@@ -109,6 +112,8 @@ class Meter:
     watch: Overrun = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.version > 1 and self.call.echoed_bytes:
+            self.echo = Echo(_prompts(self.call, self.card), self.call.choices // self.call.prompts)
         self.watch = overrun.watch(self.call, self.card, self.limit_tokens)
 
     async def too_much(self, event: Event, output_bytes: int) -> bool:
@@ -131,10 +136,14 @@ class Meter:
                 self.visible = True
                 for index, text in event.pieces:
                     self.texts[index].append(text)
+                if self.echo is not None:
+                    self._measure(self.echo, event)
                 if event.refused:
                     self.refused = True
             else:
                 self.thoughts += [text for _, text in event.pieces]
+        if event.logprobs:
+            self.listed = True
         if event.beside:
             for index, text in event.beside:
                 self.beside[index].append(text)
@@ -147,6 +156,12 @@ class Meter:
         if not self.answered and event.model:
             self.answered = event.model
         self.report(event)
+
+    def _measure(self, echo: Echo, event: Event) -> None:
+        for index, text in event.pieces:
+            echo.feed(index, text)
+        for index, _reason in event.finishes:
+            echo.end(index)
 
     def substituted(self, mapped: str) -> bool:
         """Whether another model has answered than `mapped`, by that name or a dated form of it (F24)."""
@@ -162,22 +177,15 @@ class Meter:
             self.further += [text for _, text in event.pieces]
         self.report(event)
 
-    def echoed(self, index: int) -> int:
-        """How many characters of a choice are its prompt over again, which was asked for; measured, never assumed."""
-        call = self.call
-        if not call.echoed_bytes or not call.texts:
-            return 0
-        text = "".join(self.texts[index])
-        prompt = call.texts[min(index * call.prompts // call.choices, len(call.texts) - 1)]
-        again = text.startswith(prompt) or prompt.startswith(text)
-        return min(len(text), len(prompt)) if again else 0
+    def echoed(self, index: int) -> str:
+        """What of a choice is its prompt over again, which was asked for; measured, never assumed."""
+        return self.echo.echoed(index) if self.echo is not None else ""
 
     @property
     def spoke(self) -> bool:
-        """Whether anything was delivered that is counted."""
-        if self.media_bytes or self.beside_bytes or not self.call.echoed_bytes:
-            return self.output_bytes > 0 or self.media_bytes > 0 or self.beside_bytes > 0
-        return any(len("".join(pieces)) > self.echoed(index) for index, pieces in self.texts.items())
+        """Whether anything was delivered that version 2 counts."""
+        again = self.echo.total_bytes if self.echo is not None else 0
+        return self.output_bytes > again or self.media_bytes > 0 or self.beside_bytes > 0
 
     def report(self, event: Event) -> None:
         """Take note of what the event reports of usage."""
@@ -205,6 +213,16 @@ class Meter:
             if telling in reasons:
                 return telling
         return next(iter(self.finishes.values()), "")
+
+
+def _prompts(call: Call, card: ModelCard) -> list[str]:
+    """The prompts that an echo would repeat; none for token numbers that nobody here can read."""
+    if call.texts or not call.token_arrays or tokens.heavy(call.input_tokens, card.tokenizer):
+        return call.texts
+    try:
+        return [tokens.decode(card.tokenizer, row) for row in call.token_arrays]
+    except ValueError:
+        return []
 
 
 async def conclude(meter: Meter, outcome: Outcome, reads: Reads, *, terminal: bool) -> Ending:

@@ -100,7 +100,7 @@ def _guess(meter: Meter) -> Own:
 
 def _delivered(meter: Meter) -> tuple[list[str], list[str], list[str]]:
     """The texts of words, of thoughts, and of words that were read on; of an echo nothing."""
-    words = ["".join(pieces)[meter.echoed(index) :] for index, pieces in meter.texts.items()]
+    words = ["".join(pieces).removeprefix(meter.echoed(index)) for index, pieces in meter.texts.items()]
     words += ["".join(pieces) for pieces in meter.beside.values()]
     return words, ["".join(meter.thoughts)], ["".join(meter.further)]
 

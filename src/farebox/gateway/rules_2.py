@@ -178,4 +178,4 @@ def _named(rule: str, judged: Judged) -> str:
 def _empty(meter: Meter, judged: Judged) -> bool:
     """Whether nothing of an answer came: no words, no thoughts, nothing that was seen or listed."""
     thought = judged.output is not None and judged.output.reasoning > 0
-    return not (meter.spoke or meter.visible or thought)
+    return not (meter.spoke or meter.visible or meter.listed or thought)
