@@ -345,6 +345,12 @@ def shop(stocked_house: House) -> Iterator[Any]:
         assert findings == [], findings
 
 
+@pytest.fixture(scope="module")
+def rules_1(shop: Any) -> None:
+    """The shop of the module charges by version 1 of the rules, as one of a release before that has chosen no date."""
+    shop.rules(1)
+
+
 def open_house(mould: Mould) -> Iterator[House]:
     """Make a house as a copy of another store and put it in force; close it afterwards."""
     from django.db import connection

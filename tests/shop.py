@@ -246,6 +246,17 @@ class Shop:
         if getattr(self, "server", None) is not None:
             self.loop.run(self.server.node.poll())
 
+    def rules(self, version: int) -> None:
+        """Hold the money of calls from now on under this version of the charging rules."""
+        from farebox.kit import settings
+
+        def put(tx: Any) -> None:
+            settings.keep(tx, settings.RULES_2_FROM, 0) if version == 2 else settings.forget(tx, settings.RULES_2_FROM)
+            self.db.bump(tx, "shelf")
+
+        self.write(put)
+        self.refresh()
+
     # who buys
 
     def account(self, usd: str = "0", **key: Any) -> Customer:

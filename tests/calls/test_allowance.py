@@ -121,7 +121,7 @@ def test_what_no_hold_covers_draws_too_and_may_bring_it_below_0(shared_house):
     assert "short" in row["flags"]
     assert life.left == -1_000
     with db.reading() as tx:
-        assert allowance.overdrawn(tx, life.account)
+        assert life.account in allowance.overdrawn(tx)
     assert Life.findings() == []
 
 

@@ -225,7 +225,7 @@ async def _ended(
         value_micro=worth.value_micro,
         valued=dict(end.valued.items()) if end.valued is not None else None,
         most_micro=worth.most_micro if error is None or (along.output and meter.call.stream) else 0,
-        draws=end.draws,
+        draws=end.draws and end.rule not in rules.of(offer.rule_version).undrawn,
         cause=end.cause,
     )
     # One report takes no model off the shelf by version 2 (R05): its flag says so to the operator.

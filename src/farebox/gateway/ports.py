@@ -145,6 +145,7 @@ class Shop:
     places: Places = field(init=False)  # of calls, among `calls_max`
     lookups: Places = field(init=False)  # of free requests that ask the store
     answers: flight.Accounts = field(init=False)  # bytes of large answers under way
+    overdrawn: frozenset[str] = frozenset()  # accounts whose allowance is below 0: they hold all that a call may cost
     stopping: bool = False
     halted: bool = False
     begun: set[str] = field(default_factory=set)  # the ids of the requests that are being answered

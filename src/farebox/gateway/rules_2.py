@@ -30,7 +30,7 @@ async def conclude(meter: Meter, outcome: Outcome, reads: Reads, *, terminal: bo
     if outcome is Outcome.LEFT and not meter.accepted:
         return await _unanswered(meter, "R16", judged)
     if outcome is Outcome.LEFT and meter.call.kind == "embeddings":
-        return await _unanswered(meter, "R27", judged)
+        return Ending(outcome, "R27")
     if outcome is Outcome.LEFT and not meter.complete:
         return await left(meter, judged)
     rule = rule_of(meter, outcome, empty=_empty(meter, judged), terminal=terminal)
@@ -101,6 +101,7 @@ async def unread(meter: Meter, reads: Reads, fault: Fault) -> Ending:
 async def never_came(meter: Meter, reads: Reads, rule: str, outcome: Outcome) -> Ending:
     """A call that ended by its customer's doing before anything of the answer was there for him (R21 before output)."""
     end = await _unanswered(meter, rule, judge(meter, reads))
+    end.valued = end.valued or end.usage
     end.outcome, end.usage, end.source = outcome, None, ""
     return end
 

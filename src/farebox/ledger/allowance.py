@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+from farebox.kit import db
 from farebox.kit.db import Tx
 
 from . import statements
@@ -99,9 +100,12 @@ def left_micro(tx: Tx, account: str, terms: Terms) -> int:
     return found.left_micro if found is not None else terms.begin_micro
 
 
-def overdrawn(tx: Tx, account: str) -> bool:
-    """Whether more was drawn than there was: until it is above 0 again, holds are whole (money.md 4.4)."""
-    return tx.one(statements.OVERDRAWN, (account,)) is not None
+def overdrawn(tx: Tx) -> frozenset[str]:
+    """The accounts that drew more than there was: until it is above 0 again, their holds are whole (money.md 4.4).
+
+    Where one comes or goes the version `allowances` grows.
+    """
+    return frozenset(str(account) for (account,) in tx.all(statements.OVERDRAWN))
 
 
 def give(found: Allowance | None, terms: Terms, claim: Claim) -> Given:
@@ -150,6 +154,8 @@ def book(
     params = (total_micro, grown_micro, charged_micro, paid, account, *before)
     if tx.execute(statements.MOVE_ALLOWANCE, params) != 1:
         raise AssertionError(f"the allowance of {account} was changed between two statements of a locked account")
+    if (found.left_micro < 0) != (found.left_micro - total_micro + grown_micro < 0):
+        db.bump(tx, "allowances")
     return total_micro
 
 
@@ -161,6 +167,7 @@ def give_back(tx: Tx, hold: str) -> int:
     account, back_micro = str(row[0]), int(row[1]) + int(row[2])
     if tx.execute(statements.RETURN_TO_ALLOWANCE, (back_micro, account)) != 1:
         raise AssertionError(f"there is no allowance of {account}, from which {hold} drew")
+    db.bump(tx, "allowances")
     return back_micro
 
 
@@ -172,6 +179,7 @@ def set_most(tx: Tx, *, account: str, currency: str, terms: Terms, most_micro: i
     # Raised, it is filled: an operator gives it to somebody whom he trusts so far.
     change_micro = most - found.left_micro if most_micro is not None else min(0, most - found.left_micro)
     tx.execute(statements.SET_ALLOWANCE, (most_micro, change_micro, account))
+    db.bump(tx, "allowances")
     return read(tx, account) or _gone(account)
 
 

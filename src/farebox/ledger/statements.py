@@ -288,8 +288,7 @@ FROM ledger_allowance WHERE account = %s
 """
 
 OVERDRAWN = """
-SELECT 1 FROM ledger_allowance
-WHERE account = %s AND begun_micro + grown_micro + returned_micro - drawn_micro < 0
+SELECT account FROM ledger_allowance WHERE drawn_micro > begun_micro + grown_micro + returned_micro
 """
 
 OPEN_ALLOWANCE = """

@@ -21,7 +21,7 @@ from farebox.kit import db, epochs, timing
 from farebox.kit.db import Tx
 from farebox.kit.errors import FareboxError, StoreUnavailable
 from farebox.kit.failpoints import point
-from farebox.ledger import holds
+from farebox.ledger import allowance, holds
 from farebox.upstreams import board
 
 from .prober import LOOK_S, Prober
@@ -127,7 +127,12 @@ class Node:
         ring = self.ports.shop.ring
         async with self._polling:
             versions = await self.ports.store.watch(db.versions)
-            for name, load in (("keys", self._load_keys), ("shelf", self._load_shelf), ("board", self._load_board)):
+            for name, load in (
+                ("keys", self._load_keys),
+                ("shelf", self._load_shelf),
+                ("board", self._load_board),
+                ("allowances", self._load_overdrawn),
+            ):
                 number = versions.get(name, 0)
                 if self._seen.get(name) != number:
                     await load()
@@ -265,6 +270,9 @@ class Node:
         for channel_id, channel in fresh.channels.items():
             if before.channels.get(channel_id) != channel:  # an operator has changed it: it gets another chance
                 shop.health.reset(channel_id)
+
+    async def _load_overdrawn(self) -> None:
+        self.ports.shop.overdrawn = await self.ports.store.read(allowance.overdrawn)
 
     def _mark_stale(self) -> None:
         self.ports.shop.ring.stale = True
