@@ -12,7 +12,7 @@ from typing import Any
 from farebox.calls import delivery, once
 from farebox.calls import statements as call_sql
 from farebox.catalog.usage import Usage
-from farebox.gateway import ending, hold, journal, meter, serve, settlement
+from farebox.gateway import ending, hold, journal, meter, serve, settlement, stepped
 from farebox.gateway.meter import Ending, Outcome
 from farebox.kit import clock, epochs, timing
 from farebox.kit import statements as kit_sql
@@ -24,6 +24,8 @@ from farebox.upstreams import breaker, health, send
 
 Put = Callable[[Any, str, Any], None]
 BUGS: dict[str, tuple[str, Callable[[Put], None]]] = {}
+# What only version 2 of the charging rules does: looked for in seeds of that, by words of what must be found.
+SECOND = {"lowered-below-what-was-delivered": "its customer has read for"}
 
 
 def bug(sentence: str) -> Callable[[Callable[[Put], None]], Callable[[Put], None]]:
@@ -103,6 +105,17 @@ def idempotency_key_ignored(put: Put) -> None:
 def key_freed_while_running(put: Put) -> None:
     right = once._is_free
     put(once, "_is_free", lambda tx, call: once._is_open(tx, call) or right(tx, call))
+
+
+@bug("a hold is lowered without a look at what was delivered")
+def lowered_below_what_was_delivered(put: Put) -> None:
+    right = stepped.Stepped._lower
+
+    async def lower(self: Any) -> None:
+        self.hidden_tokens, self._now_bytes = 0, -2 * self.need.step_tokens
+        await right(self)
+
+    put(stepped.Stepped, "_lower", lower)
 
 
 # settling

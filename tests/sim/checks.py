@@ -10,7 +10,9 @@ from farebox.calls import proof as calls_proof
 from farebox.kit import db
 from farebox.ledger import proof as ledger_proof
 
+from .client import Answer
 from .clocks import BASE_US
+from .model import least
 
 if TYPE_CHECKING:
     from .client import Sent
@@ -117,6 +119,16 @@ def of_the_house(world: World) -> set[str]:
         if charge_micro:
             world.find(f"the house's call {call} was charged {charge_micro}")
     return {call for call, _ in found}
+
+
+def lowered(world: World, opened: Any, held_micro: int) -> None:
+    """A hold that is lowered still pays for what its customer has read (money.md 4.3)."""
+    world.counts["hold lowered"] += 1
+    sent = world.by_id[opened.id]
+    seen = Answer(b"".join(sent.raw), ended=False).text
+    due_micro = least(sent, seen, opened.price_version)
+    if held_micro < due_micro:
+        world.find(f"the hold of {opened.id} was lowered to {held_micro}, and its customer has read for {due_micro}")
 
 
 def late_settlement(world: World, call: str) -> None:

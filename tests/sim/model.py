@@ -140,6 +140,11 @@ class Model:
         return max(own, _price(prices, made.prompt, 0 if made.embeddings else made.tokens))
 
 
+def least(sent: Sent, text: str, version: int) -> int:
+    """What a call costs at least whose customer has read this text."""
+    return _price(PRICES[sent.call.model][(version - 1) % 3], 0, _estimate(text))
+
+
 def _asked(sent: Sent) -> str:
     return f"c{sent.call.number}r{sent.repeat}#{sent.call.text}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -70,7 +70,7 @@ class Fault:
 
 @dataclass
 class Plan:
-    """A seed's whole plan."""
+    """A seed's whole plan; `second`: by version 2 of the charging rules."""
 
     seed: int
     nodes: int
@@ -78,6 +78,7 @@ class Plan:
     active: list[str]
     calls: list[Call]
     faults: list[Fault]
+    second: bool = False
 
 
 def make(seed: int) -> Plan:
@@ -114,6 +115,21 @@ def make(seed: int) -> Plan:
         active.append(LEAP)
         faults += leaps
     return Plan(seed, nodes, options, active, calls, sorted(faults, key=lambda fault: fault.at_s))
+
+
+def second(seed: int) -> Plan:
+    """The plan of a seed by version 2 of the charging rules, with answers among them that are thought about and long."""
+    made, rng = make(seed), Random(f"second {seed}")
+    first = len(made.calls)
+    thinking = [
+        Call(
+            number, rng.uniform(0.5, SPAN_S - 6), rng.randrange(made.nodes), rng.choice((0, 0, 1, 2)), "thinker", stream=True,
+            text="ask ", limit=None, include_usage=True, once=False, slow=20.0,
+        )
+        for number in range(first, first + 3)
+    ]  # fmt: skip
+    options = made.options | {"hold_output_tokens": 16, "hold_hidden_tokens": rng.choice((40, 150, 150))}
+    return replace(made, second=True, calls=[*made.calls, *thinking], options=options)
 
 
 def _leaps(rng: Random, nodes: int) -> list[Fault]:

@@ -44,6 +44,7 @@ def run(seed: int, place: town.Town) -> Result:
 def play(chosen: Plan, place: town.Town) -> Result:
     """Run a plan: its faults and calls, then thirty quiet minutes at most, then the judgement."""
     town.restore(place)
+    town.set_rules(second=chosen.second)
     world = World(chosen, place)
     world.enter()
     model = Model(dict(world.granted))

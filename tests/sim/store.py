@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pysqlite3.dbapi2 as sqlite
 from django.db import OperationalError
 
+from farebox.calls import log
 from farebox.kit import db, epochs
 from farebox.kit.commits import Committer, Member
 from farebox.kit.errors import Overloaded, StoreUnavailable
@@ -171,6 +172,8 @@ class SimStore:
                 member.future.set_result(member.result)
             if member.fn is epochs.beat:
                 faults.beaten(self._world, self._life)
+            elif member.fn is log.lower_hold and member.error is None:
+                checks.lowered(self._world, member.args[0], member.result)
         if self._queue:
             self._loop.call_later(self._latency_s(), self._work)
         else:

@@ -58,6 +58,7 @@ def built() -> Iterator[Town]:
     from django.db import connection, connections
     from django.utils import asyncio as guard
 
+    from farebox.gateway import stepped
     from farebox.kit import clock, ids, options
 
     from . import clocks
@@ -76,6 +77,7 @@ def built() -> Iterator[Town]:
         structlog.configure(processors=[_silent], wrapper_class=structlog.make_filtering_bound_logger(50))
         # One thread, and a transaction is one step of the loop: what Django guards against can't happen.
         running, guard.get_running_loop = guard.get_running_loop, _no_loop
+        paces, (stepped.EACH_S, stepped.LOWER_AFTER_S) = (stepped.EACH_S, stepped.LOWER_AFTER_S), (1.0, 0.05)
         try:
             built = _build()
             gc.freeze()
@@ -83,6 +85,7 @@ def built() -> Iterator[Town]:
         finally:
             gc.unfreeze()
             guard.get_running_loop = running
+            stepped.EACH_S, stepped.LOWER_AFTER_S = paces
             structlog.configure(**logs)
             connection.connection.close()
             connection.connection = None
@@ -130,6 +133,16 @@ def restore(town: Town) -> None:
     if connection.in_atomic_block or connection.connection.in_transaction:
         raise AssertionError("a seed left its transaction open")
     town.raw.backup(connection.connection)
+
+
+def set_rules(*, second: bool) -> None:
+    """Let calls be of version 2 of the charging rules from the start, or never."""
+    from farebox.kit import db, settings
+
+    if second:
+        db.write(settings.keep, settings.RULES_2_FROM, 0)
+    else:
+        db.write(settings.forget, settings.RULES_2_FROM)
 
 
 def _fill(town: Town) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from farebox.calls import log
 from farebox.calls.log import Opened
@@ -13,7 +15,12 @@ from .ports import Ports, StorePort
 from .purse import Need
 from .voiding import void_later
 
-_GROW_S = 8  # a store that is silent for longer ends the answer, which is free then
+if TYPE_CHECKING:
+    from farebox.upstreams.dialect import Event
+
+    from .meter import Meter, Reads
+
+GROW_S = 8  # a store that is silent for longer ends the answer, which is free then
 
 
 async def place(ports: Ports, opened: Opened, need: Need) -> int:
@@ -64,8 +71,18 @@ class Cover:
         """The most that the call may be charged: its ceiling, or the hold where that was placed whole."""
         return self.need.price(self.need.whole_tokens) if self.need.grows else self.held_micro
 
-    async def covers(self, output_bytes: int) -> bool:
-        """Whether so many bytes of output are covered, after growing the hold if that is needed and can be paid."""
+    def ahead(self, reads: Reads) -> AbstractContextManager[None]:  # noqa: ARG002 - see stepped.py
+        """While this lasts the hold is kept right for what nobody sees, by what `reads` makes of reports on the way.
+
+        Nothing to do in version 1.
+        """
+        return nullcontext()
+
+    async def covers(self, output_bytes: int, seen: Meter, coming: Event) -> bool:  # noqa: ARG002 - bytes alone decide
+        """Whether so many bytes of output are covered, after growing the hold if that is needed and can be paid.
+
+        `seen` has what came before, `coming` makes it so many.
+        """
         if not self.need.grows or self.covered_tokens >= self.need.whole_tokens:
             return True
         wanted = output_bytes - self.echoed_bytes
@@ -76,6 +93,7 @@ class Cover:
         return wanted <= self.covered_tokens or self.covered_tokens >= self.need.whole_tokens
 
     async def _grow(self, want_tokens: int) -> None:
+        """Hold more, as far as the purses pay, so that it is enough for `want_tokens` in all."""
         missing_micro, fit = self.need.more(self.held_micro, want_tokens)
         if missing_micro:
             added_micro = await self.store.write(
@@ -85,9 +103,9 @@ class Cover:
                 fit,
                 locks=[purse.id for purse in self.opened.purses],
                 patient=True,
-                within_s=_GROW_S,
+                within_s=GROW_S,
             )
             self.held_micro += added_micro
             self.covered_tokens = max(self.covered_tokens, self.need.pays_for(self.held_micro))
         else:
-            self.covered_tokens = min(want_tokens, self.need.whole_tokens)
+            self.covered_tokens = max(self.covered_tokens, min(want_tokens, self.need.whole_tokens))

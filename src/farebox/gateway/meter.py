@@ -113,8 +113,8 @@ class Meter:
 
     def __post_init__(self) -> None:
         if self.version > 1 and self.call.echoed_bytes:
-            self.echo = Echo(_prompts(self.call, self.card), self.call.choices // self.call.prompts)
-        self.watch = overrun.watch(self.call, self.card, self.limit_tokens)
+            self.echo = Echo(prompts(self.call, self.card), self.call.choices // self.call.prompts)
+        self.watch = overrun.watch(self.call, self.card, self.limit_tokens, self.version)
 
     async def too_much(self, event: Event, output_bytes: int) -> bool:
         """Whether `event`, which makes it so many bytes, brings the output beyond what may come (F21).
@@ -215,7 +215,7 @@ class Meter:
         return next(iter(self.finishes.values()), "")
 
 
-def _prompts(call: Call, card: ModelCard) -> list[str]:
+def prompts(call: Call, card: ModelCard) -> list[str]:
     """The prompts that an echo would repeat; none for token numbers that nobody here can read."""
     if call.texts or not call.token_arrays or tokens.heavy(call.input_tokens, card.tokenizer):
         return call.texts

@@ -102,10 +102,14 @@ def passed_bytes(call: Call, route: Sequence[Candidate]) -> int:
     )
 
 
-async def size(call: Call, found: Offer, route: Sequence[Candidate], options: Options) -> Need:
-    """What the call needs at most; counts its input exactly only where the context could be too small for it."""
+async def size(call: Call, found: Offer, route: Sequence[Candidate], options: Options, *, whole: bool = False) -> Need:
+    """What the call needs at most; counts its input exactly only where the context could be too small for it.
+
+    With `whole` all that it may cost is held at once: where the account's allowance is below 0 (money.md 4.4).
+    """
     card = found.card
-    input_bound = purse.bound(call, card, passed_bytes(call, route))
+    passed = passed_bytes(call, route)
+    input_bound = purse.bound(call, card, passed, rule_version=found.rule_version)
     exact: int | None = None
     tight = call.text_bytes + call.input_tokens + 16 * call.messages > card.context_tokens - card.output_tokens_max
     if tight and call.has_output and call.prompts == 1:
@@ -120,8 +124,9 @@ async def size(call: Call, found: Offer, route: Sequence[Candidate], options: Op
             param="input",
         )
     return purse.need(
-        call, found, input_bound, exact, options.hold_output_tokens, answer_bytes_max=options.answer_bytes_max
-    )
+        call, found, input_bound, exact, options.hold_output_tokens, hidden_tokens=options.hold_hidden_tokens,
+        answer_bytes_max=options.answer_bytes_max, passed_bytes=passed, whole=whole,
+    )  # fmt: skip
 
 
 async def spell(call: Call, found: Offer, route: Sequence[Candidate]) -> None:

@@ -20,7 +20,7 @@ from farebox.upstreams import send
 from farebox.upstreams.dialect import BadAnswer
 from farebox.upstreams.send import Along
 
-from . import ending, hold, opening, writing
+from . import ending, opening, stepped, writing
 from .ending import conclude
 from .endpoint import Call, Endpoint
 from .heavy import HEAVY, LARGE_BYTES, SMALL_BYTES
@@ -104,14 +104,14 @@ async def _served(
     now_us = ports.clock.now_us()
     offer = opening.offer(shop, caller, call, endpoint, now_us)  # no price, no call
     route = opening.route(shop, call, offer, only=request.channel)
-    need = await opening.size(call, offer, route, shop.options)
+    need = await opening.size(call, offer, route, shop.options, whole=caller.account in shop.overdrawn)
     await opening.spell(call, offer, route)
     ask = opening.ask(call, route, request.id, now_us)
     opened = opening.record(request.id, shop, caller, call, offer, now_us, once=request.once)
     shop.slips.check(caller.account, now_us)
     with opening.room(shop, caller, need), opening.seat(shop, caller, call, need, now_us) as seat:
         point("serve.before_hold")
-        cover = Cover(ports.store, opened, need, await hold.place(ports, opened, need), call.echoed_bytes)
+        cover = await stepped.held(ports, opened, need, call)
         point("serve.held")
         asked = opening.limited(ask, call, need, cover)
         delivery = Delivery(
@@ -175,7 +175,8 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
         headers = delivery.seat.headers(opening.headers(call, delivery.cover, along.route))
         client.begin(headers, stream=call.stream)
         try:
-            end = await _carry(call, delivery, endpoint, client)
+            with delivery.cover.ahead(along.reads):
+                end = await _carry(call, delivery, endpoint, client)
         except send.Left:
             end = await _left(ports, delivery)
         except send.Revoked:
@@ -229,7 +230,7 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
             # Images and sound are no words: they are covered, but don't count against the limit.
             covered_bytes = output_bytes + meter.media_bytes + event.media_bytes
             too_much = output_bytes > watch.look_bytes and await meter.too_much(event, output_bytes)
-            if too_much or not await delivery.cover.covers(covered_bytes):
+            if too_much or not await delivery.cover.covers(covered_bytes, meter, event):
                 await client.send(writer.write(events[:number]))
                 return await _cut(delivery, client, Outcome.OVER_LIMIT if too_much else Outcome.OUT_OF_MONEY)
             meter.read(event)

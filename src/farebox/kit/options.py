@@ -188,6 +188,13 @@ OPTIONS: tuple[Option, ...] = (
         1_000_000,
     ),
     Option(
+        "hold_hidden_tokens",
+        4096,
+        "Output tokens that a stream of a model with hidden output holds first, at least.",
+        16,
+        1_000_000,
+    ),
+    Option(
         "allowance_begin_usd_micro",
         100_000,
         "Micro-USD that an account may be forgiven from its start, of what is delivered and not paid; 0 is nothing.",

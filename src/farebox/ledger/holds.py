@@ -231,6 +231,11 @@ def balance(tx: Tx, account: str) -> tuple[int, int, int]:
     return posted_micro, held_micro, posted_micro - held_micro - int(floor_micro or 0)
 
 
+def unheld(tx: Tx, purses: Sequence[Purse]) -> int:
+    """What all of the purses would have, in micro-units, if nothing were held."""
+    return min(_available(tx, purse)[1] for purse in purses)
+
+
 def _take(tx: Tx, purses: Sequence[Purse], currency: str, amount_micro: int, *, more: bool = False) -> bool:
     """Hold `amount_micro` in all purses or in none; `more` for a hold that is open, which frozen ones allow."""
     for index, purse in enumerate(purses):
