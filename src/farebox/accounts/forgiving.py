@@ -34,6 +34,27 @@ def facts(tx: Tx, account: str, now_us: int) -> dict[str, Any]:
     return {"trusted": row.trusted, "set_micro": most_of(tx, row.id), **(counted or empty)}
 
 
+LOW_READ = 1000
+
+
+def low(tx: Tx, stock: Shelf, now_us: int) -> list[tuple[Account, int, int]]:
+    """Accounts whose allowance is down to a fifth of what it had, or holds: (account, left, most), by id.
+
+    Accounts that are trusted, and those of which nothing was drawn yet, are not among them.
+    """
+    rows = allowance.low(tx, LOW_READ)
+    accounts_of = Account.objects.in_bulk([row.account for row in rows])
+    found = []
+    for row in rows:
+        account = accounts_of.get(row.account)
+        if account is None or account.trusted or account.state not in {"active", "frozen"}:
+            continue
+        shop = allowed.terms(stock, account.price_list_id, now_us)
+        if shop is not None and row.left_micro * 5 <= row.most(shop):
+            found.append((account, row.left_micro, row.most(shop)))
+    return found
+
+
 def trust(tx: Tx, account: str, *, trusted: bool, actor: str) -> Account:
     """Let what this account is forgiven draw on no allowance, or on its allowance again. CommandError if so already."""
     found = accounts.customer(account)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from farebox.accounts import accounts, adjusting, customers, forgiving, keys, lifting, rates
-from farebox.calls import look_up, receipts
+from farebox.calls import forgiven, look_up, receipts
 from farebox.catalog import overview
 from farebox.kit import clock, db, money
 from farebox.kit.db import Tx
@@ -270,6 +270,10 @@ def _here(account: str) -> str:
 def _allowance(account: str, now_us: int) -> dict[str, Any]:
     found = db.read(forgiving.facts, account, now_us)
     most_micro = found["set_micro"]
+    drawn = db.read(forgiven.by_key, account)
+    names = {each["id"]: each["name"] for each in db.read(customers.keys_of, account)}
+    people = {each["id"]: each["email"] for each in db.read(customers.members, account)}
+    found["drawn"] = [(names.get(row.key, row.key), people.get(row.member, ""), row) for row in drawn]
     return found | {"set_text": "" if most_micro is None else money.text(most_micro).replace(",", "")}
 
 
