@@ -191,7 +191,7 @@ def test_price_list_and_name_change_with_the_keys_version(shop):
     assert keys_version() == before + 2
     assert db.read(accounts.list_accounts)[0] | {"id": "", "created_us": 0} == {
         "id": "", "name": "Acme Ltd", "kind": "customer", "state": "active", "currency": "USD",
-        "price_list": "cheap", "time_zone": "UTC", "created_us": 0, "closed_us": None,
+        "price_list": "cheap", "time_zone": "UTC", "trusted": False, "created_us": 0, "closed_us": None,
         "posted_micro": 0, "held_micro": 0,
     }  # fmt: skip
     refused("is in CNY", accounts.set_price_list, "Acme Ltd", price_list="china", actor="test")

@@ -13,6 +13,7 @@ import pytest
 
 import people
 from farebox.catalog import pricing
+from farebox.catalog import rules as charged_by
 from farebox.console import clients, own_text, rules
 from farebox.kit import money, options
 from visitor import Visitor
@@ -233,18 +234,50 @@ def test_the_address_of_the_shop():
 # rules
 
 
-def test_every_rule_is_on_the_page_once(visitor):
-    written = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("version", "file"), [(1, "rules.md"), (2, "rules-2.md")])
+def test_every_rule_is_on_the_page_once(visitor, version, file):
+    written = (Path(__file__).parents[2] / "docs" / file).read_text(encoding="utf-8")
     numbers = re.findall(r"^\| (R\d\d) \|", written, re.MULTILINE)
-    assert sorted(rule.number for group in rules.GROUPS for rule in group.rules) == numbers
-    for path in ("/rules", "/zh/rules"):
+    assert sorted(rule.number for group in rules.GROUPS[version] for rule in group.rules) == numbers
+    for path in (f"/rules?version={version}", f"/zh/rules?version={version}"):
         assert sorted(re.findall(r'id="(R\d\d)"', text(visitor.get(path)))) == numbers
 
 
-def test_the_free_rules_are_those_of_pricing():
-    (free,) = (group for group in rules.GROUPS if str(group.title) == "Free")
-    # R26 is free for the repeated call alone, R09 unless the caller asked for it.
-    assert {rule.number for rule in free.rules} == (pricing.FREE_RULES - {"R26"}) | {pricing.FREE_WHEN_EMPTY}
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_free_rules_are_those_by_which_calls_are_charged(version):
+    (free,) = (group for group in rules.GROUPS[version] if str(group.title) == "Free")
+    # R26 is free for the repeated call alone.
+    assert {rule.number for rule in free.rules} == charged_by.of(version).free - {"R26"}
+
+
+def test_which_version_applies_and_its_allowance_are_said(shop, visitor, monkeypatch):
+    """Before a date is chosen, while it is coming, from it on, and in a shop that never had another."""
+    from farebox.kit import clock, db, settings
+
+    monkeypatch.setattr(shop.options, "allowance_growth_percent", 7)
+
+    def begins(from_us):
+        def write(tx):
+            settings.keep(tx, settings.RULES_2_FROM, from_us)
+            db.bump(tx, "settings")
+
+        shop.write(write)
+        return [visitor.page(f"/rules{asked}").text for asked in ("", "?version=1", "?version=2", "?version=9")]
+
+    free = "Failed calls are free, within an allowance that honest use does not reach."
+    plain, _one, two, nine = begins(clock.now_us() + 10**12)
+    assert all("Version 1 applies to calls that begin now" in page for page in (plain, nine))
+    assert "apply from" in two and free in two and free not in plain
+    plain, one, _two, _nine = begins(clock.now_us() - 10**12)
+    assert "Version 2 applies to calls that begin now" in plain and free in plain
+    assert re.search(r"begins at \S*0\.10\b.*, grows by 7% of each charge .* at most \S*5\.00\b", plain)
+    assert "Version 1 applies to calls that began before" in one
+    assert "within an allowance" in visitor.page("/terms").text and "within an allowance" in visitor.page("/").text
+    _plain, one, _two, _nine = begins(0)
+    assert "has never applied here" in one
+    plain, _one, two, _nine = begins(None)
+    assert "does not apply here yet" in two and free not in plain
+    assert "免单额度" in visitor.page("/zh/rules?version=2").text
 
 
 # terms and privacy

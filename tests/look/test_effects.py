@@ -145,6 +145,8 @@ TABLE: dict[str, Up | str] = {
     "office:customer_price_list": Up("account.set_price_list", "customer_price_list"),
     "office:customer_rename": "another name, in the trail",
     "office:customer_limits": Up("account.set_rates", "limits_lifted", "limits_lowered"),
+    "office:customer_trust": Up("account.trust", "trust", "trust_no_longer"),
+    "office:customer_allowance": Up("account.allowance", "allowance_more", "allowance_less"),
     "office:customer_close": Up("account.close", "customer_close"),
     "office:customer_invite": Up("invitation.send", "customer_invite"),
     "office:customer_key": Up("key.issue", "customer_key"),
@@ -497,6 +499,26 @@ def limits_lifted(w):
 
 def limits_lowered(w):
     return reverse("office:customer_limits", args=[w.account(rpm=2)]), {"rpm": "1"}
+
+
+def trust(w):
+    return reverse("office:customer_trust", args=[w.account()]), {"trusted": "on"}
+
+
+def trust_no_longer(w):
+    from farebox.accounts import forgiving
+
+    account = w.account()
+    w.shop.write(forgiving.trust, account, trusted=True, actor="test")
+    return reverse("office:customer_trust", args=[account]), {"trusted": "off"}
+
+
+def allowance_more(w):
+    return reverse("office:customer_allowance", args=[w.account()]), {"most": "9.00"}
+
+
+def allowance_less(w):
+    return reverse("office:customer_allowance", args=[w.account()]), {"most": "0.01"}
 
 
 def customer_close(w):

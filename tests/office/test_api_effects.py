@@ -20,6 +20,7 @@ TABLE = {
     "withdraw": TAKES, "test_channel": "a call of the house", "open_account": "balance 0, by the list of new accounts",
     "freeze": TAKES, "unfreeze": REFUSED, "set_price_list": PROPOSES, "revoke_key": TAKES, "propose": PROPOSES,
     "decline": TAKES, "rename": NOTHING, "bar": TAKES, "unbar": REFUSED, "close": TAKES, "set_limits": PROPOSES,
+    "set_allowance": PROPOSES, "set_trusted": PROPOSES,
     "decline_proposal": TAKES, "announce": "words for a time, in the trail", "end_announcement": TAKES,
     "set_settings": PROPOSES,
 }  # fmt: skip

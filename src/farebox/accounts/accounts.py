@@ -125,7 +125,7 @@ def close(tx: Tx, account: str, *, leave_money: bool = False, now_us: int, actor
 
 def set_price_list(tx: Tx, account: str, *, price_list: str, actor: str) -> Account:
     """Sell to this account by another price list of the same currency, for calls that begin from now on."""
-    found = _customer(account)
+    found = customer(account)
     before = found.price_list_id
     found.price_list = _list_for(price_list, found.currency)
     found.save(update_fields=["price_list"])
@@ -144,7 +144,7 @@ def set_price_list(tx: Tx, account: str, *, price_list: str, actor: str) -> Acco
 def rename(tx: Tx, account: str, *, name: str, actor: str) -> Account:
     """Give the account another name."""
     checked_name(name)
-    found = _customer(account)
+    found = customer(account)
     before, found.name = found.name, name
     found.save(update_fields=["name"])
     db.bump(tx, "keys")
@@ -181,6 +181,7 @@ def view(account: Account) -> dict[str, Any]:
         "currency": account.currency,
         "price_list": account.price_list_id,
         "time_zone": account.time_zone,
+        "trusted": account.trusted,
         "created_us": account.created_us,
         "closed_us": account.closed_us,
     }
@@ -193,7 +194,8 @@ def checked_name(name: str) -> str:
     return name
 
 
-def _customer(account: str) -> Account:
+def customer(account: str) -> Account:
+    """The customer's account of this id or name; CommandError for none, and for the house's own."""
     found = find(account)
     if found.kind == "house":
         raise CommandError("The house's own account stays as it is.")
@@ -210,7 +212,7 @@ def _move(
     actor: str,
     closed_us: int | None = None,
 ) -> Account:
-    found = _customer(account)
+    found = customer(account)
     # The state is compared and changed in one statement: two operators at once are one change.
     if Account.objects.filter(id=found.id, state__in=frm).update(state=to, closed_us=closed_us) != 1:
         raise CommandError(f"Account {found.id} is {found.state}, so it can't become {to}.")

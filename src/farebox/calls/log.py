@@ -234,6 +234,8 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
         ended.attempts[-1].charged = True
     for number, attempt in enumerate(ended.attempts, start=1):
         _write_attempt(tx, call.id, number, attempt)
+    if forgiven_micro:
+        _add_forgiven(tx, call, ended, forgiven_micro, drawn_micro)
     _add_to_day(tx, call, ended, done.charge_micro)
     return receipt
 
@@ -367,6 +369,12 @@ def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
             usage.get("output", 0) + usage.get("reasoning", 0),
         ),
     )
+
+
+def _add_forgiven(tx: Tx, call: Opened, ended: Ended, forgiven_micro: int, drawn_micro: int) -> None:
+    channel = ended.attempts[-1].channel if ended.attempts else ""
+    key = (day_of(call.opened_us), call.account, call.model, channel, ended.cause, call.currency)
+    tx.accumulate(statements.ADD_FORGIVEN, ("|".join(key), *key), (1, forgiven_micro, drawn_micro))
 
 
 def _day_key(

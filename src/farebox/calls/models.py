@@ -129,6 +129,28 @@ class DayTotal(models.Model):
         ]
 
 
+class ForgivenTotal(models.Model):
+    """What was forgiven on one UTC day by account, model, channel and cause; kept in the settling transaction.
+
+    Beside the day's totals, not in them: most calls are forgiven nothing, and then nothing is written here. What is
+    refunded later stays: it was forgiven and then given back. The id joins day to cause with `|`.
+    """
+
+    id = models.CharField(primary_key=True, max_length=300)
+    day = models.CharField(max_length=10)
+    account = models.CharField(max_length=40)
+    model = models.CharField(max_length=128)
+    channel = models.CharField(max_length=64)
+    cause = models.CharField(max_length=12)
+    currency = models.CharField(max_length=3)
+    calls = models.BigIntegerField()
+    forgiven_micro = models.BigIntegerField()
+    drawn_micro = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["day"], name="calls_forgiven_day")]
+
+
 class Mark(models.Model):
     """How far a job has come through the calls: the id of the last one that it is done with."""
 

@@ -35,6 +35,23 @@ ON CONFLICT (id) DO UPDATE SET calls = calls_daytotal.calls + excluded.calls,
  output_tokens = calls_daytotal.output_tokens + excluded.output_tokens
 """
 
+ADD_FORGIVEN = """
+INSERT INTO calls_forgiventotal (id, day, account, model, channel, cause, currency, calls, forgiven_micro, drawn_micro)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (id) DO UPDATE SET calls = calls_forgiventotal.calls + excluded.calls,
+ forgiven_micro = calls_forgiventotal.forgiven_micro + excluded.forgiven_micro,
+ drawn_micro = calls_forgiventotal.drawn_micro + excluded.drawn_micro
+"""
+
+# By account, model, channel or cause, for the office.
+FORGIVEN = {
+    by: f"""
+SELECT {by}, currency, SUM(calls), SUM(forgiven_micro), SUM(drawn_micro) FROM calls_forgiventotal
+WHERE day >= %s AND day <= %s GROUP BY {by}, currency
+"""
+    for by in ("account", "model", "channel", "cause")
+}
+
 ADD_REFUSALS = """
 INSERT INTO calls_refusaltotal (id, day, account, code, refusals) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (id) DO UPDATE SET refusals = calls_refusaltotal.refusals + excluded.refusals
@@ -70,9 +87,23 @@ SELECT {_COLUMNS} FROM calls_call WHERE account = %s AND id < %s ORDER BY id DES
 """
 
 # What the newest calls say of keys and upstreams (calls/watch.py).
-NEWEST_CALLS = "SELECT account, key, model, rule, flags, opened_us FROM calls_call ORDER BY id DESC LIMIT %s"
+# Of later versions an allowance bounds what is free, and no rule is watched.
+NEWEST_CALLS = """
+SELECT account, key, model, CASE WHEN rule_version = 1 THEN rule ELSE '' END, flags, opened_us
+FROM calls_call ORDER BY id DESC LIMIT %s
+"""
 
-LAST_RULES_OF_KEY = "SELECT rule FROM calls_call WHERE key = %s AND outcome <> 'open' ORDER BY id DESC LIMIT %s"
+LAST_RULES_OF_KEY = """
+SELECT CASE WHEN rule_version = 1 THEN rule ELSE '' END FROM calls_call WHERE key = %s AND outcome <> 'open'
+ORDER BY id DESC LIMIT %s
+"""
+
+DRAWN_BY_KEY = """
+SELECT key, COALESCE(member, ''), COUNT(*), SUM(forgiven_micro), SUM(drawn_micro), MAX(id) FROM (
+ SELECT c.key AS key, c.member AS member, c.forgiven_micro AS forgiven_micro, c.drawn_micro AS drawn_micro, c.id AS id
+ FROM ledger_draw d JOIN calls_call c ON c.id = d.hold WHERE d.account = %s ORDER BY d.at_us DESC LIMIT %s) drawn
+GROUP BY key, member ORDER BY 5 DESC
+"""
 
 READ_ATTEMPTS = """
 SELECT n, upstream, channel, model, outcome, status, error, charged, cost_micro, cost_currency, started_us,

@@ -7,9 +7,6 @@ from typing import Any, NamedTuple
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from . import rules
-from .rules import Rule
-
 # Word and colour of the badge.
 OUTCOMES: dict[str, tuple[Any, str]] = {
     "served": (gettext_lazy("answered"), "good"),
@@ -87,11 +84,3 @@ def outcome(name: str) -> tuple[Any, str]:
 def attempt(name: str) -> tuple[Any, str]:
     """Word and colour of an attempt's outcome."""
     return ATTEMPTS.get(name, (_("not finished"), ""))
-
-
-def rule(number: str) -> Rule | None:
-    """A charging rule with its sentences, or None for a number that no page knows."""
-    return _RULES.get(number)
-
-
-_RULES = {each.number: each for group in rules.GROUPS for each in group.rules}

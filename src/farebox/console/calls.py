@@ -27,7 +27,7 @@ from .scoped import Names
 
 PAGE = 50
 _TEXT_CHARS_MAX = 128
-_RULES = sorted({each.number for group in rules.GROUPS for each in group.rules} - {"R01", "R26", "R33"})
+_RULES = sorted(set(rules.NUMBERS) - {"R01", "R26", "R33"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def receipt(request: HttpRequest, me: Principal, call: str) -> HttpResponse:
     if found["outcome"] != "open" and not db.read(receipts.seen, me.account):
         db.write(receipts.saw, me.account, call, now_us=clock.now_us())
     names = scoped.names(me)
-    rule = call_words.rule(found["rule"])
+    rule = rules.rule(found["rule"], found["rule_version"])
     word, colour = call_words.outcome(found["outcome"])
     context = {
         "call": found,

@@ -11,9 +11,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 from django.views.decorators.http import require_safe
 
-from farebox.accounts import cap_use
+from farebox.accounts import cap_use, forgiving
 from farebox.accounts.cap_use import Use
-from farebox.accounts.models import ApiKey, Member, Project
+from farebox.accounts.models import Account, ApiKey, Member, Project
 from farebox.calls import receipts, search, totals
 from farebox.calls.scope import Scope
 from farebox.kit import clock, db
@@ -24,7 +24,7 @@ from farebox.look import charts
 from farebox.look.charts import Series
 from farebox.look.templatetags.look import money
 
-from . import news, rules, scoped
+from . import news, pricebook, rules, scoped
 from .principal import Principal, signed_in
 
 CHART_DAYS = 30
@@ -95,9 +95,17 @@ def _facts(tx: Tx, me: Principal, now_us: int) -> dict[str, Any]:
         "alerts": _alerts(tx, me, keys, lasts_days=lasts_days, available_micro=available_micro),
         "news": news.read(tx, now_us),
         "rules": rules.in_force(tx, now_us),
+        "allowance": _allowance(tx, me, now_us),
         "steps": _steps(tx, me, scope, posted_micro),
         "empty": available_micro <= 0,
     }
+
+
+def _allowance(tx: Tx, me: Principal, now_us: int) -> dict[str, Any] | None:
+    """What the account may still be forgiven, for its owners; None where that is not counted."""
+    if me.role != "owner":
+        return None
+    return forgiving.seen(tx, pricebook.on_shelf(tx, now_us), Account.objects.get(id=me.account), now_us)
 
 
 def _pace(spent: dict[str, int], days: list[str]) -> int:

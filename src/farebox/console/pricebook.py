@@ -82,7 +82,7 @@ def read(tx: Tx, now_us: int, *, price_list: str = "") -> Book | None:
     name = price_list or public.name(tx)
     if name is None:
         return None
-    found = _on_shelf(tx, now_us)
+    found = on_shelf(tx, now_us)
     edition = found.edition(name, now_us)
     if edition is None:
         return None
@@ -112,12 +112,12 @@ def read(tx: Tx, now_us: int, *, price_list: str = "") -> Book | None:
 
 def card(tx: Tx, asked: str, now_us: int) -> ModelCard | None:
     """The card of a model or alias, whether on sale or not."""
-    return _on_shelf(tx, now_us).card(asked)
+    return on_shelf(tx, now_us).card(asked)
 
 
 def sold_by(tx: Tx, price_list: str, now_us: int) -> list[tuple[ModelCard, Mapping[str, int]]]:
     """The models that this list sells now, each with its prices in micro-units for 1,000,000 units by usage class."""
-    found = _on_shelf(tx, now_us)
+    found = on_shelf(tx, now_us)
     edition = found.edition(price_list, now_us)
     if edition is None:
         return []
@@ -130,7 +130,7 @@ def discount_tenths(micro: int, official_micro: int, usd_rate: str) -> int | Non
     return int((there - micro) * 1000 // there) if there else None
 
 
-def _on_shelf(tx: Tx, now_us: int) -> Shelf:
+def on_shelf(tx: Tx, now_us: int) -> Shelf:
     """What is on sale; loaded anew only after a change."""
     global _kept  # noqa: PLW0603 - one snapshot for all threads that draw pages, swapped whole
     at = (connection.settings_dict["NAME"], db.versions(tx).get("shelf", 0))

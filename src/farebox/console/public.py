@@ -43,6 +43,7 @@ def landing(request: HttpRequest) -> HttpResponse:
         "heads": [called.CLASSES[name] for name in classes],
         "rows": [{"card": line.card, "quotes": [line.quotes.get(name) for name in classes]} for line in shown],
         "example": None if priced is None else _example(priced),
+        "rules": _rules(),
     }
     return render(request, "console/landing.html", context)
 
@@ -59,21 +60,35 @@ def guide(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def charging(request: HttpRequest) -> HttpResponse:
-    """The charging rules in plain words."""
-    facts = {"groups": rules.GROUPS, "version": 1}
-    return render(request, "console/rules.html", facts | {"rules": db.read(rules.in_force, clock.now_us())})
+    """The charging rules in plain words: the version in force, or the one that is asked for."""
+    now, asked, chosen = _rules(), request.GET.get("version", ""), options.current()
+    version = int(asked) if asked in {"1", "2"} else now.version
+    facts = {
+        "groups": rules.GROUPS[version],
+        "version": version,
+        "other": 3 - version,
+        "rules": now,
+        "begin_micro": chosen.allowance_begin_usd_micro,
+        "growth_percent": chosen.allowance_growth_percent,
+        "most_micro": chosen.allowance_most_usd_micro,
+    }
+    return render(request, "console/rules.html", facts)
 
 
 @require_safe
 def terms(request: HttpRequest) -> HttpResponse:
     """What buyer and shop owe each other."""
-    return _text(request, "terms")
+    return _text(request, "terms", rules=_rules())
 
 
 @require_safe
 def privacy(request: HttpRequest) -> HttpResponse:
     """What is kept of calls and visitors."""
     return _text(request, "privacy", diagnostics_days=options.current().diagnostics_days)
+
+
+def _rules() -> rules.InForce:
+    return db.read(rules.in_force, clock.now_us())
 
 
 def _first(tx: Tx, now_us: int, price_list: str) -> tuple[Book | None, list[News], Offered | None]:

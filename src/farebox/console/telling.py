@@ -85,6 +85,28 @@ def rules(language: str, *, from_us: int, zone: str) -> tuple[str, str]:
         return _("Charging rules version 2 apply from %(at)s") % facts, letter(lines)
 
 
+def allowance(language: str, *, account: str, left_micro: int, most_micro: int, currency: str) -> tuple[str, str]:
+    """Subject and text for an allowance that is down to a fifth."""
+    with translation.override(language or ENGLISH):
+        facts = {
+            "account": account,
+            "left": money(max(0, left_micro), currency),
+            "most": money(most_micro, currency),
+        }
+        lines = [
+            _("The allowance of the account %(account)s for failed calls is down to %(left)s of at most %(most)s.")
+            % facts,
+            _(
+                "When it is used up, what reached you is charged even if the call fails or you leave. It grows again "
+                "with every charge."
+            ),
+            _("The receipts of your calls show what each has drawn. How it works:")
+            + "\n"
+            + f"{options.current().origin}/rules?version=2#allowance",
+        ]
+        return _("%(account)s: allowance for failed calls is low") % facts, letter(lines)
+
+
 def key(language: str, *, verb: str, name: str, hint: str) -> tuple[str, str]:
     """Subject and text for what happened to a key."""
     with translation.override(language or ENGLISH):

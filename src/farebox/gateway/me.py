@@ -7,11 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from farebox.accounts import allowed
 from farebox.accounts.caller import Caller
 from farebox.calls import log
 from farebox.kit import errors, money
 from farebox.kit.db import Tx
-from farebox.ledger import holds
+from farebox.ledger import allowance, holds
 
 from .ports import Ports
 
@@ -23,9 +24,9 @@ _FAR_S = 4_102_444_800  # 2100-01-01
 
 
 async def balance(ports: Ports, caller: Caller, name: str, query: dict[str, str]) -> dict[str, Any]:
-    """Balance, held and available of the account, in micro-units and as text."""
+    """Balance, held and available of the account, in micro-units and as text, and what it may be forgiven."""
     del name, query
-    posted_micro, held_micro, available_micro = await ports.store.read(holds.balance, caller.account)
+    (posted_micro, held_micro, available_micro), left = await ports.store.read(_left, ports, caller)
     return {
         "object": "balance",
         "currency": caller.currency,
@@ -35,6 +36,7 @@ async def balance(ports: Ports, caller: Caller, name: str, query: dict[str, str]
         "balance": money.exact(posted_micro),
         "held": money.exact(held_micro),
         "available": money.exact(available_micro),
+        "allowance": left,
     }
 
 
@@ -93,6 +95,15 @@ async def usage(ports: Ports, caller: Caller, name: str, query: dict[str, str]) 
     until_day = _day(query.get("end_date"), today, "end_date")
     spent_micro = await ports.store.read(_spent, caller.account, from_day, until_day)
     return {"object": "list", "total_usage": _usd(ports, caller, spent_micro * 100)}
+
+
+def _left(tx: Tx, ports: Ports, caller: Caller) -> tuple[tuple[int, int, int], dict[str, Any] | None]:
+    """The account's balance, and what it may still be forgiven and at most; None where that is not counted."""
+    money_left, stock, now_us = holds.balance(tx, caller.account), ports.shop.shelf.current, ports.clock.now_us()
+    if not allowed.has_one(stock, house=caller.house, trusted=caller.trusted, now_us=now_us):
+        return money_left, None
+    found = allowance.view(allowance.read(tx, caller.account), allowed.terms(stock, caller.price_list, now_us))
+    return money_left, None if found is None else {name: found[name] for name in ("left_micro", "most_micro")}
 
 
 def _recent(tx: Tx, account: str, key: str, after: str | None, limit: int) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ micro-units of the account's currency. Whoever settles has locked the account's 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -86,12 +87,19 @@ class Given:
 def read(tx: Tx, account: str) -> Allowance | None:
     """The allowance of an account; None before anything has changed it."""
     row = tx.one(statements.READ_ALLOWANCE, (account,))
-    if row is None:
-        return None
+    return None if row is None else _row(account, row)
+
+
+def _row(account: str, row: Sequence[Any]) -> Allowance:
     (currency, begun, grown, drawn, returned, charged, paid, most) = row
     return Allowance(
         account, str(currency), int(begun), int(grown), int(drawn), int(returned), int(charged), bool(paid), most
     )
+
+
+def low(tx: Tx, at_most: int) -> list[Allowance]:
+    """Allowances of which a fifth or less is left of all that they had, by account; `at_most` so many."""
+    return [_row(str(row[0]), row[1:]) for row in tx.all(statements.LOW_ALLOWANCES, (at_most,))]
 
 
 def left_micro(tx: Tx, account: str, terms: Terms) -> int:

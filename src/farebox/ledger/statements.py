@@ -349,4 +349,13 @@ WHERE a.grown_micro > a.charged_micro OR a.charged_micro > (
  SELECT COALESCE(SUM(h.charge_micro), 0) FROM ledger_hold h WHERE h.account = a.account AND h.state = 'settled')
 """
 
+# What has drawn, and has a fifth or less left of all that it ever had; the most that it holds is looked at elsewhere.
+LOW_ALLOWANCES = """
+SELECT account, currency, begun_micro, grown_micro, drawn_micro, returned_micro, charged_micro, paid, most_micro
+FROM ledger_allowance
+WHERE drawn_micro > 0 AND (begun_micro + grown_micro + returned_micro - drawn_micro) * 5
+ <= begun_micro + grown_micro + returned_micro
+ORDER BY account LIMIT %s
+"""
+
 # === The allowance: end ===

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404
 from ninja import Path, Router
 
-from farebox.accounts import accounts, customers, lifting, rates
+from farebox.accounts import accounts, customers, forgiving, lifting, rates
 from farebox.calls import look_up, receipts
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
@@ -15,6 +15,7 @@ from farebox.kit.errors import CommandError
 
 from . import api_shapes_customers as shapes
 from . import api_types as types
+from . import kinds
 from .api_people import LOGGED, customer
 from .api_proposals import propose as propose_change
 from .api_roles import ALL, answers, for_roles
@@ -85,6 +86,45 @@ def set_limits(request: Any, account: Path[types.Ident], body: shapes.LimitsIn) 
     if lifting.limits(rates.now("account", account), body.dict()):
         return propose_change(request, "account.limits", account, body.dict())
     return rates.shown(db.write(rates.limit, "account", account, **body.dict(), actor=request.auth.actor))
+
+
+@router.get("/customers/{account}/allowance", response=answers(shapes.Allowance), tags=["customers"], **for_roles(*ALL))
+def read_allowance(request: Any, account: Path[types.Ident]) -> Any:
+    """What an account may still be forgiven, and at most."""
+    del request
+    customer(account)
+    return db.read(forgiving.facts, account, clock.now_us())
+
+
+@router.post(
+    "/customers/{account}/allowance",
+    response=answers(shapes.Allowance, proposed=Proposal),
+    tags=["customers"],
+    **for_roles(*kinds.PROPOSES),
+)
+def set_allowance(request: Any, account: Path[types.Ident], body: shapes.AllowanceIn) -> Any:
+    """Another maximum of an account's allowance; one that gives it more another administrator approves."""
+    customer(account)
+    now_us = clock.now_us()
+    if db.read(forgiving.gives, account, body.most_micro, now_us=now_us):
+        return propose_change(request, "account.allowance", account, body.dict())
+    db.write(forgiving.set_most, account, most_micro=body.most_micro, now_us=now_us, actor=request.auth.actor)
+    return db.read(forgiving.facts, account, now_us)
+
+
+@router.post(
+    "/customers/{account}/trust",
+    response=answers(shapes.Allowance, proposed=Proposal),
+    tags=["customers"],
+    **for_roles(*kinds.PROPOSES),
+)
+def set_trusted(request: Any, account: Path[types.Ident], body: shapes.TrustIn) -> Any:
+    """Trust an account, which another administrator approves; or no longer, at once."""
+    customer(account)
+    if body.trusted:
+        return propose_change(request, "account.trusted", account, body.dict())
+    db.write(forgiving.trust, account, trusted=False, actor=request.auth.actor)
+    return db.read(forgiving.facts, account, clock.now_us())
 
 
 @router.get(

@@ -8,7 +8,7 @@ from ninja import Schema
 from pydantic import Field, StringConstraints
 
 from .api_shapes_people import CallOut, CapsOut
-from .api_types import LINE, In, Line
+from .api_types import LINE, In, Line, Micro
 
 Limit = Annotated[int, Field(ge=1, le=2**31)]
 
@@ -40,6 +40,28 @@ class LimitsIn(In):
     rpm: Limit | None
     tpm: Limit | None
     concurrency: Limit | None
+
+
+class Allowance(Schema):
+    """What an account may be forgiven; null is not counted, or in `set_micro` as the shop's options say."""
+
+    trusted: bool
+    set_micro: int | None
+    left_micro: int | None
+    most_micro: int | None
+    drawn_micro: int | None
+
+
+class AllowanceIn(In):
+    """The most that an account's allowance holds; null is as the shop's options say."""
+
+    most_micro: Micro | None
+
+
+class TrustIn(In):
+    """Whether what an account is forgiven draws on no allowance."""
+
+    trusted: bool
 
 
 class MemberOut(Schema):

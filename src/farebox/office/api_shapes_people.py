@@ -20,6 +20,7 @@ class Customer(Schema):
     currency: str
     price_list: str
     time_zone: str
+    trusted: bool
     created_us: int
     closed_us: int | None
     posted_micro: int

@@ -73,6 +73,11 @@ DOES = frozenset(
         gettext_noop("Close an account for good, by its exact name; its keys die with it."),
         gettext_noop("Calls a minute, tokens a minute and calls at once of the whole account; null is no limit."),
         gettext_noop("Other limits for the whole account, all three at once; one that is lifted a person approves."),
+        gettext_noop("What an account may still be forgiven, and at most."),
+        gettext_noop(
+            "Another maximum of an account's allowance; one that gives it more another administrator approves."
+        ),
+        gettext_noop("Trust an account, which another administrator approves; or no longer, at once."),
         gettext_noop(
             "The people of an account with their places and caps, oldest first, those that were removed as well."
         ),

@@ -15,10 +15,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.accounts import accounts, adjusting, customers, keys, lifting, rates
-from farebox.calls import look_up, receipts
+from farebox.accounts import accounts, adjusting, customers, forgiving, keys, lifting, rates
+from farebox.calls import forgiven, look_up, receipts
 from farebox.catalog import overview
-from farebox.kit import clock, db
+from farebox.kit import clock, db, money
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.models import Proposal
@@ -111,6 +111,7 @@ def customer(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
         "said": words.said(words.STATES, found["state"]),
         "badge": _badge(found["state"]),
         "holds": db.read(customers.holds_of, account),
+        "allowance": _allowance(account, now_us),
         "rates": {**rates.shown(accounts.find(account)), **again},
         "again": again,
         "lists": [
@@ -264,6 +265,16 @@ def _close(tx: Tx, found: dict[str, Any], *, typed: str, leave_money: bool, acto
 
 def _here(account: str) -> str:
     return reverse("office:customer", args=[account])
+
+
+def _allowance(account: str, now_us: int) -> dict[str, Any]:
+    found = db.read(forgiving.facts, account, now_us)
+    most_micro = found["set_micro"]
+    drawn = db.read(forgiven.by_key, account)
+    names = {each["id"]: each["name"] for each in db.read(customers.keys_of, account)}
+    people = {each["id"]: each["email"] for each in db.read(customers.members, account)}
+    found["drawn"] = [(names.get(row.key, row.key), people.get(row.member, ""), row) for row in drawn]
+    return found | {"set_text": "" if most_micro is None else money.text(most_micro).replace(",", "")}
 
 
 def _badge(state: str) -> str:

@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from farebox.accounts.models import Account
-from farebox.calls import margins
+from farebox.calls import forgiven, margins
+from farebox.calls.forgiven import Forgiven
 from farebox.calls.margins import Margin
 from farebox.catalog.shelf import Shelf
 from farebox.kit import clock, db, loopwatch, options
@@ -23,7 +24,7 @@ from farebox.look import charts
 from farebox.look.templatetags.look import money
 from farebox.upstreams import channels
 
-from . import tasks
+from . import tasks, words
 from .principal import Operator, operator
 
 SPANS = {"1": gettext_lazy("Today"), "7": gettext_lazy("7 days"), "30": gettext_lazy("30 days")}
@@ -57,6 +58,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
             "chart": _chart(by_day, currency, costs=me.role != "support") if any(row.calls for row in by_day) else "",
             "by_day": [(row.key, row) for row in reversed(by_day)],
             "tables": _tables(found, currency),
+            "forgiven": _forgiven(currency, days),
             "held": held,
             "tasks": tasks.listed(now_us, stock, held),
             "held_up": loopwatch.read(options.current().data),
@@ -119,6 +121,30 @@ def _tables(found: dict[str, dict[str, dict[str, Margin]]], currency: str) -> li
             "head": _("Customer"),
             "rows": [(names.get(row.key, row.key) or _("others"), row) for row in by_account],
         },
+    ]
+
+
+def _forgiven(currency: str, days: list[str]) -> list[dict[str, Any]]:
+    """What was forgiven in these days, by customer, model, upstream and cause; nothing where nothing was."""
+    found = {
+        by: db.read(forgiven.read, by, currency=currency, from_day=days[0], until_day=days[-1])
+        for by in ("account", "model", "channel", "cause")
+    }
+    if not found["cause"]:
+        return []
+    vendors = {row["name"]: row["upstream"] for row in db.read(channels.listed)}
+    by_upstream: dict[str, Forgiven] = {}
+    for row in found["channel"]:
+        vendor = vendors.get(row.key, row.key)
+        by_upstream.setdefault(vendor, Forgiven(vendor)).add(row)
+    upstreams = sorted(by_upstream.values(), key=lambda row: -row.forgiven_micro)
+    accounts = found["account"][:ROWS_MAX]
+    names = dict(Account.objects.filter(id__in=[row.key for row in accounts]).values_list("id", "name"))
+    return [
+        {"head": _("Customer"), "rows": [(names.get(row.key, row.key), row.key, row) for row in accounts]},
+        {"head": _("Model"), "rows": [(row.key, "", row) for row in found["model"][:ROWS_MAX]]},
+        {"head": _("Upstream"), "rows": [(row.key or _("no upstream"), "", row) for row in upstreams[:ROWS_MAX]]},
+        {"head": _("Cause"), "rows": [(words.said(words.CAUSES, row.key), "", row) for row in found["cause"]]},
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from farebox.accounts import accounts, adjusting, people, rates, signup
+from farebox.accounts import accounts, adjusting, forgiving, people, rates, signup
 from farebox.catalog import goods, overview
 from farebox.kit import clock, options, proposals, settings
 from farebox.kit.db import Tx
@@ -25,7 +25,7 @@ from .setting_rules import wrong
 
 PROPOSES = ("finance", "admin")
 APPROVES = ("admin",)
-_OF_ACCOUNT = ("account.price_list", "account.limits")
+OF_ACCOUNT = ("account.price_list", "account.limits", "account.trusted", "account.allowance")
 _TRIED = ("account.limits", "channel.offer", "model.alias", "model.define")
 
 
@@ -72,6 +72,27 @@ def _set_limits(tx: Tx, account: str, after: Any, *, actor: str, now_us: int) ->
     rates.limit(tx, "account", account, **after, actor=actor)
 
 
+def _trusted_now(_tx: Tx, account: str, _after: Any) -> Any:
+    return {"trusted": accounts.find(account).trusted}
+
+
+def _trust(tx: Tx, account: str, after: Any, *, actor: str, now_us: int) -> None:
+    del now_us
+    forgiving.trust(tx, account, **after, actor=actor)
+
+
+def _most_now(tx: Tx, account: str, _after: Any) -> Any:
+    return {"most_micro": forgiving.most_of(tx, account)}
+
+
+def _most_fits(_tx: Tx, _account: str, after: Any) -> None:
+    forgiving.check_most(after["most_micro"])
+
+
+def _set_most(tx: Tx, account: str, after: Any, *, actor: str, now_us: int) -> None:
+    forgiving.set_most(tx, account, **after, actor=actor, now_us=now_us)
+
+
 def _offered(tx: Tx, channel: str, after: Any) -> Any:
     rows = [row for row in channels.listed(tx) if row["name"] == channel]
     return next((each for row in rows for each in row["models"] if each["model"] == after["model"]), None)
@@ -113,6 +134,8 @@ KINDS: dict[str, Kind] = {
         Kind("settings.money", True, _settings_now, _set_settings, _settings_fit),
         Kind("account.price_list", True, _list_of, _set_list, _list_fits),
         Kind("account.open", True, lambda _tx, _object, _after: None, _open),
+        Kind("account.trusted", True, _trusted_now, _trust),
+        Kind("account.allowance", True, _most_now, _set_most, _most_fits),
         # what a script proposes, and a person makes
         Kind("settings", False, _settings_now, _set_settings, _settings_fit),
         Kind("account.limits", False, _limits_of, _set_limits),
@@ -143,7 +166,7 @@ def propose(
     """Propose a change for another person, or for a person at all; CommandError with what is wrong."""
     if role not in PROPOSES:
         raise CommandError(_("Your role proposes nothing of the kind."))
-    if kind in _OF_ACCOUNT:
+    if kind in OF_ACCOUNT:
         adjusting.refuse_own(of, actor)
     person = adjusting.person_of(actor)
     if kind in _TRIED:
@@ -185,7 +208,7 @@ def approve(tx: Tx, proposal: str, *, role: str, actor: str, now_us: int) -> Pro
     if role not in APPROVES:
         raise CommandError(_("Your role approves nothing of the kind."))
     row = proposals.find(proposal)
-    if row.kind in _OF_ACCOUNT:
+    if row.kind in OF_ACCOUNT:
         people.lock_places(row.object)
         adjusting.refuse_own(row.object, actor, row.requester)
     alone = bool(options.current().single_person)

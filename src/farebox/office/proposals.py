@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from farebox.accounts import adjusting, customers
-from farebox.kit import clock, db, proposals
+from farebox.kit import clock, db, money, proposals
 from farebox.kit.errors import CommandError
 from farebox.kit.models import Proposal
 from farebox.kit.settings import BY_NAME
@@ -29,6 +29,8 @@ KINDS: dict[str, Any] = {
     "settings.money": gettext_lazy("Settings that give or bound money"),
     "account.price_list": gettext_lazy("Price list of an account"),
     "account.open": gettext_lazy("New account"),
+    "account.trusted": gettext_lazy("Trusted account"),
+    "account.allowance": gettext_lazy("Allowance of an account"),
     "settings": gettext_lazy("Settings"),
     "account.limits": gettext_lazy("Limits of an account"),
     "channel.offer": gettext_lazy("Model of a channel"),
@@ -43,6 +45,8 @@ FIELDS: dict[str, Any] = {
     "rpm": gettext_lazy("Calls a minute"),
     "tpm": gettext_lazy("Tokens a minute"),
     "concurrency": gettext_lazy("Calls at once"),
+    "trusted": gettext_lazy("Trusted: no allowance limits what it is forgiven"),
+    "most_micro": gettext_lazy("The most that its allowance holds"),
     "model": gettext_lazy("Model"),
     "upstream_model": gettext_lazy("Its name at the upstream"),
     "costs": gettext_lazy("Costs"),
@@ -160,7 +164,7 @@ def _found(proposal: str) -> Proposal:
 
 
 def _row(row: dict[str, Any], emails: dict[str, str]) -> dict[str, Any]:
-    account = row["object"] if row["kind"] in {"account.price_list", "account.limits"} else ""
+    account = row["object"] if row["kind"] in kinds.OF_ACCOUNT else ""
     return row | {
         "kind_said": words.said(KINDS, row["kind"]),
         "state_said": words.said(words.STATES, row["state"]),
@@ -186,12 +190,16 @@ def _lines(row: dict[str, Any], me: Operator) -> Iterator[tuple[str, str, str]]:
         if known is not None:
             yield settings.label(name), settings.write(known, was), settings.write(known, value)
         elif was != value:
-            yield words.said(FIELDS, name), _said(was), _said(value)
+            yield words.said(FIELDS, name), _said(was, name), _said(value, name)
 
 
-def _said(value: Any) -> str:
+def _said(value: Any, name: str = "") -> str:
     if value is None or value in ("", [], {}):
         return "–"
+    if isinstance(value, bool):
+        return _("Yes, trusted") if value else _("No, by its allowance")
+    if name.endswith("_micro"):
+        return money.text(value)
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "\n".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else str(value)

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from farebox.accounts import operators, timekeeping
+from farebox.accounts import forgiving, operators, timekeeping
 from farebox.accounts.models import ApiKey
 from farebox.calls import margins, watch
 from farebox.catalog import drafts, official, overview, public, shelf
@@ -49,6 +49,7 @@ def listed(now_us: int, stock: Shelf, standing: Standing) -> list[Task]:
         *_outbox(),
         *_goods(stock, rows, now_us),
         *_calls(now_us),
+        *_allowances(stock, now_us),
         *_public(stock, now_us),
         *_holds(standing, now_us),
         *_decisions(now_us),
@@ -132,6 +133,16 @@ def _calls(now_us: int) -> Iterator[Task]:
 
 def _model(name: str) -> str:
     return reverse("office:model", args=[name])
+
+
+def _allowances(stock: Shelf, now_us: int) -> Iterator[Task]:
+    """Accounts that were forgiven all that they may be; their page has the calls, by key and member."""
+    for account, left_micro, _most in db.read(forgiving.low, stock, now_us):
+        if left_micro <= 0:
+            text = _("The allowance of %(account)s is used up. Look at its calls, by key and member.")
+            yield Task(
+                "warn", text % {"account": account.name}, reverse("office:customer", args=[account.id]) + "#allowance"
+            )
 
 
 def _key(key: str) -> str:

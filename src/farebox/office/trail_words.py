@@ -16,6 +16,8 @@ VERBS: dict[str, Any] = {
     "account.rename": gettext_lazy("Account renamed"),
     "account.set_price_list": gettext_lazy("Price list of the account changed"),
     "account.set_rates": gettext_lazy("Limits of the account changed"),
+    "account.trust": gettext_lazy("Account trusted, or no longer"),
+    "account.allowance": gettext_lazy("Allowance of the account changed"),
     "calls.read": gettext_lazy("Calls viewed"),
     "receipt.read": gettext_lazy("Receipt viewed"),
     "statement.read": gettext_lazy("Statement viewed"),

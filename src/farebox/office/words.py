@@ -55,6 +55,13 @@ STATES: dict[str, Any] = {
     "approved": gettext_lazy("approved"),
     "dropped": gettext_lazy("dropped, for it was changed meanwhile"),
 }
+CAUSES = {
+    "failed": gettext_lazy("the upstream broke off"),
+    "empty": gettext_lazy("empty answer"),
+    "left": gettext_lazy("the customer left"),
+    "counted": gettext_lazy("counted, not reported"),
+    "short": gettext_lazy("the hold did not cover it"),
+}
 BADGES = {
     "active": "good",
     "booked": "good",

@@ -167,9 +167,11 @@ async def count_refusals(context: Context) -> None:
 
 
 async def tell(context: Context) -> None:
-    """Tell members what they want to be told, one write each, and owners of other charging rules."""
-    from . import new_rules, notices
+    """Tell members what they want to be told, one write each, and owners of other rules and low allowances."""
+    from . import allowances, new_rules, notices
 
+    if await context.store.read(allowances.due, clock.now_us()):
+        await context.store.write(allowances.tell, clock.now_us())
     while await context.store.read(new_rules.due) and await context.store.write(new_rules.tell):
         pass
     for notice in await context.store.read(notices.due):

@@ -152,12 +152,44 @@ def rename(account: str, name: str) -> None:
     emit(done, lambda: print(f"Account {done['id']} is now called {done['name']}."))
 
 
+@account.command("trust", example="farebox account trust 'Ada Lovelace'")
+@click.argument("account")
+@click.option("--off", is_flag=True, help="No longer: what it is forgiven draws on its allowance again.")
+def trust(account: str, off: bool) -> None:
+    """Let what ACCOUNT is forgiven draw on no allowance, alone, as the administrator of this machine."""
+    done = write("account.trust", account=account, trusted=not off)
+    emit(done, lambda: print(f"Account {done['id']} is {'trusted' if done['trusted'] else 'no longer trusted'}."))
+
+
+@account.command("allowance", example="farebox account allowance 'Ada Lovelace' 20.00")
+@click.argument("account")
+@click.argument("most", required=False)
+def allowance(account: str, most: str | None) -> None:
+    """Let the allowance of ACCOUNT hold MOST, and fill it up to that; without MOST as the shop's options say.
+
+    Alone, as the administrator of this machine; in the office another administrator approves what gives more.
+    """
+    most_micro = None if most is None else when.amount(most)
+    done = write("account.allowance", account=account, most_micro=most_micro)
+    emit(done, lambda: print(f"Account {done['id']}: {_allowance(done['allowance'], done['currency'])}."))
+
+
+def _allowance(found: dict[str, Any], currency: str) -> str:
+    if found["trusted"]:
+        return "trusted, none"
+    if found["left_micro"] is None:
+        own = "as the options say" if found["set_micro"] is None else show.amount(found["set_micro"], currency)
+        return f"not counted yet (rules version 1); at most {own}"
+    return f"{show.amount(found['left_micro'], currency)} left of {show.amount(found['most_micro'], currency)}"
+
+
 def _moved(done: dict[str, Any]) -> None:
     emit(done, lambda: print(f"Account {done['id']} ({done['name']}) is {done['state']}."))
 
 
 def _whole(tx: Any, account: str) -> dict[str, Any]:
-    from farebox.accounts import accounts, keys, people, projects
+    from farebox.accounts import accounts, forgiving, keys, people, projects
+    from farebox.kit import clock
     from farebox.ledger import holds, lots
 
     found = accounts.find(account)
@@ -167,6 +199,7 @@ def _whole(tx: Any, account: str) -> dict[str, Any]:
         "posted_micro": posted_micro,
         "held_micro": held_micro,
         "available_micro": available_micro,
+        "allowance": forgiving.facts(tx, found.id, clock.now_us()),
         "credit": [
             {
                 "id": lot.id,
@@ -198,6 +231,7 @@ def _show(found: dict[str, Any]) -> None:
                 "available",
                 "no floor" if found["kind"] == "house" else show.amount(found["available_micro"], currency),
             ),
+            ("allowance", _allowance(found["allowance"], currency)),
             ("projects", ", ".join(f"{row['name']} ({row['id']})" for row in found["projects"])),
             ("members", len(found["members"])),
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from farebox.accounts import accounts, people, projects, switching
+from farebox.accounts import accounts, forgiving, people, projects, switching
 from farebox.accounts.caps import Caps
 from farebox.kit import clock
 from farebox.kit.db import Tx
@@ -62,6 +62,18 @@ def set_price_list(tx: Tx, *, actor: str, account: str, price_list: str) -> dict
 def rename(tx: Tx, *, actor: str, account: str, name: str) -> dict[str, Any]:
     """Another name."""
     return accounts.view(accounts.rename(tx, account, name=name, actor=actor))
+
+
+def trust(tx: Tx, *, actor: str, account: str, trusted: bool = True) -> dict[str, Any]:
+    """Let what this account is forgiven draw on no allowance, or on its allowance again."""
+    return accounts.view(forgiving.trust(tx, account, trusted=trusted, actor=actor))
+
+
+def set_allowance(tx: Tx, *, actor: str, account: str, most_micro: int | None) -> dict[str, Any]:
+    """Another maximum of an account's allowance, which is filled up to it; None for the shop's own."""
+    found = accounts.find(account)
+    forgiving.set_most(tx, found.id, most_micro=most_micro, now_us=clock.now_us(), actor=actor)
+    return accounts.view(found) | {"allowance": forgiving.facts(tx, found.id, clock.now_us())}
 
 
 def create_project(tx: Tx, *, actor: str, account: str, name: str) -> dict[str, Any]:
@@ -159,6 +171,8 @@ RUNS: dict[str, Callable[..., Any]] = {
     "account.close": close,
     "account.price-list": set_price_list,
     "account.rename": rename,
+    "account.trust": trust,
+    "account.allowance": set_allowance,
     "project.create": create_project,
     "project.cap": cap_project,
     "project.archive": archive_project,

@@ -1,0 +1,23 @@
+"""Who has an allowance, and by which terms of the shop; plain Python, for it is on the path of a call."""
+
+from __future__ import annotations
+
+from farebox.catalog import rules
+from farebox.catalog.shelf import Shelf
+from farebox.kit import options
+from farebox.ledger import allowance
+from farebox.ledger.allowance import Terms
+
+
+def terms(stock: Shelf, price_list: str, now_us: int) -> Terms | None:
+    """The shop's terms in the currency of a price list; None where that is not in force."""
+    edition, chosen = stock.edition(price_list, now_us), options.current()
+    if edition is None:
+        return None
+    begin, most = chosen.allowance_begin_usd_micro, chosen.allowance_most_usd_micro
+    return allowance.terms(begin, chosen.allowance_growth_percent, most, edition.usd_rate)
+
+
+def has_one(stock: Shelf, *, house: bool, trusted: bool, now_us: int) -> bool:
+    """Whether what an account's calls are forgiven now draws on an allowance."""
+    return not (house or trusted) and rules.of(stock.rule_version(now_us)).forgives
