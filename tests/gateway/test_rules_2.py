@@ -184,6 +184,42 @@ def test_b_a_reset_at_the_end_of_a_tools_arguments(vendor, me):
     near(me.receipt(talk.call), price(asked(HELLO, json.dumps(tool)), counted("write", arguments)))
 
 
+EARLY = used(asked(HELLO), 1)  # as Anthropic begins: a report on the way says nothing of what comes after it
+ONCE = {
+    "first": lambda words: [chunk({"content": ""}, usage=EARLY), *said(words)],
+    "often": lambda words: [
+        chunk({"content": words[at : at + 24]}, usage=used(asked(HELLO), at // 24 + 1))
+        if at < 240
+        else chunk({"content": words[at : at + 24]})
+        for at in range(0, len(words), 24)
+    ],
+    "each": lambda words: [
+        chunk({"content": words[at : at + 240]}, usage=used(asked(HELLO), counted(words[: at + 240])))
+        for at in range(0, len(words), 240)
+    ],
+}
+
+
+@pytest.mark.rule("R18")
+@pytest.mark.parametrize("once", ONCE)
+def test_b_a_report_on_the_way_is_not_the_last_word(vendor, me, once):
+    words = prose(900)
+    vendor.steps = [*ONCE[once](words), *said(END), 1.0]
+    talk = read_until(me, "plain", HELLO, came(END))
+    near(me.receipt(talk.call), price(asked(HELLO), counted(words, END)))
+
+
+@pytest.mark.rule("R03")
+def test_b_nor_is_what_it_says_of_thinking_forgotten(vendor, me):
+    words = prose(300)
+    vendor.steps = [
+        chunk({"content": ""}, usage=used(asked(HELLO), 1400, **thought(1400))),
+        *said(words),
+        chunk({}, "stop"),
+    ]
+    near(me.receipt(me.chat("thinker", HELLO, stream=True)), price(asked(HELLO), 1400 + counted(words)))
+
+
 # c: the upstream's policy ends what was delivered
 
 
