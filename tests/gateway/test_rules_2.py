@@ -339,6 +339,16 @@ def test_f_only_thinking_and_then_the_limit(vendor, me):
     near(me.receipt(me.chat("thinker", HELLO, stream=True, max_tokens=16)), price(*usage))
 
 
+@pytest.mark.rule("R06")
+def test_f_more_thinking_than_any_hold_begins_with_is_forgiven_and_then_charged(vendor, me, option):
+    given, made = asked(HELLO), 9003
+    vendor.steps = whole("Well then.", used(given, made, **thought(9000)))
+    option(allowance_begin_usd_micro=30_000)
+    receipts = [me.receipt(me.chat("thinker", HELLO, max_tokens=16)) for _ in range(3)]
+    assert sum(receipt["drawn_micro"] for receipt in receipts) == 30_000
+    assert sum(receipt["charge_micro"] for receipt in receipts) == 3 * price(given, made) - 30_000
+
+
 # g: what an upstream of completions does not echo
 
 
