@@ -194,7 +194,7 @@ async def _ended(
     offer = cover.need.offer
     charge = pricing.charge(offer.prices, end.usage) if end.usage is not None else None
     unpriced = charge is not None and bool(charge.unpriced)
-    worth = _worth(offer, cover, end, charge)
+    worth = _worth(offer, cover, end, charge, ports.shop.options.hold_hidden_tokens)
     charge_micro = worth.charge_micro
     flags = list(end.flags)
     if charge is not None and charge.unpriced:
@@ -242,7 +242,7 @@ class _Worth:
     short: bool = False
 
 
-def _worth(offer: Offer, cover: Cover, end: Ending, charge: Charge | None) -> _Worth:
+def _worth(offer: Offer, cover: Cover, end: Ending, charge: Charge | None, hidden_tokens: int) -> _Worth:
     used_micro = charge.amount_micro if charge is not None else 0
     version = rules.of(offer.rule_version)
     if not version.forgives:
@@ -256,9 +256,14 @@ def _worth(offer: Offer, cover: Cover, end: Ending, charge: Charge | None) -> _W
     charge_micro = 0 if free else used_micro
     if not end.over:
         return _Worth(charge_micro, most_micro, value_micro)
-    held_micro = cover.held_micro  # what lies beyond the limit is believed as far as the hold reaches
-    short = min(charge_micro, held_micro) < charge_micro
-    return _Worth(min(charge_micro, held_micro), min(most_micro, held_micro), value_micro, short)
+    # What lies beyond the limit is believed as far as a hold reaches that no limit makes smaller: thinking may not be
+    # under it, and whoever asks for little has it thought about as much. Settling extends the hold as the purses pay,
+    # and goes as far as the model can where the allowance forgives no more.
+    need, outputs = cover.need, max(1, cover.need.outputs)
+    first_tokens = max(hidden_tokens, offer.card.factors.hidden_p99 or 0)
+    held_micro = max(cover.held_micro, need.price(min(first_tokens, offer.card.output_tokens_max) * outputs))
+    most_micro = min(most_micro, max(held_micro, need.price(offer.card.output_tokens_max * outputs)))
+    return _Worth(min(charge_micro, held_micro), most_micro, value_micro, short=held_micro < charge_micro)
 
 
 def _reported(meter: Meter, end: Ending) -> str:

@@ -21,15 +21,17 @@ class Judged(NamedTuple):
     """What is believed of the reports of a call.
 
     `input` and `output` are the classes of each side that are believed, None where that side is to be counted;
-    `doubted_input` and `doubted_output` what was reported of it all the same, as far as it can be true. `over`: the
-    output is beyond the limit, and believed as far as the hold reaches. `whole` is all that the last report says: what
-    the upstream bills us. `report` is that report as it came where it was believed on both sides.
+    `doubted_input` and `doubted_output` what was reported of it all the same, as far as it can be true. `thought` is
+    the thinking that a report on the way tells of, where more was delivered since. `over`: the output is beyond the
+    limit, and believed as far as the hold reaches. `whole` is all that the last report says: what the upstream bills
+    us. `report` is that report as it came where it was believed on both sides.
     """
 
     input: Usage | None = None
     output: Usage | None = None
     doubted_input: Usage | None = None
     doubted_output: Usage | None = None
+    thought: int = 0
     over: bool = False
     whole: Usage | None = None
     report: Any = None
@@ -87,6 +89,10 @@ def _take_output(meter: Meter, found: Judged, came: Usage, flags: list[str]) -> 
     if meter.spoke and not came.output_tokens:
         _flag(flags, "malformed")
         return found
+    if (
+        meter.outdated and came.output_tokens <= most
+    ):  # it says what had come by then: the words are counted, what was thought for them is known
+        return found._replace(thought=max(found.thought, came.reasoning))
     if came.output_tokens <= most:
         return found._replace(output=came)
     if meter.card.hidden_output:

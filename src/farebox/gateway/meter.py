@@ -108,6 +108,7 @@ class Meter:
     finishes: dict[int, str] = field(default_factory=dict)
     reports: deque[Any] = field(default_factory=lambda: deque(maxlen=32))
     reported: int = 0
+    outdated: bool = False  # whether more was delivered since the last report
     answered: str = ""  # the model that the upstream says has answered
     watch: Overrun = field(init=False)
 
@@ -129,6 +130,8 @@ class Meter:
 
     def read(self, event: Event) -> None:
         """Take note of one event."""
+        if event.pieces or event.beside:
+            self.outdated = True
         if event.pieces:
             self.output_bytes += event.output_bytes
             self.pieces += len(event.pieces)
@@ -192,6 +195,7 @@ class Meter:
         if event.usage is not None:
             self.reports.append(event.usage)
             self.reported += 1
+            self.outdated = False
 
     @property
     def indexes(self) -> list[int]:

@@ -58,10 +58,11 @@ async def left(meter: Meter, judged: Judged) -> Ending:
     own = None if judged.input is not None and not spoke else await own_count.count(meter)
     if own is None or not spoke:
         rule = "R17" if meter.call.stream else "R19"
-        thought = judged.output.reasoning if judged.output is not None and meter.call.stream else 0
+        thought = judged.output.reasoning if judged.output is not None else judged.thought
+        thought *= meter.call.stream
         return _ending(Outcome.LEFT, rule, judged, own, Usage(reasoning=thought), Usage(reasoning=thought))
     if judged.output is None:
-        return _ending(Outcome.LEFT, "R18", judged, own, own.output(_BILL), own.output(_WORTH))
+        return _ending(Outcome.LEFT, "R18", judged, own, _came(judged, own, _BILL), _came(judged, own, _WORTH))
     came = judged.output
     if meter.further:
         came = Usage(output=own.delivered_of(came.output), reasoning=came.reasoning)
@@ -82,7 +83,7 @@ async def broke(meter: Meter, reads: Reads, fault: Fault, *, draws: bool) -> End
     """R14: the upstream failed after output; free, as far as the allowance forgives what was delivered."""
     judged = judge(meter, reads)
     own = None if judged.both else await own_count.count(meter)
-    came = judged.output if own is None or judged.output is not None else own.output(_WORTH)
+    came = judged.output if own is None or judged.output is not None else _came(judged, own, _WORTH)
     given = judged.input if own is None or judged.input is not None else own.input(_WORTH)
     end = Ending(Outcome.FAILED, "R14", together(given or Usage(), came or Usage()), "counted", draws=draws)
     end.fault, end.flags, end.spent, end.cause = fault, [*judged.flags, "after_output"], judged.whole, "failed"
@@ -114,8 +115,8 @@ async def _complete(meter: Meter, judged: Judged) -> Ending:
     own = await own_count.count(meter)
     if judged.output is not None:
         return _ending(Outcome.SERVED, "R02", judged, own, judged.output, judged.output)
-    worth = judged.doubted_output or own.output(_WORTH)
-    return _ending(Outcome.SERVED, "R02", judged, own, own.output(_BILL), worth)
+    worth = judged.doubted_output or _came(judged, own, _WORTH)
+    return _ending(Outcome.SERVED, "R02", judged, own, _came(judged, own, _BILL), worth)
 
 
 async def _cut(meter: Meter, judged: Judged) -> Ending:
@@ -123,11 +124,17 @@ async def _cut(meter: Meter, judged: Judged) -> Ending:
     own = await own_count.count(meter)
     came = judged.output
     if came is None:
-        return _ending(Outcome.SERVED, "R07", judged, own, own.output(_BILL), own.output(_WORTH))
+        return _ending(Outcome.SERVED, "R07", judged, own, _came(judged, own, _BILL), _came(judged, own, _WORTH))
     most = own.output(Quartile.UPPER)
     words = min(came.output, most.output) if came.reasoning else min(came.output, most.output + most.reasoning)
     came = Usage(output=words, reasoning=came.reasoning)
     return _ending(Outcome.SERVED, "R07", judged, own, came, came)
+
+
+def _came(judged: Judged, own: Own, quartile: Quartile) -> Usage:
+    """Our own count of what was delivered, with the thinking that a report on the way tells of."""
+    counted = own.output(quartile)
+    return Usage(output=counted.output, reasoning=max(counted.reasoning, judged.thought))
 
 
 def _refused(meter: Meter, judged: Judged) -> Ending:
