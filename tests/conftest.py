@@ -345,10 +345,12 @@ def shop(stocked_house: House) -> Iterator[Any]:
         assert findings == [], findings
 
 
-@pytest.fixture(scope="module")
-def rules_1(shop: Any) -> None:
-    """The shop of the module charges by version 1 of the rules, as one of a release before that has chosen no date."""
+@pytest.fixture
+def rules_1(shop: Any) -> Iterator[None]:
+    """The shop charges by version 1 of the rules, as one of a release before that has chosen no date."""
     shop.rules(1)
+    yield
+    shop.rules(2)
 
 
 def open_house(mould: Mould) -> Iterator[House]:

@@ -339,6 +339,7 @@ def test_a_key_that_ends_while_the_body_comes(shop, me, what):
 
 
 @pytest.mark.rule("R27")
+@pytest.mark.usefixtures("rules_1")
 def test_r27_a_report_of_no_input_is_not_believed(shop, me):
     body = {"model": "text-embedding-3-small", "input": "sandbox: usage-zero\n" + "hello world " * 200}
     answer = me.request("POST", "/v1/embeddings", body)
@@ -351,6 +352,7 @@ def test_r27_a_report_of_no_input_is_not_believed(shop, me):
 
 
 @pytest.mark.rule("R05")
+@pytest.mark.usefixtures("rules_1")
 def test_r05_tells_the_operator(shop, me, monkeypatch):
     from farebox.gateway import ending
 

@@ -16,7 +16,7 @@ import pytest
 from farebox.accounts.caps import Caps
 from talk import Talk, canned, chat, on_sale, wait_for
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.usefixtures("rules_1")]
 
 TOKEN = 100  # micro-USD for a token of output, where a model is priced by output alone
 

@@ -124,6 +124,7 @@ def test_a_long_answer_is_counted_once(monkeypatch):
 
 @pytest.mark.rule("R07")
 @pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.usefixtures("rules_1")
 def test_a_stream_is_stopped_to_the_token(shop, me, outputs):
     text = "sandbox: over=900+pace=0.1"
     answer = me.chat("gpt-4", text, stream=True, max_tokens=20, n=outputs)
@@ -150,6 +151,7 @@ def test_a_little_above_the_limit_is_not_stopped(shop, me, more):
     assert receipt["charge_micro"] == sandboxed(shop).usage["prompt_tokens"] * 30 + (20 + more) * 60
 
 
+@pytest.mark.usefixtures("rules_1")
 def test_the_limit_that_the_model_has_is_one_as_well(shop, me):
     prices = {"input": "30", "output": "60"}
     name = on_sale(shop, shop.model("f21-own", prices, tokenizer="cl100k_base", output_tokens_max=40))
@@ -158,6 +160,7 @@ def test_the_limit_that_the_model_has_is_one_as_well(shop, me):
     ended(me, answer, "R07", own_input("sandbox: over=500+pace=0.1") * 30 + 40 * 60)
 
 
+@pytest.mark.usefixtures("rules_1")
 def test_shown_reasoning_counts_against_the_limit(shop, me):
     prices = {"input": "30", "output": "60", "reasoning": "60"}
     name = on_sale(shop, shop.model("f21-thinks", prices, tokenizer="cl100k_base"))
@@ -170,6 +173,7 @@ def test_shown_reasoning_counts_against_the_limit(shop, me):
     ended(me, answer, "R07")
 
 
+@pytest.mark.usefixtures("rules_1")
 def test_an_echo_is_no_output(shop, me):
     prompt = "sandbox: over=500+pace=0.1\nOnce upon a time there was a cat"
     body = {"model": "gpt-3.5-turbo-instruct", "prompt": prompt, "echo": True, "max_tokens": 16, "stream": True}

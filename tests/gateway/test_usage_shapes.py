@@ -163,6 +163,7 @@ def test_thinking_beside_the_answer_is_paid_however_little_it_is(called, written
 
 
 @pytest.mark.rule("R06")
+@pytest.mark.usefixtures("rules_1")
 def test_what_only_the_total_shows_is_thinking_where_the_channel_says_so(called, shop):
     usage = openai(20, 198, total_tokens=623)
     receipt, _ = called(usage, "m-thinks", stream=True)
@@ -186,6 +187,7 @@ def test_the_quirk_says_where_cached_tokens_are_counted(called):
 
 
 @pytest.mark.rule("R06")
+@pytest.mark.usefixtures("rules_1")
 def test_parts_that_overlap_are_not_charged_twice(called):
     receipt, _ = called(openai(1000, 10, prompt_tokens_details={"cached_tokens": 900, "cache_write_tokens": 990}))
     assert (receipt["usage_source"], "disputed" in receipt["flags"]) == ("counted", True)

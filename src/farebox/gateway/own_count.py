@@ -55,12 +55,14 @@ class Own:
         return Usage(input=min(counted, self.meter.input_bound))
 
     def output(self, quartile: Quartile) -> Usage:
-        """What was delivered, its words at most the limit."""
+        """What was delivered; of its words at most the limit is billed, and all are worth what they are."""
         call, side = self.meter.call, self.meter.card.factors.output
         if not call.has_output:
             return Usage()
         most = self.meter.limit_tokens * max(1, call.outputs)
-        words = min(self.words.tokens(side, quartile), most)
+        words = self.words.tokens(side, quartile)
+        if quartile is not Quartile.MEDIAN:
+            words = min(words, most)
         return Usage(output=words, reasoning=self.thoughts.tokens(side, quartile))
 
     def delivered_of(self, units: int) -> int:

@@ -24,7 +24,6 @@ KEYS_COPIED = "keys_copied"  # fingerprints of the key files whose copy was look
 KEY_MARKS = "key_marks"  # fingerprints of the key files that this store is used with
 DOCTOR = "doctor_found"  # what the doctor found last (ops/daily.py)
 RULES_2_FROM = "rules_2_from"  # calls held from this moment on are of the charging rules version 2 (money.md 4)
-NEW_SHOPS_FROM_THE_START = False  # whether a new shop has version 2 from its first call
 LINE_CHARS_MAX = 200
 MOMENT_US_MAX = 7_000_000_000_000_000  # in the year 2191
 _DAY_US = 86_400_000_000
@@ -96,8 +95,7 @@ def ensure_installation(tx: Tx) -> str:
     found = str(msgspec.json.decode(row.value))
     if new:
         audit.record(tx, actor="system", verb="installation.made", object="installation_id", after=found)
-        if NEW_SHOPS_FROM_THE_START:  # a store of a release before has an id, and keeps its rules
-            keep(tx, RULES_2_FROM, 0)
+        keep(tx, RULES_2_FROM, 0)  # a store of a release before has an id, and keeps its rules
     return found
 
 
