@@ -21,6 +21,11 @@ class _Seen:
     failed: list[str] = field(default_factory=list)
     called_us: dict[str, int] = field(default_factory=dict)
     probed_us: int | None = None
+    broke_us: dict[str, int] = field(default_factory=dict)  # by account, when an answer of its broke off last
+    probe_failed: bool = False
+
+
+BROKE_OTHERS, BROKE_S = 2, 3600
 
 
 class Judged(Health):
@@ -46,6 +51,23 @@ class Judged(Health):
                 self._find(slot, f"is {before}, and a customer's call tries it")
         return slot
 
+    def broke(self, slot: Slot, now_us: int) -> None:
+        super().broke(slot, now_us)
+        self._seen[slot.channel_id].broke_us[slot.account] = now_us
+
+    def at_fault(self, channel_id: str, account: str, now_us: int) -> bool:
+        """R14 draws nothing while the channel failed after output for two other accounts within the hour (4.4)."""
+        found, seen = super().at_fault(channel_id, account, now_us), self._seen.get(channel_id, _Seen())
+        others = [
+            each for each, at_us in seen.broke_us.items() if each != account and now_us - at_us < BROKE_S * 1_000_000
+        ]
+        if found != (len(others) >= BROKE_OTHERS) and not (found and seen.probe_failed):
+            self._life.world.find(
+                f"4.4 {self._life.name}: a channel is {'' if found else 'not '}at fault after {others}"
+            )
+        self._life.world.faulted.setdefault((self._life, account), set()).add(found)
+        return found
+
     def succeeded(self, slot: Slot, now_us: int) -> None:
         before = self.state(slot.channel_id, now_us)
         super().succeeded(slot, now_us)
@@ -53,6 +75,8 @@ class Judged(Health):
             self._find(slot, "was opened to all by a customer's call")
         if before == "closed":
             self._seen[slot.channel_id].failed.clear()
+        if slot.account == "acc_house":
+            self._seen[slot.channel_id].probe_failed = False
 
     def failed(self, slot: Slot, fault: Fault, now_us: int) -> None:
         before, seen = self.state(slot.channel_id, now_us), self._seen[slot.channel_id]
@@ -60,6 +84,7 @@ class Judged(Health):
         if not house and fault.kind in {"down", "timeout", "busy"} and not fault.own and fault.status // 100 != 4:
             seen.failed.append(slot.account)
         super().failed(slot, fault, now_us)
+        seen.probe_failed = seen.probe_failed or house
         if before != "closed" or self.state(slot.channel_id, now_us) == "closed":
             return
         world = self._life.world

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from farebox.calls import delivery, once
+from farebox.calls import log as records
 from farebox.calls import statements as call_sql
+from farebox.catalog import fitting
 from farebox.catalog.usage import Usage
-from farebox.gateway import ending, hold, journal, meter, serve, settlement, stepped
+from farebox.gateway import ending, hold, journal, judging, meter, rules_2, serve, settlement, stepped
 from farebox.gateway.meter import Ending, Outcome
 from farebox.kit import clock, epochs, timing
 from farebox.kit import statements as kit_sql
-from farebox.ledger import booking, holds
+from farebox.ledger import allowance, booking, holds
 from farebox.ledger import journal as entries
 from farebox.ledger import statements as sql
 from farebox.site import node, prober
@@ -24,8 +26,8 @@ from farebox.upstreams import breaker, health, send
 
 Put = Callable[[Any, str, Any], None]
 BUGS: dict[str, tuple[str, Callable[[Put], None]]] = {}
-# What only version 2 of the charging rules does: looked for in seeds of that, by words of what must be found.
-SECOND = {"lowered-below-what-was-delivered": "its customer has read for"}
+# What shows in seeds of one family: looked for there, by what must be said of it.
+FAMILY = {"lowered-below-what-was-delivered": ("long thoughts", "was lowered to")}
 
 
 def bug(sentence: str) -> Callable[[Callable[[Put], None]], Callable[[Put], None]]:
@@ -159,6 +161,18 @@ def usage_summed(put: Put) -> None:
         return found._replace(usage=Usage(**{name: units * times for name, units in found.usage.items()}))
 
     put(meter, "believed", believed)
+    judges = judging.judge
+
+    def judge(of: Any, reads: Any) -> Any:
+        found, times = judges(of, reads), len(of.reports)
+        if not found.both:
+            return found
+        sides = ({name: units * times for name, units in side.items()} for side in (found.input, found.output))
+        given, came = (Usage(**side) for side in sides)
+        return found._replace(input=given, output=came)
+
+    put(judging, "judge", judge)
+    put(rules_2, "judge", judge)
 
 
 @bug("the prompt of a failed call is billed")
@@ -489,6 +503,94 @@ def early_leaver_billed(put: Put) -> None:
     put(meter, "conclude", conclude)
     put(serve, "conclude", conclude)
     put(ending, "conclude", conclude)
+
+
+# what is forgiven (money.md 4.5)
+
+
+def _unguarded(put: Put) -> None:
+    """The row of an allowance is moved whatever it has become since it was read."""
+    guard = "AND drawn_micro = %s AND grown_micro = %s AND charged_micro = %s"
+    put(sql, "MOVE_ALLOWANCE", sql.MOVE_ALLOWANCE.replace(guard, "AND %s + %s + %s >= 0"))
+
+
+@bug("what breaks off is forgiven, and nothing is drawn for it")
+def forgiven_and_not_drawn(put: Put) -> None:
+    right = rules_2.broke
+
+    async def broke(*facts: Any, draws: bool) -> Ending:
+        return await right(*facts, draws=False)
+
+    put(rules_2, "broke", broke)
+
+
+@bug("what an account may be forgiven is read when its call begins, before its lock")
+def allowance_read_before_the_lock(put: Put) -> None:
+    known: dict[str, Any] = {}
+    opens, forgives = records.open_call, records._forgive
+
+    def open_call(tx: Any, call: Any, *facts: Any) -> int:
+        known[call.id] = allowance.read(tx, call.account)
+        return opens(tx, call, *facts)
+
+    def forgive(tx: Any, call: Any, ended: Any) -> Any:
+        right = allowance.read
+        allowance.read = lambda tx, account: known.get(call.id)
+        try:
+            return forgives(tx, call, ended)
+        finally:
+            allowance.read = right
+
+    put(records, "open_call", open_call)
+    put(records, "_forgive", forgive)
+    _unguarded(put)
+
+
+@bug("two members of a commit group both see what an account had before the first of them")
+def allowance_read_once_a_group(put: Put) -> None:
+    right, group = allowance.read, dict[str, Any]()
+    last: list[Any] = [None]
+
+    def read(tx: Any, account: str) -> Any:
+        if tx is not last[0]:
+            last[0] = tx
+            group.clear()
+        if group.get(account) is None:
+            group[account] = right(tx, account)
+        return group[account]
+
+    put(allowance, "read", read)
+    _unguarded(put)
+
+
+@bug("the factors of own counts are learned from calls, whoever made them")
+def factors_of_one_account(put: Put) -> None:
+    right = fitting.fit
+
+    def fit(samples: Any) -> Any:
+        return right([each._replace(account=f"{each.account}.{number}") for number, each in enumerate(samples)])
+
+    put(fitting, "fit", fit)
+
+
+@bug("an allowance grows with money that was given")
+def growth_of_granted_money(put: Put) -> None:
+    put(sql, "EVER_PAID", "SELECT 1 WHERE %s <> ''")
+
+
+@bug("a charge that is given back leaves what was drawn for it")
+def draw_kept_by_a_refund(put: Put) -> None:
+    put(allowance, "give_back", lambda tx, hold: 0)
+
+
+@bug("what is above the hold is forgiven, and nothing is drawn for it")
+def short_not_drawn(put: Put) -> None:
+    right = allowance.book
+
+    def book(*facts: Any, short_micro: int, **more: Any) -> int:
+        return right(*facts, short_micro=0, **more)
+
+    put(allowance, "book", book)
 
 
 # blame

@@ -17,6 +17,7 @@ from .model import least
 if TYPE_CHECKING:
     from .client import Sent
     from .life import Life
+    from .model import Model
     from .world import World
 
 EVERY_S = 20.0
@@ -54,7 +55,8 @@ QUERIES = {
          OR (e.kind = 'reversal' AND e.ref IN
              (SELECT c.id FROM ledger_entry c WHERE c.kind = 'charge' AND c.ref = h.id)))""",
     "I13 a failed call was charged": """
-        SELECT id FROM calls_call WHERE charge_micro > 0 AND (status >= 400 OR outcome IN ('failed', 'broken'))""",
+        SELECT id FROM calls_call WHERE charge_micro > 0 AND (status >= 400 OR outcome = 'broken'
+        OR (outcome = 'failed' AND (rule_version = 1 OR ' ' || flags || ' ' NOT LIKE '% allowance_used %')))""",
     "I11 two charged attempts": """
         SELECT call_id FROM calls_attempt WHERE charged GROUP BY call_id HAVING COUNT(*) > 1""",
     "one charge entry each": """
@@ -192,6 +194,46 @@ def prices(world: World, sent: Sent, version: int) -> None:
     over_s = world.published[version][0] if version < len(world.published) else 1e12
     if begun_s > (sent.end_s or 1e12) or over_s + 1.5 < sent.at_s:
         world.find(f"F36 {sent.id} of {sent.at_s:.1f} has prices of version {version}")
+
+
+def rules(world: World, sent: Sent, version: int) -> None:
+    """The version of the charging rules is that of the moment when the money was held, by the clock of its node."""
+    from_s = world.plan.rules_from_s
+    opened_us = rows("SELECT opened_us FROM calls_call WHERE id = ?", (sent.id,))
+    if not opened_us:
+        return
+    due = from_s is not None and (from_s == 0 or opened_us[0][0] >= BASE_US + int(from_s * 1e6))
+    if version != 1 + due:
+        world.find(f"{sent.id} of {sent.at_s - 1000:.3f} is of version {version}, they change at {from_s}")
+
+
+def booked() -> list[tuple[str, str]]:
+    """In which order calls ended, charges were given back, and accounts got money that nobody gave away."""
+    out = []
+    calls = dict(rows("SELECT id, call FROM ledger_adjustment WHERE call <> ''"))
+    charges = dict(rows("SELECT id, ref FROM ledger_entry WHERE kind = 'charge'"))
+    for what, of in rows("SELECT what, id FROM sim_booked ORDER BY n"):
+        if what in {"ended", "refund"}:
+            out.append(("ended" if what == "ended" else "back", of))
+        elif what == "credit":
+            out.append(("paid", of))
+        else:
+            out.append(("back", calls.get(of) or charges.get(of) or of))
+    return out
+
+
+def allowances(world: World, model: Model) -> None:
+    """I33: the row is what began, grew, was drawn and given back; drawn is never more than there was, but for `short`."""
+    sql = "SELECT account, begun_micro, grown_micro, drawn_micro, returned_micro FROM ledger_allowance"
+    stored = {account: tuple(row) for account, *row in rows(sql)}
+    for account, row in model.rows.items():
+        is_so = stored.pop(account, None)
+        if not model.findings and is_so != (row.shown if row.there else None):
+            world.find(f"I33 the allowance of {account} is {is_so}, the model's {row.shown}")
+        if row.drawn > row.bound:
+            world.find(f"I33 {account} drew {row.drawn} of {row.bound}")
+    for account in stored:
+        world.find(f"I33 {account} has an allowance, and should have none")
 
 
 def ahead(world: World) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from farebox.gateway.exchange import Exchange
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from .world import World
 
 _READS_BYTES = 700
+# What a customer has read when he leaves.
+_LEAVES = {
+    "leaves at words": re.compile(rb'"content":\s?"[^"]'),
+    "leaves at end": re.compile(rb'"finish_reason":\s?"'),
+}
 
 
 class Sent:
@@ -28,6 +34,7 @@ class Sent:
         self.once = once
         self.life: Life | None = None
         self.id = ""  # of our call, once a node has taken the connection
+        self.messages = ""  # as its request has them
         self.raw: list[bytes] = []
         self.at_s = world.loop.now
         self.end_s: float | None = None
@@ -129,9 +136,15 @@ class Door:
         sent.raw.append(data)
         sent.last_s = self._loop.now
         world = self._life.world
-        if sent.call.client == "reads slowly" and self._reads and len(sent.raw) % 4 == 3:
+        until = _LEAVES.get(sent.call.client)
+        if until is not None and until.search(data):
+            self._loop.call_soon(world.leave, sent, self._life, self, context=world.context())
+        elif sent.call.client == "reads slowly" and self._reads and len(sent.raw) % 4 == 3:
             world.fired("client: reads slowly")
             self._stop_reading(1.0)
+        elif sent.call.client == "stops reading" and self._reads and len(sent.raw) == 3:
+            world.fired("client: stops reading")
+            self._stop_reading(sent.call.client_s)
         elif sent.call.client == "never reads" and sum(map(len, sent.raw)) > _READS_BYTES:
             world.fired("client: never reads")
             self._stop_reading(None)

@@ -38,7 +38,7 @@ def happen(world: World, fault: Fault) -> None:
     if fault.kind == BY_HAND:
         _give_back(world, fault)
     elif fault.kind in OPERATORS:
-        _operate(world, fault, _command, world.town.keys[1 + fault.count % (len(world.town.keys) - 1)])
+        _operate(world, fault, _command, world.town.keys[1 + fault.count % 3])
     elif fault.kind in _COMMITS:
         left = world.weather.countdown.setdefault(fault.kind, [])
         left.append(fault.count)
@@ -208,7 +208,10 @@ def _command(world: World, fault: Fault, key: town.Key, now_us: int) -> None:
         world.published.append((world.loop.now, number))
     elif kind == "grant":
         amount_micro = 1000 * fault.count + 7
-        town.grant(key.account, amount_micro, f"sim {fault.at_s}", now_us)
+        if fault.count % 2:
+            town.grant(key.account, amount_micro, f"sim {fault.at_s}", now_us)
+        else:
+            town.pay(key.account, amount_micro, now_us)
         world.granted[key.account] += amount_micro
     elif kind == "cap change":
         cap_micro = 2000 * fault.count

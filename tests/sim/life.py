@@ -199,6 +199,7 @@ def _body(sent: Sent) -> bytes:
         body["input"] = text
     else:
         body["messages"] = [{"role": "user", "content": text}]
+        sent.messages = json.dumps(body["messages"], separators=(",", ":"))
         if call.limit is not None:
             body["max_tokens"] = call.limit
         if call.stream:

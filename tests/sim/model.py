@@ -1,6 +1,6 @@
 """The reference: what each call may cost, from what the upstreams put out and the customers saw. No SQL, no async.
 
-It knows the charging rules (money.md 3.1) and nothing of how they are carried out.
+It knows the charging rules (money.md 3.1; version 2 in model_2.py) and nothing of how they are carried out.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .model_2 import FREE, Case, Row, Worth, tokens
 from .town import OUTPUT_MAX, PRICES
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class Claim:
     flags: list[str] = field(default_factory=list)
     version: int = 1
     hold_micro: int = 0
+    rules: int = 1
+    value_micro: int = 0
+    drawn_micro: int = 0
+    forgives: bool = True  # its account has an allowance
 
     @property
     def net_micro(self) -> int:
@@ -43,6 +48,8 @@ class Model:
     balances: dict[str, int]
     verdicts: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
+    worths: dict[str, tuple[str, Claim, list[Worth]]] = field(default_factory=dict)  # by call, of version 2
+    rows: dict[str, Row] = field(default_factory=dict)
 
     def judge(
         self,
@@ -54,12 +61,18 @@ class Model:
         doubt: str,
         ended: bool,
         by_hand_micro: int = 0,
+        broke: frozenset[bool] = frozenset(),
     ) -> None:
         """Take a call's charge from its account, after a look at whether it may be that.
 
         `doubt`: the rule by which a whole answer may be free all the same, or nothing; `ended`: its key was ended;
         `by_hand_micro`: what people gave back of it. They have judged a call that the rules would give back: it stays so.
+        `broke`: whether its channel failed others after output too, where it failed.
         """
+        if claim.rules == 2:
+            self.balances[account] -= claim.net_micro
+            self._judge_2(sent, produced, claim, account, doubt=doubt, ended=ended, broke=broke)
+            return
         allowed, verdict = self._allowed(sent, produced, claim, doubt=doubt, ended=ended)
         if by_hand_micro and allowed == {0} and not claim.refund_micro:
             allowed, verdict = {claim.charge_micro}, "given back by hand"
@@ -72,6 +85,59 @@ class Model:
                 f"call {sent.id} (c{sent.call.number}r{sent.repeat}) was charged {claim.net_micro} under {claim.rule} "
                 f"{claim.flags}, {verdict} allows {sorted(allowed)}"
             )
+
+    def _judge_2(
+        self,
+        sent: Sent,
+        produced: list[Produced],
+        claim: Claim,
+        account: str,
+        *,
+        doubt: str,
+        ended: bool,
+        broke: frozenset[bool],
+    ) -> None:
+        """What a call of version 2 may be worth; what its account's allowance makes of it shows when all are judged."""
+        case, answer = Case(sent, produced, claim, broke=broke), sent.read()
+        given_back = claim.refund_micro == claim.charge_micro > 0
+        worths, verdict = list(dict.fromkeys(case.worths(claim.rule))), f"version 2, {claim.rule or 'open'}"
+        if answer.whole and not sent.gone:
+            verdict = f"version 2, complete{f', {doubt}' if doubt else ''}"
+            if claim.rule not in case.expected:
+                worths = [FREE] if doubt else []
+            elif given_back and not doubt:
+                worths = []
+        elif answer.status >= 400 and not sent.gone and not given_back:
+            worths, verdict = (
+                [each for each in worths if not each.charge_micro and not each.most_micro],
+                "version 2, refused",
+            )
+        elif answer.error and not sent.gone and not ended and not given_back:
+            slow = "unread" in claim.flags and sent.call.client in {"reads slowly", "never reads", "stops reading"}
+            failed = {"R13", "R14", "R15", "R12", "R08", "R24"} | ({"R18"} if slow else set())
+            worths = worths if claim.rule in failed else []
+            verdict = f"version 2, failed, {claim.rule}"
+        self.verdicts[verdict if len(worths) < 2 else f"{verdict}, range"] += 1
+        self.worths[sent.id] = account, claim, worths
+
+    def replay(self, events: list[tuple[str, str]]) -> None:
+        """Go through the ends of calls, and what changed allowances beside, in the order in which they were booked."""
+        for what, of in events:
+            if what == "paid":
+                self.rows[of].paid = True
+            elif what == "back":
+                if of in self.worths:
+                    self.rows[self.worths[of][0]].give_back(of)
+            elif what == "ended" and of in self.worths:
+                account, claim, worths = self.worths[of]
+                row = self.rows[account]
+                left = row.left
+                if not any(row.settle(of, claim, worth) for worth in worths):
+                    self.findings.append(
+                        f"call {of} of version 2 was charged {claim.charge_micro}, is worth {claim.value_micro} and drew "
+                        f"{claim.drawn_micro} of {left} under {claim.rule} {claim.flags}, hold {claim.hold_micro}: {worths[:9]}"
+                    )
+                    return
 
     def _allowed(
         self, sent: Sent, produced: list[Produced], claim: Claim, *, doubt: str, ended: bool
@@ -142,7 +208,7 @@ class Model:
 
 def least(sent: Sent, text: str, version: int) -> int:
     """What a call costs at least whose customer has read this text."""
-    return _price(PRICES[sent.call.model][(version - 1) % 3], 0, _estimate(text))
+    return _price(PRICES[sent.call.model][(version - 1) % 3], 0, tokens(text) * 9 // 10)
 
 
 def _asked(sent: Sent) -> str:
@@ -168,7 +234,9 @@ def _limit(sent: Sent, made: Made) -> int:
 def _reported(made: Made, wrong: str, *, stream: bool, limit: int) -> tuple[int, int] | None:
     """(input, output) of the last report that can be believed, or None."""
     silent = {"no usage", "late usage", "no terminal"} if stream else {"no usage"}
-    if wrong in silent or wrong in {"zero usage", "huge usage", "bad usage"}:
+    if wrong in silent or wrong in {"zero usage", "huge usage", "bad usage", "huge input"}:
+        return None
+    if wrong == "adds up to more" and not made.embeddings:
         return None
     if made.embeddings:
         return made.prompt, 0
@@ -181,6 +249,9 @@ def claims(holds: list[Any], refunds: dict[str, int], calls: dict[str, Any]) -> 
     """The books' own words about each call."""
     out = {}
     for hold, state, amount, charge in holds:
-        rule, flags, version = calls.get(hold, ("", "", 1))
-        out[hold] = Claim(state, charge or 0, refunds.get(hold, 0), rule, flags.split(), version, amount)
+        rule, flags, version, rules, value, drawn = calls.get(hold, ("", "", 1, 1, 0, 0))
+        back = refunds.get(hold, 0)
+        out[hold] = Claim(
+            state, charge or 0, back, rule, flags.split(), version, amount, rules, value or 0, drawn or 0
+        )  # fmt: skip
     return out

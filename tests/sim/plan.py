@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from .upstream import WRONGS
+from .upstream import VENDORS, WRONGS
 
 CALLS = 12
 SPAN_S = 24.0
@@ -27,12 +27,15 @@ APART = (BY_HAND, HOSTILE, OUTAGE)
 # A clock that runs a hundred days ahead and comes back; planned apart as well, and for one node alone: the store of one
 # that ran ahead keeps all others from starting until all are stopped and the time is put right.
 LEAP = "clock leaps"
+# Customers who stop reading, while an upstream bills as vendors do; planned apart, as these came later.
+STOPS_READING = "stops reading"
 POINTS = (
     "tx.statement", "tx.statement", "store.before_commit", "store.after_commit", "serve.before_hold", "serve.held",
     "serve.event", "serve.before_settle", "serve.settled", "serve.answered", "journal.before_write", "journal.written",
     "journal.replayed", "marks.before_write", "node.begun", "node.replayed", "node.refunded",
 )  # fmt: skip
 MENU = (*(f"upstream: {name}" for name in WRONGS), *(f"client: {name}" for name in CLIENTS), *WORLD, *APART)
+BESIDE = (*(f"upstream: {name}" for name in VENDORS), f"client: {STOPS_READING}")
 
 
 @dataclass
@@ -78,11 +81,26 @@ class Plan:
     active: list[str]
     calls: list[Call]
     faults: list[Fault]
-    second: bool = False
+    family: str = ""
+    hustlers: list[tuple[int, float]] = field(default_factory=list)  # key, and when he begins
+    rules_from_s: float | None = None  # the second from which on version 2 of the charging rules counts
 
 
-def make(seed: int) -> Plan:
-    """The plan of a seed: a random half of the menu is active, each of it fires with its own small chance."""
+# Seeds whose customers want something for nothing, of honest ones whose upstreams fail, and of long thoughts.
+HUSTLE, HONEST, THINKING = "hostile customers", "honest customers", "long thoughts"
+_SHARE = 0.06
+
+
+def make(seed: int, family: str | None = None) -> Plan:
+    """The plan of a seed; `family` makes it one of those, "" none of them, else some seeds are."""
+    drawn = Random(f"family {seed}").random()
+    if family is None:
+        family = next((name for place, name in enumerate(FAMILIES) if drawn < (place + 1) * _SHARE), "")
+    return FAMILIES.get(family, _ordinary)(seed)
+
+
+def _ordinary(seed: int) -> Plan:
+    """A random half of the menu is active, each of it fires with its own small chance."""
     rng = Random(f"plan {seed}")
     active = [name for name in MENU if name not in APART and rng.random() < 0.5]
     if rng.random() < 0.1:
@@ -110,16 +128,98 @@ def make(seed: int) -> Plan:
         if apart.random() < 0.4:
             active.append(name)
             planned(apart, nodes, calls, faults)
+    rules_from_s = _rules(Random(f"rules {seed}"), options)
+    if _vendors(Random(f"vendors {seed}"), calls, rules_from_s):
+        active.append("vendors")
     leaps = _leaps(Random(f"leap {seed}"), nodes)
     if leaps:
         active.append(LEAP)
         faults += leaps
-    return Plan(seed, nodes, options, active, calls, sorted(faults, key=lambda fault: fault.at_s))
+    faults.sort(key=lambda fault: fault.at_s)
+    return Plan(seed, nodes, options, active, calls, faults, rules_from_s=rules_from_s)
 
 
-def second(seed: int) -> Plan:
-    """The plan of a seed by version 2 of the charging rules, with answers among them that are thought about and long."""
-    made, rng = make(seed), Random(f"second {seed}")
+_LIGHT = ("kill at a time", "kill at a point", "restart", "commit unknown", "commit not done", "busy", "store away",
+          "slow store", "pause")  # fmt: skip
+_HONEST = (*_LIGHT, "disk full", "journal full", "clock drifts", "price change", "grant")
+# How upstreams fail an honest customer.
+_FAILS = (
+    "refuse",
+    "5xx",
+    "429",
+    "401",
+    "html",
+    "stall",
+    "stall head",
+    "cut",
+    "cut head",
+    "garbage",
+    "error event",
+    "cut late",
+)
+
+
+def _hustle(seed: int) -> Plan:
+    """Two customers who know every trick, and a few others."""
+    made, rng = _ordinary(seed), Random(f"hustle {seed}")
+    calls = made.calls[:4]
+    for call in calls:
+        call.key = rng.choice((1, 5))
+    options = made.options | {
+        "allowance_begin_usd_micro": rng.choice((100_000, 20_000, 5_000)),
+        "allowance_growth_percent": 3,
+        "allowance_most_usd_micro": 5_000_000,
+    }
+    active = [name for name in _LIGHT if rng.random() < 0.3]
+    faults = _faults(rng, made.nodes, active)
+    hustlers = [(0, rng.uniform(0.2, 2.0)), (4, rng.uniform(0.2, 2.0))]
+    return replace(made, options=options, active=[*active, HUSTLE], calls=calls, faults=faults, family=HUSTLE,
+                   hustlers=hustlers, rules_from_s=0.0)  # fmt: skip
+
+
+def _honest(seed: int) -> Plan:
+    """Three customers who do nothing wrong, by the terms of a new shop, and upstreams of which half fail."""
+    made, rng = _ordinary(seed), Random(f"honest {seed}")
+    options = {name: value for name, value in made.options.items() if not name.startswith("allowance")}
+    active = [name for name in _HONEST if rng.random() < 0.3]
+    calls = [_call(rng, number, made.nodes, []) for number in range(21)]
+    for call in calls:
+        call.key, call.limit, call.once = rng.choice((0, 4, 5)), rng.choice((None, None, 100)), False
+        call.stream = call.model != "vector" and rng.random() < 0.8
+        call.wrongs = [rng.choice(_FAILS) if rng.random() < 0.6 else "" for _ in range(4)]
+    return replace(made, options=options, active=[*active, HONEST], calls=calls, family=HONEST, rules_from_s=0.0,
+                   faults=_faults(rng, made.nodes, active))  # fmt: skip
+
+
+def _rules(rng: Random, options: dict[str, Any]) -> float | None:
+    """When version 2 begins: from the start in most seeds, never in some, in the middle of some; and its terms."""
+    kind, within_s = rng.random(), rng.uniform(2.0, SPAN_S - 2)
+    options |= {
+        "unread_s": 2,
+        "allowance_begin_usd_micro": rng.choice((100_000, 100_000, 5_000, 400, 0)),
+        "allowance_growth_percent": rng.choice((3, 3, 40)),
+        "allowance_most_usd_micro": rng.choice((5_000_000, 5_000_000, 6_000, 300)),
+    }
+    return None if kind < 0.15 else within_s if kind < 0.3 else 0.0
+
+
+def _vendors(rng: Random, calls: list[Call], rules_from_s: float | None) -> bool:
+    """Some upstreams bill as vendors do, and some customers stop reading for a while."""
+    if rng.random() < 0.3:
+        return False
+    # A class without a price takes a model off the shelf by version 1: nobody could call it any more.
+    wrongs = [name for name in VENDORS if rules_from_s == 0 or name != "parts of no class"]
+    for call in calls:
+        if rng.random() < 0.3 and call.wrongs:
+            call.wrongs[rng.randrange(len(call.wrongs))] = rng.choice(wrongs)
+        if rng.random() < 0.15 and not call.client:
+            call.client, call.client_s = STOPS_READING, rng.choice((0.5, 2.5, 3.0))
+    return True
+
+
+def _thinking(seed: int) -> Plan:
+    """With answers among them that are thought about and long: their holds grow with time, and are lowered."""
+    made, rng = _ordinary(seed), Random(f"second {seed}")
     first = len(made.calls)
     thinking = [
         Call(
@@ -129,7 +229,10 @@ def second(seed: int) -> Plan:
         for number in range(first, first + 3)
     ]  # fmt: skip
     options = made.options | {"hold_output_tokens": 16, "hold_hidden_tokens": rng.choice((40, 150, 150))}
-    return replace(made, second=True, calls=[*made.calls, *thinking], options=options)
+    return replace(made, calls=[*made.calls, *thinking], options=options, family=THINKING, rules_from_s=0.0)
+
+
+FAMILIES = {HUSTLE: _hustle, HONEST: _honest, THINKING: _thinking}
 
 
 def _leaps(rng: Random, nodes: int) -> list[Fault]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from . import checks, faults, plan, town
+from . import checks, faults, hostile, plan, town
 from .client import Sent
 from .loop import Stuck
 from .model import Claim, Model, claims
+from .model_2 import Row
 from .plan import SPAN_S, Call, Plan
 from .world import World
 
@@ -34,6 +35,8 @@ class Result:
     active: list[str] = field(default_factory=list)
     calls: int = 0
     steps: int = 0
+    forgiven: tuple[int, int, int] = (0, 0, 0)  # of the account that was forgiven most: that, what it drew, its bound
+    drawn: tuple[int, int, int] = (0, 0, 0)  # of the account that drew most: the same
 
 
 def run(seed: int, place: town.Town) -> Result:
@@ -44,7 +47,7 @@ def run(seed: int, place: town.Town) -> Result:
 def play(chosen: Plan, place: town.Town) -> Result:
     """Run a plan: its faults and calls, then thirty quiet minutes at most, then the judgement."""
     town.restore(place)
-    town.set_rules(second=chosen.second)
+    town.set_rules(chosen.rules_from_s)
     world = World(chosen, place)
     world.enter()
     model = Model(dict(world.granted))
@@ -62,13 +65,20 @@ def play(chosen: Plan, place: town.Town) -> Result:
         world.find(f"unhandled: {context.get('message')} {context.get('exception')!r}")
     return Result(
         chosen.seed, world.findings, world.trace, world.hash, world.counts, world.crashed, model.verdicts,
-        chosen.active, len(world.sents), world.loop.steps,
+        chosen.active, len(world.sents), world.loop.steps, *_largest(model),
     )  # fmt: skip
+
+
+def _largest(model: Model) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    found = [(row.forgiven, row.drawn, row.bound) for row in model.rows.values()] or [(0, 0, 0)]
+    return max(found), max(found, key=lambda each: each[1])
 
 
 def _run(world: World) -> None:
     loop = world.loop
     world.start()
+    if world.plan.family == plan.HUSTLE:
+        hostile.teach(world)
 
     def busy() -> bool:
         return bool(world.findings) or (
@@ -139,7 +149,8 @@ def _judge(world: World, model: Model) -> None:
         checks.rows("SELECT id, state, amount_micro, charge_micro FROM ledger_hold"),
         dict(checks.rows("SELECT e.ref, p.amount_micro FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id"
                          " AND p.account = e.account WHERE e.kind = 'refund'")),
-        {row[0]: row[1:] for row in checks.rows("SELECT id, rule, flags, price_version FROM calls_call")},
+        {row[0]: row[1:] for row in checks.rows("SELECT id, rule, flags, price_version, rule_version,"
+                                                  " value_micro, drawn_micro FROM calls_call")},
     )  # fmt: skip
     model.balances.update(world.granted)
     charged_once: Counter[str] = Counter()
@@ -149,20 +160,30 @@ def _judge(world: World, model: Model) -> None:
         claim = books.pop(sent.id, Claim())
         if sent.once and claim.net_micro > 0:
             charged_once[sent.once] += 1
+        if world.plan.family == plan.HONEST and sent.read().error and claim.net_micro:
+            world.find(f"an honest customer was charged {claim.net_micro} for the failed call {sent.id}, {claim.flags}")
         checks.text(world, sent)
         checks.promptly(world, sent)
         if claim.state:
             checks.prices(world, sent, claim.version)
+            checks.rules(world, sent, claim.rules)
         key = world.town.keys[sent.call.key]
         ended_s = world.ended_keys.get(sent.call.key)
         model.judge(sent, world.produced.get(sent.id, []), claim, key.account, doubt=_doubt(world, sent),
                     ended=ended_s is not None and (sent.end_s or 1e9) >= ended_s,
-                    by_hand_micro=world.by_hand[sent.id])  # fmt: skip
+                    by_hand_micro=world.by_hand[sent.id], broke=world.faults_of(sent, key.account))  # fmt: skip
     for hold in books.keys() - checks.of_the_house(world):
         world.find(f"hold {hold} belongs to no call that was sent")
     for once, charged in charged_once.items():
         if charged > 1:
             world.find(f"I26 {once} was charged {charged} times")
+    options = world.options
+    begun = min(options.allowance_begin_usd_micro, options.allowance_most_usd_micro)
+    for account in world.town.granted:
+        model.rows[account] = Row(begun, options.allowance_most_usd_micro, options.allowance_growth_percent)
+        model.rows[account].paid = account in world.town.paid
+    model.replay(checks.booked())
+    checks.allowances(world, model)
     for finding in model.findings:
         world.find(finding)
     stored = dict(

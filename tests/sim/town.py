@@ -21,6 +21,7 @@ PRICES: dict[str, list[tuple[int, int]]] = {
     "vector": [(1_300_000, 0), (1_700_000, 0), (900_000, 0)],
 }
 OUTPUT_MAX = {"plain": 300, "thinker": 160, "vector": 0}
+MOST_OUTPUT = {"thinker": 160}  # of models that think unseen: more than this, whatever was asked for, is nobody's
 CHANNELS = ("north", "south", "west")
 BILLS_ALL = "west"
 
@@ -41,7 +42,7 @@ class Town:
 
     keys: list[Key] = field(default_factory=list)
     granted: dict[str, int] = field(default_factory=dict)
-    caps: dict[str, int] = field(default_factory=dict)
+    paid: set[str] = field(default_factory=set)  # accounts with money that nobody gave away
     site: str = ""
     peppers: dict[int, bytes] = field(default_factory=dict)
     master: dict[int, bytes] = field(default_factory=dict)
@@ -80,6 +81,7 @@ def built() -> Iterator[Town]:
         paces, (stepped.EACH_S, stepped.LOWER_AFTER_S) = (stepped.EACH_S, stepped.LOWER_AFTER_S), (1.0, 0.05)
         try:
             built = _build()
+            _watch(connection.connection)
             gc.freeze()
             yield built
         finally:
@@ -93,6 +95,21 @@ def built() -> Iterator[Town]:
             options.use(before[0])
             connection.settings_dict["NAME"] = before[1]
             clock.time, clock.SYSTEM, ids.RANDOM = before[2:]
+
+
+# Beside the store, in this process's own temporary tables: in which order calls ended, and allowances changed beside.
+_WATCH = """
+CREATE TEMP TABLE sim_booked (n INTEGER PRIMARY KEY, what TEXT, id TEXT);
+CREATE TEMP TRIGGER sim_ended AFTER UPDATE OF state ON main.ledger_hold WHEN OLD.state = 'open' AND NEW.state <> 'open'
+BEGIN INSERT INTO sim_booked (what, id) VALUES ('ended', NEW.id); END;
+CREATE TEMP TRIGGER sim_entered AFTER INSERT ON main.ledger_entry
+WHEN NEW.kind IN ('refund', 'call_refund', 'reversal', 'credit')
+BEGIN INSERT INTO sim_booked (what, id) VALUES (NEW.kind, CASE NEW.kind WHEN 'credit' THEN NEW.account ELSE NEW.ref END); END;
+"""
+
+
+def _watch(raw: Any) -> None:
+    raw.executescript(_WATCH)
 
 
 def _no_loop() -> Any:
@@ -133,16 +150,20 @@ def restore(town: Town) -> None:
     if connection.in_atomic_block or connection.connection.in_transaction:
         raise AssertionError("a seed left its transaction open")
     town.raw.backup(connection.connection)
+    connection.connection.execute("DELETE FROM sim_booked")
+    connection.connection.commit()
 
 
-def set_rules(*, second: bool) -> None:
-    """Let calls be of version 2 of the charging rules from the start, or never."""
+def set_rules(from_s: float | None) -> None:
+    """Let calls be of version 2 of the charging rules from this second of the seed on, or never."""
     from farebox.kit import db, settings
 
-    if second:
-        db.write(settings.keep, settings.RULES_2_FROM, 0)
-    else:
+    from .clocks import BASE_US
+
+    if from_s is None:
         db.write(settings.forget, settings.RULES_2_FROM)
+    else:
+        db.write(settings.keep, settings.RULES_2_FROM, BASE_US + int(from_s * 1e6) if from_s else 0)
 
 
 def _fill(town: Town) -> None:
@@ -189,7 +210,10 @@ def _fill(town: Town) -> None:
         row, text = db.write(keys.issue, project=project.id, name=name, now_us=now_us, actor="sim", **more)
         town.keys.append(Key(row.id, text, row.account_id, row.project_id))
 
-    owner, rich = account("rich", 3 * USD)
+    owner, rich = account("rich", 2 * USD)
+    pay(owner.id, USD, now_us)
+    town.granted[owner.id] += USD
+    town.paid.add(owner.id)
     grant(owner.id, 5_000, "trial", now_us, expires_us=now_us + 30 * DAY_US)
     town.granted[owner.id] += 5_000
     key(rich, "a")
@@ -199,6 +223,9 @@ def _fill(town: Town) -> None:
     db.write(projects.set_caps, capped.id, {"day": 16_000, "month": 24_000}, now_us=now_us, actor="sim")
     key(capped, "c", caps=Caps(day_micro=5_000, month_micro=6_000, ever_micro=7_000))
     key(capped, "d")
+    for name in ("fourth", "fifth"):
+        _, project = account(name, 5 * USD)
+        key(project, name)
 
 
 def _classes(model: str) -> list[str]:
@@ -231,3 +258,23 @@ def grant(account: str, micro: int, ref: str, now_us: int, expires_us: int | Non
         lots.grant, account=account, currency="USD", amount_micro=micro, ref=ref, expires_us=expires_us,
         now_us=now_us, note="sim", requester="sim", single_person=True,
     )  # fmt: skip
+
+
+def pay(account: str, micro: int, now_us: int) -> None:
+    """Money that nobody gave away: a correction in the customer's favour, which two people book."""
+    from farebox.kit import db
+    from farebox.ledger import adjustments
+
+    row = db.write(
+        adjustments.propose, account=account, currency="USD", kind="credit", amount_micro=micro, reason="sim", call="",
+        day_max_micro=PLENTY, requester="one", actor="one", now_us=now_us,
+    )  # fmt: skip
+    db.write(
+        adjustments.approve,
+        row.id,
+        approver="two",
+        single_person=False,
+        day_max_micro=PLENTY,
+        actor="two",
+        now_us=now_us,
+    )

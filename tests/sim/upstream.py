@@ -25,6 +25,10 @@ WRONGS = (
     "policy event", "no usage", "zero usage", "double usage", "huge usage", "late usage", "bad usage", "more than asked",
     "more usage than text", "slow", "split", "no terminal", "empty", "filtered", "reasoning only",
 )  # fmt: skip
+# What vendors do beside, in their bills above all; planned apart, so that the plans of the seeds before it stay.
+VENDORS = (
+    "huge input", "adds up to more", "hidden thinking", "shown thinking", "policy at the end", "cut late", "parts of no class",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -37,6 +41,18 @@ class Script:
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
     end: str = "whole"  # whole, cut, stall, refuse, cut head, stall head
     connect_s: float = 0.01
+    true_bytes: int = 0  # of the body, before what is garbage
+
+
+@dataclass(slots=True)
+class Piece:
+    """One event of a stream, or a whole answer: its words, its thoughts, and the report that came with it."""
+
+    words: str = ""
+    thoughts: str = ""
+    usage: Any = None
+    reports: bool = False
+    end_bytes: int = 0  # of the body, with this event
 
 
 @dataclass(slots=True)
@@ -184,7 +200,7 @@ def asked(outgoing: Outgoing) -> tuple[int | None, int, dict[str, Any]]:
 def write(rng: Random, wrong: str, body: dict[str, Any], *, path: bytes, slow: float) -> tuple[Script, Made]:
     """The script of an attempt, a good answer to `body` spoilt by `wrong`, and the truth about it."""
     embeddings = b"embeddings" in path
-    if wrong == "reasoning only" and body["model"] != "thinker":
+    if wrong in {"reasoning only", "hidden thinking", "shown thinking"} and body["model"] != "thinker":
         wrong = ""
     made = Made(rng, wrong, body, embeddings=embeddings)
     return _script(rng, wrong, made, stream=bool(body.get("stream")), slow=slow), made
@@ -206,6 +222,8 @@ def _script(rng: Random, wrong: str, made: Made, *, stream: bool, slow: float) -
         script.head, script.pieces = {"content-type": "text/html"}, [(0.05, b"<html>busy</html>")]
         return script
     data = made.stream() if stream else [made.whole()]
+    made.measure(data)
+    script.true_bytes = sum(map(len, data))
     gap_s = rng.choice((0.002, 0.02, 0.1)) * slow * (20 if wrong == "slow" else 1)
     script.pieces = [(rng.expovariate(1 / gap_s), piece) for piece in data]
     if not stream:
@@ -219,9 +237,14 @@ def _script(rng: Random, wrong: str, made: Made, *, stream: bool, slow: float) -
             *script.pieces[:keep],
             (script.pieces[keep][0], piece[: rng.randint(0, max(0, len(piece) - 1))]),
         ]
+        script.true_bytes = sum(len(piece) for _, piece in script.pieces)
         if wrong == "garbage":
             script.pieces.append((0.01, b'\n\ndata: {"choices": [\n\n' if stream else b"\xff{{"))
         script.end = "whole" if wrong == "garbage" else wrong
+    elif wrong == "cut late":  # all that was said has come, and then its side is reset
+        said = made.said if stream else 0
+        script.pieces, script.end = [*script.pieces[:said], (rng.choice((0.5, 2.5)), b"")], "cut"
+        script.true_bytes = sum(len(piece) for _, piece in script.pieces)
     elif wrong == "split":
         script.pieces = _split(rng, script.pieces)
     return script
@@ -261,8 +284,33 @@ class Made:
             self.tokens, self.prompt = rng.randint(self.tokens, self.limit + 16), 20 + len(json.dumps(body["messages"]))
         if wrong == "filtered":
             self.finish = "content_filter"
+        if wrong == "shown thinking":
+            self.reasoning = self.tokens = rng.randint(20, 120)
+            self.texts = [rng.choice(WORDS) for _ in range(rng.randint(1, 30))]
+            self.tokens += len(self.texts)
+        if wrong == "hidden thinking":  # whatever was asked for: thinking is not under it
+            self.reasoning = self.limit + rng.randint(0, 150)
+            self.tokens = len(self.texts) + self.reasoning
+        if wrong == "parts of no class" and not embeddings and self.model == "plain":
+            self.reasoning = rng.randint(0, self.tokens)
+        self.pieces: list[Piece] = []
+        self.said = 0  # how many events there are up to the last word
+        self._usage: Any = None
+
+    def measure(self, data: list[bytes]) -> None:
+        """Note where in the body each event ends."""
+        end_bytes = 0
+        for piece, part in zip(self.pieces, data, strict=True):
+            end_bytes += len(part)
+            piece.end_bytes = end_bytes
 
     def usage(self) -> Any:
+        """What is reported; the same each time."""
+        if self._usage is None:
+            self._usage = self._reported()
+        return self._usage
+
+    def _reported(self) -> Any:
         reasoning = {"completion_tokens_details": {"reasoning_tokens": self.reasoning}} if self.reasoning else {}
         out = {"prompt_tokens": self.prompt, "completion_tokens": self.tokens,
                "total_tokens": self.prompt + self.tokens} | reasoning  # fmt: skip
@@ -273,6 +321,12 @@ class Made:
         if self.wrong == "bad usage":
             return self.rng.choice(({"prompt_tokens": "7"}, {"prompt_tokens": -3, "completion_tokens": 2}, [1], 3.5,
                                     {**out, "total_tokens": 1}, {"prompt_tokens": 2**63, "completion_tokens": 1}))  # fmt: skip
+        if self.wrong == "huge input":
+            return out | {"prompt_tokens": 10**6, "total_tokens": 10**6 + self.tokens}
+        if self.wrong == "adds up to more":
+            return out | {"total_tokens": self.prompt + self.tokens + 7}
+        if self.wrong == "parts of no class":
+            return out | {"prompt_tokens_details": {"cached_tokens": self.prompt // 2}}
         if self.wrong == "empty" and not self.reasoning:
             return {"prompt_tokens": self.prompt, "completion_tokens": 0, "total_tokens": self.prompt}
         return out
@@ -287,19 +341,25 @@ class Made:
             usage: Any = {"prompt_tokens": self.prompt, "total_tokens": self.prompt}
             if self.wrong in {"huge usage", "bad usage", "zero usage"}:
                 usage = self.usage()
-        elif self.wrong in {"error event", "policy event"}:
+            if self.wrong == "huge input":
+                usage = {"prompt_tokens": 10**6, "total_tokens": 10**6}
+        elif self.wrong in {"error event", "policy event", "policy at the end"}:
+            self.pieces = [Piece()]
             return json.dumps(self._error()).encode()
         else:
             message = {"role": "assistant", "content": "".join(self.texts)}
             choice = {"index": 0, "message": message, "finish_reason": self.finish}
             out = self._base("chat.completion") | {"choices": [choice]}
             usage = self.usage()
+        piece = Piece("" if self.embeddings else "".join(self.texts))
         if self.wrong != "no usage":
-            out["usage"] = usage
+            out["usage"] = piece.usage = usage
+            piece.reports = True
+        self.pieces = [piece]
         return json.dumps(out).encode()
 
     def _error(self) -> dict[str, Any]:
-        if self.wrong == "policy event":
+        if self.wrong in {"policy event", "policy at the end"}:
             return {"error": {"message": "stopped by the content policy", "type": "server_error"}}
         return {"error": {"message": "overloaded", "type": "server_error", "code": 503}}
 
@@ -312,28 +372,35 @@ class Made:
             return b"data: " + json.dumps(base | {"choices": [choice]} | more).encode() + b"\n\n"
 
         out = [event({"role": "assistant", "content": ""})]
-        if self.reasoning:
-            out.append(event({"reasoning_content": "hm " * min(self.reasoning, 5)}))
+        self.pieces = [Piece()]
+        if self.reasoning and self.wrong != "hidden thinking":
+            thoughts = "hm " * (self.reasoning if self.wrong == "shown thinking" else min(self.reasoning, 5))
+            out.append(event({"reasoning_content": thoughts}))
+            self.pieces.append(Piece("", thoughts))
         place = 0
         while place < len(self.texts):
             size = rng.randint(1, 1 + len(self.texts) // 3)
             piece = "".join(self.texts[place : place + size])
             usage = {"usage": self.usage()} if self.wrong == "double usage" else {}
             out.append(event({"content": piece}, **usage))
+            self.pieces.append(Piece(piece, "", usage.get("usage"), bool(usage)))
             place += size
-        if self.wrong in {"error event", "policy event"}:
-            cut = rng.randint(1, len(out))
+        self.said = len(out)
+        if self.wrong in {"error event", "policy event", "policy at the end"}:
+            cut = len(out) if self.wrong == "policy at the end" else rng.randint(1, len(out))
+            self.pieces = [*self.pieces[:cut], Piece()]
             return [*out[:cut], b"data: " + json.dumps(self._error()).encode() + b"\n\n"]
         if self.wrong == "no terminal":
             return out
         out.append(event({}, self.finish))
         usage_event = b"data: " + json.dumps(base | {"choices": [], "usage": self.usage()}).encode() + b"\n\n"
         done = b"data: [DONE]\n\n"
+        rest = [done]
         if self.wrong == "late usage":
-            return [*out, done, usage_event]
-        if self.wrong != "no usage" and self.include:
-            out.append(usage_event)
-            if self.wrong == "double usage":
-                out.append(usage_event)
-        out.append(done)
-        return out
+            rest = [done, usage_event]
+        elif self.wrong != "no usage" and self.include:
+            rest = [usage_event] * (2 if self.wrong == "double usage" else 1) + [done]
+        for event_ in (out[-1], *rest):
+            reports = event_ is usage_event and self.wrong != "late usage"
+            self.pieces.append(Piece("", "", self.usage() if reports else None, reports))
+        return [*out, *rest]

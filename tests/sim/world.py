@@ -21,6 +21,7 @@ from farebox.ledger.holds import HoldEnded
 from . import checks, faults, upstream
 from .client import Door, Sent
 from .clocks import SimClock, SimIds, Wall
+from .hostile import Hustler
 from .life import Life, Machine
 from .loop import EPOCH, Killed, SimLoop
 from .plan import Call, Fault, Plan
@@ -67,6 +68,8 @@ class World:
         self.troubled = False  # a node was killed, paused or restarted, or the store failed
         self.expired = 0
         self.terminal: dict[str, tuple[str, int]] = {}
+        self.hustlers: list[Hustler] = []
+        self.faulted: dict[tuple[Life, str], set[bool]] = {}  # by life and account: whether channels failed others too
         self._world_context = contextvars.Context()
 
     def context(self) -> contextvars.Context:
@@ -90,6 +93,10 @@ class World:
         self.by_hand[call] += amount_micro
         self.granted[account] += amount_micro
         self.note(f"{call[-6:]} {amount_micro} given back by hand")
+
+    def faults_of(self, sent: Sent, account: str) -> frozenset[bool]:
+        """Whether the channel of a call that broke off may have been found to fail others too."""
+        return frozenset(self.faulted.get((sent.life, account), ())) if sent.life is not None else frozenset()
 
     def fired(self, kind: str) -> None:
         """A fault of the menu has bitten."""
@@ -158,6 +165,10 @@ class World:
         for fault in self.plan.faults:
             self.open_plans += 1
             self._at(fault.at_s, self._fault, fault)
+        for number, (key, at_s) in enumerate(self.plan.hustlers):
+            rng = Random(f"hustler {self.plan.seed} {number}")
+            self.hustlers.append(Hustler(self, key, rng.randint(12, 24), rng, 1000 * (number + 1)))
+            self.hustlers[-1].begin(at_s)
 
     def _at(self, at_s: float, step: Any, *args: Any) -> None:
         self.loop.call_at(1000 + at_s, step, *args, context=self.context())
