@@ -96,7 +96,10 @@ def _take_output(meter: Meter, found: Judged, came: Usage, flags: list[str]) -> 
     if came.output_tokens <= most:
         return found._replace(output=came)
     if meter.card.hidden_output:
-        return found._replace(output=came, over=True)
+        # Thinking may be beyond what was asked for, never beyond what the model puts out at most.
+        most = max(most, (meter.card.output_tokens_max + OVER_LIMIT_TOKENS) * max(1, meter.call.outputs))
+        if came.output_tokens <= most:
+            return found._replace(output=came, over=True)
     _flag(flags, "disputed")
     return found._replace(doubted_output=found.doubted_output or Usage(output=most))
 
