@@ -89,9 +89,11 @@ def _take_output(meter: Meter, found: Judged, came: Usage, flags: list[str]) -> 
     if meter.spoke and not came.output_tokens:
         _flag(flags, "malformed")
         return found
-    if (
-        meter.outdated and came.output_tokens <= most
-    ):  # it says what had come by then: the words are counted, what was thought for them is known
+    # An outdated one says what had come by then: the words are counted, what was thought for them is known.
+    if meter.outdated and came.output_tokens <= most:
+        return found._replace(thought=max(found.thought, came.reasoning))
+    if meter.worded and came.reasoning and came.reasoning == came.output_tokens:  # words came, and no word is reported
+        _flag(flags, "malformed")
         return found._replace(thought=max(found.thought, came.reasoning))
     if came.output_tokens <= most:
         return found._replace(output=came)

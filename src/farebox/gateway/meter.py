@@ -185,6 +185,12 @@ class Meter:
         return self.echo.echoed(index) if self.echo is not None else ""
 
     @property
+    def worded(self) -> bool:
+        """Whether words were delivered, which is more than thoughts."""
+        again = self.echo.total_bytes if self.echo is not None else 0
+        return bool(self.texts) and self.output_bytes > again
+
+    @property
     def spoke(self) -> bool:
         """Whether anything was delivered that version 2 counts."""
         again = self.echo.total_bytes if self.echo is not None else 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from farebox.catalog.usage import UNITS_MAX
 from farebox.upstreams.dialect import BadUsage
@@ -95,16 +95,23 @@ def _walk(found: list[tuple[str, Any]], reported: Any, path: str, depth: int) ->
         found.append((path, reported))
 
 
-def gather(reported: dict[str, Any]) -> tuple[dict[str, int], frozenset[str], tuple[str, ...]]:
+class Gathered(NamedTuple):
     """What each role counts, the largest where it is there twice; the paths that were seen, and the unknown ones.
 
-    BadUsage for a known counter that is no count, or for a report with more than 256 values.
+    `wrong` says what is the matter with the first known counter that is no count, and is in no role; empty for none.
     """
+
+    roles: dict[str, int]
+    seen: frozenset[str]
+    unknown: tuple[str, ...]
+    wrong: str
+
+
+def gather(reported: dict[str, Any]) -> Gathered:
+    """The counters of a report by what they count; BadUsage for one with more than 256 values."""
     roles: dict[str, int] = {}
     unknown: list[str] = []
-    for name in _DETAILS:
-        if type(reported.get(name)) not in _OBJECT:
-            raise BadUsage(f"{name} is no object.")
+    wrong = [f"{name} is no object." for name in _DETAILS if type(reported.get(name)) not in _OBJECT]
     found = leaves(reported)
     if len(found) > _LEAVES_MAX:
         raise BadUsage("The usage has too many counters.")
@@ -114,12 +121,15 @@ def gather(reported: dict[str, Any]) -> tuple[dict[str, int], frozenset[str], tu
             if _is_counter(path, value):
                 unknown.append(path)
         elif value is not None:
-            units = _count(path, value)
+            if fault := _fault(path, value):
+                wrong.append(fault)
+                continue
+            units = int(value)
             if role == "write_1h" and units:  # it costs the upstream more than what a write costs here
                 unknown.append(path)
             if units >= roles.get(role, 0):
                 roles[role] = units
-    return roles, frozenset(path for path, _ in found), tuple(unknown)
+    return Gathered(roles, frozenset(path for path, _ in found), tuple(unknown), wrong[0] if wrong else "")
 
 
 def shown(reported: Any) -> Any:
@@ -150,10 +160,9 @@ def _is_counter(path: str, value: Any) -> bool:
     return type(value) in (int, float) and value > 0 and not _NO_COUNTER.search(path)
 
 
-def _count(path: str, value: Any) -> int:
+def _fault(path: str, value: Any) -> str:
+    """Why a value is no count; empty for one."""
     name = path.rpartition(".")[2]
     if type(value) is not int:
-        raise BadUsage(f"{name} is no whole number.")
-    if not 0 <= value <= UNITS_MAX:
-        raise BadUsage(f"{name} is out of bounds.")
-    return value
+        return f"{name} is no whole number."
+    return "" if 0 <= value <= UNITS_MAX else f"{name} is out of bounds."

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from farebox.catalog.usage import Usage, UsageError
+from farebox.catalog.usage import UNITS_MAX, Usage, UsageError
 from farebox.upstreams import counters, plain_usage
 from farebox.upstreams.dialect import BadUsage, Reading
 
@@ -81,18 +81,18 @@ class _Counts:
                 output_audio=self.spoken,
             )
         except UsageError as fault:
-            raise BadUsage(f"{fault}.") from None
+            raise BadUsage(f"{fault}.", None, self.by_themselves()) from None
 
-    def by_themselves(self) -> Usage | None:
+    def by_themselves(self) -> Usage:
         """The wholes, whose parts don't fit into them or don't add up."""
-        return _plainly(self.prompt, self.completion)
+        return _plainly(self.prompt, self.completion, self.reasoning)
 
 
-def _plainly(prompt: int, completion: int) -> Usage | None:
-    try:
-        return Usage(input=prompt, output=completion)
-    except UsageError:
-        return None
+def _plainly(prompt: int, completion: int, reasoning: int) -> Usage:
+    """The wholes of both sides, nothing for what can't be; thoughts inside the completion where they fit into it."""
+    prompt, completion, reasoning = (units if units <= UNITS_MAX else 0 for units in (prompt, completion, reasoning))
+    inside = reasoning if reasoning <= completion else 0
+    return Usage(input=prompt, output=completion - inside, reasoning=reasoning)
 
 
 def read(reported: Any, *, cached_in_prompt: bool | None = None, hidden_thinking: bool = False) -> Reading:
@@ -105,9 +105,10 @@ def read(reported: Any, *, cached_in_prompt: bool | None = None, hidden_thinking
         return Reading(found)
     if not isinstance(reported, dict):
         raise BadUsage("The usage is no object.")
-    roles, seen, unknown = counters.gather(reported)
-    if "prompt" not in roles:
-        raise BadUsage("prompt_tokens is missing.", None, _plainly(0, roles.get("completion", 0)))
+    roles, seen, unknown, wrong = counters.gather(reported)
+    if wrong or "prompt" not in roles:
+        parts = _plainly(*(roles.get(role, 0) for role in ("prompt", "completion", "reasoning")))
+        raise BadUsage(wrong or "prompt_tokens is missing.", None, parts)
     counts = _counts(roles)
     inside = cached_in_prompt
     if inside is None:
