@@ -51,6 +51,7 @@ class Judged(NamedTuple):
     thoughts: int = 0
     given_most: int | None = None
     words_most: int | None = None
+    thought: int = 0  # reported thoughts, where the words are to be counted
     over: bool = False
 
     @property
@@ -101,9 +102,13 @@ class Case:
     def spoke(self, events: int) -> bool:
         return any(piece.words or piece.thoughts for piece in self.pieces[:events])
 
-    def own(self, events: int, *, up: bool = False) -> tuple[int, int]:
-        """Own count of words and thoughts of the first so many events."""
-        return min(_own(self.words(events), up=up), self.limit), _own(self.thoughts(events), up=up)
+    def own(self, events: int, thought: int = 0, *, up: bool = False) -> tuple[int, int]:
+        """Own count of words and thoughts of the first so many events; no more words than the limit are billed."""
+        return min(_own(self.words(events), up=up), self.limit), max(_own(self.thoughts(events), up=up), thought)
+
+    def worth(self, events: int, thought: int) -> int:
+        """The same without a limit: what came beyond it is worth what it is."""
+        return _own(self.words(events)) + max(_own(self.thoughts(events)), thought)
 
     def price(self, given: int, made: int) -> int:
         return -(-(given * self.prices[0] + made * self.prices[1]) // 1_000_000)
@@ -111,24 +116,26 @@ class Case:
     def judged(self, events: int, read: int) -> Judged:
         """What can be believed after so many events were delivered and `read` were read: the last report there is."""
         reports = [piece.usage for piece in self.pieces[:read] if piece.reports]
-        return self._judged(reports[-1], spoke=self.spoke(events)) if reports else Judged()
+        return (
+            self._judged(reports[-1], spoke=self.spoke(events), worded=bool(self.words(events)))
+            if reports
+            else Judged()
+        )
 
-    def _judged(self, report: Any, *, spoke: bool) -> Judged:
+    def _judged(self, report: Any, *, spoke: bool, worded: bool) -> Judged:
         if not isinstance(report, dict):
             return Judged()
         given, made = _count(report, "prompt_tokens"), _count(report, "completion_tokens")
-        if given is None or made is None:  # malformed, which drops all of it (R03)
-            return Judged()
         most = self.bound * _SLACK[0] // _SLACK[1]
         found = Judged(given) if given and given <= most else Judged(given_most=most if given else None)
         if self.vector:
             return found._replace(words=0)
+        made = made or 0
         if spoke and not made:
             return found
-        whole = report.get("total_tokens", given + made) == given + made
         thoughts = report.get("completion_tokens_details", {}).get("reasoning_tokens", 0)
-        if not whole or thoughts > made:
-            thoughts = 0  # the parts don't add up: the wholes by themselves
+        if worded and thoughts and thoughts == made:  # words came, and no word is reported
+            return found._replace(thought=thoughts)
         found = found._replace(words=made - thoughts, thoughts=thoughts)
         over = made > self.limit + _OVER_LIMIT
         if over and made > max(self.limit, MOST_OUTPUT.get(self.sent.call.model, 0)) + _OVER_LIMIT:
@@ -186,7 +193,7 @@ class Case:
 
     def _cuts(self) -> list[int]:
         """After how many events an answer may have been cut whose customer has read what he has read."""
-        if self.sent.gone or self.sent.lost:
+        if self.sent.gone or not self.answer.whole:
             return list(range(self.least, self.most + 1))
         return [each for each in range(self.most + 1) if self.words(each) == self.answer.text]
 
@@ -201,13 +208,13 @@ class Case:
     def complete(self, events: int, read: int) -> Worth:
         """Each side as reported, else counted."""
         judged = self.judged(events, read)
-        return self._sides(judged, self.own(events), judged.output)
+        return self._sides(judged, events, judged.output)
 
-    def _sides(self, judged: Judged, own: tuple[int, int], output: int | None) -> Worth:
+    def _sides(self, judged: Judged, events: int, output: int | None) -> Worth:
         given = judged.given if judged.given is not None else self.given
         worth_given = judged.given if judged.given is not None else (judged.given_most or self.given)
-        made = output if output is not None else sum(own)
-        worth_made = output if output is not None else (judged.words_most or sum(own))
+        made = output if output is not None else sum(self.own(events, judged.thought))
+        worth_made = output if output is not None else (judged.words_most or self.worth(events, judged.thought))
         value = self.price(worth_given, worth_made)
         return Worth(self.price(given, made), value, value, over=judged.over)
 
@@ -234,7 +241,7 @@ class Case:
                 words, thoughts = self.own(events, up=True)
                 seen = words if judged.thoughts else words + thoughts
                 output = min(judged.words, seen) + judged.thoughts
-            yield self._sides(judged, self.own(events), output)
+            yield self._sides(judged._replace(words_most=None), events, output)
 
     def _broke(self) -> Iterator[Worth]:
         """Failed after output: free, as far as the allowance forgives what was delivered."""
@@ -246,7 +253,7 @@ class Case:
     def _sides_of_failure(self, events: int, read: int) -> Worth:
         judged = self.judged(events, read)
         given = judged.given if judged.given is not None else self.given
-        made = judged.output if judged.output is not None else sum(self.own(events))
+        made = judged.output if judged.output is not None else self.worth(events, judged.thought)
         value = self.price(given, made)
         return Worth(0, value, value)
 
@@ -259,25 +266,24 @@ class Case:
             if not self.spoke(events) or (rule in {"R17", "R19"}):
                 for read in self._reads(events) if self.sent.call.stream else [0]:
                     judged = self.judged(0, read)
-                    yield self._sides(judged, (0, 0), judged.thoughts)
+                    yield self._sides(judged, 0, judged.thoughts)
             else:
                 yield from self._delivered(events)
 
     def _delivered(self, events: int) -> Iterator[Worth]:
-        own = self.own(events)
         for read in range(events, self.most + 1):
             judged = self.judged(events, read)
             if judged.words is None:
-                yield self._sides(judged, own, sum(own))
+                yield self._sides(judged._replace(words_most=None), events, None)
                 continue
             words = [judged.words]
             further = _own(self.words(read, events))
             if self.words(read, events):
                 unlimited = _own(self.words(events))
-                for delivered in {unlimited, own[0]}:
+                for delivered in {unlimited, min(unlimited, self.limit)}:
                     all_ = delivered + further
                     words.append(judged.words * delivered // all_ if all_ else 0)
-            yield from (self._sides(judged, own, each + judged.thoughts) for each in words)
+            yield from (self._sides(judged, events, each + judged.thoughts) for each in words)
 
 
 @dataclass
