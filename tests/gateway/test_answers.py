@@ -9,7 +9,7 @@ import pytest
 from receipts import alone, broken_off, complete, ended, own_input, own_output, sandboxed
 from talk import canned, http, on_sale
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rules_1")]
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 

@@ -324,6 +324,7 @@ def test_a_stall_in_mid_stream_ends_it_and_the_breaker_counts(shop, me, limits):
     ended(me, answer, "R14", 0)
 
 
+@pytest.mark.usefixtures("rules_1")
 def test_the_helpers_count_as_the_gateway_does(shop, me):
     """What the other tests compute from the price list is what a call without a report is charged."""
     text = "sandbox: tokens=3+no-usage"

@@ -31,8 +31,6 @@ from vendor import (
     within,
 )
 
-pytestmark = pytest.mark.store
-
 THOUGHTS = prose(1400, seed=2)
 HELLO = "Tell me everything, and say it well."
 END = "END_MARK"

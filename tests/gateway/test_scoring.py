@@ -36,6 +36,7 @@ def score(me, model, **params):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("rules_1")
 def test_a_prompt_is_scored_and_only_its_input_is_charged(shop, me):
     with canned(shop, b"") as upstream:
         model = alone(shop, "scored", upstream.base_url)
