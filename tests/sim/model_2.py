@@ -30,14 +30,16 @@ _NOTHING_CAME = frozenset({"", "R01", "R12", "R13", "R15", "R24", "R26"})
 class Worth(NamedTuple):
     """What a rule makes of a call: its charge, its value, the most it may be charged, whether what is forgiven draws.
 
-    `over`: its output lies beyond the limit, and is charged as far as the hold reaches.
+    Output that lies beyond the limit is charged as far as the hold reaches, or a hold that no limit makes smaller
+    would (`reach_micro`); where the allowance forgives no more, as far as one for all that the model can (`top_micro`).
     """
 
     charge_micro: int
     value_micro: int
     most_micro: int
     draws: bool = True
-    over: bool = False
+    reach_micro: int = 0
+    top_micro: int = 0
 
 
 FREE = Worth(0, 0, 0, draws=False)
@@ -216,7 +218,12 @@ class Case:
         made = output if output is not None else sum(self.own(events, judged.thought))
         worth_made = output if output is not None else (judged.words_most or self.worth(events, judged.thought))
         value = self.price(worth_given, worth_made)
-        return Worth(self.price(given, made), value, value, over=judged.over)
+        if not judged.over:
+            return Worth(self.price(given, made), value, value)
+        most = OUTPUT_MAX[self.sent.call.model]
+        first = min(self.sent.world.options.hold_hidden_tokens, most)
+        reach, top = self.price(self.bound, first), self.price(self.bound, most)
+        return Worth(self.price(given, made), value, value, reach_micro=reach, top_micro=top)
 
     def _completes(self, rule: str) -> Iterator[Worth]:
         """An answer that came to its end; one that its customer did not see to it may have been read no farther."""
@@ -309,11 +316,14 @@ class Row:
 
     def settle(self, call: str, claim: Claim, worth: Worth) -> bool:
         """Whether the books' charge and draw of this call are what its worth makes of this row; if so they are taken."""
-        owed = max(0, worth.value_micro - worth.charge_micro)
+        holds = (worth.reach_micro, max(worth.reach_micro, claim.hold_micro)) if worth.reach_micro else (None,)
+        return any(self._settle(call, claim, worth, held) for held in holds)
+
+    def _settle(self, call: str, claim: Claim, worth: Worth, held: int | None) -> bool:
         charge, most = worth.charge_micro, worth.most_micro
-        if worth.over:
-            charge, most = min(charge, claim.hold_micro), min(most, claim.hold_micro)
-            owed = max(0, worth.value_micro - charge)
+        if held is not None:
+            charge, most = min(charge, held), min(most, max(held, worth.top_micro))
+        owed = max(0, worth.value_micro - charge)
         drawn = min(owed, max(0, self.left)) if worth.draws else 0
         if worth.draws:
             charge += max(0, min(most - charge, owed - drawn))
