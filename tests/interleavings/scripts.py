@@ -15,11 +15,14 @@ from typing import Any
 
 from farebox.accounts import accounts, keys
 from farebox.accounts.models import ApiKey, Project
+from farebox.calls import log
+from farebox.calls.log import Ended, Opened
 from farebox.catalog.models import PriceList
 from farebox.kit import db, dbfaults, settings
 from farebox.kit.commits import Committer, Member
 from farebox.kit.errors import FareboxError
-from farebox.ledger import adjustments, holds, journal, lots, references
+from farebox.ledger import adjustments, allowance, holds, journal, lots, references
+from farebox.ledger.allowance import Terms
 from farebox.ledger.holds import HoldEnded, Purse
 from ledger.books import Books, Refused
 
@@ -29,6 +32,9 @@ NOW = 1_795_500_000_000_000
 REFUSED = -1
 BY_HAND = 50
 PLENTY = 10**9
+# Of the allowance, what it begins with, and what each call that is forgiven is worth: two of them are more than there is.
+TERMS = Terms(begin_micro=200, growth_percent=3, most_micro=1_000)
+WORTH, WORTH_BEFORE, MOST = 130, 40, 90
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,11 @@ class Scene:
     def hold(self, name: str) -> str:
         return f"{self.account}.{name}"
 
+    @property
+    def forgiven(self) -> tuple[str, ...]:
+        """Calls of version 2 that end in their failure: one by each actor, and one that has."""
+        return tuple(self.hold(name) for name in ("f0", "f1", "fr"))
+
 
 def books_of(scene: Scene) -> Books:
     """The scene in plain ints."""
@@ -68,6 +79,10 @@ def books_of(scene: Scene) -> Books:
     for name, amount, epoch in (("h", 300, "dying"), ("k", 350, "living"), ("r", 100, "living")):
         books.place(scene.hold(name), purses=purses, want=amount, least=amount, epoch=epoch)
     books.settle(scene.hold("r"), charge=80)
+    for hold in scene.forgiven:
+        books.place(hold, purses=purses, want=5, least=5, epoch="living")
+    books.settle(scene.hold("fr"), charge=3)
+    books.allowance = {"begun": 200, "drawn": WORTH_BEFORE, "returned": 0, "most": None}
     return books
 
 
@@ -89,6 +104,9 @@ def set_scene(tx: db.Tx, account: str, project: str) -> Scene:
     for name, amount, epoch in (("h", 300, f"dying.{account}"), ("k", 350, "living"), ("r", 100, "living")):
         _place(tx, scene, name, amount, amount, epoch)
     holds.settle(tx, hold=scene.hold("r"), purses=scene.purses, currency=USD, charge_micro=80, now_us=NOW)
+    for hold in scene.forgiven:
+        log.open_call(tx, _call(scene, hold), 5, lambda _have: -1)
+    log.end_call(tx, _call(scene, scene.hold("fr")), _ended(3, WORTH_BEFORE + 3))
     owner = Project.objects.get(id=project).account_id
     ApiKey.objects.create(
         id=scene.key, account_id=owner, project_id=project, name=scene.key, digest=scene.key, hint="x", created_us=NOW
@@ -107,6 +125,32 @@ def set_scene(tx: db.Tx, account: str, project: str) -> Scene:
         now_us=NOW,
     )
     return Scene(account, entry, row.id)
+
+
+def _call(scene: Scene, hold: str) -> Opened:
+    return Opened(
+        hold, scene.account, "prj", scene.key, None, "chat", "plain", "plain", stream=True, epoch="living",
+        currency=USD, limit_tokens=None, price_list="standard", price_version=1, prices="{}", rule_version=2,
+        opened_us=NOW, purses=scene.purses, allowance=TERMS,
+    )  # fmt: skip
+
+
+def _ended(charge: int, worth: int) -> Ended:
+    return Ended(
+        "failed", "R14", 200, charge, {}, "counted", "", [], [], NOW,
+        value_micro=worth, most_micro=worth, draws=True, cause="failed",
+    )  # fmt: skip
+
+
+def _forgive(tx: db.Tx, scene: Scene, who: str) -> int:
+    """A call that failed after output is settled: free, as far as the allowance reaches."""
+    return log.end_call(tx, _call(scene, scene.hold(f"f{who}")), _ended(0, WORTH)).charge_micro
+
+
+def _set_most(tx: db.Tx, scene: Scene) -> int:
+    journal.lock(tx, scene.account)
+    allowance.set_most(tx, account=scene.account, currency=USD, terms=TERMS, most_micro=MOST)
+    return 1
 
 
 def _grant(tx: db.Tx, scene: Scene, ref: str, amount: int) -> str:
@@ -265,6 +309,29 @@ def _serial_revoke(books: Books, scene: Scene, who: str) -> int:
     return 1
 
 
+def _serial_forgive(books: Books, scene: Scene, who: str) -> int:
+    row, hold = books.allowance, scene.hold(f"f{who}")
+    left = row["begun"] - row["drawn"] + row["returned"]
+    drawn = min(WORTH, max(0, left))
+    _state, charge, short = books.settle(hold, charge=WORTH - drawn)
+    row["drawn"] += drawn + short
+    return charge
+
+
+def _serial_give_back(books: Books, scene: Scene, who: str) -> int:
+    back = books.refund(scene.hold("fr"))
+    if back:
+        books.allowance["returned"] += WORTH_BEFORE
+    return back
+
+
+def _serial_set_most(books: Books, scene: Scene, who: str) -> int:
+    row = books.allowance
+    row["begun"] += MOST - (row["begun"] - row["drawn"] + row["returned"])
+    row["most"] = MOST
+    return 1
+
+
 def _refused(books: Books, scene: Scene, who: str) -> int:
     raise Refused("stale")
 
@@ -318,6 +385,13 @@ OPERATIONS = {
         ),
         Operation("outside", _outside, _serial_outside, through_committer=False),
         Operation("by hand", lambda tx, scene, who: _by_hand(tx, scene), _serial_by_hand, through_committer=False),
+        Operation("forgive", _forgive, _serial_forgive, _refused),
+        Operation(
+            "give back",
+            lambda tx, scene, who: log.give_back(tx, scene.hold("fr"), scene.account, now_us=NOW),
+            _serial_give_back,
+        ),
+        Operation("set most", lambda tx, scene, who: _set_most(tx, scene), _serial_set_most, through_committer=False),
         Operation("revoke", lambda tx, scene, who: _revoke(tx, scene), _serial_revoke, through_committer=False),
     )
 }
@@ -347,6 +421,10 @@ def script(operation: Operation, scene: Scene, who: str, *, locking: bool) -> Ca
         try:
             return through_committer() if operation.through_committer else db.write(operation.run, scene, who)
         except (FareboxError, HoldEnded):
+            return REFUSED
+        except AssertionError as stale:  # the row of the allowance is another than was read: only without locks
+            if locking or "allowance" not in str(stale):
+                raise
             return REFUSED
         except dbfaults.ANY as fault:
             if operation.through_committer or not dbfaults.broken_rule(fault):
@@ -427,7 +505,12 @@ def picture(tx: db.Tx, scene: Scene) -> tuple[dict[str, Any], list[str]]:
         entries["revoked", scene.key] = 0
     if tx.one("SELECT 1 FROM ledger_entry WHERE account = %s", (scene.neighbour,)) is not None:
         entries["granted", scene.neighbour] = 0
-    return {"pots": pots, "holds": found, "entries": entries}, broken
+    row = tx.one(
+        "SELECT begun_micro, drawn_micro, returned_micro, most_micro FROM ledger_allowance WHERE account = %s",
+        (scene.account,),
+    )
+    kept = dict(zip(("begun", "drawn", "returned", "most"), row or (), strict=True))
+    return {"pots": pots, "holds": found, "entries": entries, "allowance": kept}, broken
 
 
 def _books_agree(scene: Scene, pots: Any, found: Any, entries: Any, broken: list[str]) -> None:

@@ -105,3 +105,13 @@ def test_a_reference_that_nobody_guards_is_found(theatre: Theatre, monkeypatch: 
     assert played(theatre, "outside", "outside") == ""
     monkeypatch.setattr(references, "take", lambda _tx, _outside, _entry, **_at: None)
     assert "none of" in played(theatre, "outside", "outside")
+
+
+def test_an_allowance_that_is_read_outside_the_lock_is_found(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two calls both see what there was before either, and draw it twice."""
+    assert played(theatre, "forgive", "forgive") == ""
+    guard = "AND drawn_micro = %s AND grown_micro = %s AND charged_micro = %s"
+    assert guard in statements.MOVE_ALLOWANCE
+    unguarded = statements.MOVE_ALLOWANCE.replace(guard, "AND %s + %s + %s >= 0")
+    monkeypatch.setattr(statements, "MOVE_ALLOWANCE", unguarded)
+    assert "none of" in played(theatre, "forgive", "forgive")

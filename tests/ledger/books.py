@@ -49,6 +49,7 @@ class Books:
     pots: dict[str, Pot] = field(default_factory=dict)
     holds: dict[str, Held] = field(default_factory=dict)
     entries: dict[tuple[str, str], int] = field(default_factory=dict)
+    allowance: dict[str, Any] = field(default_factory=dict)  # the row beside the balance, where there is one
 
     def __post_init__(self) -> None:
         self.pots.setdefault(self.account, Pot())
@@ -151,7 +152,7 @@ class Books:
             "pots": {name: (pot.posted, pot.held, pot.floor) for name, pot in self.pots.items()},
             "holds": {name: (hold.state, hold.amount, hold.charge) for name, hold in self.holds.items()},
             "entries": dict(self.entries),
-        }
+        } | ({"allowance": dict(self.allowance)} if self.allowance else {})
 
     def _pot(self, purse: str, cap: int | None) -> Pot:
         return self.pots.get(purse) or Pot(floor=-(cap or 0))

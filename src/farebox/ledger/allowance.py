@@ -158,7 +158,7 @@ def book(
     grown_micro = min(growth_micro, room_micro)
     if total_micro:
         tx.execute(statements.WRITE_DRAW, (hold, account, drawn_micro, short_micro, now_us))
-    before = (found.drawn_micro, found.grown_micro, found.charged_micro)
+    before = (found.drawn_micro, found.grown_micro, found.charged_micro, found.begun_micro)
     params = (total_micro, grown_micro, charged_micro, paid, account, *before)
     if tx.execute(statements.MOVE_ALLOWANCE, params) != 1:
         raise AssertionError(f"the allowance of {account} was changed between two statements of a locked account")
@@ -186,7 +186,9 @@ def set_most(tx: Tx, *, account: str, currency: str, terms: Terms, most_micro: i
     most = terms.most_micro if most_micro is None else most_micro
     # Raised, it is filled: an operator gives it to somebody whom he trusts so far.
     change_micro = most - found.left_micro if most_micro is not None else min(0, most - found.left_micro)
-    tx.execute(statements.SET_ALLOWANCE, (most_micro, change_micro, account))
+    before = (found.drawn_micro, found.grown_micro, found.returned_micro, found.begun_micro)
+    if tx.execute(statements.SET_ALLOWANCE, (most_micro, change_micro, account, *before)) != 1:
+        raise AssertionError(f"the allowance of {account} was changed between two statements of a locked account")
     db.bump(tx, "allowances")
     return read(tx, account) or _gone(account)
 

@@ -301,11 +301,12 @@ VALUES (%s, %s, %s, 0, 0, 0, 0, FALSE, NULL) ON CONFLICT (account) DO NOTHING
 MOVE_ALLOWANCE = """
 UPDATE ledger_allowance SET drawn_micro = drawn_micro + %s, grown_micro = grown_micro + %s, charged_micro = %s,
  paid = %s
-WHERE account = %s AND drawn_micro = %s AND grown_micro = %s AND charged_micro = %s
+WHERE account = %s AND drawn_micro = %s AND grown_micro = %s AND charged_micro = %s AND begun_micro = %s
 """
 
 SET_ALLOWANCE = """
-UPDATE ledger_allowance SET most_micro = %s, begun_micro = begun_micro + %s WHERE account = %s
+UPDATE ledger_allowance SET most_micro = %s, begun_micro = begun_micro + %s
+WHERE account = %s AND drawn_micro = %s AND grown_micro = %s AND returned_micro = %s AND begun_micro = %s
 """
 
 # Money that nobody gave away; the unique index of entries answers each at once.
