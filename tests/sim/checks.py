@@ -215,8 +215,8 @@ def booked() -> list[tuple[str, str]]:
     for what, of in rows("SELECT what, id FROM sim_booked ORDER BY n"):
         if what in {"ended", "refund"}:
             out.append(("ended" if what == "ended" else "back", of))
-        elif what == "credit":
-            out.append(("paid", of))
+        elif what in {"credit", "most"}:
+            out.append(("paid" if what == "credit" else what, of))
         else:
             out.append(("back", calls.get(of) or charges.get(of) or of))
     return out

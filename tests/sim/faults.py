@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from farebox.accounts import accounts, key_line, keys, projects
-from farebox.kit import db, statements
+from farebox.accounts import accounts, forgiving, key_line, keys, projects
+from farebox.kit import db, options, statements
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments, lots
 
 from . import checks, town
 from .clocks import BASE_US
-from .plan import BY_HAND, HOSTILE, LEAP, OUTAGE, Fault
+from .plan import ALLOWED, BY_HAND, HOSTILE, LEAP, OUTAGE, Fault
 
 if TYPE_CHECKING:
     from .life import Life
     from .world import World
 
-OPERATORS = frozenset({"price change", "key revoked", "account closed", "grant", "cap change", BY_HAND})
+OPERATORS = frozenset({"price change", "key revoked", "account closed", "grant", "cap change", BY_HAND, ALLOWED})
 STORE = frozenset(
     {
         "commit not done",
@@ -37,6 +37,8 @@ def happen(world: World, fault: Fault) -> None:
     """Let a fault happen; those that wait for a commit or a failpoint are counted when they bite."""
     if fault.kind == BY_HAND:
         _give_back(world, fault)
+    elif fault.kind == ALLOWED:
+        _operate(world, fault, _allow, world.town.keys[fault.count].account)
     elif fault.kind in OPERATORS:
         _operate(world, fault, _command, world.town.keys[1 + fault.count % 3])
     elif fault.kind in _COMMITS:
@@ -270,6 +272,16 @@ def _undo(world: World, fault: Fault, charge: Any, now_us: int) -> None:
         return  # a repeat changes nothing
     db.write(lots.reverse, entry=entry, at_us=now_us, note="sim", requester="one", single_person=True)
     world.give_by_hand(call, account, charge_micro)
+
+
+def _allow(world: World, fault: Fault, account: str, now_us: int) -> None:
+    """An operator's own maximum for what an account is forgiven, or no longer one."""
+    before, most_micro = options.current(), None if fault.by < 0 else fault.by
+    options.use(world.options)
+    try:
+        db.write(forgiving.set_most, account, most_micro=most_micro, now_us=now_us, actor="sim")
+    finally:
+        options.use(before)
 
 
 def _end_key(world: World, kind: str, key: town.Key, now_us: int) -> None:

@@ -125,6 +125,9 @@ class Model:
         for what, of in events:
             if what == "paid":
                 self.rows[of].paid = True
+            elif what == "most":
+                account, _, most = of.partition(" ")
+                self.rows[account].set_most(int(most) if most else None)
             elif what == "back":
                 if of in self.worths:
                     self.rows[self.worths[of][0]].give_back(of)

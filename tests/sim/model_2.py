@@ -298,8 +298,9 @@ class Row:
     """An account's allowance in plain ints, as money.md 4.4 tells it."""
 
     begun: int
-    most: int
+    shops: int  # the most that the shop's own rules let it hold
     percent: int
+    most: int = field(init=False)
     grown: int = 0
     drawn: int = 0
     returned: int = 0
@@ -309,6 +310,9 @@ class Row:
     forgiven: int = 0  # of calls that draw
     there: bool = False  # something has changed it
     draws: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.most = self.shops
 
     @property
     def left(self) -> int:
@@ -352,6 +356,12 @@ class Row:
     def give_back(self, call: str) -> None:
         """What a call drew comes back with its charge, once."""
         self.returned += self.draws.pop(call, 0)
+
+    def set_most(self, most: int | None) -> None:
+        """An operator's maximum fills the row up to it, or takes what is above; None is the shop's own, which only takes."""
+        self.there, self.most = True, self.shops if most is None else most
+        change = self.most - self.left
+        self.begun += change if most is not None else min(0, change)
 
     @property
     def shown(self) -> tuple[int, int, int, int]:

@@ -24,6 +24,8 @@ BY_HAND = "refund by hand"
 # One customer whose calls every upstream fails at, and a channel that fails for everybody; planned apart as well.
 HOSTILE, OUTAGE = "client: hostile", "upstream: outage"
 APART = (BY_HAND, HOSTILE, OUTAGE)
+# An operator sets what an account may be forgiven at most; planned apart, too.
+ALLOWED = "allowance change"
 # A clock that runs a hundred days ahead and comes back; planned apart as well, and for one node alone: the store of one
 # that ran ahead keeps all others from starting until all are stopped and the time is put right.
 LEAP = "clock leaps"
@@ -35,7 +37,7 @@ POINTS = (
     "journal.replayed", "marks.before_write", "node.begun", "node.replayed", "node.refunded",
 )  # fmt: skip
 MENU = (*(f"upstream: {name}" for name in WRONGS), *(f"client: {name}" for name in CLIENTS), *WORLD, *APART)
-BESIDE = (*(f"upstream: {name}" for name in VENDORS), f"client: {STOPS_READING}")
+BESIDE = (*(f"upstream: {name}" for name in VENDORS), f"client: {STOPS_READING}", ALLOWED)
 
 
 @dataclass
@@ -131,6 +133,12 @@ def _ordinary(seed: int) -> Plan:
     rules_from_s = _rules(Random(f"rules {seed}"), options)
     if _vendors(Random(f"vendors {seed}"), calls, rules_from_s):
         active.append("vendors")
+    apart = Random(f"allowance {seed}")
+    if apart.random() < 0.3:
+        active.append(ALLOWED)
+        for _ in range(apart.randint(1, 3)):
+            by = apart.choice((-1, 0, 700, 9_000, 200_000))
+            faults.append(Fault(ALLOWED, apart.uniform(0.5, SPAN_S), count=apart.choice((0, 0, 1, 2)), by=by))
     leaps = _leaps(Random(f"leap {seed}"), nodes)
     if leaps:
         active.append(LEAP)

@@ -42,7 +42,7 @@ class Report:
     fired: Counter[str] = field(default_factory=Counter)
     crashed: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
-    # Of the account that was forgiven most, and of the one that drew most: forgiven, drawn, its bound, the seed.
+    # Of the account that was forgiven most, and of the one nearest to its bound: forgiven, drawn, the bound, the seed.
     forgiven: tuple[int, ...] = (0, 0, 0, 0)
     drawn: tuple[int, ...] = (0, 0, 0, 0)
 
@@ -68,8 +68,10 @@ class Report:
         self._largest(other.forgiven, other.drawn)
 
     def _largest(self, forgiven: tuple[int, ...], drawn: tuple[int, ...]) -> None:
+        from sim.seed import nearest
+
         self.forgiven = max(self.forgiven, forgiven)
-        self.drawn = max(self.drawn, drawn, key=lambda each: each[1])
+        self.drawn = max(self.drawn, drawn, key=nearest)
 
     @property
     def never(self) -> list[str]:
@@ -87,7 +89,7 @@ class Report:
             "seconds": round(self.seconds, 1), "failures": self.failures, "faults_fired": dict(sorted(self.fired.items())),
             "faults_active_in_seeds": dict(sorted(self.active.items())),
             "kills_at_failpoints": dict(sorted(self.crashed.items())), "verdicts": dict(self.verdicts.most_common()),
-            "never": self.never, "forgiven_most": self.forgiven, "drawn_most": self.drawn,
+            "never": self.never, "forgiven_most": self.forgiven, "nearest_to_its_bound": self.drawn,
         }  # fmt: skip
 
     def as_text(self) -> str:
@@ -113,7 +115,7 @@ class Report:
                 f"{what}: an account was forgiven {forgiven:,} and drew {drawn:,} micro-units of {bound:,} (seed {seed})"
                 for what, (forgiven, drawn, bound, seed) in (
                     ("forgiven most", self.forgiven),
-                    ("drawn most", self.drawn),
+                    ("nearest to its bound", self.drawn),
                 )
             ),
             "kills at failpoints: " + ", ".join(f"{name} {count:,}" for name, count in sorted(self.crashed.items())),

@@ -36,7 +36,7 @@ class Result:
     calls: int = 0
     steps: int = 0
     forgiven: tuple[int, int, int] = (0, 0, 0)  # of the account that was forgiven most: that, what it drew, its bound
-    drawn: tuple[int, int, int] = (0, 0, 0)  # of the account that drew most: the same
+    drawn: tuple[int, int, int] = (0, 0, 0)  # of the one that came nearest to its bound, and drew most of these
 
 
 def run(seed: int, place: town.Town) -> Result:
@@ -71,7 +71,12 @@ def play(chosen: Plan, place: town.Town) -> Result:
 
 def _largest(model: Model) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     found = [(row.forgiven, row.drawn, row.bound) for row in model.rows.values()] or [(0, 0, 0)]
-    return max(found), max(found, key=lambda each: each[1])
+    return max(found), max(found, key=nearest)
+
+
+def nearest(row: tuple[int, ...]) -> tuple[float, int]:
+    """How near to its bound an account has drawn, and how much that is; of (forgiven, drawn, bound)."""
+    return row[1] / max(1, row[2]), row[1]
 
 
 def _run(world: World) -> None:

@@ -105,6 +105,8 @@ BEGIN INSERT INTO sim_booked (what, id) VALUES ('ended', NEW.id); END;
 CREATE TEMP TRIGGER sim_entered AFTER INSERT ON main.ledger_entry
 WHEN NEW.kind IN ('refund', 'call_refund', 'reversal', 'credit')
 BEGIN INSERT INTO sim_booked (what, id) VALUES (NEW.kind, CASE NEW.kind WHEN 'credit' THEN NEW.account ELSE NEW.ref END); END;
+CREATE TEMP TRIGGER sim_most AFTER UPDATE OF most_micro ON main.ledger_allowance
+BEGIN INSERT INTO sim_booked (what, id) VALUES ('most', NEW.account || ' ' || COALESCE(NEW.most_micro, '')); END;
 """
 
 
