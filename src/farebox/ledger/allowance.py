@@ -143,11 +143,13 @@ def book(
     `found` is the row as it was read in this transaction, under the lock of the account's balance.
     """
     total_micro = drawn_micro + short_micro
+    if not total_micro and not (charge_micro and _has_room(found, terms)):
+        return 0
     paid = found.paid if found is not None else False
     if charge_micro and not paid:
         paid = tx.one(statements.EVER_PAID, (account,)) is not None
     grows = charge_micro > 0 and paid
-    if not total_micro and not (grows and _has_room(found, terms)):
+    if not total_micro and not grows:
         return 0
     if found is None:
         _open(tx, account, currency, terms)
