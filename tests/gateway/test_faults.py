@@ -16,7 +16,7 @@ from rows import for_each
 from shop import Customer
 from talk import Talk, canned, chat, http, on_sale, wait_for
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 

@@ -21,8 +21,6 @@ from farebox.kit.options import Options
 from farebox.site.pages import FORM_BYTES_MAX
 from visitor import Visitor
 
-pytestmark = pytest.mark.store
-
 CHAT = "/v1/chat/completions"
 SIGN_IN = "/account/sign-in"
 MIB = 1024 * 1024

@@ -12,7 +12,7 @@ from receipts import START, broken_off, complete, ended, own_input, own_output, 
 from rows import for_each
 from talk import Talk, canned, chat, http, on_sale, wait_for
 
-pytestmark = [pytest.mark.store, pytest.mark.usefixtures("rules_1")]
+pytestmark = pytest.mark.usefixtures("rules_1")
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 # gpt-4 costs 30 micro-USD a token of input and 60 a token of output.

@@ -8,8 +8,6 @@ import pytest
 
 from talk import canned, http, on_sale
 
-pytestmark = pytest.mark.store
-
 PRICES = {"input": "3.00", "cached_read": "0.30", "cache_write": "3.75", "output": "15.00", "reasoning": "15.00"}
 TEXT = "lorem ipsum dolor sit amet " * 300
 # 100 plain, 6,636 read from a cache, 324 written to it; 198 visible, 405 thought: 300 + 1,990.8 + 1,215 + 2,970 + 6,075.
