@@ -56,7 +56,7 @@ def test_a_real_call_and_its_receipt(shop, me):
         f"Recomputed from usage, prices and rule: {receipt['charge']['amount']}, the same as the charge." in page.text
     )
     assert f"Price list {receipt['price_list']}, version {receipt['price_version']}" in page.text
-    assert "Rule R02 of version 1" in page.text
+    assert f"Rule R02 of version {receipt['rule_version']}" in page.text
     assert "The answer is complete." in page.text
     assert answer.call in me.get("/console/calls").body.decode()
 

@@ -13,7 +13,7 @@ RUN_AXE = """(rules) => axe.run({resultTypes: ["violations"], runOnly: rules}).t
   }))"""
 # What stands in Latin letters on a Chinese page: names and words of the trade.
 LATIN = {
-    "token", "base", "Base", "curl", "env", "embeddings", "stop", "Cookie", "Key", "Python", "Node", "one-api", "ms",
+    "token", "base", "Base", "curl", "env", "embeddings", "stop", "logprobs", "Cookie", "Key", "Python", "Node", "one-api", "ms",
     "English", "Webhook", "https", "Ctrl", "mail",
     "usd", "openai",  # this shop's price list, and who made its models
 }  # fmt: skip

@@ -43,10 +43,10 @@ def test_more_takes_two_people_and_less_takes_one(two, two_people):
     customer = owner.customer
     here = f"/office/customers/{customer.account}"
     assert allowed(customer) == {"left_micro": 100_000, "most_micro": 5_000_000}
-    assert "0.10 left; it holds at most" in owner.page("/console/").text
+    assert "0.10 left of at most" in owner.page("/console/").text
     assert "0.10 left of at most" in first.page(here).text
     path = path_of(first.fill(here, f"{here}/allowance", most="20"))
-    assert first.page(path).tables[0][1] == ["The most that its allowance holds", "–", "20.00"]
+    assert first.page(path).tables[0][1] == ["Maximum of its allowance", "shop default", "$20.00"]
     assert allowed(customer)["most_micro"] == 5_000_000
     assert "another person approves" in first.follow(first.send(f"{path}/approve", {})).text
     assert "approved and in force" in decide(second, path)
@@ -60,7 +60,7 @@ def test_more_takes_two_people_and_less_takes_one(two, two_people):
     assert allowed(customer) == {"left_micro": 500_000, "most_micro": 5_000_000}
     assert len(trail("account.allowance", customer.account)) == 3
     reader = people.operator(two, "auditor").page(here)
-    assert "0.50 left of at most" in reader.text and "Set the allowance" not in reader.text
+    assert "0.50 left of at most" in reader.text and "Set the maximum" not in reader.text
 
 
 def test_a_trusted_account_has_none(two, two_people):
@@ -69,15 +69,15 @@ def test_a_trusted_account_has_none(two, two_people):
     customer = owner.customer
     here = f"/office/customers/{customer.account}"
     path = path_of(first.fill(here, f"{here}/trust", trusted="on"))
-    assert first.page(path).tables[0][1][1:] == ["No, by its allowance", "Yes, trusted"]
+    assert first.page(path).tables[0][1][1:] == ["No, only within its allowance", "Yes"]
     two.refresh()
     assert allowed(customer) is not None
     assert "approved and in force" in decide(second, path)
     two.refresh()
     assert allowed(customer) is None
     assert "is trusted" in first.page(here).text
-    assert "it holds at most" not in owner.page("/console/").text
-    assert "draws on its allowance again" in first.follow(first.fill(here, f"{here}/trust", trusted="off")).text
+    assert "Allowance for failed calls" not in owner.page("/console/").text
+    assert "is no longer trusted" in first.follow(first.fill(here, f"{here}/trust", trusted="off")).text
     two.refresh()
     assert allowed(customer)["left_micro"] == 100_000
     assert "is so already" in first.follow(first.fill(here, f"{here}/trust", trusted="off")).text
@@ -143,6 +143,34 @@ def drawing(shop, customer, drawn_micro, *, cause="left", charge_micro=0):
     return shop.write(run)
 
 
+def test_a_receipt_says_what_the_rest_of_the_allowance_forgave(two, option):
+    option(allowance_begin_usd_micro=100)
+    owner, boss = people.customer(two, "1"), people.operator(two, "admin")
+    answer = owner.customer.chat("gpt-4", "sandbox: tokens=20+reset=6", stream=True)
+    receipt = owner.customer.receipt(answer)
+    two.reset_health()
+    assert (receipt["forgiven_micro"], receipt["flags"]) == (100, ["after_output", "allowance_used"])
+    page = owner.page(f"/console/calls/{answer.call}")
+    heads = {row[0]: row[1] for row in page.tables[0][1:]}
+    assert heads["Forgiven as much as the allowance had left"] == "−0.000100"
+    assert float(heads["Rounded up once, to a millionth"]) == pytest.approx(float(heads["Charge"]) + 0.0001)
+    assert "At most the hold" not in page.text and "What the call was worth" not in page.text
+    seen = boss.page(f"/office/customers/{owner.customer.account}/calls/{answer.call}").text
+    assert "Forgiven the upstream broke off, $0.0001 drawn from the allowance $0.0001" in seen
+    assert "broke off after output · allowance used up" in seen
+
+
+def test_home_says_what_a_low_and_an_empty_allowance_mean(two):
+    owner = people.customer(two, "1")
+    said = "nothing is left, so what reaches you is charged"
+    drawing(two, owner.customer, 70_000)
+    assert "low Allowance" not in owner.page("/console/").text
+    drawing(two, owner.customer, 15_000)
+    assert "low Allowance for failed calls: $0.015 left of at most" in owner.page("/console/").text
+    drawing(two, owner.customer, 20_000)
+    assert said in owner.page("/console/").text
+
+
 def tell(shop):
     """What the job does each minute: whether there was something to tell, and how many mails left."""
     from farebox.kit import clock
@@ -175,7 +203,7 @@ def test_the_owner_hears_of_a_fifth_once_and_the_operator_of_nothing_left(two):
     assert (tell(two), allowed(customer)["left_micro"]) == (1, 0)
     assert used_up in boss.page("/office/").text
     page = boss.page(f"/office/customers/{customer.account}")
-    table = next(table for table in page.tables if "Drawn" in table[0])
+    table = next(table for table in page.tables if "Drawn (USD)" in table[0])
     assert table[1][2:5] == ["3", "0.140000", "0.130000"]
     assert last in page.text and newest not in page.text
 

@@ -219,7 +219,7 @@ def test_how_a_vendor_counts_is_shown_and_a_tokenizer_that_is_off_is_a_task(shop
 
     name = shop.model(f"counted-{next(_names)}", {"input": "1", "output": "1"}, tokenizer="cl100k_base")
     page = admin.page(f"/office/models/show/{name}").text
-    assert "Not in force yet: there are 0 sampled calls of 0 accounts, and it takes 50 of 3 accounts." in page
+    assert "Not in force yet: 0 of 50 sampled calls, from 0 of 3 accounts." in page
     assert "not compared yet" in page
     assert name not in admin.page("/office/").text
     row = Sample("", Vector(1000), Vector(1000), 1, 0, 1103, 1250, 0, 4000, 4000, 5000, 1103, 1500)
@@ -231,8 +231,8 @@ def test_how_a_vendor_counts_is_shown_and_a_tokenizer_that_is_off_is_a_task(shop
     page = admin.page(f"/office/models/show/{name}").text
     assert "In force, from 60 calls of 3 accounts." in page
     assert "Latin letters and code 1.10 1.25" in page
-    assert "off within 20.00 % of the report for 95 of 100" in page
-    assert "Hidden output of 99 of 100 calls 19" in page
+    assert "off within 20.00 % of the report for 95 of 100 calls" in page
+    assert "Hidden output of 99 of 100 calls at most 19 tokens" in page
     assert f"more than 10 % of what their upstreams report: {name}." in admin.page("/office/").text
     known = Script(shop, "auditor").get(f"models/{name}").json["factors"]
     assert (known["in_force"], known["samples"], known["off"], known["hidden_p99"]) == (True, 60, True, 19)

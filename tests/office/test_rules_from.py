@@ -53,7 +53,7 @@ def test_two_people_choose_it_in_the_office_and_customers_hear_of_it(old_shop, t
         assert (page.status, 'aria-invalid="true"' in page.html) == (400, True)
     assert "at least 7 days from now" in form(first, **{NAME: "2001-01-01 00:00"}).text
     path = path_of(form(first, **{NAME: "2190-05-01 08:00"}))
-    assert first.page(path).tables[0][1] == ["Charging rules version 2 apply from", "", "2190-05-01 08:00 UTC"]
+    assert first.page(path).tables[0][1] == ["Charging rules version 2 apply from", "not set", "2190-05-01 08:00 UTC"]
     assert value(shop) is None
     assert "another person approves" in first.follow(first.send(f"{path}/approve", {})).text
     assert "approved and in force" in decide(second, path)
@@ -69,7 +69,7 @@ def test_two_people_choose_it_in_the_office_and_customers_hear_of_it(old_shop, t
     mail = post.newest(shop, people.row(owner).email)
     assert mail["Subject"] == "Charging rules version 2 apply from 2190-05-01 08:00 UTC"
     assert f"{shop.options.origin}/rules" in mail.get_content()
-    assert "计费规则" in post.newest(shop, people.row(reader).email)["Subject"]
+    assert "扣费规则" in post.newest(shop, people.row(reader).email)["Subject"]
     assert not post.mails(shop, people.row(member).email)
     assert "Nothing was changed" in first.follow(form(first)).text
     assert first.page("/office/audit?verb=setting.put&object=" + NAME).tables[0][1][4]

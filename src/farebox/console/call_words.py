@@ -19,7 +19,7 @@ OUTCOMES: dict[str, tuple[Any, str]] = {
 }
 FLAGS: dict[str, Any] = {
     "estimated": gettext_lazy("The usage was counted by us: the upstream did not report it, or not in time."),
-    "disputed": gettext_lazy("The usage that the upstream reported can't be true, so we counted ourselves."),
+    "disputed": gettext_lazy("Usage that the upstream reported can't be true, so we counted it ourselves."),
     "malformed": gettext_lazy("A report of the upstream could not be read."),
     "unknown_counter": gettext_lazy("The upstream reported something that we don't know; it was not charged."),
     "unpriced": gettext_lazy("Part of the usage has no price; that part was free."),
@@ -32,7 +32,7 @@ FLAGS: dict[str, Any] = {
     "after_output": gettext_lazy("The upstream broke off after part of the answer had come."),
     "left": gettext_lazy("You left before the end."),
     "unread": gettext_lazy("The answer was not read for so long that the upstream broke it off."),
-    "allowance_used": gettext_lazy("The allowance was used up, so what was delivered is charged."),
+    "allowance_used": gettext_lazy("The allowance was used up, so the rest of what reached you is charged."),
     "hold_used_up": gettext_lazy("The answer was ended because the hold was used up."),
     "longest_duration": gettext_lazy("The answer was ended at the longest duration of a call."),
     "over_limit": gettext_lazy("The answer was ended at its limit of tokens."),

@@ -96,7 +96,7 @@ def receipt(request: HttpRequest, me: Principal, call: str) -> HttpResponse:
         "charge_micro": found["charge_micro"],
         **_sums(found),
         "same": found["due_micro"] == found["charge_micro"],
-        "capped": not found["free"] and found["due_micro"] is not None and found["due_micro"] < found["rounded_micro"],
+        **_less(found),
         "refunded_micro": found["charge"]["refunded_micro"],
         "net_micro": (found["charge_micro"] or 0) - (found["charge"]["refunded_micro"] or 0),
         "rule": rule,
@@ -115,6 +115,21 @@ def receipt(request: HttpRequest, me: Principal, call: str) -> HttpResponse:
         "member_name": names.members.get(found["member"] or "", ""),
     }
     return render(request, "console/call.html", context)
+
+
+def _less(found: dict[str, Any]) -> dict[str, Any]:
+    """Why a charge is less than its sum: the hold (`capped`), or the rest of the allowance (`partly`, how much).
+
+    `worth`: whether value and forgiven say more than that.
+    """
+    due_micro, rounded_micro, forgiven_micro = found["due_micro"], found["rounded_micro"], found["forgiven_micro"]
+    less = not found["free"] and due_micro is not None and due_micro < rounded_micro
+    used_up = less and "allowance_used" in found["flags"] and due_micro < found["hold_micro"]
+    return {
+        "capped": less and not used_up,
+        "partly": money.exact(rounded_micro - due_micro) if used_up else "",
+        "worth": bool(forgiven_micro) and not (used_up and found["value_micro"] == rounded_micro),
+    }
 
 
 def _sums(found: dict[str, Any]) -> dict[str, Any]:

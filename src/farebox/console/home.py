@@ -34,6 +34,7 @@ SOON_US = 7 * 86_400_000_000
 KEYS_SHOWN = 6
 EXPIRING_SHOWN = 3
 LASTS_DAYS_MAX = 999
+LOW_PART = 5  # an allowance is low when a fifth is left of all that it had
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,11 @@ def _allowance(tx: Tx, me: Principal, now_us: int) -> dict[str, Any] | None:
     """What the account may still be forgiven, for its owners; None where that is not counted."""
     if me.role != "owner":
         return None
-    return forgiving.seen(tx, pricebook.on_shelf(tx, now_us), Account.objects.get(id=me.account), now_us)
+    found = forgiving.seen(tx, pricebook.on_shelf(tx, now_us), Account.objects.get(id=me.account), now_us)
+    if found is None:
+        return None
+    left_micro, had_micro = found["left_micro"], found["left_micro"] + found["drawn_micro"]
+    return found | {"low": left_micro * LOW_PART <= had_micro}
 
 
 def _pace(spent: dict[str, int], days: list[str]) -> int:

@@ -80,7 +80,9 @@ def rules(language: str, *, from_us: int, zone: str) -> tuple[str, str]:
             _("You pay for what reached you, also when you end an answer early, counted as well as we can."),
             _("Failed calls are free, within an allowance that honest use does not reach. Home shows your allowance."),
             _("Calls that begin before are charged by version 1."),
-            _("Both versions of the rules:") + "\n" + f"{options.current().origin}/rules",
+            _("Version 2 in plain words, with a link to version 1:")
+            + "\n"
+            + f"{options.current().origin}/rules?version=2",
         ]
         return _("Charging rules version 2 apply from %(at)s") % facts, letter(lines)
 
@@ -97,8 +99,8 @@ def allowance(language: str, *, account: str, left_micro: int, most_micro: int, 
             _("The allowance of the account %(account)s for failed calls is down to %(left)s of at most %(most)s.")
             % facts,
             _(
-                "When it is used up, what reached you is charged even if the call fails or you leave. It grows again "
-                "with every charge."
+                "When it is used up, what reached you is charged even if the call fails or you leave. Once you have "
+                "paid money in, it grows with every charge."
             ),
             _("The receipts of your calls show what each has drawn. How it works:")
             + "\n"

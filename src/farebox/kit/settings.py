@@ -194,9 +194,9 @@ def check_moved(tx: Tx, changes: Mapping[str, Any], *, now_us: int) -> None:
         if known.kind != "moment" or value == was:
             continue
         if was is not None and was <= now_us:
-            raise CommandError(f"{name}: this moment has come, and stays.")
+            raise CommandError(f"{name}: this time has come, and stays.")
         if value is None or value < now_us + known.days_ahead * _DAY_US:
-            raise CommandError(f"{name}: a moment at least {known.days_ahead} days from now.")
+            raise CommandError(f"{name}: choose a time at least {known.days_ahead} days from now.")
 
 
 def has_come(tx: Tx, name: str, *, now_us: int) -> bool:

@@ -29,7 +29,7 @@ def trust(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     customers.find(account)
     if text(request, "trusted", 3) == "on":
         return _propose(request, me, account, "account.trusted", {"trusted": True})
-    said = _("What it is forgiven draws on its allowance again.")
+    said = _("The account is no longer trusted: its allowance limits again what it is forgiven.")
     return carry_out(request, _here(account), said, forgiving.trust, account, trusted=False, actor=me.actor)
 
 
@@ -40,14 +40,15 @@ def most(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     customers.find(account)
     given, now_us = text(request, "most", 40), clock.now_us()
     try:
-        most_micro = amount(given, _("The most that the allowance holds")) if given else None
+        most_micro = amount(given, _("Maximum of the allowance")) if given else None
         gives = db.read(forgiving.gives, account, most_micro, now_us=now_us)
     except CommandError as fault:
         return refused(request, _here(account), refusals.said(fault))
     if gives:
         return _propose(request, me, account, "account.allowance", {"most_micro": most_micro})
     facts = {"most_micro": most_micro, "now_us": now_us, "actor": me.actor}
-    return carry_out(request, _here(account), _("The allowance is set."), forgiving.set_most, account, **facts)
+    said = _("The maximum of the allowance is set.")
+    return carry_out(request, _here(account), said, forgiving.set_most, account, **facts)
 
 
 def _propose(request: HttpRequest, me: Operator, account: str, kind: str, after: dict[str, Any]) -> HttpResponse:
@@ -59,7 +60,7 @@ def _propose(request: HttpRequest, me: Operator, account: str, kind: str, after:
         row = db.write(kinds.change, kind, account, after, **facts)
     except CommandError as fault:
         return refused(request, here, refusals.said(fault))
-    return proposals.after(request, row, here, _("The allowance is set."))
+    return proposals.after(request, row, here, _("The maximum of the allowance is set."))
 
 
 def _here(account: str) -> str:

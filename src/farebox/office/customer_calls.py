@@ -62,6 +62,8 @@ def receipt(request: HttpRequest, me: Operator, account: str, call: str) -> Http
         "call": made,
         "lines": lines,
         "said": words.said(words.OUTCOMES, made["outcome"]),
+        "cause": words.said(words.CAUSES, made["cause"]),
+        "flags": [words.said(words.FLAGS, flag) for flag in made["flags"]],
         "key": db.read(customers.key, account, made["key"]),
         "project": next((each for each in projects if each["id"] == made["project"]), None),
         "begun": local(made["opened_us"], me),

@@ -140,11 +140,17 @@ def _forgiven(currency: str, days: list[str]) -> list[dict[str, Any]]:
     upstreams = sorted(by_upstream.values(), key=lambda row: -row.forgiven_micro)
     accounts = found["account"][:ROWS_MAX]
     names = dict(Account.objects.filter(id__in=[row.key for row in accounts]).values_list("id", "name"))
+    rows = {
+        "customer": [(names.get(row.key, row.key), row.key, row) for row in accounts],
+        "model": [(row.key, "", row) for row in found["model"][:ROWS_MAX]],
+        "upstream": [(row.key or _("no upstream"), "", row) for row in upstreams[:ROWS_MAX]],
+        "cause": [(words.said(words.CAUSES, row.key), "", row) for row in found["cause"]],
+    }
     return [
-        {"head": _("Customer"), "rows": [(names.get(row.key, row.key), row.key, row) for row in accounts]},
-        {"head": _("Model"), "rows": [(row.key, "", row) for row in found["model"][:ROWS_MAX]]},
-        {"head": _("Upstream"), "rows": [(row.key or _("no upstream"), "", row) for row in upstreams[:ROWS_MAX]]},
-        {"head": _("Cause"), "rows": [(words.said(words.CAUSES, row.key), "", row) for row in found["cause"]]},
+        {"title": _("By customer"), "head": _("Customer"), "rows": rows["customer"]},
+        {"title": _("By model"), "head": _("Model"), "rows": rows["model"]},
+        {"title": _("By upstream"), "head": _("Upstream"), "rows": rows["upstream"]},
+        {"title": _("By cause"), "head": _("Cause"), "rows": rows["cause"]},
     ]
 
 

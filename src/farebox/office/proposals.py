@@ -13,11 +13,13 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from farebox.accounts import adjusting, customers
+from farebox.accounts.models import Account
 from farebox.kit import clock, db, money, proposals
 from farebox.kit.errors import CommandError
 from farebox.kit.models import Proposal
 from farebox.kit.settings import BY_NAME
 from farebox.look import refusals
+from farebox.look.templatetags.look import money as amount
 from farebox.upstreams import channels
 
 from . import kinds, seen, settings, words
@@ -45,8 +47,8 @@ FIELDS: dict[str, Any] = {
     "rpm": gettext_lazy("Calls a minute"),
     "tpm": gettext_lazy("Tokens a minute"),
     "concurrency": gettext_lazy("Calls at once"),
-    "trusted": gettext_lazy("Trusted: no allowance limits what it is forgiven"),
-    "most_micro": gettext_lazy("The most that its allowance holds"),
+    "trusted": gettext_lazy("Trusted: failed calls are free without a limit"),
+    "most_micro": gettext_lazy("Maximum of its allowance"),
     "model": gettext_lazy("Model"),
     "upstream_model": gettext_lazy("Its name at the upstream"),
     "costs": gettext_lazy("Costs"),
@@ -188,16 +190,25 @@ def _lines(row: dict[str, Any], me: Operator) -> Iterator[tuple[str, str, str]]:
         was = before.get(name) if isinstance(before, dict) else None
         known = BY_NAME.get(name) if row["kind"].startswith("settings") else None
         if known is not None:
-            yield settings.label(name), settings.write(known, was), settings.write(known, value)
+            yield settings.label(name), *(settings.write(known, each) or _("not set") for each in (was, value))
+        elif name == "most_micro":
+            yield words.said(FIELDS, name), _most(row["object"], was), _most(row["object"], value)
         elif was != value:
             yield words.said(FIELDS, name), _said(was, name), _said(value, name)
+
+
+def _most(account: str, micro: int | None) -> str:
+    """The maximum of an account's allowance, in its currency."""
+    if micro is None:
+        return _("shop default")
+    return amount(micro, Account.objects.values_list("currency", flat=True).get(id=account))
 
 
 def _said(value: Any, name: str = "") -> str:
     if value is None or value in ("", [], {}):
         return "–"
     if isinstance(value, bool):
-        return _("Yes, trusted") if value else _("No, by its allowance")
+        return _("Yes") if value else _("No, only within its allowance")
     if name.endswith("_micro"):
         return money.text(value)
     if isinstance(value, list):

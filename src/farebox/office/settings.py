@@ -195,7 +195,7 @@ def _shown(request: HttpRequest, me: Operator, texts: dict[str, str], errors: di
                     "hint": hint,
                     "value": texts[name],
                     "long": BY_NAME[name].kind in {"text", "amounts"},
-                    "error": errors.get(name, "").removeprefix(f"{name}: ").removeprefix(f"{name}："),
+                    "error": _sentence(errors.get(name, "").removeprefix(f"{name}: ").removeprefix(f"{name}：")),
                     "may": name in mine,
                     "two": BY_NAME[name].money and not options.current().single_person,
                 }
@@ -213,6 +213,10 @@ def _shown(request: HttpRequest, me: Operator, texts: dict[str, str], errors: di
         "single_person": options.current().single_person,
     }
     return render(request, "office/settings.html", context, status=400 if errors else 200)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _texts() -> dict[str, str]:

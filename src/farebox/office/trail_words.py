@@ -16,7 +16,7 @@ VERBS: dict[str, Any] = {
     "account.rename": gettext_lazy("Account renamed"),
     "account.set_price_list": gettext_lazy("Price list of the account changed"),
     "account.set_rates": gettext_lazy("Limits of the account changed"),
-    "account.trust": gettext_lazy("Account trusted, or no longer"),
+    "account.trust": gettext_lazy("Trust in the account changed"),
     "account.allowance": gettext_lazy("Allowance of the account changed"),
     "calls.read": gettext_lazy("Calls viewed"),
     "receipt.read": gettext_lazy("Receipt viewed"),

@@ -62,6 +62,30 @@ CAUSES = {
     "counted": gettext_lazy("counted, not reported"),
     "short": gettext_lazy("the hold did not cover it"),
 }
+# What a receipt notes of a call.
+FLAGS: dict[str, Any] = {
+    "estimated": gettext_lazy("counted by us"),
+    "disputed": gettext_lazy("implausible report"),
+    "malformed": gettext_lazy("unreadable report"),
+    "unknown_counter": gettext_lazy("unknown counter, not charged"),
+    "unpriced": gettext_lazy("class without a price"),
+    "short": gettext_lazy("the hold did not cover it"),
+    "substituted": gettext_lazy("another model answered"),
+    "journalled": gettext_lazy("charged later, the store was away"),
+    "limit_lowered": gettext_lazy("limit lowered to what the balance pays"),
+    "no_terminal": gettext_lazy("no end mark"),
+    "policy": gettext_lazy("ended by a content policy"),
+    "after_output": gettext_lazy("broke off after output"),
+    "left": gettext_lazy("the customer left"),
+    "unread": gettext_lazy("the customer did not read"),
+    "allowance_used": gettext_lazy("allowance used up"),
+    "hold_used_up": gettext_lazy("hold used up"),
+    "longest_duration": gettext_lazy("longest duration reached"),
+    "over_limit": gettext_lazy("ended at its token limit"),
+    "voided": gettext_lazy("not settled, free"),
+    "expired": gettext_lazy("its process ended, free"),
+    "refunded": gettext_lazy("refunded"),
+}
 BADGES = {
     "active": "good",
     "booked": "good",
