@@ -105,7 +105,7 @@ def receipt(request: HttpRequest, me: Principal, call: str) -> HttpResponse:
         "kind": called.KINDS.get(found["endpoint"], found["endpoint"]),
         "reported": counters.spelled(found["reported"]),
         "source": call_words.SOURCES.get(found["usage_source"], ""),
-        "flags": [call_words.FLAGS.get(flag, flag) for flag in found["flags"] if flag != "refunded"],
+        "flags": [call_words.FLAGS.get(flag, flag) for flag in _noted(found["flags"])],
         "attempts": [_attempt(attempt) for attempt in found["attempts"]],
         "begun": scoped.exact(found["opened_us"], me.time_zone),
         "ended": scoped.exact(found["ended_us"], me.time_zone),
@@ -115,6 +115,12 @@ def receipt(request: HttpRequest, me: Principal, call: str) -> HttpResponse:
         "member_name": names.members.get(found["member"] or "", ""),
     }
     return render(request, "console/call.html", context)
+
+
+def _noted(flags: list[str]) -> list[str]:
+    """The flags that a receipt explains: what is said elsewhere on it, or by another of them, is left out."""
+    said = {"refunded"} | ({"estimated"} if "disputed" in flags else set())
+    return [flag for flag in flags if flag not in said]
 
 
 def _less(found: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from farebox.calls.log import AttemptFacts, Ended, Opened
+from farebox.calls.log import AttemptFacts, Ended, Opened, Receipt
 from farebox.catalog import pricing, rules
 from farebox.catalog.pricing import Charge, Offer
 from farebox.kit import errors
@@ -167,7 +167,7 @@ async def settle(
             end = broken(bug)
             ended, unlisted = _plain(ports, end), ""
         point("serve.before_settle")
-        short_micro = await _write(ports, opened, ended, unlisted, tries)
+        receipt = await _write(ports, opened, ended, unlisted, tries)
         point("serve.settled")
     except HoldEnded:
         log.warning("settle.late", call=opened.id)
@@ -181,16 +181,18 @@ async def settle(
         void_later(ports, opened, ended.attempts if ended is not None else ())
         charged = ended is not None and ended.charge_micro > 0
         return Unsure() if charged and tries.unsure else errors.StoreUnavailable()
-    if short_micro:
-        log.warning("settle.short", call=opened.id, short_micro=short_micro)
-    return _error(opened, end)
+    if receipt is None:
+        return _error(opened, end, charged=bool(ended.charge_micro or ended.most_micro))
+    if receipt.short_micro:
+        log.warning("settle.short", call=opened.id, short_micro=receipt.short_micro)
+    return _error(opened, end, charged=bool(receipt.charge_micro))
 
 
 async def _ended(
     ports: Ports, opened: Opened, cover: Cover, along: Along, meter: Meter, end: Ending
 ) -> tuple[Ended, str]:
     """What the record keeps of the end, and the model to unlist for a class without a price (R05), or nothing."""
-    error = _error(opened, end)
+    error = _error(opened, end, charged=False)
     offer = cover.need.offer
     charge = pricing.charge(offer.prices, end.usage) if end.usage is not None else None
     unpriced = charge is not None and bool(charge.unpriced)
@@ -298,8 +300,8 @@ def _plain(ports: Ports, end: Ending) -> Ended:
     )
 
 
-async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str, tries: _Tries) -> int:
-    """Make the settlement durable: in the store, or, while that is away, in the journal (R23); what it fell short.
+async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str, tries: _Tries) -> Receipt | None:
+    """Make the settlement durable: in the store, or, while that is away, in the journal (R23): None.
 
     Each try after the first finds the work of an earlier one. StoreUnavailable where neither would take it.
     """
@@ -319,7 +321,7 @@ async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str, trie
             tries.again = True
             tries.unsure = tries.unsure or trouble.__cause__ is not None
         else:
-            return receipt.short_micro
+            return receipt
         # Who was paused meanwhile can't tell from that one try that the store is away, nor that his hold lives (F30).
         paused = now() - since > within_s + _SHORTLY_S
         if not paused and (now() >= deadline or ports.journal):
@@ -330,7 +332,7 @@ async def _write(ports: Ports, opened: Opened, ended: Ended, unlisted: str, trie
                 if now() >= deadline + wait_s:
                     raise errors.StoreUnavailable from fault
             else:
-                return 0
+                return None
         await asyncio.sleep(_AGAIN_S)
 
 
@@ -365,10 +367,10 @@ def _fact(attempt: Attempt) -> AttemptFacts:
     )
 
 
-def _error(opened: Opened, end: Ending) -> FareboxError | None:
+def _error(opened: Opened, end: Ending, *, charged: bool) -> FareboxError | None:
     if end.fault is not None:
         if end.outcome is Outcome.FAILED or "unread" in end.flags:
-            return writing.failure(end.fault, after_output="after_output" in end.flags)
+            return writing.failure(end.fault, after_output="after_output" in end.flags, charged=charged)
         return writing.refusal(end.fault)
     if end.outcome is Outcome.REVOKED:
         return errors.BadKey("This API key was deactivated while the call was running. Please use another key.")

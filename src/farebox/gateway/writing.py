@@ -86,12 +86,16 @@ def refusal(fault: Fault) -> FareboxError:
     return errors.BadRequest(message, param=fault.param, code=fault.code)
 
 
-def failure(fault: Fault, *, after_output: bool) -> FareboxError:
-    """The error for an upstream that failed: free, and whose key or money it was is no news to the customer."""
+def failure(fault: Fault, *, after_output: bool, charged: bool) -> FareboxError:
+    """The error for an upstream that failed: whose key or money it was is no news to the customer.
+
+    It is free, but for what reached a customer whose allowance is used up, or who did not read (`charged`).
+    """
+    paid = "What reached you was charged; the receipt says why." if charged else "Nothing was charged."
     if fault.kind == "timeout":
-        return errors.UpstreamTimeout("The upstream was silent for too long. Nothing was charged.")
-    if after_output:
-        return errors.UpstreamFailed("The upstream broke off in the middle of its answer. Nothing was charged.")
+        return errors.UpstreamTimeout(f"The upstream was silent for too long. {paid}")
+    if after_output or charged:
+        return errors.UpstreamFailed(f"The upstream broke off in the middle of its answer. {paid}")
     if fault.kind == "busy":
         return errors.UpstreamFailed(
             "The upstream has no capacity right now. Nothing was charged; please try again.",

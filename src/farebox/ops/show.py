@@ -84,9 +84,10 @@ def ticket(receipt: dict[str, Any]) -> str:
     total = "still running" if charge["amount"] is None else f"{charge['amount']} {currency}"
     out += ["-" * wide, _two("TOTAL", total), "-" * wide]
     if receipt.get("forgiven_micro"):
-        out.append(_two("worth", money.exact(receipt["value_micro"])))
-        out.append(_two("forgiven", money.exact(receipt["forgiven_micro"])))
-        out.append(_two("drawn from the allowance", money.exact(receipt["drawn_micro"] or 0)))
+        out.append(_two("worth", f"{money.exact(receipt['value_micro'])} {currency}"))
+        why = f"forgiven ({receipt['cause']})" if receipt["cause"] else "forgiven"
+        out.append(_two(why, f"{money.exact(receipt['forgiven_micro'])} {currency}"))
+        out.append(_two("drawn from the allowance", f"{money.exact(receipt['drawn_micro'] or 0)} {currency}"))
     out.append(_two("price list", f"{receipt['price_list']} v{receipt['price_version']}"))
     out.append(_two("rule", f"{receipt['rule'] or 'open'} (version {receipt['rule_version']}), {receipt['outcome']}"))
     out.append(_two("rounding", "summed exactly, rounded up once"))

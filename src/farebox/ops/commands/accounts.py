@@ -64,7 +64,7 @@ def list_() -> None:
 @account.command("show", example="farebox account show 'Ada Lovelace'")
 @click.argument("account")
 def show_(account: str) -> None:
-    """One account: state, money, granted credit, projects and keys. ACCOUNT is its id or name."""
+    """One account: state, money, allowance, granted credit, projects and keys. ACCOUNT is its id or name."""
     ready.store()
     found = read(_whole, account)
     emit(found, lambda: _show(found))
@@ -154,9 +154,12 @@ def rename(account: str, name: str) -> None:
 
 @account.command("trust", example="farebox account trust 'Ada Lovelace'")
 @click.argument("account")
-@click.option("--off", is_flag=True, help="No longer: what it is forgiven draws on its allowance again.")
+@click.option("--off", is_flag=True, help="No longer: its allowance limits again what it is forgiven.")
 def trust(account: str, off: bool) -> None:
-    """Let what ACCOUNT is forgiven draw on no allowance, alone, as the administrator of this machine."""
+    """Trust ACCOUNT: its failed calls are free without a limit (charging rules, version 2).
+
+    You decide alone, as the administrator of this machine; in the office another administrator approves it.
+    """
     done = write("account.trust", account=account, trusted=not off)
     emit(done, lambda: print(f"Account {done['id']} is {'trusted' if done['trusted'] else 'no longer trusted'}."))
 
@@ -165,22 +168,23 @@ def trust(account: str, off: bool) -> None:
 @click.argument("account")
 @click.argument("most", required=False)
 def allowance(account: str, most: str | None) -> None:
-    """Let the allowance of ACCOUNT hold MOST, and fill it up to that; without MOST as the shop's options say.
+    """Set the maximum of an account's allowance for failed calls to MOST, and fill it up to that.
 
-    Alone, as the administrator of this machine; in the office another administrator approves what gives more.
+    MOST is an amount in the account's currency; without it the shop's options hold again. You decide alone, as the
+    administrator of this machine; in the office another administrator approves what gives more.
     """
     most_micro = None if most is None else when.amount(most)
     done = write("account.allowance", account=account, most_micro=most_micro)
-    emit(done, lambda: print(f"Account {done['id']}: {_allowance(done['allowance'], done['currency'])}."))
+    emit(done, lambda: print(f"Account {done['id']}: allowance {_allowance(done['allowance'], done['currency'])}."))
 
 
 def _allowance(found: dict[str, Any], currency: str) -> str:
     if found["trusted"]:
-        return "trusted, none"
+        return "none, for the account is trusted"
     if found["left_micro"] is None:
         own = "as the options say" if found["set_micro"] is None else show.amount(found["set_micro"], currency)
         return f"not counted yet (rules version 1); at most {own}"
-    return f"{show.amount(found['left_micro'], currency)} left of {show.amount(found['most_micro'], currency)}"
+    return f"{show.amount(found['left_micro'], currency)} left of at most {show.amount(found['most_micro'], currency)}"
 
 
 def _moved(done: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ def list_models() -> None:
 @model.command("show", example="farebox model show gpt-4o-mini")
 @click.argument("model")
 def show_model(model: str) -> None:
-    """One model: what it can do, and how its vendor counts as far as reports tell. Factors are in millionths."""
+    """One model: what it can do, and how its vendor counts, as far as reports tell. JSON has factors in millionths."""
     ready.store()
     row = read(_model, model)
     factors = row["factors"]
@@ -179,7 +179,7 @@ def _counts(factors: dict[str, Any]) -> list[tuple[str, object]]:
         *((f"{side} {name}", decimal(value)) for side in ("input", "output") for name, value in factors[side].items()),
         ("input tokens a byte", decimal(factors["input_per_byte_upper"])),
         ("output tokens a byte", decimal(factors["output_per_byte_upper"])),
-        ("input believed up to", f"{decimal(factors['bound_slack'])} times its bound"),
+        ("input believed up to", f"{decimal(factors['bound_slack'])} times what the request can contain"),
         ("hidden output", "not known" if factors["hidden_p99"] is None else factors["hidden_p99"]),
         ("tokens of an image", "not known" if factors["image_tokens"] is None else factors["image_tokens"]),
         ("tokenizer off by", f"{decimal(factors['tokenizer_p95'])}, {agreement}"),
