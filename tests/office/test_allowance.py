@@ -157,7 +157,7 @@ def test_a_receipt_says_what_the_rest_of_the_allowance_forgave(two, option):
     assert float(heads["Rounded up once, to a millionth"]) == pytest.approx(float(heads["Charge"]) + 0.0001)
     assert "At most the hold" not in page.text and "What the call was worth" not in page.text
     seen = boss.page(f"/office/customers/{owner.customer.account}/calls/{answer.call}").text
-    assert "Forgiven the upstream broke off, $0.0001 drawn from the allowance $0.0001" in seen
+    assert "Forgiven the upstream broke off · $0.0001 drawn from the allowance $0.0001" in seen
     assert "broke off after output · allowance used up" in seen
 
 

@@ -175,11 +175,12 @@ def _mine(me: Operator) -> list[str]:
     if me.role not in kinds.PROPOSES:
         return []
     mine = [name for name, known in BY_NAME.items() if known.money or me.role == "admin"]
-    return [name for name in mine if BY_NAME[name].kind != "moment" or not _has_come(name)]
+    return [name for name in mine if not _stays(name)]
 
 
-def _has_come(name: str) -> bool:
-    return db.read(settings.has_come, name, now_us=clock.now_us())
+def _stays(name: str) -> bool:
+    """Whether this is a moment that has come."""
+    return BY_NAME[name].kind == "moment" and db.read(settings.has_come, name, now_us=clock.now_us())
 
 
 def _shown(request: HttpRequest, me: Operator, texts: dict[str, str], errors: dict[str, str]) -> HttpResponse:
@@ -192,12 +193,12 @@ def _shown(request: HttpRequest, me: Operator, texts: dict[str, str], errors: di
                 {
                     "name": name,
                     "label": label,
-                    "hint": hint,
+                    "hint": _("This time has come, and stays.") if _stays(name) else hint,
                     "value": texts[name],
                     "long": BY_NAME[name].kind in {"text", "amounts"},
                     "error": _sentence(errors.get(name, "").removeprefix(f"{name}: ").removeprefix(f"{name}：")),
                     "may": name in mine,
-                    "two": BY_NAME[name].money and not options.current().single_person,
+                    "two": BY_NAME[name].money and not options.current().single_person and not _stays(name),
                 }
                 for name, (label, hint) in fields.items()
             ],
