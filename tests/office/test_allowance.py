@@ -143,35 +143,6 @@ def drawing(shop, customer, drawn_micro, *, cause="left", charge_micro=0):
     return shop.write(run)
 
 
-def test_a_receipt_says_what_the_rest_of_the_allowance_forgave(two, option):
-    option(allowance_begin_usd_micro=100)
-    owner, boss = people.customer(two, "1"), people.operator(two, "admin")
-    answer = owner.customer.chat("gpt-4", "sandbox: tokens=20+reset=6", stream=True)
-    receipt = owner.customer.receipt(answer)
-    two.reset_health()
-    assert "What reached you was charged" in answer.events[-1]["error"]["message"]
-    assert (receipt["forgiven_micro"], receipt["flags"]) == (100, ["after_output", "allowance_used"])
-    page = owner.page(f"/console/calls/{answer.call}")
-    heads = {row[0]: row[1] for row in page.tables[0][1:]}
-    assert heads["Forgiven as much as the allowance had left"] == "−0.000100"
-    assert float(heads["Rounded up once, to a millionth"]) == pytest.approx(float(heads["Charge"]) + 0.0001)
-    assert "At most the hold" not in page.text and "What the call was worth" not in page.text
-    seen = boss.page(f"/office/customers/{owner.customer.account}/calls/{answer.call}").text
-    assert "Forgiven the upstream broke off · $0.0001 drawn from the allowance $0.0001" in seen
-    assert "broke off after output · allowance used up" in seen
-
-
-def test_home_says_what_a_low_and_an_empty_allowance_mean(two):
-    owner = people.customer(two, "1")
-    said = "nothing is left, so what reaches you is charged"
-    drawing(two, owner.customer, 70_000)
-    assert "low Allowance" not in owner.page("/console/").text
-    drawing(two, owner.customer, 15_000)
-    assert "low Allowance for failed calls: $0.015 left of at most" in owner.page("/console/").text
-    drawing(two, owner.customer, 20_000)
-    assert said in owner.page("/console/").text
-
-
 def tell(shop):
     """What the job does each minute: whether there was something to tell, and how many mails left."""
     from farebox.kit import clock
@@ -248,3 +219,32 @@ def house_of_commands():
     from ops import cli
 
     return cli.ok
+
+
+def test_a_receipt_says_what_the_rest_of_the_allowance_forgave(two, option):
+    option(allowance_begin_usd_micro=100)
+    owner, boss = people.customer(two, "1"), people.operator(two, "admin")
+    answer = owner.customer.chat("gpt-4", "sandbox: tokens=20+reset=6", stream=True)
+    receipt = owner.customer.receipt(answer)
+    two.reset_health()
+    assert "What reached you was charged" in answer.events[-1]["error"]["message"]
+    assert (receipt["forgiven_micro"], receipt["flags"]) == (100, ["after_output", "allowance_used"])
+    page = owner.page(f"/console/calls/{answer.call}")
+    heads = {row[0]: row[1] for row in page.tables[0][1:]}
+    assert heads["Forgiven as much as the allowance had left"] == "−0.000100"
+    assert float(heads["Rounded up once, to a millionth"]) == pytest.approx(float(heads["Charge"]) + 0.0001)
+    assert "At most the hold" not in page.text and "What the call was worth" not in page.text
+    seen = boss.page(f"/office/customers/{owner.customer.account}/calls/{answer.call}").text
+    assert "Forgiven the upstream broke off · $0.0001 drawn from the allowance $0.0001" in seen
+    assert "broke off after output · allowance used up" in seen
+
+
+def test_home_says_what_a_low_and_an_empty_allowance_mean(two):
+    owner = people.customer(two, "1")
+    said = "nothing is left, so what reaches you is charged"
+    drawing(two, owner.customer, 70_000)
+    assert "low Allowance" not in owner.page("/console/").text
+    drawing(two, owner.customer, 15_000)
+    assert "low Allowance for failed calls: $0.015 left of at most" in owner.page("/console/").text
+    drawing(two, owner.customer, 20_000)
+    assert said in owner.page("/console/").text

@@ -216,12 +216,14 @@ def test_what_the_newest_calls_tell(shop, operator, monkeypatch):
     assert "than was asked for: dash-other." in page
     monkeypatch.setattr(watch, "FREE_OF", 10)
     monkeypatch.setattr(watch, "FREE_MOST", 2)
+    shop.rules(1)  # by version 2 the allowance bounds what is free
     for number in range(10):
         me.chat(disputed, "sandbox: empty" if number < 2 else "sandbox: tokens=1")
     assert "cost its customer nothing" not in admin.page("/office/").text
     for _ in range(3):
         me.chat(disputed, "sandbox: empty")
     assert "of the last 10 calls of the key test cost its customer nothing" in admin.page("/office/").text
+    shop.rules(2)
 
 
 def test_a_model_that_went_off_sale_by_itself(shop, operator):
@@ -229,7 +231,9 @@ def test_a_model_that_went_off_sale_by_itself(shop, operator):
 
     admin, me = operator(), shop.account("1")
     model = shop.model("dash-unpriced-class", {"input": "1", "output": "1"})
+    shop.rules(1)  # by version 2 no report takes a model off the shelf
     me.chat(model, "sandbox: cached=4+tokens=5\nHello there, how are you?")
+    shop.rules(2)
     assert "went off sale: dash-unpriced-class." in admin.page("/office/").text
     shop.write(goods.relist, model, actor="test")
     assert "went off sale" not in admin.page("/office/").text

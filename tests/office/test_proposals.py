@@ -68,7 +68,7 @@ def test_the_attack_one_administrator_makes_trial_credit(shop, first, second, tw
     facts = {"account": friend, "email": "friend@example.com", "address": "203.0.113.9", "now_us": clock.now_us()}
     assert shop.write(trial.grant, **facts) == 0
     page = first.page(path)
-    assert page.tables[0][1] == ["Trial credit", "", "USD 1000.00"]
+    assert page.tables[0][1] == ["Trial credit", "not set", "USD 1000.00"]
     assert "Approve it" not in page.text
     assert first.send(f"{path}/approve", {}).status == 302
     assert values(shop)["trial_micro"] == {}
