@@ -190,7 +190,8 @@ def _lines(row: dict[str, Any], me: Operator) -> Iterator[tuple[str, str, str]]:
         was = before.get(name) if isinstance(before, dict) else None
         known = BY_NAME.get(name) if row["kind"].startswith("settings") else None
         if known is not None:
-            yield settings.label(name), *(settings.write(known, each) or _("not set") for each in (was, value))
+            shown = [settings.write(known, each) or _("not set") for each in (was, value)]
+            yield settings.label(name), shown[0], shown[1]
         elif name == "most_micro":
             yield words.said(FIELDS, name), _most(row["object"], was), _most(row["object"], value)
         elif was != value:
