@@ -13,10 +13,17 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddField(
-            model_name="call",
-            name="cause",
-            field=models.CharField(db_default="", default="", max_length=12),
+        # By itself Django makes the table of calls anew on SQLite for a column that is not empty: the largest of all.
+        migrations.RunSQL(
+            "ALTER TABLE calls_call ADD COLUMN cause varchar(12) DEFAULT '' NOT NULL",
+            "ALTER TABLE calls_call DROP COLUMN cause",
+            state_operations=[
+                migrations.AddField(
+                    model_name="call",
+                    name="cause",
+                    field=models.CharField(db_default="", default="", max_length=12),
+                ),
+            ],
         ),
         migrations.AddField(
             model_name="call",
