@@ -340,6 +340,14 @@ def stocked_house(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[Hou
 
 
 @pytest.fixture(scope="module")
+def house_before(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[House]:
+    """A store of the release before version 2 of the charging rules, not yet migrated, for all tests of a module."""
+    import before
+
+    yield from open_house(moulds(before.store))
+
+
+@pytest.fixture(scope="module")
 def shop(stocked_house: House) -> Iterator[Any]:
     """A running shop (server, sandbox upstream, the official models) for all tests of a module."""
     import shop as shops
