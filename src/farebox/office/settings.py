@@ -193,7 +193,7 @@ def _shown(request: HttpRequest, me: Operator, texts: dict[str, str], errors: di
                 {
                     "name": name,
                     "label": label,
-                    "hint": _("This time has come, and stays.") if _stays(name) else hint,
+                    "hint": _("In force; it can no longer be changed.") if _stays(name) else hint,
                     "value": texts[name],
                     "long": BY_NAME[name].kind in {"text", "amounts"},
                     "error": _sentence(errors.get(name, "").removeprefix(f"{name}: ").removeprefix(f"{name}：")),
