@@ -61,6 +61,7 @@ TRICKS = {
     "many at once": Trick("h", at_once=_BURST, client="reset", client_s=0.4, slow=5.0),
     "an empty answer": Trick("i", stream=False, wrong="empty", times=30),
     "nothing reported": Trick("j", stream=False, wrong="no usage"),
+    "a report on the way": Trick("-", "thinker", wrong="early usage", slow=5.0, client="leaves at end"),
     "parts of no class": Trick("k", stream=False, wrong="parts of no class"),
     "a report of nothing": Trick("-", wrong="zero usage"),
     "away at once": Trick("-", client="reset", client_s=0.01, times=30),

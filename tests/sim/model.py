@@ -100,9 +100,9 @@ class Model:
         """What a call of version 2 may be worth; what its account's allowance makes of it shows when all are judged."""
         case, answer = Case(sent, produced, claim, broke=broke), sent.read()
         given_back = claim.refund_micro == claim.charge_micro > 0
-        worths, verdict = list(dict.fromkeys(case.worths(claim.rule))), f"version 2, {claim.rule or 'open'}"
+        worths, verdict = list(dict.fromkeys(case.worths(claim.rule))), f"version 2 {claim.rule or 'open'}"
         if answer.whole and not sent.gone:
-            verdict = f"version 2, complete{f', {doubt}' if doubt else ''}"
+            verdict = f"version 2 complete{f', {doubt}' if doubt else ''}"
             if claim.rule not in case.expected:
                 worths = [FREE] if doubt else []
             elif given_back and not doubt:
@@ -110,13 +110,13 @@ class Model:
         elif answer.status >= 400 and not sent.gone and not given_back:
             worths, verdict = (
                 [each for each in worths if not each.charge_micro and not each.most_micro],
-                "version 2, refused",
+                "version 2 refused",
             )
         elif answer.error and not sent.gone and not ended and not given_back:
             slow = "unread" in claim.flags and sent.call.client in {"reads slowly", "never reads", "stops reading"}
             failed = {"R13", "R14", "R15", "R12", "R08", "R24"} | ({"R18"} if slow else set())
             worths = worths if claim.rule in failed else []
-            verdict = f"version 2, failed, {claim.rule}"
+            verdict = f"version 2 failed by {claim.rule}"
         self.verdicts[verdict if len(worths) < 2 else f"{verdict}, range"] += 1
         self.worths[sent.id] = account, claim, worths
 

@@ -116,13 +116,19 @@ class Case:
         return -(-(given * self.prices[0] + made * self.prices[1]) // 1_000_000)
 
     def judged(self, events: int, read: int) -> Judged:
-        """What can be believed after so many events were delivered and `read` were read: the last report there is."""
-        reports = [piece.usage for piece in self.pieces[:read] if piece.reports]
-        return (
-            self._judged(reports[-1], spoke=self.spoke(events), worded=bool(self.words(events)))
-            if reports
-            else Judged()
-        )
+        """What can be believed after so many events were delivered and `read` were read: the last report there is.
+
+        One that came on the way says what was thought by then; the words are counted.
+        """
+        at = max((place for place, piece in enumerate(self.pieces[:read]) if piece.reports), default=None)
+        if at is None:
+            return Judged()
+        spoke, worded = self.spoke(events), bool(self.words(events))
+        found = self._judged(self.pieces[at].usage, spoke=spoke, worded=worded)
+        more = any(piece.words or piece.thoughts for piece in self.pieces[at + 1 : events])
+        if more and found.words is not None and not found.over:
+            return found._replace(words=None, thoughts=0, thought=found.thoughts)
+        return found
 
     def _judged(self, report: Any, *, spoke: bool, worded: bool) -> Judged:
         if not isinstance(report, dict):

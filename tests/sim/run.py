@@ -28,6 +28,11 @@ REPORTED_MAX = 5
 ENOUGH = 1000
 
 
+def nearest(row: tuple[int, ...]) -> tuple[float, int]:
+    """How near to its bound an account has drawn, and how much that is; of (forgiven, drawn, bound)."""
+    return row[1] / max(1, row[2]), row[1]
+
+
 @dataclass
 class Report:
     """What a run of seeds tried and found."""
@@ -68,8 +73,6 @@ class Report:
         self._largest(other.forgiven, other.drawn)
 
     def _largest(self, forgiven: tuple[int, ...], drawn: tuple[int, ...]) -> None:
-        from sim.seed import nearest
-
         self.forgiven = max(self.forgiven, forgiven)
         self.drawn = max(self.drawn, drawn, key=nearest)
 

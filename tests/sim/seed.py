@@ -15,6 +15,7 @@ from .loop import Stuck
 from .model import Claim, Model, claims
 from .model_2 import Row
 from .plan import SPAN_S, Call, Plan
+from .run import nearest
 from .world import World
 
 LATE_S = 1800.0  # thirty minutes for everything to come to rest
@@ -72,11 +73,6 @@ def play(chosen: Plan, place: town.Town) -> Result:
 def _largest(model: Model) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     found = [(row.forgiven, row.drawn, row.bound) for row in model.rows.values()] or [(0, 0, 0)]
     return max(found), max(found, key=nearest)
-
-
-def nearest(row: tuple[int, ...]) -> tuple[float, int]:
-    """How near to its bound an account has drawn, and how much that is; of (forgiven, drawn, bound)."""
-    return row[1] / max(1, row[2]), row[1]
 
 
 def _run(world: World) -> None:

@@ -28,6 +28,7 @@ WRONGS = (
 # What vendors do beside, in their bills above all; planned apart, so that the plans of the seeds before it stay.
 VENDORS = (
     "huge input", "adds up to more", "hidden thinking", "shown thinking", "policy at the end", "cut late", "parts of no class",
+    "early usage",
 )  # fmt: skip
 
 
@@ -381,7 +382,8 @@ class Made:
         while place < len(self.texts):
             size = rng.randint(1, 1 + len(self.texts) // 3)
             piece = "".join(self.texts[place : place + size])
-            usage = {"usage": self.usage()} if self.wrong == "double usage" else {}
+            early = self.wrong == "early usage" and place == 0  # and none after it
+            usage = {"usage": self.usage()} if early or self.wrong == "double usage" else {}
             out.append(event({"content": piece}, **usage))
             self.pieces.append(Piece(piece, "", usage.get("usage"), bool(usage)))
             place += size
@@ -398,7 +400,7 @@ class Made:
         rest = [done]
         if self.wrong == "late usage":
             rest = [done, usage_event]
-        elif self.wrong != "no usage" and self.include:
+        elif self.wrong not in {"no usage", "early usage"} and self.include:
             rest = [usage_event] * (2 if self.wrong == "double usage" else 1) + [done]
         for event_ in (out[-1], *rest):
             reports = event_ is usage_event and self.wrong != "late usage"
