@@ -95,10 +95,12 @@ def check_most(most_micro: Any) -> None:
 
 def gives(tx: Tx, account: str, most_micro: int | None, *, now_us: int) -> bool:
     """Whether this maximum lets an account be forgiven more than now: that takes a second person."""
-    if most_micro is None:
-        return False
     found = accounts.customer(account)
-    return most_micro > allowance.left_micro(tx, found.id, _terms(tx, found, now_us))
+    shop = _terms(tx, found, now_us)
+    if most_micro is None:  # filled by nobody, but it may grow to more than the maximum that was set
+        before = most_of(tx, found.id)
+        return before is not None and before < shop.most_micro
+    return most_micro > allowance.left_micro(tx, found.id, shop)
 
 
 def _terms(tx: Tx, found: Account, now_us: int) -> Terms:
