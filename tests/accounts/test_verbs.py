@@ -83,7 +83,7 @@ def test_an_installation_is_made_once(house):
     first = do(settings.ensure_installation)
     assert do(settings.ensure_installation) == first == db.read(settings.installation_id)
     assert len(first) == 32
-    assert Setting.objects.count() == 1
+    assert Setting.objects.filter(name="installation_id").count() == 1
 
 
 def test_settings_are_values_with_a_trail(house):

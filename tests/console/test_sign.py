@@ -27,15 +27,15 @@ def _fresh(option: Any, shop: Any) -> None:
 def settings(shop: Any):
     """Change settings of the shop for one test."""
     from farebox.kit import settings as known
-    from farebox.kit.models import Setting
+
+    changed: set[str] = set()
 
     def change(**values: Any) -> None:
+        changed.update(values)
         shop.write(known.put_all, values, actor="test")
 
     yield change
-    before = {name: known.BY_NAME[name].default for name in known.BY_NAME}
-    names = Setting.objects.filter(name__in=list(before)).values_list("name", flat=True)
-    shop.write(known.put_all, {name: before[name] for name in names}, actor="test")
+    shop.write(known.put_all, {name: known.BY_NAME[name].default for name in changed}, actor="test")
 
 
 def sign_up(shop: Any, email: str, password: str = PASSWORD) -> Visitor:
