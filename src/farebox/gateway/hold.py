@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -44,7 +45,8 @@ async def place(ports: Ports, opened: Opened, need: Need) -> int:
 class Cover:
     """What is held for one call, in micro-units, and the output that this pays for.
 
-    A token is one byte of text at least, so output is covered by its bytes, or by the limit where the limit is.
+    A token is one byte of text at least, so output is covered by its bytes, or by the limit where the limit is. Up to
+    `sure_bytes`, `beside_bytes` among them, `covers` need not be asked, unless it is `attentive` or text comes beside.
     """
 
     store: StorePort
@@ -54,6 +56,9 @@ class Cover:
     echoed_bytes: int = 0
     covered_tokens: int = 0
     lowered: bool = False
+    sure_bytes: int = -1  # so much is covered without being asked for
+    beside_bytes: int = 0  # of text beside the output, as far as that is covered too
+    attentive: bool = False  # whether it must see each event, whatever is sure
 
     def __post_init__(self) -> None:
         self.covered_tokens = max(0, self.need.pays_for(self.held_micro))
@@ -84,10 +89,12 @@ class Cover:
         `seen` has what came before, `coming` makes it so many.
         """
         if not self.need.grows or self.covered_tokens >= self.need.whole_tokens:
+            self.sure_bytes = sys.maxsize
             return True
         wanted = output_bytes - self.echoed_bytes
         step = self.need.first_tokens
         if wanted + step // 4 <= self.covered_tokens:
+            self.sure_bytes = self.covered_tokens - step // 4 + self.echoed_bytes
             return True
         await self._grow(max(self.covered_tokens + step, wanted + step))
         return wanted <= self.covered_tokens or self.covered_tokens >= self.need.whole_tokens

@@ -45,6 +45,8 @@ class Judged(NamedTuple):
 
 def judge(meter: Meter, reads: Reads) -> Judged:
     """The last plausible report of each side, or what was wrong with all of them."""
+    if meter.reports and (plain := _plain(meter, reads, meter.reports[-1])) is not None:
+        return plain
     found, flags = Judged(), list[str]()
     for report in reversed(meter.reports):
         try:
@@ -62,6 +64,24 @@ def judge(meter: Meter, reads: Reads) -> Judged:
             more = ("unknown_counter",) if unknown else ()
             return found._replace(report=report if adds_up else None, flags=(*kept, *more))
     return found._replace(flags=tuple(flags))
+
+
+def _plain(meter: Meter, reads: Reads, report: Any) -> Judged | None:
+    """The newest report, where all of it is believed, as nearly all are; None where it must be taken apart."""
+    try:
+        usage, unknown = reads(report)
+    except BadUsage:
+        return None
+    given, came = usage.input_tokens, usage.output_tokens
+    if not 0 < given <= meter.input_bound * meter.card.factors.bound_slack // ONE or meter.outdated:
+        return None
+    if meter.call.has_output:
+        most = (meter.limit_tokens + OVER_LIMIT_TOKENS) * max(1, meter.call.outputs)
+        if came > most or (not came and meter.spoke) or (usage.reasoning and usage.reasoning == came and meter.worded):
+            return None
+    elif came:
+        return None
+    return Judged(usage, usage, whole=usage, report=report, flags=("unknown_counter",) if unknown else ())
 
 
 def _take(meter: Meter, found: Judged, usage: Usage, flags: list[str]) -> Judged:

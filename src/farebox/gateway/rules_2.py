@@ -15,7 +15,7 @@ from farebox.catalog.usage import Usage
 from farebox.upstreams.dialect import Fault, Reading
 
 from . import own_count
-from .judging import Judged, judge, together
+from .judging import Judged, input_of, judge, together
 from .meter import CUT, Ending, Meter, Outcome, as_left, rule_of
 from .own_count import Own
 
@@ -140,18 +140,19 @@ def _came(judged: Judged, own: Own, quartile: Quartile) -> Usage:
 def _refused(meter: Meter, judged: Judged) -> Ending:
     """R08 without output: the input, where it was reported."""
     del meter
-    end = Ending(Outcome.SERVED, "R08", judged.input, "reported" if judged.input is not None else "")
+    given = input_of(judged.input) if judged.input is not None else None
+    end = Ending(Outcome.SERVED, "R08", given, "reported" if given is not None else "")
     end.reported, end.flags = judged.report, list(judged.flags)
     return end
 
 
 async def _unanswered(meter: Meter, rule: str, judged: Judged) -> Ending:
     """A call whose answer nobody got: free, and worth its input; charged at most what was reported of that."""
-    worth = judged.input
+    worth = given = input_of(judged.input) if judged.input is not None else None
     if worth is None:
         worth = (await own_count.count(meter)).input(_WORTH)
-    end = Ending(Outcome.SERVED if rule == "R09" else Outcome.LEFT, rule, judged.input or Usage(), "", draws=True)
-    if judged.input is None:
+    end = Ending(Outcome.SERVED if rule == "R09" else Outcome.LEFT, rule, given or Usage(), "", draws=True)
+    if given is None:
         end.valued = worth
     else:
         end.source = "reported"
@@ -165,7 +166,10 @@ def _ending(outcome: Outcome, rule: str, judged: Judged, own: Own | None, came: 
     given = given_worth = judged.input or Usage()
     if judged.input is None and own is not None:
         given, given_worth = own.input(_BILL), judged.doubted_input or own.input(_WORTH)
-    used, worth = together(given, came), together(given_worth, came_worth)
+    if given is came is given_worth is came_worth:  # one report that is believed whole
+        used = worth = came
+    else:
+        used, worth = together(given, came), together(given_worth, came_worth)
     reported = judged.both
     end = Ending(outcome, rule, used, "reported" if reported else "counted", judged.report if reported else None)
     end.valued = None if worth == used else worth

@@ -222,7 +222,7 @@ async def _aside(who: str, body: bytes, work: Callable[[], bytes]) -> bytes:
 async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
     """Event for event: cover it, count it, deliver it."""
     along, meter, writer = delivery.along, delivery.meter, delivery.writer
-    watch, now = meter.watch, asyncio.get_running_loop().time
+    cover, watch, now = delivery.cover, meter.watch, asyncio.get_running_loop().time
     async for events in along:
         meter.accepted = True
         for number, event in enumerate(events):
@@ -230,7 +230,8 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
             # Images and sound are no words: they are covered, but don't count against the limit.
             covered_bytes = output_bytes + meter.media_bytes + event.media_bytes
             too_much = output_bytes > watch.look_bytes and await meter.too_much(event, output_bytes)
-            if too_much or not await delivery.cover.covers(covered_bytes, meter, event):
+            sure = covered_bytes + cover.beside_bytes <= cover.sure_bytes and not (cover.attentive or event.beside)
+            if too_much or not (sure or await cover.covers(covered_bytes, meter, event)):
                 await client.send(writer.write(events[:number]))
                 return await _cut(delivery, client, Outcome.OVER_LIMIT if too_much else Outcome.OUT_OF_MONEY)
             meter.read(event)

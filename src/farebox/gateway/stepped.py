@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -87,15 +88,14 @@ class Stepped(Cover):
     hidden_tokens: int = 0
     thinking: bool = False
     reads: Reads | None = None  # what a report on the way means
-    _sure_bytes: int = -1  # so much is covered without a look
     _now_bytes: int = 0
-    _beside_bytes: int = 0
     _told_tokens: int = 0  # thoughts that were reported, at `_began_s`
     _began_s: float = 0.0
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         Cover.__post_init__(self)
+        self.attentive = self.echo is not None or self.need.hidden
         self.lowered = self.lowered or self.bought_tokens < self.need.whole_tokens
         if self.need.grows:
             self.thinking = self.need.hidden
@@ -119,8 +119,8 @@ class Stepped(Cover):
         `seen` has what came before, `coming` makes it so many. Asked once for each event, in their order.
         """
         if coming.beside:
-            self._beside_bytes += sum(len(text.encode("utf-8", "replace")) for _, text in coming.beside)
-        self._now_bytes = output_bytes + self._beside_bytes
+            self.beside_bytes += sum(len(text.encode("utf-8", "replace")) for _, text in coming.beside)
+        self._now_bytes = output_bytes + self.beside_bytes
         if self.echo is not None:
             for index, text in coming.pieces:
                 self.echo.feed(index, text)
@@ -129,7 +129,10 @@ class Stepped(Cover):
             self._told(self.reads, coming.usage)
         if self.thinking and coming.visible:
             self._thought()
-        if self._now_bytes <= self._sure_bytes or self._whole:
+        if self._now_bytes <= self.sure_bytes:
+            return True
+        if self._whole:
+            self.sure_bytes = self.sure_bytes if self.attentive else sys.maxsize
             return True
         async with self._turn:
             return await self._look(seen, coming)
@@ -143,13 +146,13 @@ class Stepped(Cover):
         if wanted > self._room:
             return await self._exactly(seen, coming)
         ahead = self._room - step // 4
-        self._sure_bytes = self._bytes_of(ahead if ahead >= wanted else self._room)
+        self.sure_bytes = self._bytes_of(ahead if ahead >= wanted else self._room)
         return True
 
     async def _exactly(self, seen: Meter, coming: Event) -> bool:
         """Whether what was counted is covered, where the bytes say too much and there is no money for them."""
         texts, pieces = _texts(seen, coming)
-        text_bytes = seen.output_bytes + coming.output_bytes + self._beside_bytes
+        text_bytes = seen.output_bytes + coming.output_bytes + self.beside_bytes
         room = self._room - seen.media_bytes - coming.media_bytes
         if self.echo is not None:
             await self.counted.anew(_without(self.echo, texts, pieces), (), text_bytes)
@@ -159,7 +162,7 @@ class Stepped(Cover):
                 await self.counted.anew(texts, pieces, text_bytes)
         if self.counted.tokens > room:
             return False
-        self._sure_bytes = self._now_bytes + room - self.counted.tokens  # a token is a byte of text at least
+        self.sure_bytes = self._now_bytes + room - self.counted.tokens  # a token is a byte of text at least
         return True
 
     @property
@@ -209,7 +212,7 @@ class Stepped(Cover):
         thought = max(usage.reasoning, usage.output_tokens - self._by_bytes(self._now_bytes))
         if thought <= self._told_tokens:
             return
-        self._told_tokens, self._began_s, self._sure_bytes = thought, asyncio.get_running_loop().time(), -1
+        self._told_tokens, self._began_s, self.sure_bytes = thought, asyncio.get_running_loop().time(), -1
         if not self.thinking:
             self.hidden_tokens = thought
 
@@ -218,7 +221,7 @@ class Stepped(Cover):
         self.thinking = False
         assumed = min(self._assumed(), self.covered_tokens * 3 // 4)
         self.hidden_tokens = self._told_tokens or assumed
-        self._sure_bytes = -1
+        self.sure_bytes = -1
 
     async def _keep_right(self) -> None:
         with contextlib.suppress(errors.FareboxError, holds.HoldEnded):  # the settlement will find the same
@@ -242,7 +245,7 @@ class Stepped(Cover):
         if self.lowered or enough + step > self.covered_tokens:
             return
         self.held_micro = self.need.price(enough)  # whatever comes of the write, no more than this is counted on
-        self.covered_tokens, self._sure_bytes = enough, -1
+        self.covered_tokens, self.sure_bytes = enough, -1
         self.held_micro = await self.store.write(
             log.lower_hold,
             self.opened,
