@@ -31,6 +31,8 @@ from vendor import (
     within,
 )
 
+pytestmark = pytest.mark.slow
+
 THOUGHTS = prose(1400, seed=2)
 HELLO = "Tell me everything, and say it well."
 END = "END_MARK"

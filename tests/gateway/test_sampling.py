@@ -12,7 +12,7 @@ from rows import for_each
 from shop import Away
 from talk import Talk, chat, wait_for
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 PRICES = {"input": "1", "output": "2", "cached_read": "1", "reasoning": "2"}
 WORDS = "Seven violet kangaroos audit the ledger while 4711 umbrellas sleep quietly."

@@ -12,7 +12,7 @@ import pytest
 from farebox.catalog.factors import DEFAULT, Factors
 from talk import Talk, canned, chat, on_sale, wait_for
 
-pytestmark = pytest.mark.store
+pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 TOKEN = 100  # micro-USD for a token of output, where a model is priced by output alone
 FITTED = {"in_force": True, "input_per_byte_upper": 300_000, "output_per_byte_upper": 300_000}
