@@ -128,12 +128,22 @@ class Vendor:
     stuck: bool = False
     body: dict[str, Any] = field(default_factory=dict)
     _server: Any = None
+    _serving: set[Any] = field(default_factory=set)
 
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._serving.add(task)
+        try:
+            await self._answer(reader, writer)
+        finally:
+            self._serving.discard(task)
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
@@ -148,7 +158,6 @@ class Vendor:
             else:
                 steps = self.steps(self.body) if callable(self.steps) else self.steps
                 await self._play(steps, writer)
-        writer.close()
 
     async def _play(self, steps: list[Any], writer: asyncio.StreamWriter) -> None:
         writer.transport.set_write_buffer_limits(high=0)
@@ -196,6 +205,9 @@ class Vendor:
 
     async def _stop(self) -> None:
         self._server.close()
+        for task in list(self._serving):  # connections that are kept, and requests that nobody waits for any more
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
         await self._server.wait_closed()
 
 
