@@ -5,17 +5,21 @@ from __future__ import annotations
 from farebox.catalog import rules
 from farebox.catalog.shelf import Shelf
 from farebox.kit import options
+from farebox.kit.options import Options
 from farebox.ledger import allowance
 from farebox.ledger.allowance import Terms
 
 
 def terms(stock: Shelf, price_list: str, now_us: int) -> Terms | None:
     """The shop's terms in the currency of a price list; None where that is not in force."""
-    edition, chosen = stock.edition(price_list, now_us), options.current()
-    if edition is None:
-        return None
+    edition = stock.edition(price_list, now_us)
+    return None if edition is None else at_rate(options.current(), edition.usd_rate)
+
+
+def at_rate(chosen: Options, usd_rate: str) -> Terms:
+    """The terms that these options make, in a currency of which `usd_rate` is worth one USD."""
     begin, most = chosen.allowance_begin_usd_micro, chosen.allowance_most_usd_micro
-    return allowance.terms(begin, chosen.allowance_growth_percent, most, edition.usd_rate)
+    return allowance.terms(begin, chosen.allowance_growth_percent, most, usd_rate)
 
 
 def has_one(stock: Shelf, *, house: bool, trusted: bool, now_us: int) -> bool:

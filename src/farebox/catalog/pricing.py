@@ -169,12 +169,12 @@ def due(facts: Facts) -> Due:
     if facts.valued is not None:
         value_micro = charge(facts.prices, usages.of(facts.valued)).amount_micro
     charge_micro = base_micro
-    if "allowance_used" in facts.flags:
-        # Free rules have the usage that could be charged for their usage; the others are worth what they are valued at.
-        most_micro = used_micro if facts.rule in version.free else value_micro
+    # Free rules have the usage that could be charged for their usage; the others are worth what they are valued at.
+    most_micro = max(base_micro, used_micro if facts.rule in version.free else value_micro)
+    if "short" in facts.flags:  # it came to more than the hold, whatever of that the allowance gave
+        charge_micro = most_micro
+    elif "allowance_used" in facts.flags:
         charge_micro = max(base_micro, min(most_micro, value_micro - facts.drawn_micro))
-    if "short" in facts.flags:
-        charge_micro = facts.hold_micro
     charge_micro = min(charge_micro, facts.hold_micro)
     return Due(charge_micro, value_micro, max(0, value_micro - charge_micro))
 

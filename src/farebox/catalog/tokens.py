@@ -67,7 +67,7 @@ _SPACE_RUN_MAX = 32_768
 _SPACE_RUN = re.compile(rf"\s{{{_SPACE_RUN_MAX}}}")
 _SPACES = re.compile(r"\s+")
 # English runs at about 4.5 bytes a token and Chinese at 4 or less, so this is low for either.
-_LOW_BYTES_PER_TOKEN = 6
+LOW_BYTES_PER_TOKEN = 6
 
 _BOUND_PER_MESSAGE = 16
 _BOUND_PER_CALL = 64
@@ -323,4 +323,4 @@ def _low(text: str) -> int:
     size_bytes = 0
     for start in range(0, len(text), _PIECE_CHARS):
         size_bytes += len(_SPACES.sub(" ", text[start : start + _PIECE_CHARS]).encode("utf-8", errors="replace"))
-    return size_bytes // _LOW_BYTES_PER_TOKEN
+    return size_bytes // LOW_BYTES_PER_TOKEN

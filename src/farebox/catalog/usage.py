@@ -60,6 +60,26 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """All tokens, in and out; images are no tokens."""
         return self.input_tokens + self.output_tokens
 
+    @property
+    def inputs(self) -> Usage:
+        """The input classes alone."""
+        return msgspec.structs.replace(self, output=0, reasoning=0, output_audio=0, images=0)
+
+    @property
+    def outputs(self) -> Usage:
+        """All other classes."""
+        return msgspec.structs.replace(self, input=0, cached_read=0, cache_write=0, input_audio=0)
+
+    def with_inputs(self, given: Usage) -> Usage:
+        """The same with the input classes of another."""
+        return msgspec.structs.replace(
+            self,
+            input=given.input,
+            cached_read=given.cached_read,
+            cache_write=given.cache_write,
+            input_audio=given.input_audio,
+        )
+
     def items(self) -> tuple[tuple[str, int], ...]:
         """The classes that were used with their units, in the fixed order of `CLASSES`."""
         return tuple((name, units) for name in CLASSES if (units := getattr(self, name)))

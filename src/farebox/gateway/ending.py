@@ -43,7 +43,7 @@ async def refused(meter: Meter, along: Along, fault: Fault) -> Ending:
     """
     bought = along.attempts[-1].candidate
     fault = discreet.fault(fault, host=bought.channel.target.host, mapped=bought.upstream_model, asked=meter.call.model)
-    if along.output and meter.version == 2:
+    if along.output and meter.version > 1:
         return await rules_2.policy(meter, along.reads, fault)
     if along.output:
         belief = believed(meter, along.reads)
@@ -58,7 +58,7 @@ async def failed(meter: Meter, along: Along, failure: send.UpstreamFailed, *, un
 
     `unread`: its customer had kept it waiting, which by version 2 makes it his doing (R18).
     """
-    if failure.after_output and meter.version == 2:
+    if failure.after_output and meter.version > 1:
         if unread:
             return await rules_2.unread(meter, along.reads, failure.fault)
         return await rules_2.broke(meter, along.reads, failure.fault, draws=not along.at_fault)
@@ -75,7 +75,7 @@ async def revoked(meter: Meter, along: Along) -> Ending:
     along.stop()
     along.settle_attempt("left", "the key was revoked")
     if not (meter.call.stream and along.output):
-        if meter.version == 2 and along.accepted:
+        if meter.version > 1 and along.accepted:
             return await rules_2.never_came(meter, along.reads, "R21", Outcome.REVOKED)
         return Ending(Outcome.REVOKED, "R21")
     end = await conclude(meter, Outcome.LEFT, along.reads, terminal=along.terminal)
@@ -91,7 +91,7 @@ def broken(bug: Exception) -> Ending:
 
 async def conclude(meter: Meter, outcome: Outcome, reads: Reads, *, terminal: bool) -> Ending:
     """The rule and the usage of a call that was served, cut or left, by the version that it was held under."""
-    concluded = rules_2.conclude if meter.version == 2 else rules_1.conclude
+    concluded = rules_2.conclude if meter.version > 1 else rules_1.conclude
     return await concluded(meter, outcome, reads, terminal=terminal)
 
 

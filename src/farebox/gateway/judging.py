@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from farebox.catalog.factors import ONE
 from farebox.catalog.usage import Usage
-from farebox.upstreams.dialect import BadUsage, Reading
+from farebox.upstreams.dialect import BadUsage
 
-from .meter import Meter
+from .meter import Meter, Reads, add_flag
 from .overrun import OVER_LIMIT_TOKENS
-
-Reads = Callable[[Any], Reading]
 
 _NOTHING: Final = Usage()
 
@@ -53,7 +50,7 @@ def judge(meter: Meter, reads: Reads) -> Judged:
             usage, unknown = reads(report)
             adds_up = True
         except BadUsage as bad:
-            _flag(flags, "disputed" if bad.likely is not None else "malformed")
+            add_flag(flags, "disputed" if bad.likely is not None else "malformed")
             if bad.parts is None:
                 continue
             usage, unknown, adds_up = bad.parts, (), False
@@ -88,17 +85,17 @@ def _take(meter: Meter, found: Judged, usage: Usage, flags: list[str]) -> Judged
     """What this report adds to what is believed already of later ones."""
     found = found._replace(whole=found.whole or usage)
     if found.input is None:
-        given = input_of(usage)
+        given = usage.inputs
         most = meter.input_bound * meter.card.factors.bound_slack // ONE
         if not given.input_tokens:
-            _flag(flags, "malformed")
+            add_flag(flags, "malformed")
         elif given.input_tokens > most:
-            _flag(flags, "disputed")
+            add_flag(flags, "disputed")
             found = found._replace(doubted_input=found.doubted_input or Usage(input=most))
         else:
             found = found._replace(input=given)
     if found.output is None:
-        found = _take_output(meter, found, output_of(usage), flags)
+        found = _take_output(meter, found, usage.outputs, flags)
     return found
 
 
@@ -107,13 +104,13 @@ def _take_output(meter: Meter, found: Judged, came: Usage, flags: list[str]) -> 
         return found._replace(output=_NOTHING)
     most = (meter.limit_tokens + OVER_LIMIT_TOKENS) * max(1, meter.call.outputs)
     if meter.spoke and not came.output_tokens:
-        _flag(flags, "malformed")
+        add_flag(flags, "malformed")
         return found
     # An outdated one says what had come by then: the words are counted, what was thought for them is known.
     if meter.outdated and came.output_tokens <= most:
         return found._replace(thought=max(found.thought, came.reasoning))
     if meter.worded and came.reasoning and came.reasoning == came.output_tokens:  # words came, and no word is reported
-        _flag(flags, "malformed")
+        add_flag(flags, "malformed")
         return found._replace(thought=max(found.thought, came.reasoning))
     if came.output_tokens <= most:
         return found._replace(output=came)
@@ -122,39 +119,5 @@ def _take_output(meter: Meter, found: Judged, came: Usage, flags: list[str]) -> 
         most = max(most, (meter.card.output_tokens_max + OVER_LIMIT_TOKENS) * max(1, meter.call.outputs))
         if came.output_tokens <= most:
             return found._replace(output=came, over=True)
-    _flag(flags, "disputed")
+    add_flag(flags, "disputed")
     return found._replace(doubted_output=found.doubted_output or Usage(output=most))
-
-
-def input_of(usage: Usage) -> Usage:
-    """The input classes of a usage alone."""
-    return Usage(
-        input=usage.input,
-        cached_read=usage.cached_read,
-        cache_write=usage.cache_write,
-        input_audio=usage.input_audio,
-    )
-
-
-def output_of(usage: Usage) -> Usage:
-    """The output classes of a usage alone."""
-    return Usage(output=usage.output, reasoning=usage.reasoning, output_audio=usage.output_audio, images=usage.images)
-
-
-def together(given: Usage, came: Usage) -> Usage:
-    """Input of the one, output of the other."""
-    return Usage(
-        input=given.input,
-        cached_read=given.cached_read,
-        cache_write=given.cache_write,
-        input_audio=given.input_audio,
-        output=came.output,
-        reasoning=came.reasoning,
-        output_audio=came.output_audio,
-        images=came.images,
-    )
-
-
-def _flag(flags: list[str], flag: str) -> None:
-    if flag not in flags:
-        flags.append(flag)

@@ -301,21 +301,12 @@ async def _left(meter: Meter, usage: Usage | None, flags: list[str]) -> Ending:
         rule = "R17" if call.stream else "R19"
         if usage is None:
             return Ending(Outcome.LEFT, rule, Usage(input=own.input), "counted", None, [*flags, "estimated"])
-        return Ending(Outcome.LEFT, rule, Usage(**_inputs(usage)), "reported", None, flags)
+        return Ending(Outcome.LEFT, rule, usage.inputs, "reported", None, flags)
     own = await count(meter)
     if usage is None:
         return Ending(Outcome.LEFT, "R18", own, "counted", None, [*flags, "estimated"])
     output = min(own.output, usage.output_tokens)
-    return Ending(Outcome.LEFT, "R18", Usage(**_inputs(usage), output=output), "counted", None, flags)
-
-
-def _inputs(usage: Usage) -> dict[str, int]:
-    return {
-        "input": usage.input,
-        "cached_read": usage.cached_read,
-        "cache_write": usage.cache_write,
-        "input_audio": usage.input_audio,
-    }
+    return Ending(Outcome.LEFT, "R18", Usage(output=output).with_inputs(usage), "counted", None, flags)
 
 
 class Belief(NamedTuple):
@@ -340,24 +331,25 @@ def believed(meter: Meter, reads: Reads) -> Belief:
         try:
             usage, unknown = reads(report)
         except BadUsage as bad:
-            _flag(flags, "disputed" if bad.likely is not None else "malformed")
+            add_flag(flags, "disputed" if bad.likely is not None else "malformed")
             likely = likely or bad.likely
             continue
         spoke = meter.call.has_output and meter.output_bytes > meter.call.echoed_bytes
         if usage.input_tokens == 0 or (spoke and usage.output_tokens == 0):
-            _flag(flags, "malformed")
+            add_flag(flags, "malformed")
         elif usage.input_tokens > meter.input_bound or (meter.call.has_output and usage.output_tokens > output_most):
-            _flag(flags, "disputed")
+            add_flag(flags, "disputed")
             likely = likely or usage
         else:
             flags = []
             if unknown:
-                _flag(flags, "unknown_counter")
+                add_flag(flags, "unknown_counter")
             return Belief(usage, report, tuple(flags))
     return Belief(None, None, tuple(flags), likely)
 
 
-def _flag(flags: list[str], flag: str) -> None:
+def add_flag(flags: list[str], flag: str) -> None:
+    """Add a flag once."""
     if flag not in flags:
         flags.append(flag)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from farebox.accounts import allowed
 from farebox.accounts.caller import Caller
 from farebox.calls import once as once_keys
 from farebox.calls.log import Opened
@@ -17,7 +18,6 @@ from farebox.catalog.pricing import Offer
 from farebox.kit import errors
 from farebox.kit.limits import MIB
 from farebox.kit.options import Options
-from farebox.ledger import allowance as allowances
 from farebox.ledger import holds
 from farebox.ledger.allowance import Terms
 from farebox.upstreams import plan
@@ -247,8 +247,7 @@ def _terms(options: Options, caller: Caller, found: Offer) -> Terms | None:
     """The terms of the account's allowance; None where what is forgiven draws on none (money.md 4.4)."""
     if caller.house or caller.trusted or not rules.of(found.rule_version).forgives:
         return None
-    most, growth = options.allowance_most_usd_micro, options.allowance_growth_percent
-    return allowances.terms(options.allowance_begin_usd_micro, growth, most, found.usd_rate)
+    return allowed.at_rate(options, found.usd_rate)
 
 
 def _once(project: str, text: str) -> str:

@@ -9,13 +9,12 @@ from farebox.catalog import counting, tokens
 from farebox.catalog.factors import Quartile, Side, Vector
 from farebox.catalog.usage import Usage
 
+from .endpoint import Call
 from .heavy import HEAVY
 from .meter import Meter
 
 # Where an account has so much to count that it must wait, bytes say how much it is: those of a token of Latin text.
 _BYTES_A_TOKEN = 4
-# What `low_tokens` of a text that is too long to be kept stands for, in bytes a token.
-_LOW_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Own:
     def input(self, quartile: Quartile) -> Usage:
         """The input, at most its bound."""
         call, factors = self.meter.call, self.meter.card.factors
-        messages = call.messages if call.kind == "chat" else 0
+        messages = counted_messages(call)
         counted = self.given.tokens(factors.input, quartile, messages) + self.beside
         if self.given.exact is not None and messages:
             counted += tokens.chat_overhead(messages)
@@ -71,6 +70,11 @@ class Own:
         delivered = self.words.tokens(side, Quartile.MEDIAN)
         received = delivered + self.further.tokens(side, Quartile.MEDIAN)
         return units * delivered // received if received else 0
+
+
+def counted_messages(call: Call) -> int:
+    """The messages for which a vendor adds tokens: a constant for each is part of the factors of the input."""
+    return call.messages if call.kind == "chat" else 0
 
 
 async def count(meter: Meter) -> Own:
@@ -109,7 +113,7 @@ def _delivered(meter: Meter) -> tuple[list[str], list[str], list[str]]:
 
 def _own(meter: Meter, given: _Counted, words: _Counted, thoughts: _Counted, further: _Counted) -> Own:
     call, card = meter.call, meter.card
-    beside = call.input_tokens + (call.low_tokens or 0) * _LOW_BYTES // _BYTES_A_TOKEN
+    beside = call.input_tokens + (call.low_tokens or 0) * tokens.LOW_BYTES_PER_TOKEN // _BYTES_A_TOKEN
     for image in call.images:
         if card.image_formula and image.size is not None:
             beside += tokens.image_tokens(card.image_formula, *image.size, image.detail)

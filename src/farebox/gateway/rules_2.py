@@ -7,19 +7,14 @@ that is believed, else our own count: the lower quartile is billed, the median i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from farebox.catalog.factors import Quartile
 from farebox.catalog.usage import Usage
-from farebox.upstreams.dialect import Fault, Reading
+from farebox.upstreams.dialect import Fault
 
 from . import own_count
-from .judging import Judged, input_of, judge, together
-from .meter import CUT, Ending, Meter, Outcome, as_left, rule_of
+from .judging import Judged, judge
+from .meter import CUT, Ending, Meter, Outcome, Reads, as_left, rule_of
 from .own_count import Own
-
-Reads = Callable[[Any], Reading]
 
 _BILL, _WORTH = Quartile.LOWER, Quartile.MEDIAN
 
@@ -37,7 +32,7 @@ async def conclude(meter: Meter, outcome: Outcome, reads: Reads, *, terminal: bo
     if rule == "R09":
         return await _unanswered(meter, rule, judged)
     if rule == "R08" and not meter.spoke:
-        return _refused(meter, judged)
+        return _refused(judged)
     end = await _cut(meter, judged) if outcome in CUT else await _complete(meter, judged)
     end.outcome = outcome
     end.rule = _named(rule, judged)
@@ -80,13 +75,12 @@ async def policy(meter: Meter, reads: Reads, fault: Fault) -> Ending:
 
 
 async def broke(meter: Meter, reads: Reads, fault: Fault, *, draws: bool) -> Ending:
-    """R14: the upstream failed after output; free, as far as the allowance forgives what was delivered."""
-    judged = judge(meter, reads)
-    own = None if judged.both else await own_count.count(meter)
-    came = judged.output if own is None or judged.output is not None else _came(judged, own, _WORTH)
-    given = judged.input if own is None or judged.input is not None else own.input(_WORTH)
-    end = Ending(Outcome.FAILED, "R14", together(given or Usage(), came or Usage()), "counted", draws=draws)
-    end.fault, end.flags, end.spent, end.cause = fault, [*judged.flags, "after_output"], judged.whole, "failed"
+    """R14: the upstream failed after output; free, as far as the allowance forgives what reached the customer."""
+    end = await _complete(meter, judge(meter, reads))
+    end.usage, end.valued = end.valued or end.usage, None
+    end.outcome, end.rule, end.fault = Outcome.FAILED, "R14", fault
+    end.flags.append("after_output")
+    end.draws, end.cause = draws, "failed"
     return end
 
 
@@ -137,10 +131,9 @@ def _came(judged: Judged, own: Own, quartile: Quartile) -> Usage:
     return Usage(output=counted.output, reasoning=max(counted.reasoning, judged.thought))
 
 
-def _refused(meter: Meter, judged: Judged) -> Ending:
+def _refused(judged: Judged) -> Ending:
     """R08 without output: the input, where it was reported."""
-    del meter
-    given = input_of(judged.input) if judged.input is not None else None
+    given = judged.input.inputs if judged.input is not None else None
     end = Ending(Outcome.SERVED, "R08", given, "reported" if given is not None else "")
     end.reported, end.flags = judged.report, list(judged.flags)
     return end
@@ -148,7 +141,7 @@ def _refused(meter: Meter, judged: Judged) -> Ending:
 
 async def _unanswered(meter: Meter, rule: str, judged: Judged) -> Ending:
     """A call whose answer nobody got: free, and worth its input; charged at most what was reported of that."""
-    worth = given = input_of(judged.input) if judged.input is not None else None
+    worth = given = judged.input.inputs if judged.input is not None else None
     if worth is None:
         worth = (await own_count.count(meter)).input(_WORTH)
     end = Ending(Outcome.SERVED if rule == "R09" else Outcome.LEFT, rule, given or Usage(), "", draws=True)
@@ -169,7 +162,7 @@ def _ending(outcome: Outcome, rule: str, judged: Judged, own: Own | None, came: 
     if given is came is given_worth is came_worth:  # one report that is believed whole
         used = worth = came
     else:
-        used, worth = together(given, came), together(given_worth, came_worth)
+        used, worth = came.with_inputs(given), came_worth.with_inputs(given_worth)
     reported = judged.both
     end = Ending(outcome, rule, used, "reported" if reported else "counted", judged.report if reported else None)
     end.valued = None if worth == used else worth

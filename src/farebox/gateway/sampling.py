@@ -19,9 +19,9 @@ from farebox.catalog.usage import Usage
 from farebox.kit.errors import FareboxError
 
 from . import purse
-from .endpoint import Call
 from .heavy import HEAVY
 from .meter import Ending, Meter, Outcome
+from .own_count import counted_messages
 
 log = structlog.get_logger(__name__)
 
@@ -76,11 +76,6 @@ class Sampler:
             log.info("sample.failed", model=meter.card.name, error=trouble.message)
         except Exception:
             log.exception("sample.failed", model=meter.card.name)
-
-
-def counted_messages(call: Call) -> int:
-    """The messages for which a vendor adds tokens: a constant for each is part of the factors of the input."""
-    return call.messages if call.kind == "chat" else 0
 
 
 def _tells(meter: Meter, end: Ending, usage: Usage) -> bool:

@@ -269,7 +269,7 @@ async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Endi
         meter.finishes[index] = "length"
     if open_choices:
         await client.send(delivery.writer.cut(open_choices))
-    if meter.version == 2:  # its report says what was thought for it, and bounds our count
+    if meter.version > 1:  # its report says what was thought for it, and bounds our count
         await ending.follow(along, meter, CUT_REPORT_S)
         along.stop()
         along.settle_attempt("served", "stopped by us")
@@ -283,7 +283,7 @@ async def _left(ports: Ports, delivery: Delivery) -> Ending:
     along, meter = delivery.along, delivery.meter
     meter.accepted = along.accepted
     finished = meter.call.stream and len(meter.finishes) >= meter.call.choices
-    if meter.version == 2:
+    if meter.version > 1:
         return await _followed(ports, delivery, finished=finished)
     reads_on = along.accepted and along.bills_all and meter.call.stream and not finished
     if finished:  # programs that stop at the finish reason leave before the report has come

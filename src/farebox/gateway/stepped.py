@@ -52,10 +52,10 @@ _THOUGHTS, _BESIDE = -1, -2
 async def held(ports: Ports, opened: Opened, need: Need, call: Call) -> Cover:
     """Hold the money of a call by the rules of its version, as `hold.place` does; what it covers."""
     held_micro = await hold.place(ports, opened, need)
-    if not need.stepped:
+    if not need.stepped or not need.grows:  # what is held whole is covered whole
         return Cover(ports.store, opened, need, held_micro, call.echoed_bytes)
     bought = need.whole_tokens
-    if need.grows and held_micro < need.first_micro:
+    if held_micro < need.first_micro:
         bought = await _bought(ports, opened, need, held_micro)
     counted = Tally(tally.of_output(need.offer.card, Quartile.UPPER), opened.account)
     echo = Echo(prompts(call, need.offer.card), call.choices // call.prompts) if call.echoed_bytes else None
@@ -97,21 +97,18 @@ class Stepped(Cover):
         Cover.__post_init__(self)
         self.attentive = self.echo is not None or self.need.hidden
         self.lowered = self.lowered or self.bought_tokens < self.need.whole_tokens
-        if self.need.grows:
-            self.thinking = self.need.hidden
-            self._began_s = asyncio.get_running_loop().time()
+        self.thinking = self.need.hidden
+        self._began_s = asyncio.get_running_loop().time()
 
     @property
     def limit_tokens(self) -> int:
         """The most output tokens that one answer may have: the limit, or what the money lowered it to."""
-        if self.lowered and self.need.grows:
-            return self.bought_tokens // self.need.outputs
-        return self.covered_tokens // self.need.outputs if self.lowered else self.need.limit_tokens
+        return self.bought_tokens // self.need.outputs if self.lowered else self.need.limit_tokens
 
     @property
     def _whole(self) -> bool:
         """Whether all that may come is covered: the limit looks after the rest."""
-        return not self.need.grows or self.covered_tokens >= self.limit_tokens * self.need.outputs
+        return self.covered_tokens >= self.limit_tokens * self.need.outputs
 
     async def covers(self, output_bytes: int, seen: Meter, coming: Event) -> bool:
         """Whether so many bytes of output are covered, after growing the hold if that is needed and can be paid.

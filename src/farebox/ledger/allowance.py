@@ -65,10 +65,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a call asks to be forgiven: its charge, what it may be charged at most instead, and what it is worth.
-
-    `short_micro` is the part of the charge that the hold does not cover.
-    """
+    """What a call asks to be forgiven: its charge, what it may be charged at most instead, and what it is worth."""
 
     charge_micro: int
     most_micro: int

@@ -344,10 +344,12 @@ SELECT a.account FROM ledger_allowance a LEFT JOIN ({_DRAWS}) d ON d.account = a
 WHERE a.begun_micro + a.grown_micro + a.returned_micro - a.drawn_micro + COALESCE(d.short, 0) < 0
 """
 
+# Joined, so that the holds are read once and not once an account.
 GROWN_BEYOND = """
-SELECT a.account FROM ledger_allowance a
-WHERE a.grown_micro > a.charged_micro OR a.charged_micro > (
- SELECT COALESCE(SUM(h.charge_micro), 0) FROM ledger_hold h WHERE h.account = a.account AND h.state = 'settled')
+SELECT a.account FROM ledger_allowance a LEFT JOIN (
+ SELECT account, SUM(charge_micro) AS charges FROM ledger_hold WHERE state = 'settled' GROUP BY account
+) h ON h.account = a.account
+WHERE a.grown_micro > a.charged_micro OR a.charged_micro > COALESCE(h.charges, 0)
 """
 
 # What has drawn, and has a fifth or less left of all that it ever had; the most that it holds is looked at elsewhere.

@@ -180,6 +180,7 @@ class Health:
 
     def reset(self, channel_id: str) -> None:
         """Forget a channel's failures, after an operator changed it; calls under way stay counted."""
+        self._broke.pop(channel_id, None)
         found = self._breakers.get(channel_id)
         if found is not None:
             self._breakers[channel_id] = found.fresh()
@@ -188,6 +189,7 @@ class Health:
         """Forget channels that are gone and have no calls under way."""
         kept = set(channel_ids)
         self._breakers = {id_: b for id_, b in self._breakers.items() if id_ in kept or b.calls}
+        self._broke = {id_: accounts for id_, accounts in self._broke.items() if id_ in kept}
 
     def report(self, now_us: int) -> dict[str, dict[str, Any]]:
         """What each breaker reports, by channel id, for metrics and pages."""
