@@ -530,16 +530,17 @@ def allowance_read_before_the_lock(put: Put) -> None:
     opens, forgives = records.open_call, records._forgive
 
     def open_call(tx: Any, call: Any, *facts: Any) -> int:
-        known[call.id] = allowance.read(tx, call.account)
+        if call.allowance is not None:
+            known[call.id] = allowance.at_settlement(tx, call.account, call.currency, call.allowance)
         return opens(tx, call, *facts)
 
     def forgive(tx: Any, call: Any, ended: Any) -> Any:
-        right = allowance.read
-        allowance.read = lambda tx, account: known.get(call.id)
+        right = allowance.at_settlement
+        allowance.at_settlement = lambda *facts: known.get(call.id) or right(*facts)
         try:
             return forgives(tx, call, ended)
         finally:
-            allowance.read = right
+            allowance.at_settlement = right
 
     put(records, "open_call", open_call)
     put(records, "_forgive", forgive)
@@ -548,18 +549,18 @@ def allowance_read_before_the_lock(put: Put) -> None:
 
 @bug("two members of a commit group both see what an account had before the first of them")
 def allowance_read_once_a_group(put: Put) -> None:
-    right, group = allowance.read, dict[str, Any]()
+    right, group = allowance.at_settlement, dict[str, Any]()
     last: list[Any] = [None]
 
-    def read(tx: Any, account: str) -> Any:
+    def read(tx: Any, account: str, *facts: Any) -> Any:
         if tx is not last[0]:
             last[0] = tx
             group.clear()
         if group.get(account) is None:
-            group[account] = right(tx, account)
+            group[account] = right(tx, account, *facts)
         return group[account]
 
-    put(allowance, "read", read)
+    put(allowance, "at_settlement", read)
     _unguarded(put)
 
 
@@ -575,7 +576,7 @@ def factors_of_one_account(put: Put) -> None:
 
 @bug("an allowance grows with money that was given")
 def growth_of_granted_money(put: Put) -> None:
-    put(sql, "EVER_PAID", "SELECT 1 WHERE %s <> ''")
+    put(sql, "READ_ALLOWANCE_AND_PAID", sql.READ_ALLOWANCE_AND_PAID.replace("EXISTS", "TRUE OR EXISTS"))
 
 
 @bug("a charge that is given back leaves what was drawn for it")

@@ -16,7 +16,7 @@ from farebox.catalog import usage as usages
 from farebox.kit import money
 from farebox.kit.db import Tx
 from farebox.ledger import allowance, holds, journal
-from farebox.ledger.allowance import Claim, Terms
+from farebox.ledger.allowance import Allowance, Claim, Given, Terms
 from farebox.ledger.holds import Purse
 from farebox.upstreams import counters
 
@@ -112,16 +112,6 @@ class Receipt:
     drawn_micro: int = 0
 
 
-@dataclass(slots=True)
-class _Forgiven:
-    """What is forgiven of a call: the row of its allowance as it was read, and what that gives."""
-
-    found: allowance.Allowance | None
-    drawn_micro: int
-    charge_micro: int
-    used: bool
-
-
 def open_call(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) -> int:
     """First write: hold the money and open the record; the micro-units held.
 
@@ -183,22 +173,33 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
 
     Raises `holds.HoldEnded` if somebody else ended the hold before (R24).
     """
-    forgiven = _forgive(tx, call, ended)
+    found, given = _forgive(tx, call, ended)
     done = holds.settle(
         tx,
         hold=call.id,
         purses=call.purses,
         currency=call.currency,
-        charge_micro=forgiven.charge_micro,
+        charge_micro=given.charge_micro,
         now_us=ended.ended_us,
     )
     receipt = Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro)
     if done.repeated:
         return receipt
-    drawn_micro = _draw(tx, call, ended, forgiven, done)
+    drawn_micro = 0
+    if found is not None and call.allowance is not None:
+        drawn_micro = allowance.book(
+            tx,
+            found,
+            call.allowance,
+            hold=call.id,
+            drawn_micro=given.drawn_micro,
+            short_micro=done.short_micro if ended.draws else 0,
+            charge_micro=done.charge_micro,
+            now_us=ended.ended_us,
+        )
     receipt = Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro, drawn_micro)
     flags = list(ended.flags)
-    if forgiven.used:
+    if given.used:
         flags.append("allowance_used")
     if done.short_micro and "short" not in flags:
         flags.append("short")
@@ -230,7 +231,7 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
     )
     if changed != 1:
         raise AssertionError(f"call {call.id} has a hold and no open record")
-    if forgiven.used and ended.attempts:
+    if given.used and ended.attempts:
         ended.attempts[-1].charged = True
     for number, attempt in enumerate(ended.attempts, start=1):
         _write_attempt(tx, call.id, number, attempt)
@@ -240,34 +241,16 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
     return receipt
 
 
-def _forgive(tx: Tx, call: Opened, ended: Ended) -> _Forgiven:
-    """What the account's allowance gives for the call, read under the lock of its balance (money.md 4.4)."""
+def _forgive(tx: Tx, call: Opened, ended: Ended) -> tuple[Allowance | None, Given]:
+    """The account's allowance, read under the lock of its balance, and what it gives for the call (money.md 4.4)."""
     terms = call.allowance
+    nothing = Given(0, ended.charge_micro, used=False)
     if terms is None or not (ended.charge_micro or ended.draws):
-        return _Forgiven(None, 0, ended.charge_micro, used=False)
-    found = allowance.read(tx, call.account)
+        return None, nothing
+    found = allowance.at_settlement(tx, call.account, call.currency, terms)
     if not ended.draws or ended.value_micro is None:
-        return _Forgiven(found, 0, ended.charge_micro, used=False)
-    given = allowance.give(found, terms, Claim(ended.charge_micro, ended.most_micro, ended.value_micro))
-    return _Forgiven(found, given.drawn_micro, given.charge_micro, given.used)
-
-
-def _draw(tx: Tx, call: Opened, ended: Ended, forgiven: _Forgiven, done: holds.Settled) -> int:
-    """Book what the settled call draws, and what its charge lets the allowance grow by; the micro-units drawn."""
-    if call.allowance is None or not (done.charge_micro or ended.draws):
-        return 0
-    return allowance.book(
-        tx,
-        forgiven.found,
-        call.allowance,
-        account=call.account,
-        currency=call.currency,
-        hold=call.id,
-        drawn_micro=forgiven.drawn_micro,
-        short_micro=done.short_micro if ended.draws else 0,
-        charge_micro=done.charge_micro,
-        now_us=ended.ended_us,
-    )
+        return found, nothing
+    return found, allowance.give(found, Claim(ended.charge_micro, ended.most_micro, ended.value_micro))
 
 
 def void_call(tx: Tx, call: Opened, ended: Ended) -> int:

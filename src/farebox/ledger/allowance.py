@@ -40,7 +40,8 @@ def terms(begin_usd_micro: int, growth_percent: int, most_usd_micro: int, usd_ra
 class Allowance:
     """The row: what it began with, grew by, gave and got back; `most_micro` where an operator has set the maximum.
 
-    `charged_micro` is what it has grown by a share of.
+    `charged_micro` is what it has grown by a share of, `paid` whether the account is known to have had money that
+    nobody gave away. `stored` is False of one that nothing has changed yet.
     """
 
     account: str
@@ -52,6 +53,7 @@ class Allowance:
     charged_micro: int = 0
     paid: bool = False
     most_micro: int | None = None
+    stored: bool = True
 
     @property
     def left_micro(self) -> int:
@@ -87,6 +89,19 @@ def read(tx: Tx, account: str) -> Allowance | None:
     return None if row is None else _row(account, row)
 
 
+def at_settlement(tx: Tx, account: str, currency: str, terms: Terms) -> Allowance:
+    """The allowance that a call under settlement finds, by the terms where nothing has changed it before.
+
+    Its `paid` is true of now.
+    """
+    row = tx.one(statements.READ_ALLOWANCE_AND_PAID, (account, account))
+    if row is None:
+        raise AssertionError("a left join of one row has one")
+    if row[0] is None:
+        return Allowance(account, currency, terms.begin_micro, 0, 0, 0, paid=bool(row[6]), stored=False)
+    return _row(account, row)
+
+
 def _row(account: str, row: Sequence[Any]) -> Allowance:
     (currency, begun, grown, drawn, returned, charged, paid, most) = row
     return Allowance(
@@ -113,22 +128,19 @@ def overdrawn(tx: Tx) -> frozenset[str]:
     return frozenset(str(account) for (account,) in tx.all(statements.OVERDRAWN))
 
 
-def give(found: Allowance | None, terms: Terms, claim: Claim) -> Given:
+def give(found: Allowance, claim: Claim) -> Given:
     """What is forgiven of a call, and what it is charged then: pure, from the row as it is."""
     owed_micro = max(0, claim.value_micro - claim.charge_micro)
-    left = max(0, found.left_micro if found is not None else terms.begin_micro)
-    drawn_micro = min(owed_micro, left)
+    drawn_micro = min(owed_micro, max(0, found.left_micro))
     more_micro = max(0, min(claim.most_micro - claim.charge_micro, owed_micro - drawn_micro))
     return Given(drawn_micro, claim.charge_micro + more_micro, used=more_micro > 0)
 
 
 def book(
     tx: Tx,
-    found: Allowance | None,
+    found: Allowance,
     terms: Terms,
     *,
-    account: str,
-    currency: str,
     hold: str,
     drawn_micro: int,
     short_micro: int,
@@ -137,20 +149,15 @@ def book(
 ) -> int:
     """Book what a settled hold draws, its `short_micro` beside it, and its growth; what it drew in all.
 
-    `found` is the row as it was read in this transaction, under the lock of the account's balance.
+    `found` is what `at_settlement` gave in this transaction, under the lock of the account's balance.
     """
     total_micro = drawn_micro + short_micro
-    if not total_micro and not (charge_micro and _has_room(found, terms)):
+    grows = charge_micro > 0 and found.paid
+    if not total_micro and not (grows and found.left_micro < found.most(terms)):
         return 0
-    paid = found.paid if found is not None else False
-    if charge_micro and not paid:
-        paid = tx.one(statements.EVER_PAID, (account,)) is not None
-    grows = charge_micro > 0 and paid
-    if not total_micro and not grows:
-        return 0
-    if found is None:
-        _open(tx, account, currency, terms)
-        found = read(tx, account) or _gone(account)
+    account = found.account
+    if not found.stored:
+        _open(tx, account, found.currency, terms)
     charged_micro = found.charged_micro + charge_micro * grows
     growth_micro = _share(charged_micro, terms) - _share(found.charged_micro, terms)
     room_micro = max(0, found.most(terms) - (found.left_micro - total_micro))
@@ -158,7 +165,7 @@ def book(
     if total_micro:
         tx.execute(statements.WRITE_DRAW, (hold, account, drawn_micro, short_micro, now_us))
     before = (found.drawn_micro, found.grown_micro, found.charged_micro, found.begun_micro)
-    params = (total_micro, grown_micro, charged_micro, paid, account, *before)
+    params = (total_micro, grown_micro, charged_micro, grows or found.paid, account, *before)
     if tx.execute(statements.MOVE_ALLOWANCE, params) != 1:
         raise AssertionError(f"the allowance of {account} was changed between two statements of a locked account")
     if (found.left_micro < 0) != (found.left_micro - total_micro + grown_micro < 0):
@@ -214,10 +221,6 @@ def view(found: Allowance | None, terms: Terms | None) -> dict[str, Any] | None:
     if found is None:
         return {"left_micro": terms.begin_micro, "most_micro": terms.most_micro, "drawn_micro": 0}
     return {"left_micro": found.left_micro, "most_micro": found.most(terms), "drawn_micro": found.drawn_micro}
-
-
-def _has_room(found: Allowance | None, terms: Terms) -> bool:
-    return found is None or found.left_micro < found.most(terms)
 
 
 def _share(charged_micro: int, terms: Terms) -> int:

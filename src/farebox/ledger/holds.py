@@ -124,17 +124,14 @@ def settle(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, charge_
     settlement, its outcome with `repeated`.
     """
     short_micro = 0
-    if charge_micro > 0:
+    while (held_micro := _end(tx, hold, charge_micro, now_us)) is None:
         found = tx.one(statements.READ_HOLD, (hold,))
         if found is None or found[0] != "open":
             return _ended(tx, hold, found)
-        short_micro = _stretch(tx, hold, purses, currency, charge_micro - int(found[1]))
-        charge_micro -= short_micro
+        missing_micro = _stretch(tx, hold, purses, currency, charge_micro - int(found[1]))
+        charge_micro -= missing_micro
+        short_micro += missing_micro
     state = "settled" if charge_micro else "voided"
-    row = tx.one(statements.END_HOLD, (state, charge_micro, now_us, hold))
-    if row is None:
-        return _ended(tx, hold, tx.one(statements.READ_HOLD, (hold,)))
-    held_micro = int(row[0])
     for purse in purses:
         if tx.execute(statements.PAY, (held_micro, charge_micro, purse.id, held_micro)) != 1:
             raise AssertionError(f"ledger account {purse.id} holds less than its hold {hold}")
@@ -183,7 +180,7 @@ def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> list[str]:
     """End open holds of a dead epoch with no charge; their ids, `at_most` of them. Ask again until none is left."""
     expired = []
     for hold, joined, _amount in tx.all(statements.OPEN_HOLDS_OF_EPOCH, (epoch, at_most)):
-        row = tx.one(statements.END_HOLD, ("expired", 0, now_us, hold))
+        row = tx.one(statements.END_HOLD, ("expired", 0, now_us, hold, 0))
         if row is None:
             continue
         amount_micro = int(row[0])  # it may have grown since it was looked for
@@ -304,6 +301,13 @@ def _affordable(tx: Tx, purses: Sequence[Purse], want_micro: int, fit: Callable[
         what = {"key": "API key", "prj": "project", "mem": "member"}.get(tight.id[4:7], "purse")
         raise errors.InsufficientFunds(f"The cap of this {what} is used up. {tight.anew}".rstrip())
     raise errors.InsufficientFunds
+
+
+def _end(tx: Tx, hold: str, charge_micro: int, now_us: int) -> int | None:
+    """End the open hold where it is enough for the charge; what it held, or None where it is not."""
+    state = "settled" if charge_micro else "voided"
+    row = tx.one(statements.END_HOLD, (state, charge_micro, now_us, hold, charge_micro))
+    return None if row is None else int(row[0])
 
 
 def _stretch(tx: Tx, hold: str, purses: Sequence[Purse], currency: str, missing_micro: int) -> int:

@@ -74,8 +74,10 @@ GROW_HOLD = "UPDATE ledger_hold SET amount_micro = amount_micro + %s WHERE id = 
 # What is given back is the difference to the amount that was read: one who read it before a change gives nothing back.
 LOWER_HOLD = "UPDATE ledger_hold SET amount_micro = %s WHERE id = %s AND state = 'open' AND amount_micro = %s"
 
+# The last parameter is the charge: a hold of less is extended first.
 END_HOLD = """
 UPDATE ledger_hold SET state = %s, charge_micro = %s, ended_us = %s WHERE id = %s AND state = 'open'
+ AND amount_micro >= %s
 RETURNING amount_micro
 """
 
@@ -287,6 +289,15 @@ SELECT currency, begun_micro, grown_micro, drawn_micro, returned_micro, charged_
 FROM ledger_allowance WHERE account = %s
 """
 
+# Beside it whether the account ever had money that nobody gave away: the unique index of entries answers at once.
+READ_ALLOWANCE_AND_PAID = """
+SELECT a.currency, a.begun_micro, a.grown_micro, a.drawn_micro, a.returned_micro, a.charged_micro,
+ COALESCE(a.paid, FALSE) OR EXISTS
+  (SELECT 1 FROM ledger_entry e WHERE e.account = %s AND e.kind IN ('credit', 'topup', 'payment')),
+ a.most_micro
+FROM (SELECT 1) one LEFT JOIN ledger_allowance a ON a.account = %s
+"""
+
 OVERDRAWN = """
 SELECT account FROM ledger_allowance WHERE drawn_micro > begun_micro + grown_micro + returned_micro
 """
@@ -307,11 +318,6 @@ WHERE account = %s AND drawn_micro = %s AND grown_micro = %s AND charged_micro =
 SET_ALLOWANCE = """
 UPDATE ledger_allowance SET most_micro = %s, begun_micro = begun_micro + %s
 WHERE account = %s AND drawn_micro = %s AND grown_micro = %s AND returned_micro = %s AND begun_micro = %s
-"""
-
-# Money that nobody gave away; the unique index of entries answers each at once.
-EVER_PAID = """
-SELECT 1 FROM ledger_entry WHERE account = %s AND kind IN ('credit', 'topup', 'payment') LIMIT 1
 """
 
 WRITE_DRAW = """
