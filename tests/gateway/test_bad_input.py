@@ -727,7 +727,8 @@ def keyed(shop, method, path, *lines):
 
 def wrong_keys(key):
     flip = "A" if key[20] != "A" else "B"
-    swapped = key[:30] + key[31] + key[30] + key[32:] if key[30] != key[31] else key[:30] + flip + key[31:]
+    place = next(n for n in range(30, len(key) - 1) if key[n] != key[n + 1])
+    swapped = key[:place] + key[place + 1] + key[place] + key[place + 2 :]
     from farebox.accounts import key_format
 
     return {
