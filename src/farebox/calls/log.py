@@ -182,9 +182,8 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
         charge_micro=given.charge_micro,
         now_us=ended.ended_us,
     )
-    receipt = Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro)
     if done.repeated:
-        return receipt
+        return Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro)
     drawn_micro = 0
     if found is not None and call.allowance is not None:
         drawn_micro = allowance.book(
@@ -244,12 +243,11 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
 def _forgive(tx: Tx, call: Opened, ended: Ended) -> tuple[Allowance | None, Given]:
     """The account's allowance, read under the lock of its balance, and what it gives for the call (money.md 4.4)."""
     terms = call.allowance
-    nothing = Given(0, ended.charge_micro, used=False)
     if terms is None or not (ended.charge_micro or ended.draws):
-        return None, nothing
+        return None, Given(0, ended.charge_micro, used=False)
     found = allowance.at_settlement(tx, call.account, call.currency, terms)
-    if not ended.draws or ended.value_micro is None:
-        return found, nothing
+    if not ended.draws or ended.value_micro is None or ended.value_micro <= ended.charge_micro:
+        return found, Given(0, ended.charge_micro, used=False)
     return found, allowance.give(found, Claim(ended.charge_micro, ended.most_micro, ended.value_micro))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
@@ -227,15 +228,14 @@ async def _ended(
         value_micro=worth.value_micro,
         valued=dict(end.valued.items()) if end.valued is not None else None,
         most_micro=worth.most_micro if error is None or (along.output and meter.call.stream) else 0,
-        draws=end.draws and end.rule not in rules.of(offer.rule_version).undrawn,
+        draws=end.draws and end.rule not in rules.VERSIONS[offer.rule_version].undrawn,
         cause=end.cause,
     )
     # One report takes no model off the shelf by version 2 (R05): its flag says so to the operator.
     return ended, offer.card.name if unpriced and offer.rule_version == 1 else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Worth:
+class _Worth(NamedTuple):
     """What a call is to be charged, what it may be charged at most instead, and what it was worth (None: version 1)."""
 
     charge_micro: int
@@ -246,7 +246,7 @@ class _Worth:
 
 def _worth(offer: Offer, cover: Cover, end: Ending, charge: Charge | None, hidden_tokens: int) -> _Worth:
     used_micro = charge.amount_micro if charge is not None else 0
-    version = rules.of(offer.rule_version)
+    version = rules.VERSIONS[offer.rule_version]
     if not version.forgives:
         charge_micro = min(used_micro, cover.most_micro)
         return _Worth(charge_micro, short=charge_micro < used_micro)
@@ -346,7 +346,7 @@ async def _facts(along: Along, meter: Meter, end: Ending) -> list[AttemptFacts]:
     if usage is None and along.accepted and candidate.costs:
         belief = believed(meter, along.reads)
         usage = belief.usage or belief.likely or await count(meter)
-    facts[-1].charged = end.usage is not None and end.rule not in rules.of(meter.version).free
+    facts[-1].charged = end.usage is not None and end.rule not in rules.VERSIONS[meter.version].free
     facts[-1].cost_currency = candidate.channel.cost_currency
     if usage is not None and candidate.costs:
         facts[-1].cost_micro = pricing.charge(candidate.costs, usage).amount_micro

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from farebox.calls import log
 from farebox.calls.log import Opened
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .meter import Meter, Reads
 
+NOTHING: Final = nullcontext()
 GROW_S = 8  # a store that is silent for longer ends the answer, which is free then
 
 
@@ -81,7 +82,7 @@ class Cover:
 
         Nothing to do in version 1.
         """
-        return nullcontext()
+        return NOTHING
 
     async def covers(self, output_bytes: int, seen: Meter, coming: Event) -> bool:  # noqa: ARG002 - bytes alone decide
         """Whether so many bytes of output are covered, after growing the hold if that is needed and can be paid.

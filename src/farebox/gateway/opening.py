@@ -245,7 +245,7 @@ def record(
 
 def _terms(options: Options, caller: Caller, found: Offer) -> Terms | None:
     """The terms of the account's allowance; None where what is forgiven draws on none (money.md 4.4)."""
-    if caller.house or caller.trusted or not rules.of(found.rule_version).forgives:
+    if caller.house or caller.trusted or not rules.VERSIONS[found.rule_version].forgives:
         return None
     return allowed.at_rate(options, found.usd_rate)
 

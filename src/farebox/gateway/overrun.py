@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from farebox.catalog import tokens
 from farebox.catalog.factors import Quartile
@@ -43,10 +43,7 @@ class Overrun:
     look_bytes: int
     account: str = ""
     ruler: Ruler | None = None
-    _tally: Tally = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._tally = Tally(self.ruler or tally.by_tokenizer(self.tokenizer), self.account)
+    _tally: Tally | None = None
 
     async def over(self, texts: Texts, coming: Sequence[tuple[int, str]], output_bytes: int) -> bool:
         """Whether the output is beyond what may come; `texts` came before by choice, `coming` makes it `output_bytes`.
@@ -56,6 +53,8 @@ class Overrun:
         if output_bytes > self.bytes_max:
             return True
         counted = self._tally
+        if counted is None:
+            counted = self._tally = Tally(self.ruler or tally.by_tokenizer(self.tokenizer), self.account)
         await counted.add(texts, coming, output_bytes)
         wait_bytes = _LOOK_BYTES_MIN
         if counted.tokens > self.tokens_max:

@@ -35,7 +35,7 @@ class Need:
     held at the start, `whole_tokens` what the whole answer may need. `grows` says that the hold is extended as the
     answer comes, by `step_tokens` each time, `hidden` that it may need output which nobody sees, `sized` that the limit
     is lower than it would be if answers might be of any size. `answer_bytes` is the largest answer, where it has to be
-    whole before it is sent.
+    whole before it is sent. `stepped`: it is held by the rules of version 2, or later ones.
     """
 
     offer: Offer
@@ -52,11 +52,7 @@ class Need:
     hidden: bool = False
     sized: bool = False
     answer_bytes: int = 0
-
-    @property
-    def stepped(self) -> bool:
-        """Whether it is held by the rules of version 2."""
-        return by_factors(self.offer)
+    stepped: bool = False
 
     @property
     def first_micro(self) -> int:
@@ -94,11 +90,6 @@ class Need:
         return missing_micro, lambda available_micro: min(missing_micro, available_micro)
 
 
-def by_factors(offer: Offer) -> bool:
-    """Whether a call at this offer is held by version 2 of the charging rules, or a later one."""
-    return offer.rule_version > 1
-
-
 def need(
     call: Call,
     offer: Offer,
@@ -118,13 +109,26 @@ def need(
     the model's context; BadRequest where even a few tokens would make an answer of more than `answer_bytes_max`.
     """
     card = offer.card
-    own = by_factors(offer)
+    own = offer.rule_version > 1
     whole = whole and own
     held = upper_input(call, card, input_bound, passed_bytes) if own and not whole else input_bound
     prices = possible(call, offer) if own else offer.prices
     if not call.has_output:
         answer_bytes = min(call.choices * call.token_bytes, answer_bytes_max)
-        return Need(offer, input_bound, held, prices, 0, 0, 0, 0, asked=False, grows=False, answer_bytes=answer_bytes)
+        return Need(
+            offer,
+            input_bound,
+            held,
+            prices,
+            0,
+            0,
+            0,
+            0,
+            asked=False,
+            grows=False,
+            answer_bytes=answer_bytes,
+            stepped=own,
+        )
     wanted = _wanted(call, card, input_exact)
     limit = min(wanted, _fitting(call, wanted, answer_bytes_max))
     whole_tokens = limit * call.outputs
@@ -145,6 +149,7 @@ def need(
         hidden=card.hidden_output,
         sized=limit < wanted,
         answer_bytes=0 if call.stream else _answer_bytes(call) + whole_tokens * call.token_bytes,
+        stepped=own,
     )
 
 

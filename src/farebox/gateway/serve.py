@@ -138,9 +138,10 @@ async def _served(
             shop.slips.note(caller.account, now_us)
         # The hold ends exactly once.
         error = await ending.settle(ports, opened, cover, delivery.along, delivery.meter, end)
-        seat.used(end.usage.total if end.usage is not None else 0, ports.clock.now_us())
+        settled_us = ports.clock.now_us()
+        seat.used(end.usage.total if end.usage is not None else 0, settled_us)
         if error is None:
-            shop.sampler.offer(ports.store, caller, delivery.meter, end, ports.clock.now_us())
+            shop.sampler.offer(ports.store, caller, delivery.meter, end, settled_us)
     client.on_left(None)
     if isinstance(error, ending.Unsure) and call.stream:
         client.drop()  # an error would say that it is free; R25 looks after the others

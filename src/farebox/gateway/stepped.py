@@ -192,7 +192,7 @@ class Stepped(Cover):
     def ahead(self, reads: Reads) -> contextlib.AbstractContextManager[None]:
         """While this lasts the hold grows for thoughts that nobody sees, and is lowered when they have ended."""
         self.reads = reads
-        return self._with_time() if self.thinking else contextlib.nullcontext()
+        return self._with_time() if self.thinking else hold.NOTHING
 
     def _assumed(self, after_s: float = 0.0) -> int:
         """How much was thought unseen by now, or will be `after_s` from now, beside what was shown."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from farebox.kit import db
 from farebox.kit.db import Tx
@@ -74,8 +74,7 @@ class Claim:
     value_micro: int
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """What the allowance gives for a call, and the charge that this leaves; `used` says that it gave too little."""
 
     drawn_micro: int
