@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 import inspect
 import os
 import pwd
@@ -25,7 +24,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from farebox.kit import options
+from farebox.kit import options, whoami
 from farebox.kit.errors import CommandError, FareboxError, InternalError
 from farebox.kit.lock import FolderLock
 from farebox.kit.threads import Threads
@@ -201,7 +200,7 @@ def ask_server(path: Path, name: str, args: Mapping[str, Any]) -> tuple[bool, An
             ) from None
         line.settimeout(ANSWER_S)
         try:
-            line.sendall(msgspec.json.encode({"verb": name, "args": args, "actor": actor()}) + b"\n")
+            line.sendall(msgspec.json.encode({"verb": name, "args": args, "actor": whoami.actor()}) + b"\n")
             answer = line.makefile("rb").readline()
         except OSError:
             answer = b""
@@ -212,14 +211,6 @@ def ask_server(path: Path, name: str, args: Mapping[str, Any]) -> tuple[bool, An
         error = found["error"]
         raise CommandError(error["message"], code=error["code"], status=error["status"])
     return True, found["ok"]
-
-
-def actor() -> str:
-    """Who runs this command, as the audit trail names him: `cli:<user>`, the machine's administrator (I27)."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return f"cli:uid {os.getuid()}"
 
 
 def _answers(path: Path) -> bool:
@@ -248,7 +239,7 @@ def _inode(path: Path) -> tuple[int, int, int] | None:
 def _here(name: str, args: Mapping[str, Any]) -> Any:
     from farebox.ops.verbs import VERBS
 
-    return VERBS[name].perform(args, actor=actor())
+    return VERBS[name].perform(args, actor=whoami.actor())
 
 
 def _in_thread(verb: Verb, args: Mapping[str, Any], who: str) -> Any:

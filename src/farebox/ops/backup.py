@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from farebox.kit import clock, options
+from farebox.kit import clock, keymarks, options
 from farebox.kit.errors import CommandError
 
 from . import elsewhere, manifest, pgtools, proof, scratch, sealed
@@ -48,7 +48,7 @@ def make(
     chosen = options.current()
     if target.exists():
         raise CommandError(f"{target} exists already. Name a new file.")
-    marks = manifest.fingerprints(chosen)
+    marks = keymarks.fingerprints(chosen)
     with scratch.folder(chosen.data if where is None else where) as folder, scratch.folder(target.parent) as beside:
         if chosen.on_sqlite:
             payload, said = _sqlite(chosen.sqlite_file, folder, say)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import secrets as random_
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +15,7 @@ from farebox.kit import options
 from farebox.kit.errors import CommandError
 from farebox.kit.lock import FolderLock
 
-from . import demo_goods, ready, setup, smallmodel
+from . import demo_goods, ready, smallmodel
 from .demo_goods import Filled, Sources
 
 ROOF = "farebox.site.serve"
@@ -29,8 +27,11 @@ EMBED_MODEL = "text-embedding-3-small"
 _KEY_LINE = re.compile(r"export ([A-Z_]+)='?([^'\n]*)'?")
 
 
-def run(roof: Callable[[str], Any], *, real: bool = False) -> None:
-    """Fill the demo and serve it until it is stopped; `roof` imports the module that serves by its name."""
+def run(roof: Callable[[str], Any], prepare: Callable[[], object], *, real: bool = False) -> None:
+    """Fill the demo and serve it until it is stopped.
+
+    `roof` imports the module that serves by its name, `prepare` makes the store.
+    """
     chosen = options.current()
     openai_key = os.environ.get(OPENAI_KEY, "").strip() if real else ""
     if real and not openai_key:
@@ -39,7 +40,7 @@ def run(roof: Callable[[str], Any], *, real: bool = False) -> None:
             f"{chosen.data / 'demo.env'}` that is this shop's own.)"
         )
     _say("Preparing the demo shop; the first time writes a month of calls …")
-    setup.migrate()
+    prepare()
     with ExitStack() as stack:
         small = _small(stack, chosen.data)
         sandbox = None if real else stack.enter_context(_sandbox())
@@ -167,34 +168,14 @@ def _small(stack: ExitStack, data: Path) -> smallmodel.SmallModel | None:
 
 @contextmanager
 def _sandbox() -> Iterator[str]:
-    """A sandbox on a free port, in a thread with a loop of its own; its base URL."""
     from farebox.ops import sandbox
 
-    started: list[str | BaseException] = []
-    up, down = threading.Event(), threading.Event()
-
-    async def serve() -> None:
+    with ExitStack() as stack:
         try:
-            running = await sandbox.start("127.0.0.1", 0, pace_ms=PACE_MS, keep=0)
+            base_url = stack.enter_context(sandbox.in_thread(pace_ms=PACE_MS))
         except OSError as fault:
-            started.append(fault)
-            up.set()
-            return
-        started.append(running.base_url)
-        up.set()
-        await asyncio.to_thread(down.wait)
-        await running.stop()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="sandbox", daemon=True)
-    thread.start()
-    up.wait()
-    if not isinstance(started[0], str):
-        raise CommandError(f"The sandbox did not start: {started[0]}.")
-    try:
-        yield started[0]
-    finally:
-        down.set()
-        thread.join(timeout=5)
+            raise CommandError(f"The sandbox did not start: {fault}.") from None
+        yield base_url
 
 
 def _say(sentence: str) -> None:

@@ -9,14 +9,11 @@ stay open for `grace_us`; `keys`, the fingerprints of the key files by kind and 
 from __future__ import annotations
 
 import hashlib
-import hmac
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farebox.kit import money, options, secrets
+from farebox.kit import keymarks, money, options
 from farebox.kit.errors import CommandError
 
 if TYPE_CHECKING:
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
 FINDINGS_MAX = 20
 
 NOT_KEPT = frozenset({"kit_cache"})  # tables of which a backup holds no row
-
-Marks = dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,46 +75,6 @@ def applied() -> list[str]:
     return sorted(" ".join(key) for key in MigrationRecorder(connection).applied_migrations())
 
 
-def fingerprints(chosen: options.Options) -> Marks:
-    """16 hex digits by kind and number of each key in the key files: they tell keys apart and lead to none."""
-    found = {"pepper": secrets.peppers(chosen), "master": secrets.master_keys(chosen)}
-    return {
-        kind: {
-            str(n): hmac.digest(key, f"farebox fingerprint\0{kind}".encode(), "sha256").hex()[:16]
-            for n, key in keys.items()
-        }
-        for kind, keys in found.items()
-    }
-
-
-def copied(folder: Path) -> Marks:
-    """The fingerprints of a folder's copy of the key files; CommandError unless it holds all that the files hold."""
-    chosen = options.current()
-    there = options.Options({"pepper_file": str(folder / "pepper"), "master_key_file": str(folder / "master")})
-    copy = fingerprints(there)
-    for kind, n in lacking(fingerprints(chosen), copy):
-        raise CommandError(
-            f"{folder / kind} is no whole copy of {_paths(chosen)[kind]}: it lacks key {n}. Copy it again."
-        )
-    return copy
-
-
-def lacking(wanted: Marks, have: Marks) -> Iterator[tuple[str, str]]:
-    """Kind and number of each key of these fingerprints that is not among the others as it is."""
-    for kind, marks in wanted.items():
-        yield from ((kind, n) for n, mark in marks.items() if have[kind].get(n) != mark)
-
-
-def others(noted: Marks, have: Marks) -> Iterator[tuple[str, str]]:
-    """Kind and number of each key that is there and is another one than was noted under its number."""
-    for kind, marks in noted.items():
-        yield from ((kind, n) for n, mark in marks.items() if have[kind].get(n, mark) != mark)
-
-
-def _paths(chosen: options.Options) -> dict[str, Path]:
-    return {"pepper": chosen.pepper, "master": chosen.master_key}
-
-
 def fits_program(manifest: dict[str, Any]) -> None:
     """CommandError unless this program has just the schema that the backup was made of."""
     from farebox.kit import shape
@@ -136,9 +91,9 @@ def fits_program(manifest: dict[str, Any]) -> None:
 
 def fits_keys(manifest: dict[str, Any], chosen: options.Options) -> None:
     """CommandError unless the key files hold every key that the store had when it was backed up."""
-    have = fingerprints(chosen)
-    for kind, n in lacking(manifest["keys"], have):
-        word, path = "lacks" if n not in have[kind] else "has another", _paths(chosen)[kind]
+    have = keymarks.fingerprints(chosen)
+    for kind, n in keymarks.lacking(manifest["keys"], have):
+        word, path = "lacks" if n not in have[kind] else "has another", keymarks.paths(chosen)[kind]
         raise CommandError(
             f"{path} is not the {kind} file of this backup: it {word} key {n}. Restore the right one from its own "
             "backup."

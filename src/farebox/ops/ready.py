@@ -114,9 +114,7 @@ def keys() -> None:
     """
     from django.db import Error
 
-    from farebox.kit import db, settings
-
-    from . import manifest
+    from farebox.kit import db, keymarks, settings
 
     try:
         noted = db.read(settings.get, settings.KEY_MARKS)
@@ -124,7 +122,7 @@ def keys() -> None:
         raise CommandError(f"The store can't be reached: {str(fault).splitlines()[0]}") from None
     if noted is None:
         return  # a store of an earlier version: `farebox migrate` notes them
-    for kind, n in manifest.others(noted, manifest.fingerprints(options.current())):
+    for kind, n in keymarks.others(noted, keymarks.fingerprints(options.current())):
         raise CommandError(
             f"Key {n} of the {kind} file is not the one that this store's keys and secrets were made with. Copy both "
             "files from another node, or restore them from their backup. If they are lost for good: farebox migrate "

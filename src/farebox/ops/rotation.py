@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from farebox.accounts import old_peppers, resealing
-from farebox.kit import audit, clock, keyfiles, options, outbox, secrets, settings
+from farebox.kit import audit, clock, keyfiles, keymarks, options, outbox, secrets, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.rewrapping import Walk
 from farebox.upstreams import board
 
-from . import manifest, owners
+from . import owners
 
 KEPT_DAYS: Final = 90
 SETTLE_US: Final = 3_000_000
@@ -75,7 +75,7 @@ def activate(tx: Tx, *, actor: str, kind: str) -> dict[str, Any]:
         settings.keep(tx, SINCE, since | {kind: since.get(kind, {}) | {str(n): now_us}})
         audit.record(tx, actor=actor, verb="keys.activate", object=kind, after=n)
     noted = settings.get(tx, settings.KEY_MARKS, {})
-    marks = manifest.fingerprints(chosen)
+    marks = keymarks.fingerprints(chosen)
     settings.keep(tx, settings.KEY_MARKS, {each: noted.get(each, {}) | found for each, found in marks.items()})
     keyfiles.sign_anew()
     return {"n": n, "serving": bool(keyfiles.nodes(tx, now_us=now_us))}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farebox.kit import disk, options, secrets
+from farebox.kit import disk, keymarks, options, secrets, whoami
 from farebox.kit.errors import CommandError
 from farebox.kit.lock import FolderLock
 
-from . import admin, manifest, ready
+from . import ready
 
 if TYPE_CHECKING:
     from farebox.kit.db import Tx
@@ -78,7 +78,7 @@ def _migrated(despite_drift: bool, new_keys: bool) -> Migrated:
         ready.schema()
     except Error as fault:
         raise CommandError(f"The store can't be migrated: {str(fault).splitlines()[0]}") from None
-    installation, official = db.write(_first_facts, actor=admin.actor(), new_keys=new_keys)
+    installation, official = db.write(_first_facts, actor=whoami.actor(), new_keys=new_keys)
     return Migrated(applied, installation, official)
 
 
@@ -138,9 +138,9 @@ def first_code() -> str:
     if db.read(_has_operator):
         return ""
     if not chosen.on_sqlite:
-        return db.write(_first_code, actor=admin.actor())
+        return db.write(_first_code, actor=whoami.actor())
     with FolderLock(chosen.data, wait_s=2):
-        return db.write(_first_code, actor=admin.actor())
+        return db.write(_first_code, actor=whoami.actor())
 
 
 def _has_operator(tx: Tx) -> bool:
@@ -163,8 +163,8 @@ def _first_facts(tx: Tx, *, actor: str, new_keys: bool) -> tuple[str, bool]:
     from farebox.kit import audit, clock, settings
 
     installation = settings.ensure_installation(tx)
-    noted: manifest.Marks = settings.get(tx, settings.KEY_MARKS, {})
-    marks = manifest.fingerprints(options.current())
+    noted: keymarks.Marks = settings.get(tx, settings.KEY_MARKS, {})
+    marks = keymarks.fingerprints(options.current())
     if not new_keys:  # another node may have a newer one already
         marks = {kind: noted.get(kind, {}) | found for kind, found in marks.items()}
     if noted != marks:

@@ -56,9 +56,9 @@ def doctor(
     from farebox.ops.doctor.finding import VERDICTS, Look
 
     if keys is not None:
-        from farebox.ops import manifest
+        from farebox.kit import keymarks
 
-        write("keys.copied", marks=manifest.copied(keys))
+        write("keys.copied", marks=keymarks.copied(keys))
     noted = tuple(chain.parse(head) for head in heads)
     with _progress() as tell:
         look = Look(options.current(), tell=tell, backups=backups, probe=probe, heads=noted)

@@ -57,10 +57,11 @@ def reset(reason: str, trust_clock: bool) -> None:
     Stop every process first. Credit that expired in the jump is given back, each by a reversal; keys and caps that
     ended in it are listed. Run again after an interruption, it goes on.
     """
-    from farebox.ops import admin, resetting
+    from farebox.kit import whoami
+    from farebox.ops import resetting
 
     ready.store()
-    done = resetting.run(actor=admin.actor(), reason=reason, trust_clock=trust_clock)
+    done = resetting.run(actor=whoami.actor(), reason=reason, trust_clock=trust_clock)
     emit(done, lambda: _show_reset(done))
 
 

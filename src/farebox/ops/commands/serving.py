@@ -125,11 +125,12 @@ def demo(openai: bool, port: int | None) -> None:
     OpenAI. Prints a key with 5 USD and writes var/demo.env for programs. `make run` is this.
     """
     from farebox.ops import demo as house
+    from farebox.ops import setup
 
     chosen = options.current()
     chosen.port = port if port is not None else chosen.port
     ready.logs()
-    house.run(importlib.import_module, real=openai)
+    house.run(importlib.import_module, setup.migrate, real=openai)
 
 
 COMMANDS = (demo, serve, sandbox)

@@ -29,13 +29,12 @@ def peppers_in_use(look: Look) -> Iterator[Finding]:
     from django.db.models import Count
 
     from farebox.accounts.models import ApiKey
-    from farebox.kit import db, settings
-    from farebox.ops import manifest
+    from farebox.kit import db, keymarks, settings
 
     try:
         have: Mapping[int, bytes] = secrets.peppers(look.chosen)
         noted = db.read(settings.get, settings.KEY_MARKS, {})
-        for kind, n in manifest.others(noted, manifest.fingerprints(look.chosen)):
+        for kind, n in keymarks.others(noted, keymarks.fingerprints(look.chosen)):
             seen = f"key {n} of the {kind} file is not the one that this store was used with"
             yield wrong(
                 "keys", seen, "Copy the key files from another node, or restore them: keys are refused until then."
@@ -81,18 +80,17 @@ def sealed(look: Look) -> Iterator[Finding]:
 
 def copied(look: Look) -> Iterator[Finding]:
     """Somebody has shown the doctor a copy of the key files that holds all that they hold (security.md 4)."""
-    from farebox.kit import db, settings
-    from farebox.ops import manifest
+    from farebox.kit import db, keymarks, settings
 
     noted = db.read(lambda tx: settings.get(tx, settings.KEYS_COPIED))
     try:
-        have = manifest.fingerprints(look.chosen)
+        have = keymarks.fingerprints(look.chosen)
     except CommandError:
         return  # said already
     todo = "Copy both key files to a safe place, not beside the backups, then: farebox doctor --keys FOLDER."
     if noted is None:
         yield warning("copy of the keys", "none was ever looked at: if the files are lost, every key is void", todo)
-    elif any(manifest.lacking(have, noted["marks"])):
+    elif any(keymarks.lacking(have, noted["marks"])):
         yield warning("copy of the keys", "older than the newest key", todo)
     else:
         ago_s = max(0, time.time_ns() // 1_000_000_000 - noted["at_us"] // 1_000_000)

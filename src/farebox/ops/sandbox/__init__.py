@@ -15,5 +15,6 @@ from __future__ import annotations
 from farebox.ops.sandbox.behaviours import BEHAVIOURS
 from farebox.ops.sandbox.journal import Record
 from farebox.ops.sandbox.server import Sandbox, run, start
+from farebox.ops.sandbox.threaded import in_thread
 
-__all__ = ["BEHAVIOURS", "Record", "Sandbox", "run", "start"]
+__all__ = ["BEHAVIOURS", "Record", "Sandbox", "in_thread", "run", "start"]

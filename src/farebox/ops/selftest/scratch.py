@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from farebox.kit.errors import CommandError
-from farebox.ops import demo
+from farebox.ops import sandbox as sandboxes
 
 from . import house
 
 START_S = 30
+PACE_MS = 20
 STOP_S = 20
 COMMAND_S = 120
 CALL_S = 20
@@ -132,7 +133,10 @@ class Scratch:
 @contextlib.contextmanager
 def opened(database: str = "") -> Iterator[Scratch]:
     """A filled scratch shop; its folder is gone afterwards. `database` is an empty PostgreSQL database, or SQLite."""
-    with tempfile.TemporaryDirectory(prefix="farebox-selftest-") as made, demo._sandbox() as sandbox:
+    with (
+        tempfile.TemporaryDirectory(prefix="farebox-selftest-") as made,
+        sandboxes.in_thread(pace_ms=PACE_MS) as sandbox,
+    ):
         yield Scratch(Path(made), database, sandbox)
 
 
