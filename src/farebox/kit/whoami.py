@@ -1,0 +1,14 @@
+"""Who runs a command."""
+
+from __future__ import annotations
+
+import getpass
+import os
+
+
+def actor() -> str:
+    """Who runs this command, as the audit trail names him: `cli:<user>`, the machine's administrator (I27)."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return f"cli:uid {os.getuid()}"
