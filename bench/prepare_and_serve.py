@@ -35,8 +35,7 @@ def main() -> None:
         return
     # As an operator does: one process migrates and fills, another one serves.
     subprocess.run([sys.executable, __file__, "prepare"], check=True)
-    from farebox.kit import options
-    from farebox.ops import ready
+    from farebox.kit import options, ready
 
     ready.logs()
     ready.store()
@@ -47,7 +46,8 @@ def main() -> None:
 
 def prepare(bench: dict[str, str]) -> None:
     """Migrate the store and fill it."""
-    from farebox.ops import ready, setup
+    from farebox.care import setup
+    from farebox.kit import ready
 
     setup.migrate()
     ready.store()

@@ -339,7 +339,7 @@ def measure(folder: Path) -> None:
 def prove(folder: Path) -> None:
     """What `farebox prove` finds."""
     use(folder)
-    from farebox.ops import proof
+    from farebox.care import proof
 
     found = {name: findings for name, findings in proof.prove().findings.items() if findings}
     print(found or "It proves.")

@@ -111,7 +111,7 @@ class Shop:
         self.start()
 
     async def _sandbox(self) -> Any:
-        from farebox.ops import sandbox
+        from farebox import sandbox
 
         return await sandbox.start("127.0.0.1", 0)
 
@@ -287,7 +287,7 @@ class Shop:
 
     def findings(self) -> list[str]:
         """What `farebox prove` finds."""
-        from farebox.ops import proof
+        from farebox.care import proof
 
         return [finding for found in proof.prove().findings.values() for finding in found]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
+from farebox.cli.main import farebox
 from farebox.kit import errors, options
-from farebox.ops.cli import farebox
 from ops import cli
 from rows import for_each
 from world import free_port
@@ -78,8 +78,8 @@ def test_error_codes_have_their_status():
 
 
 def test_every_endpoint_is_documented():
-    from farebox.gateway.app import FREE
     from farebox.gateway.endpoints import ENDPOINTS
+    from farebox.gateway.http.app import FREE
 
     page = text("api.md")
     for path in ENDPOINTS:

@@ -116,7 +116,7 @@ class World:
         self._stack = stack
         self.sandbox = self._keep(
             Process(
-                "-m", "farebox.ops.cli", "sandbox", "--port", "0", "--journal", str(self.upstream_journal)
+                "-m", "farebox.cli.main", "sandbox", "--port", "0", "--journal", str(self.upstream_journal)
             )
         )  # fmt: skip
         self.upstream_url = self.sandbox.line().split()[-1]
@@ -210,7 +210,7 @@ class World:
 
     def findings(self) -> list[str]:
         """What `farebox prove` finds."""
-        from farebox.ops import proof
+        from farebox.care import proof
 
         return [finding for found in proof.prove().findings.values() for finding in found]
 
@@ -239,7 +239,7 @@ class Command:
 
     def __init__(self, environ: dict[str, str]) -> None:
         begin = time.monotonic()
-        self._process = Process("-m", "farebox.ops.cli", "serve", environ=environ)
+        self._process = Process("-m", "farebox.cli.main", "serve", environ=environ)
         said = self._process.line()
         self.start_s = time.monotonic() - begin
         assert " serves on http://" in said, f"farebox serve did not start: {said!r}"

@@ -43,8 +43,8 @@ def test_an_open_hold_of_an_ended_epoch_is_one_after_the_grace(house):
 
 
 def test_the_command_knows_the_grace(house):
+    from farebox.care import proof
     from farebox.kit import options
-    from farebox.ops import proof
 
     def begin(tx, epoch: str, ended_us: int) -> None:
         epochs.begin(tx, epoch=epoch, node="n", now_us=1)

@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from farebox.ops import demo_goods, smallmodel
+from farebox.demo import goods, smallmodel
 
 pytestmark = pytest.mark.clients
 sdk3 = pytest.mark.parametrize("client", ["openai3"], indirect=True)
@@ -36,8 +36,8 @@ def sold(shop, running):
     from farebox.kit import clock
 
     now_us = clock.now_us()
-    shop.write(demo_goods.fill, demo_goods.Sources(sandbox=shop.sandbox.base_url, small=running.base_url), {})
-    rows = [sheets.row(NAME, usage_class, price) for usage_class, price in demo_goods.SMALL_PRICES.items()]
+    shop.write(goods.fill, goods.Sources(sandbox=shop.sandbox.base_url, small=running.base_url), {})
+    rows = [sheets.row(NAME, usage_class, price) for usage_class, price in goods.SMALL_PRICES.items()]
     shop.write(lists.publish, "usd", rows, actor="test", now_us=now_us)
     shop.refresh()
 

@@ -122,8 +122,8 @@ def test_credit_that_expires_is_shown_with_its_last_day(shop):
     import post
     from farebox.accounts import notices
     from farebox.accounts.models import Notice
+    from farebox.jobs import notices as telling
     from farebox.ledger import lots
-    from farebox.ops import notices as telling
 
     person = people.customer(shop, "3")
     end_us = (now_us() // DAY + 6) * DAY

@@ -22,7 +22,7 @@ KINDS = {
 def _behind_a_proxy(shop, option, monkeypatch):
     from django.core.cache import cache
 
-    from farebox.gateway.head import Networks
+    from farebox.gateway.http.head import Networks
 
     option(sign_ups_per_h=1000)
     monkeypatch.setattr(shop.server.reception, "trusted", Networks("127.0.0.1"))

@@ -161,7 +161,7 @@ def test_impossible_wishes_are_said(shop, wrong):
 
 def told(shop: Any, me: Any) -> int:
     from farebox.accounts.models import Notice
-    from farebox.ops import notices
+    from farebox.jobs import notices
 
     row = Notice.objects.get(person=me.person)
     assert row.id in shop.read(notices.due)
@@ -188,7 +188,7 @@ def test_a_low_balance_is_told_once_and_again_after_it_rose(shop):
 
 def test_few_days_left_are_told_at_the_pace_of_the_last_seven(shop):
     from farebox.calls.models import DayTotal
-    from farebox.ops import notices
+    from farebox.jobs import notices
 
     me = customer(shop, "1")
     me.fill("/console/settings", to="/console/settings/notices", **wishes(low_days="3"))

@@ -70,9 +70,9 @@ def open_shop(request: pytest.FixtureRequest, house: Any, issuer: str) -> Iterat
     """A shop in a process of its own, whose options name the issuer; a parameter is its limit of sign-ups."""
     from django.db import connection
 
+    from farebox.care import setup
     from farebox.catalog import lists
     from farebox.kit import db, options
-    from farebox.ops import setup
 
     setup.migrate()
     db.write(lists.create_list, "usd", "USD", actor="test")

@@ -133,7 +133,7 @@ def test_a_second_server_is_refused_on_sqlite(house: Any, tmp_path: Path) -> Non
         child = tested.start()
         assert child.wait_ready()
         done = subprocess.run(
-            [sys.executable, "-m", "farebox.ops.cli", "serve"],
+            [sys.executable, "-m", "farebox.cli.main", "serve"],
             env={**os.environ, **tested.environ, "FAREBOX_PORT": "0"},
             capture_output=True,
             text=True,

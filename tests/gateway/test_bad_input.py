@@ -18,7 +18,7 @@ import structlog
 
 import raw
 import shop as shops
-from farebox.gateway.head import Networks
+from farebox.gateway.http.head import Networks
 from farebox.kit.errors import StoreUnavailable
 from farebox.upstreams import channels
 from rows import for_each

@@ -25,7 +25,7 @@ from worst import CHAT, EMBED, MIB
 
 SECONDS = float(os.environ.get("BOUNDS_S", "4"))
 HOSTILE = Path(__file__).parents[1] / "hostile.py"
-SANDBOX = "from farebox.ops import sandbox; sandbox.run('127.0.0.1', 0)"
+SANDBOX = "from farebox import sandbox; sandbox.run('127.0.0.1', 0)"
 CALLS_MAX, MINE = 40, 9  # a quarter of the places is 10
 GROWTH_BYTES = 500 * MIB  # of the process of the tests, whatever it had before
 

@@ -13,9 +13,9 @@ import time
 import pytest
 
 import raw
-from farebox.gateway.door import SPARE_MAX, FrontDoor
-from farebox.gateway.exchange import Exchange
-from farebox.gateway.wire import HEADS_PER_ADDRESS_MAX
+from farebox.gateway.http.door import SPARE_MAX, FrontDoor
+from farebox.gateway.http.exchange import Exchange
+from farebox.gateway.http.wire import HEADS_PER_ADDRESS_MAX
 from farebox.kit import fetch
 from farebox.upstreams.send import Along
 from receipts import alone

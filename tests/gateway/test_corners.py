@@ -249,8 +249,8 @@ def test_what_waited_long_for_its_commit_is_of_the_last_seconds_too(shop_here):
 def test_old_idempotency_keys_are_forgotten_by_the_schedule(shop_here):
     from farebox.calls import once
     from farebox.calls.models import Once
+    from farebox.jobs import schedule
     from farebox.kit import clock
-    from farebox.ops import schedule
 
     now_us = clock.now_us()
     Once.objects.create(id="old", call="call_1", at_us=now_us - once.KEPT_US - 1)
@@ -404,7 +404,7 @@ def test_a_stream_whose_hold_must_grow_does_not_wait_for_a_store_that_hangs(shop
 
 HANGS = """
 import asyncio, threading
-from farebox.ops import ready
+from farebox.kit import ready
 ready.logs(); ready.store()
 from farebox.kit import db
 

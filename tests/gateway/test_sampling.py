@@ -111,7 +111,7 @@ def test_a_sample_that_cannot_be_kept_is_nobodys_trouble(shop, me, model):
 
 def test_what_was_sampled_becomes_the_models_factors(shop, model):
     """Twenty calls of each of three customers over HTTP; then the hourly job, and the model's card has them."""
-    from farebox.ops import schedule
+    from farebox.jobs import schedule
 
     sampler = shop.server.ports.shop.sampler
     buyers = [shop.account("1") for _ in range(3)]

@@ -21,8 +21,8 @@ from rows import for_each
 
 @pytest.fixture
 def db(house: Any) -> Any:
+    from farebox.care import setup
     from farebox.kit import db
-    from farebox.ops import setup
 
     setup.migrate()
     return db
@@ -301,8 +301,8 @@ def test_a_webhook_is_signed_and_only_2xx_counts(status, taken):
 
 @pytest.mark.store
 def test_the_post_brings_what_is_due_and_keeps_what_fails(db, monkeypatch):
+    from farebox.jobs import schedule
     from farebox.kit.db import Store
-    from farebox.ops import schedule
 
     good = db.write(outbox.mail, to="a@example.com", subject="x", text="y")
     bad = db.write(outbox.mail, to="b@example.com", subject="x", text="y")

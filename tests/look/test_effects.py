@@ -726,7 +726,7 @@ def test_owners_hear_of_owners(world, shop):
 def test_owners_hear_of_those_whom_the_shop_invites_and_are_told_of_a_low_balance(world, shop):
     """From the office and by command; whoever comes so is told of a low balance as one who signed up is."""
     from farebox.accounts import notices
-    from farebox.ops import verbs
+    from farebox.cli import verbs
     from letters import letters, text
 
     first = people.customer(shop, "5")

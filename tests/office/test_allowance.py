@@ -147,8 +147,8 @@ def drawing(shop, customer, drawn_micro, *, cause="left", charge_micro=0):
 
 def tell(shop):
     """What the job does each minute: whether there was something to tell, and how many mails left."""
+    from farebox.jobs import allowances
     from farebox.kit import clock
-    from farebox.ops import allowances
 
     if not shop.read(allowances.due, clock.now_us()):
         return 0

@@ -105,7 +105,7 @@ def test_by_command(shop):
 
 
 def perform(verb, person):
-    from farebox.ops.verbs import VERBS
+    from farebox.cli.verbs import VERBS
 
     return VERBS[verb].perform({"person": person}, actor="test")
 

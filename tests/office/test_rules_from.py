@@ -76,7 +76,7 @@ def test_two_people_choose_it_in_the_office_and_customers_hear_of_it(old_shop, t
 
 
 def _told(shop):
-    from farebox.ops import new_rules
+    from farebox.jobs import new_rules
 
     while shop.read(new_rules.due):
         shop.write(new_rules.tell)

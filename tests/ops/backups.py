@@ -8,8 +8,8 @@ import io
 import os
 from pathlib import Path
 
+from farebox.care import sealed
 from farebox.kit import options
-from farebox.ops import sealed
 
 
 def written(path: Path, payload: bytes, key: bytes | None, **said: object) -> Path:

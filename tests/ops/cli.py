@@ -28,7 +28,7 @@ class Ran:
 
 def run(*args: str, stdin: str = "") -> Ran:
     """One command in this process, as a terminal-less script would see it."""
-    from farebox.ops.cli import farebox
+    from farebox.cli.main import farebox
 
     out, err = io.StringIO(), io.StringIO()
     before = sys.stdin, sys.argv
@@ -86,8 +86,8 @@ def program(*args: str, env: dict[str, str], cwd: Path | None = None, stdin: str
 
 async def with_store(job: Any, **more: Any) -> Any:
     """A job of the schedule, done once on a store port of its own."""
+    from farebox.jobs import schedule
     from farebox.kit.db import Store
-    from farebox.ops import schedule
 
     store = Store()
     try:

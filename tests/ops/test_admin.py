@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from farebox.cli import admin
+from farebox.cli.verb import Verb
 from farebox.kit import options
 from farebox.kit.errors import CommandError
 from farebox.kit.lock import FolderLock
-from farebox.ops import admin
-from farebox.ops.verb import Verb
 from ops import cli
 
 pytestmark = pytest.mark.store
@@ -49,7 +49,7 @@ class Running:
 @pytest.fixture
 def running(ready_house):
     """A store, and a server's socket on it; the folder's lock is taken as a server takes it."""
-    from farebox.ops.verbs import VERBS
+    from farebox.cli.verbs import VERBS
 
     seen: list[str] = []
 
@@ -154,7 +154,7 @@ def test_many_at_once_are_each_done_once(running):
 
 
 def test_without_a_server_the_lock_is_held_meanwhile(ready_house, monkeypatch):
-    from farebox.ops.verbs import VERBS
+    from farebox.cli.verbs import VERBS
 
     held: list[bool] = []
     others = FolderLock(ready_house.data)
@@ -181,7 +181,7 @@ def _perform(verb: Verb, args: Any, actor: str) -> Any:
 
 @pytest.mark.slow
 def test_a_server_that_starts_is_waited_for(ready_house, monkeypatch):
-    from farebox.ops.verbs import VERBS
+    from farebox.cli.verbs import VERBS
 
     if ready_house.database:
         assert cli.ok("upstream", "add", "lab")["name"] == "lab"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from farebox.care import elsewhere, scratch, sealed
 from farebox.kit import db, options
 from farebox.kit.errors import CommandError
-from farebox.ops import elsewhere, scratch, sealed
 from ops import cli
 from ops.backups import database_or_nothing, keys_of, on_the_server, tools_on_path, written
 
@@ -111,9 +111,9 @@ def test_a_drill_leaves_nothing_and_disturbs_nothing(store, tmp_path):
 
 
 def test_writes_go_on_while_the_copy_is_made(store, tmp_path, place):
+    from farebox.care import backup
     from farebox.kit import clock, settings
     from farebox.kit.models import AuditEvent
-    from farebox.ops import backup
 
     AuditEvent.objects.bulk_create(
         AuditEvent(id=f"aud_{n:030d}", at_us=n, actor="test", verb="x", object="y" * 190, after="z" * 500)
@@ -347,7 +347,7 @@ def test_a_disk_without_room_is_told_before(store, tmp_path, monkeypatch):
 
 def test_what_a_killed_backup_left_goes_with_the_next(store, tmp_path):
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom farebox.ops import scratch\n"
+        "import sys, time\nfrom pathlib import Path\nfrom farebox.care import scratch\n"
         "with scratch.folder(Path(sys.argv[1])) as made:\n    (made / 'x').touch()\n    print(made, flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -401,7 +401,7 @@ def test_a_dump_may_take_longer_than_a_transaction_may_idle(store, tmp_path, mon
 
 
 def test_a_password_is_in_no_command_line(store, tmp_path, monkeypatch):
-    from farebox.ops import pgtools
+    from farebox.care import pgtools
 
     spy = tmp_path / "spy"
     spy.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\necho "$PGPASSWORD" > {tmp_path}/password\n')

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from farebox.ops import elsewhere
+from farebox.care import elsewhere
 from ops import cli
 from ops.backups import database_or_nothing, keys_of, on_the_server, tools_on_path
 from serving import Serving

@@ -13,10 +13,10 @@ from pathlib import Path
 import click
 import pytest
 
-from farebox.kit import options
-from farebox.ops import show, when
-from farebox.ops.cli import THEMES, farebox
-from farebox.ops.commands.base import Command, Group
+from farebox.cli import show
+from farebox.cli.commands.base import Command, Group
+from farebox.cli.main import THEMES, farebox
+from farebox.kit import options, when
 from ops import cli
 
 SOURCES = Path(cli.__file__).parents[2] / "src" / "farebox" / "ops"
@@ -76,7 +76,7 @@ def test_every_verb_has_help_and_an_example_that_is_valid():
 @pytest.mark.slow
 def test_help_needs_no_django_and_little_time():
     code = (
-        "import sys\nfrom farebox.ops.cli import farebox\n"
+        "import sys\nfrom farebox.cli.main import farebox\n"
         "try: farebox.main(['--help'])\nexcept SystemExit: pass\n"
         "assert 'django' not in sys.modules and 'rich' not in sys.modules"
     )
@@ -101,7 +101,7 @@ def test_wrong_usage_is_exit_2():
 
 
 def test_every_write_verb_has_a_command_and_the_other_way_round():
-    from farebox.ops.verbs import VERBS
+    from farebox.cli.verbs import VERBS
 
     used = set()
     for path in (SOURCES / "commands").glob("*.py"):
@@ -518,7 +518,7 @@ def test_on_sqlite_only_role_all(house):
 
 
 def test_the_sandbox_lists_its_behaviours_in_help():
-    from farebox.ops.sandbox import BEHAVIOURS
+    from farebox.sandbox import BEHAVIOURS
 
     out = cli.run("sandbox", "--help").out
     for name in BEHAVIOURS:
@@ -544,8 +544,8 @@ def cli_error():
 
 @pytest.mark.store
 def test_a_database_that_sorts_by_a_language_is_refused(house, monkeypatch):
+    from farebox.care import setup
     from farebox.kit import db, errors
-    from farebox.ops import setup
 
     assert db.read(db.in_byte_order)
     monkeypatch.setattr(db, "in_byte_order", lambda tx: False)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from farebox.demo import goods, people, run, smallmodel
 from farebox.kit import options
 from farebox.kit.errors import CommandError
-from farebox.ops import demo, demo_goods, demo_people, smallmodel
 from ops import cli
 
-FULL = demo_goods.Sources("http://127.0.0.1:9001/v1", "http://127.0.0.1:9002/v1")
+FULL = goods.Sources("http://127.0.0.1:9001/v1", "http://127.0.0.1:9002/v1")
 NAMES = {
     "OPENAI_BASE_URL", "OPENAI_API_KEY", "FAREBOX_EMPTY_KEY", "FAREBOX_CHAT_MODEL", "FAREBOX_ECHO_MODEL",
     "FAREBOX_COMPLETION_MODEL", "FAREBOX_EMBED_MODEL",
@@ -34,17 +34,17 @@ def offered() -> dict[str, set[str]]:
 @pytest.mark.slow
 @pytest.mark.store
 def test_filled_twice_is_filled_once(ready_house):
-    first = demo.fill(FULL)
-    demo.write_env(first, smallmodel.NAME)
+    first = run.fill(FULL)
+    run.write_env(first, smallmodel.NAME)
     assert first.available_micro == 5_000_000
     counts = [cli.ok(*args) for args in (("account", "list"), ("key", "list"), ("prices", "show"), ("model", "list"))]
-    second = demo.fill(demo_goods.Sources("http://127.0.0.1:9101/v1", "http://127.0.0.1:9102/v1"))
+    second = run.fill(goods.Sources("http://127.0.0.1:9101/v1", "http://127.0.0.1:9102/v1"))
     assert second == first
     again = [cli.ok(*args) for args in (("account", "list"), ("key", "list"), ("prices", "show"), ("model", "list"))]
     assert again == counts
     addresses = {row["name"]: row["base_url"] for row in cli.ok("channel", "list")}
     assert addresses == {"sandbox": "http://127.0.0.1:9101/v1", "smollm2": "http://127.0.0.1:9102/v1"}
-    sold = cli.ok("prices", "show", demo_goods.LIST)["prices"]
+    sold = cli.ok("prices", "show", goods.LIST)["prices"]
     assert len(sold) == 10
     assert sold["gpt-4"] == {"input": "30.00", "output": "60.00"}
     assert offered()["smollm2"] == {smallmodel.NAME}
@@ -54,8 +54,8 @@ def test_filled_twice_is_filled_once(ready_house):
 
 @pytest.mark.slow
 def test_keys_survive_unless_their_file_is_gone(ready_house):
-    first = demo.fill(FULL)
-    path = demo.write_env(first, smallmodel.NAME)
+    first = run.fill(FULL)
+    path = run.write_env(first, smallmodel.NAME)
     assert path.stat().st_mode & 0o777 == 0o600
     sourced = subprocess.run(
         ["bash", "-c", f"source {path} && env"], capture_output=True, text=True, check=True, env=cli.environment()
@@ -66,14 +66,14 @@ def test_keys_survive_unless_their_file_is_gone(ready_house):
     assert values["OPENAI_BASE_URL"] == "http://127.0.0.1:8080/v1"
     # What it exports are no options, or every command after `source` would be refused.
     assert options.read({name: values[name] for name in NAMES}).port == 8080
-    assert demo.fill(FULL).key == first.key
-    mine = cli.ok("key", "list", "--account", demo_goods.CUSTOMER)
+    assert run.fill(FULL).key == first.key
+    mine = cli.ok("key", "list", "--account", goods.CUSTOMER)
     cli.ok("key", "revoke", next(row["id"] for row in mine if row["name"] == "demo"))
-    renewed = demo.fill(FULL)
+    renewed = run.fill(FULL)
     assert renewed.key != first.key
     assert renewed.empty_key == first.empty_key
     path.unlink()
-    assert demo.fill(FULL).empty_key != first.empty_key
+    assert run.fill(FULL).empty_key != first.empty_key
 
 
 @pytest.mark.slow
@@ -83,43 +83,43 @@ def test_a_month_lies_behind_it(ready_house):
     from farebox.calls.models import Call
     from farebox.ledger.models import Entry
 
-    first = demo.fill(FULL)
+    first = run.fill(FULL)
     calls = Call.objects.filter(account__startswith="acc_")
     assert calls.count() > 500
     assert {"served", "failed", "refused", "broken", "left"} <= set(calls.values_list("outcome", flat=True))
     assert {"grant", "charge", "expiry"} <= set(Entry.objects.values_list("kind", flat=True))
-    assert Project.objects.filter(name=demo_people.CLASS).get().keys_end_us
+    assert Project.objects.filter(name=people.CLASS).get().keys_end_us
     assert Member.objects.filter(role="owner").count() == 2
     assert set(Person.objects.exclude(operator_role="").values_list("operator_role", flat=True)) == {
         "admin", "finance", "support", "auditor",
     }  # fmt: skip
     assert Invitation.objects.get().state == "open"
     # Dearer, with the small model, cheaper; the fourth is announced.
-    assert cli.ok("prices", "show", demo_goods.LIST)["version"] == 3
+    assert cli.ok("prices", "show", goods.LIST)["version"] == 3
     assert cli.ok("prove")["clean"]
     count = calls.count()
-    second = demo.fill(FULL)
+    second = run.fill(FULL)
     assert calls.count() == count
     assert set(second.links).isdisjoint(first.links)
-    assert all(code in demo.greeting(second, "m", Path("x")) for code in second.links)
+    assert all(code in run.greeting(second, "m", Path("x")) for code in second.links)
 
 
 @pytest.mark.slow
 def test_prices_that_somebody_changed_stay(ready_house):
-    demo.fill(FULL)
-    cli.ok("prices", "publish", demo_goods.LIST, "--set", "gpt-4", "input", "99.00")
-    demo.fill(FULL)
-    assert cli.ok("prices", "show", demo_goods.LIST)["prices"]["gpt-4"]["input"] == "99.00"
+    run.fill(FULL)
+    cli.ok("prices", "publish", goods.LIST, "--set", "gpt-4", "input", "99.00")
+    run.fill(FULL)
+    assert cli.ok("prices", "show", goods.LIST)["prices"]["gpt-4"]["input"] == "99.00"
 
 
 @pytest.mark.slow
 def test_without_the_small_model_the_demo_goes_on(ready_house):
-    demo.fill(FULL)
-    demo.fill(demo_goods.Sources(FULL.sandbox, None))
+    run.fill(FULL)
+    run.fill(goods.Sources(FULL.sandbox, None))
     rows = {row["name"]: row for row in cli.ok("model", "list")}
     assert rows[smallmodel.NAME]["listed"] is False
     assert "smollm2" not in offered()
-    demo.fill(FULL)
+    run.fill(FULL)
     rows = {row["name"]: row for row in cli.ok("model", "list")}
     assert rows[smallmodel.NAME]["listed"] is True
     assert offered()["smollm2"] == {smallmodel.NAME}
@@ -127,23 +127,23 @@ def test_without_the_small_model_the_demo_goes_on(ready_house):
 
 @pytest.mark.slow
 def test_the_real_openai_takes_the_sandboxs_place(ready_house):
-    demo.fill(FULL)
-    demo.fill(demo_goods.Sources(None, FULL.small, "sk-the-operators-own-key-0123456789"))
+    run.fill(FULL)
+    run.fill(goods.Sources(None, FULL.small, "sk-the-operators-own-key-0123456789"))
     assert set(offered()) == {"openai", "smollm2"}
     row = next(row for row in cli.ok("channel", "list") if row["name"] == "openai")
-    assert row["base_url"] == demo_goods.OPENAI
+    assert row["base_url"] == goods.OPENAI
     assert row["secret"] == "set"
     assert {found["model"]: found["costs"] for found in row["models"]}["gpt-4"]["input"] == "30.000000"
-    demo.fill(FULL)
+    run.fill(FULL)
     assert set(offered()) == {"sandbox", "smollm2"}
 
 
 @pytest.mark.slow
 def test_the_real_thing_needs_its_own_key(house, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-ours")
-    monkeypatch.delenv(demo.OPENAI_KEY, raising=False)
+    monkeypatch.delenv(run.OPENAI_KEY, raising=False)
     with pytest.raises(CommandError, match="FAREBOX_DEMO_OPENAI_KEY"):
-        demo.run(pytest.fail, pytest.fail, real=True)
+        run.run(pytest.fail, pytest.fail, real=True)
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ def test_make_run_in_miniature(tmp_path):
     since_us = time.time_ns() // 1000
     first = _demo(env)
     try:
-        values = demo.read_env(tmp_path / "var" / "demo.env")
+        values = run.read_env(tmp_path / "var" / "demo.env")
         assert set(values) == NAMES
         for model in (values["FAREBOX_CHAT_MODEL"], values["FAREBOX_ECHO_MODEL"]):
             answer = _chat(values, model)
@@ -167,12 +167,12 @@ def test_make_run_in_miniature(tmp_path):
         busy = cli.program("migrate", env=env)
         assert busy.code == 1
         assert "works on the store" in busy.err
-        assert cli.program("grant", demo_goods.CUSTOMER, "1.00", "--reason", "more", env=env).code == 0
+        assert cli.program("grant", goods.CUSTOMER, "1.00", "--reason", "more", env=env).code == 0
     finally:
         _stop(first)
     second = _demo(env)
     try:
-        assert demo.read_env(tmp_path / "var" / "demo.env")["OPENAI_API_KEY"] == values["OPENAI_API_KEY"]
+        assert run.read_env(tmp_path / "var" / "demo.env")["OPENAI_API_KEY"] == values["OPENAI_API_KEY"]
         assert len(_since(env, since_us)) == 3
     finally:
         _stop(second)

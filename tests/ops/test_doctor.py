@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from farebox.care import manifest
+from farebox.care.doctor import machine, postgresql
 from farebox.kit import appendlog, db, disk, options, secrets, settings
-from farebox.ops import manifest
-from farebox.ops.doctor import machine, postgresql
 from ops import cli
 from shop import opened
 
@@ -656,9 +656,9 @@ def administrator(email):
 
 @pytest.mark.slow
 def test_once_a_day_a_server_looks_freezes_and_tells_the_administrators(fit, monkeypatch, capsys):
+    from farebox.jobs import daily, schedule
     from farebox.kit.models import AuditEvent, Outbox
     from farebox.ledger.models import LedgerAccount
-    from farebox.ops import daily, schedule
 
     for name, value in fit.environ.items():
         monkeypatch.setenv(name, value)
@@ -688,8 +688,8 @@ def test_once_a_day_a_server_looks_freezes_and_tells_the_administrators(fit, mon
 
 @pytest.mark.slow
 def test_a_look_that_does_not_end_is_told_and_one_that_is_stopped_is_done_again(house, monkeypatch):
+    from farebox.jobs import daily, schedule
     from farebox.kit.models import Outbox
-    from farebox.ops import daily, schedule
 
     cli.ok("migrate")
     administrator("una@example.com")
@@ -772,7 +772,7 @@ def test_as_a_program_with_a_broken_key_file(fit):
 
 
 def test_a_check_that_breaks_stops_no_other(fit, monkeypatch):
-    from farebox.ops import proof
+    from farebox.care import proof
 
     def broken(*_args: Any, **_more: Callable[..., Any]) -> None:
         raise RuntimeError("a row that nobody expected")

@@ -61,7 +61,7 @@ def test_alone_even_where_two_are_needed(house):
 
 @pytest.mark.slow
 def test_what_a_server_prints_at_its_start(house):
-    from farebox.ops import setup
+    from farebox.care import setup
 
     code = setup.first_code()
     assert len(code) == 22

@@ -9,15 +9,14 @@ import sys
 
 import pytest
 
-from farebox.kit import options
-from farebox.ops import ready
+from farebox.kit import options, ready
 from ops import cli
 
 KEY = "sk-FBX1abcdefghijklmnopqrstuvwxyz"
 
 LOGGING = f"""
 import asyncio, gc, logging, warnings
-from farebox.ops import ready
+from farebox.kit import ready
 ready.logs()
 logging.getLogger("django").error("Bearer %s", "{KEY}")
 logging.getLogger("asyncio").error("odd %d", "{KEY}")
@@ -109,7 +108,7 @@ def test_trusted_proxies_that_are_none_are_one_sentence(tmp_path, value):
 
 
 def test_the_reception_refuses_them_too(tmp_path):
-    from farebox.gateway.wire import Reception
+    from farebox.gateway.http.wire import Reception
     from farebox.kit.errors import CommandError
 
     given = options.read({"FAREBOX_DATA_DIR": str(tmp_path), "FAREBOX_TRUSTED_PROXIES": "here"})

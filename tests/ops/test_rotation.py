@@ -113,7 +113,7 @@ def test_killed_in_the_middle_it_goes_on(house, monkeypatch):
     before = filled(5)
     # Each step is killed after its work: what it did stands, what comes next does not.
     for verb, place in (("keys.begin", ""), ("keys.activate", ""), ("keys.rewrap", "webhooks' secrets")):
-        from farebox.ops.verbs import VERBS
+        from farebox.cli.verbs import VERBS
 
         args = {"place": place, "after": None} if place else {"kind": "master"}
         VERBS[verb].perform(args, actor="test")
@@ -138,8 +138,8 @@ def test_killed_in_the_middle_it_goes_on(house, monkeypatch):
 
 
 def cli_drop() -> str:
+    from farebox.cli.verbs import VERBS
     from farebox.kit.errors import CommandError
-    from farebox.ops.verbs import VERBS
 
     with pytest.raises(CommandError) as refused:
         VERBS["keys.drop"].perform({"kind": "master"}, actor="test")
@@ -201,7 +201,7 @@ def test_a_node_that_lacks_the_new_key_holds_it_back(house):
     now_us = clock.now_us()
     Epoch.objects.create(id="ep_far", node="far", started_us=now_us, seen_us=now_us, keys="")
     keyfiles.serving = True  # on SQLite nobody else can be there
-    from farebox.ops.commands import rotation
+    from farebox.cli.commands import rotation
 
     before, rotation.TRIES_S = rotation.TRIES_S, 0
     try:

@@ -22,11 +22,11 @@ from pathlib import Path
 import pytest
 
 import openai_later as openai
-from farebox.ops import sandbox as sandboxes
-from farebox.ops.sandbox import BEHAVIOURS, Sandbox
-from farebox.ops.sandbox import schema as schemas
-from farebox.ops.sandbox import text as texts
-from farebox.ops.sandbox.behaviours import UnknownBehaviour, parse
+from farebox import sandbox as sandboxes
+from farebox.sandbox import BEHAVIOURS, Sandbox
+from farebox.sandbox import schema as schemas
+from farebox.sandbox import text as texts
+from farebox.sandbox.behaviours import UnknownBehaviour, parse
 
 pytestmark = pytest.mark.slow  # a test of what other tests stand on
 
@@ -1036,7 +1036,7 @@ def test_a_port_that_is_taken(house, box):
 def test_run_until_a_signal(number, tmp_path: Path):
     journal = tmp_path / "journal"
     program = (
-        "import sys, pathlib; from farebox.ops import sandbox; "
+        "import sys, pathlib; from farebox import sandbox; "
         "sandbox.run('127.0.0.1', 0, key='k', journal=pathlib.Path(sys.argv[1]), pace_ms=1)"
     )
     source = Path(sandboxes.__file__).parents[3]

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from farebox.jobs import daily, schedule
 from farebox.kit import clock
 from farebox.kit.errors import StoreUnavailable
-from farebox.ops import daily, schedule
 from ops import cli
 
 pytestmark = pytest.mark.store

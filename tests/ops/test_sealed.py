@@ -8,8 +8,8 @@ import os
 
 import pytest
 
+from farebox.care import sealed
 from farebox.kit.errors import CommandError
-from farebox.ops import sealed
 from ops.backups import unpacked, written
 
 PART = sealed.CHUNK_BYTES

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from farebox.care.selftest import house, kills, parts, race, replay, restored
+from farebox.care.selftest.tried import Tried
 from farebox.kit.errors import CommandError
-from farebox.ops.selftest import house, kills, parts, race, replay, restored
-from farebox.ops.selftest.tried import Tried
 from ops import backups, cli
 
 FEW = ("openai-chat.sse", "llamacpp-chat-no-usage.sse", "openai-embeddings.json")

@@ -103,9 +103,9 @@ def test_only_a_new_shop_begins_with_version_2(house, begins):
 
 def test_owners_are_told_once_for_each_date(ready_house, monkeypatch):
     from farebox.accounts import people
+    from farebox.jobs import new_rules, schedule
     from farebox.kit import clock, db, settings
     from farebox.kit.models import Outbox
-    from farebox.ops import new_rules, schedule
 
     monkeypatch.setattr(new_rules, "AT_ONCE", 2)
     db.write(settings.forget, settings.RULES_2_FROM)

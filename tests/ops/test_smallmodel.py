@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from farebox.ops import smallmodel
+from farebox.demo import smallmodel
 
 
 def test_it_is_started_again_and_not_for_ever(tmp_path, monkeypatch):

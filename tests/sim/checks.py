@@ -262,7 +262,7 @@ def resting(world: World) -> bool:
 def proven(world: World, *, whole: bool) -> None:
     """The shop's own proof of its books."""
     if whole:
-        from farebox.ops import proof
+        from farebox.care import proof
 
         found = [finding for part in proof.prove().findings.values() for finding in part]
     else:

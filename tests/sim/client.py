@@ -7,8 +7,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from farebox.gateway.exchange import Exchange
 from farebox.gateway.flight import Share
+from farebox.gateway.http.exchange import Exchange
 
 if TYPE_CHECKING:
     from .life import Life

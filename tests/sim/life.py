@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from farebox.accounts.ring import KeyRing
 from farebox.catalog import shelf
-from farebox.gateway.app import App
-from farebox.gateway.exchange import Exchange
 from farebox.gateway.flight import Flight
+from farebox.gateway.http.app import App
+from farebox.gateway.http.exchange import Exchange
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
 from farebox.gateway.sampling import Sampler
+from farebox.jobs import schedule
 from farebox.kit import epochs, timing
 from farebox.kit.errors import FareboxError
-from farebox.ops import schedule
 from farebox.site.node import Node
 from farebox.upstreams import board
 from farebox.upstreams.send import Limits

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 import people
+from farebox.jobs import schedule
 from farebox.kit import clock, machine, timing
 from farebox.kit.errors import CommandError
 from farebox.ledger import ahead
-from farebox.ops import schedule
 from ops import cli
 from shop import Customer, Shop, opened
 

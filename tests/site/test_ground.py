@@ -451,8 +451,8 @@ def test_damage_that_the_daily_check_finds_closes_the_shop(house):
         return
     from django.db import connection
 
+    from farebox.jobs import schedule
     from farebox.kit import options
-    from farebox.ops import schedule
 
     with opened(house) as shop:
         me = shop.account("10")
@@ -501,7 +501,7 @@ def processor_s(pid: int) -> float:
 
 @pytest.mark.parametrize("fault", [OSError(24, "Too many open files"), RuntimeError("can't start new thread")])
 def test_a_request_that_finds_nothing_left_may_come_again(house, monkeypatch, fault):
-    from farebox.gateway import app
+    from farebox.gateway.http import app
 
     async def used_up(*_: Any) -> Any:
         raise fault

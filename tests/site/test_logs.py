@@ -22,7 +22,7 @@ PATHS = (
 def test_codes_of_links_are_in_no_line(house, capfd):
     from django.db import connection
 
-    from farebox.ops import setup
+    from farebox.care import setup
 
     setup.migrate()
     server = Serving({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_LOG_LEVEL": "debug"})

@@ -115,7 +115,7 @@ def settle_in(shop, link):
 
 
 def verb(name, **args):
-    from farebox.ops.verbs import VERBS
+    from farebox.cli.verbs import VERBS
 
     return VERBS[name].perform(args, actor="cli:test")
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import openai_later as openai
-from farebox.ops.selftest import replay
+from farebox.care.selftest import replay
 from farebox.upstreams.dialect import Ask, BadAnswer, Event, Shown
 from farebox.upstreams.dialects.openai import DIALECT
 from farebox.upstreams.openai_form import fitting, picked

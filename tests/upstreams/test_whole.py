@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import openai_later as openai
+from farebox.care.selftest import replay
 from farebox.catalog.usage import Usage
-from farebox.ops.selftest import replay
 from farebox.upstreams.dialect import Ask, BadAnswer, Shown
 from farebox.upstreams.dialects.openai import DIALECT
 from farebox.upstreams.quirks import Quirks

@@ -15,7 +15,7 @@ import msgspec
 from farebox.accounts.ring import Throttle
 from farebox.kit import errors, outline
 
-from .exchange import Exchange
+from .http.exchange import Exchange
 from .ports import Ports
 
 PATH: Final = "/key-leaks"

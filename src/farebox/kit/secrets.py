@@ -2,7 +2,7 @@
 
 Key files (`pepper`, `master`) are ASCII texts; the first line names kind and version of the format, each
 further line holds a number and 32 random bytes in hex; the newest comes last, mints and seals, and the older
-ones still verify. A newer one that is `waiting` verifies only, until every node has it (ops/rotation.py):
+ones still verify. A newer one that is `waiting` verifies only, until every node has it (care/rotation.py):
 
     farebox pepper 1
     1 5f0c…(64 hex digits)

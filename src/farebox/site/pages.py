@@ -24,8 +24,8 @@ from django.urls import Resolver404, resolve
 from django.utils import translation
 
 from farebox.accounts import sessions, tokens
-from farebox.gateway.exchange import Exchange
-from farebox.gateway.head import is_disguised
+from farebox.gateway.http.exchange import Exchange
+from farebox.gateway.http.head import is_disguised
 from farebox.gateway.shares import Places
 from farebox.kit import clock, db, errors
 from farebox.kit.errors import FareboxError

@@ -18,10 +18,13 @@ import uvloop
 from farebox.accounts import authenticate, key_format
 from farebox.accounts.ring import KeyRing
 from farebox.catalog import counting, shelf, tokens
-from farebox.gateway.app import App
+from farebox.cli import admin
+from farebox.cli.verbs import VERBS
+from farebox.gateway.http.app import App
+from farebox.gateway.http.wire import Reception
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports, Shop
-from farebox.gateway.wire import Reception
+from farebox.jobs import leaks, schedule
 from farebox.kit import clock, disk, epochs, ids, keyfiles, settings, timing
 from farebox.kit.appendlog import AppendLog
 from farebox.kit.db import Store
@@ -33,8 +36,6 @@ from farebox.kit.loopwatch import LoopWatch
 from farebox.kit.options import Options
 from farebox.ledger import holds
 from farebox.office import ports as office
-from farebox.ops import admin, leaks, schedule
-from farebox.ops.verbs import VERBS
 from farebox.upstreams import board
 from farebox.upstreams.health import Health
 from farebox.upstreams.send import Limits

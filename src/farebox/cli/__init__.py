@@ -1,0 +1,1 @@
+"""Commands: what an operator does at a terminal, and the socket by which a running server does it."""

@@ -1,0 +1,59 @@
+"""`farebox setting …`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from farebox.cli import show
+from farebox.kit import ready, when
+from farebox.kit.errors import CommandError
+
+from .base import Group, emit, read, write
+
+if TYPE_CHECKING:
+    from farebox.kit.settings import Known
+
+setting = Group("setting", help="Settings of the shop: texts, signing up, trial credit, limits of manual money.")
+COMMANDS = (setting,)
+
+
+@setting.command("list", example="farebox setting list")
+def list_() -> None:
+    """Every setting as it is now."""
+    ready.store()
+    from farebox.kit import settings
+    from farebox.office.settings import write as typed
+
+    found = dict(read(settings.values))
+    rows = [(name, typed(known, found[name]).replace("\n", ", ")[:80]) for name, known in settings.BY_NAME.items()]
+    emit(found, lambda: show.table(("setting", "value"), rows, empty=""))
+
+
+@setting.command("set", example="farebox setting set trial_micro 'USD 1.00, CNY 7.00'")
+@click.argument("name")
+@click.argument("value")
+def set_(name: str, value: str) -> None:
+    """Set NAME to VALUE, alone, as the administrator of this machine; the audit trail says so.
+
+    In the office another administrator approves what gives money or bounds it. Amounts are decimal numbers, those by
+    currency `USD 1.00, CNY 7.00`, a time `2027-01-31T00:00` (UTC) or `10d`; an empty text is what comes with Farebox.
+    """
+    ready.store()
+    from farebox.kit import settings
+
+    known = settings.BY_NAME.get(name)
+    if known is None:
+        raise CommandError(f"There is no setting {name[:64]!r}. `farebox setting list` shows them.")
+    done = write("setting.set", name=name, value=_value(known, value))
+    emit(done, lambda: print(f"{name} is set." if done["changed"] else f"{name} was so already."))
+
+
+def _value(known: Known, given: str) -> Any:
+    from farebox.kit import clock
+    from farebox.office.settings import read as parsed
+
+    if known.kind == "moment" and given:
+        return when.point(given, now_us=clock.now_us())
+    return parsed(known, given.replace(",", "\n") if known.kind == "amounts" else given)

@@ -1,0 +1,1 @@
+"""The demo: a filled shop to try out."""

@@ -1,1 +1,0 @@
-"""The caretaker: commands, clockwork, the sandbox upstream, the demo."""
