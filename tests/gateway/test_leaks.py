@@ -15,7 +15,7 @@ pytestmark = pytest.mark.store
 
 @pytest.fixture(autouse=True)
 def _uncounted():
-    from farebox.gateway import leaks
+    from farebox.gateway.http import leaks
 
     leaks.throttle.cache_clear()
 
@@ -146,7 +146,7 @@ def test_a_webhooks_secret_and_links_of_invitations(shop):
 
 @pytest.mark.slow
 def test_reports_have_a_limit_and_only_post_is_one(shop):
-    from farebox.gateway import leaks
+    from farebox.gateway.http import leaks
 
     assert report(shop, b"x" * (leaks.BODY_BYTES_MAX + 1))[0] == 413
     seen = [202]

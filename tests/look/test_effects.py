@@ -398,7 +398,7 @@ def channel_new(w):
 
 
 def channel_on(w):
-    from farebox.office import seen
+    from farebox.office.pages import seen
 
     made = w.channel()
     return reverse("office:channel_state", args=[made.id]), {
@@ -555,7 +555,7 @@ def clock_confirm(w):
 
 def settings(w):
     from farebox.kit import settings as domain
-    from farebox.office.settings import write
+    from farebox.office.pages.settings import write
 
     values = w.shop.read(domain.values)
     form = {name: write(known, values[name]) for name, known in domain.BY_NAME.items()}

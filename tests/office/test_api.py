@@ -76,16 +76,16 @@ def test_tokens_that_have_ended(shop):
 
 
 def test_too_many_wrong_tokens(shop, admin, monkeypatch):
-    from farebox.office import api_roles
+    from farebox.office.api import roles
 
     monkeypatch.setattr(shop.options, "wrong_keys_per_min", 2)
-    api_roles._throttle.cache_clear()
+    roles._throttle.cache_clear()
     try:
         said = [admin.ask("GET", "me", Authorization="Bearer fbo-" + "y" * 43).status for _ in range(4)]
         assert said == [401, 401, 429, 429]
         assert admin.get("me").status == 200
     finally:
-        api_roles._throttle.cache_clear()
+        roles._throttle.cache_clear()
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_a_parameter_that_comes_twice_is_refused(admin):
 
 @pytest.mark.slow
 def test_every_number_that_is_sent_has_bounds():
-    from farebox.office.api import described
+    from farebox.office.api.app import described
 
     found = described()
 
@@ -322,10 +322,10 @@ def test_the_page_of_the_api(shop, admin):
 
 
 def test_the_page_says_every_operation_in_chinese(shop):
-    from farebox.office import api, api_words
+    from farebox.office.api import app, words
 
-    does = {each["description"] for operations in api.described()["paths"].values() for each in operations.values()}
-    assert does == api_words.DOES
+    does = {each["description"] for operations in app.described()["paths"].values() for each in operations.values()}
+    assert does == words.DOES
     page = people.operator(shop).page("/zh/office/api/")
     assert "发起请求的访问令牌。" in page.text
     assert [each for each in does if f">{each}<" in page.html] == []

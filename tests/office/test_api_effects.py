@@ -28,7 +28,7 @@ TABLE = {
 
 @pytest.mark.slow
 def test_every_operation_that_writes_is_in_the_table(house):
-    from farebox.office.api import described
+    from farebox.office.api.app import described
 
     found = {
         each["operationId"].rpartition("_office_")[2].rpartition("api_")[2]

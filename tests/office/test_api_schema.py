@@ -50,7 +50,7 @@ def test_the_api_keeps_its_schema(shop, token, known):
         status_code_conformance,
     )
 
-    from farebox.office.api import described
+    from farebox.office.api.app import described
 
     found = described()
     assert len(found["paths"]) > 45

@@ -178,7 +178,7 @@ def test_the_setting_in_the_office(shop):
 
 def settings_text(shop, known):
     from farebox.kit import settings
-    from farebox.office.settings import write
+    from farebox.office.pages.settings import write
 
     return write(known, shop.read(settings.values)[known.name])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import farebox
-from farebox.office.trail_words import VERBS
+from farebox.office.pages.trail_words import VERBS
 
 SOURCE = Path(farebox.__file__).parent
 VERB = re.compile(r"[a-z_]+\.[a-z_]+")

@@ -246,7 +246,7 @@ def test_models_and_costs(shop, operator):
 
 def test_no_cost_is_lost_by_saving(shop, operator):
     from farebox.catalog import usage
-    from farebox.office import upstream_forms
+    from farebox.office.pages import upstream_forms
     from farebox.upstreams import channels
 
     assert set(upstream_forms.COSTS) == set(usage.CLASSES)  # a class without a field would lose its cost

@@ -55,8 +55,8 @@ def page_routes() -> dict[str, Any]:
 
 def api_routes() -> list[str]:
     """Every address of the API, as `METHOD /path`."""
-    from farebox.gateway import leaks
     from farebox.gateway.endpoints import ENDPOINTS
+    from farebox.gateway.http import leaks
     from farebox.gateway.http.app import FREE
 
     free = [path + {"/models/": "{model}", "/calls/": "{call}"}.get(path, "") for path in FREE]

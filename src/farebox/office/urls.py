@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from . import (
+from .api import app
+from .pages import (
     announcements,
-    api,
     audit,
     clock_,
     customer_allowance,
@@ -125,8 +125,8 @@ urlpatterns = [
     path("tokens/<str:token>/made", tokens.made, name="token_made"),
     path("tokens/<str:token>/revoke", tokens.revoke, name="token_revoke"),
     # the management API
-    path("api/", api.page, name="api"),
-    path("api/openapi.json", api.schema, name="api_schema"),
-    path("api/", include((api.paths(), "management"))),
-    path("api/<path:rest>", api.unknown, name="api_unknown"),
+    path("api/", app.page, name="api"),
+    path("api/openapi.json", app.schema, name="api_schema"),
+    path("api/", include((app.paths(), "management"))),
+    path("api/<path:rest>", app.unknown, name="api_unknown"),
 ]

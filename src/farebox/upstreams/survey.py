@@ -1,9 +1,10 @@
-"""Channels as operators look at them: whether their secrets can be read."""
+"""Channels as operators look at them: whether they can be used, and whether their secrets can be read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from farebox.kit import db, options, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
@@ -22,3 +23,12 @@ def unreadable(tx: Tx, master: Mapping[int, bytes]) -> list[str]:
         except CommandError:
             found.append(row.name)
     return found
+
+
+def broken() -> dict[str, str]:
+    """Why channels can't be used, by name."""
+    try:
+        unseal = board.unsealer(secrets.master_keys(options.current()))
+    except CommandError:
+        unseal = board.unsealer({})
+    return dict(db.read(board.load, unseal).broken)

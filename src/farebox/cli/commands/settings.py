@@ -24,7 +24,7 @@ def list_() -> None:
     """Every setting as it is now."""
     ready.store()
     from farebox.kit import settings
-    from farebox.office.settings import write as typed
+    from farebox.office.pages.settings import write as typed
 
     found = dict(read(settings.values))
     rows = [(name, typed(known, found[name]).replace("\n", ", ")[:80]) for name, known in settings.BY_NAME.items()]
@@ -52,7 +52,7 @@ def set_(name: str, value: str) -> None:
 
 def _value(known: Known, given: str) -> Any:
     from farebox.kit import clock
-    from farebox.office.settings import read as parsed
+    from farebox.office.pages.settings import read as parsed
 
     if known.kind == "moment" and given:
         return when.point(given, now_us=clock.now_us())

@@ -12,7 +12,7 @@ import structlog
 from farebox.accounts import authenticate
 from farebox.accounts.caller import Caller
 from farebox.calls import log as records
-from farebox.gateway import leaks, me, models
+from farebox.gateway import me, models
 from farebox.gateway.endpoint import Endpoint
 from farebox.gateway.endpoints import ENDPOINTS
 from farebox.gateway.ports import Ports
@@ -20,6 +20,7 @@ from farebox.gateway.serve import serve
 from farebox.kit import errors, limits
 from farebox.kit.errors import FareboxError
 
+from . import leaks
 from .exchange import PREFLIGHT, Exchange
 
 log = structlog.get_logger(__name__)

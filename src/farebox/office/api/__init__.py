@@ -1,0 +1,1 @@
+"""The management API: what operators' programs read, and do or propose."""

@@ -1,0 +1,180 @@
+"""Management API: a customer's name, limits and end, and what is in his account: people, projects, holds, receipts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404
+from ninja import Path, Router
+
+from farebox.accounts import accounts, customers, forgiving, lifting, rates
+from farebox.calls import look_up, receipts
+from farebox.kit import clock, db
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.office import kinds
+
+from . import shapes_customers as shapes
+from . import types
+from .people import LOGGED, customer
+from .proposals import propose as propose_change
+from .roles import ALL, answers, for_roles
+from .shapes_people import Customer
+from .shapes_proposals import Proposal
+
+router = Router()
+ADMIN = ("admin",)
+THAWS = "A script lets no account make calls again. A person does, in the office."
+SEES_MEMBERS = ("support", "admin", "auditor")
+
+
+@router.post("/customers/{account}/rename", response=answers(Customer), tags=["customers"], **for_roles(*ADMIN))
+def rename(request: Any, account: Path[types.Ident], body: shapes.NameIn) -> Any:
+    """Another name for an account."""
+    customer(account)
+    db.write(accounts.rename, account, name=body.name, actor=request.auth.actor)
+    return customer(account)
+
+
+@router.post("/customers/{account}/bar", response=answers(Customer), tags=["customers"], **for_roles(*ADMIN))
+def bar(request: Any, account: Path[types.Ident]) -> Any:
+    """No new calls: the account broke the rules."""
+    customer(account)
+    db.write(accounts.bar, account, actor=request.auth.actor)
+    return customer(account)
+
+
+@router.post("/customers/{account}/unbar", response=answers(Customer), tags=["customers"], **for_roles(*ADMIN))
+def unbar(request: Any, account: Path[types.Ident]) -> Any:
+    """Refused: a person lets a barred account make calls again, in the office, with a fresh proof of who he is."""
+    del request
+    customer(account)
+    raise CommandError(THAWS)
+
+
+@router.post("/customers/{account}/close", response=answers(Customer), tags=["customers"], **for_roles(*ADMIN))
+def close(request: Any, account: Path[types.Ident], body: shapes.CloseIn) -> Any:
+    """Close an account for good, by its exact name; its keys die with it."""
+    name = customer(account)["name"]
+
+    def write(tx: Tx) -> None:
+        if body.name != name:
+            raise CommandError("Give the name of the account exactly.")
+        accounts.close(tx, account, leave_money=body.leave_money, now_us=clock.now_us(), actor=request.auth.actor)
+
+    db.write(write)
+    return customer(account)
+
+
+@router.get("/customers/{account}/limits", response=answers(shapes.Limits), tags=["customers"], **for_roles(*ALL))
+def read_limits(request: Any, account: Path[types.Ident]) -> Any:
+    """Calls a minute, tokens a minute and calls at once of the whole account; null is no limit."""
+    del request
+    customer(account)
+    return rates.now("account", account)
+
+
+@router.post(
+    "/customers/{account}/limits",
+    response=answers(shapes.Limits, proposed=Proposal),
+    tags=["customers"],
+    **for_roles(*ADMIN),
+)
+def set_limits(request: Any, account: Path[types.Ident], body: shapes.LimitsIn) -> Any:
+    """Other limits for the whole account, all three at once; one that is lifted a person approves."""
+    customer(account)
+    if lifting.limits(rates.now("account", account), body.dict()):
+        return propose_change(request, "account.limits", account, body.dict())
+    return rates.shown(db.write(rates.limit, "account", account, **body.dict(), actor=request.auth.actor))
+
+
+@router.get("/customers/{account}/allowance", response=answers(shapes.Allowance), tags=["customers"], **for_roles(*ALL))
+def read_allowance(request: Any, account: Path[types.Ident]) -> Any:
+    """What an account may still be forgiven, and at most."""
+    del request
+    customer(account)
+    return db.read(forgiving.facts, account, clock.now_us())
+
+
+@router.post(
+    "/customers/{account}/allowance",
+    response=answers(shapes.Allowance, proposed=Proposal),
+    tags=["customers"],
+    **for_roles(*kinds.PROPOSES),
+)
+def set_allowance(request: Any, account: Path[types.Ident], body: shapes.AllowanceIn) -> Any:
+    """Another maximum of an account's allowance; one that gives it more another administrator approves."""
+    customer(account)
+    now_us = clock.now_us()
+    if db.read(forgiving.gives, account, body.most_micro, now_us=now_us):
+        return propose_change(request, "account.allowance", account, body.dict())
+    db.write(forgiving.set_most, account, most_micro=body.most_micro, now_us=now_us, actor=request.auth.actor)
+    return db.read(forgiving.facts, account, now_us)
+
+
+@router.post(
+    "/customers/{account}/trust",
+    response=answers(shapes.Allowance, proposed=Proposal),
+    tags=["customers"],
+    **for_roles(*kinds.PROPOSES),
+)
+def set_trusted(request: Any, account: Path[types.Ident], body: shapes.TrustIn) -> Any:
+    """Trust an account, which another administrator approves; or no longer, at once."""
+    customer(account)
+    if body.trusted:
+        return propose_change(request, "account.trusted", account, body.dict())
+    db.write(forgiving.trust, account, trusted=False, actor=request.auth.actor)
+    return db.read(forgiving.facts, account, clock.now_us())
+
+
+@router.get(
+    "/customers/{account}/members",
+    response=answers(shapes.Members),
+    tags=["customers"],
+    **for_roles(*SEES_MEMBERS),
+)
+def list_members(request: Any, account: Path[types.Ident]) -> Any:
+    """The people of an account with their places and caps, oldest first, those that were removed as well."""
+    del request
+    customer(account)
+    return {"data": db.read(customers.members, account)}
+
+
+@router.get("/customers/{account}/projects", response=answers(shapes.Projects), tags=["customers"], **for_roles(*ALL))
+def list_projects(request: Any, account: Path[types.Ident]) -> Any:
+    """The projects of an account with their caps, oldest first."""
+    del request
+    customer(account)
+    return {"data": db.read(customers.projects_of, account)}
+
+
+@router.get("/customers/{account}/holds", response=answers(shapes.Holds), tags=["customers"], **for_roles(*ALL))
+def list_holds(request: Any, account: Path[types.Ident]) -> Any:
+    """What is set aside for calls that are under way, oldest first, 50 at most."""
+    del request
+    customer(account)
+    return {"data": db.read(customers.holds_of, account)}
+
+
+@router.get(
+    "/customers/{account}/calls/{call}", response=answers(shapes.ReceiptOut), tags=["customers"], **for_roles(*ALL)
+)
+def read_receipt(request: Any, account: Path[types.Ident], call: Path[types.Ident]) -> Any:
+    """The receipt of a call with its attempts, written down as for calls. What they cost us is not for support."""
+    customer(account)
+    who = request.auth
+    logged = who.role in LOGGED
+    run = db.write if logged else db.read
+    made = run(look_up.receipt, call, account, actor=who.actor, logged=logged) if receipts.is_id(call) else None
+    if made is None:
+        raise Http404
+    lines = [each | {"usage_class": each["class"]} for each in made["lines"]]
+    tries = [_attempt(each, role=who.role) for each in made["tries"]]
+    # As it came the report may say what the upstream takes for the call.
+    reported = made["reported"] if who.role == "support" else made["told"]
+    return made | {"lines": lines, "attempts": tries, "reported": reported}
+
+
+def _attempt(each: dict[str, Any], *, role: str) -> dict[str, Any]:
+    """An attempt, for support without what it cost us."""
+    return each | {"cost_micro": None, "cost_currency": ""} if role == "support" else each

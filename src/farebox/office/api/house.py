@@ -1,0 +1,87 @@
+"""Management API: the shop itself: announcements, settings, and who works here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404
+from ninja import Path, Router
+
+from farebox.accounts import operators
+from farebox.kit import announcements, clock, db, options, settings
+from farebox.kit.db import Tx
+from farebox.kit.errors import CommandError
+from farebox.office import kinds
+
+from . import shapes_house as shapes
+from . import types
+from .proposals import propose
+from .roles import ALL, answers, for_roles
+from .shapes_proposals import Proposal
+
+router = Router()
+ADMIN = ("admin",)
+SEES_HOUSE = ("admin", "auditor")
+
+
+@router.get("/announcements", response=answers(shapes.Announcements), tags=["house"], **for_roles(*ALL))
+def list_announcements(request: Any) -> Any:
+    """What customers read for a time, the one that begins last first."""
+    del request
+    return {"data": db.read(announcements.listed)}
+
+
+@router.post("/announcements", response=answers(shapes.Announcement), tags=["house"], **for_roles(*ADMIN))
+def announce(request: Any, body: shapes.AnnouncementIn) -> Any:
+    """Announce something in at least one language, from now or from a time on."""
+    now_us = clock.now_us()
+    facts = body.dict() | {"from_us": now_us if body.from_us is None else body.from_us}
+    return db.write(announcements.add, **facts, now_us=now_us, actor=request.auth.actor)
+
+
+@router.post(
+    "/announcements/{announcement}/end", response=answers(shapes.Announcement), tags=["house"], **for_roles(*ADMIN)
+)
+def end_announcement(request: Any, announcement: Path[types.Ident]) -> Any:
+    """Take an announcement away."""
+
+    def write(tx: Tx) -> dict[str, Any]:
+        if not any(each["id"] == announcement for each in announcements.listed(tx)):
+            raise Http404
+        return announcements.end(tx, announcement, actor=request.auth.actor)
+
+    return db.write(write)
+
+
+@router.get("/settings", response=answers(shapes.Settings), tags=["house"], **for_roles(*ALL))
+def read_settings(request: Any) -> Any:
+    """Every setting of the shop as it is now."""
+    del request
+    return dict(db.read(settings.values))
+
+
+@router.post(
+    "/settings", response=answers(shapes.Settings, proposed=Proposal), tags=["house"], **for_roles(*kinds.PROPOSES)
+)
+def set_settings(request: Any, body: shapes.SettingsIn) -> Any:
+    """Propose other settings of the shop; a person approves them in the office, of money another administrator."""
+    changes = body.dict(exclude_none=True)
+    before = db.read(settings.values)
+    changed = {name: value for name, value in changes.items() if before[name] != value}
+    if not changed:
+        return dict(before)
+    kind = "settings.money" if settings.money_of(changed) else "settings"
+    if kind == "settings" and request.auth.role != "admin":
+        raise CommandError("Your role proposes settings of money alone.")
+    return propose(request, kind, "settings", changed)
+
+
+@router.get("/operators", response=answers(shapes.Operators), tags=["house"], **for_roles(*SEES_HOUSE))
+def list_operators(request: Any) -> Any:
+    """Who works here, and the changes that wait for a second person in the office."""
+    del request
+    return {
+        "data": db.read(operators.listed),
+        "waiting": db.read(operators.waiting, now_us=clock.now_us()),
+        "single_person": bool(options.current().single_person),
+    }
