@@ -35,7 +35,8 @@ def main() -> None:
         return
     # As an operator does: one process migrates and fills, another one serves.
     subprocess.run([sys.executable, __file__, "prepare"], check=True)
-    from farebox.kit import options, ready
+    from farebox.kit import options
+    from farebox.care import ready
 
     ready.logs()
     ready.store()
@@ -47,7 +48,7 @@ def main() -> None:
 def prepare(bench: dict[str, str]) -> None:
     """Migrate the store and fill it."""
     from farebox.care import setup
-    from farebox.kit import ready
+    from farebox.care import ready
 
     setup.migrate()
     ready.store()

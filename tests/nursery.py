@@ -164,7 +164,8 @@ def _tell(**line: int) -> None:
 
 def _serve(order: dict[str, Any], sockets: list[int]) -> None:
     """What `farebox serve` does, in a child that has just been forked."""
-    from farebox.kit import failpoints, options, ready
+    from farebox.care import ready
+    from farebox.kit import failpoints, options
     from farebox.site import serve
 
     for number in sockets:
@@ -212,7 +213,7 @@ def _reap(living: set[int]) -> None:
 
 def main() -> None:
     """Fork on each line of standard input until its end; tell of each child that it was made, listens, has ended."""
-    from farebox.kit import ready
+    from farebox.care import ready
 
     ready.django()
     from django.db.migrations.loader import MigrationLoader

@@ -17,7 +17,8 @@ import psycopg
 import pysqlite3.dbapi2 as sqlite
 import pytest
 
-from farebox.kit import clock, db, disk, epochs, ground, limits, migrations, options, ready, secrets, shape
+from farebox.care import ready
+from farebox.kit import clock, db, disk, epochs, ground, limits, migrations, options, secrets, shape
 from farebox.kit.ballast import Ballast
 from farebox.kit.errors import CommandError, StoreUnavailable
 from farebox.kit.ground import Ground

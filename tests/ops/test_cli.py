@@ -13,13 +13,13 @@ from pathlib import Path
 import click
 import pytest
 
-from farebox.cli import show
+from farebox.cli import show, when
 from farebox.cli.commands.base import Command, Group
 from farebox.cli.main import THEMES, farebox
-from farebox.kit import options, when
+from farebox.kit import options
 from ops import cli
 
-SOURCES = Path(cli.__file__).parents[2] / "src" / "farebox" / "ops"
+SOURCES = Path(cli.__file__).parents[2] / "src" / "farebox" / "cli"
 
 
 def verbs(group: click.Group, path: tuple[str, ...] = ()):

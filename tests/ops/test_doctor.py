@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from farebox.care import manifest
+from farebox.care import keymarks
 from farebox.care.doctor import machine, postgresql
 from farebox.kit import appendlog, db, disk, options, secrets, settings
 from ops import cli
@@ -56,7 +56,7 @@ def close_modes(house: Any) -> None:
 
 def _sound() -> None:
     cli.ok("migrate")
-    noted = {"marks": manifest.fingerprints(options.current()), "at_us": now_us()}
+    noted = {"marks": keymarks.fingerprints(options.current()), "at_us": now_us()}
     db.write(lambda tx: settings.keep(tx, settings.KEYS_COPIED, noted))
     db.write(lambda tx: settings.keep(tx, settings.RULES_2_FROM, 0))
     cli.ok("upstream", "add", "vendor")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from farebox.kit.logwriter import LogWriter
+from farebox.care.logwriter import LogWriter
 from talk import PROMPTLY_S, wait_for
 
 pytestmark = pytest.mark.fault("F38")

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from farebox.kit import options, ready
+from farebox.care import ready
+from farebox.kit import options
 from ops import cli
 
 KEY = "sk-FBX1abcdefghijklmnopqrstuvwxyz"

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from farebox.kit import clock, keymarks, options
+from farebox.kit import clock, options
 from farebox.kit.errors import CommandError
 
-from . import elsewhere, manifest, pgtools, proof, scratch, sealed
+from . import elsewhere, keymarks, manifest, pgtools, proof, scratch, sealed
 
 Say = Callable[[str], None]
 _LOOK_S = 0.1

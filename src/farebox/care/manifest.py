@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from farebox.kit import keymarks, money, options
+from farebox.kit import money, options
 from farebox.kit.errors import CommandError
+
+from . import keymarks
 
 if TYPE_CHECKING:
     from farebox.kit.db import Tx

@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-from farebox.kit import options, ready, secrets
+from farebox.kit import options, secrets
 from farebox.kit.errors import CommandError
 
-from . import backup, elsewhere, manifest, pgtools, proof, scratch, sealed
+from . import backup, elsewhere, manifest, pgtools, proof, ready, scratch, sealed
 
 Say = Callable[[str], None]
 # What may lie in a data folder beside a store that was lost: a new file beside an old journal would be damaged by it.

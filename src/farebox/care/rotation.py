@@ -11,11 +11,13 @@ from typing import Any, Final
 
 from farebox.accounts import old_peppers, resealing
 from farebox.jobs import owners
-from farebox.kit import audit, clock, keyfiles, keymarks, options, outbox, secrets, settings
+from farebox.kit import audit, clock, keyfiles, options, outbox, secrets, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.rewrapping import Walk
 from farebox.upstreams import board
+
+from . import keymarks
 
 KEPT_DAYS: Final = 90
 SETTLE_US: Final = 3_000_000

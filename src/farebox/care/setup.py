@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farebox.kit import disk, keymarks, options, ready, secrets, whoami
+from farebox.kit import disk, options, secrets, whoami
 from farebox.kit.errors import CommandError
 from farebox.kit.lock import FolderLock
+
+from . import keymarks, ready
 
 if TYPE_CHECKING:
     from farebox.kit.db import Tx

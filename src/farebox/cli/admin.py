@@ -24,7 +24,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from farebox.kit import options, ready, whoami
+from farebox.care import ready
+from farebox.kit import options, whoami
 from farebox.kit.errors import CommandError, FareboxError, InternalError
 from farebox.kit.lock import FolderLock
 from farebox.kit.threads import Threads

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from farebox.kit import money, when
+from farebox.kit import money
+
+from . import when
 
 PERIODS = ("day", "month", "ever")
 HELP = "What calls may cost, such as 5.00/day, 50/month or 200/ever; may be given again."

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from farebox.kit import money, when
+from farebox.kit import money
 from farebox.upstreams import counters
+
+from . import when
 
 if TYPE_CHECKING:
     from rich.console import Console

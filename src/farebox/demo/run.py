@@ -11,7 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from farebox.kit import options, ready
+from farebox.care import ready
+from farebox.kit import options
 from farebox.kit.errors import CommandError
 from farebox.kit.lock import FolderLock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from farebox.kit import ready
+from farebox.care import ready
 from farebox.kit.errors import CommandError, FareboxError
 
 from . import backups, books, goods, keys, machine, post, trail

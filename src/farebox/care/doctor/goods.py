@@ -7,8 +7,9 @@ import ssl
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
-from farebox.kit import clock, db, when
+from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.kit.fetch import Target
 
@@ -115,7 +116,7 @@ def rules(look: Look) -> Iterator[Finding]:
         todo = "Choose a date at least 7 days from now: office, Settings, or farebox setting set rules_2_from 10d."
         yield warning("charging rules", seen, todo)
     elif from_us > now_us:
-        yield ok("charging rules", f"version 1; version 2 from {when.shown(from_us)} UTC")
+        yield ok("charging rules", f"version 1; version 2 from {_at(from_us)} UTC")
     else:
         yield ok("charging rules", "version 2")
 
@@ -133,3 +134,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("dead channels", attempts),
     ("reachable", reachable),
 )
+
+
+def _at(time_us: int) -> str:
+    return f"{datetime.fromtimestamp(time_us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S}"

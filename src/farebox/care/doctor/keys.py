@@ -29,7 +29,8 @@ def peppers_in_use(look: Look) -> Iterator[Finding]:
     from django.db.models import Count
 
     from farebox.accounts.models import ApiKey
-    from farebox.kit import db, keymarks, settings
+    from farebox.care import keymarks
+    from farebox.kit import db, settings
 
     try:
         have: Mapping[int, bytes] = secrets.peppers(look.chosen)
@@ -80,7 +81,8 @@ def sealed(look: Look) -> Iterator[Finding]:
 
 def copied(look: Look) -> Iterator[Finding]:
     """Somebody has shown the doctor a copy of the key files that holds all that they hold (security.md 4)."""
-    from farebox.kit import db, keymarks, settings
+    from farebox.care import keymarks
+    from farebox.kit import db, settings
 
     noted = db.read(lambda tx: settings.get(tx, settings.KEYS_COPIED))
     try:

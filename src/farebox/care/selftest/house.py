@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from farebox.care import proof, setup
-from farebox.kit import options, ready
+from farebox.care import proof, ready, setup
+from farebox.kit import options
 from farebox.kit.errors import CommandError, FareboxError
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from farebox.cli import show
-from farebox.kit import money, options, ready, when
+from farebox.care import ready
+from farebox.cli import show, when
+from farebox.kit import money, options
 
 from .base import Command, emit
 

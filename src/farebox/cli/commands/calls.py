@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from farebox.cli import show
-from farebox.kit import money, ready, when
+from farebox.care import ready
+from farebox.cli import show, when
+from farebox.kit import money
 from farebox.kit.errors import CommandError
 
 from .base import Command, Group, emit, read

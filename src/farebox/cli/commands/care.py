@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
+from farebox.care import ready
 from farebox.cli import show
-from farebox.kit import options, ready
+from farebox.kit import options
 
 from .base import Command, as_json, emit, write
 
@@ -56,7 +57,7 @@ def doctor(
     from farebox.kit import chain
 
     if keys is not None:
-        from farebox.kit import keymarks
+        from farebox.care import keymarks
 
         write("keys.copied", marks=keymarks.copied(keys))
     noted = tuple(chain.parse(head) for head in heads)

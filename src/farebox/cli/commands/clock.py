@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from farebox.cli import show
-from farebox.kit import ready, when
+from farebox.care import ready
+from farebox.cli import show, when
 
 from .base import Group, emit, read, write
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from farebox.cli import cap_words, show
-from farebox.kit import clock, ready, when
+from farebox.care import ready
+from farebox.cli import cap_words, show, when
+from farebox.kit import clock
 
 from .base import Group, emit, read, secret, secret_options, write
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from farebox.care import ready
 from farebox.cli import show
-from farebox.kit import ready
 
 from .base import Group, emit, read, write
 

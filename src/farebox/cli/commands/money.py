@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from farebox.cli import show
-from farebox.kit import clock, ids, when
+from farebox.cli import show, when
+from farebox.kit import clock, ids
 
 from .base import Command, emit, write
 

@@ -6,8 +6,8 @@ import sys
 
 import click
 
+from farebox.care import ready
 from farebox.cli import cap_words, show
-from farebox.kit import ready
 from farebox.kit.errors import CommandError
 
 from . import operators

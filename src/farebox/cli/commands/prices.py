@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from farebox.cli import show
-from farebox.kit import clock, money, places, ready, when
+from farebox.care import ready
+from farebox.cli import show, when
+from farebox.kit import clock, money, places
 from farebox.kit.errors import CommandError
 
 from .base import Group, emit, read, write

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from farebox.care import ready
 from farebox.cli import cap_words, show
-from farebox.kit import ready
 
 from .base import Group, emit, read, write
 

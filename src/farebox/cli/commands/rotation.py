@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from farebox.cli import show
-from farebox.kit import ready, when
+from farebox.care import ready
+from farebox.cli import show, when
 from farebox.kit.errors import CommandError
 
 from .base import Group, as_json, emit, read, write

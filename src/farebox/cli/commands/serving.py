@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from farebox.care import ready
 from farebox.cli import addresses
-from farebox.kit import options, ready
+from farebox.kit import options
 from farebox.kit.errors import CommandError
 
 from .base import Command

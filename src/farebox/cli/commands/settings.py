@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from farebox.cli import show
-from farebox.kit import ready, when
+from farebox.care import ready
+from farebox.cli import show, when
 from farebox.kit.errors import CommandError
 
 from .base import Group, emit, read, write

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from farebox.care import ready
 from farebox.cli import show
-from farebox.kit import money, ready
+from farebox.kit import money
 from farebox.kit import options as options_
 
 from .base import Command, emit

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from farebox.care import ready
 from farebox.cli import show
-from farebox.kit import options, places, ready
+from farebox.kit import options, places
 from farebox.kit.errors import CommandError
 
 from .base import Group, emit, read, secret, secret_options, write

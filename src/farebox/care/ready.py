@@ -114,7 +114,9 @@ def keys() -> None:
     """
     from django.db import Error
 
-    from farebox.kit import db, keymarks, settings
+    from farebox.kit import db, settings
+
+    from . import keymarks
 
     try:
         noted = db.read(settings.get, settings.KEY_MARKS)
