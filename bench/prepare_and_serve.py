@@ -35,8 +35,8 @@ def main() -> None:
         return
     # As an operator does: one process migrates and fills, another one serves.
     subprocess.run([sys.executable, __file__, "prepare"], check=True)
-    from farebox.kit import options
     from farebox.care import ready
+    from farebox.kit import options
 
     ready.logs()
     ready.store()
@@ -47,8 +47,7 @@ def main() -> None:
 
 def prepare(bench: dict[str, str]) -> None:
     """Migrate the store and fill it."""
-    from farebox.care import setup
-    from farebox.care import ready
+    from farebox.care import ready, setup
 
     setup.migrate()
     ready.store()
