@@ -63,20 +63,22 @@ def prepare(bench: dict[str, str]) -> None:
 def fill(tx, *, key: str, model: str, upstream: str) -> None:
     """An account with a million dollars, a price list, a channel to the mock."""
     from farebox.accounts import keys
+    from farebox.accounts.key_terms import KeyTerms
     from farebox.catalog import lists, official
     from farebox.kit import clock
 
     lists.create_list(tx, "bench", "USD", actor=WHO)
     sell(tx, [facts for facts in official.DEMO_MODELS if facts.name == model], channel="mock", port=upstream)
     keys.import_key(
-        tx, project=open_account(tx, "Bench", 10**6), name="bench", plaintext=key, models=(), addresses=(),
-        expires_us=None, member=None, now_us=clock.now_us(), actor=WHO,
+        tx, KeyTerms(name="bench"), project=open_account(tx, "Bench", 10**6), plaintext=key, now_us=clock.now_us(),
+        actor=WHO,
     )  # fmt: skip
 
 
 def fill_hostile(tx, *, accounts: dict[str, int]) -> dict[str, str]:
     """Accounts with so many dollars, by name, and what they call beside the benchmark's model; their keys."""
     from farebox.accounts import keys
+    from farebox.accounts.key_terms import KeyTerms
     from farebox.catalog import official
     from farebox.kit import clock
 
@@ -88,8 +90,8 @@ def fill_hostile(tx, *, accounts: dict[str, int]) -> dict[str, str]:
     sell(tx, [echoes, numbers._replace(name="numbers")], channel="echoes", port=os.environ["BENCH_ECHOES_PORT"])
     made = {}
     for name, usd in accounts.items():
-        facts = {"models": (), "addresses": (), "expires_us": None, "member": None, "name": name}
-        row = keys.issue(tx, project=open_account(tx, name, usd), now_us=clock.now_us(), actor=WHO, **facts)
+        place = open_account(tx, name, usd)
+        row = keys.issue(tx, KeyTerms(name=name), project=place, now_us=clock.now_us(), actor=WHO)
         made[name] = row[1]
     return made
 

@@ -65,15 +65,13 @@ def use(folder: Path) -> None:
 def buyers(start_us: int) -> list[tuple[str, str, str]]:
     """(account, project, key) of every key: the large account's 60 first, then one each of 30 small ones."""
     from farebox.accounts import accounts, keys, people, projects
+    from farebox.accounts.key_terms import KeyTerms
     from farebox.accounts.models import Account
     from farebox.catalog import lists
     from farebox.kit import db, settings
     from farebox.ledger import lots
 
     who: dict[str, Any] = {"now_us": start_us, "actor": "bench"}
-    free: dict[str, Any] = {
-        "models": (), "addresses": (), "expires_us": None, "member": None
-    }  # fmt: skip
     out = []
 
     def fill(tx: Any) -> None:
@@ -95,7 +93,7 @@ def buyers(start_us: int) -> list[tuple[str, str, str]]:
                 people.add_member(tx, account=account.id, person=person.id, role="owner", project=None, **who)
             for n in range(60 if number == 0 else 1):
                 place = spread[n % len(spread)]
-                row, _ = keys.issue(tx, project=place, name=f"key {n}", **who, **free)
+                row, _ = keys.issue(tx, KeyTerms(name=f"key {n}"), project=place, **who)
                 out.append((account.id, place, row.id))
         Account.objects.update(created_us=start_us)
 

@@ -10,7 +10,7 @@ import sys
 PROGRAM = """
 import os, sys
 from farebox.kit import options
-from farebox.kit import ready
+from farebox.care import ready
 ready.logs(); ready.store()
 from farebox.site import serve
 serve.run(options.current(), ready=lambda port: print(port, flush=True))

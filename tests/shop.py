@@ -12,6 +12,8 @@ from typing import Any
 
 import httptools  # noqa: F401 - imported before the loop runs, not in the middle of a test
 
+import minting
+
 
 class Loop:
     """An event loop in a thread of its own."""
@@ -261,7 +263,7 @@ class Shop:
 
     def account(self, usd: str = "0", **key: Any) -> Customer:
         """A new account with so much money and a key."""
-        from farebox.accounts import accounts, keys
+        from farebox.accounts import accounts
         from farebox.kit import clock, money
         from farebox.ledger import lots
 
@@ -277,7 +279,7 @@ class Shop:
             )  # fmt: skip
         settings = {"models": (), "addresses": (), "expires_us": None, "member": None,
                      "name": "test"} | key  # fmt: skip
-        row, plaintext = self.write(keys.issue, project=project.id, now_us=now_us, actor="test", **settings)
+        row, plaintext = self.write(minting.issue, project=project.id, now_us=now_us, actor="test", **settings)
         self.refresh()
         return Customer(self, account.id, row.id, plaintext)
 

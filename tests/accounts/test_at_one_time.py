@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import minting
 import people as visitors
 from farebox.kit import clock
 from farebox.kit.errors import CommandError
@@ -158,7 +159,7 @@ def test_one_of_two_owners_stays(shop):
 
 
 def test_keys_do_not_outlive_a_place_in_their_project(shop):
-    from farebox.accounts import keys, projects, teams
+    from farebox.accounts import projects, teams
     from farebox.accounts.models import ApiKey, Member
 
     owner = visitors.customer(shop)
@@ -166,7 +167,7 @@ def test_keys_do_not_outlive_a_place_in_their_project(shop):
     who = {"now_us": clock.now_us(), "actor": "test"}
     member = Member.objects.get(id=guest.member)
     there = shop.write(projects.create, account=owner.customer.account, name="There", **who)
-    key = shop.write(keys.issue, project=member.project_id, name="here", member=member.id, **who)[0]
+    key = shop.write(minting.issue, project=member.project_id, name="here", member=member.id, **who)[0]
     shop.write(teams.set_role, member.id, role="admin", project=member.project_id, **who)
     assert ApiKey.objects.get(id=key.id).state == "active"
     shop.write(teams.set_role, member.id, role="owner", project=None, **who)

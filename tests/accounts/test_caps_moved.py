@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import minting
 from farebox.kit import db
 
 pytestmark = pytest.mark.store
@@ -15,7 +16,7 @@ KEPT = ("accounts_project", "accounts_member", "accounts_apikey", "accounts_invi
 def test_every_cap_is_where_it_belongs(house):
     from django.core.management import call_command
 
-    from farebox.accounts import accounts, invitations, keys, people, projects, proof
+    from farebox.accounts import accounts, invitations, people, projects, proof
     from farebox.accounts.caps import Caps
     from farebox.accounts.models import ApiKey, Invitation, Member, Project
 
@@ -33,8 +34,8 @@ def test_every_cap_is_where_it_belongs(house):
         person = people.create(tx, email="a@example.org", **now)
         people.add_member(tx, account=account.id, person=person.id, role="owner", caps=by_day, **now)
         for name, caps in (("day", by_day), ("month", by_month), ("ever", ever), ("free", Caps())):
-            keys.issue(tx, project=default.id, name=name, caps=caps, **now)
-        keys.issue(tx, project=default.id, name="all", caps=Caps(5, 6, 7), **now)
+            minting.issue(tx, project=default.id, name=name, caps=caps, **now)
+        minting.issue(tx, project=default.id, name="all", caps=Caps(5, 6, 7), **now)
         guests = [invitations.Guest("b@example.org")]
         terms = invitations.Terms(role="owner", caps=ever)
         invitations.invite(tx, account.id, guests, terms, lambda _tx, _row, _code: None, **now)

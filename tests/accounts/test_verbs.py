@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+import minting
 from farebox.accounts import accounts, authenticate, key_format, key_line, keys, people, projects, proof
 from farebox.accounts.authenticate import KeyRing
 from farebox.accounts.caps import Caps
@@ -146,7 +147,7 @@ def test_an_account_is_found_by_id_or_by_a_name_of_its_own(shop):
 
 
 def test_freeze_and_bar_stop_calls_and_can_be_lifted(shop):
-    _, text = do(keys.issue, project="Acme", name="app", **BY)
+    _, text = do(minting.issue, project="Acme", name="app", **BY)
     ring = new_ring()
     assert ask(ring, text).account_name == "Acme"
     for stop, lift in ((accounts.freeze, accounts.unfreeze), (accounts.bar, accounts.unbar)):
@@ -165,7 +166,7 @@ def test_freeze_and_bar_stop_calls_and_can_be_lifted(shop):
 
 def test_an_account_with_money_is_closed_only_if_told(shop):
     acme = accounts.find("Acme")
-    key, text = do(keys.issue, project="Acme", name="app", **BY)
+    key, text = do(minting.issue, project="Acme", name="app", **BY)
     lines = [(acme.id, 5_000_000), (chart.house("grants", "USD"), -5_000_000)]
     do(
         journal.post, account=acme.id, kind="grant", ref="1", currency="USD", lines=lines, at_us=NOW,
@@ -179,7 +180,7 @@ def test_an_account_with_money_is_closed_only_if_told(shop):
         ask(new_ring(), text)
     refused("can't become", accounts.close, "Acme", leave_money=True, **BY)
     refused("can't become", accounts.unfreeze, "Acme", actor="test")
-    refused("no longer in use", keys.issue, project="Acme", name="more", **BY)
+    refused("no longer in use", minting.issue, project="Acme", name="more", **BY)
     refused("closed", projects.create, account="Acme", name="more", **BY)
 
 
@@ -216,7 +217,7 @@ def test_the_house_has_an_account_without_floor_and_a_caller(shop):
     refused("stays as it is", accounts.close, "acc_house", **BY)
     refused("stays as it is", keys.revoke, "key_house", **BY)
     refused("stays as it is", key_line.rotate, "key_house", **BY)
-    refused("no keys to give", keys.issue, project="acc_house", name="x", **BY)
+    refused("no keys to give", minting.issue, project="acc_house", name="x", **BY)
 
 
 def test_projects(shop):
@@ -227,7 +228,7 @@ def test_projects(shop):
     refused("no `/`", projects.create, account="Acme", name="a/b", **BY)
     refused("no project", projects.set_caps, "Acme/none", {"day": 1}, **BY)
     do(projects.set_caps, "Acme/web", {"month": 7_000_000}, **BY)
-    key, text = do(keys.issue, project="Acme/web", name="app", **BY)
+    key, text = do(minting.issue, project="Acme/web", name="app", **BY)
     assert ask(new_ring(), text).caps == ((project.id, 7_000_000, "month"),)
     assert [row["name"] for row in db.read(projects.list_projects, account="Acme")] == ["default", "web"]
     before = keys_version()
@@ -235,7 +236,7 @@ def test_projects(shop):
     assert keys_version() == before + 1
     assert ApiKey.objects.get(id=key.id).state == "revoked"
     refused("archived already", projects.archive, "Acme/web", **BY)
-    refused("no longer in use", keys.issue, project="Acme/web", name="more", **BY)
+    refused("no longer in use", minting.issue, project="Acme/web", name="more", **BY)
 
 
 def test_persons_have_one_address_and_a_strong_password(shop):
@@ -281,13 +282,13 @@ def test_members_and_operators_are_two_kinds_of_person(shop):
     assert Person.objects.get(email="eve@example.com").operator_role == "finance"
     refused("operator", people.add_member, account="Acme", person="eve@example.com", role="member", **BY)
     do(people.set_caps, member.id, {"day": 3_000_000}, **BY)
-    key, text = do(keys.issue, project="Acme", name="bob's", member=member.id, **BY)
+    key, text = do(minting.issue, project="Acme", name="bob's", member=member.id, **BY)
     caller = ask(new_ring(), text)
     assert (caller.member, caller.caps) == (member.id, ((member.id, 3_000_000, "day"),))
     refused("last owner", people.remove_member, owner.id, **BY)
     do(people.remove_member, member.id, **BY)
     assert ApiKey.objects.get(id=key.id).state == "revoked"
-    refused("no place", keys.issue, project="Acme", name="again", member=member.id, **BY)
+    refused("no place", minting.issue, project="Acme", name="again", member=member.id, **BY)
     again = do(people.add_member, account="Acme", person="bob@example.com", role="owner", **BY)
     assert again.id == member.id
     do(people.remove_member, owner.id, **BY)
@@ -310,15 +311,15 @@ def test_a_member_of_one_project_stays_in_it(shop):
         **BY,
     )
     admin = do(people.add_member, account="Acme", person="ann@example.com", role="admin", project="Acme/web", **BY)
-    refused("no place", keys.issue, project="Acme", name="x", member=admin.id, **BY)
-    refused("no place", keys.issue, project="Beta", name="x", member=admin.id, **BY)
-    do(keys.issue, project="Acme/web", name="x", member=admin.id, **BY)
+    refused("no place", minting.issue, project="Acme", name="x", member=admin.id, **BY)
+    refused("no place", minting.issue, project="Beta", name="x", member=admin.id, **BY)
+    do(minting.issue, project="Acme/web", name="x", member=admin.id, **BY)
 
 
 def test_a_key_is_shown_once_and_kept_as_a_digest(shop):
     before = keys_version()
     key, text = do(
-        keys.issue, project="Acme", name="app", models=["gpt-4", "four"], addresses=["127.0.0.0/8"],
+        minting.issue, project="Acme", name="app", models=["gpt-4", "four"], addresses=["127.0.0.0/8"],
         expires_us=NOW + 1_000_000, caps=Caps(day_micro=2_000_000), **BY,
     )  # fmt: skip
     assert keys_version() == before + 1
@@ -357,12 +358,12 @@ def test_a_key_is_shown_once_and_kept_as_a_digest(shop):
     ],
 )
 def test_a_key_that_will_not_do_is_none(shop, changes, words):
-    refused(words, keys.issue, **{"project": "Acme", "name": "app", **changes}, **BY)
+    refused(words, minting.issue, **{"project": "Acme", "name": "app", **changes}, **BY)
     assert ApiKey.objects.count() == 0
 
 
 def test_revoke_rename_and_limits_reach_the_caller(shop):
-    key, text = do(keys.issue, project="Acme", name="app", **BY)
+    key, text = do(minting.issue, project="Acme", name="app", **BY)
     ring = new_ring()
     ask(ring, text)
     changes = (
@@ -392,7 +393,7 @@ def test_revoke_rename_and_limits_reach_the_caller(shop):
 
 
 def test_a_changed_cap_moves_the_floor_of_the_period(shop):
-    key, _ = do(keys.issue, project="Acme", name="app", caps=Caps(day_micro=9), **BY)
+    key, _ = do(minting.issue, project="Acme", name="app", caps=Caps(day_micro=9), **BY)
     memo = f"cap:{key.id}:2026-11-24"
     do(lambda tx: journal.open_account(tx, id=memo, kind="memo", currency="USD", floor_micro=-9))
     do(key_line.set_caps, key.id, {"day": 5}, **BY)
@@ -400,7 +401,7 @@ def test_a_changed_cap_moves_the_floor_of_the_period(shop):
 
 
 def test_rotation_lets_the_old_key_expire(shop):
-    old, old_text = do(keys.issue, project="Acme", name="app", models=["gpt-4"], caps=Caps(day_micro=5), **BY)
+    old, old_text = do(minting.issue, project="Acme", name="app", models=["gpt-4"], caps=Caps(day_micro=5), **BY)
     new, new_text = do(key_line.rotate, old.id, grace_s=60, **BY)
     ring = new_ring()
     assert ask(ring, old_text, now_us=NOW + 59_999_999).key == old.id
@@ -419,24 +420,24 @@ def test_keys_of_another_system_are_imported_and_kept_as_digests(shop):
     ring = new_ring()
     with pytest.raises(BadKey, match="Incorrect API key provided"):
         ask(ring, text)
-    key = do(keys.import_key, plaintext=text, project="Acme", name="old", **BY)
+    key = do(minting.take_over, plaintext=text, project="Acme", name="old", **BY)
     assert key.hint == "sk-…ated"
     ring.forget_all()
     assert ask(ring, text).key == key.id
-    refused("already", keys.import_key, plaintext=text, project="Acme", name="twice", **BY)
+    refused("already", minting.take_over, plaintext=text, project="Acme", name="twice", **BY)
     for bad, words in (
         ("short", "20 to 512"),
         ("a b" * 10, "20 to 512"),
         ("a," * 12, "20 to 512"),
         ("é" * 30, "20 to 512"),
     ):
-        refused(words, keys.import_key, plaintext=bad, project="Acme", name="bad", **BY)
-    refused("mistyped", keys.import_key, plaintext="sk-FBX1" + "a" * 44, project="Acme", name="bad", **BY)
+        refused(words, minting.take_over, plaintext=bad, project="Acme", name="bad", **BY)
+    refused("mistyped", minting.take_over, plaintext="sk-FBX1" + "a" * 44, project="Acme", name="bad", **BY)
     assert text not in repr(list(AuditEvent.objects.values_list()))
 
 
 def test_a_key_under_an_older_pepper_moves_to_the_new_one(shop):
-    key, text = do(keys.issue, project="Acme", name="app", **BY)
+    key, text = do(minting.issue, project="Acme", name="app", **BY)
     secrets.add("pepper", options.current())
     secrets.activate("pepper", options.current())
     ring = new_ring()
@@ -450,7 +451,7 @@ def test_a_key_under_an_older_pepper_moves_to_the_new_one(shop):
 
 
 def test_names_of_keys_are_never_shown_if_they_are_keys(shop):
-    _, text = do(keys.issue, project="Acme", name="app", **BY)
+    _, text = do(minting.issue, project="Acme", name="app", **BY)
     with pytest.raises(CommandError) as caught:
         keys.find(text)
     assert text[7:] not in caught.value.message
@@ -460,7 +461,7 @@ def test_names_of_keys_are_never_shown_if_they_are_keys(shop):
 def test_proof_finds_what_does_not_fit(shop):
     acme = accounts.find("Acme")
     beta, _ = do(accounts.open_account, name="Beta", currency="USD", price_list="standard", **BY)
-    key, _ = do(keys.issue, project="Acme", name="app", **BY)
+    key, _ = do(minting.issue, project="Acme", name="app", **BY)
     assert db.read(proof.prove, pepper_numbers=[1]) == []
     breaks = [
         (LedgerAccount, acme.id, {"currency": "CNY"}, "its ledger account in CNY"),

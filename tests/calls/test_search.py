@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+import minting
 import past
 from farebox.kit import db
 
@@ -19,7 +20,7 @@ _names = itertools.count(1)
 @pytest.fixture(scope="module")
 def many(shared_house):
     """An account with two projects, five keys, two members and 300 calls; as (account, projects, keys, members)."""
-    from farebox.accounts import accounts, keys, people, projects
+    from farebox.accounts import accounts, people, projects
     from farebox.catalog import lists
     from farebox.kit import settings
     from farebox.ledger import lots
@@ -42,7 +43,7 @@ def many(shared_house):
             )
         rows = []
         for number in range(5):
-            row, _ = keys.issue(
+            row, _ = minting.issue(
                 tx, project=(second if number == 4 else first).id, name=f"k{number}", models=(), addresses=(),
                 expires_us=None, member=members[number] if number < 2 else None, **who,
             )  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import minting
 import past
 import people
 from farebox.catalog.usage import CLASSES
@@ -152,7 +153,7 @@ def test_a_running_call(shop):
 
 @pytest.mark.slow
 def test_each_sees_what_is_his_own_and_what_is_foreign_does_not_exist(shop):
-    from farebox.accounts import keys, projects
+    from farebox.accounts import projects
 
     owner = people.customer(shop, "10")
     account = owner.customer.account
@@ -164,7 +165,7 @@ def test_each_sees_what_is_his_own_and_what_is_foreign_does_not_exist(shop):
 
     def key(project, member=None):
         row, _ = shop.write(
-            keys.issue, project=project, name=uuid.uuid4().hex[:6], models=(), addresses=(), expires_us=None,
+            minting.issue, project=project, name=uuid.uuid4().hex[:6], models=(), addresses=(), expires_us=None,
             member=member, now_us=now_us(), actor="test",
         )  # fmt: skip
         return row.id
@@ -247,7 +248,7 @@ def test_search_pages_and_bad_input(shop):
 
 @pytest.mark.slow
 def test_the_log_of_a_project_and_of_a_member(shop):
-    from farebox.accounts import keys, projects
+    from farebox.accounts import projects
 
     owner = people.customer(shop, "10")
     account, first = owner.customer.account, project_of(owner)
@@ -255,11 +256,11 @@ def test_the_log_of_a_project_and_of_a_member(shop):
     member = people.customer(shop, role="member", of=owner)
     admin = people.customer(shop, role="admin", of=owner, project=second)
     row, _ = shop.write(
-        keys.issue, project=first, name="his", models=(), addresses=(), expires_us=None, member=member.member,
+        minting.issue, project=first, name="his", models=(), addresses=(), expires_us=None, member=member.member,
         now_us=now_us(), actor="test",
     )  # fmt: skip
     other, _ = shop.write(
-        keys.issue, project=second, name="there", models=(), addresses=(), expires_us=None, now_us=now_us(),
+        minting.issue, project=second, name="there", models=(), addresses=(), expires_us=None, now_us=now_us(),
         actor="test",
     )  # fmt: skip
     his = made(shop, owner, key=row.id, project=first, member=member.member)

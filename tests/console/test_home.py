@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import minting
 import past
 import people
 
@@ -42,10 +43,9 @@ def spend(shop, person, days_ago: int, micro: int, **facts) -> str:
 
 
 def key(shop, project: str, name: str, **facts) -> str:
-    from farebox.accounts import keys
 
     given = {"models": (), "addresses": (), "expires_us": None, "member": None}
-    row, _ = shop.write(keys.issue, project=project, name=name, now_us=now_us(), actor="test", **given | facts)
+    row, _ = shop.write(minting.issue, project=project, name=name, now_us=now_us(), actor="test", **given | facts)
     return row.id
 
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.urls import reverse
 
+import minting
 import people
 from farebox.accounts.caps import Caps
 from people import customer, signed_in
@@ -42,11 +43,10 @@ def project_of(person):
 
 
 def issue(shop, project, member=None, **facts):
-    from farebox.accounts import keys
     from farebox.kit import clock
 
     given = {"name": "k", **facts}
-    made, text = shop.write(keys.issue, project=project, member=member, now_us=clock.now_us(), actor="test", **given)
+    made, text = shop.write(minting.issue, project=project, member=member, now_us=clock.now_us(), actor="test", **given)
     return Customer(shop, made.account_id, made.id, text)
 
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 import letters
+import minting
 import people
 from farebox.accounts.caps import Caps
 from farebox.console import pasted
@@ -448,7 +449,7 @@ def test_only_living_keys_of_programs_count(shop):
     member = people.customer(shop, role="member", of=owner, project=made)
     facts = {"project": made, "member": member.member, "now_us": now_us, "actor": "test"}
     for name in ("living", "over", "dead"):
-        row, _ = shop.write(keys.issue, name=name, **facts)
+        row, _ = shop.write(minting.issue, name=name, **facts)
     shop.write(keys.revoke, row.id, now_us=now_us, actor="test")
     ApiKey.objects.filter(project=made, name="over").update(expires_us=now_us - 1)
     own = {"session": "s", "member": member.member, "now_us": now_us, "actor": "test"}

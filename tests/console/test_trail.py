@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import minting
 import people
 
 pytestmark = pytest.mark.slow
@@ -43,7 +44,7 @@ def test_who_what_before_after(shop, team):
     from farebox.accounts import key_line, keys, projects
 
     owner, _admin, _other, red, _blue = team
-    key, text = shop.write(keys.issue, project=red, name="robot", models=["gpt-4"], **stamp(owner))
+    key, text = shop.write(minting.issue, project=red, name="robot", models=["gpt-4"], **stamp(owner))
     shop.write(key_line.set_caps, key.id, {"month": 5_000_000}, **stamp(owner))
     shop.write(keys.rename, key.id, name="machine", actor=stamp(owner)["actor"])
     shop.write(keys.set_limits, key.id, models=[], addresses=["10.0.0.0/8"], **stamp(owner))
@@ -73,11 +74,11 @@ def test_who_what_before_after(shop, team):
 
 
 def test_an_admin_sees_his_projects(shop, team):
-    from farebox.accounts import keys, rates
+    from farebox.accounts import rates
 
     owner, admin, other, red, blue = team
-    shop.write(keys.issue, project=red, name="a red key", **stamp(owner))
-    shop.write(keys.issue, project=blue, name="a blue key", **stamp(owner))
+    shop.write(minting.issue, project=red, name="a red key", **stamp(owner))
+    shop.write(minting.issue, project=blue, name="a blue key", **stamp(owner))
     shop.write(rates.limit, "account", owner.customer.account, rpm=7, tpm=None, concurrency=None, actor="test")
     assert next(row[2] for row in rows(admin)) == "a red key"
     assert next(row[2] for row in rows(other)) == "a blue key"
@@ -134,10 +135,9 @@ def test_what_is_the_houses_stays_there(shop, team):
 
 
 def test_the_playgrounds_keys_are_left_out(shop, team):
-    from farebox.accounts import keys
 
     owner, _admin, _other, red, _blue = team
-    shop.write(keys.issue, project=red, name="Playground", session="5" * 64, **stamp(owner))
+    shop.write(minting.issue, project=red, name="Playground", session="5" * 64, **stamp(owner))
     assert "Playground" not in {row[2] for row in rows(owner)}
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+import minting
 import past
 import people
 
@@ -24,7 +25,7 @@ def now_us() -> int:
 @pytest.fixture(scope="module")
 def team(shop):
     """An owner, an admin and a member with calls of 1 to 4 thousand micro-units on two keys in two projects."""
-    from farebox.accounts import keys, projects
+    from farebox.accounts import projects
     from farebox.accounts.models import Project
 
     owner = people.customer(shop, "10")
@@ -36,7 +37,7 @@ def team(shop):
 
     def key(project, name, who=None):
         row, _ = shop.write(
-            keys.issue, project=project, name=name, models=(), addresses=(), expires_us=None,
+            minting.issue, project=project, name=name, models=(), addresses=(), expires_us=None,
             member=who, now_us=now_us(), actor="test",
         )  # fmt: skip
         return row.id

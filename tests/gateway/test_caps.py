@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+import minting
 from farebox.accounts.caps import Caps
 from overlap import overlapped
 from shop import Customer
@@ -234,7 +235,7 @@ def test_who_comes_back_has_the_caps_that_he_is_given_now(shop, model):
     for n, month_micro in enumerate((CALL, 2 * CALL)):
         member = shop.write(people.add_member, **place, caps=Caps(month_micro=month_micro), **by())
         project = keys.find(me.key_id).project_id
-        row, text = shop.write(keys.issue, project=project, member=member.id, name=f"k{n}", **by())
+        row, text = shop.write(minting.issue, project=project, member=member.id, name=f"k{n}", **by())
         shop.refresh()
         mine = Customer(shop, me.account, row.id, text)
         assert calls(mine, model) is True

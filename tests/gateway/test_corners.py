@@ -404,7 +404,7 @@ def test_a_stream_whose_hold_must_grow_does_not_wait_for_a_store_that_hangs(shop
 
 HANGS = """
 import asyncio, threading
-from farebox.kit import ready
+from farebox.care import ready
 ready.logs(); ready.store()
 from farebox.kit import db
 

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+import minting
 import people
 from office.script import Script
 
@@ -52,7 +53,6 @@ def _no_post(monkeypatch):
 
 @pytest.mark.slow
 def test_keys_are_revoked_whatever_they_look_like_and_the_answer_says_nothing(shop):
-    from farebox.accounts import keys
     from farebox.accounts.models import ApiKey
     from farebox.kit import clock, options, secrets
     from farebox.kit.models import AuditEvent
@@ -60,7 +60,12 @@ def test_keys_are_revoked_whatever_they_look_like_and_the_answer_says_nothing(sh
     owner, other = people.customer(shop), people.customer(shop)
     old = "sk-old-system-0123456789abcdef"
     imported = shop.write(
-        keys.import_key, plaintext=old, project=owner.customer.account, name="old", now_us=clock.now_us(), actor="test"
+        minting.take_over,
+        plaintext=old,
+        project=owner.customer.account,
+        name="old",
+        now_us=clock.now_us(),
+        actor="test",
     )
     secrets.add("pepper", options.current())
     secrets.activate("pepper", options.current())  # the keys are under the pepper before

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import minting
 from farebox.accounts.pace import Pace
 from farebox.gateway.limits import MINUTE_US, Rates, tokens
 from farebox.kit.errors import RateLimited
@@ -204,7 +205,6 @@ def test_what_no_limit_is_set_for_has_no_headers(me):
 @pytest.mark.parametrize("kind", ["key", "member", "project", "account"])
 def test_every_scope_counts_for_itself(shop, kind):
     import people
-    from farebox.accounts import keys
     from farebox.accounts.models import ApiKey
     from farebox.kit import clock
     from shop import Customer
@@ -214,7 +214,7 @@ def test_every_scope_counts_for_itself(shop, kind):
     made = []
     for _ in range(2):
         row, text = shop.write(
-            keys.issue, project=project, member=owner.member, name="k", now_us=clock.now_us(), actor="test"
+            minting.issue, project=project, member=owner.member, name="k", now_us=clock.now_us(), actor="test"
         )
         made.append(Customer(shop, owner.customer.account, row.id, text))
     one, two = made

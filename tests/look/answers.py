@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import letters
+import minting
 import people
 
 LONG_AGO_S = 4000
@@ -90,13 +91,13 @@ def _aged(shop: Any, person: Any, area: str) -> dict[str, str]:
 
 def _customers(shop: Any, owner: Any) -> dict[str, str]:
     """Keys, projects, members and invitations of the owner's account, and people who can't sign in."""
-    from farebox.accounts import invitations, keys, projects
+    from farebox.accounts import invitations, projects
     from farebox.accounts.models import Person, Project
 
     account, at = owner.customer.account, {}
     main = Project.objects.get(account=account, name="default").id
     for name in ("key", "old_key", "lost_key"):
-        at[name] = shop.write(keys.issue, project=main, name=name, **_stamp())[0].id
+        at[name] = shop.write(minting.issue, project=main, name=name, **_stamp())[0].id
     for name in ("project", "old_project"):
         at[name] = shop.write(
             projects.create, account=account, name="一个名字很长的项目，" * 3 + name[:3].upper(), **_stamp()
@@ -115,7 +116,7 @@ def _customers(shop: Any, owner: Any) -> dict[str, str]:
 
 def _office(shop: Any) -> dict[str, str]:
     """Accounts, keys, channels, models, lists and what waits for approval."""
-    from farebox.accounts import accounts, keys, operators
+    from farebox.accounts import accounts, operators
     from farebox.accounts.models import Project
     from farebox.catalog import drafts, lists, sheets
     from farebox.ledger import adjustments
@@ -125,7 +126,7 @@ def _office(shop: Any) -> dict[str, str]:
     at = {name: shop.account("1").account for name in ("account", "frozen", "closing")}
     project = Project.objects.filter(account=at["account"]).values_list("id", flat=True)[0]
     at |= {"account_project": project}
-    at["account_key"] = shop.write(keys.issue, project=project, name="k", **_stamp())[0].id
+    at["account_key"] = shop.write(minting.issue, project=project, name="k", **_stamp())[0].id
     shop.add_channel(name := f"c{_name()}", "http://127.0.0.1:9/v1", ["gpt-4o-mini"])
     at["dead"] = Channel.objects.get(name=name).id
     at["channel"] = Channel.objects.get(name="sandbox").id

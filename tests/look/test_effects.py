@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.urls import reverse
 
+import minting
 import people
 from visitor import Visitor
 
@@ -242,11 +243,15 @@ def key_new(w):
 
 
 def _key(w, **caps):
-    from farebox.accounts import keys
     from farebox.accounts.caps import Caps
 
     key, _ = w.shop.write(
-        keys.issue, project=w.owner.customer.account, name="k", addresses=["10.0.0.1"], caps=Caps(**caps), **w.stamp()
+        minting.issue,
+        project=w.owner.customer.account,
+        name="k",
+        addresses=["10.0.0.1"],
+        caps=Caps(**caps),
+        **w.stamp(),
     )
     return key.id
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import minting
 import people
 from farebox.kit.errors import CommandError
 from office.script import Script
@@ -123,10 +124,9 @@ def _person_of(script):
 
 
 def _key(tx, known):
-    from farebox.accounts import keys
     from farebox.kit import clock
 
-    key, _ = keys.issue(
+    key, _ = minting.issue(
         tx, project=known.customer.account, name="own", member=known.member, now_us=clock.now_us(), actor="test"
     )
     return key.id

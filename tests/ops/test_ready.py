@@ -17,7 +17,7 @@ KEY = "sk-FBX1abcdefghijklmnopqrstuvwxyz"
 
 LOGGING = f"""
 import asyncio, gc, logging, warnings
-from farebox.kit import ready
+from farebox.care import ready
 ready.logs()
 logging.getLogger("django").error("Bearer %s", "{KEY}")
 logging.getLogger("asyncio").error("odd %d", "{KEY}")

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import before
+import minting
 import people
 from before import RECORD, Older
 from farebox.kit import ids
@@ -64,13 +65,12 @@ def upgraded(stocked_house: Any, request: pytest.FixtureRequest) -> Iterator[Upg
 
 def with_old_key(shop: Shop) -> Customer:
     """The customer of the recorded store, with the key of his calls; only its digest is of this store's pepper."""
-    from farebox.accounts import keys
     from farebox.accounts.models import ApiKey
     from farebox.kit import clock
 
     [old] = [row["id"] for row in RECORD["rows"]["accounts_apikey"]]
     facts = {"models": (), "addresses": (), "expires_us": None, "member": None, "name": "new"}
-    made, text = shop.write(keys.issue, project=RECORD["project"], now_us=clock.now_us(), actor="test", **facts)
+    made, text = shop.write(minting.issue, project=RECORD["project"], now_us=clock.now_us(), actor="test", **facts)
     ApiKey.objects.filter(id=made.id).delete()
     ApiKey.objects.filter(id=old).update(digest=made.digest, pepper_n=made.pepper_n)
     shop.write(shop.db.bump, "keys")

@@ -11,6 +11,8 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import minting
+
 USD = 1_000_000
 PLENTY = 10**12
 DAY_US = 86_400_000_000
@@ -169,7 +171,7 @@ def set_rules(from_s: float | None) -> None:
 
 
 def _fill(town: Town) -> None:
-    from farebox.accounts import accounts, key_format, keys, projects
+    from farebox.accounts import accounts, key_format, projects
     from farebox.accounts.caps import Caps
     from farebox.catalog import goods, lists
     from farebox.kit import clock, db, settings
@@ -209,7 +211,7 @@ def _fill(town: Town) -> None:
         return row, project
 
     def key(project: Any, name: str, **more: Any) -> None:
-        row, text = db.write(keys.issue, project=project.id, name=name, now_us=now_us, actor="sim", **more)
+        row, text = db.write(minting.issue, project=project.id, name=name, now_us=now_us, actor="sim", **more)
         town.keys.append(Key(row.id, text, row.account_id, row.project_id))
 
     owner, rich = account("rich", 2 * USD)

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+import minting
 import people
 from visitor import Visitor
 
@@ -108,10 +109,9 @@ class World:
         return {"now_us": time.time_ns() // 1000, "actor": "test"}
 
     def new_key(self, owner: Any, member: str | None, project: str | None = None) -> tuple[str, str]:
-        from farebox.accounts import keys
 
         project = project or (self.project if owner is self.owner else owner.customer.account)
-        row, text = self.shop.write(keys.issue, project=project, member=member, name="matrix", **self.stamp())
+        row, text = self.shop.write(minting.issue, project=project, member=member, name="matrix", **self.stamp())
         return row.id, text
 
     def call(self, key: str) -> str:

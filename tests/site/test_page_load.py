@@ -12,7 +12,7 @@ import pytest
 PROGRAM = """
 import asyncio, http.client, json, sys, threading
 from farebox.kit import options
-from farebox.kit import ready
+from farebox.care import ready
 ready.logs(); ready.store()
 from farebox.site.serve import Server
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import minting
 import past
 import people
 
@@ -43,20 +44,20 @@ def stamp():
 
 def grow(shop, owner, number):
     """One more of everything that pages list."""
-    from farebox.accounts import keys, projects
+    from farebox.accounts import projects
     from farebox.catalog import lists
 
     account = owner.customer.account
     project = shop.write(projects.create, account=account, name=f"Project {number}", **stamp()).id
     member = people.customer(shop, role="member", of=owner, project=project).member
-    key = shop.write(keys.issue, project=project, name=f"key {number}", member=member, **stamp())[0].id
+    key = shop.write(minting.issue, project=project, name=f"key {number}", member=member, **stamp())[0].id
     for ago in range(2):
         shop.write(
             past.call, account, key=key, project=project, member=member, opened_us=stamp()["now_us"] - ago * 10**7,
             usage={"output": 1000}, prices={"output": 1_000_000},
         )  # fmt: skip
     people.customer(shop, role="member", of=owner)
-    shop.write(keys.issue, project=f"{account}/default", name=f"other {number}", **stamp())
+    shop.write(minting.issue, project=f"{account}/default", name=f"other {number}", **stamp())
     shop.account("1")
     shop.write(lists.create_list, f"list-{number}", "USD", about="", actor="test")
     people.operator(shop, "support")

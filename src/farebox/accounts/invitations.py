@@ -18,6 +18,7 @@ from farebox.kit.errors import CommandError
 
 from . import accounts, caps, first_proof, keys, mailboxes, people, projects, rates, teams
 from .caps import NO_CAPS, Caps
+from .key_terms import KeyTerms
 from .models import Invitation, Member, Person
 
 CODE_BYTES = 16
@@ -201,8 +202,8 @@ def accept(tx: Tx, code: str, *, person: str, now_us: int) -> Joined:
     if not row.with_key or row.project_id is None:
         return Joined(member, "", "")
     key, plaintext = keys.issue(
-        tx, project=row.project_id, member=member.id, name=(who.name or who.email)[: accounts.NAME_CHARS_MAX],
-        now_us=now_us, actor=actor,
+        tx, KeyTerms(name=(who.name or who.email)[: accounts.NAME_CHARS_MAX]), project=row.project_id,
+        member=member.id, now_us=now_us, actor=actor,
     )  # fmt: skip
     return Joined(member, key.id, plaintext)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
 from django.db.models import Q, QuerySet
 
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
 from . import caps, keys
+from .key_terms import KeyTerms
 from .models import ApiKey
 
 GRACE_S_MAX = 90 * 86_400
@@ -50,22 +50,12 @@ def rotate(tx: Tx, key: str, *, grace_s: int = 86_400, now_us: int, actor: str) 
         raise CommandError(f"Key {old.id} has expired. Issue a new one.")
     if old.replaced_by:
         raise CommandError(f"Key {old.id} was rotated before; its successor is {old.replaced_by}.")
-    limits = keys.Limits(
-        models=msgspec.json.decode(old.models, type=list[str]),
-        addresses=msgspec.json.decode(old.addresses, type=list[str]),
-        expires_us=old.expires_us,
-        caps=old.caps,
-        rpm=old.rpm,
-        tpm=old.tpm,
-        concurrency=old.concurrency,
-    )
     new, plaintext = keys.insert(
         tx,
         None,
+        KeyTerms.of(old),
         project=old.project,
         member=old.member,
-        name=old.name,
-        limits=limits,
         counts_as=old.cap_scope,
         now_us=now_us,
         actor=actor,

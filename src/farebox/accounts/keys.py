@@ -7,54 +7,27 @@ or its name if only one living key has it; never its text, which would stay in t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
-from farebox.catalog.models import Alias, Model
 from farebox.kit import audit, db, ids, options, secrets, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-from . import accounts, caps, key_format, pace, people, projects
+from . import accounts, key_format, people, projects
 from .authenticate import HOUSE_KEY, IMPORTED
-from .caller import networks
-from .caps import NO_CAPS, Caps
 from .key_format import Verdict
+from .key_terms import KeyTerms
 from .models import ApiKey, Member, Project
 
 IMPORTED_CHARS_MIN = 20
 IMPORTED_CHARS_MAX = 512
-ADDRESSES_MAX = 100
-_encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a key may do: empty `models` and `addresses` mean all; `expires_us` None means never."""
-
-    models: Sequence[str] = ()
-    addresses: Sequence[str] = ()
-    expires_us: int | None = None
-    caps: Caps = NO_CAPS
-    rpm: int | None = None
-    tpm: int | None = None
-    concurrency: int | None = None
 
 
 def issue(
     tx: Tx,
+    terms: KeyTerms,
     *,
     project: str,
-    name: str,
-    models: Sequence[str] = (),
-    addresses: Sequence[str] = (),
-    expires_us: int | None = None,
-    caps: Caps = NO_CAPS,
-    rpm: int | None = None,
-    tpm: int | None = None,
-    concurrency: int | None = None,
     member: str | None = None,
     session: str = "",
     counts_as: str = "",
@@ -66,16 +39,14 @@ def issue(
     `project` is an id, `account/project`, or an account for its default project. `session` makes it the key of the
     playground in that session. Raises CommandError.
     """
-    limits = Limits(models, addresses, expires_us, caps, rpm, tpm, concurrency)
     where, who = _place(project, member)
-    _check(name, limits, now_us)
+    terms.check(now_us=now_us)
     return insert(
         tx,
         None,
+        terms,
         project=where,
         member=who,
-        name=name,
-        limits=limits,
         session=session,
         counts_as=counts_as,
         now_us=now_us,
@@ -86,14 +57,10 @@ def issue(
 
 def import_key(
     tx: Tx,
+    terms: KeyTerms,
     *,
     plaintext: str,
     project: str,
-    name: str,
-    models: Sequence[str] = (),
-    addresses: Sequence[str] = (),
-    expires_us: int | None = None,
-    caps: Caps = NO_CAPS,
     member: str | None = None,
     now_us: int,
     actor: str,
@@ -114,20 +81,9 @@ def import_key(
     digests = [secrets.digest_key(pepper, plaintext) for pepper in peppers.values()]
     if ApiKey.objects.filter(digest__in=digests).exists():
         raise CommandError("This key is here already.")
-    limits = Limits(models, addresses, expires_us, caps)
     where, who = _place(project, member)
-    _check(name, limits, now_us)
-    key, _ = insert(
-        tx,
-        plaintext,
-        project=where,
-        member=who,
-        name=name,
-        limits=limits,
-        now_us=now_us,
-        actor=actor,
-        verb="key.import",
-    )
+    terms.check(now_us=now_us)
+    key, _ = insert(tx, plaintext, terms, project=where, member=who, now_us=now_us, actor=actor, verb="key.import")
     db.bump(tx, IMPORTED)
     return key
 
@@ -166,11 +122,13 @@ def set_limits(
     """Another list of models or addresses, empty for all of them; None leaves the list as it is."""
     found = living(key)
     before = {"models": found.models, "addresses": found.addresses}
-    _check(found.name, Limits(models=models or (), addresses=addresses or ()), now_us)
+    terms = KeyTerms(name=found.name, models=models or (), addresses=addresses or ())
+    terms.check(now_us=now_us)
+    columns = terms.columns()
     if models is not None:
-        found.models = _encode(sorted(set(models))).decode()
+        found.models = columns["models"]
     if addresses is not None:
-        found.addresses = _encode(list(addresses)).decode()
+        found.addresses = columns["addresses"]
     found.save(update_fields=["models", "addresses"])
     after = {"models": found.models, "addresses": found.addresses}
     changed(tx, found, "key.set_limits", actor=actor, before=before, after=after)
@@ -180,7 +138,7 @@ def set_limits(
 def set_expiry(tx: Tx, key: str, *, expires_us: int | None, now_us: int, actor: str) -> ApiKey:
     """Another end of the key; None for never."""
     found = living(key)
-    _check(found.name, Limits(expires_us=expires_us), now_us)
+    KeyTerms(name=found.name, expires_us=expires_us).check(now_us=now_us)
     before, found.expires_us = found.expires_us, projects.key_end(found.project, expires_us, now_us)
     found.save(update_fields=["expires_us"])
     changed(tx, found, "key.set_expiry", actor=actor, before=before, after=found.expires_us)
@@ -216,19 +174,12 @@ def view(key: ApiKey) -> dict[str, Any]:
         "account": key.account_id,
         "project": key.project_id,
         "member": key.member_id,
-        "name": key.name,
         "hint": key.hint,
         "state": key.state,
-        "models": msgspec.json.decode(key.models),
-        "addresses": msgspec.json.decode(key.addresses),
-        "caps_micro": key.caps.view(),
-        "rpm": key.rpm,
-        "tpm": key.tpm,
-        "concurrency": key.concurrency,
+        **KeyTerms.of(key).view(),
         "kind": key.kind,
         "replaced_by": key.replaced_by,
         "counts_as": key.counts_as,
-        "expires_us": key.expires_us,
         "created_us": key.created_us,
         "revoked_us": key.revoked_us,
     }
@@ -237,11 +188,10 @@ def view(key: ApiKey) -> dict[str, Any]:
 def insert(
     tx: Tx,
     text: str | None,
+    terms: KeyTerms,
     *,
     project: Project,
     member: Member | None,
-    name: str,
-    limits: Limits,
     session: str = "",
     counts_as: str = "",
     now_us: int,
@@ -256,17 +206,10 @@ def insert(
         account=project.account,
         project=project,
         member=member,
-        name=name,
         digest=secrets.digest_key(pepper, plaintext),
         pepper_n=pepper_n,
         hint=key_format.hint(plaintext),
-        models=_encode(sorted(set(limits.models))).decode(),
-        addresses=_encode(list(limits.addresses)).decode(),
-        expires_us=projects.key_end(project, limits.expires_us, now_us),
-        **limits.caps.columns(),
-        rpm=limits.rpm,
-        tpm=limits.tpm,
-        concurrency=limits.concurrency,
+        **terms.columns() | {"expires_us": projects.key_end(project, terms.expires_us, now_us)},
         kind="playground" if session else "",
         session=session,
         counts_as=counts_as,
@@ -289,25 +232,6 @@ def _place(project: str, member: str | None) -> tuple[Project, Member | None]:
     if who.account_id != where.account_id or who.project_id not in {None, where.id} or who.state != "active":
         raise CommandError(f"Member {who.id} has no place in project {where.id}.")
     return where, who
-
-
-def _check(name: str, limits: Limits, now_us: int) -> None:
-    accounts.checked_name(name)
-    caps.check(limits.caps.view())
-    pace.check(rpm=limits.rpm, tpm=limits.tpm, concurrency=limits.concurrency)
-    if limits.expires_us is not None and limits.expires_us <= now_us:
-        raise CommandError("The end of a key lies in the future.")
-    if len(limits.addresses) > ADDRESSES_MAX:
-        raise CommandError(f"A key takes {ADDRESSES_MAX} addresses or networks at most.")
-    try:
-        networks(limits.addresses)
-    except ValueError as fault:
-        raise CommandError(f"{fault}. Give addresses such as 203.0.113.7 or networks such as 10.0.0.0/8.") from None
-    wanted = set(limits.models)
-    known = set(Model.objects.filter(name__in=wanted).values_list("name", flat=True))
-    known |= set(Alias.objects.filter(name__in=wanted).values_list("name", flat=True))
-    if wanted - known:
-        raise CommandError(f"There is no model {min(wanted - known)[:128]!r}. `farebox prices show` lists them.")
 
 
 def living(key: str) -> ApiKey:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-import msgspec
-
+from . import rates
 from .caps import Caps
-from .key_edit import Wanted
+from .key_terms import KeyTerms
 from .models import ApiKey, Member, Project
 
 
@@ -21,17 +20,18 @@ def limits(before: Mapping[str, int | None], after: Mapping[str, int | None]) ->
 
 def place(row: Member | Project, caps: Caps, paces: Mapping[str, int | None]) -> bool:
     """Whether a project or a member may spend or call more under these caps and limits."""
-    return limits(row.caps.view(), caps.view()) or limits(_paces(row), paces)
+    return limits(row.caps.view(), caps.view()) or limits(rates.shown(row), paces)
 
 
-def key(row: ApiKey, wanted: Wanted) -> bool:
+def key(row: ApiKey, wanted: KeyTerms) -> bool:
     """Whether a key may spend, call or reach more, from more places, or for longer."""
+    had = KeyTerms.of(row)
     return (
-        _widens(msgspec.json.decode(row.models), wanted.models)
-        or _widens(msgspec.json.decode(row.addresses), wanted.addresses)
-        or _grows(row.expires_us, wanted.expires_us)
-        or limits(row.caps.view(), wanted.caps.view())
-        or limits(_paces(row), {"rpm": wanted.rpm, "tpm": wanted.tpm, "concurrency": wanted.concurrency})
+        _widens(had.models, wanted.models)
+        or _widens(had.addresses, wanted.addresses)
+        or _grows(had.expires_us, wanted.expires_us)
+        or limits(had.caps.view(), wanted.caps.view())
+        or limits(had.paces, wanted.paces)
     )
 
 
@@ -42,7 +42,3 @@ def _grows(before: int | None, after: int | None) -> bool:
 def _widens(before: Collection[str], after: Collection[str]) -> bool:
     """Empty means everything."""
     return bool(before) and (not after or bool(set(after) - set(before)))
-
-
-def _paces(row: ApiKey | Member | Project) -> dict[str, int | None]:
-    return {"rpm": row.rpm, "tpm": row.tpm, "concurrency": row.concurrency}

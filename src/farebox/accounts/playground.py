@@ -12,6 +12,7 @@ from farebox.kit.errors import CommandError
 
 from . import key_line, keys, people
 from .caps import Caps
+from .key_terms import KeyTerms
 from .models import Account, ApiKey, Member, Project
 
 LIFE_S = 3600
@@ -36,10 +37,8 @@ def mint(
     line = _first(place)
     key, text = keys.issue(
         tx,
+        KeyTerms(name=NAME, expires_us=now_us + LIFE_S * 1_000_000, caps=Caps(day_micro=day)),
         project=_project(member),
-        name=NAME,
-        expires_us=now_us + LIFE_S * 1_000_000,
-        caps=Caps(day_micro=day),
         member=member,
         session=session,
         counts_as=line,

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from farebox.accounts import days
 from farebox.accounts.caller import networks
-from farebox.accounts.key_edit import Wanted
+from farebox.accounts.key_terms import ADDRESSES_MAX, KeyTerms
 from farebox.accounts.models import ApiKey
 from farebox.kit import clock
 
@@ -25,7 +25,6 @@ GRACES = {
     "604800": gettext_lazy("seven days"),
     "0": gettext_lazy("not at all"),
 }
-_ADDRESSES_MAX = 100
 _DAY_FORMAT = "%Y-%m-%d"
 
 
@@ -94,7 +93,7 @@ class KeyForm(Limits):
                     _("%(line)s is no address such as 203.0.113.7 and no network such as 10.0.0.0/8."),
                     params={"line": line[:64]},
                 ) from None
-        if len(found) > _ADDRESSES_MAX:
+        if len(found) > ADDRESSES_MAX:
             raise forms.ValidationError(_("A key takes 100 addresses at most."))
         return found
 
@@ -115,10 +114,10 @@ class KeyForm(Limits):
         return ends_us
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> KeyTerms:
         """What the domain takes."""
         given = self.cleaned_data
-        return Wanted(
+        return KeyTerms(
             name=given["name"],
             models=given["models"],
             addresses=given["addresses"],

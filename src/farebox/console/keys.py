@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -98,9 +97,9 @@ def new(request: HttpRequest, me: Principal) -> HttpResponse:
     try:
         key, text = db.write(
             domain.issue,
+            form.wanted,
             project=form.cleaned_data["project"],
             member=member,
-            **{each.name: getattr(form.wanted, each.name) for each in fields(form.wanted)},
             now_us=clock.now_us(),
             actor=me.actor,
         )

@@ -145,8 +145,9 @@ def _dearer(tx: Tx, now_us: int) -> None:
 def _own_key(tx: Tx, account: str, now_us: int) -> str:
     """A key of the account's own default project, beside the one that is printed."""
     from farebox.accounts import keys
+    from farebox.accounts.key_terms import KeyTerms
 
-    return keys.issue(tx, project=account, name="search index", now_us=now_us, actor=ACTOR)[0].id
+    return keys.issue(tx, KeyTerms(name="search index"), project=account, now_us=now_us, actor=ACTOR)[0].id
 
 
 def _goods(tx: Tx, *, small: bool, now_us: int) -> None:
@@ -283,6 +284,7 @@ def _account(tx: Tx, name: str, now_us: int) -> str:
 def _key(tx: Tx, account: str, known: str, now_us: int) -> str:
     """The account's key that an earlier run wrote down, if it still works, else a new one."""
     from farebox.accounts import keys
+    from farebox.accounts.key_terms import KeyTerms
     from farebox.accounts.models import ApiKey
     from farebox.kit import secrets
 
@@ -290,4 +292,4 @@ def _key(tx: Tx, account: str, known: str, now_us: int) -> str:
         digests = [secrets.digest_key(pepper, known) for pepper in secrets.peppers(options.current()).values()]
         if ApiKey.objects.filter(digest__in=digests, account=account, state="active", expires_us=None).exists():
             return known
-    return keys.issue(tx, project=account, name="demo", now_us=now_us, actor=ACTOR)[1]
+    return keys.issue(tx, KeyTerms(name="demo"), project=account, now_us=now_us, actor=ACTOR)[1]

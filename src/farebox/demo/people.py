@@ -85,6 +85,7 @@ def team(tx: Tx, account: str, now_us: int) -> Team:
     """Two projects with caps, their people and keys, an open invitation; for an account that is new."""
     from farebox.accounts import invitations, keys, people, projects, teams
     from farebox.accounts.caps import Caps
+    from farebox.accounts.key_terms import KeyTerms
     from farebox.kit import money
 
     def project(name: str, cap: str) -> str:
@@ -101,7 +102,7 @@ def team(tx: Tx, account: str, now_us: int) -> Team:
         return placed.id
 
     def key(where: str, who: str, name: str) -> str:
-        return keys.issue(tx, project=where, member=who, name=name, now_us=now_us, actor=ACTOR)[0].id
+        return keys.issue(tx, KeyTerms(name=name), project=where, member=who, now_us=now_us, actor=ACTOR)[0].id
 
     bot, lesson = project(BOT, BOT_CAP), project(CLASS, CLASS_CAP)
     admin = member("lin", "Lin Wei", bot, "admin", {})

@@ -108,6 +108,7 @@ def _fill(tx: Tx, sandbox: str) -> dict[str, Any]:
 
 def _customer(tx: Tx, name: str, amount_micro: int, now_us: int) -> dict[str, str]:
     from farebox.accounts import accounts, keys
+    from farebox.accounts.key_terms import KeyTerms
     from farebox.ledger import lots
 
     account, project = accounts.open_account(tx, name=name, currency="USD", price_list=LIST, now_us=now_us, actor=ACTOR)
@@ -123,7 +124,10 @@ def _customer(tx: Tx, name: str, amount_micro: int, now_us: int) -> dict[str, st
         requester=ACTOR,
         single_person=True,
     )
-    return {"account": account.id, "key": keys.issue(tx, project=project.id, name=name, now_us=now_us, actor=ACTOR)[1]}
+    return {
+        "account": account.id,
+        "key": keys.issue(tx, KeyTerms(name=name), project=project.id, now_us=now_us, actor=ACTOR)[1],
+    }
 
 
 def main(words: Sequence[str]) -> int:

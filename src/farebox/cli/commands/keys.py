@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -17,75 +19,61 @@ COMMANDS = (key,)
 KINDS = click.Choice(["key", "project", "member", "account"])
 
 
+def _with_terms(command: Callable[..., None]) -> Callable[..., None]:
+    """The options for what a new key may do, which its command gets as one argument `asked`."""
+
+    @functools.wraps(command)
+    def wrapped(*, expires: str | None, caps: tuple[str, ...], **given: Any) -> None:
+        terms = {name: given.pop(name) for name in _TERMS}
+        end = when.end(expires, now_us=clock.now_us())
+        if "expires_us" in end:
+            terms["expires_us"] = end.pop("expires_us")
+        command(asked={"terms": terms, "caps_micro": cap_words.read(caps), **end}, **given)
+
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+_OPTIONS = (
+    click.option("--name", default="key", show_default=True, help="What people call it."),
+    click.option("--model", "models", multiple=True, help="Only this model; may be given again. Without: all."),
+    click.option(
+        "--address", "addresses", multiple=True, help="Only from this address or network; may be given again."
+    ),
+    click.option("--expires", help="End of the key: 30d, 2026-12-31T18:00 (UTC), or its last day, 2026-12-31."),
+    click.option("--cap", "caps", multiple=True, help=cap_words.HELP),
+    click.option("--rpm", type=int, help="Calls a minute."),
+    click.option("--tpm", type=int, help="Text tokens a minute."),
+    click.option("--concurrency", type=int, help="Calls at one time."),
+)
+_TERMS = ("name", "models", "addresses", "rpm", "tpm", "concurrency")
+
+
 @key.command("create", example="farebox key create 'Ada Lovelace' --name laptop --cap 2.00/day --cap 20/month")
 @click.argument("project")
-@click.option("--name", default="key", show_default=True, help="How people call it.")
-@click.option("--model", "models", multiple=True, help="Only this model; may be given again. Without: all.")
-@click.option("--address", "addresses", multiple=True, help="Only from this address or network; may be given again.")
-@click.option("--expires", help="End of the key: 30d, 2026-12-31T18:00 (UTC), or its last day, 2026-12-31.")
-@click.option("--cap", "caps", multiple=True, help=cap_words.HELP)
-@click.option("--rpm", type=int, help="Calls a minute.")
-@click.option("--tpm", type=int, help="Text tokens a minute.")
-@click.option("--concurrency", type=int, help="Calls at one time.")
+@_with_terms
 @click.option("--member", help="The member whose key it is.")
-def create(
-    project: str,
-    name: str,
-    models: tuple[str, ...],
-    addresses: tuple[str, ...],
-    expires: str | None,
-    caps: tuple[str, ...],
-    rpm: int | None,
-    tpm: int | None,
-    concurrency: int | None,
-    member: str | None,
-) -> None:
+def create(project: str, member: str | None, asked: dict[str, Any]) -> None:
     """A new key of PROJECT (id, account/project, or an account for its default project).
 
     The key is shown once, now: only its digest is kept.
     """
-    done = write(
-        "key.create",
-        project=project,
-        name=name,
-        models=list(models),
-        addresses=list(addresses),
-        **when.end(expires, now_us=clock.now_us()),
-        caps_micro=cap_words.read(caps),
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        member=member,
-    )
+    done = write("key.create", project=project, member=member, **asked)
     emit(done, lambda: _stub(done))
 
 
 @key.command("import", example="farebox key import 'Ada Lovelace' --name old-shop --secret-file old-key.txt")
 @click.argument("project")
-@click.option("--name", required=True, help="How people call it.")
-@click.option("--model", "models", multiple=True, help="Only this model; may be given again.")
-@click.option("--address", "addresses", multiple=True, help="Only from this address or network.")
-@click.option("--expires", help="End of the key: 30d, or its last day, 2026-12-31.")
+@_with_terms
+@click.option("--member", help="The member whose key it is.")
 @secret_options
 def import_(
-    project: str,
-    name: str,
-    models: tuple[str, ...],
-    addresses: tuple[str, ...],
-    expires: str | None,
-    secret_file: str | None,
-    secret_env: str | None,
+    project: str, member: str | None, secret_file: str | None, secret_env: str | None, asked: dict[str, Any]
 ) -> None:
     """Take over a key that another system made, so that its holder need not change anything."""
-    done = write(
-        "key.import",
-        plaintext=secret(secret_file, secret_env, "the key to take over"),
-        project=project,
-        name=name,
-        models=list(models),
-        addresses=list(addresses),
-        **when.end(expires, now_us=clock.now_us()),
-    )
+    plaintext = secret(secret_file, secret_env, "the key to take over")
+    done = write("key.import", plaintext=plaintext, project=project, member=member, **asked)
     emit(done, lambda: print(f"Key {done['id']} ({done['hint']}) works here now."))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from farebox.accounts import days, key_line, keys, projects, rates
-from farebox.accounts.caps import Caps
+from farebox.accounts.key_terms import KeyTerms
 from farebox.kit import clock
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -17,33 +19,19 @@ def create(
     *,
     actor: str,
     project: str,
-    name: str,
-    models: Sequence[str] = (),
-    addresses: Sequence[str] = (),
-    expires_us: int | None = None,
-    last_day: str = "",
+    terms: Mapping[str, Any],
     caps_micro: Mapping[str, int | None] | None = None,
-    rpm: int | None = None,
-    tpm: int | None = None,
-    concurrency: int | None = None,
+    last_day: str = "",
     member: str | None = None,
 ) -> dict[str, Any]:
-    """A new key of a project; `plaintext` in the result is shown now or never."""
+    """A new key of a project; `plaintext` in the result is shown now or never.
+
+    `terms` are those of `KeyTerms`, caps beside them by period; `last_day` is one of the account's own days.
+    """
     key, plaintext = keys.issue(
-        tx,
-        project=project,
-        name=name,
-        models=models,
-        addresses=addresses,
-        expires_us=days.chosen(last_day, expires_us, projects.find(project).account.time_zone),
-        caps=Caps.given(caps_micro or {}),
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        member=member,
-        now_us=clock.now_us(),
+        tx, _terms(project, terms, caps_micro, last_day), project=project, member=member, now_us=clock.now_us(),
         actor=actor,
-    )
+    )  # fmt: skip
     return keys.view(key) | {"plaintext": plaintext}
 
 
@@ -53,25 +41,26 @@ def import_key(
     actor: str,
     plaintext: str,
     project: str,
-    name: str,
-    models: Sequence[str] = (),
-    addresses: Sequence[str] = (),
-    expires_us: int | None = None,
+    terms: Mapping[str, Any],
+    caps_micro: Mapping[str, int | None] | None = None,
     last_day: str = "",
+    member: str | None = None,
 ) -> dict[str, Any]:
     """Take over a key that another system made."""
-    key = keys.import_key(
-        tx,
-        plaintext=plaintext,
-        project=project,
-        name=name,
-        models=models,
-        addresses=addresses,
-        expires_us=days.chosen(last_day, expires_us, projects.find(project).account.time_zone),
-        now_us=clock.now_us(),
-        actor=actor,
+    chosen = _terms(project, terms, caps_micro, last_day)
+    return keys.view(
+        keys.import_key(
+            tx, chosen, plaintext=plaintext, project=project, member=member, now_us=clock.now_us(), actor=actor
+        )
     )
-    return keys.view(key)
+
+
+def _terms(
+    project: str, terms: Mapping[str, Any], caps_micro: Mapping[str, int | None] | None, last_day: str
+) -> KeyTerms:
+    found = KeyTerms.given(terms, caps_micro)
+    ends_us = days.chosen(last_day, found.expires_us, projects.find(project).account.time_zone)
+    return msgspec.structs.replace(found, expires_us=ends_us)
 
 
 def revoke(tx: Tx, *, actor: str, key: str) -> dict[str, Any]:

@@ -71,7 +71,13 @@ class KeyOut(Schema):
     models: list[str]
     addresses: list[str]
     caps_micro: CapsOut
+    rpm: int | None
+    tpm: int | None
+    concurrency: int | None
     expires_us: int | None
+    kind: str
+    replaced_by: str
+    counts_as: str
     created_us: int
     revoked_us: int | None
 

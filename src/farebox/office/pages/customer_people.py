@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from farebox.accounts import customers, invitations, keys
+from farebox.accounts.key_terms import KeyTerms
 from farebox.kit import clock, db, options
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -88,7 +89,11 @@ def key(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
         given = form.cleaned_data
         try:
             made, text = db.write(
-                keys.issue, project=given["project"], name=given["name"], now_us=clock.now_us(), actor=me.actor
+                keys.issue,
+                KeyTerms(name=given["name"]),
+                project=given["project"],
+                now_us=clock.now_us(),
+                actor=me.actor,
             )
         except CommandError as fault:
             form.add_error(None, refusals.said(fault))
