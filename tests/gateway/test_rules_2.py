@@ -268,6 +268,20 @@ def test_d_a_reset_after_output_is_forgiven_within_the_allowance(vendor, me, opt
     forgiven_then_charged(vendor, me, option, play, price(asked(HELLO), counted(words)), "R14")
 
 
+@pytest.mark.rule("R14")
+def test_d_a_report_that_is_not_believed_says_nothing_of_what_broke_off(vendor, me, option):
+    """What was delivered is forgiven, or charged: neither the upstream's word nor its bound."""
+    words = prose(300)
+    vendor.steps = [*said(words), report(10**7, 10**7), RESET]
+
+    def play():
+        answer = me.chat("plain", HELLO, stream=True)
+        assert "error" in answer.events[-1]
+        return answer
+
+    forgiven_then_charged(vendor, me, option, play, price(asked(HELLO), counted(words)), "R14")
+
+
 @pytest.mark.rule("R18")
 def test_d_reading_slowly_until_the_upstream_gives_up(vendor, shop, option):
     """Nothing is read, so nothing is taken from the upstream, which waits for nobody."""

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from farebox.catalog import factors
+from farebox.catalog import factors, statements
 from farebox.catalog.factors import Factors, Sample, Vector
 from farebox.kit import db
 from farebox.kit.db import Tx
@@ -14,29 +14,16 @@ from farebox.kit.db import Tx
 KEPT_PER_ACCOUNT: Final = 20
 KEPT_OF_TRUSTED: Final = 50  # as many as bring factors in force alone
 KEPT_PER_MODEL: Final = 500
-_COUNTS = (
-    "account", "messages", "images", "reported_input", "reported_output", "hidden", "input_bytes", "output_bytes",
-    "bound", "own_input", "own_output", "trusted",
-)  # fmt: skip
 
 
 def add(tx: Tx, model: str, sample: Sample, now_us: int) -> None:
     """Keep a sample; the account's oldest and the model's oldest beyond what is kept go."""
-    from farebox.catalog import models as tables  # noqa: PLC0415 - the hot path needs no Django
-
-    del tx  # the ORM writes in the same transaction
-    tables.Sample.objects.create(
-        model=model,
-        at_us=now_us,
-        input_vector=_text(sample.input),
-        output_vector=_text(sample.output),
-        **{name: getattr(sample, name) for name in _COUNTS},
-    )
+    counts = [getattr(sample, name) for name in statements.COUNTS_OF_SAMPLE]
+    tx.execute(statements.ADD_SAMPLE, (model, now_us, _text(sample.input), _text(sample.output), *counts))
     most = KEPT_OF_TRUSTED if sample.trusted else KEPT_PER_ACCOUNT
-    of_model = tables.Sample.objects.filter(model=model)
-    for rows, kept in ((of_model.filter(account=sample.account), most), (of_model, KEPT_PER_MODEL)):
-        if old := list(rows.order_by("-id").values_list("id", flat=True)[kept : kept + KEPT_PER_MODEL]):
-            tables.Sample.objects.filter(id__in=old).delete()
+    account = (model, sample.account)
+    tx.execute(statements.FORGET_SAMPLES_OF_ACCOUNT, (*account, *account, most))
+    tx.execute(statements.FORGET_SAMPLES_OF_MODEL, (model, model, KEPT_PER_MODEL))
 
 
 def forget(tx: Tx, account: str) -> int:
@@ -64,7 +51,11 @@ def of(tx: Tx, model: str) -> list[Sample]:
     from farebox.catalog import models as tables  # noqa: PLC0415 - the hot path needs no Django
 
     del tx  # the ORM reads in the same transaction
-    rows = tables.Sample.objects.filter(model=model).order_by("id").values("input_vector", "output_vector", *_COUNTS)
+    rows = (
+        tables.Sample.objects.filter(model=model)
+        .order_by("id")
+        .values("input_vector", "output_vector", *statements.COUNTS_OF_SAMPLE)
+    )
     return [
         Sample(input=_vector(row.pop("input_vector")), output=_vector(row.pop("output_vector")), **row) for row in rows
     ]

@@ -76,7 +76,9 @@ async def policy(meter: Meter, reads: Reads, fault: Fault) -> Ending:
 
 async def broke(meter: Meter, reads: Reads, fault: Fault, *, draws: bool) -> Ending:
     """R14: the upstream failed after output; free, as far as the allowance forgives what reached the customer."""
-    end = await _complete(meter, judge(meter, reads))
+    # A report that is not believed says nothing of what was delivered before it broke off.
+    judged = judge(meter, reads)._replace(doubted_input=None, doubted_output=None)
+    end = await _complete(meter, judged)
     end.usage, end.valued = end.valued or end.usage, None
     end.outcome, end.rule, end.fault = Outcome.FAILED, "R14", fault
     end.flags.append("after_output")
