@@ -29,7 +29,7 @@ BROKE_OTHERS, BROKE_S = 2, 3600
 
 
 class Judged(Health):
-    """Production's breakers; what they do is compared with money.md 4.6 as it is written there."""
+    """Production's breakers; what they do is compared with promises 4.6 as it is written there."""
 
     def __init__(self, life: Life) -> None:
         super().__init__()

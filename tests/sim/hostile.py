@@ -1,4 +1,4 @@
-"""Customers who want something for nothing: they know every trick, and do what has paid best so far (money.md 4.5).
+"""Customers who want something for nothing: they know every trick, and do what has paid best so far (promises 4.5).
 
 A trick is a call that its customer has made end as he likes. After each round he compares what he got, at list price,
 with what his account was charged, and mostly repeats the trick with the best mean. One such account also leaves samples
