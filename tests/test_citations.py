@@ -34,6 +34,7 @@ _IDS = re.compile(rf"(?<![\w./#-])({_ID})(?![\w-]| \d)")
 _DECISIONS = re.compile(r"\bdecisions?[ /]0*(\d{1,4})\b")
 _DOCUMENTS = re.compile(r"(?<![\w./*{$-])((?:[\w.-]+/)*[\w-]+\.md)\b(?:, \"([^\"\n]+)\")?")
 _LINKS = re.compile(r"\]\(([^)\s]+)\)")
+_BARE = re.compile(r"(?<=\w )(\(\d\.\d{1,2}\))")
 _OWN_SECTIONS = re.compile(r"\((\d(?:\.\d+)?)\)")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -95,6 +96,8 @@ def wrong(path: Path, said: str) -> Iterator[str]:
     for cited in _NAMED_IDS.finditer(said):
         ids = re.findall(_ID, cited[2])
         yield from (f"{cited[1]}: {name}" for name in ids if f"{cited[1]}.md" not in rows().get(name, ()))
+    if path.suffix == ".py":
+        yield from _BARE.findall(said)  # a section of which document?
     yield from (name for name in _IDS.findall(said) if name not in rows())
     yield from (f"decision {number}" for number in _DECISIONS.findall(said) if int(number) not in decided())
     for name, heading in _DOCUMENTS.findall(said):
@@ -153,7 +156,7 @@ def test_every_document_is_in_the_index():
 @for_each("said", [
     "# (promises 9.9)", "# Security 9: nothing", "(promises 1.5, 1.99)", "(promises 1.8, I99)", "promises 1 to 77", "(clients 8)", "(security 4 and 12)",
     "(promises: K05)", "(promises: I04, F44)", "(clients: I04)", "(rules: F01)", '"I35 an entry"', "R00", "R35", "as F44", "(K99)", "J01 to J99",
-    "decision 999", "decisions/0999", "docs/money.md", "see promises 4.3", "client-contract.md", '(docs/operate.md, "No such heading")', "../docs/none.md",
+    "accounts (4.4).", "decision 999", "decisions/0999", "docs/money.md", "see promises 4.3", "client-contract.md", '(docs/operate.md, "No such heading")', "../docs/none.md",
 ])  # fmt: skip
 def test_a_wrong_citation_is_found(said):
     assert list(wrong(ROOT / "src" / "farebox" / "gateway" / "serve.py", said))

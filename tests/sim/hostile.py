@@ -141,7 +141,7 @@ class Hustler:
 
 
 def teach(world: World) -> None:
-    """Three honest accounts and one hostile leave samples: own counts must be the vendor's all the same (4.2)."""
+    """Three honest accounts and one hostile leave samples: own counts must be the vendor's all the same (promises 4.2)."""
     rng = Random(f"samples {world.plan.seed}")
     hostile = rng.choice((factors.FACTOR_LEAST, factors.FACTOR_MOST))
     for number in range(58):
