@@ -1,4 +1,4 @@
-"""The catalogue of charging rules and faults (docs/rules.md, docs/proof.md): none without a test that bears its mark.
+"""The catalogue of charging rules and faults (docs/rules.md, promises 3.2): none without a test that bears its mark.
 
 The marks are read from the source of the tests, not from a collection, so that it does not matter which tests run.
 """
@@ -58,7 +58,7 @@ def excused() -> dict[str, str]:
     """The faults that docs/proof.md names as having no test of their own, each with the reason."""
     _, _, rest = (DOCS / "proof.md").read_text(encoding="utf-8").partition(HEADING)
     section = rest.partition("\n## ")[0]
-    return dict(re.findall(r"^\| (F\d\d) \| (.+?) \|$", section, re.MULTILINE))
+    return dict(re.findall(r"^- (F\d\d): (.+)$", section, re.MULTILINE))
 
 
 @pytest.mark.slow

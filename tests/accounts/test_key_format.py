@@ -15,7 +15,7 @@ from farebox.accounts.key_format import Verdict
 
 SITE = key_format.site_code("0123456789abcdef")
 OTHER = key_format.site_code("another installation")
-# The forms that GPT Academic takes for keys of OpenAI (client-contract.md 1.1).
+# The forms that GPT Academic takes for keys of OpenAI (clients 1.1).
 GPT_ACADEMIC = [
     r"sk-[a-zA-Z0-9_-]{48}$|sk-[a-zA-Z0-9_-]{92}$",
     r"sk-proj-[a-zA-Z0-9_-]{48}$",

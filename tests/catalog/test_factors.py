@@ -1,4 +1,4 @@
-"""Factors: learned from samples, in force when enough people say the same, and moved by no one alone (money.md 4.2)."""
+"""Factors: learned from samples, in force when enough people say the same, and moved by no one alone (promises 4.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sample in the store: what is kept, what is fitted and when, and how the shelf comes to know (money.md 4.2)."""
+"""The sample in the store: what is kept, what is fitted and when, and how the shelf comes to know (promises 4.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The faults of one call (money.md 3.2) in what an upstream answers: form, broken events, choices, models, usage."""
+"""The faults of one call (promises 3.2) in what an upstream answers: form, broken events, choices, models, usage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP contract that clients rely on (client-contract.md 1 to 5), for the routes that exist."""
+"""The HTTP contract that clients rely on (clients 1 to 5), for the routes that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The faults of one call (money.md 3.2) before there is an answer: the store, the keys, and upstreams that refuse."""
+"""The faults of one call (promises 3.2) before there is an answer: the store, the keys, and upstreams that refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holding fairly (money.md 1.8 to 1.12): what is held, how it grows, who is refused, and what a failing store leaves."""
+"""Holding fairly (promises 1.8 to 1.12): what is held, how it grows, who is refused, and what a failing store leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: the same request again is never a second charge (R26, money.md 1.15)."""
+"""`Idempotency-Key`: the same request again is never a second charge (R26, promises 1.15)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from talk import Talk, chat, wait_for
 pytestmark = [pytest.mark.store, pytest.mark.rule("R26")]
 
 TOKEN = 10
-DAY_US = 86_400_000_000  # money.md 1.15: 24 hours
+DAY_US = 86_400_000_000  # promises 1.15: 24 hours
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def whole(message=None, **more):
     return made | {"object": "chat.completion"} | more
 
 
-# C17: the form that SDKs demand
+# The form that SDKs demand
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_an_empty_stream_is_an_empty_answer_and_free(shop, me, odd):
     ended(me, answer, "R09", 0)
 
 
-# C20: what we pay, and whom
+# What we pay, and whom
 
 OURS = {
     "provider": "Azure", "cost": 0.5, "organization": "org-4711abc", "system_fingerprint": "fp_azure", "service_tier": "flex",
@@ -193,7 +193,7 @@ def test_what_helps_the_customer_stays_in_a_refusal(shop, me, odd):
     assert (answer.json["error"]["message"], answer.json["error"]["param"]) == (text, "messages")
 
 
-# C21: halves, long events, events of other forms
+# Halves, long events, events of other forms
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first", "later"])

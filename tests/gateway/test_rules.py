@@ -1,4 +1,4 @@
-"""The charging rules (money.md 3.1), each ended over HTTP and read from the receipt."""
+"""The charging rules (promises 3.1), each ended over HTTP and read from the receipt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was delivered is paid (money.md 4): each trick to get answers for less, beside the list price of what it got."""
+"""What was delivered is paid (promises 4): each trick to get answers for less, beside the list price of what it got."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples of settled calls: counts without text, one a second and model, and factors that come of them (money.md 4.2)."""
+"""Samples of settled calls: counts without text, one a second and model, and factors that come of them (promises 4.2)."""
 
 from __future__ import annotations
 

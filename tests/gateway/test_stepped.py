@@ -1,4 +1,4 @@
-"""Holds of version 2 of the charging rules (money.md 4.3): they fit, they grow and shrink, and the last money buys."""
+"""Holds of version 2 of the charging rules (promises 4.3): they fit, they grow and shrink, and the last money buys."""
 
 from __future__ import annotations
 

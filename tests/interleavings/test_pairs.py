@@ -1,4 +1,4 @@
-"""Every pair of operations on money, in the interleavings of their steps (money.md F06, F07, F35).
+"""Every pair of operations on money, in the interleavings of their steps (promises: F06, F07, F35).
 
 A sample by default; `INTERLEAVINGS=all` runs all 252 of each pair, twice: as production locks, and with no row locked
 first, so that the guards of the statements are all there is.

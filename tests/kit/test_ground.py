@@ -1,4 +1,4 @@
-"""The ground under a process: ballast, disk, clock, limits, file watch, schema (money.md F08, F37, F40 to F43)."""
+"""The ground under a process: ballast, disk, clock, limits, file watch, schema (promises: F08, F37, F40 to F43)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judgement of the time: who is believed, what is ahead, and how long a word counts (money.md 4.7, I25)."""
+"""The judgement of the time: who is believed, what is ahead, and how long a word counts (promises 4.7, I25)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A refund by hand goes back to the caps of its call as well: a cap counts net charges (money.md 1.8, I04)."""
+"""A refund by hand goes back to the caps of its call as well: a cap counts net charges (promises 1.8, I04)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Above a limit two persons approve manual money, neither the one who proposed it (security.md 8, I27)."""
+"""Above a limit two persons approve manual money, neither the one who proposed it (security 7, I27)."""
 
 from __future__ import annotations
 

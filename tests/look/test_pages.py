@@ -11,7 +11,7 @@ from rows import for_each
 from visitor import Visitor, links
 
 PAGES = ("/", "/guide", "/rules", "/terms", "/privacy", "/prices", "/status", "/estimate")
-# Security.md 2.
+# (security 2)
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -300,7 +300,7 @@ def test_a_store_that_is_away_is_no_blank_page(shop, visitor, monkeypatch):
         assert b"Traceback" not in answer.body
 
 
-# What stands between the wire and a page (testing.md U03, security.md 2)
+# What stands between the wire and a page (clients: U03, security 2)
 
 
 @pytest.mark.parametrize("name", ["Sec_Fetch_Site", "sec_fetch-site", "SEC_FETCH_SITE"])

@@ -55,7 +55,7 @@ def test_catalogues(room):
 
 @pytest.mark.parametrize("room", words.ROOMS)
 def test_chinese_is_set_as_chinese(room):
-    """Full-width punctuation, a space between Chinese and Latin (look.md, Words)."""
+    """Full-width punctuation, a space between Chinese and Latin."""
     for said in words.entries(words.catalogue(room)).values():
         for chinese in said:
             text = re.sub(r"<[^>]+>|%\(\w+\)[sd]", "", chinese)

@@ -208,7 +208,7 @@ def test_customers_and_keys(shop, admin):
 
 
 def test_nobody_makes_a_key_for_a_customer(shop, admin):
-    """Its text would be the operator's then (security.md 1)."""
+    """Its text would be the operator's then (security 1)."""
     from farebox.accounts.models import ApiKey
 
     buyer = shop.account("0")

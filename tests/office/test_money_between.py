@@ -1,4 +1,4 @@
-"""Manual money above a limit, and what happens between its proposal and its approval (I27, security.md 8)."""
+"""Manual money above a limit, and what happens between its proposal and its approval (I27, security 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person is switched off everywhere at once, sessions of others are ended, each by those who may (security.md 1)."""
+"""A person is switched off everywhere at once, sessions of others are ended, each by those who may (security 1)."""
 
 from __future__ import annotations
 

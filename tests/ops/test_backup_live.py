@@ -1,4 +1,4 @@
-"""A shop is backed up while it sells, and goes on elsewhere (money.md I30)."""
+"""A shop is backed up while it sells, and goes on elsewhere (promises: I30)."""
 
 from __future__ import annotations
 

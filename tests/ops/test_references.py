@@ -1,4 +1,4 @@
-"""References from outside, by command: with a source the shop books one once, whatever the account (money.md 4.8)."""
+"""References from outside, by command: with a source the shop books one once, whatever the account (promises 4.8)."""
 
 from __future__ import annotations
 

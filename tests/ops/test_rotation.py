@@ -1,4 +1,4 @@
-"""Pepper and master key change while everything runs, go on after a kill, and leave nothing behind (security.md 4)."""
+"""Pepper and master key change while everything runs, go on after a kill, and leave nothing behind (security 4)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ BROKE_OTHERS, BROKE_S = 2, 3600
 
 
 class Judged(Health):
-    """Production's breakers; what they do is compared with money.md 4.6 as it is written there."""
+    """Production's breakers; what they do is compared with promises 4.6 as it is written there."""
 
     def __init__(self, life: Life) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Judged(Health):
         self._seen[slot.channel_id].broke_us[slot.account] = now_us
 
     def at_fault(self, channel_id: str, account: str, now_us: int) -> bool:
-        """R14 draws nothing while the channel failed after output for two other accounts within the hour (4.4)."""
+        """R14 draws nothing while the channel failed after output for two other accounts within the hour (promises 4.4)."""
         found, seen = super().at_fault(channel_id, account, now_us), self._seen.get(channel_id, _Seen())
         others = [
             each for each, at_us in seen.broke_us.items() if each != account and now_us - at_us < BROKE_S * 1_000_000

@@ -505,7 +505,7 @@ def early_leaver_billed(put: Put) -> None:
     put(ending, "conclude", conclude)
 
 
-# what is forgiven (money.md 4.5)
+# what is forgiven (promises 4.5)
 
 
 def _unguarded(put: Put) -> None:

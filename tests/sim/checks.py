@@ -26,7 +26,7 @@ _BELOW_FLOOR = """
 SELECT id FROM ledger_ledgeraccount
 WHERE held_micro < 0 OR (floor_micro IS NOT NULL AND posted_micro - held_micro < floor_micro)
 """
-# Each finds nothing where the invariant holds (money.md 2).
+# Each finds nothing where the invariant holds (promises 2).
 QUERIES = {
     "I01 an entry does not balance": """
         SELECT entry_id FROM ledger_posting GROUP BY entry_id HAVING SUM(amount_micro) <> 0 OR COUNT(*) < 2""",
@@ -124,7 +124,7 @@ def of_the_house(world: World) -> set[str]:
 
 
 def lowered(world: World, opened: Any, held_micro: int) -> None:
-    """A hold that is lowered still pays for what its customer has read (money.md 4.3)."""
+    """A hold that is lowered still pays for what its customer has read (promises 4.3)."""
     world.counts["hold lowered"] += 1
     sent = world.by_id[opened.id]
     seen = Answer(b"".join(sent.raw), ended=False).text

@@ -1,4 +1,4 @@
-"""Customers who want something for nothing: they know every trick, and do what has paid best so far (money.md 4.5).
+"""Customers who want something for nothing: they know every trick, and do what has paid best so far (promises 4.5).
 
 A trick is a call that its customer has made end as he likes. After each round he compares what he got, at list price,
 with what his account was charged, and mostly repeats the trick with the best mean. One such account also leaves samples
@@ -141,7 +141,7 @@ class Hustler:
 
 
 def teach(world: World) -> None:
-    """Three honest accounts and one hostile leave samples: own counts must be the vendor's all the same (4.2)."""
+    """Three honest accounts and one hostile leave samples: own counts must be the vendor's all the same (promises 4.2)."""
     rng = Random(f"samples {world.plan.seed}")
     hostile = rng.choice((factors.FACTOR_LEAST, factors.FACTOR_MOST))
     for number in range(58):

@@ -1,6 +1,6 @@
 """The reference: what each call may cost, from what the upstreams put out and the customers saw. No SQL, no async.
 
-It knows the charging rules (money.md 3.1; version 2 in model_2.py) and nothing of how they are carried out.
+It knows the charging rules (promises 3.1; version 2 in model_2.py) and nothing of how they are carried out.
 """
 
 from __future__ import annotations

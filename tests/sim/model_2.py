@@ -1,4 +1,4 @@
-"""The reference of version 2 of the charging rules (money.md 4): what each call is worth, charged and forgiven.
+"""The reference of version 2 of the charging rules (promises 4): what each call is worth, charged and forgiven.
 
 Written from the specification: what was delivered is paid, each side of a report is judged alone, what nobody reports
 is counted, and what is forgiven draws on the account's allowance. Every factor is 0.9 here. No SQL, no async.
@@ -301,7 +301,7 @@ class Case:
 
 @dataclass
 class Row:
-    """An account's allowance in plain ints, as money.md 4.4 tells it."""
+    """An account's allowance in plain ints, as promises 4.4 tells it."""
 
     begun: int
     shops: int  # the most that the shop's own rules let it hold

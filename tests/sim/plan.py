@@ -11,7 +11,7 @@ from .upstream import VENDORS, WRONGS
 CALLS = 12
 SPAN_S = 24.0
 
-# Faults of a client, by name; the menu of testing.md 1.4.
+# Faults of a client, by name.
 CLIENTS = ("reset", "half-close", "never reads", "reads slowly", "retries", "sends twice", "slow body")
 # Faults of a node, the store, the disk, the clock, and what operators do.
 WORLD = (

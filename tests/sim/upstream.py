@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MARK = re.compile(rb"c(\d+)r(\d+)#")
 WORDS = ("alpha ", "be ", "gamma-ray ", "δέλτα ", "x", "longer-than-usual ", "\n", "und so weiter ")
-# What an upstream may do beside answering well; the menu of testing.md 1.4.
+# What an upstream may do beside answering well.
 WRONGS = (
     "refuse", "4xx", "5xx", "429", "401", "html", "stall", "stall head", "cut", "cut head", "garbage", "error event",
     "policy event", "no usage", "zero usage", "double usage", "huge usage", "late usage", "bad usage", "more than asked",

@@ -1,6 +1,6 @@
 """A clock that runs ahead takes nothing for good: jobs wait, calls are refused kindly, and a reset puts it right.
 
-money.md 4.7: seen before, a clock that was 100 days ahead for a minute took trial credit for good, and time went on at
+promises 4.7: seen before, a clock that was 100 days ahead for a minute took trial credit for good, and time went on at
 half its speed for 200 days.
 """
 

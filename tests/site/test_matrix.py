@@ -1,4 +1,4 @@
-"""Who may what (security.md 1): every address of a page and of the API x every role x own, foreign and absent objects.
+"""Who may what (security 1): every address of a page and of the API x every role x own, foreign and absent objects.
 
 `matrix.toml` says what each gets; an address that is not in it fails, and so does one that is there no more.
 Of objects that are foreign or absent, who is turned away anyway is not asked about unless MATRIX is set (`make nightly`).

@@ -1,4 +1,4 @@
-"""All text that a customer gets of an answer is counted: as a piece of output, or beside it (money.md 4.2)."""
+"""All text that a customer gets of an answer is counted: as a piece of output, or beside it (promises 4.2)."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def open_account(
 
 
 def ensure_house(tx: Tx, *, now_us: int) -> Account:
-    """The house's own account, for calls of our own (money.md 1.14), with its list, project and key."""
+    """The house's own account, for calls of our own (promises 1.14), with its list, project and key."""
     found = Account.objects.filter(id=HOUSE).first()
     if found is not None:
         return found

@@ -1,4 +1,4 @@
-"""Manual money on customers' accounts: who may propose and approve what, and for whom (security.md 1 and 8)."""
+"""Manual money on customers' accounts: who may propose and approve what, and for whom (security 1 and 7)."""
 
 from __future__ import annotations
 

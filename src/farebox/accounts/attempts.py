@@ -1,4 +1,4 @@
-"""Wrong passwords and codes are counted and slowed down (security.md 6); two processes count together.
+"""Wrong passwords and codes are counted and slowed down (security 6); two processes count together.
 
 Each try is counted before it is looked at, so that many at once gain nothing; who succeeds is forgotten.
 """
@@ -18,7 +18,7 @@ FREE = 5
 FIRST_WAIT_S = 60
 MOST_WAIT_S = 900
 PER_ADDRESS = 30
-# Mails an hour that somebody has sent by signing up, forgetting a password or changing an address (security.md 6).
+# Mails an hour that somebody has sent by signing up, forgetting a password or changing an address (security 6).
 PER_PAIR_H = 5
 PER_ADDRESS_H = 30
 PER_MAILBOX_H = 20

@@ -62,7 +62,7 @@ def account_of(ring: KeyRing, authorization: str | None) -> str:
 
 
 def house_caller(tx: Tx) -> Caller:
-    """The caller of our own calls, on the house's account (money.md 1.14); CommandError before it exists."""
+    """The caller of our own calls, on the house's account (promises 1.14); CommandError before it exists."""
     row = tx.one(statements.READ_KEY, (HOUSE_KEY,))
     if row is None:
         raise CommandError("The house has no account yet. Run `farebox migrate` first.")

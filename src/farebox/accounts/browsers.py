@@ -1,6 +1,6 @@
 """Browsers in which somebody has signed in before: they are counted by themselves.
 
-So nobody can lock another out of his own browser by typing wrong passwords elsewhere (security.md 6).
+So nobody can lock another out of his own browser by typing wrong passwords elsewhere (security 6).
 """
 
 from __future__ import annotations

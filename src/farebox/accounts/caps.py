@@ -1,4 +1,4 @@
-"""Caps: limits of spending a day, a month and ever, each counted by a memo account (money.md 1.8).
+"""Caps: limits of spending a day, a month and ever, each counted by a memo account (promises 1.8).
 
 The memo account of scope `key_x` has the id `cap:key_x:2026-11-24`, `cap:key_x:2026-11` or `cap:key_x:ever`;
 the date is the account's own, in its time zone, at the moment the hold is placed.

@@ -1,4 +1,4 @@
-"""Signing in to the office: the first proof, the second, and again within the day (security.md 2 and 6)."""
+"""Signing in to the office: the first proof, the second, and again within the day (security 2 and 6)."""
 
 from __future__ import annotations
 

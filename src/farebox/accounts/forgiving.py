@@ -1,6 +1,6 @@
 """How much of what is delivered and not paid an account is forgiven: what is shown of it, and what people set.
 
-The allowance itself is a row of the ledger (ledger/allowance.py, money.md 4.4).
+The allowance itself is a row of the ledger (ledger/allowance.py, promises 4.4).
 """
 
 from __future__ import annotations

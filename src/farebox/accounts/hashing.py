@@ -1,4 +1,4 @@
-"""Argon2id as security.md 2 has it: 32 MiB, two rounds; at most two at a time in a process, few in the queue."""
+"""Argon2id (security 2): 32 MiB, two rounds; at most two at a time in a process, few in the queue."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Whether a change takes limits away: more may be spent, sent, or reached afterwards than before.
 
-Limits are taken away only within five minutes of a proof of the person (security.md 2); they are tightened at any time.
+Limits are taken away only within five minutes of a proof of the person (security 2); they are tightened at any time.
 """
 
 from __future__ import annotations

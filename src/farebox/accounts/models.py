@@ -26,7 +26,7 @@ class PersonManager(BaseUserManager["Person"]):
 class Person(AbstractBaseUser):
     """A human who signs in. An operator is a person with an operator role and no membership.
 
-    `operator_role`: empty, or `support`, `finance`, `admin`, `auditor` (security.md 1: S, F, X, U).
+    `operator_role`: empty, or `support`, `finance`, `admin`, `auditor` (security 1: S, F, X, U).
     """
 
     id: Any = models.CharField(primary_key=True, max_length=40)
@@ -78,7 +78,7 @@ class Account(Paced):
     """A customer who holds a balance and pays. Its ledger account has the same id.
 
     `kind`: `customer`, or `house` for calls of our own. `state`: `active`, `frozen` (no new calls), `barred`, `closed`.
-    What a `trusted` one is forgiven draws on no allowance (money.md 4.4).
+    What a `trusted` one is forgiven draws on no allowance (promises 4.4).
     """
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -156,7 +156,7 @@ class Member(Cap, Paced):
 
 
 class ApiKey(Cap, Paced):
-    """A secret that calls the API; shown once, kept as HMAC-SHA256 digest under pepper `pepper_n` (security.md 4).
+    """A secret that calls the API; shown once, kept as HMAC-SHA256 digest under pepper `pepper_n` (security 4).
 
     `hint` is what may be shown of it for ever; `models` and `addresses` are JSON lists, empty for "all".
     `kind` is empty, or `playground` for the short-lived key of the session with the id `session`; `replaced_by` is the
@@ -218,7 +218,7 @@ class Session(models.Model):
 
 
 class Invitation(Cap):
-    """A place in an account that waits for its person; the code of its link is kept as digest (security.md 4).
+    """A place in an account that waits for its person; the code of its link is kept as digest (security 4).
 
     `state`: `open`, `used`, `revoked`; an open one ends at `expires_us`. `with_key`: who joins gets a key at once.
     The cap is the member's to be.

@@ -1,4 +1,4 @@
-"""What is still digested under an older pepper, and the end of it once that pepper goes (security.md 4).
+"""What is still digested under an older pepper, and the end of it once that pepper goes (security 4).
 
 A digest moves to the pepper of now when its secret is used: nobody has the text otherwise. What was not used for as
 long as old peppers are kept is void without its pepper, so it is switched off, and its owners are told.

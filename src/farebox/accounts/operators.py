@@ -1,4 +1,4 @@
-"""Who works in the office, and the changes of that: each needs a second administrator (security.md 1 and 8).
+"""Who works in the office, and the changes of that: each needs a second administrator (security 1 and 7).
 
 An installation of one person acts alone (the option `single_person`); that is written down with each change and shown.
 An approved role is an invitation of a mailbox: it binds when its one-time code is entered (`setup`), and to

@@ -1,6 +1,6 @@
 """Persons and their places: operators, and members of accounts.
 
-One person model: an operator is a person with an operator role and no membership (security.md 2), so nobody
+One person model: an operator is a person with an operator role and no membership (security 2), so nobody
 has both. Whatever names a person takes the id or the e-mail address.
 """
 

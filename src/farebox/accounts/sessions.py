@@ -2,7 +2,7 @@
 
 What a session holds is sealed under the bits in the cookie (`sealed_sessions`): who reads the store reads none.
 
-Two areas that know nothing of each other: `console` for customers, `office` for operators (security.md 2). Django reads
+Two areas that know nothing of each other: `console` for customers, `office` for operators (security 2). Django reads
 and writes a session through `SessionStore`; what a person may see of his own sessions, and end, is here too.
 """
 

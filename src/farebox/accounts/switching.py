@@ -1,4 +1,4 @@
-"""A person switched off everywhere at once, and on again; sessions of others ended (security.md 1, its last rows)."""
+"""A person switched off everywhere at once, and on again; sessions of others ended (security 1)."""
 
 from __future__ import annotations
 

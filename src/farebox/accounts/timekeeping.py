@@ -1,4 +1,4 @@
-"""A person's word on the time, where nobody but the shop's own clock says what time it is (money.md 4.7)."""
+"""A person's word on the time, where nobody but the shop's own clock says what time it is (promises 4.7)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _MINUTE_US = 60_000_000
 
 
 def take(tx: Tx, person: str, *, now_us: int) -> int:
-    """Count an export of this person; 0, or the seconds to wait after six in a minute (security.md 6)."""
+    """Count an export of this person; 0, or the seconds to wait after six in a minute (security 6)."""
     del tx  # the cache writes in the same transaction
     minute, key = now_us // _MINUTE_US, f"export:{hashlib.sha256(person.encode()).hexdigest()}"
     seen, taken = cache.get(key, (0, 0))

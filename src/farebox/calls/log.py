@@ -241,7 +241,7 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
 
 
 def _forgive(tx: Tx, call: Opened, ended: Ended) -> tuple[Allowance | None, Given]:
-    """The account's allowance, read under the lock of its balance, and what it gives for the call (money.md 4.4)."""
+    """The account's allowance, read under the lock of its balance, and what it gives for the call (promises 4.4)."""
     terms = call.allowance
     if terms is None or not (ended.charge_micro or ended.draws):
         return None, Given(0, ended.charge_micro, used=False)

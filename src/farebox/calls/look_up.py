@@ -1,4 +1,4 @@
-"""Customers' calls as operators see them; who may see but leaves a trace is written down (security.md 1)."""
+"""Customers' calls as operators see them; who may see but leaves a trace is written down (security 1)."""
 
 from __future__ import annotations
 

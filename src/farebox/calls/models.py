@@ -7,7 +7,7 @@ from django.db.models import Q
 
 
 class Call(models.Model):
-    """One API call from authentication to settlement, with the facts of its receipt, kept for ever (money.md 1.11).
+    """One API call from authentication to settlement, with the facts of its receipt, kept for ever (promises 1.11).
 
     `delivered_us` is when the whole answer had left us, noted within a second, for calls that are not streamed (R25).
     `usage` and `prices` are JSON objects by usage class; `flags` and `ignored` are words joined by spaces;

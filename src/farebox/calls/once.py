@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a request sent again is never a second charge (money.md 1.15, R26, I26).
+"""`Idempotency-Key`: a request sent again is never a second charge (promises 1.15, R26, I26).
 
 The scope is the project; the text is kept as a digest, for 24 hours. Answers are not stored: who asks again gets the
 id of the first call. A key whose call cost nothing and delivered nothing is free again.

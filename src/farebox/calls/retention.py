@@ -1,4 +1,4 @@
-"""Forget on time: diagnostics go after the promised days, receipts stay for ever (money.md 1.11)."""
+"""Forget on time: diagnostics go after the promised days, receipts stay for ever (promises 1.11)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from farebox.kit.db import Tx
 from . import statements
 
 CALLS_READ = 5000
-# Ends that a customer can bring about and that cost him nothing (money.md 3.1, abuse of "free").
+# Ends that a customer can bring about and that cost him nothing (promises 3.1).
 FREE_RULES = frozenset({"R09", "R14", "R16", "R17"})
 FREE_OF = 200
 FREE_MOST = 40

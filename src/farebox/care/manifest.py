@@ -1,4 +1,4 @@
-"""What a backup says of the store that is in it, and whether a restored one is the same (money.md I30).
+"""What a backup says of the store that is in it, and whether a restored one is the same (promises: I30).
 
 A JSON object: `at_us` of the snapshot; `store` (`sqlite` or `postgresql`), `program` and `engine`, their versions;
 `schema`, the migrations; `installation`, its id; `trial_balance_micro` by currency and `house_micro` by ledger account;

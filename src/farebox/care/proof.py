@@ -1,4 +1,4 @@
-"""`farebox prove`: each room proves its own on one snapshot; this puts the proofs together (money.md 2)."""
+"""`farebox prove`: each room proves its own on one snapshot; this puts the proofs together (promises 2)."""
 
 from __future__ import annotations
 

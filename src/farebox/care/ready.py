@@ -47,7 +47,7 @@ def logs() -> None:
     if name not in _LEVELS:
         raise CommandError(f"log_level must be one of {', '.join(_LEVELS)}, not {name!r}.")
     level = _LEVELS[name]
-    writer = LogWriter(sys.stderr)  # a call never waits for a log line (money.md F38)
+    writer = LogWriter(sys.stderr)  # a call never waits for a log line (promises: F38)
     handler = logging.StreamHandler(writer)
     handler.setFormatter(_Lines())
     logging.basicConfig(level=level, handlers=[handler])
@@ -158,7 +158,7 @@ def warn_of_modes() -> None:
 
 
 def foreign() -> None:
-    """CommandError if the store belongs to another program; an SQLite file is not written to for that (money.md F42).
+    """CommandError if the store belongs to another program; an SQLite file is not written to for that (promises: F42).
 
     Django must be set up. A store that is not there yet, or is empty, is nobody's.
     """
@@ -190,7 +190,7 @@ def foreign() -> None:
 
 
 def schema() -> None:
-    """CommandError unless the store's schema is exactly this program's (money.md F42).
+    """CommandError unless the store's schema is exactly this program's (promises: F42).
 
     Newer, older, migrated halfway, or changed by hand: each has its sentence. Looks at names, which takes milliseconds.
     """

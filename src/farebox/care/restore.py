@@ -1,4 +1,4 @@
-"""A store from a backup, and the proof that it is the one that was backed up (money.md I30).
+"""A store from a backup, and the proof that it is the one that was backed up (promises: I30).
 
 Everything happens in a scratch folder, or in an empty database; an SQLite store gets its name once it is whole. What
 was restored stays, also where a fact differs: whoever has no better copy needs it, and is told.

@@ -1,4 +1,4 @@
-"""The pepper and the master key change while everything runs (security.md 4).
+"""The pepper and the master key change while everything runs (security 4).
 
 A new key waits in the file until every process that lives has it, then it mints and seals. What an older master key
 sealed is moved a batch at a time, and that key is destroyed once nothing is left under it; an older pepper verifies on,

@@ -31,7 +31,7 @@ def migrate(*, despite_drift: bool = False, new_keys: bool = False) -> Migrated:
 
     CommandError while a server works on an SQLite store, where the database can't be reached, for a store of a newer
     version or one migrated halfway, and, unless `despite_drift`, before an update of books in which a balance has
-    drifted (money.md 2). Key files that are missing, or not those of this store, are refused too, unless `new_keys`.
+    drifted (promises 2). Key files that are missing, or not those of this store, are refused too, unless `new_keys`.
     """
     chosen = options.current()
     try:

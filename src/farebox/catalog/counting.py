@@ -1,4 +1,4 @@
-"""Counting: tokens of o200k_base by class of the text, from which factors make a vendor's count (money.md 4.2).
+"""Counting: tokens of o200k_base by class of the text, from which factors make a vendor's count (promises 4.2).
 
 May block: ask `heavy` first and count in a thread. It goes piece by piece, and of more than `TEXT_BYTES_MAX` of text
 pieces from all over it stand for the rest. Where the vocabulary is missing, or the tokenizer chokes on a piece, tokens

@@ -1,4 +1,4 @@
-"""Fitting: the factors of a model from its sample (money.md 4.2). Pure, and integers alone.
+"""Fitting: the factors of a model from its sample (promises 4.2). Pure, and integers alone.
 
 Every account weighs the same, whatever it sent, and one alone moves nothing: where the sample fits together without one
 of few accounts and not with it, that one has no part in the fit; and a quartile is the one that is left without the

@@ -1,4 +1,4 @@
-"""Price lists: create, publish (now or later), show; a published version is never changed (money.md I24).
+"""Price lists: create, publish (now or later), show; a published version is never changed (promises: I24).
 
 A new version holds all prices of its list: those that it does not name are copied from the version that it
 follows. Of several versions the one with the latest `valid_from_us` that has come is in force, and of two

@@ -37,7 +37,7 @@ class Model(models.Model):
 
 
 class Sample(models.Model):
-    """What a settled call tells of how a model's vendor counts (money.md 4.2): counts alone, never text.
+    """What a settled call tells of how a model's vendor counts (promises 4.2): counts alone, never text.
 
     Fields as `factors.Sample` explains them; the two vectors are JSON lists in the order of `factors.Vector`.
     """

@@ -1,4 +1,4 @@
-"""Proof of the catalogue: what is sold has prices, and prices are what was published (money.md I23, I24)."""
+"""Proof of the catalogue: what is sold has prices, and prices are what was published (promises: I23, I24)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-# A class without a price takes its parent's (money.md 4.3, R05); sound and images have none.
+# A class without a price takes its parent's (promises 4.3, R05); sound and images have none.
 _PARENTS: Final[Mapping[str, str]] = MappingProxyType(
     {"cached_read": "input", "cache_write": "input", "reasoning": "output"}
 )

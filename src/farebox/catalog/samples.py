@@ -1,4 +1,4 @@
-"""The sample of a model: what is kept of settled calls, and the factors that are learned from it (money.md 4.2)."""
+"""The sample of a model: what is kept of settled calls, and the factors that are learned from it (promises 4.2)."""
 
 from __future__ import annotations
 

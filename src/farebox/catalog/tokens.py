@@ -1,6 +1,6 @@
 """Tokens: `bound_tokens` sizes holds, `estimate` bills where the upstream reported nothing; two on purpose.
 
-A bound is never too low, an estimate rather too low than too high (money.md 1.9). The tokenizers are
+A bound is never too low, an estimate rather too low than too high (promises 1.9). The tokenizers are
 tiktoken's, built from vocabulary data that a package brings along, so nothing is ever downloaded. Counting
 long texts blocks: ask `heavy` first and count in a thread. It goes piece by piece, so that no other thread waits long,
 and texts beyond `TEXT_BYTES_MAX` in all are not counted: `low` is for them.
@@ -56,7 +56,7 @@ __all__ = [
 TOKENIZERS = ("cl100k_base", "o200k_base")
 
 HEAVY_BYTES = 64 * 1024
-# Of one call no more text than this is counted (money.md 4.6); of what is longer a low rule says how much it is.
+# Of one call no more text than this is counted (promises 4.6); of what is longer a low rule says how much it is.
 TEXT_BYTES_MAX = 1024 * 1024
 _PIECE_CHARS = 64 * 1024
 # Both expressions end a piece between a letter and what comes here, so that a cut there changes no token.
@@ -112,7 +112,7 @@ def heavy(total_bytes: int, tokenizer: str = "") -> bool:
 
 
 def bound_tokens(card: ModelCard, *, text_bytes: int, messages: int, image_tokens: int = 0, prompts: int = 1) -> int:
-    """An upper bound of the input tokens of a call, never too low; it sizes holds (money.md 1.9).
+    """An upper bound of the input tokens of a call, never too low; it sizes holds (promises 1.9).
 
     `text_bytes`: UTF-8 bytes of everything that goes upstream except base64 data; `messages`: messages, or
     inputs of a list; `image_tokens`: sum of `image_bound`; `prompts`: how many separate contexts the call

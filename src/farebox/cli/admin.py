@@ -1,4 +1,4 @@
-"""The admin socket: write verbs of the CLI, carried out by the serving process (money.md 1.7).
+"""The admin socket: write verbs of the CLI, carried out by the serving process (promises 1.7).
 
 A Unix socket of mode 0600 in the data folder. Each line is a JSON object `{"verb": …, "args": {…}, "actor": …}`,
 answered by one line `{"ok": result}` or `{"error": {"message", "code", "status"}}`, in order. The actor that is

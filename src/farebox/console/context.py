@@ -14,7 +14,7 @@ from .principal import Principal, find
 
 
 def person(request: HttpRequest) -> dict[str, Any]:
-    """`me`, the principal or None; `available_micro`, the account's balance, for its owner alone (security.md 1)."""
+    """`me`, the principal or None; `available_micro`, the account's balance, for its owner alone (security 1)."""
     if area_of(request) != "console" or not hasattr(request, "user"):
         return {}
     me: Principal | None = getattr(request, "principal", None) or find(request)

@@ -112,7 +112,7 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         return found is not None and found.pk == user.pk
 
     def is_reauthentication_required(self, *, app: str, **_kwargs: Any) -> bool:
-        """Whether the last proof of who this is lies more than five minutes back (security.md 2)."""
+        """Whether the last proof of who this is lies more than five minutes back (security 2)."""
         del app
         proofs = [float(each.get("at", 0)) for each in self.request.session.get(RECORDS, [])]
         return max(proofs, default=0.0) < time.time() - STEP_UP_S

@@ -29,7 +29,7 @@ _DAY_US = 86_400_000_000
 
 
 def scope(me: Principal) -> Scope:
-    """Owners see the account, others the projects whose admin and their own as the members they are (security.md 1)."""
+    """Owners see the account, others the projects whose admin and their own as the members they are (security 1)."""
     if me.role == "owner":
         return Scope(me.account)
     return Scope(me.account, projects=me.admin_of, members=me.member_as)

@@ -1,7 +1,7 @@
 """Signing in by another service (GitHub, an OpenID Connect issuer, WeChat), where the options name one.
 
 A person is known by issuer and subject, never by an address that a service tells: what it tells must be confirmed with
-a mailed code like any other, and never leads into somebody's account (security.md 9, 6.8).
+a mailed code like any other, and never leads into somebody's account (security 2).
 """
 
 from __future__ import annotations

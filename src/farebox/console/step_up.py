@@ -1,4 +1,4 @@
-"""Dangerous things ask for a proof of the person that is younger than five minutes (security.md 2)."""
+"""Dangerous things ask for a proof of the person that is younger than five minutes (security 2)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ask(request: HttpRequest) -> None:
 
 
 def rotated(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Around a page that takes a fresh proof: with the proof the session gets a new key (security.md 2)."""
+    """Around a page that takes a fresh proof: with the proof the session gets a new key (security 2)."""
 
     @functools.wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

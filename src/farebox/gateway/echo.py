@@ -1,4 +1,4 @@
-"""What of a completion is its own prompt come back: measured, never assumed (money.md 4.3, `echo`).
+"""What of a completion is its own prompt come back: measured, never assumed (promises 4.3, `echo`).
 
 Many upstreams ignore `echo`; what they send is an answer, and no prompt. So a choice has an echo if its text begins
 with its prompt, byte for byte. While one is under way, what has come of it counts as echo; if it then goes on in

@@ -13,7 +13,7 @@ from farebox.catalog.pricing import ModelCard
 from farebox.kit.options import Options
 from farebox.upstreams.dialect import Event
 
-# A hold or a limit never cares for fewer output tokens than this, unless fewer are asked for (money.md 1.10).
+# A hold or a limit never cares for fewer output tokens than this, unless fewer are asked for (promises 1.10).
 LEAST_OUTPUT_TOKENS = 16
 # A token of an answer is no longer, and what is said of it and of each alternative by `logprobs` neither.
 TOKEN_BYTES = 32
@@ -88,7 +88,7 @@ class Call:
 
 
 class Endpoint(Protocol):
-    """A metered endpoint. `billing` is its billing class: an endpoint without one does not start (money.md I32)."""
+    """A metered endpoint. `billing` is its billing class: an endpoint without one does not start (promises: I32)."""
 
     @property
     def kind(self) -> str:

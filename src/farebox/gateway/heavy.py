@@ -1,4 +1,4 @@
-"""Work on one call that would hold up all others: in threads of its own, with a share for each account (money.md 4.6).
+"""Work on one call that would hold up all others: in threads of its own, with a share for each account (promises 4.6).
 
 Whatever is read or written here waits for its turn, one piece of each account and two in all. What bodies are decoded
 to is several times as large as they are; and each thread that decodes keeps the interpreter for up to 100 ms at a time,

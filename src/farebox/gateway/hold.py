@@ -1,4 +1,4 @@
-"""The hold of a call: how it is placed, what it covers, how it grows ahead of need (money.md 1.10)."""
+"""The hold of a call: how it is placed, what it covers, how it grows ahead of need (promises 1.10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settlements that the store could not take, on disk, until it can (R23, money.md F33).
+"""Settlements that the store could not take, on disk, until it can (R23, promises: F33).
 
 An answer is complete and the store is away: its settlement is appended to the node's journal and synced; then the last
 byte goes out. The journal is written into the store when that is back, each record as often as needed: a settlement

@@ -1,4 +1,4 @@
-"""What was delivered, and which charging rule that makes (money.md 3.1)."""
+"""What was delivered, and which charging rule that makes (promises 3.1)."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def passed_bytes(call: Call, route: Sequence[Candidate]) -> int:
 async def size(call: Call, found: Offer, route: Sequence[Candidate], options: Options, *, whole: bool = False) -> Need:
     """What the call needs at most; counts its input exactly only where the context could be too small for it.
 
-    With `whole` all that it may cost is held at once: where the account's allowance is below 0 (money.md 4.4).
+    With `whole` all that it may cost is held at once: where the account's allowance is below 0 (promises 4.4).
     """
     card = found.card
     passed = passed_bytes(call, route)
@@ -172,7 +172,7 @@ def ask(call: Call, route: Sequence[Candidate], call_id: str, now_us: int) -> As
 
 
 def limited(asked: Ask, call: Call, need: Need, cover: Cover) -> Ask:
-    """The limit to send: only one that the customer asked for, or that the money lowered (money.md 1.10)."""
+    """The limit to send: only one that the customer asked for, or that the money lowered (promises 1.10)."""
     if call.has_output and (need.asked or need.sized or cover.lowered or call.default_limit_tokens is not None):
         asked.limit_tokens = cover.limit_tokens
     return asked
@@ -244,7 +244,7 @@ def record(
 
 
 def _terms(options: Options, caller: Caller, found: Offer) -> Terms | None:
-    """The terms of the account's allowance; None where what is forgiven draws on none (money.md 4.4)."""
+    """The terms of the account's allowance; None where what is forgiven draws on none (promises 4.4)."""
     if caller.house or caller.trusted or not rules.VERSIONS[found.rule_version].forgives:
         return None
     return allowed.at_rate(options, found.usd_rate)

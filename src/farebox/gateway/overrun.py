@@ -2,7 +2,7 @@
 
 An event with output is a token at least, by whatever tokenizer: an upstream that has sent no more events than its
 limit has tokens is never suspected, even if it calls a token what ours would call several. Beyond that our own count
-decides: in version 1 of the charging rules the model's tokenizer, in version 2 what its sample says (money.md 4.2),
+decides: in version 1 of the charging rules the model's tokenizer, in version 2 what its sample says (promises 4.2),
 by the median. What packs many tokens into each event is stopped by its bytes.
 """
 

@@ -1,4 +1,4 @@
-"""Our own count of a call, where its upstream reports nothing that is believed (money.md 4.2)."""
+"""Our own count of a call, where its upstream reports nothing that is believed (promises 4.2)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ LOOKUPS_MAX: Final = 200
 class StorePort(Protocol):
     """The store, one commit a group; see kit.db.Store.
 
-    `alone`: a lock proves that no other process writes it, so older epochs are dead; else leases decide (money.md 1.5).
+    `alone`: a lock proves that no other process writes it, so older epochs are dead; else leases decide (promises 1.5).
     """
 
     alone: bool

@@ -1,4 +1,4 @@
-"""How much a call holds, and what that pays for (money.md 1.9, 1.10; 4.3 from version 2 of the charging rules on).
+"""How much a call holds, and what that pays for (promises 1.9, 1.10; 4.3 from version 2 of the charging rules on).
 
 Pure but for counting tokens.
 """

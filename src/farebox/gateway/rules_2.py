@@ -1,4 +1,4 @@
-"""How a call ends by version 2 of the charging rules: what was delivered is paid (money.md 4.3).
+"""How a call ends by version 2 of the charging rules: what was delivered is paid (promises 4.3).
 
 An ending says what its rule charges (`usage`; of a free rule, what would be charged if the allowance forgave nothing)
 and, where that is something else, what the call was worth (`valued`). Each side of the usage is the report's where

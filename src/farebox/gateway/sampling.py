@@ -1,4 +1,4 @@
-"""Samples of settled calls, from which the factors of own counts are learned (money.md 4.2).
+"""Samples of settled calls, from which the factors of own counts are learned (promises 4.2).
 
 At most one call a second and model, one that the upstream has reported and whose visible text is known whole. It is
 counted in a thread after its settlement; what is kept are counts, never text. No call waits for it or hears of it.

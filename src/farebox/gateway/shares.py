@@ -1,4 +1,4 @@
-"""Places that all accounts share: while most are taken, nobody gets more who has a good part of them (money.md 4.6)."""
+"""Places that all accounts share: while most are taken, nobody gets more who has a good part of them (promises 4.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hold of a call of version 2 of the charging rules: grown by steps, lowered, and used to its end (money.md 4.3).
+"""The hold of a call of version 2 of the charging rules: grown by steps, lowered, and used to its end (promises 4.3).
 
 Text is covered by what a byte of this model's answers has at its upper quartile; where the purses have no more, what
 came is counted exactly, so that the last money buys what it pays for. Between two counts a token is taken for one byte

@@ -33,7 +33,7 @@ def by_tokenizer(tokenizer: str) -> Ruler:
 
 
 def of_output(card: ModelCard, quartile: Quartile) -> Ruler:
-    """The own count of a model's output (money.md 4.2): by a tokenizer that is confirmed, else by factors."""
+    """The own count of a model's output (promises 4.2): by a tokenizer that is confirmed, else by factors."""
     factors = card.factors
     if factors.confirmed and tokens.known(card.tokenizer):
         return by_tokenizer(card.tokenizer)

@@ -17,7 +17,7 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(slots=True)
 class StreamWriter:
-    """Writes the events of one stream: `data: ` + one JSON object + empty line (client-contract.md 1.2).
+    """Writes the events of one stream: `data: ` + one JSON object + empty line (clients 1.2).
 
     `shown` is what the answer is called; the dialect has written the events under that name.
     """
@@ -27,7 +27,7 @@ class StreamWriter:
     begun: set[int] = field(default_factory=set)  # choices of which something was written
 
     def write(self, events: Sequence[Event]) -> bytes:
-        """The bytes of these events; events without choices are kept back (client-contract.md 1.8)."""
+        """The bytes of these events; events without choices are kept back (clients 1.8)."""
         out: list[bytes] = []
         for event in events:
             if event.choices:

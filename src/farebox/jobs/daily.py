@@ -1,6 +1,6 @@
 """What administrators are told by mail once a day at most: what the doctor found, and channels that refuse us.
 
-Once a day a serving process lets the doctor look, in a process of its own (money.md 2).
+Once a day a serving process lets the doctor look, in a process of its own (promises 2).
 """
 
 from __future__ import annotations

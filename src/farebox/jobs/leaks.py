@@ -1,4 +1,4 @@
-"""Secrets of this shop that somebody found and reported: revoked where that is ours to do, and told (security.md 3)."""
+"""Secrets of this shop that somebody found and reported: revoked where that is ours to do, and told (security 3)."""
 
 from __future__ import annotations
 

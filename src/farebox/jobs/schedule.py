@@ -58,7 +58,7 @@ class Context:
 
     Refusals are counted by (UTC day, account or empty, error code). `damaged` hears what is wrong with the store file.
     `alerts` are channels that refuse us, by name, each with the reason; what is told is taken out. `sure` says of a
-    time whether it is right for certain: what takes money or deletes by time waits until it is (money.md 4.7).
+    time whether it is right for certain: what takes money or deletes by time waits until it is (promises 4.7).
     """
 
     store: Store
@@ -125,7 +125,7 @@ async def start(context: Context) -> Schedule:
 
 
 async def expire_lots(context: Context) -> None:
-    """Take back what is left of granted credit that has expired, account by account (money.md 1.8)."""
+    """Take back what is left of granted credit that has expired, account by account (promises 1.8)."""
     now_us = context.now_us()
     if not context.sure(now_us):
         return
@@ -134,7 +134,7 @@ async def expire_lots(context: Context) -> None:
 
 
 async def forget(context: Context) -> None:
-    """Forget idempotency keys after a day, diagnostics of calls after `diagnostics_days` (money.md 1.11, 1.15).
+    """Forget idempotency keys after a day, diagnostics of calls after `diagnostics_days` (promises 1.11, 1.15).
 
     With them go sessions, links and sign-ups that came to nothing, and messages that left long ago. All of it waits
     until the time is sure, as what takes money does.
@@ -151,7 +151,7 @@ async def forget(context: Context) -> None:
 
 
 async def learn(context: Context) -> None:
-    """Fit the factors of the models that have new samples, in a thread (money.md 4.2)."""
+    """Fit the factors of the models that have new samples, in a thread (promises 4.2)."""
     from farebox.catalog import fitting, samples
 
     for model, newest in (await context.store.read(samples.due)).items():
@@ -179,7 +179,7 @@ async def tell(context: Context) -> None:
 
 
 async def alert(context: Context) -> None:
-    """Tell the administrators that a channel refuses us, once a day for each (money.md F12)."""
+    """Tell the administrators that a channel refuses us, once a day for each (promises: F12)."""
     from . import daily
 
     while context.alerts:
@@ -217,7 +217,7 @@ async def look(context: Context) -> None:
 
 
 async def check_file(context: Context) -> None:
-    """Check the SQLite file beside the running calls, in a thread (money.md F41); PostgreSQL looks after its own."""
+    """Check the SQLite file beside the running calls, in a thread (promises: F41); PostgreSQL looks after its own."""
     chosen = options.current()
     if not chosen.on_sqlite:
         return

@@ -1,4 +1,4 @@
-"""The care of the audit trail: its events are sealed within seconds, its head is told once a day (security.md 8)."""
+"""The care of the audit trail: its events are sealed within seconds, its head is told once a day (security 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room on the disk that is kept for a bad day: a file that is given up when the disk is full (money.md F08)."""
+"""Room on the disk that is kept for a bad day: a file that is given up when the disk is full (promises: F08)."""
 
 from __future__ import annotations
 

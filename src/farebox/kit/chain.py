@@ -1,4 +1,4 @@
-"""The chain of the audit trail: each seal commits to its event and to all before it (security.md 8).
+"""The chain of the audit trail: each seal commits to its event and to all before it (security 7).
 
 `h(n) = SHA-256(h(n-1) + event)`, `h(0)` 32 zero bytes, the event as the JSON array of its columns in UTF-8. Seals are
 made beside the writes that they seal, in the order in which they are found, so no write waits for another. A chain that

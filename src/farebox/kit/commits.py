@@ -1,6 +1,6 @@
 """The committer: one commit for whatever waits. Plain and synchronous; `db.Store` is its shell with threads.
 
-`COMMIT` has three outcomes, done, not done and unknown (money.md 1.4). After the latter two its members are run again
+`COMMIT` has three outcomes, done, not done and unknown (promises 1.4). After the latter two its members are run again
 one by one, with `tx.again` set, so a member must find its own earlier work by its business key.
 """
 
@@ -19,7 +19,7 @@ from .errors import FareboxError, StoreUnavailable
 log = structlog.get_logger(__name__)
 
 TRIES = 3
-TRY_AGAIN_S = 0.25  # money.md F07: at most 3 tries with jitter inside 250 ms
+TRY_AGAIN_S = 0.25  # F07: at most 3 tries with jitter inside 250 ms
 
 
 class Transaction(Protocol):
@@ -81,7 +81,7 @@ class Committer:
 
     `opening(locks)` opens a transaction and commits it at its end; `pause(most_s)` waits for a random part of so many
     seconds; `monotonic_s` is the clock of `wait_s`, the longest that a member waits for its turn. `on_fault` hears of
-    each failure before anything is tried again: it may make room on a full disk (money.md F08).
+    each failure before anything is tried again: it may make room on a full disk (promises: F08).
     """
 
     def __init__(

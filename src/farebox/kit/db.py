@@ -2,7 +2,7 @@
 
 A function that writes takes the transaction first: `fn(tx, …) -> result`. An expected refusal is a `FareboxError`
 that it raises before it has written anything; the rest of its group goes on. Any other error rolls the group back,
-and its members are tried again one by one. `COMMIT` has three outcomes, done, not done and unknown (money.md 1.4):
+and its members are tried again one by one. `COMMIT` has three outcomes, done, not done and unknown (promises 1.4):
 after the latter two the member is run again, so a function given to `Store.write` must find its own earlier work by
 its business key.
 
@@ -300,7 +300,7 @@ class Store:
 
     async def _read(self, threads: Threads, fn: Callable[..., T], args: Sequence[Any]) -> T:
         try:
-            # Readers that hang, or are all busy, turn nobody's look-up into a wait without end (money.md F02).
+            # Readers that hang, or are all busy, turn nobody's look-up into a wait without end (promises: F02).
             async with asyncio.timeout(self._wait_s + _HANG_S):
                 return await self._loop.run_in_executor(threads, lambda: read(fn, *args))
         except TimeoutError as late:

@@ -35,7 +35,7 @@ def cause(fault: BaseException) -> BaseException:
 
 
 def busy(fault: BaseException) -> bool:
-    """Whether others were in the way: a deadlock, a serialization failure, a locked database (money.md F07)."""
+    """Whether others were in the way: a deadlock, a serialization failure, a locked database (promises: F07)."""
     found = cause(fault)
     if isinstance(found, Raced):
         return True

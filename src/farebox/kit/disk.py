@@ -64,7 +64,7 @@ def file_system(path: Path) -> str:
 
 
 def refuse_network(path: Path) -> None:
-    """CommandError if an SQLite file in `path` would lie on a network disk (money.md F40)."""
+    """CommandError if an SQLite file in `path` would lie on a network disk (promises: F40)."""
     kind = file_system(path)
     if kind in NETWORK or (kind.startswith("fuse.") and kind[5:].startswith(NETWORK_FUSE)):
         raise CommandError(

@@ -1,4 +1,4 @@
-"""Epochs: one life of one process each, with a heartbeat that is its lease (money.md 1.5).
+"""Epochs: one life of one process each, with a heartbeat that is its lease (promises 1.5).
 
 An observer counts, by its own ticks, how long another's heartbeat has not moved; no clock decides. On SQLite the lock
 on the data folder proves every older epoch dead.
@@ -30,7 +30,7 @@ def beat(tx: Tx, epoch: str, now_us: int, oldest_us: int) -> bool:
 
 
 def newest_us(tx: Tx) -> int:
-    """The newest time that any epoch wrote down, 0 before the first: no clock begins before it (money.md F37)."""
+    """The newest time that any epoch wrote down, 0 before the first: no clock begins before it (promises: F37)."""
     times = tx.one(statements.NEWEST_TIMES) or ()
     return max((int(time_us) for time_us in times if time_us is not None), default=0)
 

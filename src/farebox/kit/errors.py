@@ -1,4 +1,4 @@
-"""The error tree: each has a code, a status, a type, and a sentence fit to show (client-contract.md 5).
+"""The error tree: each has a code, a status, a type, and a sentence fit to show (clients 5).
 
 FareboxError
 ├── Refused                    the caller's doing; a call refused so costs nothing (R01)
@@ -85,7 +85,7 @@ class BadRequest(Refused):
 
 
 class UnsupportedParameter(BadRequest):
-    """400: an option that would change the price and has none (money.md 1.6)."""
+    """400: an option that would change the price and has none (promises 1.6)."""
 
     code = "unsupported_parameter"
 
@@ -150,7 +150,7 @@ class RequestTimeout(Refused):
 
 
 class Conflict(Refused):
-    """409: the same `Idempotency-Key` was sent before; the message names the first call (money.md R26)."""
+    """409: the same `Idempotency-Key` was sent before; the message names the first call (rules: R26)."""
 
     status = 409
     code = "idempotency_conflict"
@@ -177,7 +177,7 @@ class WrongMediaType(Refused):
 
 
 class InsufficientFunds(Refused):
-    """429 `insufficient_quota`: the money is spent; waiting does not cure it (client-contract.md 1.5)."""
+    """429 `insufficient_quota`: the money is spent; waiting does not cure it (clients 1.5)."""
 
     status = 429
     type = "insufficient_quota"

@@ -160,7 +160,7 @@ class Ground:
 
 
 def check(file: Path) -> None:
-    """CommandError if an SQLite file is damaged; a large one is left to the nightly check (money.md F41)."""
+    """CommandError if an SQLite file is damaged; a large one is left to the nightly check (promises: F41)."""
     try:
         size_bytes = file.stat().st_size
     except OSError as fault:

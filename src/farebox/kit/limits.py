@@ -1,4 +1,4 @@
-"""What the machine allows one process: open files and memory (money.md F43)."""
+"""What the machine allows one process: open files and memory (promises: F43)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lock on a data folder: one process at a time writes an SQLite store (money.md 1.7, F40)."""
+"""The lock on a data folder: one process at a time writes an SQLite store (promises 1.7, F40)."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class FolderLock:
 
 
 class Watch:
-    """Whether files are still those that were there at first: not deleted, not replaced (money.md F40)."""
+    """Whether files are still those that were there at first: not deleted, not replaced (promises: F40)."""
 
     def __init__(self) -> None:
         self._seen: dict[Path, tuple[int, int]] = {}

@@ -13,7 +13,7 @@ class Version(models.Model):
 
 
 class Epoch(models.Model):
-    """One life of one server process; its heartbeat is its lease (money.md 1.5).
+    """One life of one server process; its heartbeat is its lease (promises 1.5).
 
     `seen_us` is the newest time that it wrote down: no later life's clock begins before it. `oldest_us` is when the
     oldest of the requests under way began, as of its last heartbeat. `cleared_us` says since when nothing is left to do

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 MICRO = 1_000_000
-AMOUNT_MICRO_MAX = 2**62  # money.md I23
+AMOUNT_MICRO_MAX = 2**62  # promises: I23
 
 # ISO 4217 codes are three capital letters; which of them a shop uses is its own affair.
 _CURRENCY = re.compile(r"[A-Z]{3}\Z")
@@ -59,7 +59,7 @@ def parse(text: str) -> int:
 
 
 def per_million_up(numerator: int) -> int:
-    """`numerator` / 1,000,000, rounded up to a whole micro-unit: the one rounding rule (money.md 1.12)."""
+    """`numerator` / 1,000,000, rounded up to a whole micro-unit: the one rounding rule (promises 1.12)."""
     return -(-numerator // MICRO)
 
 

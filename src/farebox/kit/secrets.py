@@ -1,4 +1,4 @@
-"""Key files, digests of customers' secrets, encryption at rest, and what logs must not show (security.md 4).
+"""Key files, digests of customers' secrets, encryption at rest, and what logs must not show (security 4).
 
 Key files (`pepper`, `master`) are ASCII texts; the first line names kind and version of the format, each
 further line holds a number and 32 random bytes in hex; the newest comes last, mints and seals, and the older

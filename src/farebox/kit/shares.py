@@ -1,4 +1,4 @@
-"""What everybody shares, and who has too much of it (money.md 4.6)."""
+"""What everybody shares, and who has too much of it (promises 4.6)."""
 
 from __future__ import annotations
 

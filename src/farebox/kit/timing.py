@@ -1,4 +1,4 @@
-"""Whether the time is sure: what takes or deletes by time waits until something but this clock says so (money.md 4.7).
+"""Whether the time is sure: what takes or deletes by time waits until something but this clock says so (promises 4.7).
 
 Time itself goes on and never goes back (`clock`); this judges it. A *witness* says what time it is: the kernel under
 NTP, a PostgreSQL on another machine, another machine's node, the `Date` of an upstream's answer over TLS, a person who

@@ -1,4 +1,4 @@
-"""Triggers that refuse to change what must stay, written once for both databases (money.md 1.3, I02, I24)."""
+"""Triggers that refuse to change what must stay, written once for both databases (promises 1.3, I02, I24)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manual money: an operator's entry with reason and second approver, booked exactly once (money.md I27, security.md 8).
+"""Manual money: an operator's entry with reason and second approver, booked exactly once (promises: I27, security 7).
 
 A row is proposed by one person and approved by another, above a limit by two others. The last approval moves the money
 in the same transaction, under the row's id as reference. What nobody has decided in 72 hours lapses by its age.

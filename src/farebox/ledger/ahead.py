@@ -1,4 +1,4 @@
-"""What expired only because the clock had run ahead is given back, entry by entry, by reversal (money.md 4.7)."""
+"""What expired only because the clock had run ahead is given back, entry by entry, by reversal (promises 4.7)."""
 
 from __future__ import annotations
 

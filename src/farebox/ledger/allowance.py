@@ -1,4 +1,4 @@
-"""The allowance: how much of what is delivered and not paid an account is forgiven (money.md 4.4).
+"""The allowance: how much of what is delivered and not paid an account is forgiven (promises 4.4).
 
 A row beside the account's balance. It begins at an amount, grows with what the account is charged once it has had money
 other than granted credit, and gives what calls draw from it; what a refunded call drew comes back. Amounts are
@@ -120,7 +120,7 @@ def left_micro(tx: Tx, account: str, terms: Terms) -> int:
 
 
 def overdrawn(tx: Tx) -> frozenset[str]:
-    """The accounts that drew more than there was: until it is above 0 again, their holds are whole (money.md 4.4).
+    """The accounts that drew more than there was: until it is above 0 again, their holds are whole (promises 4.4).
 
     Where one comes or goes the version `allowances` grows.
     """

@@ -1,4 +1,4 @@
-"""What people gave back of a call is no longer counted by its caps: a cap counts net charges (money.md 1.8, I04)."""
+"""What people gave back of a call is no longer counted by its caps: a cap counts net charges (promises 1.8, I04)."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def place(
     """Set aside `want_micro`, or what `fit` makes of less, from every purse; the amount held.
 
     `fit(available_micro)` says how much of that a hold may be made for, or -1 if it is too little. Raises
-    InsufficientFunds, RateLimited if the money would do but is held by other calls (money.md 1.10), or
+    InsufficientFunds, RateLimited if the money would do but is held by other calls (promises 1.10), or
     StoreUnavailable if the epoch has ended.
     """
     if tx.again:

@@ -1,4 +1,4 @@
-"""Granted credit by its lots: not refundable, counted as spent first, may expire (money.md 1.8).
+"""Granted credit by its lots: not refundable, counted as spent first, may expire (promises 1.8).
 
 A lot is no second balance: what is left of it is computed from what was charged since it was granted, over all lots
 that ever lay beside it: what a closed lot paid for does not eat the next one.

@@ -131,7 +131,7 @@ class Posting(models.Model):
     """One signed line of an entry: positive is money for the ledger account, negative is money from it."""
 
     id = models.CharField(primary_key=True, max_length=44)
-    # No constraint in the database: Django's would be deferred (stack.md); `prove` looks for orphans.
+    # No constraint in the database: Django's would be deferred (decision 7); `prove` looks for orphans.
     entry = models.ForeignKey(Entry, on_delete=models.PROTECT, db_constraint=False)
     account = models.CharField(max_length=80)
     amount_micro = models.BigIntegerField()
@@ -145,7 +145,7 @@ class Posting(models.Model):
 
 
 class Adjustment(models.Model):
-    """Manual money: proposed by one person with a reason, approved by another, booked once (money.md I27).
+    """Manual money: proposed by one person with a reason, approved by another, booked once (promises: I27).
 
     `kind` is one of `adjustments.KINDS`. `state`: `proposed`, `booked`, `declined`, `withdrawn`; what is proposed
     lapses by its age alone. `source` and `reference` name it outside, where it has a name there: the entry takes that
@@ -214,7 +214,7 @@ class Adjustment(models.Model):
 
 
 class CreditLot(models.Model):
-    """Granted credit: not refundable, counted as spent first, may expire (money.md 1.8).
+    """Granted credit: not refundable, counted as spent first, may expire (promises 1.8).
 
     `closed` once nothing of it can expire any more; `reversed_us` if that is because its grant was undone. `resets`
     counts how often its expiry was undone because the clock had run ahead (ahead.py).

@@ -1,4 +1,4 @@
-"""Proof that the books add up (money.md 2). Each finding is one sentence; no finding is the proof."""
+"""Proof that the books add up (promises 2). Each finding is one sentence; no finding is the proof."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _manual(tx: Tx, proof: Proof) -> None:
 
 
 def _references(tx: Tx, proof: Proof) -> None:
-    """Each reference from outside has its entry, and each entry that has one alone its reference (4.8)."""
+    """Each reference from outside has its entry, and each entry that has one alone its reference (promises 4.8)."""
     for source, reference in tx.all(statements.REFERENCES_OTHERWISE):
         proof.findings.append(f"I17 reference {reference} of {source} and its entry disagree")
     for (entry,) in tx.all(statements.ENTRIES_WITHOUT_REFERENCE):

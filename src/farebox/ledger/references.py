@@ -1,4 +1,4 @@
-"""References from outside: of payments, codes, bank lines and scripts; each stands for one entry (money.md 4.8, I17).
+"""References from outside: of payments, codes, bank lines and scripts; each stands for one entry (promises 4.8, I17).
 
 They lie in a table of their own, which no call writes: unique by kind, source and reference, whatever account is
 booked. The row is written in the transaction that books; of two nodes with one reference the later one begins anew and

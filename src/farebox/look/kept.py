@@ -1,7 +1,7 @@
 """What a session keeps for its next pages, sealed and for minutes: a secret made just now, or typed into a form.
 
 A page that answers a form with a secret leads to an address of its own, so that another language, another theme or a
-reload show it again and do nothing again. The text is sealed for one person and one thing (security.md 4).
+reload show it again and do nothing again. The text is sealed for one person and one thing (security 4).
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def _chosen(request: HttpRequest) -> str:
 
 
 def guard(get_response: Answer) -> Answer:
-    """Refuse forms that another site sends, and give every page the headers of security.md 2."""
+    """Refuse forms that another site sends, and give every page its headers (security 2)."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         if request.method not in {"GET", "HEAD", "OPTIONS"} and not _is_ours(request):

@@ -1,4 +1,4 @@
-"""Which cookie carries a session: one for the customers' pages, another for the operators' (security.md 2)."""
+"""Which cookie carries a session: one for the customers' pages, another for the operators' (security 2)."""
 
 from __future__ import annotations
 

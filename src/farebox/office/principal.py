@@ -27,7 +27,7 @@ _SECOND = frozenset({"mfa", "link"})  # a one-time link of the demo counts as bo
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A signed-in operator; `role` is `support`, `finance`, `admin` or `auditor` (security.md 1: S, F, X, U)."""
+    """A signed-in operator; `role` is `support`, `finance`, `admin` or `auditor` (security 1: S, F, X, U)."""
 
     person: str
     email: str

@@ -109,7 +109,7 @@ def _goods(stock: Shelf, rows: list[dict[str, Any]], now_us: int) -> Iterator[Ta
 
 
 def _calls(now_us: int) -> Iterator[Task]:
-    """What the newest calls tell (money.md R06, F24, abuse of "free")."""
+    """What the newest calls tell (R06, F24, promises 3.1)."""
     seen = db.read(lambda tx: watch.look(tx, since_us=now_us - _DAY_US))
     if seen.disputed:
         text = _(
@@ -209,7 +209,7 @@ def _decisions(now_us: int) -> Iterator[Task]:
 
 
 def _clock() -> Iterator[Task]:
-    """A time that is not sure (money.md 4.7)."""
+    """A time that is not sure (promises 4.7)."""
     state = db.read(timekeeping.verdict).state
     if state == timing.AHEAD:
         text = _("The shop's clock is ahead of everybody who says what time it is, and no calls are taken.")

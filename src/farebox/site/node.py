@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 Job = Callable[[], Awaitable[None]]
 
 _EXPIRE_AT_MOST = 100
-_STALE_AFTER_S = 1  # a ring whose versions are older asks the store for every key (money.md F03)
+_STALE_AFTER_S = 1  # a ring whose versions are older asks the store for every key (promises: F03)
 _MARKS_AT_MOST = 500
 _LOOK_AGAIN_S = 10  # so long after a change of keys calls under way are looked at: one may just have been let in
 _TIDY_S = 0.5
@@ -67,7 +67,7 @@ class Node:
         self._refunded: set[str] = set()
 
     async def begin(self) -> None:
-        """Begin the epoch; then replay the journal, refund (R25), and only then expire (money.md 1.5)."""
+        """Begin the epoch; then replay the journal, refund (R25), and only then expire (promises 1.5)."""
         ports = self.ports
         store, own = ports.store, ports.shop.epoch
         await store.write(_begin, own, self.time.machine.host(), ports.clock.now_us(), store.alone)

@@ -1,7 +1,7 @@
 """The pages behind the front door: Django's own handler in a few threads, fed by the exchange.
 
 The front door keeps its limits (head, body, slowness) for pages too. Each thread has its connection to the store; what
-pages write shares the lock of the process with the committer (money.md 1.7).
+pages write shares the lock of the process with the committer (promises 1.7).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calls of our own: real ones on the house's account, through the path of every call (money.md 1.14).
+"""Calls of our own: real ones on the house's account, through the path of every call (promises 1.14).
 
 A test is an operator's, of a channel as it is stored; a probe asks a channel in force for one token, to see how it is.
 """

@@ -1,6 +1,6 @@
 """The probes of a serving process: calls of one token on channels that rest, or that customers' calls fail on.
 
-At most one in ten seconds for each channel; nothing else tries a channel that rests (money.md 4.6).
+At most one in ten seconds for each channel; nothing else tries a channel that rests (promises 4.6).
 """
 
 from __future__ import annotations

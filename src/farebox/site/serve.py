@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 _DRIFT_US_MAX = 2_000_000
 _ALERTS_MAX = 100
-_END_S = 10  # beyond the drain: the whole of the end (money.md F29)
+_END_S = 10  # beyond the drain: the whole of the end (promises: F29)
 _CLOSE_S = 3  # of these, what is kept for closing
 _LAST_WORDS_S = 2  # for the error events of calls that were cut to leave
 _LOOK_S = 0.05  # how often it is looked whether the last answers have left
@@ -128,7 +128,7 @@ class Server:
         if behind_us := clock.SYSTEM.not_before(newest_us, behind_h_max=options.clock_behind_h_max):
             log.warning("serve.clock_behind", seconds=behind_us // 1_000_000)
         drift_us = await self.store.read(epochs.drift_us, clock.now_us())
-        if abs(drift_us) > _DRIFT_US_MAX:  # told, never obeyed (money.md F37)
+        if abs(drift_us) > _DRIFT_US_MAX:  # told, never obeyed (promises: F37)
             log.warning("serve.clock_drift", ahead_of_the_database_s=drift_us // 1_000_000)
         if self._role != "console":
             # Loading it keeps the interpreter for half a second: better before the first call than in its middle.
@@ -284,7 +284,7 @@ class Server:
         self.lost.set()
 
     async def _stand(self) -> None:
-        """Look at the ground once a second; a store that is gone from under the process stops it (money.md F40)."""
+        """Look at the ground once a second; a store that is gone from under the process stops it (promises: F40)."""
         while True:
             await asyncio.sleep(1)
             self.ground.look()

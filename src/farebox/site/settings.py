@@ -130,7 +130,7 @@ CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SECURE = True
 SESSION_COOKIE_SECURE = True  # the cookie of messages takes its flags from the session's
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
-# Security.md 2: nothing from elsewhere, nothing inline.
+# Security 2: nothing from elsewhere, nothing inline.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
@@ -143,7 +143,7 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
-# Counters of attempts live in the store, so that two processes count together (stack.md, traps of allauth). What still
+# Counters of attempts live in the store, so that two processes count together (decision 16). What still
 # counts is never thrown away; what has ended is swept away by `attempts.sweep`.
 CACHES = {"default": {"BACKEND": "farebox.kit.cache.SignedJson"}}
 LOGIN_URL = "account_login"

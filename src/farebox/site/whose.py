@@ -1,4 +1,4 @@
-"""Whose a request for a page is, as far as earlier ones have shown (money.md 4.6).
+"""Whose a request for a page is, as far as earlier ones have shown (promises 4.6).
 
 A look-up is work itself, and nobody's before it was done: so what one request finds out is known to the next, by the
 digest of its session's key or of its token. A session that nobody has seen yet counts for its address.

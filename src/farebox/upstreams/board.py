@@ -122,7 +122,7 @@ def spec(row: Channel, unseal: Unseal) -> ChannelSpec:
 
 
 def address(base_url: str, *, local: bool) -> tuple[Target, bytes]:
-    """Target and path of a base URL; CommandError if we never connect to such a one (security.md 5).
+    """Target and path of a base URL; CommandError if we never connect to such a one (security 5).
 
     Where its name leads is looked at as well, whenever a connection is opened (`kit.fetch`).
     """

@@ -1,7 +1,7 @@
 """One channel's breaker: what the calls of customers raise against it, and what the house's own call finds.
 
 Customers' calls say that something is wrong; only the house's own call, the probe, says what is wrong with the channel,
-since a request can be made so that an upstream fails at it or refuses it (money.md 4.6). Pure: times come from the
+since a request can be made so that an upstream fails at it or refuses it (promises 4.6). Pure: times come from the
 caller, nothing is sent from here.
 """
 

@@ -164,7 +164,7 @@ class Event(msgspec.Struct, gc=False):
     holds. `done`: the upstream has said that this is the end.
 
     `beside` are (choice index, text): what `raw` tells the customer beside the pieces, which version 2 of the charging
-    rules counts as output and version 1 does not (money.md 4.2; `openai_form/aside.py` says what that is). None of it
+    rules counts as output and version 1 does not (promises 4.2; `openai_form/aside.py` says what that is). None of it
     is in `output_bytes`, nor makes the event `visible`; base64 that was written in a text is in `media_bytes` as well.
     `logprobs` says that it lists tokens with their likelihoods: no answer that does is empty (R09 of version 2).
     """

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Upstream(models.Model):
-    """A vendor we buy from. `cancel_billing`: `stops`, `bills_all` or `unknown` when we cancel (money.md 3.1)."""
+    """A vendor we buy from. `cancel_billing`: `stops`, `bills_all` or `unknown` when we cancel (promises 3.1)."""
 
     name = models.CharField(primary_key=True, max_length=64)
     about = models.CharField(max_length=200, default="")

@@ -70,7 +70,7 @@ INSIDE: Final = "messages."
 # Fields without which a message is none, or that say what it costs.
 _OURS_INSIDE: Final = frozenset({"role", "content", "type", "text", "image_url", "tool_calls", "tool_call_id"})
 _LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
-# Options that change the price and have none (money.md 1.6) can't be passed through either.
+# Options that change the price and have none (promises 1.6) can't be passed through either.
 _UNPRICED: Final = frozenset(
     {"service_tier", "store", "modalities", "audio", "prediction", "web_search_options", "background"}
 )

@@ -2,7 +2,7 @@
 
 An upstream that fails before it has put out anything is followed by the next candidate (R22); once output has come
 there is no second try. A request that may have been accepted and whose status never came is not sent again, since
-the upstream may bill both (money.md F11); silence is the exception (F16).
+the upstream may bill both (promises: F11); silence is the exception (F16).
 """
 
 from __future__ import annotations

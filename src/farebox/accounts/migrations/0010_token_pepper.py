@@ -1,4 +1,4 @@
-"""A token of the management API knows under which pepper its digest is, as an API key does (security.md 4)."""
+"""A token of the management API knows under which pepper its digest is, as an API key does (security 4)."""
 
 from django.db import migrations, models
 

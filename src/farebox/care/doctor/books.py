@@ -44,7 +44,7 @@ def clocks(look: Look) -> Iterator[Finding]:
 
 
 def sure(look: Look) -> Iterator[Finding]:
-    """Whether anybody but the shop's own clock says that its time is right (money.md 4.7)."""
+    """Whether anybody but the shop's own clock says that its time is right (promises 4.7)."""
     del look
     from farebox.care import resetting
     from farebox.kit import timing

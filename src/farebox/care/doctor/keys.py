@@ -80,7 +80,7 @@ def sealed(look: Look) -> Iterator[Finding]:
 
 
 def copied(look: Look) -> Iterator[Finding]:
-    """Somebody has shown the doctor a copy of the key files that holds all that they hold (security.md 4)."""
+    """Somebody has shown the doctor a copy of the key files that holds all that they hold (security 4)."""
     from farebox.care import keymarks
     from farebox.kit import db, settings
 

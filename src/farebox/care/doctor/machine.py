@@ -34,7 +34,7 @@ def room(look: Look) -> Iterator[Finding]:
 
 
 def kind(look: Look) -> Iterator[Finding]:
-    """No network disk under an SQLite store or a journal (money.md F40)."""
+    """No network disk under an SQLite store or a journal (promises: F40)."""
     data = look.chosen.data
     name = disk.file_system(data)
     if not name:
@@ -65,7 +65,7 @@ def modes(look: Look) -> Iterator[Finding]:
 
 
 def loop(look: Look) -> Iterator[Finding]:
-    """What held all calls up for longest within the last day (money.md 4.6)."""
+    """What held all calls up for longest within the last day (promises 4.6)."""
     worst = loopwatch.read(look.chosen.data)
     place = f", at {worst.place}" if worst and worst.place else ""
     if worst is None:

@@ -43,7 +43,7 @@ def durability(look: Look) -> Iterator[Finding]:
 
 
 def standby(look: Look) -> Iterator[Finding]:
-    """A synchronous standby, so that a fail-over loses no commit (money.md F39)."""
+    """A synchronous standby, so that a fail-over loses no commit (promises: F39)."""
     del look
     named = _setting("synchronous_standby_names")
     rows = db.read(lambda tx: tx.all(statements.STANDBYS))

@@ -41,7 +41,7 @@ def durability(look: Look) -> Iterator[Finding]:
 
 
 def whole(look: Look) -> Iterator[Finding]:
-    """quick_check of the whole file (money.md F41)."""
+    """quick_check of the whole file (promises: F41)."""
     found = disk.FileCheck(look.chosen.sqlite_file).run()
     if found:
         yield wrong("file", "; ".join(found)[:200], "Stop the server, keep the file, restore the last backup.")

@@ -18,7 +18,7 @@ _COMPARE = "Compare with a backup from before: somebody wrote to the store past 
 
 
 def chained(look: Look) -> Iterator[Finding]:
-    """Every event is what it was when it was sealed (security.md 8)."""
+    """Every event is what it was when it was sealed (security 7)."""
     from farebox.kit.models import Epoch
 
     found = chain.verify(

@@ -1,4 +1,4 @@
-"""Published versions and their prices are never changed (money.md I24)."""
+"""Published versions and their prices are never changed (promises: I24)."""
 
 from django.db import migrations
 

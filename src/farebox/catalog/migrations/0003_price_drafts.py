@@ -1,4 +1,4 @@
-"""Prices that one person proposes and another publishes (security.md 1)."""
+"""Prices that one person proposes and another publishes (security 1)."""
 
 from django.db import migrations, models
 from django.db.models import F, Q

@@ -1,4 +1,4 @@
-"""Samples of what upstreams report, and the factors learned from them (money.md 4.2)."""
+"""Samples of what upstreams report, and the factors learned from them (promises 4.2)."""
 
 from django.db import migrations, models
 

@@ -29,7 +29,7 @@ _TOOL_KINDS = frozenset({"function", "custom"})
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 _DATA = re.compile(r"data:image/[a-z0-9.+-]+;base64,\Z")
 
-# Options that change the price and have none, with the values that are no use of them (money.md 1.6).
+# Options that change the price and have none, with the values that are no use of them (promises 1.6).
 UNPRICED: dict[str, frozenset[bytes]] = {
     "service_tier": frozenset({b'"auto"', b'"default"'}),
     "store": frozenset(),

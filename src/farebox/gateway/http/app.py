@@ -73,7 +73,7 @@ class App:
             await exchange.refuse(refusal)
             refusal.__traceback__ = None  # its frames hold this request, and who refused may still hold it
         except Exception as bug:
-            if limits.exhausted(bug):  # no open files, memory or threads are left: it may pass (money.md F43)
+            if limits.exhausted(bug):  # no open files, memory or threads are left: it may pass (promises: F43)
                 log.warning("app.exhausted", request=exchange.id, error=str(bug)[:200])
                 await exchange.refuse(errors.Overloaded())
                 return
@@ -145,13 +145,13 @@ class App:
             raise errors.WrongMediaType("The Content-Type must be application/json, in UTF-8.")
         if shop.places.full or shop.stopping or shop.ground.shed:
             raise errors.Overloaded
-        if shop.ground.short:  # the disk has room for what is under way alone (money.md F08)
+        if shop.ground.short:  # the disk has room for what is under way alone (promises: F08)
             raise errors.StoreUnavailable
-        if shop.ground.ahead:  # caps and prices of a day that has not come (money.md 4.7)
+        if shop.ground.ahead:  # caps and prices of a day that has not come (promises 4.7)
             raise errors.StoreUnavailable(
                 "The shop's clock is not right, and it takes no calls until that is mended. Please try again later."
             )
-        if self.ports.journal.full:  # what is owed is written into the store first (money.md F33)
+        if self.ports.journal.full:  # what is owed is written into the store first (promises: F33)
             raise errors.StoreUnavailable
         await serve(self.ports, exchange, exchange, endpoint)
 

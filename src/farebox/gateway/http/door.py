@@ -141,7 +141,7 @@ class FrontDoor(asyncio.Protocol):
         self._stuck_since = self._since
         self._lingers_until = 0.0
         self._counted = False
-        self._surplus = False  # one connection too many: its first request gets 503 (money.md F43)
+        self._surplus = False  # one connection too many: its first request gets 503 (promises: F43)
 
     # asyncio.Protocol
 

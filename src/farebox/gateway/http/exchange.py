@@ -37,7 +37,7 @@ _COMMON = (
     f"Access-Control-Expose-Headers: {_EXPOSED}\r\n"
     "X-Content-Type-Options: nosniff\r\n"
 ).encode()
-# A browser that has seen a shop behind TLS once asks for it by nothing else for a year (security.md 2).
+# A browser that has seen a shop behind TLS once asks for it by nothing else for a year (security 2).
 _HSTS = b"Strict-Transport-Security: max-age=31536000\r\n"
 _JSON_HEAD = b"Content-Type: application/json\r\nCache-Control: no-store\r\n"
 _SSE_HEAD = (
@@ -347,7 +347,7 @@ class Exchange:
         """What the head of the answer shall hold; from now on silence is filled with empty lines.
 
         Not for OpenAI's own client where nothing is streamed: it waits by itself, and an error under a 200 raises
-        nothing there (client-contract.md 1.3).
+        nothing there (clients 1.3).
         """
         agent = self.head.get("user-agent", "")
         self._headers = headers

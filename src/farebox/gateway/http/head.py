@@ -66,7 +66,7 @@ def _body_fault(fields: Mapping[str, str], version: str) -> FareboxError | None:
 def is_disguised(path: bytes) -> bool:
     """Whether a path has an encoded sign that stands for itself: a letter, a figure, `-._~`, or a slash of either kind.
 
-    Who writes `/%6fffice/` wants something in between to take it for another page (testing.md U03).
+    Who writes `/%6fffice/` wants something in between to take it for another page (clients: U03).
     """
     return b"%" in path and _DISGUISED.search(path) is not None
 

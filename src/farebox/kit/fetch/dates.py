@@ -1,4 +1,4 @@
-"""What time upstreams say that it is: the `Date` of answers over TLS, with checked certificates (money.md 4.7)."""
+"""What time upstreams say that it is: the `Date` of answers over TLS, with checked certificates (promises 4.7)."""
 
 from __future__ import annotations
 

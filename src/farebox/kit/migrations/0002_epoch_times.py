@@ -1,4 +1,4 @@
-"""An epoch knows the newest time that it wrote, and when nothing of it was left to do (money.md F37, R25)."""
+"""An epoch knows the newest time that it wrote, and when nothing of it was left to do (F37, R25)."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""An epoch says which keys its key files hold, so that a new key mints only once every node has it (security.md 4)."""
+"""An epoch says which keys its key files hold, so that a new key mints only once every node has it (security 4)."""
 
 from django.db import migrations, models
 

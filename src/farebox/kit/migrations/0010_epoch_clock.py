@@ -1,4 +1,4 @@
-"""What each process knows of the time: whether it is sure, and by which count of its machine (money.md 4.7)."""
+"""What each process knows of the time: whether it is sure, and by which count of its machine (promises 4.7)."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""The journal and its postings are append-only (money.md I02)."""
+"""The journal and its postings are append-only (promises: I02)."""
 
 from django.db import migrations
 

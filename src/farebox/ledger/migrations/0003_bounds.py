@@ -1,4 +1,4 @@
-"""Amounts stay within bounds on both databases; a lot knows when its grant was undone (money.md I23, 1.8)."""
+"""Amounts stay within bounds on both databases; a lot knows when its grant was undone (promises 1.8, I23)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Manual money: what one person proposes and another approves (money.md I27)."""
+"""Manual money: what one person proposes and another approves (promises: I27)."""
 
 from django.db import migrations, models
 from django.db.models import F, Q

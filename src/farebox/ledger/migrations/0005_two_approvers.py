@@ -1,4 +1,4 @@
-"""Above a limit two persons approve manual money; caps count net of refunds by hand (money.md 1.8, I27)."""
+"""Above a limit two persons approve manual money; caps count net of refunds by hand (promises 1.8, I27)."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""References from outside: a table of their own, which no call writes (money.md 4.8).
+"""References from outside: a table of their own, which no call writes (promises 4.8).
 
 What was booked before has no source: its references stay what they are, unique on their account alone, and `prove`
 names those that stand on several accounts.

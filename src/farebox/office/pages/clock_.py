@@ -1,4 +1,4 @@
-"""The shop's time in the office: who says that it is right, and a person's word where nobody does (money.md 4.7)."""
+"""The shop's time in the office: who says that it is right, and a person's word where nobody does (promises 4.7)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Customers in the office: search, one account with its money, people, keys and calls; freeze, limits, price list.
 
-Who may see and do what is security.md 1; reading a customer's calls leaves a trace for support and administrators.
+Who may see and do what is in security 1; reading a customer's calls leaves a trace for support and administrators.
 """
 
 from __future__ import annotations

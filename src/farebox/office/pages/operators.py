@@ -1,4 +1,4 @@
-"""Who works here: the list, and changes of it by administrators, which a second one approves (security.md 1)."""
+"""Who works here: the list, and changes of it by administrators, which a second one approves (security 1)."""
 
 from __future__ import annotations
 

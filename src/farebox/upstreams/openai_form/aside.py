@@ -1,6 +1,6 @@
 """What a customer is told beside the answer's own text, and what of that counts as output in version 2 of the rules.
 
-Version 1 counts none of it. In version 2 all text that is delivered counts (money.md 4.2):
+Version 1 counts none of it. In version 2 all text that is delivered counts (promises 4.2):
 
 - reasoning in a second field, where it does not repeat the first; other texts in the lists of its details;
 - the tokens that `logprobs` lists where the choice says nothing with them (`likely.unsaid`);
