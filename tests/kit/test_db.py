@@ -249,6 +249,28 @@ def test_readers_see_one_unchanging_view(house):
     assert db.read(count) == 2
 
 
+def test_what_one_look_up_reads_is_of_one_moment(house):
+    """Also by the ORM, while others write; and nothing is written in it, on either database."""
+    from farebox.kit.models import Setting
+
+    def two_looks(tx: Tx) -> tuple[int, int]:
+        first = Setting.objects.filter(name__startswith="t").count()
+        done = threading.Thread(target=_add_in_thread, args=("t2",))
+        done.start()
+        done.join()
+        return first, count(tx)
+
+    db.write(add, "t1")
+    assert db.read(two_looks) == (1, 1)
+    assert db.read(lambda _tx: db.read(count)) == 2
+    with pytest.raises(errors.StoreUnavailable):
+        db.read(add, "t3")
+    with pytest.raises(ZeroDivisionError):
+        db.read(lambda _tx: 1 // 0)
+    assert db.write(add, "t4") == "t4"
+    assert db.write(count) == 3
+
+
 def _add_in_thread(name: str) -> None:
     from django.db import connection
 

@@ -121,15 +121,19 @@ def reading() -> Iterator[Tx]:
     """One unchanging view of the whole store (a snapshot), for reading only."""
     connection.ensure_connection()
     tx = Tx()
-    if on_sqlite():
-        tx.execute("BEGIN DEFERRED")
-    else:
-        tx.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    sqlite = on_sqlite()
+    if sqlite:
+        tx.execute("PRAGMA query_only = ON")  # what is written here would be rolled back without a word
     try:
-        yield tx
+        tx.execute("BEGIN DEFERRED" if sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            yield tx
+        finally:
+            if connection.connection is not None and dbfaults.in_transaction():  # a full disk ends it by itself
+                tx.execute("ROLLBACK")
     finally:
-        if connection.connection is not None:
-            tx.execute("ROLLBACK")
+        if sqlite and connection.connection is not None:
+            tx.execute("PRAGMA query_only = OFF")
 
 
 def write(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -162,11 +166,17 @@ def write_or_join(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: 
 
 
 def read(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run `fn` for reading in this thread; StoreUnavailable if the database is away."""
+    """Run `fn` on one snapshot of the store in this thread; StoreUnavailable if the database is away.
+
+    Within a transaction of this thread it sees what that one sees. What `fn` reads by the ORM is of the same snapshot.
+    """
     for left in (1, 0):
         try:
             connection.ensure_connection()
-            return fn(Tx(), *args, **kwargs)
+            if dbfaults.in_transaction():
+                return fn(Tx(), *args, **kwargs)
+            with reading() as tx:
+                return fn(tx, *args, **kwargs)
         except _ANY_DATABASE_ERROR as fault:
             # A connection that died while idle is no news about the database; a new one is.
             if dbfaults.drop_lost(fault) and left:

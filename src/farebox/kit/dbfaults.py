@@ -24,6 +24,15 @@ def on_sqlite() -> bool:
     return bool(connection.vendor == "sqlite")
 
 
+def in_transaction() -> bool:
+    """Whether this thread's connection has a transaction open, whoever began it."""
+    if connection.in_atomic_block:
+        return True
+    if on_sqlite():
+        return bool(connection.connection.in_transaction)
+    return bool(connection.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE)
+
+
 def words(fault: BaseException) -> str:
     """The first line of what the database says of itself."""
     return str(fault).splitlines()[0][:200] if str(fault) else type(fault).__name__
