@@ -87,7 +87,8 @@ class Page:
     def __init__(self, answer: Answer) -> None:
         self.status = answer.status
         self.headers = answer.headers
-        self.html = answer.body.decode()
+        # White space between attributes says nothing; in texts it may (`pre`).
+        self.html = re.sub(r"<[^!<>][^<>]*>", lambda tag: " ".join(tag[0].split()), answer.body.decode())
 
     @functools.cached_property
     def _read(self) -> _Reader:
