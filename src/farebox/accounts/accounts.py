@@ -17,10 +17,9 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.ledger import holds, journal
 
-from .authenticate import HOUSE_KEY
 from .models import Account, ApiKey, Project
+from .names import HOUSE, HOUSE_KEY
 
-HOUSE = "acc_house"
 HOUSE_LIST = "house"
 HOUSE_CURRENCY = "USD"
 DEFAULT_PROJECT = "default"

@@ -14,11 +14,11 @@ from farebox.kit.errors import BadKey, CommandError, FareboxError, NotAllowed, S
 from . import key_format, statements
 from .caller import Caller, Known, from_row, within
 from .key_format import Verdict
+from .names import HOUSE_KEY
 from .ring import KeyRing, Throttle
 
 log = structlog.get_logger(__name__)
 
-HOUSE_KEY = "key_house"
 # Grows when a key of another form is imported: until then such keys need no look-up.
 IMPORTED = "imported_keys"
 _SCHEME = "bearer"
@@ -201,7 +201,6 @@ def _expired(caller: Caller, now_us: int) -> bool:
 
 
 __all__ = [
-    "HOUSE_KEY",
     "IMPORTED",
     "Caller",
     "KeyRing",

@@ -14,10 +14,11 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
 from . import accounts, key_format, people, projects
-from .authenticate import HOUSE_KEY, IMPORTED
+from .authenticate import IMPORTED
 from .key_format import Verdict
 from .key_terms import KeyTerms
 from .models import ApiKey, Member, Project
+from .names import HOUSE_KEY
 
 IMPORTED_CHARS_MIN = 20
 IMPORTED_CHARS_MAX = 512

@@ -16,8 +16,8 @@ from farebox.kit import audit, db
 from farebox.kit.db import Tx
 
 from . import trial
-from .authenticate import HOUSE_KEY
 from .models import ApiKey, OfficeToken, Person
+from .names import HOUSE_KEY
 
 AT_ONCE = 200
 

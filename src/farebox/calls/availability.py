@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from farebox.accounts.accounts import HOUSE
+from farebox.accounts.names import HOUSE
 from farebox.kit import ids
 from farebox.kit.db import Tx
 
