@@ -62,8 +62,8 @@ def prepare(bench: dict[str, str]) -> None:
 
 def fill(tx, *, key: str, model: str, upstream: str) -> None:
     """An account with a million dollars, a price list, a channel to the mock."""
-    from farebox.accounts import keys
-    from farebox.accounts.key_terms import KeyTerms
+    from farebox.accounts.keys import keys
+    from farebox.accounts.keys.key_terms import KeyTerms
     from farebox.catalog import lists, official
     from farebox.kit import clock
 
@@ -77,8 +77,8 @@ def fill(tx, *, key: str, model: str, upstream: str) -> None:
 
 def fill_hostile(tx, *, accounts: dict[str, int]) -> dict[str, str]:
     """Accounts with so many dollars, by name, and what they call beside the benchmark's model; their keys."""
-    from farebox.accounts import keys
-    from farebox.accounts.key_terms import KeyTerms
+    from farebox.accounts.keys import keys
+    from farebox.accounts.keys.key_terms import KeyTerms
     from farebox.catalog import official
     from farebox.kit import clock
 

@@ -64,9 +64,11 @@ def use(folder: Path) -> None:
 
 def buyers(start_us: int) -> list[tuple[str, str, str]]:
     """(account, project, key) of every key: the large account's 60 first, then one each of 30 small ones."""
-    from farebox.accounts import accounts, keys, people, projects
-    from farebox.accounts.key_terms import KeyTerms
+    from farebox.accounts import accounts, projects
+    from farebox.accounts.keys import keys
+    from farebox.accounts.keys.key_terms import KeyTerms
     from farebox.accounts.models import Account
+    from farebox.accounts.people import people
     from farebox.catalog import lists
     from farebox.kit import db, settings
     from farebox.ledger import lots
@@ -243,8 +245,9 @@ def measure(folder: Path) -> None:
     use(folder)
     from django.core.management import call_command
 
-    from farebox.accounts import people, sessions
     from farebox.accounts.models import ApiKey, Member, Person
+    from farebox.accounts.people import people
+    from farebox.accounts.sign_in import sessions
     from farebox.calls.models import Call
     from farebox.kit import clock, db, limits, options
     from farebox.site.serve import Server

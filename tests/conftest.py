@@ -82,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _cheap_hashes() -> None:
     """A thousand passwords are hashed in a run: what one costs is tried where `dear_hashes` is asked for, and in children."""
-    from farebox.accounts.hashing import Argon2
+    from farebox.accounts.sign_in.hashing import Argon2
 
     _dear.update(time_cost=Argon2.time_cost, memory_cost=Argon2.memory_cost)
     Argon2.time_cost, Argon2.memory_cost = 1, 8
@@ -91,7 +91,7 @@ def _cheap_hashes() -> None:
 @pytest.fixture
 def dear_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords cost what they do in production."""
-    from farebox.accounts.hashing import Argon2
+    from farebox.accounts.sign_in.hashing import Argon2
 
     for name, cost in _dear.items():
         monkeypatch.setattr(Argon2, name, cost)

@@ -23,7 +23,7 @@ class Person(Visitor):
 
 def signed_in(shop: Shop, person: Any, area: str, *methods: str, language: str = "en") -> Person:
     """A visitor with a session of this person, who has proved `methods` (`password`, `mfa`) just now."""
-    from farebox.accounts import sessions
+    from farebox.accounts.sign_in import sessions
     from farebox.look.sessions import COOKIES
 
     proofs = [{"method": each, "at": time.time()} for each in methods]
@@ -35,7 +35,7 @@ def signed_in(shop: Shop, person: Any, area: str, *methods: str, language: str =
 
 def person(shop: Shop, *, operator_role: str = "", password: str = "") -> Any:
     """A person of the store with a proved mailbox, without a place anywhere."""
-    from farebox.accounts import mailboxes, people
+    from farebox.accounts.people import mailboxes, people
 
     email = f"{uuid.uuid4().hex[:10]}@example.com"
     hashed = people.hashed(password) if password else None
@@ -49,8 +49,8 @@ def person(shop: Shop, *, operator_role: str = "", password: str = "") -> Any:
 
 def customer(shop: Shop, usd: str = "1", *, role: str = "owner", of: Person | None = None, **facts: Any) -> Person:
     """A signed-in customer with an account of his own and a key, or with a place in the account `of` somebody else."""
-    from farebox.accounts import people
     from farebox.accounts.models import Project
+    from farebox.accounts.people import people
 
     language = facts.pop("language", "en")
     account = shop.account(usd) if of is None else of.customer
@@ -76,8 +76,8 @@ def row(visitor: Person) -> Any:
 
 def place(shop: Shop, visitor: Person, *, of: Person, role: str = "member") -> str:
     """One more place for a customer, in the account of somebody else; its id."""
-    from farebox.accounts import people
     from farebox.accounts.models import Project
+    from farebox.accounts.people import people
 
     project = None if role == "owner" else Project.objects.get(account=of.customer.account, name="default").id
     return shop.write(

@@ -81,14 +81,21 @@ class Visitor:
         return self.page(found.path + (f"?{found.query}" if found.query else ""))
 
 
+def folded(html: str) -> str:
+    """A page with its white space as a browser sees it: none before cells, one space elsewhere, all of it in `pre`."""
+    parts = re.split(r"(<(?:pre|textarea)\b.*?</(?:pre|textarea)>)", html, flags=re.DOTALL)
+    parts[::2] = [re.sub(r" (?=<t[dh]\b|</?tr\b)", "", re.sub(r"\s+", " ", part)) for part in parts[::2]]
+    parts[1::2] = [re.sub(r"<[^!<>][^<>]*>", lambda tag: " ".join(tag[0].split()), part) for part in parts[1::2]]
+    return "".join(parts)
+
+
 class Page:
     """An answer read as a page."""
 
     def __init__(self, answer: Answer) -> None:
         self.status = answer.status
         self.headers = answer.headers
-        # White space between attributes says nothing; in texts it may (`pre`).
-        self.html = re.sub(r"<[^!<>][^<>]*>", lambda tag: " ".join(tag[0].split()), answer.body.decode())
+        self.html = folded(answer.body.decode())
 
     @functools.cached_property
     def _read(self) -> _Reader:

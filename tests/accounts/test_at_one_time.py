@@ -40,13 +40,13 @@ def trial(shop: Any, settings: Any) -> int:
 
 
 def sign_up(tx: Any, person: str, address: str) -> Any:
-    from farebox.accounts import signup
+    from farebox.accounts.sign_in import signup
 
     return signup.open_account(tx, person, address=address, now_us=clock.now_us())
 
 
 def person(shop: Any, email: str) -> str:
-    from farebox.accounts import people
+    from farebox.accounts.people import people
 
     return shop.write(people.create, email=email, now_us=clock.now_us(), actor="test").id
 
@@ -81,7 +81,7 @@ def test_one_network_gets_three_trials_a_day(shop, trial):
 
 
 def rotate(tx: Any, key: str) -> str:
-    from farebox.accounts import key_line
+    from farebox.accounts.keys import key_line
 
     return key_line.rotate(tx, key, now_us=clock.now_us(), actor="test")[0].id
 
@@ -103,7 +103,7 @@ def test_a_key_has_one_successor(shop):
 
 
 def test_a_key_that_is_being_revoked_has_no_successor(shop):
-    from farebox.accounts import keys
+    from farebox.accounts.keys import keys
     from farebox.accounts.models import ApiKey
 
     key = a_key(shop)
@@ -138,8 +138,8 @@ def test_two_drafts_of_one_version_are_published_once(shop):
 
 
 def test_one_of_two_owners_stays(shop):
-    from farebox.accounts import people
     from farebox.accounts.models import Member
+    from farebox.accounts.people import people
 
     one = visitors.customer(shop)
     two = visitors.customer(shop, of=one)
@@ -159,8 +159,9 @@ def test_one_of_two_owners_stays(shop):
 
 
 def test_keys_do_not_outlive_a_place_in_their_project(shop):
-    from farebox.accounts import projects, teams
+    from farebox.accounts import projects
     from farebox.accounts.models import ApiKey, Member
+    from farebox.accounts.team import teams
 
     owner = visitors.customer(shop)
     guest = visitors.customer(shop, of=owner, role="member")
@@ -177,7 +178,7 @@ def test_keys_do_not_outlive_a_place_in_their_project(shop):
 
 
 def invite(tx: Any, who: Any, *emails: str) -> Any:
-    from farebox.accounts import invitations
+    from farebox.accounts.team import invitations
 
     guests, terms = [invitations.Guest(email) for email in emails], invitations.Terms(role="owner")
     by = {"now_us": clock.now_us(), "actor": f"person:{who.person}"}
@@ -191,8 +192,8 @@ def test_an_address_is_invited_once(shop):
 
 
 def test_an_invitation_that_is_sent_again_twice_counts_both(shop):
-    from farebox.accounts import invitations
     from farebox.accounts.models import Invitation
+    from farebox.accounts.team import invitations
 
     who = visitors.customer(shop)
     row = shop.write(invite, who, f"{uuid.uuid4().hex[:10]}@example.com").invited[0]
@@ -206,8 +207,8 @@ def test_an_invitation_that_is_sent_again_twice_counts_both(shop):
 
 
 def test_a_mailbox_gets_so_many_invitations_a_day_and_no_more(shop):
+    from farebox.accounts.keys.rates import MAILS_A_DAY_TO_ONE
     from farebox.accounts.models import Invitation
-    from farebox.accounts.rates import MAILS_A_DAY_TO_ONE
 
     email = f"{uuid.uuid4().hex[:10]}@example.com"
     for _ in range(MAILS_A_DAY_TO_ONE - 1):

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from farebox.accounts import authenticate, key_format, statements
-from farebox.accounts.authenticate import KeyRing
+from farebox.accounts import statements
+from farebox.accounts.keys import authenticate, key_format
+from farebox.accounts.keys.authenticate import KeyRing
 from farebox.kit import secrets
 from farebox.kit.errors import BadKey, NotAllowed, RateLimited, StoreUnavailable
 

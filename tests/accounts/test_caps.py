@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from farebox.accounts import caps
-from farebox.accounts.caller import Caller
 from farebox.accounts.caps import Caps
+from farebox.accounts.keys.caller import Caller
 from farebox.kit.errors import CommandError
 from farebox.ledger.holds import Purse
 from rows import for_each

@@ -16,9 +16,11 @@ KEPT = ("accounts_project", "accounts_member", "accounts_apikey", "accounts_invi
 def test_every_cap_is_where_it_belongs(house):
     from django.core.management import call_command
 
-    from farebox.accounts import accounts, invitations, people, projects, proof
+    from farebox.accounts import accounts, projects, proof
     from farebox.accounts.caps import Caps
     from farebox.accounts.models import ApiKey, Invitation, Member, Project
+    from farebox.accounts.people import people
+    from farebox.accounts.team import invitations
 
     now = {"now_us": 10**15, "actor": "test"}
     by_day, by_month, ever = Caps(day_micro=1), Caps(month_micro=2_000_000), Caps(ever_micro=0)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.accounts import key_format
-from farebox.accounts.key_format import Verdict
+from farebox.accounts.keys import key_format
+from farebox.accounts.keys.key_format import Verdict
 
 SITE = key_format.site_code("0123456789abcdef")
 OTHER = key_format.site_code("another installation")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.accounts.own_words import is_own
+from farebox.accounts.people.own_words import is_own
 from rows import for_each
 
 WORDS = ("Corner Shop", "Ada Lovelace", "ada.lovelace@engine.example")

@@ -8,10 +8,12 @@ import json
 import pytest
 
 import minting
-from farebox.accounts import accounts, authenticate, key_format, key_line, keys, people, projects, proof
-from farebox.accounts.authenticate import KeyRing
+from farebox.accounts import accounts, projects, proof
 from farebox.accounts.caps import Caps
+from farebox.accounts.keys import authenticate, key_format, key_line, keys
+from farebox.accounts.keys.authenticate import KeyRing
 from farebox.accounts.models import Account, ApiKey, Member, Person, Project
+from farebox.accounts.people import people
 from farebox.catalog.models import Alias, Model, PriceList
 from farebox.kit import db, options, secrets, settings
 from farebox.kit.errors import BadKey, CommandError, NotAllowed

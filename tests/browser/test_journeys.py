@@ -62,7 +62,7 @@ def shop(house, request):
 
 def _prepared(running):
     """What the operator's journey begins with: a code of the console, a customer without a model to call."""
-    from farebox.accounts import setup
+    from farebox.accounts.sign_in import setup
     from farebox.kit import clock
 
     code = running.write(setup.first_code, now_us=clock.now_us(), actor="test")

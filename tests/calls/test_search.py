@@ -20,7 +20,8 @@ _names = itertools.count(1)
 @pytest.fixture(scope="module")
 def many(shared_house):
     """An account with two projects, five keys, two members and 300 calls; as (account, projects, keys, members)."""
-    from farebox.accounts import accounts, people, projects
+    from farebox.accounts import accounts, projects
+    from farebox.accounts.people import people
     from farebox.catalog import lists
     from farebox.kit import settings
     from farebox.ledger import lots

@@ -205,7 +205,8 @@ def test_the_end_by_a_limit_is_an_error_to_plugins(academic, me):
 
 @pytest.mark.parametrize("way", ["page", "plugin"])
 def test_errors_are_known_by_their_words(academic, me, way):
-    from farebox.accounts import accounts, keys
+    from farebox.accounts import accounts
+    from farebox.accounts.keys import keys
     from farebox.kit import clock
 
     def phrase(client, text="Hello", **params):

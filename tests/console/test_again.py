@@ -17,8 +17,8 @@ HERE = "/account/again/code"
 
 def aged(who, method="socialaccount"):
     """His session, whose proof is an hour old."""
-    from farebox.accounts import sessions
     from farebox.accounts.models import Person
+    from farebox.accounts.sign_in import sessions
     from farebox.look.sessions import COOKIES
 
     proofs = [{"method": method, "at": time.time() - 3600}]

@@ -140,7 +140,7 @@ def test_no_code_and_no_seed_is_read_in_the_store(shop):
 
 def test_a_session_of_before_is_sealed_when_it_is_read_and_a_moved_one_is_none(shop):
     from farebox.accounts.models import Session
-    from farebox.accounts.sessions import SessionStore, digest
+    from farebox.accounts.sign_in.sessions import SessionStore, digest
 
     me, other = customer(shop), customer(shop)
     key, foreign = me.cookies["__Host-s"], other.cookies["__Host-s"]

@@ -58,7 +58,7 @@ def test_many_tries_elsewhere_wipe_out_no_counter_and_no_used_code(shop):
     """The cache forgets nothing that still counts, however much is counted."""
     from django.core.cache import cache
 
-    from farebox.accounts import attempts
+    from farebox.accounts.sign_in import attempts
     from farebox.kit import clock
     from farebox.kit.models import Cache
 
@@ -147,7 +147,7 @@ def test_of_two_sessions_in_one_request_neither_is_believed(shop, area):
 def test_a_console_without_its_store_says_so(shop, monkeypatch):
     from django.db import OperationalError
 
-    from farebox.accounts import sessions
+    from farebox.accounts.sign_in import sessions
 
     known = customer(shop)
 
@@ -189,7 +189,7 @@ def test_ids_of_another_account_are_not_there_even_beside_ones_own(shop, role):
 
 def test_time_of_an_answer_does_not_name_customers(shop, monkeypatch):
     """Each try costs one hash: at a known address, at an unknown one, at one that has no password, at an operator's."""
-    from farebox.accounts import hashing
+    from farebox.accounts.sign_in import hashing
 
     hashed: list[int] = []
     turn = hashing.turn
@@ -214,7 +214,7 @@ def test_tries_at_the_same_moment_are_counted_each(shop):
 
     from django.db import connection
 
-    from farebox.accounts import attempts
+    from farebox.accounts.sign_in import attempts
     from farebox.kit import clock, db
 
     shop.write(attempts.take, "password:many@example.com", now_us=clock.now_us())
@@ -240,7 +240,7 @@ def test_tries_at_the_same_moment_are_counted_each(shop):
 
 def test_ipv6_is_counted_by_network(shop, monkeypatch):
     """Who has a /64 has no more tries than who has one address."""
-    from farebox.accounts import attempts
+    from farebox.accounts.sign_in import attempts
     from farebox.kit import clock
 
     for address, place in (
@@ -248,7 +248,7 @@ def test_ipv6_is_counted_by_network(shop, monkeypatch):
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("2001:db8:1:2::9", "2001:db8:1:2::/64"), ("", ""), ("x", "x"),
     ):  # fmt: skip
         assert attempts.place(address) == place
-    from farebox.accounts import desk
+    from farebox.accounts.sign_in import desk
 
     def one(tx, number):
         desk._take(tx, f"office password:{number}@example.com", f"2001:db8:1:2::{number:x}")
@@ -264,7 +264,7 @@ def test_ipv6_is_counted_by_network(shop, monkeypatch):
 def test_a_fresh_proof_changes_the_key_of_the_session(shop):
     """Who has copied the cookie before is out; the keys of the playground stay; the session grows no younger."""
     from farebox.accounts.models import ApiKey, Session
-    from farebox.accounts.sessions import digest
+    from farebox.accounts.sign_in.sessions import digest
 
     known = customer(shop, password=PASSWORD)
     made = known.send("/console/playground/key", {"cap": "0.10"})

@@ -120,8 +120,8 @@ def test_the_pace_of_a_young_account_is_that_of_its_days(shop):
 def test_credit_that_expires_is_shown_with_its_last_day(shop):
     """On Home, on the statement, and by a mail a week before; once."""
     import post
-    from farebox.accounts import notices
     from farebox.accounts.models import Notice
+    from farebox.accounts.people import notices
     from farebox.jobs import notices as telling
     from farebox.ledger import lots
 
@@ -184,7 +184,7 @@ def test_alerts(shop):
 
 
 def test_keys_of_the_playground_are_nobodys_keys(shop):
-    from farebox.accounts import playground
+    from farebox.accounts.keys import playground
     from farebox.accounts.models import ApiKey
 
     person = people.customer(shop, "1")
@@ -222,8 +222,8 @@ def test_members_and_admins_see_their_own_figures(shop):
     member = people.customer(shop, role="member", of=owner)
     admin = people.customer(shop, role="admin", of=owner)
     key(shop, project, "mine", member=member.member)
-    from farebox.accounts import people as persons
     from farebox.accounts.models import ApiKey
+    from farebox.accounts.people import people as persons
 
     mine = ApiKey.objects.get(account=owner.customer.account, name="mine").id
     spend(shop, owner, 0, 70_000, key=mine, member=member.member)

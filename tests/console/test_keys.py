@@ -147,8 +147,8 @@ def test_state_changes_come_by_post_with_their_token(owner):
 
 
 def test_a_new_key_asks_for_a_proof_that_is_older_than_five_minutes(shop):
-    from farebox.accounts import sessions
     from farebox.accounts.models import Person
+    from farebox.accounts.sign_in import sessions
     from farebox.look.sessions import COOKIES
 
     person = customer(shop, "1", password=people.PASSWORD)
@@ -536,7 +536,7 @@ def test_the_stub_of_a_key_can_be_read_again_and_makes_no_second_key(shop):
     assert ApiKey.objects.filter(account=person.customer.account, name="laptop").count() == 1
     # In the store it is sealed, and another person of the account is not shown it.
     from farebox.accounts.models import Person
-    from farebox.accounts.sessions import SessionStore
+    from farebox.accounts.sign_in.sessions import SessionStore
 
     stored = SessionStore(person.cookies["__Host-s"]).load()
     assert "kept" in stored and first not in str(stored)
@@ -560,8 +560,8 @@ def test_the_stub_of_a_rotated_key_can_be_read_again(shop):
 
 def test_a_member_with_two_places_signs_in_once(shop, owner):
     """The admin of one project who is a member of another sees his project and his own keys elsewhere."""
-    from farebox.accounts import people as persons
     from farebox.accounts.models import Person
+    from farebox.accounts.people import people as persons
     from farebox.kit import clock
 
     other = new_project(shop, owner.customer.account, "second")

@@ -65,7 +65,7 @@ def test_one_stranger_keeps_nobody_from_his_mail(asked, kind):
 
 @pytest.mark.parametrize("kind", ["reset", "sign-up"])
 def test_a_mailbox_gets_so_many_an_hour_and_an_address_sends_so_many(asked, kind, monkeypatch):
-    from farebox.accounts import attempts
+    from farebox.accounts.sign_in import attempts
     from farebox.kit import clock
 
     monkeypatch.setattr(attempts, "PER_MAILBOX_H", 7)
@@ -82,13 +82,13 @@ def test_a_mailbox_gets_so_many_an_hour_and_an_address_sends_so_many(asked, kind
 
 
 def test_the_numbers_are_those_that_were_decided():
-    from farebox.accounts import attempts
+    from farebox.accounts.sign_in import attempts
 
     assert (attempts.PER_PAIR_H, attempts.PER_ADDRESS_H, attempts.PER_MAILBOX_H) == (5, 30, 20)
 
 
 def test_a_browser_known_to_the_mailbox_is_not_counted_and_strangers_learn_nothing(shop, asked):
-    from farebox.accounts import browsers
+    from farebox.accounts.sign_in import browsers
 
     me, other = customer(shop, password=PASSWORD), customer(shop, password=PASSWORD)
     told = {}

@@ -43,7 +43,7 @@ def row(key_id):
 @pytest.mark.slow
 @pytest.mark.store
 def test_a_key_of_an_hour_of_this_member(shop, owner):
-    from farebox.accounts import sessions
+    from farebox.accounts.sign_in import sessions
     from farebox.look.sessions import COOKIES
 
     me = mint(owner)
@@ -59,8 +59,8 @@ def test_a_key_of_an_hour_of_this_member(shop, owner):
 
 
 def test_it_needs_no_step_up(shop, owner):
-    from farebox.accounts import sessions
     from farebox.accounts.models import Person
+    from farebox.accounts.sign_in import sessions
     from farebox.look.sessions import COOKIES
 
     who = Person.objects.get(id=owner.person)
@@ -73,7 +73,7 @@ def test_it_needs_no_step_up(shop, owner):
 @pytest.mark.store
 @pytest.mark.parametrize("how", ["signed out", "ended", "others ended"])
 def test_it_ends_with_its_session(shop, owner, how):
-    from farebox.accounts import sessions
+    from farebox.accounts.sign_in import sessions
     from farebox.kit.models import AuditEvent
     from farebox.look.sessions import COOKIES
 
@@ -145,7 +145,7 @@ def test_no_number_of_keys_spends_more_than_a_dollar_a_day(shop):
 
 
 def test_a_dollar_in_the_currency_of_the_account(shop, owner, publish):
-    from farebox.accounts import playground
+    from farebox.accounts.keys import playground
     from farebox.accounts.models import Account
     from farebox.kit import clock
 

@@ -280,7 +280,7 @@ def test_of_several_lists_the_first_stays_public(shop, visitor, option, publish)
 
 
 def test_new_accounts_go_on_buying_by_the_public_list(shop, option, publish):
-    from farebox.accounts import signup
+    from farebox.accounts.sign_in import signup
     from farebox.catalog import lists
     from farebox.kit import settings
 

@@ -65,8 +65,8 @@ def test_what_can_not_be_is_said(shop, wrong):
 
 
 def test_the_page_shows_each_session_and_ends_them(shop):
-    from farebox.accounts import sessions
     from farebox.accounts.models import Person
+    from farebox.accounts.sign_in import sessions
 
     me = customer(shop)
     person = Person.objects.get(id=me.person)
@@ -206,7 +206,7 @@ def test_few_days_left_are_told_at_the_pace_of_the_last_seven(shop):
 
 
 def test_what_happens_to_keys_is_told_to_who_may_see_them(shop):
-    from farebox.accounts import keys
+    from farebox.accounts.keys import keys
 
     me = customer(shop)
     mate = customer(shop, of=me, role="member")
@@ -220,8 +220,8 @@ def test_what_happens_to_keys_is_told_to_who_may_see_them(shop):
 
 
 def test_what_is_left_is_told_to_owners_alone(shop):
-    from farebox.accounts import notices
     from farebox.accounts.models import Member, Notice
+    from farebox.accounts.people import notices
     from farebox.kit.errors import CommandError
 
     me = customer(shop, "1")
@@ -248,7 +248,7 @@ def test_what_is_left_is_told_to_owners_alone(shop):
 
 
 def test_a_notice_that_was_off_begins_when_it_is_on_again(shop, publish):
-    from farebox.accounts import keys
+    from farebox.accounts.keys import keys
 
     me = customer(shop, "1")
     settings = {"path": "/console/settings", "to": "/console/settings/notices"}
@@ -295,7 +295,7 @@ def test_another_list_is_told_once(shop, publish):
 
 
 def test_changed_prices_are_told_in_the_persons_language(shop, publish):
-    from farebox.accounts import people
+    from farebox.accounts.people import people
 
     me = customer(shop)
     shop.write(people.set_profile, me.person, name="", language="zh-hans", time_zone="UTC", actor="test")
@@ -375,7 +375,7 @@ def test_closing_needs_the_owner_the_name_and_a_proof(shop):
 
 
 def test_closing_asks_for_a_fresh_proof(shop):
-    from farebox.accounts import sessions
+    from farebox.accounts.sign_in import sessions
 
     me = customer(shop, password=PASSWORD)
     store = sessions.SessionStore(me.cookies["__Host-s"])

@@ -16,7 +16,7 @@ from farebox.catalog import pricing
 from farebox.catalog import rules as charged_by
 from farebox.console import clients, own_text, rules
 from farebox.kit import money, options
-from visitor import Visitor
+from visitor import Visitor, folded
 
 KEY = "sk-FBX1" + "a" * 44
 
@@ -43,7 +43,7 @@ def settings(cards):
 
 
 def text(answer):
-    return unescape(answer.body.decode())
+    return unescape(folded(answer.body.decode()))
 
 
 # announcements
@@ -290,7 +290,7 @@ def test_privacy_says_how_long(shop, visitor, monkeypatch):
 
 
 def test_privacy_names_each_cookie_and_how_long_it_stays(shop):
-    from farebox.accounts import browsers, sessions
+    from farebox.accounts.sign_in import browsers, sessions
 
     me = people.customer(shop, password=people.PASSWORD)
     guest, given = Visitor(shop, "en"), set()

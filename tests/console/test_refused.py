@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 def _fresh(option, shop):
     from django.core.cache import cache
 
-    from farebox.accounts import refused
+    from farebox.accounts.sign_in import refused
 
     del shop
     option(sign_ups_per_h=1000)
@@ -190,7 +190,7 @@ def test_wrong_mailed_codes_and_links_of_invitations_stand_in_the_trail(shop, me
 
 
 def test_a_flood_fills_neither_log_nor_trail(shop):
-    from farebox.accounts import refused
+    from farebox.accounts.sign_in import refused
     from farebox.kit.models import AuditEvent
 
     before = AuditEvent.objects.count()

@@ -109,8 +109,8 @@ def test_known_by_issuer_and_subject_never_by_address(open_shop):
     from allauth.account.models import EmailAddress
     from allauth.socialaccount.models import SocialAccount
 
-    from farebox.accounts import people
     from farebox.accounts.models import Member, Person
+    from farebox.accounts.people import people
     from farebox.kit import clock, db
 
     first = Visitor(open_shop)

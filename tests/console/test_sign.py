@@ -143,13 +143,13 @@ def test_passwords_that_will_not_do(shop, password, says):
 
 
 def test_hashes_are_argon2id_of_the_decided_cost(dear_hashes):
-    from farebox.accounts import people
+    from farebox.accounts.people import people
 
     assert people.hashed(PASSWORD).startswith("argon2$argon2id$v=19$m=32768,t=2,p=1$")
 
 
 def test_no_more_hashes_at_a_time_than_decided_and_the_queue_ends(monkeypatch):
-    from farebox.accounts import hashing
+    from farebox.accounts.sign_in import hashing
     from farebox.kit.errors import Overloaded
 
     with hashing.turn(), hashing.turn():
@@ -161,7 +161,7 @@ def test_no_more_hashes_at_a_time_than_decided_and_the_queue_ends(monkeypatch):
 
 
 def test_a_full_queue_is_a_page_with_503(shop, monkeypatch):
-    from farebox.accounts import hashing
+    from farebox.accounts.sign_in import hashing
 
     visitor = Visitor(shop)
     visitor.get("/account/sign-in")
@@ -197,7 +197,7 @@ def test_sign_in_goes_nowhere_else(shop):
 
 def test_operators_are_strangers_at_the_customers_door(shop):
     clerk = operator(shop, "admin")
-    from farebox.accounts import people
+    from farebox.accounts.people import people
 
     shop.write(people.set_password, clerk.person, password_hash=people.hashed(PASSWORD), actor="test")
     page = Visitor(shop).fill("/account/sign-in", login=clerk.email, password=PASSWORD)
@@ -232,7 +232,7 @@ def test_two_processes_count_together(shop):
     known = customer(shop, password=PASSWORD)
     script = (
         "import django; django.setup()\n"
-        "from farebox.accounts import attempts\n"
+        "from farebox.accounts.sign_in import attempts\n"
         "from farebox.kit import clock, db\n"
         f"for _ in range(5): db.write(attempts.take, 'password:{known.email}', now_us=clock.now_us())\n"
     )
@@ -249,7 +249,7 @@ def test_two_processes_count_together(shop):
 
 @pytest.mark.slow
 def test_many_from_one_address_are_asked_to_wait(shop, monkeypatch):
-    from farebox.accounts import attempts
+    from farebox.accounts.sign_in import attempts
 
     monkeypatch.setattr(attempts, "_MINUTE_US", 3_600_000_000_000)  # so that no minute ends in the middle
     visitor = Visitor(shop)
@@ -295,7 +295,7 @@ def test_dangerous_things_ask_once_more_after_five_minutes(shop):
 
 def _age(who: Any, seconds: int) -> None:
     """His proofs are so much older."""
-    from farebox.accounts import sessions
+    from farebox.accounts.sign_in import sessions
 
     store = sessions.SessionStore(who.cookies["__Host-s"])
     records = store["account_authentication_methods"]
@@ -318,7 +318,7 @@ def test_who_has_just_signed_up_makes_his_first_key_without_the_password_again(s
 
 @pytest.mark.slow
 def test_a_code_alone_is_no_proof_of_who_signed_up(shop):
-    from farebox.accounts import sessions
+    from farebox.accounts.sign_in import sessions
 
     email = f"{secrets.token_hex(5)}@example.com"
     visitor = sign_up(shop, email)
@@ -377,7 +377,7 @@ def test_an_authenticator_app_its_codes_once_and_recovery_codes_once(shop):
 
 
 def test_a_sealed_seed_belongs_to_its_person(shop):
-    from farebox.accounts import sealed_factors
+    from farebox.accounts.sign_in import sealed_factors
     from farebox.kit.errors import CommandError
 
     sealed = sealed_factors.seal("SEED", person="per_a")
@@ -439,13 +439,13 @@ def test_the_puzzle_is_offered_checked_and_good_once(shop, option):
 @pytest.mark.slow
 @pytest.mark.store
 def test_trial_credit_once_a_mailbox_and_a_few_a_network(shop, settings):
-    from farebox.accounts import signup
+    from farebox.accounts.sign_in import signup
     from farebox.kit import clock
 
     settings(trial_micro={"USD": 500_000}, trial_days=1)
 
     def opened(email: str, address: str) -> int:
-        from farebox.accounts import people
+        from farebox.accounts.people import people
 
         row = shop.write(people.create, email=email, now_us=clock.now_us(), actor="test")
         return shop.write(signup.open_account, row.id, address=address, now_us=clock.now_us()).trial_micro
@@ -489,8 +489,8 @@ def test_a_shop_that_sells_nothing_yet_opens_the_account_later(shop, option):
 
 @pytest.mark.store
 def test_sign_ups_that_come_to_nothing_are_forgotten(shop):
-    from farebox.accounts import signup
     from farebox.accounts.models import Person
+    from farebox.accounts.sign_in import signup
     from farebox.kit import clock
 
     sign_up(shop, "never@example.com")
@@ -504,7 +504,7 @@ def test_sign_ups_that_come_to_nothing_are_forgotten(shop):
 @pytest.mark.slow
 @pytest.mark.store
 def test_one_time_links_of_the_demo(shop):
-    from farebox.accounts import links
+    from farebox.accounts.people import links
     from farebox.kit import clock
     from farebox.kit import settings as known
     from farebox.kit.errors import CommandError, NotFound

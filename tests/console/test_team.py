@@ -440,7 +440,7 @@ def test_nobody_is_signed_out_by_admins_or_himself(shop):
 
 
 def test_only_living_keys_of_programs_count(shop):
-    from farebox.accounts import keys, playground
+    from farebox.accounts.keys import keys, playground
     from farebox.accounts.models import ApiKey
     from farebox.kit import clock
 
@@ -533,7 +533,8 @@ def test_operators_do_not_join(shop):
 
 
 def test_an_account_on_trial_invites_few_and_a_funded_one_a_class(shop, monkeypatch):
-    from farebox.accounts import rates, trial
+    from farebox.accounts import trial
+    from farebox.accounts.keys import rates
     from farebox.accounts.models import Account, Invitation
     from farebox.kit import clock, settings
     from farebox.ledger import lots
@@ -570,8 +571,8 @@ def test_an_account_on_trial_invites_few_and_a_funded_one_a_class(shop, monkeypa
 
 
 def test_a_person_counts_over_all_his_accounts(shop, monkeypatch):
-    from farebox.accounts import people as persons
-    from farebox.accounts import rates
+    from farebox.accounts.keys import rates
+    from farebox.accounts.people import people as persons
     from farebox.kit import clock
 
     owner, other = people.customer(shop), people.customer(shop)
@@ -589,7 +590,7 @@ def test_a_person_counts_over_all_his_accounts(shop, monkeypatch):
 
 
 def test_nobody_is_mailed_without_end_by_many_accounts(shop):
-    from farebox.accounts import rates
+    from farebox.accounts.keys import rates
 
     email = fresh()
     for _ in range(rates.MAILS_A_DAY_TO_ONE):

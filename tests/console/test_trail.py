@@ -41,7 +41,8 @@ def rows(visitor, query=""):
 
 
 def test_who_what_before_after(shop, team):
-    from farebox.accounts import key_line, keys, projects
+    from farebox.accounts import projects
+    from farebox.accounts.keys import key_line, keys
 
     owner, _admin, _other, red, _blue = team
     key, text = shop.write(minting.issue, project=red, name="robot", models=["gpt-4"], **stamp(owner))
@@ -74,7 +75,7 @@ def test_who_what_before_after(shop, team):
 
 
 def test_an_admin_sees_his_projects(shop, team):
-    from farebox.accounts import rates
+    from farebox.accounts.keys import rates
 
     owner, admin, other, red, blue = team
     shop.write(minting.issue, project=red, name="a red key", **stamp(owner))
@@ -89,8 +90,8 @@ def test_an_admin_sees_his_projects(shop, team):
 
 
 def test_who_moves_takes_no_past_along(shop, team):
-    from farebox.accounts import people as persons
-    from farebox.accounts import teams
+    from farebox.accounts.people import people as persons
+    from farebox.accounts.team import teams
 
     owner, admin, other, red, blue = team
     member = people.customer(shop, role="member", of=owner, project=blue)
@@ -106,7 +107,8 @@ def test_who_moves_takes_no_past_along(shop, team):
 
 def test_what_is_the_houses_stays_there(shop, team):
     """What operators propose, their names, price lists, and where members are told are nothing for this page."""
-    from farebox.accounts import adjusting, notices
+    from farebox.accounts import adjusting
+    from farebox.accounts.people import notices
 
     owner, *_rest = team
     account = owner.customer.account

@@ -248,8 +248,8 @@ def test_the_figures_of_the_stacked_chart_are_a_table_too(team):
 
 @pytest.mark.slow
 def test_somebody_with_several_places_sees_all_of_them(shop, team):
-    from farebox.accounts import people as persons
     from farebox.accounts.models import Person
+    from farebox.accounts.people import people as persons
 
     owner = team["owner"]
     admin = people.customer(shop, role="admin", of=owner, project=team["a"][0])

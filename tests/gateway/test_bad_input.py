@@ -729,7 +729,7 @@ def wrong_keys(key):
     flip = "A" if key[20] != "A" else "B"
     place = next(n for n in range(30, len(key) - 1) if key[n] != key[n + 1])
     swapped = key[:place] + key[place + 1] + key[place] + key[place + 2 :]
-    from farebox.accounts import key_format
+    from farebox.accounts.keys import key_format
 
     return {
         "K01 none": [], "K01 no word": ["Authorization: "], "K01 Bearer": ["Authorization: Bearer"], "K01 Bearer ": ["Authorization: Bearer "],
@@ -769,7 +769,7 @@ def test_the_word_bearer_may_be_spelled_freely(shop, me, scheme):
 
 
 def test_keys_of_another_installation_are_told_so(shop, me, untouched):
-    from farebox.accounts import key_format
+    from farebox.accounts.keys import key_format
 
     site = next(site for site in ("AAAA", "BBBB") if site not in me.key[:12])
     error = check_error(keyed(shop, "GET", "/v1/models", f"Authorization: Bearer {key_format.mint(site)}"), 401)
@@ -778,7 +778,8 @@ def test_keys_of_another_installation_are_told_so(shop, me, untouched):
 
 @pytest.mark.slow
 def test_keys_that_ended_and_accounts_that_are_barred(shop, untouched):
-    from farebox.accounts import accounts, keys
+    from farebox.accounts import accounts
+    from farebox.accounts.keys import keys
     from farebox.kit import clock
 
     now_us = clock.now_us()
@@ -807,7 +808,7 @@ def test_keys_that_ended_and_accounts_that_are_barred(shop, untouched):
 
 
 def test_an_address_that_guesses_keys_is_slowed_down_alone(shop, me, untouched):
-    from farebox.accounts.ring import Throttle
+    from farebox.accounts.keys.ring import Throttle
 
     ring = shop.server.ports.shop.ring
     before, ring._throttle = ring._throttle, Throttle(per_min=5)

@@ -76,7 +76,7 @@ def channel(shop: Any, model: str) -> Any:
 
 def keys(shop: Any, count: int, **member: Any) -> list[Any]:
     """One account as that many customers, each with a key of its own."""
-    from farebox.accounts import keys as rows
+    from farebox.accounts.keys import keys as rows
     from farebox.accounts.models import Project
     from farebox.kit import clock
     from shop import Customer

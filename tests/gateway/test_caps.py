@@ -52,14 +52,14 @@ def by(**facts):
 
 
 def cap(shop, me, **caps_micro):
-    from farebox.accounts import key_line
+    from farebox.accounts.keys import key_line
 
     shop.write(key_line.set_caps, me.key_id, caps_micro, **by())
     shop.refresh()
 
 
 def rotate(shop, me, grace_s):
-    from farebox.accounts import key_line
+    from farebox.accounts.keys import key_line
 
     made, text = shop.write(key_line.rotate, me.key_id, grace_s=grace_s, **by())
     shop.refresh()
@@ -141,7 +141,8 @@ def test_a_cap_that_was_lifted_and_set_again_holds(shop, model):
 @pytest.mark.parametrize("period", ["day", "month"])
 def test_a_cap_that_is_raised_just_before_its_period_ends_is_whole_in_the_next(shop, model, period):
     """A node that has not seen the change is the first to count the new period; the rest of the cap is not barred."""
-    from farebox.accounts import caps, key_line
+    from farebox.accounts import caps
+    from farebox.accounts.keys import key_line
     from farebox.kit import clock, errors
     from farebox.ledger import holds
 
@@ -211,7 +212,7 @@ def test_the_limits_a_minute_of_a_rotated_key_go_on_counting(shop, model):
 
 @pytest.mark.slow
 def test_a_cap_that_changes_while_the_key_is_rotated_is_that_of_both(shop):
-    from farebox.accounts import key_line
+    from farebox.accounts.keys import key_line
     from farebox.accounts.models import ApiKey
 
     changes = (
@@ -226,7 +227,8 @@ def test_a_cap_that_changes_while_the_key_is_rotated_is_that_of_both(shop):
 
 
 def test_who_comes_back_has_the_caps_that_he_is_given_now(shop, model):
-    from farebox.accounts import keys, people
+    from farebox.accounts.keys import keys
+    from farebox.accounts.people import people
     from farebox.kit import clock
 
     me = shop.account("1")
@@ -278,7 +280,7 @@ def test_a_cap_that_was_just_changed_is_never_a_fault_of_ours(shop, model):
 
 
 def key_line():
-    from farebox.accounts import key_line
+    from farebox.accounts.keys import key_line
 
     return key_line
 

@@ -263,7 +263,7 @@ def test_old_idempotency_keys_are_forgotten_by_the_schedule(shop_here):
 
 
 def revoke(shop: Any, me: Any) -> None:
-    from farebox.accounts import keys
+    from farebox.accounts.keys import keys
     from farebox.kit import clock
 
     shop.write(keys.revoke, me.key_id, now_us=clock.now_us(), actor="test")
@@ -273,7 +273,7 @@ def revoke(shop: Any, me: Any) -> None:
 @pytest.mark.rule("R21")
 def test_a_cut_waits_for_a_store_that_can_not_be_asked(shop_here, monkeypatch):
     """The look fails for longer than calls are looked at after a change; it is made up for."""
-    from farebox.accounts import authenticate
+    from farebox.accounts.keys import authenticate
     from farebox.kit import errors
     from farebox.site import node
 
@@ -303,7 +303,7 @@ def test_a_cut_waits_for_a_store_that_can_not_be_asked(shop_here, monkeypatch):
 @pytest.mark.rule("R21")
 def test_a_key_that_is_switched_off_during_the_last_look(shop_here, monkeypatch):
     """The look has read the key as it was, and is the last one for the change before."""
-    from farebox.accounts import authenticate
+    from farebox.accounts.keys import authenticate
     from farebox.site import node
 
     monkeypatch.setattr(node, "_LOOK_AGAIN_S", 0)
@@ -334,7 +334,7 @@ def test_a_key_that_is_switched_off_during_the_last_look(shop_here, monkeypatch)
 @pytest.mark.rule("R21")
 @pytest.mark.parametrize("how", ["set_expiry", "rotate"])
 def test_a_key_that_is_given_an_end_under_the_call(shop_here, monkeypatch, how):
-    from farebox.accounts import key_line, keys
+    from farebox.accounts.keys import key_line, keys
     from farebox.kit import clock
     from farebox.site import node
 
@@ -357,7 +357,7 @@ def test_a_key_that_is_given_an_end_under_the_call(shop_here, monkeypatch, how):
 @pytest.mark.rule("R21")
 @pytest.mark.parametrize("later", [3600, None], ids=["moved", "removed"])
 def test_a_key_whose_end_is_put_off_under_the_call(shop_here, later):
-    from farebox.accounts import keys
+    from farebox.accounts.keys import keys
     from farebox.kit import clock
 
     ends_us = clock.now_us() + 3_000_000

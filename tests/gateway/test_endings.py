@@ -316,7 +316,8 @@ def test_what_comes_before_any_output_is_bounded(shop, me, drip):
 
 @pytest.mark.parametrize("what", ["revoke", "freeze"])
 def test_a_key_that_ends_while_the_body_comes(shop, me, what):
-    from farebox.accounts import accounts, keys
+    from farebox.accounts import accounts
+    from farebox.accounts.keys import keys
     from farebox.kit import clock
 
     assert me.chat("gpt-4", "sandbox: tokens=1").status == 200

@@ -71,7 +71,7 @@ def store_away(shop, monkeypatch):
 @pytest.mark.fault("F02")
 @pytest.mark.rule("R01")
 def test_a_store_that_is_away_is_503_and_no_key_is_called_bad(shop, monkeypatch):
-    from farebox.accounts import key_format
+    from farebox.accounts.keys import key_format
 
     me, known = shop.account("1"), shop.account("1")
     assert known.chat("gpt-4", "sandbox: tokens=1").status == 200

@@ -344,7 +344,9 @@ def test_a_limit_is_sent_only_if_asked_for(shop, priced, stream):
 
 
 def test_the_caps_of_key_project_and_member_are_held_together(shop, priced):
-    from farebox.accounts import keys, people, projects
+    from farebox.accounts import projects
+    from farebox.accounts.keys import keys
+    from farebox.accounts.people import people
     from farebox.kit import clock
     from farebox.ledger.models import Hold, LedgerAccount
 
@@ -387,8 +389,10 @@ def test_the_caps_of_key_project_and_member_are_held_together(shop, priced):
 
 @pytest.mark.parametrize(("scope", "word"), [("project", "project"), ("member", "member")])
 def test_a_used_up_cap_says_whose_it_is(shop, priced, scope, word):
-    from farebox.accounts import keys, people, projects
+    from farebox.accounts import projects
+    from farebox.accounts.keys import keys
     from farebox.accounts.models import ApiKey
+    from farebox.accounts.people import people
     from farebox.kit import clock
 
     me = shop.account("1")

@@ -40,7 +40,7 @@ def test_after_the_first_call_has_ended_its_key_is_used_up(me, name):
 
 
 def test_another_key_of_the_project_is_told_whose_the_receipt_is(shop, me, name):
-    from farebox.accounts import key_line
+    from farebox.accounts.keys import key_line
     from farebox.kit import clock
     from shop import Customer
 

@@ -113,8 +113,10 @@ def test_a_token_and_an_upstreams_secret(shop):
 
 
 def test_a_webhooks_secret_and_links_of_invitations(shop):
-    from farebox.accounts import invitations, notices, setup
     from farebox.accounts.models import Invitation, Notice, OfficeCode
+    from farebox.accounts.people import notices
+    from farebox.accounts.sign_in import setup
+    from farebox.accounts.team import invitations
     from farebox.kit import clock
 
     owner, admin = people.customer(shop), people.operator(shop, "admin")

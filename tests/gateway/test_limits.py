@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minting
-from farebox.accounts.pace import Pace
+from farebox.accounts.keys.pace import Pace
 from farebox.gateway.limits import MINUTE_US, Rates, tokens
 from farebox.kit.errors import RateLimited
 from talk import PROMPTLY_S, Talk, chat, wait_for
@@ -20,7 +20,7 @@ HEADERS = [f"x-ratelimit-{part}-{what}" for what in ("requests", "tokens") for p
 
 
 def limit(shop, kind, name, **limits):
-    from farebox.accounts import rates
+    from farebox.accounts.keys import rates
 
     given = {"rpm": None, "tpm": None, "concurrency": None} | limits
     shop.write(rates.limit, kind, name, **given, actor="test")
@@ -331,7 +331,7 @@ def test_a_customer_with_one_call_at_a_time_never_waits_for_his_own_last_one(sho
 
 @pytest.mark.store
 def test_a_change_is_in_force_within_a_second(shop, me):
-    from farebox.accounts import rates
+    from farebox.accounts.keys import rates
 
     assert me.chat("gpt-4o-mini").status == 200
     shop.write(rates.limit, "key", me.key_id, rpm=1, tpm=None, concurrency=None, actor="test")
@@ -359,7 +359,7 @@ def test_the_official_library_waits_and_tries_again(shop, me):
 
 
 def test_limits_that_are_none(shop, me):
-    from farebox.accounts import rates
+    from farebox.accounts.keys import rates
     from farebox.kit.errors import CommandError
 
     for wrong in ({"rpm": 0}, {"tpm": -1}, {"concurrency": 10_001}, {"rpm": True}):

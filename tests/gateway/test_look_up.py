@@ -72,7 +72,7 @@ class Blind:
 
 def revoke(shop, me) -> None:
     """As another process does: this one is not told."""
-    from farebox.accounts import keys
+    from farebox.accounts.keys import keys
     from farebox.kit import clock
 
     shop.write(keys.revoke, me.key_id, now_us=clock.now_us(), actor="test")

@@ -21,7 +21,7 @@ def name(shop):
 
 
 def revoke(shop, me) -> None:
-    from farebox.accounts import keys
+    from farebox.accounts.keys import keys
     from farebox.kit import clock
 
     shop.write(keys.revoke, me.key_id, now_us=clock.now_us(), actor="test")

@@ -302,7 +302,7 @@ def test_pages_have_a_share_per_person(shop):
 
 
 def test_the_management_api_has_a_share_per_person(shop):
-    from farebox.accounts import tokens
+    from farebox.accounts.sign_in import tokens
 
     person = people.operator(shop).person
     made = [

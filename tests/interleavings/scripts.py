@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from farebox.accounts import accounts, keys
+from farebox.accounts import accounts
+from farebox.accounts.keys import keys
 from farebox.accounts.models import ApiKey, Project
 from farebox.calls import log
 from farebox.calls.log import Ended, Opened

@@ -81,7 +81,7 @@ def prepared(shop: Any) -> World:
 
 def _aged(shop: Any, person: Any, area: str) -> dict[str, str]:
     """A session whose proof is too old for what gives access."""
-    from farebox.accounts import sessions
+    from farebox.accounts.sign_in import sessions
     from farebox.look.sessions import COOKIES
 
     methods = ("password", "mfa") if area == "office" else ("password",)
@@ -91,8 +91,9 @@ def _aged(shop: Any, person: Any, area: str) -> dict[str, str]:
 
 def _customers(shop: Any, owner: Any) -> dict[str, str]:
     """Keys, projects, members and invitations of the owner's account, and people who can't sign in."""
-    from farebox.accounts import invitations, projects
+    from farebox.accounts import projects
     from farebox.accounts.models import Person, Project
+    from farebox.accounts.team import invitations
 
     account, at = owner.customer.account, {}
     main = Project.objects.get(account=account, name="default").id
@@ -116,8 +117,9 @@ def _customers(shop: Any, owner: Any) -> dict[str, str]:
 
 def _office(shop: Any) -> dict[str, str]:
     """Accounts, keys, channels, models, lists and what waits for approval."""
-    from farebox.accounts import accounts, operators
+    from farebox.accounts import accounts
     from farebox.accounts.models import Project
+    from farebox.accounts.sign_in import operators
     from farebox.catalog import drafts, lists, sheets
     from farebox.ledger import adjustments
     from farebox.office import kinds

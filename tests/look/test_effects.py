@@ -213,7 +213,7 @@ class World:
         return self.shop.model(f"m{uuid.uuid4().hex[:8]}", {"input": "1", "output": "2"})
 
     def account(self, **limits: Any) -> str:
-        from farebox.accounts import rates
+        from farebox.accounts.keys import rates
 
         account = self.shop.account("1").account
         if limits:
@@ -287,7 +287,7 @@ def project_lowered(w):
 
 
 def project_later(w):
-    from farebox.accounts import teams
+    from farebox.accounts.team import teams
 
     project = w.project()
     w.shop.write(teams.set_keys_end, project, ends_us=w.stamp()["now_us"] + 10**12, **w.stamp())
@@ -295,7 +295,7 @@ def project_later(w):
 
 
 def _capped_member(w, day_micro):
-    from farebox.accounts import people as domain
+    from farebox.accounts.people import people as domain
 
     member = w.member(w.project())
     w.shop.write(domain.set_caps, member, {"day": day_micro}, **w.stamp())
@@ -327,7 +327,7 @@ def invite(w):
 
 
 def invitation_resend(w):
-    from farebox.accounts import invitations
+    from farebox.accounts.team import invitations
 
     guest, terms = invitations.Guest(f"{uuid.uuid4().hex}@example.com"), invitations.Terms(project=w.project())
     sent = w.shop.write(
@@ -373,7 +373,7 @@ def operator_new(w):
 
 
 def operator_change(w):
-    from farebox.accounts import operators
+    from farebox.accounts.sign_in import operators
 
     facts = {"kind": "role", "email": f"{uuid.uuid4().hex}@example.com", "role": "finance", "alone": False}
     row, _ = w.shop.write(
@@ -601,8 +601,8 @@ def world(shop):
 
 def session(world, name, *, age_s=0):
     """A session of the person who sends this form, whose last proof is so old."""
-    from farebox.accounts import sessions
     from farebox.accounts.models import Person
+    from farebox.accounts.sign_in import sessions
     from farebox.look.sessions import COOKIES
 
     office = name.startswith("office:")
@@ -730,7 +730,7 @@ def test_owners_hear_of_owners(world, shop):
 
 def test_owners_hear_of_those_whom_the_shop_invites_and_are_told_of_a_low_balance(world, shop):
     """From the office and by command; whoever comes so is told of a low balance as one who signed up is."""
-    from farebox.accounts import notices
+    from farebox.accounts.people import notices
     from farebox.cli import verbs
     from letters import letters, text
 

@@ -82,8 +82,9 @@ def pages(shop):
 
 def examples(shop, owner):
     """An object of each kind that has a page, by kind; long names, a call that failed, an open invitation."""
-    from farebox.accounts import invitations, projects
+    from farebox.accounts import projects
     from farebox.accounts.models import Member, Project
+    from farebox.accounts.team import invitations
     from farebox.upstreams.models import Channel
 
     stamp = {"now_us": time.time_ns() // 1000, "actor": "test"}

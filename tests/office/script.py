@@ -14,7 +14,7 @@ class Script:
     """A program with a token of a role."""
 
     def __init__(self, shop, role, **facts):
-        from farebox.accounts import tokens
+        from farebox.accounts.sign_in import tokens
         from farebox.kit import clock
 
         self.shop = shop

@@ -58,9 +58,9 @@ def _plain(shop, path, token):
 
 
 def test_tokens_that_have_ended(shop):
-    from farebox.accounts import people as persons
-    from farebox.accounts import tokens
     from farebox.accounts.models import OfficeToken
+    from farebox.accounts.people import people as persons
+    from farebox.accounts.sign_in import tokens
     from farebox.kit import clock
 
     for make in (

@@ -64,7 +64,7 @@ def test_every_setting_is_read_and_proposed(admin):
 
 
 def test_who_works_here(shop, admin):
-    from farebox.accounts import operators
+    from farebox.accounts.sign_in import operators
     from farebox.kit import clock
 
     facts = {"kind": "role", "email": "new@example.com", "role": "finance", "why": "grows", "alone": False}

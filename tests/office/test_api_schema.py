@@ -18,7 +18,7 @@ SEED = 4711
 @pytest.fixture(scope="module")
 def token(shop):
     """A token of an administrator."""
-    from farebox.accounts import tokens
+    from farebox.accounts.sign_in import tokens
     from farebox.kit import clock
 
     me = people.operator(shop, "admin")

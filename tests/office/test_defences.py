@@ -50,8 +50,8 @@ def test_a_token_of_before_is_no_way_around_it(shop):
 @pytest.mark.parametrize("kind", ["role", "reset"])
 def test_tokens_end_with_the_place_of_their_person(shop, kind):
     """Nor do they come to life when he gets the role back."""
-    from farebox.accounts import operators
     from farebox.accounts.models import Person
+    from farebox.accounts.sign_in import operators
     from farebox.kit import clock
     from farebox.kit.models import AuditEvent
 
@@ -77,8 +77,8 @@ def test_tokens_end_with_the_place_of_their_person(shop, kind):
 
 def test_an_operator_without_an_address_is_not_proposed(shop):
     """Or the second administrator would be the one who hears of it."""
-    from farebox.accounts import operators
     from farebox.accounts.models import OperatorChange
+    from farebox.accounts.sign_in import operators
     from farebox.kit import clock
     from farebox.kit.errors import CommandError
 
@@ -120,7 +120,7 @@ def test_a_key_of_an_upstream_goes_nowhere_else_than_it_was_given_for(shop):
 def test_a_session_grows_no_younger_by_a_proof(shop):
     """Twelve hours after the sign-in it ends, however often the password was typed in between."""
     from farebox.accounts.models import Session
-    from farebox.accounts.sessions import digest
+    from farebox.accounts.sign_in.sessions import digest
 
     row = people.person(shop, operator_role="admin", password=people.PASSWORD)
     admin = people.signed_in(shop, row, "office", "password", "mfa")
@@ -138,7 +138,7 @@ def test_an_office_without_its_store_says_so(shop, monkeypatch):
     """A page with 503, for who is signed in as for a stranger; never a trace of where it broke."""
     from django.db import OperationalError
 
-    from farebox.accounts import sessions
+    from farebox.accounts.sign_in import sessions
 
     admin = people.operator(shop, "admin")
 

@@ -284,8 +284,8 @@ def test_limits_a_day(shop, account):
 
 def test_own_accounts_are_barred(shop, account):
     """Who has, or once had, a place in an account moves no money on it."""
-    from farebox.accounts import people as persons
     from farebox.accounts.models import Account
+    from farebox.accounts.people import people as persons
     from farebox.kit import clock
 
     row = people.person(shop)
@@ -349,8 +349,8 @@ def test_a_grant_lasts_through_its_last_day_in_the_accounts_zone(shop, account):
 def test_a_fresh_proof_is_needed(shop, account):
     import time
 
-    from farebox.accounts import sessions
     from farebox.accounts.models import Person
+    from farebox.accounts.sign_in import sessions
 
     finance = people.operator(shop, "finance")
     here = propose(finance, account, amount="1")

@@ -49,8 +49,8 @@ def row_of(here):
 
 def join(shop, account, person):
     """The person gets a place in the account; an operator has none, so the role rests meanwhile."""
-    from farebox.accounts import people as persons
     from farebox.accounts.models import Person
+    from farebox.accounts.people import people as persons
 
     role = Person.objects.get(id=person).operator_role
     shop.write(persons.set_operator_role, person, operator_role="", actor="test")
@@ -272,7 +272,7 @@ def test_who_got_a_place_in_the_account_meanwhile(shop, account, limit, who):
 
 def test_joining_and_approving_at_once(shop, account):
     from farebox.accounts import adjusting
-    from farebox.accounts import people as persons
+    from farebox.accounts.people import people as persons
     from farebox.kit.errors import CommandError
 
     row = proposed(shop, account)
@@ -325,8 +325,8 @@ def test_a_proposal_that_lapsed_between_two_approvals(shop, account, limit):
 
 
 def test_a_refunded_call_no_longer_counts_for_the_caps_of_its_key(shop):
-    from farebox.accounts import key_line
     from farebox.accounts.caps import Caps
+    from farebox.accounts.keys import key_line
     from farebox.ledger.models import Hold
 
     me = shop.account("5", caps=Caps(day_micro=10**6, month_micro=10**6))

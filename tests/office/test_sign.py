@@ -19,8 +19,8 @@ COOKIE = "__Host-o"
 
 
 def first_code(shop):
-    from farebox.accounts import setup
     from farebox.accounts.models import Person
+    from farebox.accounts.sign_in import setup
     from farebox.kit import clock
 
     Person.objects.exclude(operator_role="").update(operator_role="")
@@ -94,7 +94,7 @@ def test_a_code_ends_after_an_hour_and_when_there_is_an_operator(shop, visitor, 
     people.person(shop, operator_role="admin")
     assert visitor.get(f"/office/set-up?code={code}").status == 404
     assert visitor.get("/office/set-up").status == 404
-    from farebox.accounts import setup
+    from farebox.accounts.sign_in import setup
     from farebox.kit.errors import CommandError
 
     with pytest.raises(CommandError, match="has operators already"):
@@ -204,7 +204,7 @@ def test_passwords_are_slowed_down_but_not_in_a_known_browser(shop):
 
 
 def test_a_pause_doubles_up_to_fifteen_minutes(shop, monkeypatch):
-    from farebox.accounts import attempts
+    from farebox.accounts.sign_in import attempts
 
     now_us, waited = 1_800_000_000_000_000, []
     for _ in range(12):
@@ -223,7 +223,7 @@ def test_a_pause_doubles_up_to_fifteen_minutes(shop, monkeypatch):
 
 
 def test_an_address_has_thirty_tries_a_minute(shop):
-    from farebox.accounts import attempts
+    from farebox.accounts.sign_in import attempts
 
     now_us = 1_800_000_000_000_000
     for _ in range(30):
@@ -292,7 +292,7 @@ def test_signing_out_ends_the_session(shop):
 def test_step_up(shop):
     visitor, _person, _, _ = enrolled(shop)
     from farebox.accounts.models import Session
-    from farebox.accounts.sessions import SessionStore, digest
+    from farebox.accounts.sign_in.sessions import SessionStore, digest
 
     def age(seconds):
         store = SessionStore(visitor.cookies[COOKIE], area="office")
@@ -549,7 +549,7 @@ def test_who_sees_the_operators(operator):
 
 
 def test_a_link_of_the_demo(shop, visitor):
-    from farebox.accounts import links
+    from farebox.accounts.people import links
     from farebox.kit import clock, settings
 
     person = people.person(shop, operator_role="admin")

@@ -276,7 +276,7 @@ def test_no_cost_is_lost_by_saving(shop, operator):
 
 
 def test_a_key_that_was_typed_is_never_lost_nor_shown(shop, operator):
-    from farebox.accounts.sessions import SessionStore
+    from farebox.accounts.sign_in.sessions import SessionStore
     from farebox.kit import secrets
     from farebox.upstreams import board
 

@@ -647,7 +647,7 @@ def test_beside_a_server_freezing_goes_through_it(house):
 
 
 def administrator(email):
-    from farebox.accounts import people
+    from farebox.accounts.people import people
     from farebox.kit import clock
 
     facts = {"email": email, "operator_role": "admin", "now_us": clock.now_us(), "actor": "test"}

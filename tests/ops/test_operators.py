@@ -13,7 +13,8 @@ pytestmark = pytest.mark.store
 
 def come(link):
     """Do what the page of a link does with a password."""
-    from farebox.accounts import people, setup
+    from farebox.accounts.people import people
+    from farebox.accounts.sign_in import setup
     from farebox.kit import clock, db
 
     code = link.rpartition("=")[2]

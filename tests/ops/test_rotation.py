@@ -31,8 +31,8 @@ def filled(many: int = 3) -> dict[str, str]:
     """Something sealed in every place: a channel, a webhook, a seed, a message; what each says."""
     from allauth.mfa.models import Authenticator
 
-    from farebox.accounts import sealed_factors
     from farebox.accounts.models import Account, Notice, Person
+    from farebox.accounts.sign_in import sealed_factors
     from farebox.kit import outbox
 
     master = secrets.master_keys(options.current())
@@ -57,8 +57,8 @@ def opened(many: int = 3) -> dict[str, str]:
     """What every sealed place says now."""
     from allauth.mfa.models import Authenticator
 
-    from farebox.accounts import sealed_factors
     from farebox.accounts.models import Notice
+    from farebox.accounts.sign_in import sealed_factors
     from farebox.kit.models import Outbox
     from farebox.upstreams.models import Channel
 

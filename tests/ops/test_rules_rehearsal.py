@@ -124,7 +124,7 @@ def test_the_books_of_the_release_before_are_clean_and_the_date_is_missing(upgra
 
 def test_old_receipts_statements_and_exports_stay_as_they_were(upgraded, shop):
     """The call that waited in the journal of the release before is charged and among them (R23)."""
-    from farebox.accounts.people import add_member
+    from farebox.accounts.people.people import add_member
 
     me = upgraded.old
     for call, said in SAID["receipts"].items():

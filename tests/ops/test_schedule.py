@@ -63,7 +63,7 @@ def test_old_diagnostics_are_forgotten(ready_house):
 
 
 def operator(role):
-    from farebox.accounts import people
+    from farebox.accounts.people import people
     from farebox.kit import clock, db
 
     db.write(people.create, email="una@example.com", operator_role=role, now_us=clock.now_us(), actor="test")

@@ -30,7 +30,7 @@ def test_settings_by_command(house):
 
 @pytest.mark.slow
 def test_administrators_hear_of_channels_that_a_command_makes(house):
-    from farebox.accounts import people
+    from farebox.accounts.people import people
     from farebox.kit import clock, db
     from farebox.kit.models import Outbox
 
@@ -102,7 +102,7 @@ def test_only_a_new_shop_begins_with_version_2(house, begins):
 
 
 def test_owners_are_told_once_for_each_date(ready_house, monkeypatch):
-    from farebox.accounts import people
+    from farebox.accounts.people import people
     from farebox.jobs import new_rules, schedule
     from farebox.kit import clock, db, settings
     from farebox.kit.models import Outbox

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from farebox.accounts import accounts, forgiving, key_line, keys, projects
+from farebox.accounts import accounts, forgiving, projects
+from farebox.accounts.keys import key_line, keys
 from farebox.kit import db, options, statements
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments, lots

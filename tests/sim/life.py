@@ -8,7 +8,7 @@ import json
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from farebox.accounts.ring import KeyRing
+from farebox.accounts.keys.ring import KeyRing
 from farebox.catalog import shelf
 from farebox.gateway.flight import Flight
 from farebox.gateway.http.app import App

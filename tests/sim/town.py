@@ -171,8 +171,9 @@ def set_rules(from_s: float | None) -> None:
 
 
 def _fill(town: Town) -> None:
-    from farebox.accounts import accounts, key_format, projects
+    from farebox.accounts import accounts, projects
     from farebox.accounts.caps import Caps
+    from farebox.accounts.keys import key_format
     from farebox.catalog import goods, lists
     from farebox.kit import clock, db, settings
     from farebox.upstreams import channels

@@ -144,7 +144,7 @@ class World:
         return self.invite(own)[0]
 
     def invite(self, own: bool = True) -> tuple[str, str]:
-        from farebox.accounts import invitations
+        from farebox.accounts.team import invitations
 
         owner = self.owner if own else self.stranger
         project = self.project if own else self.new_project(owner)
@@ -167,7 +167,7 @@ class World:
         return ident
 
     def _token(self, role: str, own: bool) -> str:
-        from farebox.accounts import tokens
+        from farebox.accounts.sign_in import tokens
 
         letter = role if role in OPERATORS and own else "U" if role != "U" else "S"
         given = {"name": "matrix", "role": OPERATORS[letter], "days": 9}

@@ -153,7 +153,7 @@ def test_a_nul_is_answered_in_words(shop, world, language):
 
 
 def test_every_parameter_of_the_management_api(shop, world):
-    from farebox.accounts import tokens
+    from farebox.accounts.sign_in import tokens
     from farebox.kit import clock
 
     _row, text = shop.write(

@@ -191,8 +191,8 @@ def test_who_has_given_the_old_password_does_not_enrol_after_a_reset(shop):
 
 
 def test_the_first_administrator_takes_the_address_of_a_claim_and_of_nobody_else(shop):
-    from farebox.accounts import setup
     from farebox.accounts.models import OfficeCode, Person
+    from farebox.accounts.sign_in import setup
     from farebox.kit import clock
 
     OfficeCode.objects.all().delete()
@@ -237,8 +237,8 @@ def test_a_code_of_an_earlier_office_life_serves_no_later_one(shop):
 
 
 def test_who_became_a_member_or_was_switched_off_meanwhile_takes_no_role(shop):
-    from farebox.accounts import people as persons
     from farebox.accounts.models import Person
+    from farebox.accounts.people import people as persons
     from farebox.kit import clock
 
     person = people.person(shop, password=PASSWORD)
@@ -257,7 +257,7 @@ def test_who_became_a_member_or_was_switched_off_meanwhile_takes_no_role(shop):
 
 
 def test_an_offer_touches_nothing_until_it_is_taken(shop):
-    from farebox.accounts import sessions
+    from farebox.accounts.sign_in import sessions
 
     person = people.person(shop, password=PASSWORD)
     link = path_of(verb("operator.invite", email=person.email, role="finance")["link"])
@@ -389,9 +389,9 @@ def test_an_account_gets_another_owner_when_he_says_so(shop):
 def test_what_an_owner_offered_ends_with_his_right_to(shop, meanwhile):
     from allauth.account.models import EmailAddress
 
-    from farebox.accounts import people as persons
-    from farebox.accounts import teams
     from farebox.accounts.models import Person, Project
+    from farebox.accounts.people import people as persons
+    from farebox.accounts.team import teams
     from farebox.kit import clock
 
     owner = people.customer(shop)
@@ -503,7 +503,7 @@ def test_a_code_of_a_mailbox_left_behind_sets_no_password(shop, meanwhile, at):
 
 def test_who_has_no_place_learns_what_he_can_do(shop):
     from farebox.accounts import accounts
-    from farebox.accounts import people as persons
+    from farebox.accounts.people import people as persons
     from farebox.kit import clock
 
     owner = people.customer(shop)

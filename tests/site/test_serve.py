@@ -40,7 +40,7 @@ def test_a_change_is_seen_though_the_first_look_at_it_fails(shop, monkeypatch):
 def test_what_the_database_says_is_not_told_to_callers(shop, monkeypatch):
     from django.db import OperationalError
 
-    from farebox.accounts import authenticate
+    from farebox.accounts.keys import authenticate
 
     def find(*_: Any) -> None:
         raise OperationalError('connection to server at "10.3.7.21", port 5432 failed for user "shop_rw"')

@@ -10,8 +10,8 @@ from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments, booking, references
 from farebox.ledger.models import Adjustment
 
-from . import people
 from .models import Account, Member, Person
+from .people import people
 
 PROPOSES = ("support", "finance", "admin")
 APPROVES = ("finance",)

@@ -12,6 +12,6 @@ class Accounts(AppConfig):
 
     def ready(self) -> None:
         """Second factors are kept our way."""
-        from . import sealed_factors  # noqa: PLC0415 - needs the settings
+        from .sign_in import sealed_factors  # noqa: PLC0415 - needs the settings
 
         sealed_factors.install()

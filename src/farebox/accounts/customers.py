@@ -11,8 +11,10 @@ from django.db.models import Q
 from farebox.kit.db import Tx
 from farebox.ledger.models import Hold, LedgerAccount
 
-from . import accounts, keys, people, projects
+from . import accounts, projects
+from .keys import keys
 from .models import Account, ApiKey, Member, Person, Project
+from .people import people
 
 _LAST_ID = "acc_~"
 _PERSON = re.compile(r"(?:\b(?:operator|person):)?\b(per_[0-9A-Za-z]{25})\b")

@@ -10,7 +10,7 @@ import msgspec
 from farebox.kit.db import Tx
 from farebox.ledger.models import LedgerAccount
 
-from .caller import networks
+from .keys.caller import networks
 from .models import Account, ApiKey, Cap, Member, Project
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from farebox.accounts import old_peppers, resealing
+from farebox.accounts.keys import old_peppers
+from farebox.accounts.sign_in import resealing
 from farebox.jobs import owners
 from farebox.kit import audit, clock, keyfiles, options, outbox, secrets, settings
 from farebox.kit.db import Tx

@@ -144,14 +144,14 @@ def first_code() -> str:
 
 
 def _has_operator(tx: Tx) -> bool:
-    from farebox.accounts import setup
+    from farebox.accounts.sign_in import setup
     from farebox.kit import clock
 
     return setup.has_operator(tx, now_us=clock.now_us())
 
 
 def _first_code(tx: Tx, *, actor: str) -> str:
-    from farebox.accounts import setup
+    from farebox.accounts.sign_in import setup
     from farebox.kit import clock
 
     return setup.first_code(tx, now_us=clock.now_us(), actor=actor)

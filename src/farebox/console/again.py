@@ -25,8 +25,10 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from farebox.accounts import attempts, links, mailboxes, trial
+from farebox.accounts import trial
 from farebox.accounts.models import Person
+from farebox.accounts.people import links, mailboxes
+from farebox.accounts.sign_in import attempts
 from farebox.kit import clock, db
 
 from . import second

@@ -19,18 +19,9 @@ from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from farebox.accounts import (
-    attempts,
-    browsers,
-    first_proof,
-    mailboxes,
-    people,
-    refused,
-    sealed_factors,
-    sessions,
-    signup,
-)
 from farebox.accounts.models import Person
+from farebox.accounts.people import mailboxes, people
+from farebox.accounts.sign_in import attempts, browsers, first_proof, refused, sealed_factors, sessions, signup
 from farebox.kit import audit, clock, db, options, outbox
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError

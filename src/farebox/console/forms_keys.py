@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from farebox.accounts import days
-from farebox.accounts.caller import networks
-from farebox.accounts.key_terms import ADDRESSES_MAX, KeyTerms
+from farebox.accounts.keys.caller import networks
+from farebox.accounts.keys.key_terms import ADDRESSES_MAX, KeyTerms
 from farebox.accounts.models import ApiKey
 from farebox.kit import clock
 

@@ -19,7 +19,8 @@ from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from farebox.accounts import mailboxes, passkeys
+from farebox.accounts.people import mailboxes
+from farebox.accounts.sign_in import passkeys
 from farebox.kit import options
 from farebox.kit.errors import CommandError
 

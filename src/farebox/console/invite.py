@@ -13,8 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
-from farebox.accounts import invitations, teams, zones
+from farebox.accounts import zones
 from farebox.accounts.models import Invitation
+from farebox.accounts.team import invitations, teams
 from farebox.kit import clock, db, options, outbox
 from farebox.kit.errors import CommandError
 from farebox.look import owners, refusals

@@ -17,9 +17,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from farebox.accounts import invitations, people, refused
-from farebox.accounts.invitations import Joined
 from farebox.accounts.models import ApiKey, Invitation, Person
+from farebox.accounts.people import people
+from farebox.accounts.sign_in import refused
+from farebox.accounts.team import invitations
+from farebox.accounts.team.invitations import Joined
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.look import kept, owners, refusals, shop

@@ -17,10 +17,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from farebox.accounts import cap_use, key_edit, key_line, key_scope, lifting
-from farebox.accounts import keys as domain
-from farebox.accounts.key_scope import Scope
+from farebox.accounts import cap_use
+from farebox.accounts.keys import key_edit, key_line, lifting
+from farebox.accounts.keys import keys as domain
 from farebox.accounts.models import Account, ApiKey
+from farebox.accounts.team import key_scope
+from farebox.accounts.team.key_scope import Scope
 from farebox.calls import by_key
 from farebox.catalog.pricing import ModelCard
 from farebox.kit import clock, db

@@ -12,9 +12,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from farebox.accounts import first_proof, signup
-from farebox.accounts.first_proof import Shown
 from farebox.accounts.models import Person
+from farebox.accounts.sign_in import first_proof, signup
+from farebox.accounts.sign_in.first_proof import Shown
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError

@@ -13,8 +13,9 @@ from allauth.core.exceptions import ImmediateHttpResponse, RateLimited
 from allauth.core.ratelimit import respond_429
 from django.http import HttpRequest
 
-from farebox.accounts import attempts, browsers, trial
+from farebox.accounts import trial
 from farebox.accounts.models import Person
+from farebox.accounts.sign_in import attempts, browsers
 from farebox.kit import clock, db
 
 KNOWN_COOKIE = "__Host-known"

@@ -12,8 +12,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from farebox.accounts import invitations, lifting, people, switching, teams
+from farebox.accounts.keys import lifting
 from farebox.accounts.models import Member
+from farebox.accounts.people import people
+from farebox.accounts.sign_in import switching
+from farebox.accounts.team import invitations, teams
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.look import owners, refusals

@@ -10,8 +10,11 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from farebox.accounts import accounts, keys, notices, people, sessions
+from farebox.accounts import accounts
+from farebox.accounts.keys import keys
 from farebox.accounts.models import ApiKey, Member
+from farebox.accounts.people import notices, people
+from farebox.accounts.sign_in import sessions
 from farebox.calls import export
 from farebox.calls.search import Wanted
 from farebox.kit import clock, db

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from farebox.accounts import people
-from farebox.accounts.invitations import Guest
+from farebox.accounts.people import people
+from farebox.accounts.team.invitations import Guest
 
 _NAMED = re.compile(r"\s*(?P<name>[^<>]*?)\s*<\s*(?P<email>[^<>\s]+)\s*>\s*\Z")
 _QUOTED = re.compile(r'"[^"]*"')  # "Lee, Ann" <ann@example.org>

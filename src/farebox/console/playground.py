@@ -8,9 +8,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from farebox.accounts import playground as domain
-from farebox.accounts import sessions
+from farebox.accounts.keys import playground as domain
 from farebox.accounts.models import Account
+from farebox.accounts.sign_in import sessions
 from farebox.catalog.images import FORMULAS
 from farebox.catalog.pricing import ModelCard
 from farebox.kit import clock, db, options

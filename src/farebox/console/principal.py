@@ -12,8 +12,8 @@ from allauth.core.exceptions import ReauthenticationRequired
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from farebox.accounts import refused
 from farebox.accounts.models import Member
+from farebox.accounts.sign_in import refused
 
 P = ParamSpec("P")
 RANKS = {"member": 1, "admin": 2, "owner": 3}

@@ -13,8 +13,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.accounts import accounts, notices, people, sessions
+from farebox.accounts import accounts
 from farebox.accounts.models import Person
+from farebox.accounts.people import notices, people
+from farebox.accounts.sign_in import sessions
 from farebox.kit import clock, db, money
 from farebox.kit.errors import CommandError
 from farebox.ledger import holds

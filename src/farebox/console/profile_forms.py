@@ -10,8 +10,8 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from farebox.accounts import notices
 from farebox.accounts.accounts import NAME_CHARS_MAX
+from farebox.accounts.people import notices
 from farebox.kit import money
 from farebox.look.selects import LongSelect
 from farebox.look.whole import WholeField

@@ -9,8 +9,8 @@ from django.shortcuts import render
 from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
 
-from farebox.accounts import signup
-from farebox.accounts.signup import Offered
+from farebox.accounts.sign_in import signup
+from farebox.accounts.sign_in.signup import Offered
 from farebox.catalog import pricing
 from farebox.catalog.usage import Usage
 from farebox.kit import clock, db, options

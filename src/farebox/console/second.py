@@ -10,8 +10,8 @@ from allauth.core import context
 from django.core.exceptions import ValidationError
 from django.utils import translation
 
-from farebox.accounts import attempts, refused, second
 from farebox.accounts.models import Person
+from farebox.accounts.sign_in import attempts, refused, second
 
 from .mailing import KNOWN_COOKIE
 

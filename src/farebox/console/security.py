@@ -8,7 +8,7 @@ from typing import Final
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from farebox.accounts import people
+from farebox.accounts.people import people
 from farebox.kit import clock, db, options, settings
 
 PATH: Final = "/.well-known/security.txt"

@@ -23,7 +23,7 @@ from django.urls import URLResolver, reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from farebox.accounts import signup
+from farebox.accounts.sign_in import signup
 from farebox.kit import clock, db, options
 
 from . import forms_sign

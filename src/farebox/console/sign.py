@@ -15,7 +15,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from farebox.accounts import links, refused, signup, teams
+from farebox.accounts.people import links
+from farebox.accounts.sign_in import refused, signup
+from farebox.accounts.team import teams
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError, NotFound
 

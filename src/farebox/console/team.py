@@ -13,9 +13,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.accounts import lifting, projects, teams
+from farebox.accounts import projects
+from farebox.accounts.keys import lifting
 from farebox.accounts.models import Project
-from farebox.accounts.teams import Reach
+from farebox.accounts.team import teams
+from farebox.accounts.team.teams import Reach
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.look import refusals

@@ -9,9 +9,11 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
-from farebox.accounts import days, invitations, pace, rates
+from farebox.accounts import days
 from farebox.accounts.caps import Caps
+from farebox.accounts.keys import pace, rates
 from farebox.accounts.models import Member, Project
+from farebox.accounts.team import invitations
 from farebox.kit import clock, money
 from farebox.look.whole import WholeField
 

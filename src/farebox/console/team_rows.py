@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from farebox.accounts import cap_use, days, invitations, teams, zones
+from farebox.accounts import cap_use, days, zones
 from farebox.accounts.cap_use import Use
 from farebox.accounts.models import ApiKey, Member, Project
-from farebox.accounts.teams import Reach
+from farebox.accounts.team import invitations, teams
+from farebox.accounts.team.teams import Reach
 from farebox.calls import totals
 from farebox.calls.scope import Scope
 from farebox.kit import clock

@@ -11,7 +11,8 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from farebox.accounts import customers, teams, trail
+from farebox.accounts import customers
+from farebox.accounts.team import teams, trail
 from farebox.kit import db
 from farebox.kit.audit import Event
 

@@ -144,8 +144,8 @@ def _dearer(tx: Tx, now_us: int) -> None:
 
 def _own_key(tx: Tx, account: str, now_us: int) -> str:
     """A key of the account's own default project, beside the one that is printed."""
-    from farebox.accounts import keys
-    from farebox.accounts.key_terms import KeyTerms
+    from farebox.accounts.keys import keys
+    from farebox.accounts.keys.key_terms import KeyTerms
 
     return keys.issue(tx, KeyTerms(name="search index"), project=account, now_us=now_us, actor=ACTOR)[0].id
 
@@ -283,8 +283,8 @@ def _account(tx: Tx, name: str, now_us: int) -> str:
 
 def _key(tx: Tx, account: str, known: str, now_us: int) -> str:
     """The account's key that an earlier run wrote down, if it still works, else a new one."""
-    from farebox.accounts import keys
-    from farebox.accounts.key_terms import KeyTerms
+    from farebox.accounts.keys import keys
+    from farebox.accounts.keys.key_terms import KeyTerms
     from farebox.accounts.models import ApiKey
     from farebox.kit import secrets
 

@@ -16,7 +16,7 @@ from farebox.kit import clock
 from .people import Team
 
 if TYPE_CHECKING:
-    from farebox.accounts.caller import Caller
+    from farebox.accounts.keys.caller import Caller
     from farebox.calls.log import Ended, Opened
     from farebox.catalog.pricing import Offer
     from farebox.catalog.shelf import Shelf
@@ -84,7 +84,7 @@ class _Past(clock.SystemClock):
 
 def write(tx: Tx, keys: Team, demo_key: str, *, until_us: int, move: Callable[[int], None]) -> int:
     """A month of calls that ends shortly before `until_us`; how many. Nothing is told about money but by the verbs."""
-    from farebox.accounts import authenticate
+    from farebox.accounts.keys import authenticate
     from farebox.catalog import shelf
 
     goods = shelf.load(tx, 0)

@@ -39,7 +39,7 @@ class Team:
 
 def doors(tx: Tx, customer: str, empty: str, now_us: int, *, fresh: bool) -> tuple[str, str]:
     """Owners, operators, an announcement; the codes of new sign-in links for the console and the office."""
-    from farebox.accounts import links
+    from farebox.accounts.people import links
     from farebox.kit import announcements, settings
 
     if fresh:
@@ -61,8 +61,8 @@ def doors(tx: Tx, customer: str, empty: str, now_us: int, *, fresh: bool) -> tup
 
 def _operators(tx: Tx, now_us: int) -> None:
     """One operator of each role; twice is once."""
-    from farebox.accounts import people
     from farebox.accounts.models import Person
+    from farebox.accounts.people import people
 
     for email, (name, role) in OPERATORS.items():
         if not Person.objects.filter(email=email).exists():
@@ -75,7 +75,7 @@ def _owner(tx: Tx, account: str, email: str, name: str, now_us: int) -> str:
 
     person = _person(tx, email, name, now_us)
     if not Member.objects.filter(account=account, person=person, state="active").exists():
-        from farebox.accounts import people
+        from farebox.accounts.people import people
 
         people.add_member(tx, account=account, person=person, role="owner", now_us=now_us, actor=ACTOR)
     return person
@@ -83,9 +83,12 @@ def _owner(tx: Tx, account: str, email: str, name: str, now_us: int) -> str:
 
 def team(tx: Tx, account: str, now_us: int) -> Team:
     """Two projects with caps, their people and keys, an open invitation; for an account that is new."""
-    from farebox.accounts import invitations, keys, people, projects, teams
+    from farebox.accounts import projects
     from farebox.accounts.caps import Caps
-    from farebox.accounts.key_terms import KeyTerms
+    from farebox.accounts.keys import keys
+    from farebox.accounts.keys.key_terms import KeyTerms
+    from farebox.accounts.people import people
+    from farebox.accounts.team import invitations, teams
     from farebox.kit import money
 
     def project(name: str, cap: str) -> str:
@@ -129,8 +132,8 @@ def _midnight(now_us: int, days: int) -> int:
 def _person(tx: Tx, email: str, name: str, now_us: int) -> str:
     from allauth.account.models import EmailAddress
 
-    from farebox.accounts import people
     from farebox.accounts.models import Person
+    from farebox.accounts.people import people
 
     found = Person.objects.filter(email=email).first()
     if found is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from farebox.accounts.pace import Pace
+from farebox.accounts.keys.pace import Pace
 from farebox.kit.errors import RateLimited
 
 MINUTE_US = 60_000_000

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from farebox.accounts import allowed
-from farebox.accounts.caller import Caller
+from farebox.accounts.keys.caller import Caller
 from farebox.calls import log
 from farebox.kit import errors, money
 from farebox.kit.db import Tx

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from farebox.accounts.caller import Caller
+from farebox.accounts.keys.caller import Caller
 from farebox.catalog.pricing import ModelCard
 from farebox.kit import errors
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from farebox.accounts import allowed
-from farebox.accounts.caller import Caller
+from farebox.accounts.keys.caller import Caller
 from farebox.calls import once as once_keys
 from farebox.calls.log import Opened
 from farebox.catalog import rules, tokens

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
-from farebox.accounts.caller import Caller
-from farebox.accounts.ring import KeyRing
+from farebox.accounts.keys.caller import Caller
+from farebox.accounts.keys.ring import KeyRing
 from farebox.calls.log import AttemptFacts, Ended, Opened
 from farebox.catalog.shelf import ShelfKeeper
 from farebox.kit.clock import Clock

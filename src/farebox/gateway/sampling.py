@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from farebox.accounts.caller import Caller
+from farebox.accounts.keys.caller import Caller
 from farebox.catalog import counting, samples, tokens
 from farebox.catalog.factors import Sample
 from farebox.catalog.usage import Usage

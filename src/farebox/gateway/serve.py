@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from farebox.accounts import authenticate
-from farebox.accounts.caller import Caller
+from farebox.accounts.keys import authenticate
+from farebox.accounts.keys.caller import Caller
 from farebox.kit.errors import FareboxError
 from farebox.kit.failpoints import point
 from farebox.ledger.holds import HoldEnded

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from farebox.accounts import invitations, notices, setup, tokens
 from farebox.accounts.models import ApiKey, Invitation, Notice, OfficeCode, OfficeToken, Person
+from farebox.accounts.people import notices
+from farebox.accounts.sign_in import setup, tokens
+from farebox.accounts.team import invitations
 from farebox.calls.log import day_of
 from farebox.console import telling
 from farebox.kit import audit, clock, db, options, secrets, settings

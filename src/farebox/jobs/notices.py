@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from farebox.accounts import notices, zones
+from farebox.accounts import zones
 from farebox.accounts.models import ApiKey, Notice
+from farebox.accounts.people import notices
 from farebox.calls import totals
 from farebox.calls.scope import Scope
 from farebox.catalog.models import PriceListVersion

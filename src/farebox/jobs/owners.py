@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from farebox.accounts import old_peppers
+from farebox.accounts.keys import old_peppers
 from farebox.accounts.models import Account, ApiKey, Person
 from farebox.console import telling
 from farebox.kit import outbox

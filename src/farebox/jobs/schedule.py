@@ -260,7 +260,8 @@ def _forget_once(tx: Tx, now_us: int) -> int:
 
 
 def _forget_of_people(tx: Tx, now_us: int) -> None:
-    from farebox.accounts import attempts, links, sessions, signup
+    from farebox.accounts.people import links
+    from farebox.accounts.sign_in import attempts, sessions, signup
     from farebox.kit import outbox
 
     sessions.forget(tx, now_us=now_us)

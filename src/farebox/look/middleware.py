@@ -11,7 +11,7 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.translation.trans_real import parse_accept_lang_header
 
-from farebox.accounts import refused
+from farebox.accounts.sign_in import refused
 
 Answer = Callable[[HttpRequest], HttpResponse]
 

@@ -10,7 +10,7 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
-from farebox.accounts.sessions import AREAS, SessionStore
+from farebox.accounts.sign_in.sessions import AREAS, SessionStore
 
 COOKIES = {"console": "__Host-s", "office": "__Host-o"}
 PERSON = "farebox.person"

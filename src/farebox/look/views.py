@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
-from farebox.accounts import refused
+from farebox.accounts.sign_in import refused
 
 from .middleware import CHINESE, ENGLISH, LANGUAGE_COOKIE, PREFIX, THEME_COOKIE, THEMES
 from .trouble import stranger

@@ -12,7 +12,10 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from farebox.accounts import accounts, adjusting, forgiving, people, rates, signup
+from farebox.accounts import accounts, adjusting, forgiving
+from farebox.accounts.keys import rates
+from farebox.accounts.people import people
+from farebox.accounts.sign_in import signup
 from farebox.catalog import goods, overview
 from farebox.kit import clock, options, proposals, settings
 from farebox.kit.db import Tx

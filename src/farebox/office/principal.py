@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from farebox.accounts import refused
+from farebox.accounts.sign_in import refused
 from farebox.kit import clock
 
 from . import retyped

@@ -10,8 +10,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from farebox.accounts import forgiving, operators, timekeeping
+from farebox.accounts import forgiving, timekeeping
 from farebox.accounts.models import ApiKey
+from farebox.accounts.sign_in import operators
 from farebox.calls import margins, watch
 from farebox.catalog import drafts, official, overview, public, shelf
 from farebox.catalog.shelf import Shelf

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from farebox.accounts import authenticate
+from farebox.accounts.keys import authenticate
 from farebox.calls import delivery
 from farebox.calls import log as records
 from farebox.catalog import shelf

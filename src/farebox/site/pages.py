@@ -23,7 +23,7 @@ from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
 from django.utils import translation
 
-from farebox.accounts import sessions, tokens
+from farebox.accounts.sign_in import sessions, tokens
 from farebox.gateway.http.exchange import Exchange
 from farebox.gateway.http.head import is_disguised
 from farebox.gateway.shares import Places

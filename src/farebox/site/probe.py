@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from farebox.accounts import authenticate
+from farebox.accounts.keys import authenticate
 from farebox.calls import log as records
 from farebox.catalog.pricing import ModelCard
 from farebox.gateway.endpoints import ENDPOINTS

@@ -15,8 +15,8 @@ from typing import Any
 import structlog
 import uvloop
 
-from farebox.accounts import authenticate, key_format
-from farebox.accounts.ring import KeyRing
+from farebox.accounts.keys import authenticate, key_format
+from farebox.accounts.keys.ring import KeyRing
 from farebox.catalog import counting, shelf, tokens
 from farebox.cli import admin
 from farebox.cli.verbs import VERBS

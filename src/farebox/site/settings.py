@@ -150,7 +150,7 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "landing"
 AUTH_USER_MODEL = "accounts.Person"
-PASSWORD_HASHERS = ["farebox.accounts.hashing.Argon2"]
+PASSWORD_HASHERS = ["farebox.accounts.sign_in.hashing.Argon2"]
 EMAIL_BACKEND = "farebox.kit.mail.Backend"
 # Signing up and in at the customers' door (console/door.py). Codes by mail, not links: they work in one browser alone.
 ACCOUNT_ADAPTER = "farebox.console.door.Door"

@@ -107,8 +107,9 @@ def _fill(tx: Tx, sandbox: str) -> dict[str, Any]:
 
 
 def _customer(tx: Tx, name: str, amount_micro: int, now_us: int) -> dict[str, str]:
-    from farebox.accounts import accounts, keys
-    from farebox.accounts.key_terms import KeyTerms
+    from farebox.accounts import accounts
+    from farebox.accounts.keys import keys
+    from farebox.accounts.keys.key_terms import KeyTerms
     from farebox.ledger import lots
 
     account, project = accounts.open_account(tx, name=name, currency="USD", price_list=LIST, now_us=now_us, actor=ACTOR)

@@ -193,7 +193,9 @@ def _moved(done: dict[str, Any]) -> None:
 
 
 def _whole(tx: Any, account: str) -> dict[str, Any]:
-    from farebox.accounts import accounts, forgiving, keys, people, projects
+    from farebox.accounts import accounts, forgiving, projects
+    from farebox.accounts.keys import keys
+    from farebox.accounts.people import people
     from farebox.kit import clock
     from farebox.ledger import holds, lots
 

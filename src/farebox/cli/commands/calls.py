@@ -128,7 +128,8 @@ def _show_refusals(rows: list[dict[str, Any]]) -> None:
 def _calls(_tx: Any, account: str | None, key: str | None, limit: int) -> list[dict[str, Any]]:
     import json
 
-    from farebox.accounts import accounts, keys
+    from farebox.accounts import accounts
+    from farebox.accounts.keys import keys
     from farebox.calls.models import Call
     from farebox.catalog import usage as usages
 

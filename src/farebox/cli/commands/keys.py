@@ -83,7 +83,7 @@ def import_(
 def list_(account: str | None, project: str | None) -> None:
     """Keys, revoked ones included; never their text."""
     ready.store()
-    from farebox.accounts import keys
+    from farebox.accounts.keys import keys
 
     rows = read(keys.list_keys, account=account, project=project)
     emit(
@@ -113,7 +113,7 @@ def list_(account: str | None, project: str | None) -> None:
 def show_(key: str) -> None:
     """One KEY by its id or name: its limits, never its text."""
     ready.store()
-    from farebox.accounts import keys
+    from farebox.accounts.keys import keys
 
     found = read(lambda _tx: keys.view(keys.find(key)))
     emit(

@@ -57,7 +57,7 @@ def reset(email: str) -> None:
 def list_() -> None:
     """The operators with their roles and second factors."""
     ready.store()
-    from farebox.accounts import operators
+    from farebox.accounts.sign_in import operators
 
     rows = read(operators.listed)
     emit(

@@ -40,7 +40,7 @@ def create(email: str, name: str, role: str, with_password: bool) -> None:
     ready.store()
     password_hash = None
     if with_password:
-        from farebox.accounts import people
+        from farebox.accounts.people import people
 
         password_hash = people.hashed(_password(), own_words=(email, name or email))
     done = write(
@@ -108,7 +108,7 @@ def add(account: str, person: str, role: str, project: str | None, caps: tuple[s
 def list_(account: str) -> None:
     """The members of ACCOUNT, removed ones included."""
     ready.store()
-    from farebox.accounts import people
+    from farebox.accounts.people import people
 
     rows = read(people.list_members, account=account)
     emit(

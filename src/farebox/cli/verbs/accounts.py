@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from farebox.accounts import accounts, forgiving, people, projects, switching
+from farebox.accounts import accounts, forgiving, projects
 from farebox.accounts.caps import Caps
+from farebox.accounts.people import people
+from farebox.accounts.sign_in import switching
 from farebox.kit import clock
 from farebox.kit.db import Tx
 from farebox.look import owners

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from farebox.accounts import days, key_line, keys, projects, rates
-from farebox.accounts.key_terms import KeyTerms
+from farebox.accounts import days, projects
+from farebox.accounts.keys import key_line, keys, rates
+from farebox.accounts.keys.key_terms import KeyTerms
 from farebox.kit import clock
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from farebox.accounts import operators, people, setup
+from farebox.accounts.people import people
+from farebox.accounts.sign_in import operators, setup
 from farebox.cli import addresses
 from farebox.kit import clock
 from farebox.kit.db import Tx

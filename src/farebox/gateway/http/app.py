@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import msgspec
 import structlog
 
-from farebox.accounts import authenticate
-from farebox.accounts.caller import Caller
+from farebox.accounts.keys import authenticate
+from farebox.accounts.keys.caller import Caller
 from farebox.calls import log as records
 from farebox.gateway import me, models
 from farebox.gateway.endpoint import Endpoint

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from farebox.accounts.caller import Caller
+from farebox.accounts.keys.caller import Caller
 from farebox.gateway import shares
 from farebox.gateway.flight import Flight, Share
 from farebox.kit import errors

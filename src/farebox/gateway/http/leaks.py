@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from farebox.accounts.ring import Throttle
+from farebox.accounts.keys.ring import Throttle
 from farebox.gateway.ports import Ports
 from farebox.kit import errors, outline
 

@@ -22,7 +22,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.parser import Parser
 
-from farebox.accounts.tokens import Bearer
+from farebox.accounts.sign_in.tokens import Bearer
 from farebox.kit import options, outline, places
 from farebox.kit.errors import CommandError, FareboxError
 from farebox.office.principal import Operator, operator

@@ -7,7 +7,8 @@ from typing import Any
 from django.http import Http404
 from ninja import Path, Router
 
-from farebox.accounts import accounts, customers, forgiving, lifting, rates
+from farebox.accounts import accounts, customers, forgiving
+from farebox.accounts.keys import lifting, rates
 from farebox.calls import look_up, receipts
 from farebox.kit import clock, db
 from farebox.kit.db import Tx

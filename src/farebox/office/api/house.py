@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404
 from ninja import Path, Router
 
-from farebox.accounts import operators
+from farebox.accounts.sign_in import operators
 from farebox.kit import announcements, clock, db, options, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError

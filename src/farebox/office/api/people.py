@@ -9,7 +9,8 @@ import msgspec
 from django.http import Http404
 from ninja import Path, Router
 
-from farebox.accounts import accounts, adjusting, customers, keys
+from farebox.accounts import accounts, adjusting, customers
+from farebox.accounts.keys import keys
 from farebox.calls import look_up
 from farebox.kit import audit, chain, clock, db
 from farebox.kit.db import Tx

@@ -10,8 +10,9 @@ from ninja import Schema
 from ninja.errors import HttpError
 from ninja.security import HttpBearer
 
-from farebox.accounts import attempts, refused, ring, tokens
-from farebox.accounts.tokens import Bearer
+from farebox.accounts.keys import ring
+from farebox.accounts.sign_in import attempts, refused, tokens
+from farebox.accounts.sign_in.tokens import Bearer
 from farebox.kit import clock, db, options
 from farebox.look.sessions import PERSON
 from farebox.office.principal import ROLES, no_entry

@@ -12,8 +12,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from farebox.accounts import customers, invitations, keys
-from farebox.accounts.key_terms import KeyTerms
+from farebox.accounts import customers
+from farebox.accounts.keys import keys
+from farebox.accounts.keys.key_terms import KeyTerms
+from farebox.accounts.team import invitations
 from farebox.kit import clock, db, options
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError

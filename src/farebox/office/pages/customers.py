@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.accounts import accounts, adjusting, customers, forgiving, keys, lifting, rates
+from farebox.accounts import accounts, adjusting, customers, forgiving
+from farebox.accounts.keys import keys, lifting, rates
 from farebox.calls import forgiven, look_up, receipts
 from farebox.catalog import overview
 from farebox.kit import clock, db, money

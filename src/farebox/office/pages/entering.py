@@ -13,8 +13,8 @@ from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from farebox.accounts import attempts, browsers, desk, operator_factors
 from farebox.accounts.models import Person
+from farebox.accounts.sign_in import attempts, browsers, desk, operator_factors
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.look import kept, qr, refusals

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from farebox.accounts import operators
+from farebox.accounts.sign_in import operators
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
 from farebox.look import refusals

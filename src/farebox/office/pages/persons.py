@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from farebox.accounts import switching
+from farebox.accounts.sign_in import switching
 from farebox.kit import clock, db
 from farebox.office.principal import Operator, operator, step_up
 

@@ -14,8 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
-from farebox.accounts import operator_factors, operators, people, sessions
 from farebox.accounts.models import Person
+from farebox.accounts.people import people
+from farebox.accounts.sign_in import operator_factors, operators, sessions
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.look import kept, refusals, shop

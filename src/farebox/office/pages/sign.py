@@ -14,8 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
-from farebox.accounts import attempts, desk, links, operator_factors, people, refused, second, setup
 from farebox.accounts.models import Person
+from farebox.accounts.people import links, people
+from farebox.accounts.sign_in import attempts, desk, operator_factors, refused, second, setup
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError, NotFound
 from farebox.look import refusals, shop

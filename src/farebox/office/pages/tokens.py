@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.accounts import tokens
+from farebox.accounts.sign_in import tokens
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
 from farebox.look import kept, refusals

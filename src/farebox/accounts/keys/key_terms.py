@@ -1,0 +1,94 @@
+"""What a key may do: one struct from form, API and command to the row, which a rotation copies whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import msgspec
+
+from farebox.accounts import accounts, caps
+from farebox.accounts.caps import NO_CAPS, Caps
+from farebox.accounts.models import ApiKey
+from farebox.catalog.models import Alias, Model
+from farebox.kit.errors import CommandError
+
+from . import pace
+from .caller import networks
+
+ADDRESSES_MAX = 100
+_encode = msgspec.json.Encoder().encode
+
+
+class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The name and the limits of a key.
+
+    Empty `models` and `addresses` mean all, `expires_us` None means never, any other None no limit. A new field is
+    stored, copied and shown by being a field here and a column of the key.
+    """
+
+    name: str
+    models: Sequence[str] = ()
+    addresses: Sequence[str] = ()
+    expires_us: int | None = None
+    caps: Caps = NO_CAPS
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+
+    @classmethod
+    def of(cls, row: ApiKey) -> Self:
+        """The terms of a key that there is."""
+        found: dict[str, Any] = {name: getattr(row, name) for name in cls.__struct_fields__}
+        return cls(**found | {name: msgspec.json.decode(found[name], type=list[str]) for name in _IN_JSON})
+
+    @classmethod
+    def given(cls, facts: Mapping[str, Any], caps_micro: Mapping[str, int | None] | None = None) -> Self:
+        """The terms that a command or a program names; caps by period, in micro-units. CommandError."""
+        try:
+            return msgspec.convert({**facts, "caps": Caps.given(caps_micro or {})}, cls)
+        except msgspec.ValidationError as fault:
+            raise CommandError(f"A key can't have these terms: {fault}.") from None
+
+    def check(self, *, now_us: int) -> None:
+        """CommandError where a key can't have these terms."""
+        accounts.checked_name(self.name)
+        caps.check(self.caps.view())
+        pace.check(rpm=self.rpm, tpm=self.tpm, concurrency=self.concurrency)
+        if self.expires_us is not None and self.expires_us <= now_us:
+            raise CommandError("The end of a key lies in the future.")
+        if len(self.addresses) > ADDRESSES_MAX:
+            raise CommandError(f"A key takes {ADDRESSES_MAX} addresses or networks at most.")
+        try:
+            networks(self.addresses)
+        except ValueError as fault:
+            raise CommandError(f"{fault}. Give addresses such as 203.0.113.7 or networks such as 10.0.0.0/8.") from None
+        wanted = set(self.models)
+        known = set(Model.objects.filter(name__in=wanted).values_list("name", flat=True))
+        known |= set(Alias.objects.filter(name__in=wanted).values_list("name", flat=True))
+        if wanted - known:
+            raise CommandError(f"There is no model {min(wanted - known)[:128]!r}. `farebox prices show` lists them.")
+
+    def columns(self) -> dict[str, Any]:
+        """Values by the name of the column that keeps them."""
+        found = {name: getattr(self, name) for name in self.__struct_fields__ if name not in {"caps", *_IN_JSON}}
+        return {
+            **found,
+            "models": _encode(sorted(set(self.models))).decode(),
+            "addresses": _encode(list(self.addresses)).decode(),
+            **self.caps.columns(),
+        }
+
+    def view(self) -> dict[str, Any]:
+        """What is shown of them, JSON-able; caps as `caps_micro` by period."""
+        found = {name: getattr(self, name) for name in self.__struct_fields__ if name not in {"caps", *_IN_JSON}}
+        lists = {name: list(getattr(self, name)) for name in _IN_JSON}
+        return {**found, **lists, "caps_micro": self.caps.view()}
+
+    @property
+    def paces(self) -> dict[str, int | None]:
+        """The limits a minute and at once."""
+        return {"rpm": self.rpm, "tpm": self.tpm, "concurrency": self.concurrency}
+
+
+_IN_JSON = ("models", "addresses")

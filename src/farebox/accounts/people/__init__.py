@@ -1,0 +1,1 @@
+"""Persons: who they are, their mailboxes, what they are told."""

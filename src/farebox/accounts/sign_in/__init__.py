@@ -1,0 +1,1 @@
+"""Signing in: sessions, factors, links, sign-up, operators and their tokens."""

@@ -1,0 +1,1 @@
+"""Teams: members and invitations, which keys and events each of them sees."""
