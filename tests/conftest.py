@@ -239,6 +239,11 @@ def _in_database(name: str, sql: str) -> None:
     connection.settings_dict["NAME"] = before
 
 
+def _copied(name: str, template: str) -> str:
+    """The statement that copies a database; file by file costs a third of what it does through the log."""
+    return f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"
+
+
 def _copy(mould: Mould) -> tuple[Path, str]:
     """The folder and the address of a new copy, which Django's connection points at."""
     global _databases
@@ -251,7 +256,7 @@ def _copy(mould: Mould) -> tuple[Path, str]:
     if not mould.database:
         connection.settings_dict["NAME"] = str(data / "farebox.db")
         return data, ""
-    _in_database("postgres", f"CREATE DATABASE house{_databases} TEMPLATE {mould.database}")
+    _in_database("postgres", _copied(f"house{_databases}", mould.database))
     connection.settings_dict["NAME"] = f"house{_databases}"
     base = os.environ["FAREBOX_DATABASE"]
     return data, base.replace("/postgres?", f"/house{_databases}?")
@@ -301,7 +306,7 @@ def _kept(house: House) -> Mould:
     mould = Mould(house.data.with_name(f"mould-{house.data.name}"), f"mould_{database}" if database else "")
     shutil.copytree(house.data, mould.data)
     if database:
-        _in_database("postgres", f"CREATE DATABASE {mould.database} TEMPLATE {database}")
+        _in_database("postgres", _copied(mould.database, database))
         connection.settings_dict["NAME"] = database
     return mould
 

@@ -20,7 +20,7 @@ from farebox.ledger import adjustments, holds, journal, lots, proof, statements
 from farebox.ledger.holds import HoldEnded, Purse
 from ledger.books import Books, Purses, Refused
 
-pytestmark = [pytest.mark.store, pytest.mark.timeout(0)]
+pytestmark = pytest.mark.timeout(0)
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 PROFILE = settings(
@@ -292,6 +292,7 @@ def hurried(house: Any) -> None:
         cursor.execute("PRAGMA synchronous = OFF" if db.on_sqlite() else "SET synchronous_commit = off")
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_the_ledger_does_what_the_plain_ints_say(hurried: None) -> None:
     run_state_machine_as_test(Ledger, settings=PROFILE)
@@ -316,6 +317,7 @@ def test_the_ledger_does_what_the_plain_ints_say(hurried: None) -> None:
 def test_a_planted_mistake_is_found(
     hurried: None, monkeypatch: pytest.MonkeyPatch, name: str, right: str, wrong: str
 ) -> None:
+    """That the machine above sees it; of the store beneath this says nothing, so one is enough."""
     found = getattr(statements, name)
     assert right in found
     monkeypatch.setattr(statements, name, found.replace(right, wrong))
