@@ -32,7 +32,7 @@ STEP_UP = ("/office/step-up", "/account/again", "/account/factors/again", "/acco
 # A form is sent empty, or as `form` says: that it is refused for that is admission enough.
 METHODS = ("GET", "POST")
 WHICHES = ("own", "foreign", "absent")
-REFUSED = {"in", "no", "403"}
+REFUSED = {"in", "no", "401", "403"}
 WHOLE = bool(os.environ.get("MATRIX"))
 
 
@@ -277,12 +277,12 @@ def path_of(name: str, objects: dict[str, str]) -> str:
 
 
 def seen(world: World, name: str, method: str, role: str, which: str, due: str | None) -> str:
-    """What this role gets. An object that may be used up is new where it will be: what is refused stays."""
+    """What this role gets. What may be used up is new where it will be: objects, and sessions, which a form may also end."""
     said = SAID[name]
     kinds = dict(part.split("=") for part in said.get("objects", "").split())
     stays = method == "GET" or due in REFUSED
     objects = {at: a_part(world, kind, role, which, stays=stays) for at, kind in kinds.items()}
-    visitor = world.who[role] if method == "GET" else world.fresh(role)
+    visitor = world.who[role] if method == "GET" or due == "401" else world.fresh(role)
     path = path_of(name, objects)
     answer = visitor.get(path) if method == "GET" else visitor.send(path, dict(parse_qsl(said.get("form", ""))))
     return word(answer.status, answer.headers.get("location", ""))

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from allauth.account import views as account
 from allauth.mfa.base import views as factors
 from allauth.mfa.recovery_codes import views as codes
 from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as passkeys
 from allauth.socialaccount import views as social
-from allauth.socialaccount.providers.github import urls as github
-from allauth.socialaccount.providers.openid_connect import urls as oidc
-from allauth.socialaccount.providers.weixin import urls as wechat
 from django.conf import settings
 from django.urls import include, path
 
 from . import again, mailbox, services, sign
 from .step_up import rotated
 
-_SERVICES = {"github": github, "openid_connect": oidc, "weixin": wechat}
+
+def _addresses(service: str) -> list[Any]:
+    """Those of a service that the options name; what it needs is imported with them."""
+    found: list[Any] = import_module(f"allauth.socialaccount.providers.{service}.urls").urlpatterns
+    return found
+
 
 urlpatterns = [
     path("sign-in", account.login, name="account_login"),
@@ -58,7 +63,7 @@ if settings.SOCIALACCOUNT_PROVIDERS:
         path("services/cancelled", social.login_cancelled, name="socialaccount_login_cancelled"),
         path("services/error", social.login_error, name="socialaccount_login_error"),
         *(
-            path("services/", include(services.begin_here(_SERVICES[name].urlpatterns)))
+            path("services/", include(services.begin_here(_addresses(name))))
             for name in settings.SOCIALACCOUNT_PROVIDERS
         ),
     ]
