@@ -99,7 +99,6 @@ def test_english_pages_name_places_instead_of_commands():
     assert said("This key is here already.", "en") == "This key is here already."
 
 
-@pytest.mark.store
 def test_pages_of_customers_speak_their_language(shop):
     owner = people.customer(shop)
     path = f"/zh/console/keys/{owner.customer.key_id}"
@@ -110,7 +109,6 @@ def test_pages_of_customers_speak_their_language(shop):
     assert f"Key {owner.customer.key_id} was revoked before." in english.text
 
 
-@pytest.mark.store
 def test_pages_of_operators_speak_their_language(shop):
     admin, account = people.operator(shop), shop.account("5").account
     new = {"name": "Q", "currency": "CNY", "price_list": "no-such-list"}

@@ -8,8 +8,6 @@ import pytest
 
 from ops import cli
 
-pytestmark = pytest.mark.store
-
 
 @pytest.mark.slow
 def test_settings_by_command(house):
@@ -84,6 +82,7 @@ def test_when_version_2_of_the_rules_begins_by_command(house, monkeypatch):
     assert [event.actor.partition(":")[0] for event in events] == ["cli", "cli"]
 
 
+@pytest.mark.store
 @pytest.mark.slow
 @pytest.mark.parametrize("begins", [True, False])
 def test_only_a_new_shop_begins_with_version_2(house, begins):

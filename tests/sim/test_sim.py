@@ -1,6 +1,6 @@
 """Seeds of the simulator, its planted bugs, and what the simulator itself promises.
 
-SIM_SEEDS=n runs other than 60 seeds; SIM_BUGS=all tries every planted bug, not the first of them alone.
+SIM_SEEDS=n runs other than 40 seeds; SIM_BUGS=all tries every planted bug, not the first of them alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 from sim import bugs, plan, run, seed, town
 from sim.loop import EPOCH, Killed, SimLoop
 
-SEEDS = int(os.environ.get("SIM_SEEDS", "60"))
+SEEDS = int(os.environ.get("SIM_SEEDS", "40"))
 PARTS = 1
 WITHIN = 1000
 FIRST = (
@@ -27,9 +27,10 @@ FIRST = (
     "jobs-on-a-leaping-clock", "lowered-below-what-was-delivered", "forgiven-and-not-drawn",
     "allowance-read-before-the-lock", "allowance-read-once-a-group", "factors-of-one-account",
 )  # fmt: skip
-# Where these were found first: tried before all others, which are tried if plans have changed since.
-FOUND = {"usage-summed": 13, "no-sweeper": 4, "probe-by-a-customer": 112, "jobs-on-a-leaping-clock": 19,
-         "allowance-read-once-a-group": 95, "factors-of-one-account": 15}  # fmt: skip
+# Where these are found soon: tried before all others, which are tried if plans have changed since.
+FOUND = {"usage-summed": 13, "no-sweeper": 11, "probe-by-a-customer": 112, "jobs-on-a-leaping-clock": 19,
+         "failures-without-accounts": 11, "lowered-below-what-was-delivered": 15, "forgiven-and-not-drawn": 5,
+         "allowance-read-before-the-lock": 5, "allowance-read-once-a-group": 31, "factors-of-one-account": 15}  # fmt: skip
 TRIED = tuple(bugs.BUGS) if os.environ.get("SIM_BUGS") == "all" else FIRST
 REGRESSIONS = [
     int(line.split()[0])
@@ -57,7 +58,7 @@ def test_nothing_is_found_in_seeds_never_chosen_for_it(place, part, capsys):
     assert report.repeated == len(range(-(-part * size // 10) * 10, (part + 1) * size, 10))
     exact = sum(count for name, count in report.verdicts.items() if not name.endswith("range"))
     assert exact > 0.9 * sum(report.verdicts.values()), "too much is left to choice: a bug could hide there"
-    if size >= 60:
+    if size >= 40:
         quiet = [name for name in report.never if name.startswith("fault")]
         # Of the sixty kinds of faults a sample of the day may miss two; 200,000 seeds miss none (`make nightly`).
         assert len(quiet) <= (2 if size < 200 else 0), f"active in no seed: {quiet}"
@@ -111,7 +112,7 @@ def test_a_failure_is_shrunk_to_a_short_trace(place, monkeypatch):
 
 @pytest.mark.slow
 def test_the_same_seed_is_the_same_run(place):
-    for number in range(5):
+    for number in range(2):
         first, second = seed.run(number, place), seed.run(number, place)
         assert (first.hash, first.trace) == (second.hash, second.trace)
 
