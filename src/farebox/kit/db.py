@@ -122,18 +122,19 @@ def reading() -> Iterator[Tx]:
     connection.ensure_connection()
     tx = Tx()
     sqlite = on_sqlite()
+    cursor = connection.connection.cursor()
     if sqlite:
-        tx.execute("PRAGMA query_only = ON")  # what is written here would be rolled back without a word
+        cursor.execute("PRAGMA query_only = ON")  # what is written here would be rolled back without a word
     try:
-        tx.execute("BEGIN DEFERRED" if sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        cursor.execute("BEGIN DEFERRED" if sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
             yield tx
         finally:
             if connection.connection is not None and dbfaults.in_transaction():  # a full disk ends it by itself
-                tx.execute("ROLLBACK")
+                cursor.execute("ROLLBACK")
     finally:
         if sqlite and connection.connection is not None:
-            tx.execute("PRAGMA query_only = OFF")
+            cursor.execute("PRAGMA query_only = OFF")
 
 
 def write(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

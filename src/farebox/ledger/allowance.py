@@ -152,7 +152,7 @@ def book(
     """
     total_micro = drawn_micro + short_micro
     grows = charge_micro > 0 and found.paid
-    if not total_micro and not (grows and found.left_micro < found.most(terms)):
+    if not total_micro and not (grows and (not found.stored or found.left_micro < found.most(terms))):
         return 0
     account = found.account
     if not found.stored:
