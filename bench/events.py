@@ -11,8 +11,8 @@ import statistics
 import time
 from typing import Any
 
-from farebox.upstreams.dialect import Ask, Shown
-from farebox.upstreams.dialects.openai import DIALECT
+from farebox.protocol.dialect import Ask, Shown
+from farebox.protocol.dialects.openai import DIALECT
 
 EVENTS = 200
 REPEATS = 15

@@ -303,7 +303,7 @@ class Shop:
     def rest(self, channel: Any, why: str = "no money") -> None:
         """Let a channel rest as one that refused the house's own call."""
         from farebox.kit import clock
-        from farebox.upstreams.dialect import Fault
+        from farebox.protocol.dialect import Fault
 
         health = self.server.ports.shop.health
         slot = health.take(channel, clock.now_us(), forced=True)

@@ -78,8 +78,8 @@ def test_error_codes_have_their_status():
 
 
 def test_every_endpoint_is_documented():
-    from farebox.gateway.endpoints import ENDPOINTS
     from farebox.gateway.http.app import FREE
+    from farebox.protocol.kinds import ENDPOINTS
 
     page = text("api.md")
     for path in ENDPOINTS:

@@ -635,7 +635,7 @@ def chain(length, *, steps=0):
 
 def test_a_chain_of_references_is_followed_once():
     """Twice as long takes about twice as long: the loop that serves everybody works on it."""
-    from farebox.gateway import schema as schemas
+    from farebox.protocol import schema as schemas
 
     took = {}
     for length in (1000, 4000):

@@ -158,14 +158,14 @@ def test_what_a_quirk_could_pass_on_is_held(shop, upstream):
 )  # fmt: skip
 def test_what_makes_a_message_stays(quirk):
     from farebox.kit.errors import CommandError
-    from farebox.upstreams import quirks
+    from farebox.protocol import quirks
 
     with pytest.raises(CommandError):
         quirks.parsed(quirk)
 
 
 def test_every_preset_is_a_set_of_quirks():
-    from farebox.upstreams import presets, quirks
+    from farebox.protocol import presets, quirks
 
     for name, preset in presets.PRESETS.items():
         made = quirks.parsed(presets.quirks(name, {"no_auth": True}))

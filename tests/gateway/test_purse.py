@@ -14,10 +14,10 @@ from farebox.catalog.factors import DEFAULT, ONE, Factors, Quartile, Side
 from farebox.catalog.pricing import ModelCard, Offer
 from farebox.gateway import overrun, purse, tally
 from farebox.gateway.echo import Echo
-from farebox.gateway.endpoint import LEAST_OUTPUT_TOKENS, Call, Image
 from farebox.gateway.stepped import Stepped
 from farebox.gateway.tally import Tally
-from farebox.upstreams.dialect import Event
+from farebox.protocol.dialect import Event
+from farebox.protocol.kind import LEAST_OUTPUT_TOKENS, Call, Image
 
 PRICES = {"input": 3_000_000, "cached_read": 300_000, "cache_write": 3_750_000, "output": 15_000_000}
 SIDES = st.builds(Side, latin=st.integers(600_000, 1_700_000), upper=st.integers(900_000, 1_300_000))

@@ -85,7 +85,7 @@ def test_long_prompts_that_come_back_are_not_counted():
     """They were, on the loop, before the first byte of the answer."""
     from farebox.catalog.pricing import ModelCard
     from farebox.gateway import meter
-    from farebox.gateway.endpoints.completions import Completions
+    from farebox.protocol.kinds.completions import Completions
 
     some = frozenset({"completions", "text", "input", "output"})
     card = ModelCard("m", "test", some, some, 10**7, 10, False, "cl100k_base", "", 0, some, 0)

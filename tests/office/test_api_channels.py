@@ -202,7 +202,7 @@ def test_health_and_a_test(shop, admin, channel):
 
 
 def test_the_accounts_behind_a_channel_that_rests(shop, scripts, channel):
-    from farebox.upstreams.dialect import Fault
+    from farebox.protocol.dialect import Fault
 
     own, customer = shop.server.ports.shop, shop.account("0")
     spec = next(each for each in own.board.current.channels.values() if each.name == channel)

@@ -329,7 +329,7 @@ def test_order_is_changed_and_nothing_else_is_noted(shop, operator):
 def test_why_a_channel_rests_is_shown_with_the_accounts_behind_it(shop, operator):
     """A customer's refusal alone is a doubt; the house's own makes it rest, and nobody's name is kept from support."""
     from farebox.kit import clock
-    from farebox.upstreams.dialect import Fault
+    from farebox.protocol.dialect import Fault
 
     admin = operator()
     address, ident, name = switched_on(shop, admin)
@@ -411,7 +411,7 @@ def test_outside_nobody_sees_anything(visitor, shop, operator):
 
 
 def test_a_vendors_quirks_come_with_one_choice(shop, operator):
-    from farebox.upstreams import presets
+    from farebox.protocol import presets
 
     def quirks(name):
         return json.loads(row(name).quirks)

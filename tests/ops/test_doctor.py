@@ -460,10 +460,10 @@ def test_what_held_the_loop_up(fit):
     file = options.current().data / loopwatch.NAME
     for cpu_ms, expected in ((120, "ok"), (1200, "warning")):
         file.write_text(
-            json.dumps({"at_s": time.time() - 3600, "cpu_ms": cpu_ms, "place": "gateway/body.py:40 fields"})
+            json.dumps({"at_s": time.time() - 3600, "cpu_ms": cpu_ms, "place": "protocol/body.py:40 fields"})
         )
         found = look()[1]["event loop"]
-        assert found["verdict"] == expected and "gateway/body.py:40" in found["seen"]
+        assert found["verdict"] == expected and "protocol/body.py:40" in found["seen"]
     file.write_text(json.dumps({"at_s": time.time() - 90_000, "cpu_ms": 1200, "place": "x"}))
     assert verdict("event loop") == "ok"
 

@@ -92,7 +92,7 @@ def test_a_broken_expectation_fails(few, before, after, why):
 
 
 def test_a_reader_that_depends_on_the_cut_is_found(few, monkeypatch):
-    from farebox.upstreams.stream import SseReader
+    from farebox.protocol.stream import SseReader
 
     whole = SseReader.feed
     # Forgets what came before, wherever a piece does not begin with a field: right for whole streams only.

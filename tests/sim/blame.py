@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from farebox.upstreams.dialect import ChannelSpec, Fault
+from farebox.protocol.dialect import Fault
 from farebox.upstreams.health import Health, Slot
+from farebox.upstreams.spec import ChannelSpec
 
 if TYPE_CHECKING:
     from .life import Life

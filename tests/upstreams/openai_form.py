@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from farebox.kit.fetch import Target
-from farebox.upstreams import quirks
-from farebox.upstreams.dialect import ChannelSpec
+from farebox.protocol import quirks
+from farebox.upstreams.spec import ChannelSpec
 
 
 def channel(*, secret: str = "sk-secret", base_url: str = "https://api.example.com/v1", **over: Any) -> ChannelSpec:

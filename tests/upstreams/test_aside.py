@@ -8,8 +8,8 @@ import random
 
 import pytest
 
-from farebox.upstreams.dialect import Ask, BadAnswer, Event
-from farebox.upstreams.dialects.openai import DIALECT
+from farebox.protocol.dialect import Ask, BadAnswer, Event
+from farebox.protocol.dialects.openai import DIALECT
 from rows import for_each
 from upstreams.odd import HEAD, ROLE, chunk
 from upstreams.test_reader import SHOWN, Picking, Slow, reader, slow

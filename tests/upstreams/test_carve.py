@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from farebox.gateway.endpoint import Call
-from farebox.gateway.endpoints.embeddings import Embeddings
-from farebox.upstreams import carve, splice
-from farebox.upstreams.dialect import Ask, BadAnswer, Shown
-from farebox.upstreams.dialects.openai import DIALECT
-from farebox.upstreams.openai_form.reader import Reader
+from farebox.protocol import carve
+from farebox.protocol.dialect import Ask, BadAnswer, Shown
+from farebox.protocol.dialects.openai import DIALECT
+from farebox.protocol.kind import Call
+from farebox.protocol.kinds.embeddings import Embeddings
+from farebox.protocol.openai_form import splice
+from farebox.protocol.openai_form.reader import Reader
 
 SEEDS = 10_000 if os.environ.get("NIGHT") else 200
 SHOWN = Shown("chatcmpl-0abcDEF", 1_790_000_000, "sold")

@@ -9,7 +9,8 @@ import pytest
 from farebox.kit import db, options, secrets
 from farebox.kit.errors import CommandError
 from farebox.kit.models import AuditEvent
-from farebox.upstreams import board, channels, proof, quirks
+from farebox.protocol import quirks
+from farebox.upstreams import board, channels, proof
 from farebox.upstreams.models import Channel, Offering, Upstream
 from rows import for_each
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from farebox.protocol.dialect import Fault
 from farebox.upstreams import discreet
-from farebox.upstreams.dialect import Fault
 
 
 def told(message: str, *, host: str = "api.acme-models.com", mapped: str = "acme/big-7", asked: str = "big", code=None):

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from farebox.upstreams import faults
-from farebox.upstreams.dialect import FAULT_KINDS
+from farebox.protocol import faults
+from farebox.protocol.dialect import FAULT_KINDS
 from rows import for_each
 
 

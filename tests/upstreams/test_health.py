@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from farebox.protocol.dialect import Fault
 from farebox.upstreams.breaker import ACCOUNTS_MIN, FAILURES_MAX
-from farebox.upstreams.dialect import Fault
 from farebox.upstreams.health import Health
 from upstreams.openai_form import channel
 

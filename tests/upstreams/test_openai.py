@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from farebox.catalog.usage import Usage
-from farebox.upstreams import dialects
-from farebox.upstreams.dialect import Ask, BadUsage
-from farebox.upstreams.dialects.openai import DIALECT
-from farebox.upstreams.quirks import Quirks
+from farebox.protocol import dialects
+from farebox.protocol.dialect import Ask, BadUsage
+from farebox.protocol.dialects.openai import DIALECT
+from farebox.protocol.quirks import Quirks
 from rows import for_each
 from upstreams.openai_form import channel
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+from farebox.protocol.dialect import Fault
 from farebox.upstreams import plan
 from farebox.upstreams.board import Board, Candidate
 from farebox.upstreams.breaker import FAILURES_MAX
-from farebox.upstreams.dialect import Fault
 from farebox.upstreams.health import Health
 from upstreams.openai_form import channel
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 import openai_later as openai
 from farebox.care.selftest import replay
-from farebox.upstreams.dialect import Ask, BadAnswer, Event, Shown
-from farebox.upstreams.dialects.openai import DIALECT
-from farebox.upstreams.openai_form import fitting, picked
-from farebox.upstreams.openai_form.reader import Reader
-from farebox.upstreams.stream import SseReader
+from farebox.protocol.dialect import Ask, BadAnswer, Event, Shown
+from farebox.protocol.dialects.openai import DIALECT
+from farebox.protocol.openai_form import fitting, picked
+from farebox.protocol.openai_form.reader import Reader
+from farebox.protocol.stream import SseReader
 from rows import for_each
 from upstreams import judges
 from upstreams.odd import END, HEAD, ODD, ROLE, USED, call, chunk, half, payloads, tools

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from farebox.catalog.usage import Usage
-from farebox.upstreams import counters, reports
-from farebox.upstreams.dialect import BadUsage
+from farebox.protocol import counters, reports
+from farebox.protocol.dialect import BadUsage
 
 counts = st.integers(0, 100_000)
 CHAT, OUT = "prompt_tokens_details", "completion_tokens_details"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farebox.upstreams.stream import SseReader, StreamBroken, is_stream
+from farebox.protocol.stream import SseReader, StreamBroken, is_stream
 from rows import for_each
 
 MOST = 1 << 20

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import openai_later as openai
 from farebox.care.selftest import replay
 from farebox.catalog.usage import Usage
-from farebox.upstreams.dialect import Ask, BadAnswer, Shown
-from farebox.upstreams.dialects.openai import DIALECT
-from farebox.upstreams.quirks import Quirks
-from farebox.upstreams.stream import SseReader
+from farebox.protocol.dialect import Ask, BadAnswer, Shown
+from farebox.protocol.dialects.openai import DIALECT
+from farebox.protocol.quirks import Quirks
+from farebox.protocol.stream import SseReader
 from rows import for_each
 from upstreams import judges
 from upstreams.odd import ODD, sse

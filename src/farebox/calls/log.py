@@ -18,7 +18,7 @@ from farebox.kit.db import Tx
 from farebox.ledger import allowance, holds, journal
 from farebox.ledger.allowance import Allowance, Claim, Given, Terms
 from farebox.ledger.holds import Purse
-from farebox.upstreams import counters
+from farebox.protocol import counters
 
 from . import once, refunds, statements
 

@@ -23,7 +23,7 @@ FREE_MOST = 40
 class Seen:
     """Models whose upstream reported usage that can't be (R06), or answered with another model (F24), by name.
 
-    `unknown` are those whose upstream reported counters that no row of upstreams/counters.py has.
+    `unknown` are those whose upstream reported counters that no row of protocol/counters.py has.
     `free` are keys, with their account, of whose last 200 calls more than 40 ended free by their customer's doing.
     """
 

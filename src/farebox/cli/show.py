@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from farebox.kit import money
-from farebox.upstreams import counters
+from farebox.protocol import counters
 
 from . import when
 

@@ -19,7 +19,7 @@ from farebox.kit import clock, db, money
 from farebox.kit.db import Tx
 from farebox.ledger import given
 from farebox.look import called
-from farebox.upstreams import counters
+from farebox.protocol import counters
 
 from . import call_words, labels, rules, scoped
 from .principal import Principal, signed_in

@@ -16,12 +16,13 @@ from farebox.kit import errors
 from farebox.kit.errors import FareboxError
 from farebox.kit.failpoints import point
 from farebox.ledger.holds import HoldEnded
-from farebox.upstreams import discreet, reports, send
-from farebox.upstreams.dialect import Fault
+from farebox.protocol import reports
+from farebox.protocol.dialect import Fault
+from farebox.upstreams import discreet, send
 from farebox.upstreams.send import Along, Attempt
 
+from . import faults, rules_2
 from . import meter as rules_1
-from . import rules_2, writing
 from .hold import Cover
 from .journal import journalled
 from .meter import Ending, Meter, Outcome, Reads, believed, count
@@ -370,8 +371,8 @@ def _fact(attempt: Attempt) -> AttemptFacts:
 def _error(opened: Opened, end: Ending, *, charged: bool) -> FareboxError | None:
     if end.fault is not None:
         if end.outcome is Outcome.FAILED or "unread" in end.flags:
-            return writing.failure(end.fault, after_output="after_output" in end.flags, charged=charged)
-        return writing.refusal(end.fault)
+            return faults.failure(end.fault, after_output="after_output" in end.flags, charged=charged)
+        return faults.refusal(end.fault)
     if end.outcome is Outcome.REVOKED:
         return errors.BadKey("This API key was deactivated while the call was running. Please use another key.")
     if end.outcome is Outcome.BROKEN:

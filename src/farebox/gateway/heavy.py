@@ -16,8 +16,8 @@ from typing import Any, Final, TypeVar
 from farebox.kit import errors
 from farebox.kit.options import Options
 from farebox.kit.threads import Threads
+from farebox.protocol.kind import Call, Endpoint
 
-from .endpoint import Call, Endpoint
 from .shares import Places, Turns, crowded
 
 T = TypeVar("T")

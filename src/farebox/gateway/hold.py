@@ -17,7 +17,7 @@ from .purse import Need
 from .voiding import void_later
 
 if TYPE_CHECKING:
-    from farebox.upstreams.dialect import Event
+    from farebox.protocol.dialect import Event
 
     from .meter import Meter, Reads
 

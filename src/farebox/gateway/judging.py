@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from farebox.catalog.factors import ONE
 from farebox.catalog.usage import Usage
-from farebox.upstreams.dialect import BadUsage
+from farebox.protocol.dialect import BadUsage
 
 from .meter import Meter, Reads, add_flag
 from .overrun import OVER_LIMIT_TOKENS

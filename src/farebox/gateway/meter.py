@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from farebox.catalog import tokens
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
-from farebox.upstreams.dialect import BadUsage, Event, Fault, Reading
+from farebox.protocol.dialect import BadUsage, Event, Fault, Reading
+from farebox.protocol.kind import Call
 
 from . import overrun, purse
 from .echo import Echo
-from .endpoint import Call
 from .heavy import HEAVY
 from .overrun import OVER_LIMIT_TOKENS, Overrun
 

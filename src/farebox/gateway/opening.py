@@ -20,13 +20,13 @@ from farebox.kit.limits import MIB
 from farebox.kit.options import Options
 from farebox.ledger import holds
 from farebox.ledger.allowance import Terms
+from farebox.protocol.dialect import Ask, Shown
+from farebox.protocol.kind import Call, Endpoint
+from farebox.protocol.quirks import INSIDE, Quirks
 from farebox.upstreams import plan
 from farebox.upstreams.board import Candidate
-from farebox.upstreams.dialect import Ask, Shown
-from farebox.upstreams.quirks import INSIDE, Quirks
 
 from . import limits, purse
-from .endpoint import Call, Endpoint
 from .heavy import HEAVY
 from .hold import Cover
 from .limits import Seat

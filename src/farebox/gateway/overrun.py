@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from farebox.catalog import tokens
 from farebox.catalog.factors import Quartile
 from farebox.catalog.pricing import ModelCard
+from farebox.protocol.kind import Call
 
 from . import purse, tally
-from .endpoint import Call
 from .tally import Ruler, Tally, Texts
 
 OVER_LIMIT_TOKENS = purse.OVER_LIMIT_TOKENS

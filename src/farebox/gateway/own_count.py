@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from farebox.catalog import counting, tokens
 from farebox.catalog.factors import Quartile, Side, Vector
 from farebox.catalog.usage import Usage
+from farebox.protocol.kind import Call
 
-from .endpoint import Call
 from .heavy import HEAVY
 from .meter import Meter
 

@@ -14,8 +14,7 @@ from farebox.catalog import pricing, tokens
 from farebox.catalog.factors import ONE
 from farebox.catalog.pricing import ModelCard, Offer
 from farebox.kit.errors import BadRequest, ContextTooLong
-
-from .endpoint import LEAST_OUTPUT_TOKENS, Call
+from farebox.protocol.kind import LEAST_OUTPUT_TOKENS, Call
 
 # Of an answer beside its tokens, and how little text a token of an echoed prompt has in the mean.
 _ANSWER_BYTES = 512

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from farebox.catalog.factors import Quartile
 from farebox.catalog.usage import Usage
-from farebox.upstreams.dialect import Fault
+from farebox.protocol.dialect import Fault
 
 from . import own_count
 from .judging import Judged, judge

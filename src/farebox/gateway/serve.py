@@ -16,19 +16,20 @@ from farebox.accounts.keys.caller import Caller
 from farebox.kit.errors import FareboxError
 from farebox.kit.failpoints import point
 from farebox.ledger.holds import HoldEnded
+from farebox.protocol.dialect import BadAnswer
+from farebox.protocol.kind import Call, Endpoint
+from farebox.protocol.openai_form import writing
+from farebox.protocol.openai_form.writing import StreamWriter
 from farebox.upstreams import send
-from farebox.upstreams.dialect import BadAnswer
 from farebox.upstreams.send import Along
 
-from . import ending, opening, stepped, writing
+from . import ending, opening, stepped
 from .ending import conclude
-from .endpoint import Call, Endpoint
 from .heavy import HEAVY, LARGE_BYTES, SMALL_BYTES
 from .hold import Cover
 from .limits import Seat
 from .meter import CUT, Ending, Meter, Outcome
 from .ports import ClientPort, Ports, UnderWay
-from .writing import StreamWriter
 
 CUT_REPORT_S = 1  # how long the report is waited for of an answer that we cut
 FURTHER_TOKENS = 512  # of words, after their customer left: for a report of what was thought

@@ -24,11 +24,11 @@ from farebox.calls.log import Opened
 from farebox.catalog.factors import ONE, Quartile
 from farebox.kit import errors
 from farebox.ledger import holds
-from farebox.upstreams.dialect import BadUsage
+from farebox.protocol.dialect import BadUsage
+from farebox.protocol.kind import Call
 
 from . import hold, tally
 from .echo import Echo
-from .endpoint import Call
 from .hold import Cover
 from .meter import Meter, prompts
 from .ports import Ports
@@ -37,7 +37,7 @@ from .tally import Tally, Texts
 from .voiding import void_later
 
 if TYPE_CHECKING:
-    from farebox.upstreams.dialect import Event
+    from farebox.protocol.dialect import Event
 
     from .meter import Reads
 

@@ -122,7 +122,7 @@ def read(folder: Path) -> Turn | None:
 
 
 def place_of(frame: FrameType | None) -> str:
-    """The innermost place of our own code in a stack, as `gateway/body.py:40 fields`; or of any code."""
+    """The innermost place of our own code in a stack, as `protocol/body.py:40 fields`; or of any code."""
     innermost = frame
     while frame is not None:
         file = frame.f_code.co_filename

@@ -24,7 +24,7 @@ from babel.messages.pofile import read_po
 from django.utils.translation.template import templatize
 
 ROOMS = ("look", "console", "office")
-BELOW = ("kit", "catalog", "ledger", "upstreams", "accounts", "calls", "payments", "site")
+BELOW = ("kit", "catalog", "ledger", "protocol", "upstreams", "accounts", "calls", "payments", "site")
 # What these files refuse is said when a process starts, or on a command's way to the store: only a shell shows it.
 OF_THE_SHELL = frozenset(
     f"{name}.py"

@@ -15,12 +15,12 @@ import msgspec
 from farebox.accounts.keys import authenticate
 from farebox.calls import log as records
 from farebox.catalog.pricing import ModelCard
-from farebox.gateway.endpoints import ENDPOINTS
 from farebox.gateway.ports import Ports, Shop
 from farebox.gateway.serve import serve
 from farebox.kit import secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError, FareboxError
+from farebox.protocol.kinds import ENDPOINTS
 from farebox.upstreams import board
 
 PATIENCE_S: Final = 30  # one token takes no longer, however long an answer may

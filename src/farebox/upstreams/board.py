@@ -13,9 +13,9 @@ from farebox.kit import rewrapping, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.fetch import FetchError, Target, check_spelled
-from farebox.upstreams import dialects, quirks
-from farebox.upstreams.dialect import ChannelSpec
+from farebox.protocol import dialects, quirks
 from farebox.upstreams.models import Channel, Offering
+from farebox.upstreams.spec import ChannelSpec
 
 TABLE: Final = "upstreams_channel"
 COLUMN: Final = "secret"

@@ -11,8 +11,9 @@ from farebox.catalog import usage
 from farebox.kit import audit, clock, db, ids, money, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.upstreams import board, dialects
-from farebox.upstreams import quirks as quirks_
+from farebox.protocol import dialects
+from farebox.protocol import quirks as quirks_
+from farebox.upstreams import board
 from farebox.upstreams.models import Channel, Offering, Upstream
 
 CANCEL_BILLING: Final[dict[str, str]] = {

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from farebox.upstreams.dialect import Fault
+from farebox.protocol.dialect import Fault
 
 UPSTREAM: Final = "the upstream"
 # Who hosts or resells models of others. A maker of models is no secret: customers ask for a model by its name.

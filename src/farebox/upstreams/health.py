@@ -11,8 +11,9 @@ from typing import Any, Final
 import structlog
 
 from farebox.kit.shares import hogs
+from farebox.protocol.dialect import Fault
 from farebox.upstreams.breaker import Breaker, State
-from farebox.upstreams.dialect import ChannelSpec, Fault
+from farebox.upstreams.spec import ChannelSpec
 
 _ALERTS_MAX: Final = 100
 _REFUSED: Final = "refused"  # the channel as a whole; other alerts are about one mapping each

@@ -16,12 +16,12 @@ from typing import Any, Protocol, TypeVar
 from farebox.kit import fetch
 from farebox.kit.clock import Clock
 from farebox.kit.fetch import Exchange, Outgoing
+from farebox.protocol import dialects
+from farebox.protocol.dialect import Ask, BadAnswer, BadUsage, Dialect, Event, Fault, Reading, StreamReading
+from farebox.protocol.stream import SseReader, StreamBroken, is_stream
 
-from . import dialects
 from .board import Candidate
-from .dialect import Ask, BadAnswer, BadUsage, Dialect, Event, Fault, Reading, StreamReading
 from .health import Health, Slot
-from .stream import SseReader, StreamBroken, is_stream
 
 T = TypeVar("T")
 

@@ -19,15 +19,17 @@ from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
 from farebox.gateway import ending
 from farebox.gateway.ending import conclude
-from farebox.gateway.endpoint import Call
 from farebox.gateway.meter import Ending, Meter, Outcome
 from farebox.kit import clock
 from farebox.kit.fetch import Exchange, Outgoing, Response, Target
-from farebox.upstreams import quirks, send
+from farebox.protocol import quirks
+from farebox.protocol.dialect import Ask
+from farebox.protocol.kind import Call
+from farebox.upstreams import send
 from farebox.upstreams.board import Candidate
-from farebox.upstreams.dialect import Ask, ChannelSpec
 from farebox.upstreams.health import Health
 from farebox.upstreams.send import Along, Limits
+from farebox.upstreams.spec import ChannelSpec
 
 from .tried import Tell, Tried
 

@@ -80,7 +80,7 @@ def list_upstreams() -> None:
 @channel.command("presets", example="farebox channel presets")
 def list_presets() -> None:
     """The vendors whose quirks are known: `channel add --preset NAME` begins with them."""
-    from farebox.upstreams.presets import PRESETS
+    from farebox.protocol.presets import PRESETS
 
     rows = [{"preset": name, **preset._asdict()} for name, preset in PRESETS.items()]
     emit(
@@ -231,7 +231,7 @@ def set_quirks(channel: str, quirks: tuple[str, ...], preset: str) -> None:
     A value is JSON (true, ["seed"], {"a": "b"}) or else a text. Without QUIRKS this lists the names.
     """
     if not quirks and not preset:
-        from farebox.upstreams.quirks import QUIRKS
+        from farebox.protocol.quirks import QUIRKS
 
         emit(QUIRKS, lambda: show.facts(QUIRKS.items()))
         return
@@ -313,7 +313,7 @@ def _quirks(texts: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _preset(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    from farebox.upstreams import presets
+    from farebox.protocol import presets
 
     return presets.quirks(name, given)
 

@@ -13,12 +13,12 @@ from farebox.accounts.keys import authenticate
 from farebox.accounts.keys.caller import Caller
 from farebox.calls import log as records
 from farebox.gateway import me, models
-from farebox.gateway.endpoint import Endpoint
-from farebox.gateway.endpoints import ENDPOINTS
 from farebox.gateway.ports import Ports
 from farebox.gateway.serve import serve
 from farebox.kit import errors, limits
 from farebox.kit.errors import FareboxError
+from farebox.protocol.kind import Endpoint
+from farebox.protocol.kinds import ENDPOINTS
 
 from . import leaks
 from .exchange import PREFLIGHT, Exchange

@@ -16,7 +16,8 @@ from farebox.kit import clock, db, options, secrets, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.office import kinds, letters
-from farebox.upstreams import channels, presets
+from farebox.protocol import presets
+from farebox.upstreams import channels
 
 from . import shapes, types
 from .proposals import propose as propose_change

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from ninja import Schema
 from pydantic import Field, StringConstraints
 
-from farebox.upstreams.presets import PRESETS
+from farebox.protocol.presets import PRESETS
 
 from .types import LINE, Count, Currency, Decimal, Ident, In, Line, Moment, Name
 

@@ -14,7 +14,7 @@ from farebox.kit import db
 from farebox.ledger import given
 from farebox.look import called
 from farebox.office.principal import Operator, operator
-from farebox.upstreams import counters
+from farebox.protocol import counters
 
 from . import words
 from .customers import find

@@ -12,8 +12,8 @@ from django.utils.translation import gettext_lazy
 
 from farebox.kit import money
 from farebox.look.whole import WholeField
+from farebox.protocol.presets import PRESETS
 from farebox.upstreams.channels import CANCEL_BILLING
-from farebox.upstreams.presets import PRESETS
 
 COSTS = {  # of every usage class: saving replaces all costs, so one without a field would be lost
     "input": gettext_lazy("Cost of input"),

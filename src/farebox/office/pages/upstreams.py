@@ -22,7 +22,8 @@ from farebox.kit.options import Options
 from farebox.look import called, kept, refusals
 from farebox.office import letters, ports, resting, retyped
 from farebox.office.principal import Operator, ask_first, operator, step_up
-from farebox.upstreams import channels, presets, survey
+from farebox.protocol import presets
+from farebox.upstreams import channels, survey
 
 from . import seen, words
 from .forms import carry_out, done, refused

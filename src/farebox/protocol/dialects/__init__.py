@@ -1,0 +1,19 @@
+"""The dialects that upstreams speak, by the name that channels store."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from farebox.kit.errors import CommandError
+from farebox.protocol.dialect import Dialect
+from farebox.protocol.dialects import openai
+
+DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (openai.DIALECT,)}
+
+
+def of(name: str) -> Dialect:
+    """The dialect of that name; CommandError for an unknown one."""
+    try:
+        return DIALECTS[name]
+    except KeyError:
+        raise CommandError(f"There is no dialect {name[:32]!r}. The dialects are: {', '.join(DIALECTS)}.") from None
