@@ -219,7 +219,7 @@ def main() -> None:
     from django.db.migrations.loader import MigrationLoader
 
     from farebox.calls import retention  # noqa: F401
-    from farebox.protocol import kinds as endpoints  # noqa: F401
+    from farebox.protocol import kinds  # noqa: F401
     from farebox.site import serve  # noqa: F401
 
     MigrationLoader(None)  # imports all migrations, which each start compares with the store

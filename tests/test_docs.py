@@ -79,10 +79,10 @@ def test_error_codes_have_their_status():
 
 def test_every_endpoint_is_documented():
     from farebox.gateway.http.app import FREE
-    from farebox.protocol.kinds import ENDPOINTS
+    from farebox.protocol.kinds import PATHS
 
     page = text("api.md")
-    for path in ENDPOINTS:
+    for path in PATHS:
         assert f"`POST /v1{path}`" in page, path
     for path in FREE:
         shown = path + "{id}" if path.endswith("/") else path

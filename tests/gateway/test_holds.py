@@ -657,11 +657,11 @@ def test_an_extension_that_was_done_twice_costs_nothing(shop, priced, failing):
 
 
 MISTAKES = [
-    "ending._facts",
-    "serve.conclude",
-    "opening.headers",
-    "writing.StreamWriter.write",
-    "writing.splice.usage_chunk",
+    "gateway.ending._facts",
+    "gateway.serve.conclude",
+    "gateway.opening.headers",
+    "protocol.openai_form.writing.StreamWriter.write",
+    "protocol.openai_form.writing.splice.usage_chunk",
 ]
 
 
@@ -675,7 +675,7 @@ def test_a_mistake_of_ours_ends_the_hold(shop, priced, monkeypatch, where):
     me = shop.account("1")
     name = priced()
     with monkeypatch.context() as patch:
-        patch.setattr(f"farebox.gateway.{where}", mistake)
+        patch.setattr(f"farebox.{where}", mistake)
         answer = me.chat(name, "sandbox: tokens=5", stream=True, stream_options={"include_usage": True})
         freed(me)
     assert answer.status == 500 or "error" in answer.events[-1]

@@ -58,10 +58,10 @@ def api_routes() -> list[str]:
     """Every address of the API, as `METHOD /path`."""
     from farebox.gateway.http import leaks
     from farebox.gateway.http.app import FREE
-    from farebox.protocol.kinds import ENDPOINTS
+    from farebox.protocol.kinds import PATHS
 
     free = [path + {"/models/": "{model}", "/calls/": "{call}"}.get(path, "") for path in FREE]
-    return [*(f"GET /v1{path}" for path in free), *(f"POST /v1{path}" for path in (*ENDPOINTS, leaks.PATH))]
+    return [*(f"GET /v1{path}" for path in free), *(f"POST /v1{path}" for path in (*PATHS, leaks.PATH))]
 
 
 class World:

@@ -119,7 +119,7 @@ def seen(raw: bytes) -> list[Any]:
     if event is not None and event.raw:
         for encoding in ("float", "base64"):
             call = Call("embeddings", "m", False, {}, wanted_encoding=encoding)
-            note(lambda call=call: Embeddings().answer(call, event))
+            note(lambda call=call: Embeddings().answer(call, event, Shown()))
     return out
 
 

@@ -13,6 +13,7 @@ from farebox.protocol import quirks
 from farebox.upstreams import board, channels, proof
 from farebox.upstreams.models import Channel, Offering, Upstream
 from rows import for_each
+from upstreams.openai_form import channel
 
 SECRET = "sk-canary-0123456789abcdef"
 PRIVATE = ("127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "[::1]", "[::ffff:10.0.0.1]", "2130706433",
@@ -300,6 +301,7 @@ def test_quirks_keep_only_what_differs():
     assert json.loads(quirks.text(found)) == given
     assert quirks.parsed(quirks.text(found)) == found
     assert quirks.text(quirks.parsed("{}")) == "{}"
-    assert found.path("chat") == "/v2/{model}/chat"
-    assert found.path("embeddings") == "/embeddings"
-    assert found.path("images") == ""
+    spec = channel(quirks=given)
+    assert spec.path("chat") == "/v2/{model}/chat"
+    assert spec.path("embeddings") == "/embeddings"
+    assert spec.path("images") == ""

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 
+from farebox.catalog import kinds as kinds_
 from farebox.catalog import shelf
 from farebox.catalog.images import FORMULAS
 from farebox.catalog.models import Alias, Model
@@ -16,7 +17,6 @@ from farebox.kit import audit, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 
-KINDS = ("chat", "completions", "embeddings")
 MODALITIES = ("text", "image", "audio")
 TOKENS_MAX = 2**31
 OVERHEAD_TOKENS_MAX = 100_000
@@ -141,7 +141,7 @@ def _check(card: ModelCard) -> None:
     if Alias.objects.filter(name=card.name).exists():
         raise CommandError(f"{card.name} is an alias; take it away first.")
     for what, given, possible in (
-        ("endpoint kind", card.kinds, KINDS),
+        ("endpoint kind", card.kinds, kinds_.NAMES),
         ("modality", card.modalities, MODALITIES),
         ("usage class", card.classes, CLASSES),
     ):

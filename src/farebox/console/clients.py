@@ -15,14 +15,13 @@ from urllib.parse import quote
 from django.utils.translation import gettext as _
 
 from farebox.catalog.pricing import ModelCard
+from farebox.protocol import kinds
 
 # What a page shows where there is no key to show.
 SOME_KEY = "sk-..."
 # What stands in a program for a model where there is none.
 NO_MODEL = "MODEL"
 _SNIPPETS = Path(__file__).with_name("snippets")
-# What a file is called that calls an endpoint of this kind.
-_FILES = {"chat": "chat", "completions": "complete", "embeddings": "embed"}
 _OFFICIAL = "https://api.openai.com/v1/"
 # OpenAI models that GPT Academic knows by their own name; any other is entered as `one-api-NAME(max_token=N)`.
 _KNOWN_TO_ACADEMIC = frozenset(
@@ -57,7 +56,7 @@ class Client:
 def settings(origin: str, models: Sequence[ModelCard], *, key: str = SOME_KEY) -> list[Client]:
     """The settings of every client for the shop at `origin`; `models` are those that can be called, best first."""
     base, shown = origin + "/v1", _shown(models)
-    chats = [card for card in models if "chat" in card.kinds]
+    chats = [card for card in models if kinds.chats(card)]
     return [
         _python(base, key, shown),
         _node(base, key, shown),
@@ -86,13 +85,15 @@ def _shown(models: Sequence[ModelCard]) -> dict[str, str]:
 
     Without any model it is a chat with NO_MODEL.
     """
+    programs = {name: kind for name, kind in kinds.KINDS.items() if kind.program}
     first: dict[str, str] = {}
     for card in models:
-        for kind in card.kinds:
-            first.setdefault(kind, card.name)
-    if "chat" in first:
-        first.pop("completions", None)
-    return {kind: first[kind] for kind in _FILES if kind in first} or {"chat": NO_MODEL}
+        for name in card.kinds & programs.keys():
+            first.setdefault(name, card.name)
+    if any(programs[name].chats for name in first):
+        programs = {name: kind for name, kind in programs.items() if kind.chats or not kind.writes}
+    chat = next(name for name, kind in programs.items() if kind.chats)
+    return {name: first[name] for name in programs if name in first} or {chat: NO_MODEL}
 
 
 def _snippet(name: str, base: str, key: str, model: str) -> str:
@@ -103,8 +104,8 @@ def _programs(name: str, ending: str, base: str, key: str, shown: Mapping[str, s
     """A program for each kind."""
     return tuple(
         Block(
-            f"{name}-{'code' if kind == 'chat' else kind}",
-            f"{_FILES[kind]}{ending}",
+            f"{name}-{'code' if kinds.KINDS[kind].chats else kind}",
+            f"{kinds.KINDS[kind].program}{ending}",
             _snippet(f"{name}-{kind}", base, key, model),
         )
         for kind, model in shown.items()
@@ -148,7 +149,11 @@ def _node(base: str, key: str, shown: Mapping[str, str]) -> Client:
 
 
 def _langchain(base: str, key: str, shown: Mapping[str, str]) -> Client:
-    of_chat = (_("For the token counts of a stream set stream_usage=True."),) if "chat" in shown else ()
+    of_chat = (
+        (_("For the token counts of a stream set stream_usage=True."),)
+        if any(kinds.KINDS[kind].chats for kind in shown)
+        else ()
+    )
     return Client(
         "langchain",
         "LangChain",
@@ -166,14 +171,13 @@ def _langchain(base: str, key: str, shown: Mapping[str, str]) -> Client:
 
 
 def _curl(base: str, key: str, shown: Mapping[str, str]) -> Client:
-    titles = {"chat": _("A chat"), "completions": _("A completion"), "embeddings": _("An embedding")}
     return Client(
         "curl",
         "curl",
         _("The quickest way to try a key."),
         (
             *(
-                Block(f"curl-{kind}", titles[kind], _snippet(f"curl-{kind}", base, key, model))
+                Block(f"curl-{kind}", _(kinds.KINDS[kind].example), _snippet(f"curl-{kind}", base, key, model))
                 for kind, model in shown.items()
             ),
             Block(

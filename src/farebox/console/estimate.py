@@ -26,6 +26,7 @@ from farebox.catalog.usage import Usage
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
 from farebox.look.whole import WholeField
+from farebox.protocol import kinds
 
 from . import pricebook, rules, whose
 from .pricebook import Book
@@ -230,4 +231,4 @@ def _ranked(rows: list[Row]) -> list[Row]:
 
 
 def _writes(card: ModelCard) -> bool:
-    return not card.kinds.isdisjoint({"chat", "completions"})
+    return kinds.writes(card)

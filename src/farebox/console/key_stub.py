@@ -13,6 +13,7 @@ from farebox.accounts.models import ApiKey
 from farebox.catalog.pricing import ModelCard
 from farebox.kit import clock, db, options
 from farebox.look import kept
+from farebox.protocol import kinds
 
 from . import clients, pricebook, refused
 
@@ -48,7 +49,7 @@ def facts(key: ApiKey, text: str) -> dict[str, Any]:
         "clients": clients.settings(origin, cards, key=text),
         "import_link": clients.import_link(nextchat, origin, text),
         "nextchat": nextchat,
-        "models": [card.name for card in cards if "chat" in card.kinds],
+        "models": [card.name for card in cards if kinds.chats(card)],
         "sells": bool(cards),
         "refusals": msgspec.json.encode(refused.said(_("This key no longer works. Make another one."))).decode(),
         "currency": key.account.currency,

@@ -17,6 +17,7 @@ from farebox.kit import clock, db, options
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.look import refusals
+from farebox.protocol import kinds
 
 from . import pricebook, refused
 from .forms_keys import Mint
@@ -53,7 +54,7 @@ def models(request: HttpRequest, me: Principal) -> HttpResponse:  # noqa: ARG001
             "prices": dict(prices),
         }
         for card, prices in sorted(sold, key=lambda each: (-each[0].created_s, each[0].name))
-        if "chat" in card.kinds
+        if kinds.chats(card)
     ]
     return JsonResponse({"currency": me.currency, "models": rows})
 

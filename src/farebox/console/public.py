@@ -16,6 +16,7 @@ from farebox.catalog.usage import Usage
 from farebox.kit import clock, db, options
 from farebox.kit.db import Tx
 from farebox.look import called
+from farebox.protocol import kinds
 
 from . import clients, news, own_text, pricebook, rules, whose
 from .news import News
@@ -52,7 +53,7 @@ def landing(request: HttpRequest) -> HttpResponse:
 def guide(request: HttpRequest) -> HttpResponse:
     """How to connect each client."""
     book = db.read(pricebook.read, clock.now_us(), price_list=whose.price_list(request))
-    cards = [line.card for line in _newest(book) if "chat" in line.card.kinds]
+    cards = [line.card for line in _newest(book) if kinds.chats(line.card)]
     origin = options.current().origin
     context = {"origin": origin, "base_url": origin + "/v1", "clients": clients.settings(origin, cards)}
     return render(request, "console/guide.html", context)
@@ -106,7 +107,7 @@ def _text(request: HttpRequest, page: str, **facts: Any) -> HttpResponse:
 def _newest(book: Book | None) -> list[Line]:
     """The models on sale, those that chat before all others, and within each the newest first."""
     lines = [] if book is None else book.lines
-    return sorted(lines, key=lambda line: ("chat" not in line.card.kinds, -line.card.created_s, line.card.name))
+    return sorted(lines, key=lambda line: (not kinds.chats(line.card), -line.card.created_s, line.card.name))
 
 
 def _example(sold: Line) -> dict[str, Any]:

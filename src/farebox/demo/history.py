@@ -130,13 +130,14 @@ def _call(
     from farebox.calls import log
     from farebox.catalog import pricing
     from farebox.kit import errors
+    from farebox.protocol import kinds
 
     model = chance.choices(habit.models, habit.weights)[0]
     offer = goods.offer(model, caller.price_list, at_us, currency=caller.currency)
     if offer is None:
         return 0
     usage = _usage(offer, habit, chance)
-    opened = _opened(caller, offer, at_us, stream=chance.random() < 0.6 and "chat" in offer.card.kinds)
+    opened = _opened(caller, offer, at_us, stream=chance.random() < 0.6 and kinds.chats(offer.card))
     want_micro = pricing.ceiling(offer.prices, input_tokens=habit.input_tokens[1] + 400, output_tokens=4096)
     try:
         log.open_call(tx, opened, want_micro, lambda _available_micro: -1)
@@ -161,11 +162,12 @@ def _opened(caller: Caller, offer: Offer, at_us: int, *, stream: bool) -> Opened
     from farebox.accounts import zones
     from farebox.calls.log import Opened
     from farebox.kit import ids
+    from farebox.protocol.kinds import KINDS
 
-    kinds = offer.card.kinds
+    kind = next(name for name in KINDS if name in offer.card.kinds)
     return Opened(
         id=ids.new("call", at_us), account=caller.account, project=caller.project, key=caller.key,
-        member=caller.member, endpoint="chat" if "chat" in kinds else min(kinds), model=offer.card.name,
+        member=caller.member, endpoint=kind, model=offer.card.name,
         asked=offer.asked, stream=stream, epoch=EPOCH, currency=offer.currency, limit_tokens=None,
         price_list=offer.price_list, price_version=offer.version,
         prices=msgspec.json.encode(dict(sorted(offer.prices.items()))).decode(), rule_version=offer.rule_version,

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from farebox.kit import errors
 from farebox.kit.options import Options
 from farebox.kit.threads import Threads
-from farebox.protocol.kind import Call, Endpoint
+from farebox.protocol.kind import Call, Kind
 
 from .shares import Places, Turns, crowded
 
@@ -49,12 +49,12 @@ class Heavy:
         self._turns = Turns(_AT_ONCE)
         self._counting = Turns(2)
 
-    async def read(self, who: str, endpoint: Endpoint, body: bytes, options: Options) -> Call:
+    async def read(self, who: str, kind: Kind, body: bytes, options: Options) -> Call:
         """The call that a body asks for. BadRequest; RateLimited or Overloaded where too many bodies wait."""
         if len(body) <= SMALL_BYTES:
-            call = endpoint.read(body, options)
+            call = kind.read(body, options)
         else:
-            call = await self.run(who, _read, endpoint, body, options)
+            call = await self.run(who, _read, kind, body, options)
         call.account, call.body_bytes = who, len(body)
         return call
 
@@ -95,7 +95,7 @@ class Heavy:
 HEAVY: Final = Heavy()
 
 
-def _read(endpoint: Endpoint, body: bytes, options: Options) -> Call:
-    call = endpoint.read(body, options)
+def _read(kind: Kind, body: bytes, options: Options) -> Call:
+    call = kind.read(body, options)
     call.shorten()
     return call

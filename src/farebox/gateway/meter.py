@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from farebox.catalog import tokens
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
+from farebox.protocol import kinds
 from farebox.protocol.dialect import BadUsage, Event, Fault, Reading
 from farebox.protocol.kind import Call
 
@@ -248,7 +249,7 @@ async def _concluded(meter: Meter, outcome: Outcome, belief: Belief, *, terminal
     left = outcome is Outcome.LEFT
     if left and not meter.accepted:
         return Ending(outcome, "R16")
-    if left and meter.call.kind == "embeddings":
+    if left and kinds.is_whole(meter.call):
         return Ending(outcome, "R27")
     usage, report, flags = belief.usage, belief.report, list(belief.flags)
     if left and not meter.complete:
@@ -279,7 +280,7 @@ def as_left(rule: str) -> str:
 def rule_of(meter: Meter, outcome: Outcome, *, empty: bool, terminal: bool) -> str:
     """The rule of an answer that came to its end, or was cut by us; `empty`: nothing of it came."""
     call = meter.call
-    if call.kind == "embeddings":
+    if kinds.is_whole(call):
         return "R27"
     reason = meter.finish_reason
     if reason == "content_filter" or meter.refused:

@@ -20,8 +20,9 @@ from farebox.kit.limits import MIB
 from farebox.kit.options import Options
 from farebox.ledger import holds
 from farebox.ledger.allowance import Terms
+from farebox.protocol import kinds
 from farebox.protocol.dialect import Ask, Shown
-from farebox.protocol.kind import Call, Endpoint
+from farebox.protocol.kind import Call, Kind
 from farebox.protocol.quirks import INSIDE, Quirks
 from farebox.upstreams import plan
 from farebox.upstreams.board import Candidate
@@ -37,7 +38,6 @@ ONCE_CHARS_MAX = 255
 # What calls that may have no larger answer hold in memory is bounded by their places.
 LARGE_ANSWER_BYTES: Final = 8 * MIB
 _NO_ROOM: Final = nullcontext()
-_PREFIXES = {"chat": "chatcmpl-", "completions": "cmpl-"}
 
 
 async def solvent(ports: Ports, caller: Caller) -> None:
@@ -49,10 +49,10 @@ async def solvent(ports: Ports, caller: Caller) -> None:
         raise errors.InsufficientFunds("A request of this size needs money on the account before it is read.")
 
 
-def offer(shop: Shop, caller: Caller, call: Call, endpoint: Endpoint, now_us: int) -> Offer:
+def offer(shop: Shop, caller: Caller, call: Call, kind: Kind, now_us: int) -> Offer:
     """The model with its prices for this caller; NoSuchModel, also for one that the key may not use."""
     found = shop.shelf.current.offer(call.model, caller.price_list, now_us, currency=caller.currency)
-    if found is None or endpoint.kind not in found.card.kinds:
+    if found is None or kind.name not in found.card.kinds:
         if found is not None and caller.may_use(found.card.name):
             raise errors.NotFound(
                 f"The model `{call.model[:64]}` does not exist for this endpoint. It is sold for: "
@@ -65,7 +65,7 @@ def offer(shop: Shop, caller: Caller, call: Call, endpoint: Endpoint, now_us: in
         raise errors.NoSuchModel(call.model)
     if found.currency != caller.currency:
         raise errors.InternalError("The price list of this account is in another currency. Please tell the operator.")
-    endpoint.fit(call, found.card)
+    kind.fit(call, found.card)
     return found
 
 
@@ -167,7 +167,7 @@ def ask(call: Call, route: Sequence[Candidate], call_id: str, now_us: int) -> As
         beyond=call.beyond,
         given_messages=call.given_messages,
         choices=call.choices,
-        shown=Shown(_PREFIXES.get(call.kind, "") + call_id[5:], now_us // 1_000_000, call.model),
+        shown=Shown(kinds.KINDS[call.kind].id_prefix + call_id[5:], now_us // 1_000_000, call.model),
     )
 
 

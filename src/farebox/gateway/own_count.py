@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from farebox.catalog import counting, tokens
 from farebox.catalog.factors import Quartile, Side, Vector
 from farebox.catalog.usage import Usage
-from farebox.protocol.kind import Call
+from farebox.protocol import kinds
 
 from .heavy import HEAVY
 from .meter import Meter
@@ -47,7 +47,7 @@ class Own:
     def input(self, quartile: Quartile) -> Usage:
         """The input, at most its bound."""
         call, factors = self.meter.call, self.meter.card.factors
-        messages = counted_messages(call)
+        messages = kinds.framed(call)
         counted = self.given.tokens(factors.input, quartile, messages) + self.beside
         if self.given.exact is not None and messages:
             counted += tokens.chat_overhead(messages)
@@ -70,11 +70,6 @@ class Own:
         delivered = self.words.tokens(side, Quartile.MEDIAN)
         received = delivered + self.further.tokens(side, Quartile.MEDIAN)
         return units * delivered // received if received else 0
-
-
-def counted_messages(call: Call) -> int:
-    """The messages for which a vendor adds tokens: a constant for each is part of the factors of the input."""
-    return call.messages if call.kind == "chat" else 0
 
 
 async def count(meter: Meter) -> Own:

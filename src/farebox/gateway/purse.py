@@ -14,6 +14,7 @@ from farebox.catalog import pricing, tokens
 from farebox.catalog.factors import ONE
 from farebox.catalog.pricing import ModelCard, Offer
 from farebox.kit.errors import BadRequest, ContextTooLong
+from farebox.protocol import kinds
 from farebox.protocol.kind import LEAST_OUTPUT_TOKENS, Call
 
 # Of an answer beside its tokens, and how little text a token of an echoed prompt has in the mean.
@@ -274,7 +275,7 @@ def count_input(call: Call, card: ModelCard) -> int | None:
     counted = tokens.count_exact(card.tokenizer, call.texts)
     if counted is None:
         return None
-    return counted + (tokens.chat_overhead(call.messages) if call.kind == "chat" else 0)
+    return counted + _overhead(call)
 
 
 def estimate_input(call: Call, card: ModelCard) -> int:
@@ -288,10 +289,14 @@ def low_input(call: Call, card: ModelCard) -> int:
 
 
 def _with_rest(call: Call, card: ModelCard, counted: int) -> int:
-    counted += call.input_tokens + (call.low_tokens or 0)
-    if call.kind == "chat":
-        counted += tokens.chat_overhead(call.messages)
+    counted += call.input_tokens + (call.low_tokens or 0) + _overhead(call)
     for image in call.images:
         if card.image_formula and image.size is not None:
             counted += tokens.image_tokens(card.image_formula, *image.size, image.detail)
     return counted
+
+
+def _overhead(call: Call) -> int:
+    """The tokens that a vendor adds around the messages of a call."""
+    messages = kinds.framed(call)
+    return tokens.chat_overhead(messages) if messages else 0

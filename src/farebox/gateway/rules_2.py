@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from farebox.catalog.factors import Quartile
 from farebox.catalog.usage import Usage
+from farebox.protocol import kinds
 from farebox.protocol.dialect import Fault
 
 from . import own_count
@@ -24,7 +25,7 @@ async def conclude(meter: Meter, outcome: Outcome, reads: Reads, *, terminal: bo
     judged = judge(meter, reads)
     if outcome is Outcome.LEFT and not meter.accepted:
         return await _unanswered(meter, "R16", judged)
-    if outcome is Outcome.LEFT and meter.call.kind == "embeddings":
+    if outcome is Outcome.LEFT and kinds.is_whole(meter.call):
         return Ending(outcome, "R27")
     if outcome is Outcome.LEFT and not meter.complete:
         return await left(meter, judged)

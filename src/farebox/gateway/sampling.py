@@ -17,11 +17,11 @@ from farebox.catalog import counting, samples, tokens
 from farebox.catalog.factors import Sample
 from farebox.catalog.usage import Usage
 from farebox.kit.errors import FareboxError
+from farebox.protocol import kinds
 
 from . import purse
 from .heavy import HEAVY
 from .meter import Ending, Meter, Outcome
-from .own_count import counted_messages
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +106,7 @@ def sampled(meter: Meter, usage: Usage) -> Sample | None:
         account=call.account,
         input=counting.vector(call.texts),
         output=counting.vector(put_out),
-        messages=counted_messages(call),
+        messages=kinds.framed(call),
         images=len(call.images),
         reported_input=usage.input_tokens,
         reported_output=usage.output,

@@ -17,9 +17,7 @@ from farebox.kit.errors import FareboxError
 from farebox.kit.failpoints import point
 from farebox.ledger.holds import HoldEnded
 from farebox.protocol.dialect import BadAnswer
-from farebox.protocol.kind import Call, Endpoint
-from farebox.protocol.openai_form import writing
-from farebox.protocol.openai_form.writing import StreamWriter
+from farebox.protocol.kind import Billing, Call, Kind, Writer
 from farebox.upstreams import send
 from farebox.upstreams.send import Along
 
@@ -70,13 +68,13 @@ class Delivery:
     along: Along
     meter: Meter
     cover: Cover
-    writer: StreamWriter
+    writer: Writer
     seat: Seat
     body: bytes = b""
     unread_s: float = 0.0  # how long the answer has waited for its customer to read
 
 
-async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: Endpoint) -> None:
+async def serve(ports: Ports, request: Request, client: ClientPort, kind: Kind) -> None:
     """Answer one call. Hold before it, settle after it, charge only what was delivered.
 
     Raises a FareboxError for whatever is refused before money is held; everything later is answered here.
@@ -89,21 +87,21 @@ async def serve(ports: Ports, request: Request, client: ClientPort, endpoint: En
     body = await request.body()
     shop.places.take(caller.account)
     try:
-        await _served(ports, request, client, endpoint, caller if came_whole else None, body)
+        await _served(ports, request, client, kind, caller if came_whole else None, body)
     finally:
         shop.places.give(caller.account)
 
 
 async def _served(
-    ports: Ports, request: Request, client: ClientPort, endpoint: Endpoint, known: Caller | None, body: bytes
+    ports: Ports, request: Request, client: ClientPort, kind: Kind, known: Caller | None, body: bytes
 ) -> None:
     """The same, of a call that has its place. The key may have ended while the body came: then nobody is `known`."""
     shop = ports.shop
     caller = known or await _caller(ports, request)
-    call = await HEAVY.read(caller.account, endpoint, body, shop.options)
+    call = await HEAVY.read(caller.account, kind, body, shop.options)
     del body
     now_us = ports.clock.now_us()
-    offer = opening.offer(shop, caller, call, endpoint, now_us)  # no price, no call
+    offer = opening.offer(shop, caller, call, kind, now_us)  # no price, no call
     route = opening.route(shop, call, offer, only=request.channel)
     need = await opening.size(call, offer, route, shop.options, whole=caller.account in shop.overdrawn)
     await opening.spell(call, offer, route)
@@ -125,14 +123,14 @@ async def _served(
             Meter(call, offer.card, cover.limit_tokens, need.input_tokens, cover.lowered or need.sized,
                   offer.rule_version),
             cover,
-            StreamWriter(call.kind, ask.shown),
+            kind.writer(call, ask.shown),
             seat,
         )  # fmt: skip
         under_way = UnderWay(delivery.along, client, caller)
         shop.under_way[under_way] = None
         if shop.halted:  # the others have been stopped while this one's money was set aside
             under_way.halt()
-        end = await deliver(ports, call, delivery, endpoint, client)
+        end = await deliver(ports, call, delivery, kind, client)
         del shop.under_way[under_way]
         delivery.along.close()
         if end.outcome is Outcome.REFUSED:
@@ -166,7 +164,7 @@ async def _caller(ports: Ports, request: Request) -> Caller:
     )
 
 
-async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
+async def deliver(ports: Ports, call: Call, delivery: Delivery, kind: Kind, client: ClientPort) -> Ending:
     """Carry the answer from the upstream to the customer.
 
     Never raises: every way a call can end is an Ending with its rule. A task that is cancelled ends its call as well.
@@ -178,7 +176,7 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
         client.begin(headers, stream=call.stream)
         try:
             with delivery.cover.ahead(along.reads):
-                end = await _carry(call, delivery, endpoint, client)
+                end = await _carry(call, delivery, kind, client)
         except send.Left:
             end = await _left(ports, delivery)
         except send.Revoked:
@@ -190,7 +188,7 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
         except send.UpstreamFailed as failed:
             unread = delivery.unread_s > ports.shop.options.unread_s
             end = await ending.failed(meter, along, failed, unread=unread)
-        await _write_last(call, delivery, end)
+        await _write_last(call, delivery, kind, end)
     except (send.Halted, asyncio.CancelledError):
         along.settle_attempt("unknown", "the service stopped")
         return Ending(Outcome.BROKEN, "R15", error="the service stops")
@@ -203,14 +201,13 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, endpoint: Endpoi
     return end
 
 
-async def _write_last(call: Call, delivery: Delivery, end: Ending) -> None:
+async def _write_last(call: Call, delivery: Delivery, kind: Kind, end: Ending) -> None:
     """Write what goes out last, before the settlement: nothing may fail between that and the customer."""
     if call.stream:
-        usage = writing.shown_usage(end.usage, end.reported) if call.include_usage else None
-        delivery.body = delivery.writer.last(usage)
-    elif delivery.body and end.usage is not None and not writing.in_our_words(end.reported):
-        body, usage = delivery.body, writing.shown_usage(end.usage, end.reported, output=call.has_output)
-        delivery.body = await _aside(call.account, body, lambda: writing.counted(body, usage))
+        delivery.body = delivery.writer.last(end.usage, end.reported)
+    elif delivery.body and end.usage is not None and not kind.tells(end.reported):
+        work = partial(kind.counted, call, delivery.body, end.usage, end.reported)
+        delivery.body = await _aside(call.account, delivery.body, work)
 
 
 async def _aside(who: str, body: bytes, work: Callable[[], bytes]) -> bytes:
@@ -221,7 +218,7 @@ async def _aside(who: str, body: bytes, work: Callable[[], bytes]) -> bytes:
     return written
 
 
-async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: ClientPort) -> Ending:
+async def _carry(call: Call, delivery: Delivery, kind: Kind, client: ClientPort) -> Ending:
     """Event for event: cover it, count it, deliver it."""
     along, meter, writer = delivery.along, delivery.meter, delivery.writer
     cover, watch, now = delivery.cover, meter.watch, asyncio.get_running_loop().time
@@ -243,11 +240,11 @@ async def _carry(call: Call, delivery: Delivery, endpoint: Endpoint, client: Cli
             await client.send(writer.write(events))
             delivery.unread_s += now() - since
             continue
-        if call.kind == "embeddings" and events[0].choices != call.choices:  # never in part (R27)
+        if kind.billing is Billing.WHOLE and events[0].choices != call.choices:  # never in part (R27)
             raise along.rejected("The upstream answered with another number of embeddings than were asked for.")
         event = events[0]
         try:
-            delivery.body = await _aside(call.account, event.raw, partial(endpoint.answer, call, event))
+            delivery.body = await _aside(call.account, event.raw, partial(kind.answer, call, event, along.ask.shown))
         except BadAnswer as bad:
             raise along.rejected(bad.why) from None
     if along.halted and client.left:  # we have dropped him, and perhaps what he had not read

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy
 
+from farebox.protocol import kinds
+
 CLASSES: dict[str, Any] = {
     "input": gettext_lazy("Input"),
     "cached_read": gettext_lazy("Cached input"),
@@ -16,8 +18,4 @@ CLASSES: dict[str, Any] = {
     "output_audio": gettext_lazy("Audio out"),
     "images": gettext_lazy("Images"),
 }
-KINDS: dict[str, Any] = {
-    "chat": gettext_lazy("chat"),
-    "completions": gettext_lazy("text completion"),
-    "embeddings": gettext_lazy("embeddings"),
-}
+KINDS: dict[str, Any] = {name: gettext_lazy(kind.title) for name, kind in kinds.KINDS.items()}

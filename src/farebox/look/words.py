@@ -23,7 +23,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from django.utils.translation.template import templatize
 
-ROOMS = ("look", "console", "office")
+ROOMS = ("look", "console", "office", "protocol")
 BELOW = ("kit", "catalog", "ledger", "protocol", "upstreams", "accounts", "calls", "payments", "site")
 # What these files refuse is said when a process starts, or on a command's way to the store: only a shell shows it.
 OF_THE_SHELL = frozenset(

@@ -78,6 +78,9 @@ class Channel(Protocol):
     def quirks(self) -> Quirks:
         """What is special about the channel."""
 
+    def path(self, kind: str) -> str:
+        """Where the channel answers a kind of call, below the prefix; empty where it does not."""
+
 
 class Shown(NamedTuple):
     """What an answer is called towards the customer: its id, when it was made (Unix seconds), the model asked for."""
@@ -198,7 +201,14 @@ class Dialect(Protocol):
 
     @property
     def name(self) -> str:
-        """The name that channels store."""
+        """The name that channels store, and the form of what is passed through to customers of such kinds."""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+
+    def path(self, kind: str) -> str:
+        """Where upstreams answer a kind of call, below the base URL; empty where the dialect has no words for it."""
 
     def encode(self, ask: Ask, channel: Channel, upstream_model: str) -> Encoded:
         """The request for `ask` on this channel, where the model is called `upstream_model`."""

@@ -23,8 +23,12 @@ _OLD_WORDS: Final = {"rename": {"max_completion_tokens": "max_tokens"}, "develop
 _SAMPLING: Final = ["top_k", "min_p", "repetition_penalty"]
 
 
+# What a channel speaks if nobody says otherwise.
+DIALECT: Final = "openai"
+
+
 class Preset(NamedTuple):
-    """A vendor: its name, a base URL to begin with, the quirks of its API, and how it bills."""
+    """A vendor: its name, a base URL to begin with, the quirks of its API, how it bills, and what it speaks."""
 
     title: str
     base_url: str
@@ -32,6 +36,7 @@ class Preset(NamedTuple):
     currency: str = "USD"
     cancel_billing: str = "unknown"
     local: bool = False
+    dialect: str = DIALECT
 
 
 PRESETS: Final[dict[str, Preset]] = {

@@ -12,23 +12,17 @@ from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
+from farebox.catalog import kinds
 from farebox.kit import places, secrets
 from farebox.kit.errors import CommandError
 
-KINDS: Final = ("chat", "completions", "embeddings")
 EVENT_BYTES_MIN: Final = 1024
-DEFAULT_PATHS: Final[dict[str, str]] = {
-    "chat": "/chat/completions",
-    "completions": "/completions",
-    "embeddings": "/embeddings",
-}
-
 QUIRKS: Final[dict[str, str]] = {
     "auth_header": "Header that carries the secret; default Authorization.",
     "auth_scheme": "Word before the secret in that header; empty for the bare secret; default Bearer.",
     "no_auth": "true: send no secret at all.",
     "extra_headers": "Further headers for each request, as an object of name to value; no secrets, see auth_header.",
-    "paths": "Path for each kind (chat, completions, embeddings) after the base URL; may hold {model}; "
+    "paths": f"Path for each kind ({', '.join(kinds.NAMES)}) after the base URL; may hold {{model}}; "
     "an empty one means that the channel does not answer this kind.",
     "query": "Query string for each request, without the question mark, such as api-version=2024-10-21; no secrets.",
     "model_in_body": "false: leave the model out of the body, for upstreams that have it in the path.",
@@ -124,11 +118,6 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     event_bytes_max: Annotated[int, msgspec.Meta(ge=0, le=1 << 30)] = 0
     clean_end_without_done: bool = False
 
-    def path(self, kind: str) -> str:
-        """The path template of a kind; empty where the channel does not answer it."""
-        found = self.paths.get(kind)
-        return DEFAULT_PATHS.get(kind, "") if found is None else found
-
 
 def parsed(given: Mapping[str, Any] | str) -> Quirks:
     """The quirks of a JSON object or its text; CommandError for an unknown name or an impossible value."""
@@ -182,8 +171,8 @@ def _check_headers(quirks: Quirks) -> None:
 
 def _check_paths(quirks: Quirks) -> None:
     for kind, path in quirks.paths.items():
-        if kind not in KINDS:
-            raise CommandError(f"paths knows the kinds {', '.join(KINDS)}, not {kind!r}.")
+        if kind not in kinds.NAMES:
+            raise CommandError(f"paths knows the kinds {', '.join(kinds.NAMES)}, not {kind!r}.")
         bare = path.replace("{model}", "m")
         if not _PATH.fullmatch(bare) or any(sign in bare for sign in "{}?#"):
             raise CommandError(

@@ -20,22 +20,10 @@ from farebox.gateway.serve import serve
 from farebox.kit import secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError, FareboxError
-from farebox.protocol.kinds import ENDPOINTS
+from farebox.protocol import kinds
 from farebox.upstreams import board
 
 PATIENCE_S: Final = 30  # one token takes no longer, however long an answer may
-
-_BODIES: dict[str, dict[str, Any]] = {
-    "chat": {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16},
-    "completions": {"prompt": "Hello", "max_tokens": 16},
-    "embeddings": {"input": "Hello"},
-}
-# Streams, as most calls are: an upstream may answer well but for these.
-_SMALLEST: dict[str, dict[str, Any]] = {
-    "chat": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "stream": True},
-    "completions": {"prompt": "Hi", "max_tokens": 1, "stream": True},
-    "embeddings": {"input": "Hi"},
-}
 
 
 class _Request:
@@ -120,7 +108,7 @@ async def call(ports: Ports, channel: str, model: str) -> dict[str, Any]:
     alone = await ports.store.read(board.of_one, channel, unseal)
     if not alone.candidates(card.name):
         raise CommandError(f"The channel {channel} does not offer {model}. `farebox channel offer` adds it.")
-    caller, ident, client = await _carry(ports, _Bench(ports.shop, alone, math.inf), channel, card, _BODIES)
+    caller, ident, client = await _carry(ports, _Bench(ports.shop, alone, math.inf), channel, card)
     found = await ports.store.read(_outcome, ident, caller.account)
     return {
         "ok": client.error is None,
@@ -143,7 +131,7 @@ async def one_token(ports: Ports, channel_id: str, model: str) -> None:
     channel = candidates[0].channel
     alone = board.Board(by_model={model: candidates}, channels={channel_id: channel})
     bench = _Bench(ports.shop, alone, PATIENCE_S)
-    await _carry(ports, bench, channel.name, _card(ports, model), _SMALLEST)
+    await _carry(ports, bench, channel.name, _card(ports, model), least=True)
 
 
 def _card(ports: Ports, model: str) -> ModelCard:
@@ -154,19 +142,19 @@ def _card(ports: Ports, model: str) -> ModelCard:
 
 
 async def _carry(
-    ports: Ports, bench: _Bench, channel: str, card: ModelCard, bodies: dict[str, dict[str, Any]]
+    ports: Ports, bench: _Bench, channel: str, card: ModelCard, *, least: bool = False
 ) -> tuple[authenticate.Caller, str, _Client]:
-    """Carry a call of the house out: whose it was, its id, and what came back."""
+    """A call of the house, an operator's test or the `least` one: whose it was, its id, and what came back."""
     caller = await ports.store.read(authenticate.house_caller)
-    quirks = bench.board.current.candidates(card.name)[0].channel.quirks
-    kinds = [name for name in bodies if name in card.kinds]
-    kind = next((name for name in kinds if quirks.path(name)), kinds[0])
-    endpoint = next(found for found in ENDPOINTS.values() if found.kind == kind)
+    path = bench.board.current.candidates(card.name)[0].channel.path
+    sold = [kind for name, kind in kinds.KINDS.items() if name in card.kinds]
+    kind = next((kind for kind in sold if path(kind.name)), sold[0])
     ident = ports.ids.new("call", ports.clock.now_us())
     client = _Client()
-    request = _Request(ident, caller, channel, {"model": card.name, **bodies[kind]})
+    body = kind.probe_body if least else kind.test_body
+    request = _Request(ident, caller, channel, {"model": card.name, **body})
     try:
-        await serve(dataclasses.replace(ports, shop=cast("Shop", bench)), request, client, endpoint)
+        await serve(dataclasses.replace(ports, shop=cast("Shop", bench)), request, client, kind)
     except FareboxError as refusal:
         client.error = refusal
     return caller, ident, client

@@ -75,6 +75,6 @@ class Prober:
         for model, candidates in current.by_model.items():
             for each in candidates:
                 card = cards.card(model) if each.channel.id == channel_id else None
-                if card is not None and any(each.channel.quirks.path(kind) for kind in card.kinds):
+                if card is not None and any(each.channel.path(kind) for kind in card.kinds):
                     offered.setdefault(each.upstream_model, model)
         return next((offered[name] for name in wanted if name in offered), next(iter(offered.values()), ""))

@@ -29,11 +29,11 @@ def route(
     found = board.candidates(model)
     if len(found) == 1:
         only = found[0].channel
-        return found if only.quirks.path(kind) and health.usable(only) else ()
+        return found if only.path(kind) and health.usable(only) else ()
     keyed = [
         (health.full(candidate.channel, account), candidate.channel.tier, _draw(candidate.channel.weight, rng), place)
         for place, candidate in enumerate(found)
-        if candidate.channel.quirks.path(kind) and health.usable(candidate.channel)
+        if candidate.channel.path(kind) and health.usable(candidate.channel)
     ]
     keyed.sort()
     return tuple(found[place] for *_, place in keyed[:limit])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from farebox.kit.fetch import Target
+from farebox.protocol import dialects
 from farebox.protocol.quirks import Quirks
 
 
@@ -32,3 +33,8 @@ class ChannelSpec:
 
     def __repr__(self) -> str:
         return f"ChannelSpec(id={self.id!r}, name={self.name!r}, upstream={self.upstream!r})"
+
+    def path(self, kind: str) -> str:
+        """The path of a kind of call, which may hold {model}; empty where the channel does not answer it."""
+        found = self.quirks.paths.get(kind)
+        return dialects.DIALECTS[self.dialect].path(kind) if found is None else found

@@ -71,13 +71,14 @@ def facts() -> dict[str, Any]:
 def _fill(tx: Tx, sandbox: str) -> dict[str, Any]:
     from farebox.catalog import goods, lists, sheets
     from farebox.kit import clock, secrets
+    from farebox.protocol.kinds import KINDS
     from farebox.upstreams import channels
 
     now_us = clock.now_us()
     goods.define_model(
         tx,
         MODEL,
-        kinds=("chat", "completions"),
+        kinds=[name for name, kind in KINDS.items() if kind.writes],
         classes=("input", "output"),
         context_tokens=8_192,
         output_tokens_max=2_048,

@@ -25,6 +25,7 @@ from farebox.kit.fetch import Exchange, Outgoing, Response, Target
 from farebox.protocol import quirks
 from farebox.protocol.dialect import Ask
 from farebox.protocol.kind import Call
+from farebox.protocol.kinds import KINDS
 from farebox.upstreams import send
 from farebox.upstreams.board import Candidate
 from farebox.upstreams.health import Health
@@ -48,7 +49,7 @@ PLACES = 320
 _LIMIT_TOKENS = 512
 _INPUT_BOUND = 4_096
 _CARD = ModelCard(
-    "selftest", "farebox", frozenset({"chat", "completions", "embeddings"}), frozenset({"text"}), 8_192, 2_048,
+    "selftest", "farebox", frozenset(KINDS), frozenset({"text"}), 8_192, 2_048,
     hidden_output=False, tokenizer="cl100k_base", image_formula="", input_overhead_tokens=0, classes=frozenset(PRICES),
     created_s=0,
 )  # fmt: skip
@@ -182,8 +183,8 @@ def _call(case: Case) -> Call:
     text = "Say something short."
     return Call(
         kind=case.kind, model="selftest", stream=case.stream, params={}, include_usage=True, outputs=case.n,
-        choices=case.n, text_bytes=len(text), texts=[text], messages=1 if case.kind == "chat" else 0,
-        has_output=case.kind != "embeddings",
+        choices=case.n, text_bytes=len(text), texts=[text], messages=int(KINDS[case.kind].framed),
+        has_output=KINDS[case.kind].writes,
     )  # fmt: skip
 
 

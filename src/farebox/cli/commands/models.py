@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from farebox.care import ready
+from farebox.catalog.kinds import NAMES
 from farebox.cli import show
 
 from .base import Group, emit, read, write
@@ -59,9 +60,7 @@ def show_model(model: str) -> None:
     "    --class input --class output --overhead 64",
 )
 @click.argument("model")
-@click.option(
-    "--kind", "kinds", multiple=True, required=True, help="chat, completions, embeddings; may be given again."
-)
+@click.option("--kind", "kinds", multiple=True, required=True, help=f"{', '.join(NAMES)}; may be given again.")
 @click.option(
     "--class",
     "classes",

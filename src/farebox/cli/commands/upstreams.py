@@ -114,6 +114,7 @@ def list_presets() -> None:
     help="As of `channel quirks`; may be given again.",
 )
 @click.option("--preset", default="", metavar="NAME", help="The vendor whose quirks it begins with: `channel presets`.")
+@click.option("--dialect", default="openai", show_default=True, metavar="NAME", help="What the upstream speaks.")
 def add_channel(
     name: str,
     upstream: str,
@@ -126,6 +127,7 @@ def add_channel(
     calls_at_once: int,
     quirks: tuple[str, ...],
     preset: str,
+    dialect: str,
 ) -> None:
     """A way NAME to reach UPSTREAM at BASE_URL, with its own secret. Next: `farebox channel offer`."""
     given = _preset(preset, _quirks(quirks))
@@ -137,6 +139,7 @@ def add_channel(
         upstream=upstream,
         base_url=base_url,
         secret=secret(secret_file, secret_env, "the upstream's key") if asked else "",
+        dialect=dialect,
         local=local,
         tier=tier,
         weight=weight,

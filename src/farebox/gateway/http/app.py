@@ -17,8 +17,8 @@ from farebox.gateway.ports import Ports
 from farebox.gateway.serve import serve
 from farebox.kit import errors, limits
 from farebox.kit.errors import FareboxError
-from farebox.protocol.kind import Endpoint
-from farebox.protocol.kinds import ENDPOINTS
+from farebox.protocol import kinds
+from farebox.protocol.kind import Kind
 
 from . import leaks
 from .exchange import PREFLIGHT, Exchange
@@ -37,7 +37,6 @@ FREE: dict[str, Free] = {
     "/dashboard/billing/subscription": me.subscription,
     "/dashboard/billing/usage": me.usage,
 }
-BILLING_CLASSES = frozenset({"metered"})
 
 
 class Pages(Protocol):
@@ -54,9 +53,6 @@ class App:
     """The front door's own part of a serving process. One that is not `metered` answers for pages alone."""
 
     def __init__(self, ports: Ports, pages: Pages | None = None, *, metered: bool = True) -> None:
-        for path, endpoint in ENDPOINTS.items():
-            if endpoint.billing not in BILLING_CLASSES:
-                raise RuntimeError(f"{path} has no billing class")
         self.ports = ports
         self.pages = pages
         self.metered = metered
@@ -99,9 +95,9 @@ class App:
             return
         target, _, query = exchange.target.partition(b"?")
         path = _below_v1(target.decode("latin-1"))
-        endpoint = ENDPOINTS.get(path)
-        if endpoint is not None:
-            await self._call(exchange, endpoint)
+        kind = exchange.kind = kinds.PATHS.get(path)
+        if kind is not None:
+            await self._call(exchange, kind)
             return
         if path == leaks.PATH and self.leaks is not None:
             await leaks.take(self.ports, self.leaks, exchange)
@@ -133,13 +129,13 @@ class App:
             ports.shop.lookups.give(caller.account)
         await exchange.answer(200, _json(found))
 
-    async def _call(self, exchange: Exchange, endpoint: Endpoint) -> None:
+    async def _call(self, exchange: Exchange, kind: Kind) -> None:
         shop = self.ports.shop
         if exchange.method != "POST":
             raise errors.MethodNotAllowed(f"Only POST is allowed for {_shown(exchange.target)}.", allow="POST, OPTIONS")
-        kind, _, parameters = exchange.head.get("content-type", "").partition(";")
+        media, _, parameters = exchange.head.get("content-type", "").partition(";")
         charset = parameters.replace(" ", "").replace('"', "").lower()
-        if kind.strip().lower() != "application/json" or (
+        if media.strip().lower() != "application/json" or (
             "charset=" in charset and "charset=utf-8" not in charset and "charset=utf8" not in charset
         ):
             raise errors.WrongMediaType("The Content-Type must be application/json, in UTF-8.")
@@ -153,7 +149,7 @@ class App:
             )
         if self.ports.journal.full:  # what is owed is written into the store first (promises: F33)
             raise errors.StoreUnavailable
-        await serve(self.ports, exchange, exchange, endpoint)
+        await serve(self.ports, exchange, exchange, kind)
 
     def _count(self, exchange: Exchange, refusal: FareboxError) -> None:
         """Refusals are counted, not rows."""

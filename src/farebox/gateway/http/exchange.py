@@ -18,6 +18,7 @@ from farebox.gateway.flight import Flight, Share
 from farebox.kit import errors
 from farebox.kit.errors import FareboxError
 from farebox.kit.options import Options
+from farebox.protocol.kind import Kind
 
 SLOW_BYTES_PER_S = 1024  # and less than this is too slow, over each `body_grace_s`
 # The rest of a body that nobody reads is waited for if it is no longer than this; else the connection is closed.
@@ -144,6 +145,7 @@ class Exchange:
         "head",
         "id",
         "keep_alive",
+        "kind",
         "left",
         "length",
         "method",
@@ -183,6 +185,7 @@ class Exchange:
         self._fault: FareboxError | None = None
         self._callback: Callable[[], None] | None = None
         self._headers: Sequence[tuple[str, str]] = ()
+        self.kind: Kind | None = None  # of call, once that is known: errors are in its words
         self._stream = False
         self._patient = False
         self._begun = False
@@ -445,12 +448,13 @@ class Exchange:
             self._door.write(b"0\r\n\r\n")
 
     async def refuse(self, error: FareboxError) -> None:
-        """Answer with an error in OpenAI's form: with its status, or inside a stream that has begun."""
-        body = _json(error.body())
-        if self._begun and self._stream:
-            await self.finish(b"data: " + body + b"\n\n")
-            return
-        await self.answer(error.status, body, error.headers())
+        """Answer with an error in its kind's form, or OpenAI's: with its status, or inside a stream that has begun."""
+        if self.kind is None:
+            await self.answer(error.status, _json(error.body()), error.headers())
+        elif self._begun and self._stream:
+            await self.finish(self.kind.broken(error))
+        else:
+            await self.answer(*self.kind.refusal(error))
 
     def cut(self) -> None:
         """Wait for the customer no longer: `send` returns at once, and one who is behind with reading is dropped."""

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from ninja import Schema
 from pydantic import Field, StringConstraints
 
+from farebox.protocol.dialects import DIALECTS
+from farebox.protocol.kinds import KINDS
 from farebox.protocol.presets import PRESETS
 
 from .types import LINE, Count, Currency, Decimal, Ident, In, Line, Moment, Name
@@ -90,7 +92,7 @@ class ModelIn(In):
 
     name: Name
     owned_by: Annotated[str, StringConstraints(max_length=64, pattern=LINE)] = ""
-    kinds: Annotated[list[Literal["chat", "completions", "embeddings"]], Field(min_length=1, max_length=3)]
+    kinds: Annotated[list[Literal[*KINDS]], Field(min_length=1, max_length=len(KINDS))]  # type: ignore[valid-type]  # of a table
     modalities: Annotated[list[Literal["text", "image", "audio"]], Field(min_length=1, max_length=3)] = ["text"]
     classes: Annotated[list[Ident], Field(min_length=1, max_length=10)]
     context_tokens: Annotated[int, Field(ge=1, le=2**31)]
@@ -300,7 +302,7 @@ class ChannelIn(In):
     upstream: Name
     base_url: Line
     secret: Annotated[str, StringConstraints(max_length=1000, pattern=LINE)] = ""
-    dialect: Ident = "openai"
+    dialect: Literal[*DIALECTS] = "openai"  # type: ignore[valid-type]  # one of a table
     local: bool = False
     tier: Annotated[int, Field(ge=0, le=1000)] = 1
     weight: Annotated[int, Field(ge=0, le=1_000_000)] = 1

@@ -20,6 +20,7 @@ from farebox.kit.errors import CommandError
 from farebox.look import called, marks, refusals
 from farebox.office import retyped
 from farebox.office.principal import Operator, ask_first, operator, step_up
+from farebox.protocol.kinds import KINDS
 
 from . import words
 from .forms import carry_out, count, done, line, text
@@ -134,7 +135,7 @@ def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) ->
         "found": found,
         "values": values,
         "error": error,
-        "kinds": [(each, words.said(called.KINDS, each), each in values["kinds"]) for each in goods.KINDS],
+        "kinds": [(each, words.said(called.KINDS, each), each in values["kinds"]) for each in KINDS],
         "modalities": [
             (each, words.said(words.MODALITIES, each), each in values["modalities"]) for each in goods.MODALITIES
         ],
@@ -192,7 +193,7 @@ def _values(found: overview.Stocked | None) -> dict[str, Any]:
             "tokenizer": "",
             "image_formula": "",
             "input_overhead_tokens": "0",
-            "kinds": ["chat"],
+            "kinds": [name for name, kind in KINDS.items() if kind.chats],
             "modalities": ["text"],
             "classes": ["input", "output"],
             "hidden_output": False,

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from farebox.kit import money
 from farebox.look.whole import WholeField
+from farebox.protocol.dialects import DIALECTS
 from farebox.protocol.presets import PRESETS
 from farebox.upstreams.channels import CANCEL_BILLING
 
@@ -102,6 +103,11 @@ class New(Secretive):
         required=False,
         help_text=gettext_lazy("Only then are http and private addresses allowed. The audit trail notes it."),
     )
+    dialect = forms.ChoiceField(
+        label=gettext_lazy("What it speaks"),
+        required=False,
+        choices=lambda: [(name, dialect.title) for name, dialect in DIALECTS.items()],
+    )
     models = forms.CharField(
         label=gettext_lazy("Models that it answers"),
         max_length=20_000,
@@ -116,6 +122,11 @@ class New(Secretive):
     )
     tier = _whole(gettext_lazy("Tier"), gettext_lazy("Lower ones are tried first."))
     weight = _whole(gettext_lazy("Weight"), gettext_lazy("The share of calls among channels of one tier."))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if len(DIALECTS) == 1:  # nothing to choose
+            del self.fields["dialect"]
 
     def clean(self) -> dict[str, Any]:
         """Only a server of one's own may have no key, so that none is forgotten."""

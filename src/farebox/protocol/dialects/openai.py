@@ -11,16 +11,15 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Raw
 
-from farebox.protocol import faults, inside, reports
+from farebox.protocol import faults, kinds, reports
 from farebox.protocol.dialect import Ask, Channel, Encoded, Event, Fault, Reading
-from farebox.protocol.openai_form import vectors, whole
+from farebox.protocol.openai_form import whole
+from farebox.protocol.openai_form.endpoint import Endpoint
 from farebox.protocol.openai_form.reader import Reader
 from farebox.protocol.quirks import Quirks
 
 _JSON_HEAD: Final = b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
-_STREAM_OPTIONS: Final = Raw(b'{"include_usage":true}')
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -29,6 +28,12 @@ class OpenAI:
 
     __slots__ = ()
     name = "openai"
+    title = "OpenAI"
+
+    def path(self, kind: str) -> str:
+        """Where an upstream answers a kind of OpenAI's own, if its channel does not say otherwise; empty for others."""
+        found = kinds.KINDS.get(kind)
+        return found.upstream_path if found is not None and found.form == self.name else ""
 
     def encode(self, ask: Ask, channel: Channel, upstream_model: str) -> Encoded:
         """One POST, with usage asked for, since we bill from it; ValueError if the channel lacks the kind."""
@@ -44,19 +49,9 @@ class OpenAI:
             for name in quirks.pass_:
                 if name in ask.extra:
                     body.setdefault(name, ask.extra[name])
-        if ask.kind == "embeddings":
-            if not quirks.base64_embeddings:
-                body.pop("encoding_format", None)
-        else:
-            if ask.stream:
-                body["stream"] = True
-                if quirks.stream_options:
-                    body["stream_options"] = _STREAM_OPTIONS
-            if ask.limit_tokens is not None:
-                body[_limit_name(ask, quirks)] = ask.limit_tokens
-            if "messages" in body:
-                body["messages"] = inside.written(body["messages"], ask.given_messages, ask.beyond, quirks)
-        path = _path(channel.path_prefix, quirks.path(ask.kind), quirks.query, upstream_model)
+        endpoint = _endpoint(ask.kind)
+        endpoint.sent(body, ask, quirks)
+        path = _path(channel.path_prefix, channel.path(ask.kind), quirks.query, upstream_model)
         return Encoded(path, _JSON_HEAD + channel.auth_headers, _encode(body))
 
     def reader(self, ask: Ask) -> Reader:
@@ -65,7 +60,7 @@ class OpenAI:
 
     def answer(self, body: bytes, ask: Ask) -> Event:
         """Read a whole answer; BadAnswer if it has no choices, or no vectors, and is no error."""
-        return vectors.read(body, ask) if ask.kind == "embeddings" else whole.answer(body, ask)
+        return _endpoint(ask.kind).received(body, ask)
 
     def chunks(self, body: bytes, ask: Ask) -> list[bytes]:
         """The payloads of a stream that say what this whole answer says; BadAnswer if it is none."""
@@ -91,9 +86,8 @@ def _path(prefix: bytes, template: str, query: str, model: str) -> bytes:
     return path + b"?" + query.encode("ascii") if query else path
 
 
-def _limit_name(ask: Ask, quirks: Quirks) -> str:
-    """What the output limit is called: as the customer called it, or as the channel wants one that we add."""
-    if ask.kind != "chat":
-        return "max_tokens"
-    name = ask.limit_name or quirks.limit_name
-    return quirks.rename.get(name, name)
+def _endpoint(kind: str) -> Endpoint:
+    found = kinds.KINDS.get(kind)
+    if not isinstance(found, Endpoint):
+        raise ValueError("this channel does not answer this kind of call")  # noqa: TRY004 - what a channel lacks
+    return found

@@ -18,8 +18,11 @@ from farebox.kit.fetch import addresses
 from farebox.kit.options import Options
 from farebox.protocol import body as bodies
 from farebox.protocol import inside, schema
-from farebox.protocol.dialect import Event
-from farebox.protocol.kind import CHAT_LOGPROB_BYTES, Call, Image
+from farebox.protocol.dialect import Ask
+from farebox.protocol.kind import CHAT_LOGPROB_BYTES, Call, Image, gettext_noop
+from farebox.protocol.openai_form import requests
+from farebox.protocol.openai_form.endpoint import Endpoint
+from farebox.protocol.quirks import Quirks
 
 _PIXELS_MAX = 20_000
 _HEAD_CHARS_MAX = 128  # of a data URL, before its data
@@ -143,11 +146,19 @@ _KNOWN = frozenset(Body.__struct_fields__) | UNPRICED.keys() | {"max_tokens", "m
 _CACHE_CONTROL = b'"cache_control"'  # inside a JSON text its quotes are escaped
 
 
-class Chat:
+class Chat(Endpoint):
     """Chat completions, streamed or not."""
 
-    kind = "chat"
-    billing = "metered"
+    name = "chat"
+    title = gettext_noop("chat")
+    paths = ("/chat/completions",)
+    upstream_path = "/chat/completions"
+    id_prefix = "chatcmpl-"
+    framed = chats = writes = True
+    program, example = "chat", gettext_noop("A chat")
+    test_body = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16}
+    # A stream, as most calls are: an upstream may answer well but for these.
+    probe_body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "stream": True}
 
     def read(self, body: bytes, options: Options) -> Call:  # noqa: ARG002 - part of the socket
         """The validated call; BadRequest with the parameter otherwise."""
@@ -176,7 +187,7 @@ class Chat:
                 params[name] = raw
         n = asked.n or 1
         call = Call(
-            kind="chat",
+            kind=self.name,
             model=asked.model,
             stream=stream,
             params=params,
@@ -206,9 +217,13 @@ class Chat:
             call.params["messages"] = inside.without(call.params["messages"], "cache_control")
             call.beyond |= {"cache_control"}
 
-    def answer(self, call: Call, event: Event) -> bytes:  # noqa: ARG002 - part of the socket
-        """The body as the dialect has tidied it."""
-        return event.raw
+    def sent(self, body: dict[str, Any], ask: Ask, quirks: Quirks) -> None:
+        """The stream with its usage, the limit under the name that the customer or the channel has for it, messages."""
+        name = ask.limit_name or quirks.limit_name
+        requests.add_stream(body, ask, quirks)
+        requests.add_limit(body, ask, quirks.rename.get(name, name))
+        if "messages" in body:
+            body["messages"] = inside.written(body["messages"], ask.given_messages, ask.beyond, quirks)
 
 
 def _limit(given: dict[str, Raw]) -> tuple[str, int | None]:

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from farebox.catalog.pricing import ModelCard
 from farebox.kit.options import Options
 from farebox.protocol import body as bodies
-from farebox.protocol.dialect import Event
-from farebox.protocol.kind import TEXT_LOGPROB_BYTES, TOKEN_BYTES, Call
+from farebox.protocol.dialect import Ask
+from farebox.protocol.kind import TEXT_LOGPROB_BYTES, TOKEN_BYTES, Call, gettext_noop
+from farebox.protocol.openai_form import requests
+from farebox.protocol.openai_form.endpoint import Endpoint
+from farebox.protocol.quirks import Quirks
 
 DEFAULT_LIMIT_TOKENS = 16
 _PROMPTS_MAX = 128
@@ -53,11 +55,18 @@ _KNOWN = frozenset(Body.__struct_fields__) | {"max_tokens"}
 _SENT = tuple(name for name in Body.__struct_fields__ if name not in {"model", "prompt", "stream", "stream_options"})
 
 
-class Completions:
+class Completions(Endpoint):
     """Text completions, streamed or not."""
 
-    kind = "completions"
-    billing = "metered"
+    name = "completions"
+    title = gettext_noop("text completion")
+    paths = ("/completions",)
+    upstream_path = "/completions"
+    id_prefix = "cmpl-"
+    writes = True
+    program, example = "complete", gettext_noop("A completion")
+    test_body = {"prompt": "Hello", "max_tokens": 16}
+    probe_body = {"prompt": "Hi", "max_tokens": 1, "stream": True}
 
     def read(self, body: bytes, options: Options) -> Call:  # noqa: ARG002 - part of the socket
         """The validated call; BadRequest with the parameter otherwise."""
@@ -90,7 +99,7 @@ class Completions:
         suffix_bytes = len((asked.suffix or "").encode("utf-8", "replace"))
         counted = sum(map(len, arrays or ()))
         return Call(
-            kind="completions",
+            kind=self.name,
             model=asked.model,
             stream=stream,
             params=params,
@@ -114,9 +123,7 @@ class Completions:
             size_name="n" if asked.logprobs is None else "logprobs",
         )
 
-    def fit(self, call: Call, card: ModelCard) -> None:
-        """Every model that is sold for completions takes text."""
-
-    def answer(self, call: Call, event: Event) -> bytes:  # noqa: ARG002 - part of the socket
-        """The body as it came."""
-        return event.raw
+    def sent(self, body: dict[str, Any], ask: Ask, quirks: Quirks) -> None:
+        """The stream with its usage, and the limit, which has one name here."""
+        requests.add_stream(body, ask, quirks)
+        requests.add_limit(body, ask, "max_tokens")

@@ -10,12 +10,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from farebox.catalog.pricing import ModelCard
 from farebox.kit.options import Options
 from farebox.protocol import body as bodies
 from farebox.protocol import carve
-from farebox.protocol.dialect import BadAnswer, Event
-from farebox.protocol.kind import Call
+from farebox.protocol.dialect import Ask, BadAnswer, Event, Shown
+from farebox.protocol.kind import Billing, Call, gettext_noop
+from farebox.protocol.openai_form import vectors
+from farebox.protocol.openai_form.endpoint import Endpoint
+from farebox.protocol.quirks import Quirks
 
 _INPUTS_MAX = 2048
 # How long the vectors of the largest models are, and how much a number of one takes at most. Shorter ones can be asked
@@ -44,11 +46,17 @@ _whole = msgspec.json.Decoder(dict[str, Raw]).decode
 _data = msgspec.json.Decoder(list[dict[str, Raw]]).decode
 
 
-class Embeddings:
+class Embeddings(Endpoint):
     """Embeddings of texts or token arrays, as floats or base64."""
 
-    kind = "embeddings"
-    billing = "metered"
+    name = "embeddings"
+    title = gettext_noop("embeddings")
+    paths = ("/embeddings",)
+    upstream_path = "/embeddings"
+    billing = Billing.WHOLE
+    program, example = "embed", gettext_noop("An embedding")
+    test_body = {"input": "Hello"}
+    probe_body = {"input": "Hi"}
 
     def read(self, body: bytes, options: Options) -> Call:  # noqa: ARG002 - part of the socket
         """The validated call; BadRequest with the parameter otherwise."""
@@ -67,7 +75,7 @@ class Embeddings:
             if raw is not None and not bodies.is_null(raw):
                 params[name] = raw
         return Call(
-            kind="embeddings",
+            kind=self.name,
             model=asked.model,
             stream=False,
             params=params,
@@ -86,10 +94,16 @@ class Embeddings:
             text_name="input",
         )
 
-    def fit(self, call: Call, card: ModelCard) -> None:
-        """Every model that is sold for embeddings takes text."""
+    def sent(self, body: dict[str, Any], ask: Ask, quirks: Quirks) -> None:  # noqa: ARG002 - part of the socket
+        """No encoding where the channel does not know it."""
+        if not quirks.base64_embeddings:
+            body.pop("encoding_format", None)
 
-    def answer(self, call: Call, event: Event) -> bytes:
+    def received(self, body: bytes, ask: Ask) -> Event:
+        """Read a whole answer; BadAnswer if it has no vectors and is no error."""
+        return vectors.read(body, ask)
+
+    def answer(self, call: Call, event: Event, shown: Shown) -> bytes:  # noqa: ARG002 - the dialect has named it
         """The body, with the vectors in the encoding that was asked for (base64 is little-endian float32).
 
         BadAnswer where one is no vector of numbers.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 # Beside id, object, created, model, choices and usage, which are written anew.
 TOP: Final = frozenset({"citations", "search_results", "obfuscation"})
@@ -43,12 +43,21 @@ USAGE_DETAILS: Final = {
     ),
 }
 
-OBJECTS: Final[dict[tuple[str, bool], str]] = {
-    ("chat", True): "chat.completion.chunk",
-    ("chat", False): "chat.completion",
-    ("completions", True): "text_completion",
-    ("completions", False): "text_completion",
-}
+
+class Rows(NamedTuple):
+    """How one of the form's two streamed endpoints writes choices: `object` of a chunk and of a whole answer.
+
+    With `delta` a choice says in an object what is new, or all that was said; without, in a text.
+    """
+
+    chunk: str
+    whole: str
+    delta: bool
+
+
+CHAT: Final = Rows("chat.completion.chunk", "chat.completion", delta=True)
+TEXT: Final = Rows("text_completion", "text_completion", delta=False)
+ROWS: Final[dict[str, Rows]] = {"chat": CHAT, "completions": TEXT}  # by the kind of the call
 
 FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 # Other vendors' words for them, in lower case with underscores: Anthropic's, Gemini's, Cohere's, Mistral's, Zhipu's,

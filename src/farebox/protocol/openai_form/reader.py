@@ -48,14 +48,15 @@ class Reader:
 
     def __init__(self, ask: Ask) -> None:
         shown = ask.shown
-        self._chat = ask.kind == "chat"
+        rows = fields.ROWS[ask.kind]
+        self._chat = rows.delta
         self._fitting = fitting.chat if self._chat else fitting.text
         self._pick = picked.chat if self._chat else picked.text
         self._wanted = max(1, ask.choices)
         self._ident = shown.id.rpartition("-")[2][-26:]
         head = {
             "id": shown.id,
-            "object": fields.OBJECTS[ask.kind, True],
+            "object": rows.chunk,
             "created": shown.created,
             "model": shown.model,
         }

@@ -11,6 +11,7 @@ from msgspec import Raw
 from farebox.protocol import carve
 from farebox.protocol.dialect import Shown
 from farebox.protocol.openai_form import fields
+from farebox.protocol.openai_form.fields import Rows
 
 _encode: Final = msgspec.json.Encoder().encode
 _object: Final = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -34,29 +35,29 @@ def _in_pieces(raw: bytes, usage: Mapping[str, Any]) -> bytes:
 
 
 def finish_chunk(
-    kind: str, shown: Shown, indexes: Iterable[int], *, reason: str = "length", begun: Collection[int] = ()
+    rows: Rows, shown: Shown, indexes: Iterable[int], *, reason: str = "length", begun: Collection[int] = ()
 ) -> bytes:
-    """The chunk that ends these choices with `reason`; `kind` is chat or completions.
+    """The chunk that ends these choices with `reason`.
 
     One that is not `begun` gets its role as well, which openai-node demands.
     """
     choices: list[dict[str, Any]] = []
     for index in indexes:
         delta = {} if index in begun else {"role": "assistant", "content": ""}
-        said: dict[str, Any] = {"delta": delta} if kind == "chat" else {"text": ""}
+        said: dict[str, Any] = {"delta": delta} if rows.delta else {"text": ""}
         choices.append({"index": index, **said, "logprobs": None, "finish_reason": reason})
-    return _encode(_head(kind, shown) | {"choices": choices})
+    return _encode(_head(rows, shown) | {"choices": choices})
 
 
-def usage_chunk(kind: str, shown: Shown, usage: Mapping[str, Any]) -> bytes:
+def usage_chunk(rows: Rows, shown: Shown, usage: Mapping[str, Any]) -> bytes:
     """The chunk without choices that carries the usage of a stream, last before `[DONE]`."""
-    return _encode(_head(kind, shown) | {"choices": [], "usage": usage})
+    return _encode(_head(rows, shown) | {"choices": [], "usage": usage})
 
 
-def _head(kind: str, shown: Shown) -> dict[str, Any]:
+def _head(rows: Rows, shown: Shown) -> dict[str, Any]:
     return {
         "id": shown.id,
-        "object": fields.OBJECTS[kind, True],
+        "object": rows.chunk,
         "created": shown.created,
         "model": shown.model,
     }

@@ -60,7 +60,7 @@ _counters: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 def answer(body: bytes, ask: Ask) -> Event:
     """Read a whole answer of chat or completions; BadAnswer if it has no choices and is no error."""
-    if ask.kind == "chat" and (event := _as_it_is(body, ask)) is not None:
+    if fields.ROWS[ask.kind].delta and (event := _as_it_is(body, ask)) is not None:
         return event
     body = body.removeprefix(BOM)
     if is_stream(body):
@@ -95,7 +95,7 @@ def _as_it_is(body: bytes, ask: Ask) -> Event | None:
             event.reasoning = True
             add(event, number, said.reasoning_content, visible=False)
     shown = ask.shown
-    head = {"id": shown.id, "object": fields.OBJECTS["chat", False], "created": shown.created, "model": shown.model}
+    head = {"id": shown.id, "object": fields.CHAT.whole, "created": shown.created, "model": shown.model}
     event.raw = b"".join((_encode(head)[:-1], b',"choices":', choices, b',"usage":', usage, b"}"))
     return event
 
@@ -129,7 +129,7 @@ def _read(found: dict[str, Any], ask: Ask, *, done: bool = True) -> Event:
         rows.append(_row(choice, lane, ask))
         read_row(event, rows[-1], lane)
     shown = ask.shown
-    head = {"id": shown.id, "object": fields.OBJECTS[ask.kind, False], "created": shown.created, "model": shown.model}
+    head = {"id": shown.id, "object": fields.ROWS[ask.kind].whole, "created": shown.created, "model": shown.model}
     lane = first or tidy.Lane(0)
     more, told = aside.around({name: halves.mended_tree(found.get(name)) for name in fields.TOP}, lane)
     add_beside(event, lane.index, told)
@@ -152,7 +152,7 @@ def _placed(choices: list[Any], wanted: int) -> list[tuple[int, dict[str, Any]]]
 
 def _row(choice: dict[str, Any], lane: tidy.Lane, ask: Ask) -> dict[str, Any]:
     """A choice of a whole answer: tidied as a chunk that holds all of it, without a chunk's numbers of lists."""
-    if ask.kind == "chat":
+    if fields.ROWS[ask.kind].delta:
         said = choice.get("message")
         row = tidy.chat_row(
             choice | {"delta": said if isinstance(said, dict) else choice.get("delta")}, lane, _ident(ask)
@@ -256,7 +256,7 @@ def chunks(body: bytes, ask: Ask) -> list[bytes]:
         thought.append({"index": row["index"], "delta": thoughts, "finish_reason": None})
         begun.append(row | {"delta": said, "finish_reason": None})
         ended.append({"index": row["index"], "delta": {}, "text": "", "finish_reason": row["finish_reason"]})
-    head: dict[str, Any] = {"model": event.model, "object": fields.OBJECTS[ask.kind, True]}
+    head: dict[str, Any] = {"model": event.model, "object": fields.ROWS[ask.kind].chunk}
     more = {name: found[name] for name in fields.TOP if name in found}
     told = [{"choices": begun} | more, {"choices": ended, "usage": event.usage}]
     if any(row["delta"] for row in thought):

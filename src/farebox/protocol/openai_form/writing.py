@@ -9,6 +9,7 @@ from typing import Any
 from farebox.catalog.usage import Usage
 from farebox.protocol.dialect import Event, Shown
 from farebox.protocol.openai_form import splice
+from farebox.protocol.openai_form.fields import Rows
 
 DONE = b"data: [DONE]\n\n"
 
@@ -20,8 +21,9 @@ class StreamWriter:
     `shown` is what the answer is called; the dialect has written the events under that name.
     """
 
-    kind: str
+    rows: Rows
     shown: Shown
+    reports: bool = False  # whether the customer has asked for the usage
     begun: set[int] = field(default_factory=set)  # choices of which something was written
 
     def write(self, events: Sequence[Event]) -> bytes:
@@ -36,13 +38,14 @@ class StreamWriter:
 
     def cut(self, indexes: Sequence[int]) -> bytes:
         """The chunk that ends these choices with `length`."""
-        return b"data: " + splice.finish_chunk(self.kind, self.shown, indexes, begun=self.begun) + b"\n\n"
+        return b"data: " + splice.finish_chunk(self.rows, self.shown, indexes, begun=self.begun) + b"\n\n"
 
-    def last(self, usage: Any | None) -> bytes:
+    def last(self, usage: Usage | None, reported: Any) -> bytes:
         """The last bytes: the usage chunk if one was asked for, and `[DONE]`."""
-        if usage is None:
+        if not self.reports:
             return DONE
-        return b"data: " + splice.usage_chunk(self.kind, self.shown, usage) + b"\n\n" + DONE
+        told = shown_usage(usage, reported)
+        return b"data: " + splice.usage_chunk(self.rows, self.shown, told) + b"\n\n" + DONE
 
 
 def counted(body: bytes, usage: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,55 @@
+"""What the endpoints of OpenAI's own API have in common: requests, streams, usage and errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from farebox.catalog.usage import Usage
+from farebox.kit.errors import FareboxError
+from farebox.protocol.dialect import Ask, Event, Shown
+from farebox.protocol.kind import Call, Kind, Refusal, Writer
+from farebox.protocol.openai_form import fields, whole, writing
+from farebox.protocol.quirks import Quirks
+
+FORM = "openai"
+_json = msgspec.json.Encoder().encode
+
+
+class Endpoint(Kind):
+    """A kind in OpenAI's form. What goes to an upstream of that form, and comes from it, is its own business too."""
+
+    form = FORM
+
+    def sent(self, body: dict[str, Any], ask: Ask, quirks: Quirks) -> None:
+        """Write into `body`, which holds the model and the parameters, what this kind needs beside them."""
+
+    def received(self, body: bytes, ask: Ask) -> Event:
+        """Read a whole answer; BadAnswer if it has no choices and is no error."""
+        return whole.answer(body, ask)
+
+    def answer(self, call: Call, event: Event, shown: Shown) -> bytes:  # noqa: ARG002 - the dialect has named it
+        """The body as the dialect has tidied it."""
+        return event.raw
+
+    def writer(self, call: Call, shown: Shown) -> Writer:
+        """The writer of a stream of chunks."""
+        rows = fields.ROWS.get(self.name, fields.TEXT)  # one that is never streamed has a writer as well
+        return writing.StreamWriter(rows, shown, call.include_usage)
+
+    def counted(self, call: Call, body: bytes, usage: Usage, reported: Any) -> bytes:
+        """The answer with its usage in OpenAI's words: where it is missing, not believed, or in other words."""
+        return writing.counted(body, writing.shown_usage(usage, reported, output=call.has_output))
+
+    def tells(self, reported: Any) -> bool:
+        """Whether a report has the names that OpenAI's clients look for."""
+        return writing.in_our_words(reported)
+
+    def refusal(self, error: FareboxError) -> Refusal:
+        """`{"error": {message, type, param, code}}` with the error's own status."""
+        return Refusal(error.status, _json(error.body()), error.headers())
+
+    def broken(self, error: FareboxError) -> bytes:
+        """The same object as an event."""
+        return b"data: " + _json(error.body()) + b"\n\n"
