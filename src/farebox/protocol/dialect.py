@@ -147,10 +147,26 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
     words: bool = False
 
 
+class Part(NamedTuple):
+    """A piece of an answer in no vendor's words, for a writer of another form than the upstream's.
+
+    `block` numbers what an answer consists of, in the order in which it begins: texts, thoughts, calls of tools. `what`
+    is text, thought, refusal, call (a call of a tool begins: its name is the text, its id `ident`), or arguments (of
+    that call, JSON in pieces). `choice` is the index of the answer where several were asked for.
+    """
+
+    choice: int
+    block: int
+    what: Literal["text", "thought", "refusal", "call", "arguments"]
+    text: str
+    ident: str = ""
+
+
 class Event(msgspec.Struct, gc=False):
     """One event of a stream, or one whole answer, as far as the gateway must know it.
 
-    `raw` is what the customer gets, one line of JSON in a stream; empty where there is nothing for him in it.
+    `raw` is what the customer gets where the upstream speaks his own form, one line of JSON in a stream of OpenAI's;
+    empty where there is nothing for him in it. `parts` are what it says where it speaks another.
     `pieces` are (choice index, output text): text, names and arguments of tool calls, refusals, transcripts,
     reasoning. `output_bytes` are the UTF-8 bytes of the pieces; `media_bytes` those of images and sound beside them,
     also of data URLs in a text, which are no pieces. `visible` says that there is output other than reasoning,
@@ -180,17 +196,26 @@ class Event(msgspec.Struct, gc=False):
     begins: list[int] = []
     beside: Sequence[tuple[int, str]] = ()
     logprobs: bool = False
+    parts: Sequence[Part] = ()
 
 
 class StreamReading(Protocol):
-    """The reader of one stream, which brings its events into the form that the customer's clients demand."""
+    """The reader of one stream, which brings its events into the form that the customer's clients demand.
+
+    It may keep what it knows of the stream. Where usage comes in pieces, each event reports all that is known by then
+    (`usages.Merged`): the last report is the one that is billed (R04).
+    """
+
+    @property
+    def several(self) -> bool:
+        """Whether `event` makes a list of none or more events of each payload, not always one."""
 
     @property
     def begun(self) -> bool:
         """Whether something of an answer has come."""
 
-    def event(self, payload: bytes) -> Event:
-        """Read the payload of one event; BadAnswer if it is none of this dialect."""
+    def event(self, payload: bytes) -> Event | list[Event]:
+        """Read the payload of one event, `stream.Named` where the dialect wants names; BadAnswer if it is none."""
 
     def close(self) -> list[Event]:
         """What the stream lacks at its clean end."""
@@ -206,6 +231,10 @@ class Dialect(Protocol):
     @property
     def title(self) -> str:
         """What people call it."""
+
+    @property
+    def named(self) -> bool:
+        """Whether the events of its streams have names that count; readers get `stream.Named` payloads then."""
 
     def path(self, kind: str) -> str:
         """Where upstreams answer a kind of call, below the base URL; empty where the dialect has no words for it."""

@@ -86,10 +86,15 @@ class SseReader:
             self._line.clear()
             self._line_bytes = 0
             self._read_line(line)
+        payload = self._taken()
+        return [payload] if payload and _is_whole(payload) else []
+
+    def _taken(self) -> bytes:
+        """The payload of the event that is complete now, empty where it has no data."""
         payload = b"\n".join(self._data)
         self._data.clear()
         self._data_bytes = 0
-        return [payload] if payload and _is_whole(payload) else []
+        return payload
 
     def _begin(self, data: bytes) -> bytes:
         data = b"".join((*self._line, data))
@@ -114,12 +119,8 @@ class SseReader:
         for line in lines:
             if line:
                 self._read_line(line)
-            elif self._data:
-                payload = b"\n".join(self._data)
-                self._data.clear()
-                self._data_bytes = 0
-                if payload:
-                    payloads.append(payload)
+            elif self._data and (payload := self._taken()):
+                payloads.append(payload)
 
     def _read_line(self, line: bytes) -> None:
         """A line that is not empty: data counts; comments, `event`, `id`, `retry` and unknown fields not."""
@@ -153,6 +154,48 @@ class SseReader:
     def _check_line(self, length: int) -> None:
         if length > self._bytes_max:
             raise StreamBroken(f"a line of the stream is longer than {self._bytes_max} bytes")
+
+
+class Named(bytes):
+    """The payload of an event that may have a name: the last `event` line of it, empty for none."""
+
+    name = b""
+
+
+class NamedSseReader(SseReader):
+    """The same for a dialect whose events have names: its payloads are `Named`."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, bytes_max: int = EVENT_BYTES_MAX) -> None:
+        super().__init__(bytes_max)
+        self._name = b""
+
+    def _read_line(self, line: bytes) -> None:
+        if line.startswith(b"event:"):
+            self._check_line(len(line))
+            self._name = line[6:].removeprefix(b" ")
+        else:
+            super()._read_line(line)
+
+    def _read_lines(self, data: bytes, payloads: list[bytes]) -> None:
+        lines = data.split(b"\n")
+        self._grow(lines.pop())
+        for line in lines:
+            if line:
+                self._read_line(line)
+            else:
+                if payload := self._taken():
+                    payloads.append(payload)
+                self._name = b""  # an event without data is no event, and its name is not the next one's
+
+    def _whole_events(self, data: bytes) -> tuple[list[bytes], bytes]:
+        return [], data
+
+    def _taken(self) -> bytes:
+        payload = Named(super()._taken())
+        payload.name = self._name
+        return payload
 
 
 def _is_whole(payload: bytes) -> bool:

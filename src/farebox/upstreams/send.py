@@ -8,9 +8,10 @@ the upstream may bill both (promises: F11); silence is the exception (F16).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from farebox.kit import fetch
@@ -18,7 +19,7 @@ from farebox.kit.clock import Clock
 from farebox.kit.fetch import Exchange, Outgoing
 from farebox.protocol import dialects
 from farebox.protocol.dialect import Ask, BadAnswer, BadUsage, Dialect, Event, Fault, Reading, StreamReading
-from farebox.protocol.stream import SseReader, StreamBroken, is_stream
+from farebox.protocol.stream import NamedSseReader, SseReader, StreamBroken, is_stream
 
 from .board import Candidate
 from .health import Health, Slot
@@ -332,7 +333,8 @@ class Along:
             await self._refusal(exchange, dialect, response)
         self.accepted = True
         if self.ask.stream:
-            self._source = SseReader(channel.quirks.event_bytes_max or limits.event_bytes_max)
+            bytes_max = channel.quirks.event_bytes_max or limits.event_bytes_max
+            self._source = NamedSseReader(bytes_max) if dialect.named else SseReader(bytes_max)
             self._reading = dialect.reader(self.ask)
             self._media_bytes = 0
             if await self._is_whole(exchange, response):
@@ -461,29 +463,27 @@ class Along:
         """
         reading = self._reading
         assert reading is not None  # noqa: S101
-        events = []
-        for payload in payloads:
-            try:
-                event = reading.event(payload)
-            except BadAnswer as bad:
-                self._fault = Fault("down", bad.why, 502, own=bad.own or reading.begun)
-                break
-            if event.error is not None:
-                self._fault = event.error
-                break
-            if event.done:
-                self.done = self.terminal = True
-                break
-            if event.media_bytes:
-                self._media_bytes += event.media_bytes
-                if self._media_bytes > self.limits.answer_bytes_max:
-                    self._fault = _TOO_LARGE
+        events: list[Event] = []
+        try:
+            for event in _events_of(reading, payloads):
+                if event.error is not None:
+                    self._fault = event.error
                     break
-            if event.pieces or event.visible:
-                self.output = True
-            if event.finishes:
-                self.terminal = True
-            events.append(event)
+                if event.done:
+                    self.done = self.terminal = True
+                    break
+                if event.media_bytes:
+                    self._media_bytes += event.media_bytes
+                    if self._media_bytes > self.limits.answer_bytes_max:
+                        self._fault = _TOO_LARGE
+                        break
+                if event.pieces or event.visible:
+                    self.output = True
+                if event.finishes:
+                    self.terminal = True
+                events.append(event)
+        except BadAnswer as bad:
+            self._fault = Fault("down", bad.why, 502, own=bad.own or reading.begun)
         return events
 
     def _closing(self) -> list[Event]:
@@ -561,3 +561,9 @@ class Along:
         if self._slot is not None:
             self.health.give(self._slot)
             self._slot = None
+
+
+def _events_of(reading: StreamReading, payloads: Sequence[bytes]) -> Iterator[Event]:
+    """The events of payloads, read one at a time: what stands behind the end of a stream is not read."""
+    found: Iterator[Any] = map(reading.event, payloads)
+    return chain.from_iterable(found) if reading.several else found

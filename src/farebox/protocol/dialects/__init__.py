@@ -8,7 +8,15 @@ from farebox.kit.errors import CommandError
 from farebox.protocol.dialect import Dialect
 from farebox.protocol.dialects import openai
 
-DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (openai.DIALECT,)}
+DIALECTS: Final[dict[str, Dialect]] = {}
+
+
+def register(dialect: Dialect) -> None:
+    """Add a dialect."""
+    DIALECTS[dialect.name] = dialect
+
+
+register(openai.DIALECT)
 
 
 def of(name: str) -> Dialect:

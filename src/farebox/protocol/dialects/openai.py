@@ -29,6 +29,7 @@ class OpenAI:
     __slots__ = ()
     name = "openai"
     title = "OpenAI"
+    named = False
 
     def path(self, kind: str) -> str:
         """Where an upstream answers a kind of OpenAI's own, if its channel does not say otherwise; empty for others."""

@@ -10,7 +10,7 @@ from farebox.catalog.usage import Usage
 from farebox.kit.errors import FareboxError
 from farebox.protocol.dialect import Ask, Event, Shown
 from farebox.protocol.kind import Call, Kind, Refusal, Writer
-from farebox.protocol.openai_form import fields, whole, writing
+from farebox.protocol.openai_form import fields, neutral, whole, writing
 from farebox.protocol.quirks import Quirks
 
 FORM = "openai"
@@ -29,9 +29,14 @@ class Endpoint(Kind):
         """Read a whole answer; BadAnswer if it has no choices and is no error."""
         return whole.answer(body, ask)
 
-    def answer(self, call: Call, event: Event, shown: Shown) -> bytes:  # noqa: ARG002 - the dialect has named it
-        """The body as the dialect has tidied it."""
-        return event.raw
+    def answer(self, call: Call, event: Event, shown: Shown) -> bytes:  # noqa: ARG002 - part of the socket
+        """The body as the dialect has tidied it, or written of the parts where the upstream speaks another form."""
+        if event.raw:
+            return event.raw
+        body = neutral.answer(event, fields.ROWS[self.name], shown)
+        if writing.in_our_words(event.usage):
+            body["usage"] = fields.usage(event.usage)
+        return _json(body)
 
     def writer(self, call: Call, shown: Shown) -> Writer:
         """The writer of a stream of chunks."""

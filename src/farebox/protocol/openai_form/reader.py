@@ -46,6 +46,8 @@ class Reader:
         "_wanted",
     )
 
+    several = False
+
     def __init__(self, ask: Ask) -> None:
         shown = ask.shown
         rows = fields.ROWS[ask.kind]

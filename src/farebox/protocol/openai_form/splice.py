@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +46,11 @@ def finish_chunk(
         delta = {} if index in begun else {"role": "assistant", "content": ""}
         said: dict[str, Any] = {"delta": delta} if rows.delta else {"text": ""}
         choices.append({"index": index, **said, "logprobs": None, "finish_reason": reason})
+    return chunk(rows, shown, choices)
+
+
+def chunk(rows: Rows, shown: Shown, choices: Sequence[Mapping[str, Any]]) -> bytes:
+    """A chunk with these choices."""
     return _encode(_head(rows, shown) | {"choices": choices})
 
 

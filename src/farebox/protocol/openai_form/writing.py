@@ -8,7 +8,7 @@ from typing import Any
 
 from farebox.catalog.usage import Usage
 from farebox.protocol.dialect import Event, Shown
-from farebox.protocol.openai_form import splice
+from farebox.protocol.openai_form import neutral, splice
 from farebox.protocol.openai_form.fields import Rows
 
 DONE = b"data: [DONE]\n\n"
@@ -25,6 +25,7 @@ class StreamWriter:
     shown: Shown
     reports: bool = False  # whether the customer has asked for the usage
     begun: set[int] = field(default_factory=set)  # choices of which something was written
+    numbers: neutral.Numbers = field(default_factory=dict)  # of calls of tools, where the upstream speaks otherwise
 
     def write(self, events: Sequence[Event]) -> bytes:
         """The bytes of these events; events without choices are kept back (clients 1.8)."""
@@ -34,6 +35,10 @@ class StreamWriter:
                 out += (b"data: ", event.raw, b"\n\n")
                 if event.begins:
                     self.begun.update(event.begins)
+            elif (event.parts or event.finishes) and (
+                rows := neutral.rows_of(event, self.rows, self.begun, self.numbers)
+            ):
+                out += (b"data: ", splice.chunk(self.rows, self.shown, rows), b"\n\n")
         return b"".join(out)
 
     def cut(self, indexes: Sequence[int]) -> bytes:

@@ -1,0 +1,33 @@
+"""Reports of usage that come in pieces: the input at the start of an answer, the output at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Merged:
+    """All that a stream has reported, field by field: of two counts of one thing the larger is meant (R04)."""
+
+    __slots__ = ("report",)
+
+    def __init__(self) -> None:
+        self.report: dict[str, Any] = {}
+
+    def add(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """What is known now; a report that was given out before does not change."""
+        self.report = _joined(self.report, report)
+        return self.report
+
+
+def _joined(known: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(known)
+    for name, value in more.items():
+        before = found.get(name)
+        if isinstance(before, dict) and isinstance(value, dict):
+            found[name] = _joined(before, value)
+        elif type(before) is int and type(value) is int:
+            found[name] = max(before, value)
+        elif value is not None or before is None:
+            found[name] = value
+    return found
