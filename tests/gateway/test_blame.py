@@ -76,7 +76,7 @@ def channel(shop: Any, model: str) -> Any:
 
 def keys(shop: Any, count: int, **member: Any) -> list[Any]:
     """One account as that many customers, each with a key of its own."""
-    from farebox.accounts.keys import keys as rows
+    import minting
     from farebox.accounts.models import Project
     from farebox.kit import clock
     from shop import Customer
@@ -86,7 +86,7 @@ def keys(shop: Any, count: int, **member: Any) -> list[Any]:
     made = [first]
     for n in range(1, count):
         facts = {"models": (), "addresses": (), "expires_us": None, "member": None, "name": f"key {n}"} | member
-        row, text = shop.write(rows.issue, project=project, now_us=clock.now_us(), actor="test", **facts)
+        row, text = shop.write(minting.issue, project=project, now_us=clock.now_us(), actor="test", **facts)
         made.append(Customer(shop, first.account, row.id, text))
     shop.refresh()
     return made
