@@ -7,4 +7,4 @@ from __future__ import annotations
 
 from typing import Final
 
-NAMES: Final = ("chat", "completions", "embeddings")
+NAMES: Final = ("chat", "completions", "embeddings", "moderations")

@@ -24,7 +24,7 @@ MODELS: Final = (
 _OWNER: Final = "farebox-sandbox"
 _BORN: Final = 1_760_000_000
 _JSON: Final = "application/json"
-_POSTS: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
+_POSTS: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/moderations"})
 _HTML: Final = b"<!doctype html><title>Sandbox</title><h1>Service page of the sandbox</h1>\n"
 
 _count = itertools.count(1)
@@ -115,6 +115,8 @@ def respond(
             raise Refusal(405, f"Not allowed to {request.method} on {path}.", code="method_not_allowed")
         if not record.model or not isinstance(body.get("model"), str):
             raise Refusal(400, "you must provide a model parameter", param="model")
+        if path == "/v1/moderations":
+            return _moderations(body, behaviours, record)
         return (
             _embeddings(body, behaviours, record) if path == "/v1/embeddings" else _text(path, body, behaviours, record)
         )
@@ -186,6 +188,30 @@ def _embeddings(body: dict[str, Any], behaviours: Behaviours, record: Record) ->
         return Reply(200, broken, head=head)
     fields = {"object": "list", "data": data, "model": frames.named(record.model, behaviours)}
     return Reply(200, msgspec.json.encode(frames.attach(fields, record.usage, behaviours)), head=head)
+
+
+def _moderations(body: dict[str, Any], behaviours: Behaviours, record: Record) -> Reply:
+    """A result for each text, harmful where it says so; usage only where it is asked for, as OpenAI reports none."""
+    given = body.get("input")
+    texts = given if isinstance(given, list) and all(isinstance(each, str) for each in given) else [given]
+    flags = ["harmful" in str(text) for text in texts]
+    head = frames.Head(id="", created=0, model=record.model, chat=True)
+    broken = _faulty(head, behaviours)
+    if broken is not None:
+        return Reply(200, broken, head=head)
+    results = [
+        {"flagged": flag, "categories": {"violence": flag}, "category_scores": {"violence": 0.99 if flag else 0.01}}
+        for flag in flags
+    ]
+    fields = {
+        "id": f"modr-sandbox{next(_count):08d}",
+        "model": frames.named(record.model, behaviours),
+        "results": results,
+    }
+    if "usage" in behaviours:
+        record.usage = frames.usage(behaviours, given=0, written=None)
+        fields = frames.attach(fields, record.usage, behaviours)
+    return Reply(200, msgspec.json.encode(fields), head=head)
 
 
 def _faulty(head: frames.Head, behaviours: Behaviours) -> bytes | None:

@@ -7,7 +7,7 @@ from typing import Final
 from farebox.catalog.pricing import ModelCard
 from farebox.protocol.kind import SETTLED, Billing, Call, Kind
 
-from . import chat, completions, embeddings
+from . import chat, completions, embeddings, moderations
 
 KINDS: Final[dict[str, Kind]] = {}
 PATHS: Final[dict[str, Kind]] = {}  # by path below /v1
@@ -23,7 +23,7 @@ def register(kind: Kind) -> None:
     PATHS.update(dict.fromkeys(kind.paths, kind))
 
 
-for _kind in (chat.Chat(), completions.Completions(), embeddings.Embeddings()):
+for _kind in (chat.Chat(), completions.Completions(), embeddings.Embeddings(), moderations.Moderations()):
     register(_kind)
 
 
