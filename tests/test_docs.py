@@ -29,8 +29,8 @@ def text(name: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("option", options.OPTIONS, ids=lambda option: option.name)
 def test_every_option_has_its_paragraph_and_default(option):
-    found = re.search(rf"^\*\*`{option.name}`\*\* \(([^)]+)\): (.+)", text("operate.md"), re.MULTILINE)
-    assert found, f"docs/operate.md lacks a paragraph on {option.name}"
+    found = re.search(rf"^\*\*`{option.name}`\*\* \(([^)]+)\): (.+)", text("operate/options.md"), re.MULTILINE)
+    assert found, f"docs/operate/options.md lacks a paragraph on {option.name}"
     said = found[1].strip("`").replace(",", "")
     default = option.default
     if default == "":
@@ -44,7 +44,7 @@ def test_every_option_has_its_paragraph_and_default(option):
 
 
 def test_no_paragraph_on_an_option_that_is_gone():
-    named = set(re.findall(r"^\*\*`([a-z_]+)`\*\*", text("operate.md"), re.MULTILINE))
+    named = set(re.findall(r"^\*\*`([a-z_]+)`\*\*", text("operate/options.md"), re.MULTILINE))
     assert named == set(options.BY_NAME)
 
 

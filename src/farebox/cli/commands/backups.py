@@ -37,7 +37,7 @@ def backup(
     """Back up the store to a new file TARGET, also while servers run.
 
     One snapshot with its trial balance, checked before it counts. The key files are not in it: back them up apart
-    (docs/operate.md). Exit 1 also where the backup was made, but the ledger's proof of it finds something.
+    (docs/operate/back-up.md). Exit 1 also where the backup was made, but the ledger's proof of it finds something.
     """
     from farebox.care import backup as room
     from farebox.care import sealed

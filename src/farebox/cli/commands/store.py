@@ -63,7 +63,7 @@ def options() -> None:
     """Every option with its value, where that comes from, and its sentence.
 
     An option is set as FAREBOX_<NAME> in the environment or, below that, in farebox.toml in the working folder (or
-    the file that FAREBOX_CONFIG names). Unknown ones are errors. docs/operate.md has a paragraph on each.
+    the file that FAREBOX_CONFIG names). Unknown ones are errors. docs/operate/options.md has a paragraph on each.
     """
     from farebox.gateway.http import head, hops
 
