@@ -19,7 +19,7 @@ SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check fix lock audit sbom bench sim interleavings kills nightly clean
+.PHONY: help run test test-fast check fix docs lock audit sbom bench sim interleavings kills nightly clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ check: $(VENV)/.dev ## Lint, format, types, import contracts, missing migrations
 fix: $(VENV)/.dev ## Format, and repair what the linter can repair
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: $(VENV)/.dev ## Write the documents that are generated (docs/management-api.md)
+	@mkdir -p $(VENV)/check
+	FAREBOX_DATA_DIR=$(VENV)/check $(BIN)/python docs/management_api.py
 
 lock: $(VENV)/.dev ## Make the hashed lock files anew from pyproject.toml
 	requirements/compile.sh

@@ -19,7 +19,7 @@ from world import free_port
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"])
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 
 
 def text(name: str) -> str:
@@ -29,8 +29,8 @@ def text(name: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("option", options.OPTIONS, ids=lambda option: option.name)
 def test_every_option_has_its_paragraph_and_default(option):
-    found = re.search(rf"^\*\*`{option.name}`\*\* \(([^)]+)\): (.+)", text("operate.md"), re.MULTILINE)
-    assert found, f"docs/operate.md lacks a paragraph on {option.name}"
+    found = re.search(rf"^\*\*`{option.name}`\*\* \(([^)]+)\): (.+)", text("operate/options.md"), re.MULTILINE)
+    assert found, f"docs/operate/options.md lacks a paragraph on {option.name}"
     said = found[1].strip("`").replace(",", "")
     default = option.default
     if default == "":
@@ -44,7 +44,7 @@ def test_every_option_has_its_paragraph_and_default(option):
 
 
 def test_no_paragraph_on_an_option_that_is_gone():
-    named = set(re.findall(r"^\*\*`([a-z_]+)`\*\*", text("operate.md"), re.MULTILINE))
+    named = set(re.findall(r"^\*\*`([a-z_]+)`\*\*", text("operate/options.md"), re.MULTILINE))
     assert named == set(options.BY_NAME)
 
 
@@ -165,6 +165,24 @@ def test_the_picture_names_every_room():
     for room in rooms:
         assert f">{room}</text>" in picture
     assert "http" not in picture.replace('xmlns="http://www.w3.org/2000/svg"', "")
+
+
+def test_where_does_it_go_names_folders_that_are_there():
+    """A room that is not built yet is none of `src/farebox/`."""
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where does it go?")[2]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]*`[^|]+) \|$", table, re.MULTILINE)
+    assert len(rows) == 10
+    source = ROOT / "src" / "farebox"
+    for change, places in rows:
+        for place in re.findall(r"`([a-z_./]+)`", places):
+            assert (source / place).exists() or not (source / place.partition("/")[0]).exists(), change
+
+
+def test_make_targets_that_the_docs_name_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"`make ([a-z-]+)", page.read_text(encoding="utf-8"))}
+    assert len(named) > 8
+    assert named <= targets
 
 
 def test_make_help_names_every_target():

@@ -41,9 +41,9 @@ farebox = Tour(
     themes=THEMES,
     help="""Sell metered access to LLM APIs: prepaid, OpenAI-compatible, on your own machine.
 
-    Whoever is new here runs `farebox demo` and calls it; docs/start.md then connects a real upstream, publishes
-    a price list, opens an account with a key and money, and sells the first call. Every verb has its own --help
-    with an example. Amounts are decimal numbers in the account's currency; times are UTC.
+    New here? Run `farebox demo` and call it; docs/start.md then connects a real upstream, publishes
+    a price list, opens an account with a key and money, and sells the first call. Every command has its own
+    --help with an example. Amounts are decimal numbers in the account's currency; times are UTC.
     """,
     epilog="Exit codes: 0 done, 1 refused (one sentence says why and what to do next), 2 wrong usage.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

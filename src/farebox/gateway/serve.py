@@ -82,6 +82,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, kind: Kind) 
     shop = ports.shop
     caller, came_whole = await _caller(ports, request), request.complete
     request.admit(caller.account)
+    # Before the body is read: who has no money must not fill our memory with it.
     if await request.exceeds(LARGE_BYTES):
         await opening.solvent(ports, caller)
     body = await request.body()
@@ -99,6 +100,7 @@ async def _served(
     shop = ports.shop
     caller = known or await _caller(ports, request)
     call = await HEAVY.read(caller.account, kind, body, shop.options)
+    # It may be many MiB, and the call lives for minutes: from here on what was read of it is enough.
     del body
     now_us = ports.clock.now_us()
     offer = opening.offer(shop, caller, call, kind, now_us)  # no price, no call
@@ -107,6 +109,7 @@ async def _served(
     await opening.spell(call, offer, route)
     ask = opening.ask(call, route, request.id, now_us)
     opened = opening.record(request.id, shop, caller, call, offer, now_us, once=request.once)
+    # Refused requests cost nothing, so only a count bounds how many an account may make us check.
     shop.slips.check(caller.account, now_us)
     with opening.room(shop, caller, need), opening.seat(shop, caller, call, need, now_us) as seat:
         point("serve.before_hold")
@@ -127,6 +130,8 @@ async def _served(
             seat,
         )  # fmt: skip
         under_way = UnderWay(delivery.along, client, caller)
+        # Where a revoked key (R21) and the end of the process find this call. Only now: before the hold there is
+        # nothing to end.
         shop.under_way[under_way] = None
         if shop.halted:  # the others have been stopped while this one's money was set aside
             under_way.halt()
@@ -138,9 +143,11 @@ async def _served(
         # The hold ends exactly once.
         error = await ending.settle(ports, opened, cover, delivery.along, delivery.meter, end)
         settled_us = ports.clock.now_us()
+        # What was estimated for the limit of tokens makes room for what was used.
         seat.used(end.usage.total if end.usage is not None else 0, settled_us)
         if error is None:
             shop.sampler.offer(ports.store, caller, delivery.meter, end, settled_us)
+    # The call has ended and is paid: whether its customer is still there changes nothing any more.
     client.on_left(None)
     if isinstance(error, ending.Unsure) and call.stream:
         client.drop()  # an error would say that it is free; R25 looks after the others
@@ -150,6 +157,8 @@ async def _served(
         await client.finish(delivery.body)  # the last bytes, after the commit
     else:
         await client.answer(200, delivery.body)
+        # Marked within a second. A whole answer that is charged and not marked when its process dies is refunded
+        # (R25).
         shop.delivered.append(opened.id)
     point("serve.answered")
 
@@ -190,6 +199,8 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, kind: Kind, clie
             end = await ending.failed(meter, along, failed, unread=unread)
         await _write_last(call, delivery, kind, end)
     except (send.Halted, asyncio.CancelledError):
+        # Swallowed on purpose: a hold that nobody ends would stay until the lease is over. The settlement voids it
+        # now.
         along.settle_attempt("unknown", "the service stopped")
         return Ending(Outcome.BROKEN, "R15", error="the service stops")
     except HoldEnded:  # we slept for too long; the settlement will find the same (R24)
@@ -231,13 +242,17 @@ async def _carry(call: Call, delivery: Delivery, kind: Kind, client: ClientPort)
             too_much = output_bytes > watch.look_bytes and await meter.too_much(event, output_bytes)
             sure = covered_bytes + cover.beside_bytes <= cover.sure_bytes and not (cover.attentive or event.beside)
             if too_much or not (sure or await cover.covers(covered_bytes, meter, event)):
+                # The events before this one are covered, and were counted.
                 await client.send(writer.write(events[:number]))
                 return await _cut(delivery, client, Outcome.OVER_LIMIT if too_much else Outcome.OUT_OF_MONEY)
+            # Only after it is covered: the charge follows from what was read, and may not pass the hold.
             meter.read(event)
         if call.stream:
             point("serve.event")
             since = now()
             await client.send(writer.write(events))
+            # An upstream that we read slowly may break off: whose doing that is depends on how long its customer kept
+            # us (R14, R18).
             delivery.unread_s += now() - since
             continue
         if kind.billing is Billing.WHOLE and events[0].choices != call.choices:  # never in part (R27)
@@ -266,6 +281,7 @@ async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Endi
     open_choices = [index for index in meter.indexes if index not in meter.finishes]
     for index in open_choices:
         meter.finishes[index] = "length"
+    # The customer sees why it ends: each choice that is still open gets a finish reason of its own.
     if open_choices:
         await client.send(delivery.writer.cut(open_choices))
     if meter.version > 1:  # its report says what was thought for it, and bounds our count

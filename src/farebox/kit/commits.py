@@ -104,6 +104,7 @@ class Committer:
         now_s = self._monotonic_s()
         live = []
         for member in members:
+            # An abandoned one was told that it failed: begun now, it might hold money for a call that is over.
             if member.abandoned or (not member.patient and now_s - member.since_s > self._wait_s):
                 member.error = StoreUnavailable()
             else:
@@ -139,6 +140,8 @@ class Committer:
             dbfaults.drop_lost(fault)
             self._on_fault(fault)
             for member in members:
+                # They were of a transaction that is gone. Each member is run again, so none may keep what it read
+                # there.
                 member.result = None
                 member.error = None
             return False, ready and isinstance(fault, dbfaults.ANY)
@@ -162,14 +165,20 @@ class Committer:
             except dbfaults.ANY as fault:
                 dbfaults.drop_lost(fault)
                 self._on_fault(fault)
+                # A constraint has refused it: another try would be refused as well, and a mistake of ours should be
+                # loud.
                 if dbfaults.broken_rule(fault):
                     member.error = fault
                     return
                 unknown = unknown or ready
+                # One that is away is given up soon, since calls wait; a busy one answers, and gets all tries
+                # (promises: F07).
                 if left and (self._monotonic_s() < deadline_s or dbfaults.busy(fault)):
                     self._pause(TRY_AGAIN_S / TRIES)
                     continue
                 member.error = StoreUnavailable()
+                # The cause tells the caller that the write may have been done: whoever is told "failed" is voided
+                # later.
                 if unknown:
                     member.error.__cause__ = fault
             except Exception as bug:

@@ -106,6 +106,7 @@ class Tx:
 @contextlib.contextmanager
 def writing(lock_sql: str = "", locks: Sequence[str] = (), *, again: bool = False) -> Iterator[Tx]:
     """One transaction in this thread; on PostgreSQL `lock_sql` first locks the rows named by `locks`, ascending."""
+    # Durable: inside another transaction this would be a savepoint, and its end no commit.
     with transaction.atomic(durable=True):
         tx = Tx(again=again)
         if locks and lock_sql and not on_sqlite():
@@ -120,12 +121,14 @@ def writing(lock_sql: str = "", locks: Sequence[str] = (), *, again: bool = Fals
 def reading() -> Iterator[Tx]:
     """One unchanging view of the whole store (a snapshot), for reading only."""
     connection.ensure_connection()
+    # On the ORM's own connection, so that what the ORM reads comes from this snapshot too.
     tx = Tx()
     sqlite = on_sqlite()
     cursor = connection.connection.cursor()
     if sqlite:
         cursor.execute("PRAGMA query_only = ON")  # what is written here would be rolled back without a word
     try:
+        # Neither takes a lock that a writer waits for: a proof that reads for minutes holds up no call.
         cursor.execute("BEGIN DEFERRED" if sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
             yield tx
@@ -146,10 +149,12 @@ def write(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
     until_s = time.monotonic() + _PATIENCE_S
     for left in reversed(range(TRIES)):
         try:
+            # A try that failed may have been committed all the same, if its answer was lost.
             with writing(again=left < TRIES - 1) as tx:
                 return fn(tx, *args, **kwargs)
         except _ANY_DATABASE_ERROR as fault:
             dbfaults.drop_lost(fault)
+            # Two that met in a deadlock must not meet again: each waits for a random time.
             if left and dbfaults.busy(fault) and time.monotonic() < until_s:
                 _pause(TRY_AGAIN_S / TRIES)
                 continue
@@ -280,6 +285,7 @@ class Store:
         """
         if not self._open:
             raise StoreUnavailable("The service is stopping. Please try again.")
+        # The end of a call is never turned away: its money would stay held, and its customer would not know.
         if self._waiting >= self._queue_max and not patient:
             raise Overloaded
         future: asyncio.Future[T] = self._loop.create_future()
@@ -354,6 +360,8 @@ class Store:
             if first is None:
                 break
             batch = [first]
+            # Whatever waits by now goes into the same commit. Nobody waits for more to come: under load the next
+            # group fills itself.
             while len(batch) < group_max:
                 try:
                     member = queue.get_nowait()
@@ -372,6 +380,7 @@ class Store:
         except BaseException as end:
             for member in batch:
                 member.error = end
+        # Also after the worst: whoever awaits a write hears of its end, or would wait for ever.
         self._loop.call_soon_threadsafe(self._deliver, batch)
 
     def _deliver(self, batch: list[Member]) -> None:

@@ -125,5 +125,5 @@ def damaged(file: Path, found: list[str]) -> str:
     """The sentence on a damaged store, with what to do next."""
     return (
         f"The store {file} is damaged: {'; '.join(found)[:200]}. Nothing was changed. Keep the file, restore the "
-        "last backup into another folder (docs/operate.md, Restore), and find out what its disk did."
+        "last backup into another folder (docs/operate/back-up.md), and find out what its disk did."
     )

@@ -152,6 +152,7 @@ def book(
     """
     total_micro = drawn_micro + short_micro
     grows = charge_micro > 0 and found.paid
+    # Most calls: nothing is drawn, and there is nothing to grow. They write no row here.
     if not total_micro and not (grows and (not found.stored or found.left_micro < found.most(terms))):
         return 0
     account = found.account
@@ -167,6 +168,7 @@ def book(
     params = (total_micro, grown_micro, charged_micro, grows or found.paid, account, *before)
     if tx.execute(statements.MOVE_ALLOWANCE, params) != 1:
         raise AssertionError(f"the allowance of {account} was changed between two statements of a locked account")
+    # Nodes keep in memory who is below 0, and hold whole ceilings for them. Only a change of sides concerns them.
     if (found.left_micro < 0) != (found.left_micro - total_micro + grown_micro < 0):
         db.bump(tx, "allowances")
     return total_micro

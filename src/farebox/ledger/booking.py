@@ -29,6 +29,7 @@ def check_refund(tx: Tx, account: str, call: str, amount_micro: int, *, but: str
 
     `but` is a row that does not count as waiting. Locks the ledger account. CommandError.
     """
+    # Two people may refund the same call at the same time: the second has to see what the first has booked.
     journal.lock(tx, account)
     charge = Entry.objects.filter(account=account, kind="charge", ref=call).first() if call else None
     if charge is None:
@@ -105,6 +106,7 @@ def book(tx: Tx, row: Adjustment, amount_micro: int, *, approver: str | None, si
             single_person=single_person,
             outside=outside(row),
         )
+    # A refund takes back what was earned with the call. Other corrections never were revenue, and are counted apart.
     house = chart.house("revenue" if row.kind == "refund" else "adjustments", row.currency)
     signed_micro = -amount_micro if row.kind in TAKES else amount_micro
     lines: Sequence[tuple[str, int]] = [(row.account, signed_micro), (house, -signed_micro)]

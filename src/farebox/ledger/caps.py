@@ -10,6 +10,8 @@ from . import chart, statements
 def give_back(tx: Tx, *, call: str, amount_micro: int) -> None:
     """Let every cap that the call's hold names count `amount_micro` less; under the lock of its ledger account."""
     for purse in _caps(tx, call):
+        # In the period of the call, whose memo account the hold names, even if that is over: the cap of today has not
+        # paid for it.
         if tx.execute(statements.REFUND_CAP, (amount_micro, purse)) != 1:
             raise AssertionError(f"there is no memo account {purse} of hold {call}")
 

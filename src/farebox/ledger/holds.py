@@ -68,6 +68,7 @@ def place(
             return int(found[1])
     amount_micro = want_micro
     if not _take(tx, purses, currency, amount_micro):
+        # Looked at only now: nearly always the money is there, and then one statement a purse is all.
         amount_micro = _affordable(tx, purses, want_micro, fit)
         if not _take(tx, purses, currency, amount_micro):
             raise errors.StoreUnavailable  # frozen after a drift, or changed between two statements of a locked row
@@ -92,6 +93,7 @@ def extend(
         amount_micro = fit(available_micro)
         if amount_micro <= 0 or not _take(tx, purses, currency, amount_micro, more=True):
             return 0
+    # Ended meanwhile, as by expiry after a pause: what was just taken must not stay held for a hold that nobody ends.
     if tx.execute(statements.GROW_HOLD, (amount_micro, hold)) != 1:
         _give_back(tx, purses, amount_micro)
         raise HoldEnded(hold)
@@ -124,6 +126,8 @@ def settle(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, charge_
     settlement, its outcome with `repeated`.
     """
     short_micro = 0
+    # None: it is open no longer, or holds less than the charge. Then it is extended, or the charge lowered, so that
+    # the next turn ends it unless somebody changed it in between.
     while (held_micro := _end(tx, hold, charge_micro, now_us)) is None:
         found = tx.one(statements.READ_HOLD, (hold,))
         if found is None or found[0] != "open":
@@ -133,10 +137,12 @@ def settle(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, charge_
         short_micro += missing_micro
     state = "settled" if charge_micro else "voided"
     for purse in purses:
+        # The same of each purse: a cap counts exactly what the balance pays.
         if tx.execute(statements.PAY, (held_micro, charge_micro, purse.id, held_micro)) != 1:
             raise AssertionError(f"ledger account {purse.id} holds less than its hold {hold}")
     if charge_micro:
         account = next(purse.id for purse in purses if purse.cap_micro is None)
+        # A hold that is voided has no entry: in the books nothing has happened (I07).
         journal.write_charge(tx, account=account, ref=hold, currency=currency, amount_micro=charge_micro, at_us=now_us)
     return Settled(state, held_micro, charge_micro, short_micro)
 
@@ -153,6 +159,7 @@ def refund(tx: Tx, *, hold: str, currency: str, now_us: int) -> int:
     charge_micro, purses = int(found[2]), str(found[3]).split()
     account = next(purse for purse in purses if not chart.is_memo(purse))
     journal.lock(tx, account)
+    # Looked for under the lock: a person, or another node, may be giving the same charge back at this moment.
     if tx.one(statements.FIND_ENTRY, (account, "refund", hold)) is not None:
         return 0
     if journal.given_by_hand_micro(tx, account, hold):
@@ -235,6 +242,7 @@ def unheld(tx: Tx, purses: Sequence[Purse]) -> int:
 
 def _take(tx: Tx, purses: Sequence[Purse], currency: str, amount_micro: int, *, more: bool = False) -> bool:
     """Hold `amount_micro` in all purses or in none; `more` for a hold that is open, which frozen ones allow."""
+    # In the order of their ids, as everybody takes them: two calls with the same purses can't end in a deadlock.
     for index, purse in enumerate(purses):
         if not _take_one(tx, purse, currency, amount_micro, more=more):
             _give_back(tx, purses[:index], amount_micro)
@@ -267,12 +275,14 @@ def _available(tx: Tx, purse: Purse) -> tuple[int, int]:
     if row is None:
         if purse.cap_micro is None:
             raise AssertionError(f"no ledger account {purse.id}")
+        # Nothing was spent in this period yet, so its memo account does not exist: all of the cap is left.
         return purse.cap_micro, purse.cap_micro
     posted_micro, held_micro = int(row[0]), int(row[1])
     if purse.cap_micro is not None:
         # The tighter of the cap that this caller knows and the floor of the account: one of them may be newer.
         floor_micro = max(-purse.cap_micro, -purse.cap_micro if row[2] is None else int(row[2]))
     elif row[2] is None:
+        # No floor: the shop's own account, whose calls are never refused for money (promises 1.14).
         return 2**62, 2**62
     else:
         floor_micro = int(row[2])
@@ -292,6 +302,8 @@ def _affordable(tx: Tx, purses: Sequence[Purse], want_micro: int, fit: Callable[
     amount_micro = fit(now_micro)
     if amount_micro >= 0:
         return amount_micro
+    # Would it fit were nothing held, then waiting helps and the client should retry; otherwise only money does
+    # (promises 1.10).
     if fit(unheld_micro) >= 0:
         raise errors.RateLimited(
             "Rate limit reached: the rest of your balance is held by your other calls under way. "

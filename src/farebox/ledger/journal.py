@@ -44,6 +44,7 @@ def moved_micro(tx: Tx, entry: str, account: str) -> int:
 
 def write_charge(tx: Tx, *, account: str, ref: str, currency: str, amount_micro: int, at_us: int) -> None:
     """Write the entry of a settled hold; its ledger account has paid already, in the same transaction."""
+    # Not by `post`, which looks for repeats first: a hold ends once, so this happens once, and it runs for each call.
     entry = ids.new("ent", at_us)
     tx.execute(statements.WRITE_ENTRY, (entry, account, "charge", ref, currency, at_us, "", "", None, False))
     revenue = chart.house("revenue", currency)
@@ -75,6 +76,8 @@ def post(
     CommandError if an account would fall below its floor or out of bounds, does not exist in this currency, or if the
     reference stands for something else already; ValueError if the lines do not balance.
     """
+    # Asked first, because it counts over all accounts: the same bank line on another account must find the first
+    # entry.
     known = references.entry_of(tx, outside) if outside is not None else None
     if outside is not None and known is not None:
         return _same_outside(tx, known, outside, account=account, kind=kind, lines=lines)
@@ -84,6 +87,8 @@ def post(
     if sum(money.check_micro(amount) for _, amount in lines) != 0 or len(lines) < 2:
         raise ValueError("the lines of an entry add up to 0, and there are two at least")
     for name, amount_micro in lines:
+        # The shop's own accounts store no balance: each charge would change the same row, and calls would wait for
+        # each other.
         if chart.is_house(name):
             open_account(tx, id=name, kind="house", currency=currency, floor_micro=None)
         elif tx.execute(statements.POST, (amount_micro, name, currency, *_room(amount_micro), amount_micro)) != 1:
@@ -91,6 +96,7 @@ def post(
     entry = ids.new("ent", at_us)
     facts = (entry, account, kind, ref or entry, currency, at_us, note, requester, approver, single_person)
     if tx.execute(statements.WRITE_ENTRY_ONCE, facts) != 1:
+        # Another transaction has written it since we looked. Run again, this one finds that entry and returns it.
         raise dbfaults.Raced(f"entry {kind} {ref}")
     if outside is not None:
         references.take(tx, outside, entry, at_us=at_us)
@@ -112,6 +118,7 @@ def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = 
         raise errors.CommandError(f"Entry {entry} gave back the charge of a call that failed: it stays given back.")
     lock(tx, str(head[0]))
     if head[1] == "charge":
+        # The charge would be given back twice: by the refund, and by its reversal.
         given_micro = given_by_hand_micro(tx, str(head[0]), str(head[2]))
         if given_micro or tx.one(statements.FIND_ENTRY, (head[0], "refund", head[2])) is not None:
             raise errors.CommandError(f"The charge of entry {entry} was refunded already.")

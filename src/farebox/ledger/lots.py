@@ -102,6 +102,7 @@ def grant(
         single_person=single_person,
         outside=outside,
     )
+    # A repeated grant gets the first one's entry from `post`, which has its lot already.
     CreditLot.objects.get_or_create(
         entry_id=entry,
         defaults={
@@ -217,6 +218,8 @@ def expire(tx: Tx, *, account: str, currency: str, now_us: int) -> int:
                 tx,
                 account=account,
                 kind="expiry",
+                # A lot may expire in parts, each with a reference of its own: what has expired by now. What a reset
+                # of the clock gave back expires again under another one.
                 ref=f"{lot.id}.{lot.expired_micro}" + (f".{lot.resets}" if lot.resets else ""),
                 currency=currency,
                 lines=[(account, -take_micro), (chart.house("grants", currency), take_micro)],

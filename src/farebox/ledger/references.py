@@ -42,6 +42,7 @@ def named(kind: str, source: str, reference: str) -> Outside | None:
     """
     if kind not in KINDS:
         raise ValueError(kind)
+    # Copied from a bank's page or typed, one reference has to be the same text, or it would be booked twice.
     reference = unicodedata.normalize("NFC", reference).strip()
     if not source and not reference:
         return None

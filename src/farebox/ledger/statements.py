@@ -4,11 +4,13 @@ from farebox.kit import epochs
 
 LOCK_PURSES = "SELECT id FROM ledger_ledgeraccount WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 
+# The condition is the check: no isolation level is relied on, and two calls on the last money can't both have it (I03).
 TAKE = """
 UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s
 WHERE id = %s AND NOT frozen AND (floor_micro IS NULL OR posted_micro - held_micro - %s >= floor_micro)
 """
 
+# The cap as this caller knows it, and the floor of the row: after a change one of the two is older for up to a second.
 TAKE_CAPPED = """
 UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s
 WHERE id = %s AND NOT frozen AND posted_micro - held_micro - %s >= %s
@@ -19,6 +21,7 @@ WHERE id = %s AND NOT frozen AND posted_micro - held_micro - %s >= %s
 TAKE_MORE = TAKE.replace(" AND NOT frozen", "")
 TAKE_MORE_CAPPED = TAKE_CAPPED.replace(" AND NOT frozen", "")
 
+# More than is held is never released, here and in PAY: where no row is touched the caller stops the whole transaction.
 GIVE_BACK = """
 UPDATE ledger_ledgeraccount SET held_micro = held_micro - %s WHERE id = %s AND held_micro >= %s
 """
@@ -43,6 +46,7 @@ WHERE id = %s AND currency = %s AND posted_micro BETWEEN %s AND %s
  AND (floor_micro IS NULL OR posted_micro - held_micro >= floor_micro - %s)
 """
 
+# The first two calls of a new day may both make its memo account: the later one finds it.
 OPEN_ACCOUNT = """
 INSERT INTO ledger_ledgeraccount (id, kind, currency, posted_micro, held_micro, floor_micro, frozen)
 VALUES (%s, %s, %s, 0, 0, %s, %s) ON CONFLICT (id) DO NOTHING
@@ -205,6 +209,7 @@ OPEN_HOLDS = "SELECT id, purses, amount_micro, epoch, placed_us FROM ledger_hold
 
 MEMO_POSTED = "SELECT id, posted_micro FROM ledger_ledgeraccount WHERE kind = 'memo'"
 
+# Memo accounts have no postings, so what they should say is summed from the holds that name them.
 CAPPED_HOLDS = """
 SELECT h.purses, h.charge_micro FROM ledger_hold h
 WHERE h.state = 'settled' AND h.charge_micro > 0 AND h.purses LIKE '%%cap:%%' AND NOT EXISTS

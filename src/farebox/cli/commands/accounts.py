@@ -18,8 +18,8 @@ COMMANDS = (account,)
 
 @account.command("open", example="farebox account open 'Ada Lovelace' --currency USD --price-list official-usd")
 @click.argument("name")
-@click.option("--currency", required=True, help="Currency of its balance, such as USD or CNY; it stays for ever.")
-@click.option("--price-list", required=True, help="What it pays: a price list in that currency.")
+@click.option("--currency", required=True, help="Currency of its balance, such as USD or CNY; it cannot be changed.")
+@click.option("--price-list", required=True, help="Its price list, in that currency.")
 @click.option("--time-zone", default="UTC", show_default=True, help="Time zone of its days and months.")
 def open_(name: str, currency: str, price_list: str, time_zone: str) -> None:
     """Open an account NAME with balance 0 and a project `default`.
@@ -102,36 +102,36 @@ def entries(account: str, limit: int) -> None:
 @account.command("freeze", example="farebox account freeze acc_0VCo…")
 @click.argument("account")
 def freeze(account: str) -> None:
-    """No new calls from within a second on, until `unfreeze`. Money and keys stay."""
+    """Refuse new calls, within a second, until `unfreeze`. Money and keys stay."""
     _moved(write("account.freeze", account=account))
 
 
 @account.command("unfreeze", example="farebox account unfreeze acc_0VCo…")
 @click.argument("account")
 def unfreeze(account: str) -> None:
-    """Let a frozen account call again."""
+    """Let a frozen account make calls again."""
     _moved(write("account.unfreeze", account=account))
 
 
 @account.command("bar", example="farebox account bar acc_0VCo…")
 @click.argument("account")
 def bar(account: str) -> None:
-    """No new calls: the account broke the rules. Its callers read that it is not active."""
+    """Ban an account that broke the rules: no new calls. Its callers read that it is not active."""
     _moved(write("account.bar", account=account))
 
 
 @account.command("unbar", example="farebox account unbar acc_0VCo…")
 @click.argument("account")
 def unbar(account: str) -> None:
-    """Let a barred account call again."""
+    """Lift the ban of an account."""
     _moved(write("account.unbar", account=account))
 
 
 @account.command("close", example="farebox account close acc_0VCo…")
 @click.argument("account")
-@click.option("--leave-money", is_flag=True, help="What is left may stay in the books.")
+@click.option("--leave-money", is_flag=True, help="Close it although money is left; that stays in the books.")
 def close(account: str, leave_money: bool) -> None:
-    """Close an account for good; its keys die with it. Refused while it has money."""
+    """Close an account permanently; its keys are revoked. Refused while it has money."""
     _moved(write("account.close", account=account, leave_money=leave_money))
 
 
@@ -139,7 +139,7 @@ def close(account: str, leave_money: bool) -> None:
 @click.argument("account")
 @click.argument("price_list")
 def price_list(account: str, price_list: str) -> None:
-    """Sell to ACCOUNT by another PRICE_LIST of the same currency, for calls that begin from now on."""
+    """Sell to ACCOUNT by another PRICE_LIST of the same currency, for calls that begin after this."""
     done = write("account.price-list", account=account, price_list=price_list)
     emit(done, lambda: print(f"Account {done['id']} now pays by the price list {done['price_list']}."))
 
@@ -155,11 +155,11 @@ def rename(account: str, name: str) -> None:
 
 @account.command("trust", example="farebox account trust 'Ada Lovelace'")
 @click.argument("account")
-@click.option("--off", is_flag=True, help="No longer: its allowance limits again what it is forgiven.")
+@click.option("--off", is_flag=True, help="No longer trust it: its allowance applies again.")
 def trust(account: str, off: bool) -> None:
     """Trust ACCOUNT: its failed calls are free without a limit (charging rules, version 2).
 
-    You decide alone, as the administrator of this machine; in the office another administrator approves it.
+    No approval is needed from the shell; in the office another administrator approves it.
     """
     done = write("account.trust", account=account, trusted=not off)
     emit(done, lambda: print(f"Account {done['id']} is {'trusted' if done['trusted'] else 'no longer trusted'}."))
@@ -171,8 +171,8 @@ def trust(account: str, off: bool) -> None:
 def allowance(account: str, most: str | None) -> None:
     """Set the maximum of an account's allowance for failed calls to MOST, and fill it up to that.
 
-    MOST is an amount in the account's currency; without it the shop's options hold again. You decide alone, as the
-    administrator of this machine; in the office another administrator approves what gives more.
+    MOST is an amount in the account's currency; without it the shop's options apply again. No approval is needed
+    from the shell; in the office another administrator approves what gives more.
     """
     most_micro = None if most is None else when.amount(most)
     done = write("account.allowance", account=account, most_micro=most_micro)

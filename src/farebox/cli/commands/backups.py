@@ -29,15 +29,15 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.argument("target", type=_FILE, required=False)
 @click.option("--key-file", type=_FILE, help="Encrypt with this key: 32 random bytes, or what --make-key made.")
 @click.option("--make-key", type=_FILE, help="Make a new key file and do nothing else.")
-@click.option("--pg-dump", type=_FILE, help="The program pg_dump, where it is not on PATH (PostgreSQL).")
-@click.option("--scratch", type=_FOLDER, help="Where the copy lies meanwhile, open; without: the data folder.")
+@click.option("--pg-dump", type=_FILE, help="The program pg_dump, if it is not on PATH (PostgreSQL).")
+@click.option("--scratch", type=_FOLDER, help="Folder for the unencrypted copy meanwhile; by default the data folder.")
 def backup(
     target: Path | None, key_file: Path | None, make_key: Path | None, pg_dump: Path | None, scratch: Path | None
 ) -> None:
     """Back up the store to a new file TARGET, also while servers run.
 
-    One snapshot with its trial balance, checked before it counts. The key files are not in it: back them up apart
-    (docs/operate.md). Exit 1 also where the backup was made, but the ledger's proof of it finds something.
+    One snapshot with its trial balance, checked before it counts. The key files are not in it: back them up separately
+    (docs/operate/back-up.md). Exit 1 also if the backup was made, but the ledger's proof of it finds something.
     """
     from farebox.care import backup as room
     from farebox.care import sealed
@@ -70,12 +70,14 @@ def backup(
 @click.argument("file", type=_FILE)
 @click.option("--into", type=_FOLDER, help="The data folder to restore an SQLite store into; it must have none.")
 @click.option("--database", metavar="ADDRESS", help="The empty PostgreSQL database to restore into.")
-@click.option("--check", is_flag=True, help="Restore into a scratch place, prove, and remove it: the drill.")
+@click.option("--check", is_flag=True, help="Restore into a scratch place, prove, and remove it: for practice.")
 @click.option("--key-file", type=_FILE, help="The key that the backup was encrypted with.")
 @click.option("--keys", type=_FOLDER, help="Folder of the store's key files pepper and master.")
-@click.option("--pg-restore", type=_FILE, help="The program pg_restore, where it is not on PATH (PostgreSQL).")
+@click.option("--pg-restore", type=_FILE, help="The program pg_restore, if it is not on PATH (PostgreSQL).")
 @click.option(
-    "--scratch", type=_FOLDER, help="Where scratch files lie, but for --into; without: the folder for temporary files."
+    "--scratch",
+    type=_FOLDER,
+    help="Folder for scratch files, except with --into; by default the folder for temporary files.",
 )
 def restore(
     file: Path,
@@ -89,8 +91,8 @@ def restore(
 ) -> None:
     """Restore the store from a backup FILE, and prove that it is the one that was backed up.
 
-    Compares schema, trial balance, house accounts and every table with what the backup says, then proves every room
-    as of that time. Exit 1 if anything differs; what was restored stays. With --check and a PostgreSQL backup,
+    Compares schema, trial balance, house accounts and every table with what the backup says, then proves every
+    table as of that time. Exit 1 if anything differs; what was restored stays. With --check and a PostgreSQL backup,
     --database names a server to make a scratch database on.
     """
     from farebox.care import restore as room

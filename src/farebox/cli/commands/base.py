@@ -128,10 +128,10 @@ def secret(source: str | None, environment: str | None, what: str) -> str:
 
 def secret_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The two options that `secret` reads."""
-    command = click.option(
-        "--secret-env", metavar="NAME", help="Take the secret from this variable of the environment."
-    )(command)
-    return click.option("--secret-file", metavar="FILE", help="Take the secret from this file; - is standard input.")(
+    command = click.option("--secret-env", metavar="NAME", help="Read the secret from this environment variable.")(
+        command
+    )
+    return click.option("--secret-file", metavar="FILE", help="Read the secret from this file; - is standard input.")(
         command
     )
 

@@ -17,7 +17,7 @@ call = Group("call", help="Calls and their receipts.")
 
 
 @call.command("list", example="farebox call list --account 'Ada Lovelace' --limit 50")
-@click.option("--account", help="Of this account; without: of all.")
+@click.option("--account", help="Of this account; by default of all.")
 @click.option("--key", help="Of this key (its id).")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
 def list_(account: str | None, key: str | None, limit: int) -> None:
@@ -71,8 +71,8 @@ def show_(call: str) -> None:
 
 
 @click.command("usage", cls=Command, example="farebox usage --from 2026-11-01 --by model")
-@click.option("--account", help="Of this account; without: of all.")
-@click.option("--from", "from_day", help="From this UTC day, such as 2026-11-01; without: of all time.")
+@click.option("--account", help="Of this account; by default of all.")
+@click.option("--from", "from_day", help="From this UTC day, such as 2026-11-01; by default from the first.")
 @click.option("--until", "until_day", help="Until this UTC day, included.")
 @click.option(
     "--by",
@@ -85,7 +85,7 @@ def show_(call: str) -> None:
 def usage(account: str | None, from_day: str | None, until_day: str | None, by: str, *, refusals: bool) -> None:
     """Calls, tokens, charges and what they cost us, from the day totals.
 
-    Requests that were refused before money was held are no calls; --refusals shows how many there were.
+    Requests that were refused before money was held are not calls; --refusals counts them.
     """
     ready.store()
     if refusals:

@@ -34,17 +34,19 @@ from .base import Command, as_json, emit, write
 @click.option(
     "--keys",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder with a copy of the key files: is it whole? Noted, so that later looks know of it.",
+    help="Folder with a copy of the key files: is it whole? Later checks remember it.",
 )
 @click.option("--freeze", is_flag=True, help="Stop the spending of accounts whose balance is not that of the books.")
-@click.option("--unfreeze", metavar="ACCOUNT", help="Let an account spend again that was frozen so; nothing else.")
+@click.option(
+    "--unfreeze", metavar="ACCOUNT", help="Release an account that was frozen because of drift; check nothing else."
+)
 def doctor(
     probe: bool, backups: Path | None, heads: tuple[str, ...], keys: Path | None, freeze: bool, unfreeze: str | None
 ) -> None:
-    """Is this installation fit to take money? Reads, also while a server runs, and changes nothing by itself.
+    """Check whether this installation is ready to take money. Only reads, unless told otherwise.
 
     Disk, clock, key files, the database and how it commits, the proof, the audit trail's chain, what is on sale, what
-    is held. Exit 1 if anything is wrong; warnings alone are exit 0.
+    is held. Exit 1 if anything is wrong; with only warnings exit 0. Can run beside a server.
     """
     if unfreeze is not None:
         if probe or freeze or heads or keys is not None or backups is not None:
@@ -87,7 +89,7 @@ def doctor(
 @click.option(
     "--recordings",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Replay the streams of this folder instead of those that ship (a cases.toml says what they must come to).",
+    help="Replay the streams of this folder instead of those included (a cases.toml has the expected results).",
 )
 def selftest(database: str, recordings: Path | None) -> None:
     """Try this program on this machine, on a scratch store: the proof after an upgrade. Takes about a minute.

@@ -21,7 +21,7 @@ def _alone(context: click.Context) -> None:
 clock = Group(
     "clock",
     callback=_alone,
-    help="The shop's time: who says that it is right, and what to do if it is not. Alone it shows.",
+    help="The shop's time: who says that it is right, and what to do if it is not. Without a subcommand it shows them.",
     invoke_without_command=True,
 )
 COMMANDS = (clock,)
@@ -44,19 +44,21 @@ def show_() -> None:
 
 @clock.command("confirm", example="farebox clock confirm")
 def confirm() -> None:
-    """Say that the time is right, after a look at a watch: what waits for that goes on."""
+    """Confirm that the time is right, after a look at a watch: what waits for that continues."""
     done = write("clock.confirm")
     emit(done, lambda: print(f"Noted: it is {when.shown(done['at_us'])} UTC."))
 
 
 @clock.command("reset", example="farebox clock reset --reason 'the clock ran 100 days ahead for a minute'")
-@click.option("--reason", required=True, help="Why, in one line; the audit trail keeps it.")
-@click.option("--trust-clock", is_flag=True, help="You have looked: this machine's clock is right, whoever says so.")
+@click.option("--reason", required=True, help="Reason, in one line; the audit trail keeps it.")
+@click.option(
+    "--trust-clock", is_flag=True, help="You have checked that this machine's clock is right, whatever others say."
+)
 def reset(reason: str, trust_clock: bool) -> None:
     """Put the newest time in the books back to this machine's clock, after that had run ahead.
 
     Stop every process first. Credit that expired in the jump is given back, each by a reversal; keys and caps that
-    ended in it are listed. Run again after an interruption, it goes on.
+    ended in it are listed. After an interruption run it again: it continues.
     """
     from farebox.care import resetting
     from farebox.kit import whoami

@@ -36,16 +36,16 @@ def _with_terms(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _OPTIONS = (
-    click.option("--name", default="key", show_default=True, help="What people call it."),
-    click.option("--model", "models", multiple=True, help="Only this model; may be given again. Without: all."),
+    click.option("--name", default="key", show_default=True, help="Its display name."),
+    click.option("--model", "models", multiple=True, help="Only this model; may be given again. By default all."),
     click.option(
         "--address", "addresses", multiple=True, help="Only from this address or network; may be given again."
     ),
     click.option("--expires", help="End of the key: 30d, 2026-12-31T18:00 (UTC), or its last day, 2026-12-31."),
     click.option("--cap", "caps", multiple=True, help=cap_words.HELP),
-    click.option("--rpm", type=int, help="Calls a minute."),
-    click.option("--tpm", type=int, help="Text tokens a minute."),
-    click.option("--concurrency", type=int, help="Calls at one time."),
+    click.option("--rpm", type=int, help="Calls per minute."),
+    click.option("--tpm", type=int, help="Text tokens per minute."),
+    click.option("--concurrency", type=int, help="Concurrent calls."),
 )
 _TERMS = ("name", "models", "addresses", "rpm", "tpm", "concurrency")
 
@@ -55,7 +55,7 @@ _TERMS = ("name", "models", "addresses", "rpm", "tpm", "concurrency")
 @_with_terms
 @click.option("--member", help="The member whose key it is.")
 def create(project: str, member: str | None, asked: dict[str, Any]) -> None:
-    """A new key of PROJECT (id, account/project, or an account for its default project).
+    """Create a key of PROJECT (id, account/project, or an account for its default project).
 
     The key is shown once, now: only its digest is kept.
     """
@@ -71,7 +71,7 @@ def create(project: str, member: str | None, asked: dict[str, Any]) -> None:
 def import_(
     project: str, member: str | None, secret_file: str | None, secret_env: str | None, asked: dict[str, Any]
 ) -> None:
-    """Take over a key that another system made, so that its holder need not change anything."""
+    """Import a key of another system, so that its holder need not change anything."""
     plaintext = secret(secret_file, secret_env, "the key to take over")
     done = write("key.import", plaintext=plaintext, project=project, member=member, **asked)
     emit(done, lambda: print(f"Key {done['id']} ({done['hint']}) works here now."))
@@ -137,18 +137,18 @@ def show_(key: str) -> None:
 @key.command("revoke", example="farebox key revoke laptop")
 @click.argument("key")
 def revoke(key: str) -> None:
-    """Switch KEY off for good: new calls are refused within a second."""
+    """Revoke KEY permanently: new calls are refused within a second."""
     done = write("key.revoke", key=key)
     emit(done, lambda: print(f"Key {done['id']} ({done['hint']}) is revoked."))
 
 
 @key.command("rotate", example="farebox key rotate laptop --grace 24h")
 @click.argument("key")
-@click.option("--grace", default="24h", show_default=True, help="How long the old key goes on.")
+@click.option("--grace", default="24h", show_default=True, help="How long the old key keeps working.")
 def rotate(key: str, grace: str) -> None:
-    """A new key with the settings of KEY; the old one goes on for a while. The new one is shown once.
+    """Create a new key with the settings of KEY; the old one keeps working for a while. The new one is shown once.
 
-    Caps and limits go on counting, for both keys together.
+    Caps and limits count both keys together.
     """
     done = write("key.rotate", key=key, grace_s=when.span(grace))
     emit(done, lambda: _stub(done))
@@ -158,9 +158,9 @@ def rotate(key: str, grace: str) -> None:
 @click.argument("key")
 @click.argument("caps", nargs=-1, required=True)
 def cap(key: str, caps: tuple[str, ...]) -> None:
-    """Limit what the calls of KEY may cost: CAPS such as 5.00/day, 50/month, 200/ever; periods left out stay.
+    """Limit what the calls of KEY may cost: CAPS such as 5.00/day, 50/month, 200/ever; others do not change.
 
-    `none/day` lifts that cap, `none` lifts all of them. A key that is being rotated has its caps together with its
+    `none/day` removes that cap, `none` all of them. A key that is being rotated has its caps together with its
     successor.
     """
     done = write("key.cap", key=key, caps_micro=cap_words.read(caps))
@@ -193,7 +193,7 @@ def limit(key: str, models: tuple[str, ...], any_model: bool, addresses: tuple[s
 def expire(key: str, at: str) -> None:
     """End KEY at a time AT: 30d, 2026-12-31T18:00 (UTC), `never`, or after its last day, 2026-12-31.
 
-    A last day is whole: the key works through it in the account's time zone.
+    A last day is included, in the account's time zone.
     """
     done = write("key.expire", key=key, **when.end(None if at == "never" else at, now_us=clock.now_us()))
     end = "never" if done["expires_us"] is None else f"at {when.shown(done['expires_us'])} UTC"
@@ -203,11 +203,11 @@ def expire(key: str, at: str) -> None:
 @key.command("rates", example="farebox key rates laptop --rpm 60 --tpm 100000 --concurrency none")
 @click.argument("name")
 @click.option("--of", "kind", type=KINDS, default="key", show_default=True, help="What NAME is.")
-@click.option("--rpm", help="Calls a minute, or `none`.")
-@click.option("--tpm", help="Text tokens a minute, or `none`.")
-@click.option("--concurrency", help="Calls at one time, or `none`.")
+@click.option("--rpm", help="Calls per minute, or `none`.")
+@click.option("--tpm", help="Text tokens per minute, or `none`.")
+@click.option("--concurrency", help="Concurrent calls, or `none`.")
 def set_rates(name: str, kind: str, rpm: str | None, tpm: str | None, concurrency: str | None) -> None:
-    """Limits a minute and at once of NAME: a key, project, member or account. What is left out stays as it is."""
+    """Set the rate limits of NAME: a key, project, member or account. Limits that are left out do not change."""
     given = {"rpm": rpm, "tpm": tpm, "concurrency": concurrency}
     limits = {limit: _limit(text) for limit, text in given.items() if text is not None}
     if not limits:

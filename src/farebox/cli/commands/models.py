@@ -19,7 +19,7 @@ COMMANDS = (model,)
 
 @model.command("list", example="farebox model list")
 def list_models() -> None:
-    """Every model: what it answers, how long, and whether it is on the shelf."""
+    """List every model: what it answers, its limits, and whether it is on sale."""
     ready.store()
     rows = read(_models)
     emit(
@@ -47,7 +47,7 @@ def list_models() -> None:
 @model.command("show", example="farebox model show gpt-4o-mini")
 @click.argument("model")
 def show_model(model: str) -> None:
-    """One model: what it can do, and how its vendor counts, as far as reports tell. JSON has factors in millionths."""
+    """One model: what it can do, and how its vendor counts, by its reports. JSON has factors in millionths."""
     ready.store()
     row = read(_model, model)
     factors = row["factors"]
@@ -73,7 +73,7 @@ def show_model(model: str) -> None:
 @click.option("--owned-by", default="", help="Who made it, as `GET /v1/models` says it.")
 @click.option("--modality", "modalities", multiple=True, default=("text",), show_default=True, help="text, image.")
 @click.option("--hidden-output", is_flag=True, help="It produces output that the customer does not see (reasoning).")
-@click.option("--tokenizer", default="", help="cl100k_base or o200k_base; without: a low rule counts.")
+@click.option("--tokenizer", default="", help="cl100k_base or o200k_base; by default a low estimate.")
 @click.option("--image-formula", default="", help="How images count as tokens; needed with modality image.")
 @click.option("--overhead", type=int, default=0, show_default=True, help="Tokens that its chat template adds.")
 def define(
@@ -89,7 +89,7 @@ def define(
     image_formula: str,
     overhead: int,
 ) -> None:
-    """Define MODEL, or change what is known about it. It is sold where a price list prices it.
+    """Define MODEL, or change its facts. It is sold by every price list that has prices for it.
 
     An upstream answers it once `farebox channel offer` says so.
     """
@@ -114,7 +114,7 @@ def define(
 @click.argument("name")
 @click.argument("model")
 def alias(name: str, model: str) -> None:
-    """Let NAME stand for MODEL; customers may ask for either."""
+    """Make NAME another name of MODEL; customers can use either."""
     done = write("model.alias", name=name, model=model)
     before = done["before"]
     no_longer = f", no longer for {before}" if before not in {"", model} else ""
@@ -124,16 +124,16 @@ def alias(name: str, model: str) -> None:
 @model.command("unalias", example="farebox model unalias gpt-3.5-turbo")
 @click.argument("name")
 def unalias(name: str) -> None:
-    """Take the alias NAME away."""
+    """Remove the alias NAME."""
     done = write("model.unalias", name=name)
     emit(done, lambda: print(f"{name} no longer stands for {done['model']}."))
 
 
 @model.command("unlist", example="farebox model unlist gpt-4-32k --why 'the vendor has retired it'")
 @click.argument("model")
-@click.option("--why", default="", help="Why, as operators read it.")
+@click.option("--why", default="", help="Reason, shown to operators.")
 def unlist(model: str, why: str) -> None:
-    """Take MODEL off the shelf everywhere; new calls get model_not_found."""
+    """Unlist MODEL everywhere; new calls get model_not_found."""
     done = write("model.unlist", model=model, why=why)
     emit(
         done,
@@ -144,7 +144,7 @@ def unlist(model: str, why: str) -> None:
 @model.command("list-again", example="farebox model list-again gpt-4-32k")
 @click.argument("model")
 def list_again(model: str) -> None:
-    """Put an unlisted MODEL back on the shelf."""
+    """Put an unlisted MODEL back on sale."""
     done = write("model.list-again", model=model)
     emit(
         done,

@@ -18,9 +18,9 @@ from .base import Command, emit, write
 )
 @click.argument("account")
 @click.argument("amount")
-@click.option("--reason", required=True, help="Why, in one line; it stands in the books.")
-@click.option("--expires", help="When what is left of it lapses: 90d, or its last day, 2027-12-31. Without: never.")
-@click.option("--ref", help="Your own reference; the same gives only once, and is refused with another amount.")
+@click.option("--reason", required=True, help="Reason, in one line; the books keep it.")
+@click.option("--expires", help="When what is left of it expires: 90d, or its last day, 2027-12-31. By default never.")
+@click.option("--ref", help="Your own reference: it is booked only once, and refused with another amount.")
 @click.option(
     "--source",
     default="",
@@ -29,8 +29,8 @@ from .base import Command, emit, write
 def grant(account: str, amount: str, reason: str, expires: str | None, ref: str | None, source: str) -> None:
     """Give credit of AMOUNT, in the account's currency, to ACCOUNT.
 
-    Granted credit is spent first and is not refundable. The books record that one person did it alone; where the
-    option single_person is false this is refused, and the office asks for a second person.
+    Granted credit is spent first and is not refundable. The books record that one person did it; if the option
+    single_person is false this is refused, and the office asks for a second person.
     """
     if source and not ref:
         raise click.UsageError("--source says where --ref is from: give --ref too.")
@@ -59,7 +59,7 @@ def grant(account: str, amount: str, reason: str, expires: str | None, ref: str 
 
 @click.command("reverse", cls=Command, example="farebox reverse ent_0VCo… --reason 'granted to the wrong account'")
 @click.argument("entry")
-@click.option("--reason", required=True, help="Why, in one line; it stands in the books.")
+@click.option("--reason", required=True, help="Reason, in one line; the books keep it.")
 def reverse(entry: str, reason: str) -> None:
     """Undo ENTRY by its mirror image, once. Nothing in the books is ever changed or deleted.
 

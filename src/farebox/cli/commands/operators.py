@@ -11,14 +11,17 @@ from farebox.cli import show
 
 from .base import Group, emit, read, write
 
-operator = Group("operator", help="Who works in the office: the first administrator, and who can't get in.")
+operator = Group("operator", help="Operators of the office: the first administrator, invitations, lost access.")
 COMMANDS = (operator,)
 ROLES = click.Choice(["support", "finance", "admin", "auditor"])
 
 
 @operator.command("set-up", example="farebox operator set-up")
 def set_up() -> None:
-    """A link for the first administrator, valid for an hour; earlier ones end. Only while there is no operator."""
+    """Print a link for the first administrator, valid for an hour, which ends earlier ones.
+
+    Only while there is no operator.
+    """
     done = write("operator.set-up")
     emit(done, lambda: print(f"Become the first administrator within an hour:\n  {done['link']}"))
 
@@ -26,12 +29,12 @@ def set_up() -> None:
 @operator.command("invite", example="farebox operator invite ada@example.org --role admin --name 'Ada Lovelace'")
 @click.argument("email")
 @click.option("--role", type=ROLES, default="support", show_default=True, help="What the operator may do.")
-@click.option("--name", default="", help="How the operator is called.")
+@click.option("--name", default="", help="The operator's name.")
 def invite(email: str, role: str, name: str) -> None:
-    """Offer EMAIL a role: the link with which to take it, and to choose a password and a second factor.
+    """Offer EMAIL a role: print the link that accepts it and sets a password and a second factor.
 
-    The role is there once the link was used; earlier links for this address end. What the address signed in with before
-    no longer works then. For an operator: another role at once, without a link; sessions and tokens end.
+    The role takes effect once the link was used; earlier links, passwords and factors of the address
+    end then. For an operator: another role immediately, without a link; sessions and tokens end.
     """
     done = write("operator.invite", email=email, role=role, name=name)
     emit(done, lambda: tell(done))
@@ -48,7 +51,7 @@ def tell(done: dict[str, Any]) -> None:
 @operator.command("reset", example="farebox operator reset ada@example.org")
 @click.argument("email")
 def reset(email: str) -> None:
-    """Let the operator EMAIL in again: password and second factors end, a link makes new ones."""
+    """Let the operator EMAIL in again: remove password and second factors, and print a link that sets new ones."""
     done = write("operator.reset", email=email)
     emit(done, lambda: tell(done))
 

@@ -14,14 +14,14 @@ from . import operators
 from .base import Group, emit, read, write
 
 person = Group("person", help="Humans who sign in: members of accounts, and operators.")
-member = Group("member", help="Persons' places in accounts.")
+member = Group("member", help="Memberships: people's places in accounts.")
 COMMANDS = (person, member)
 ROLES = click.Choice(["support", "finance", "admin", "auditor", "none"])
 
 
 @person.command("create", example="farebox person create ada@example.org --name 'Ada Lovelace' --role finance")
 @click.argument("email")
-@click.option("--name", default="", help="How the person is called.")
+@click.option("--name", default="", help="The person's name.")
 @click.option("--role", type=ROLES, default="none", show_default=True, help="Operator's role; none for a customer.")
 @click.option(
     "--password",
@@ -30,7 +30,7 @@ ROLES = click.Choice(["support", "finance", "admin", "auditor", "none"])
     help="Ask for a password (read from standard input in scripts).",
 )
 def create(email: str, name: str, role: str, with_password: bool) -> None:
-    """A new person with this EMAIL address. With a role: what `farebox operator invite` does."""
+    """Create a person with this EMAIL address. With a role, the same as `farebox operator invite`."""
     if role != "none":
         if with_password:
             raise CommandError("An operator chooses a password by the link. Leave --password out.")
@@ -56,7 +56,7 @@ def create(email: str, name: str, role: str, with_password: bool) -> None:
 @click.argument("person")
 @click.argument("role", type=ROLES)
 def role(person: str, role: str) -> None:
-    """Give PERSON (id or e-mail) an operator's ROLE, by a link if he has none yet; `none` takes it away."""
+    """Give PERSON (id or e-mail) an operator's ROLE, by a link if it is the first one; `none` removes it."""
     done = write("person.role", person=person, role="" if role == "none" else role)
     emit(done, lambda: operators.tell(done))
 
@@ -65,7 +65,7 @@ def role(person: str, role: str) -> None:
 @click.argument("person")
 @click.option("--keys", is_flag=True, help="Also revoke the API keys of this person's memberships.")
 def off(person: str, keys: bool) -> None:
-    """Switch PERSON (id or e-mail) off everywhere at once: sessions, links, invitations, tokens; within a second.
+    """Switch PERSON (id or e-mail) off everywhere, within a second: sessions, links, invitations, tokens.
 
     Balances and the other keys of the accounts stay as they are: `farebox account freeze` stops those.
     """
@@ -77,7 +77,7 @@ def off(person: str, keys: bool) -> None:
 @person.command("on", example="farebox person on ada@example.org")
 @click.argument("person")
 def on(person: str) -> None:
-    """Let PERSON sign in again, with password and factors as before."""
+    """Let PERSON sign in again, with the same password and factors."""
     done = write("person.on", person=person)
     emit(done, lambda: print(f"{done['email']} may sign in again."))
 
@@ -135,9 +135,9 @@ def list_(account: str) -> None:
 @click.argument("member")
 @click.argument("caps", nargs=-1, required=True)
 def cap(member: str, caps: tuple[str, ...]) -> None:
-    """Limit what the keys of MEMBER may cost: CAPS such as 5.00/day, 50/month, 200/ever; periods left out stay.
+    """Limit what the keys of MEMBER may cost: CAPS such as 5.00/day, 50/month, 200/ever; others do not change.
 
-    `none/day` lifts that cap, `none` lifts all of them.
+    `none/day` removes that cap, `none` all of them.
     """
     done = write("member.cap", member=member, caps_micro=cap_words.read(caps))
     emit(done, lambda: print(f"Member {done['id']}: cap {cap_words.shown(done['caps_micro'])}."))
@@ -146,7 +146,7 @@ def cap(member: str, caps: tuple[str, ...]) -> None:
 @member.command("remove", example="farebox member remove mem_0VCo…")
 @click.argument("member")
 def remove(member: str) -> None:
-    """Take MEMBER out of the account; his keys are revoked."""
+    """Remove MEMBER from the account; the member's keys are revoked."""
     done = write("member.remove", member=member)
     emit(done, lambda: print(f"Member {done['id']} is removed, his keys are revoked."))
 

@@ -40,7 +40,7 @@ def show_(price_list: str | None, version: int | None) -> None:
 @click.argument("before", type=int)
 @click.argument("after", type=int)
 def diff(price_list: str, before: int, after: int) -> None:
-    """The prices in which the versions BEFORE and AFTER of PRICE_LIST differ."""
+    """Show the prices that differ between the versions BEFORE and AFTER of PRICE_LIST."""
     ready.store()
     from farebox.catalog import lists
 
@@ -61,9 +61,9 @@ def diff(price_list: str, before: int, after: int) -> None:
 @prices.command("create", example="farebox prices create campus-cny CNY --about 'What students pay'")
 @click.argument("price_list")
 @click.argument("currency")
-@click.option("--about", default="", help="What it is for, as operators read it.")
+@click.option("--about", default="", help="Purpose, shown to operators.")
 def create(price_list: str, currency: str, about: str) -> None:
-    """An empty PRICE_LIST in one CURRENCY. Nothing is sold by it until a version is published."""
+    """Create an empty PRICE_LIST in one CURRENCY. Nothing is sold by it until a version is published."""
     done = write("prices.create", price_list=price_list, currency=currency.upper(), about=about)
     emit(
         done,
@@ -84,7 +84,7 @@ def create(price_list: str, currency: str, about: str) -> None:
 @click.option("--from", "source", default="", help="Take the prices of this USD list, times rate, times factor.")
 @click.option("--rate", default="", help="Units of the list's currency for one USD, such as 7.25.")
 @click.option("--factor", default="1", show_default=True, help="Markup or discount on the source: 1.10, 0.95.")
-@click.option("--usd-rate", default="", help="What one USD is, for balance pages; without: the rate.")
+@click.option("--usd-rate", default="", help="USD rate for balance pages; by default the rate above.")
 @click.option(
     "--set",
     "rows",
@@ -94,8 +94,8 @@ def create(price_list: str, currency: str, about: str) -> None:
     help="Price of 1M units of a usage class (input, cached_read, output…); may be given again.",
 )
 @click.option("--remove", multiple=True, metavar="MODEL", help="No longer sell this model; may be given again.")
-@click.option("--at", help="When it comes into force: 2026-12-01, 30d. Without: now.")
-@click.option("--note", default="", help="Why, in one line.")
+@click.option("--at", help="When it comes into force: 2026-12-01, 30d. By default now.")
+@click.option("--note", default="", help="Reason, in one line.")
 def publish(
     price_list: str,
     source: str,
@@ -107,7 +107,7 @@ def publish(
     at: str | None,
     note: str,
 ) -> None:
-    """Publish the next version of PRICE_LIST. Prices that are not named stay as they are.
+    """Publish the next version of PRICE_LIST. Prices that are not named do not change.
 
     Prices of 1,000,000 units, in the list's currency. Refused if a model could produce something that has no price.
     """
@@ -130,7 +130,7 @@ def publish(
 @click.argument("price_list")
 @click.option("--all", "with_same", is_flag=True, help="Also prices that are the same.")
 def propose(price_list: str, with_same: bool) -> None:
-    """What a public catalogue says beside the prices of PRICE_LIST. Changes nothing; `publish --set` does."""
+    """Compare the prices of PRICE_LIST with a public catalogue. Changes nothing; `publish --set` does."""
     ready.store()
     from farebox.catalog import propose as proposals
 
@@ -175,9 +175,9 @@ def export(price_list: str, form: str, version: int | None) -> None:
 @prices.command("import", example="farebox prices import campus-cny prices.csv --note 'from the spreadsheet'")
 @click.argument("price_list")
 @click.argument("file", type=click.File("r", encoding="utf-8-sig"))
-@click.option("--usd-rate", default="", help="What one USD is in the list's currency.")
-@click.option("--at", help="When it comes into force: 2026-12-01, 30d. Without: now.")
-@click.option("--note", default="", help="Why, in one line.")
+@click.option("--usd-rate", default="", help="USD rate in the list's currency.")
+@click.option("--at", help="When it comes into force: 2026-12-01, 30d. By default now.")
+@click.option("--note", default="", help="Reason, in one line.")
 def import_(price_list: str, file: Any, usd_rate: str, at: str | None, note: str) -> None:
     """Publish the prices of FILE (CSV `model,usage_class,price`, or JSON; - is standard input) as the next version."""
     from farebox.catalog import sheets

@@ -17,7 +17,7 @@ COMMANDS = (project,)
 @click.argument("account")
 @click.argument("name")
 def create_project(account: str, name: str) -> None:
-    """A new project NAME of ACCOUNT."""
+    """Create a project NAME of ACCOUNT."""
     done = write("project.create", account=account, name=name)
     emit(done, lambda: print(f"Project {done['id']} ({done['name']}) of account {done['account']} is made."))
 
@@ -53,9 +53,9 @@ def list_projects(account: str | None) -> None:
 @click.argument("project")
 @click.argument("caps", nargs=-1, required=True)
 def cap_project(project: str, caps: tuple[str, ...]) -> None:
-    """Limit what the calls of PROJECT may cost: CAPS such as 5.00/day, 50/month, 200/ever; periods left out stay.
+    """Limit what the calls of PROJECT may cost: CAPS such as 5.00/day, 50/month, 200/ever; others do not change.
 
-    `none/day` lifts that cap, `none` lifts all of them. PROJECT is its id, or account/project by names.
+    `none/day` removes that cap, `none` all of them. PROJECT is its id, or account/project by names.
     """
     done = write("project.cap", project=project, caps_micro=cap_words.read(caps))
     emit(done, lambda: print(f"Project {done['id']}: cap {cap_words.shown(done['caps_micro'])}."))
@@ -64,6 +64,6 @@ def cap_project(project: str, caps: tuple[str, ...]) -> None:
 @project.command("archive", example="farebox project archive 'Ada Lovelace/engine'")
 @click.argument("project")
 def archive_project(project: str) -> None:
-    """Take PROJECT out of use for good; its keys are revoked, its calls stay on record."""
+    """Archive PROJECT permanently; its keys are revoked, its calls stay on record."""
     done = write("project.archive", project=project)
     emit(done, lambda: print(f"Project {done['id']} is archived, its keys are revoked."))

@@ -38,7 +38,7 @@ def show_() -> None:
 def rotate_pepper(again: bool) -> None:
     """A new pepper: new keys are digested with it, older ones move to it as they are used.
 
-    Older peppers verify for 90 days; then `farebox keys drop-pepper` takes them away. Run again, it goes on.
+    Older peppers verify for 90 days; then `farebox keys drop-pepper` removes them. It can be run again, and continues.
     """
     ready.store()
     begun = write("keys.begin", kind="pepper", again=again)
@@ -68,7 +68,7 @@ def drop_pepper(early: bool) -> None:
 def rotate_master() -> None:
     """A new master key: every secret moves under it while servers run, then the old one is destroyed.
 
-    Killed in the middle and run again, it goes on where it was.
+    If it is killed, run it again: it continues.
     """
     ready.store()
     begun = write("keys.begin", kind="master")
@@ -83,7 +83,7 @@ def rotate_master() -> None:
 
 @keys.command("rewrap", example="farebox keys rewrap")
 def rewrap() -> None:
-    """Move every secret under the master key of now; no key is added, and none destroyed."""
+    """Re-encrypt every secret with the current master key; no key is added or destroyed."""
     ready.store()
     with _bar() as say:
         done = _rewrap(say)

@@ -45,11 +45,11 @@ class SandboxCommand(Command):
 @click.option("--host", help="Address to listen on, instead of the option host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of the option port.")
 def serve(role: str, host: str | None, port: int | None) -> None:
-    """Serve until SIGTERM or Ctrl-C; calls under way may then go on for the option drain_s.
+    """Serve until SIGTERM or Ctrl-C; calls under way may then continue for drain_s seconds.
 
-    On SQLite one process serves everything. On PostgreSQL several may run, also on several machines, each
-    with a data folder of its own; `--role api` serves no pages, `--role console` nothing but pages, so that busy
-    pages do not slow calls.
+    On SQLite one process serves everything. On PostgreSQL several can run, also on several machines, each
+    with a data folder of its own; `--role api` serves no pages, `--role console` only pages, so that busy pages
+    do not slow down calls.
     """
     chosen = options.current()
     chosen.host = host if host is not None else chosen.host
@@ -84,7 +84,7 @@ def serve(role: str, host: str | None, port: int | None) -> None:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=9000, show_default=True, help="Port; 0 picks a free one."
 )
-@click.option("--key", help="Refuse every other key; without: any key will do.")
+@click.option("--key", help="Accept only this key; by default any key.")
 @click.option(
     "--pace-ms",
     type=click.IntRange(0, 60_000),
@@ -95,12 +95,12 @@ def serve(role: str, host: str | None, port: int | None) -> None:
 @click.option(
     "--journal",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Append one JSON object a request to this file.",
+    help="Append one JSON object per request to this file.",
 )
 def sandbox(host: str, port: int, key: str | None, pace_ms: int, journal: Path | None) -> None:
-    """An upstream of our own, to try things with: it speaks the OpenAI API, echoes, says so, and costs nothing.
+    """An upstream of our own, to try things with: it speaks the OpenAI API, echoes the input, and is free.
 
-    It answers any model name, and misbehaves when it is told to, by what follows a + in the model name
+    It answers any model name, and misbehaves on demand: by what follows a + in the model name
     (gpt-4+cut=5), by the header `x-sandbox: cut=5`, or by the first line of the last message (sandbox: cut=5).
     Several are joined with +.
     """
@@ -120,7 +120,7 @@ def sandbox(host: str, port: int, key: str | None, pace_ms: int, journal: Path |
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of the option port.")
 def demo(openai: bool, port: int | None) -> None:
-    """A filled shop to try out, served until Ctrl-C; run again, it goes on with the same store.
+    """A filled shop to try out, served until Ctrl-C; the next run continues with the same store.
 
     Sells a real small model that runs on this machine (SmolLM2-135M) and, through the sandbox, nine models of
     OpenAI. Prints a key with 5 USD and writes var/demo.env for programs. `make run` is this.

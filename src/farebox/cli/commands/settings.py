@@ -35,10 +35,10 @@ def list_() -> None:
 @click.argument("name")
 @click.argument("value")
 def set_(name: str, value: str) -> None:
-    """Set NAME to VALUE, alone, as the administrator of this machine; the audit trail says so.
+    """Set NAME to VALUE without approval, as the administrator of this machine; the audit trail records it.
 
-    In the office another administrator approves what gives money or bounds it. Amounts are decimal numbers, those by
-    currency `USD 1.00, CNY 7.00`, a time `2027-01-31T00:00` (UTC) or `10d`; an empty text is what comes with Farebox.
+    In the office another administrator approves what gives money or limits it. Amounts are decimal numbers, those by
+    currency `USD 1.00, CNY 7.00`, a time `2027-01-31T00:00` (UTC) or `10d`; an empty text restores the default.
     """
     ready.store()
     from farebox.kit import settings

@@ -21,19 +21,19 @@ from .base import Command, emit
     cls=Command,
     example="farebox migrate\nFAREBOX_DATABASE=postgresql://shop@db/shop farebox migrate",
 )
-@click.option("--despite-drift", is_flag=True, help="Update books in which a balance has drifted all the same.")
+@click.option("--despite-drift", is_flag=True, help="Upgrade books in which a balance has drifted nevertheless.")
 @click.option(
     "--new-keys",
     is_flag=True,
-    help="Go on with new key files where those of this store are lost: every key is void, and what is sealed "
-    "(upstreams' keys, second factors) has to be entered again.",
+    help="Continue with new key files if those of this store are lost: every key is void, and what is sealed "
+    "(upstreams' keys, second factors) must be entered again.",
 )
 def migrate(despite_drift: bool, new_keys: bool) -> None:
-    """Make the store, or bring it to this version.
+    """Create the store, or upgrade it to this version.
 
-    Makes the data folder and the key files where they are missing, the tables, and what every shop begins with: its
-    installation id, the house's own account, and the seven models of the price list official-usd. Twice is once.
-    Back up the store and the key files before an upgrade.
+    Creates the data folder, the key files and the tables if they are missing, and what every shop starts with: its
+    installation id, the shop's own account, and the seven models of the price list official-usd. Running it
+    again changes nothing. Back up the store and the key files before an upgrade.
     """
     from farebox.care import setup
     from farebox.kit import secrets
@@ -60,10 +60,10 @@ def migrate(despite_drift: bool, new_keys: bool) -> None:
 
 @click.command("options", cls=Command, example="FAREBOX_PORT=9000 farebox options")
 def options() -> None:
-    """Every option with its value, where that comes from, and its sentence.
+    """Every option with its value, where that comes from, and what it does.
 
-    An option is set as FAREBOX_<NAME> in the environment or, below that, in farebox.toml in the working folder (or
-    the file that FAREBOX_CONFIG names). Unknown ones are errors. docs/operate.md has a paragraph on each.
+    An option is set as FAREBOX_<NAME> in the environment or in farebox.toml in the working folder (or in the file
+    that FAREBOX_CONFIG names). Unknown ones are errors. docs/operate/options.md has a paragraph on each.
     """
     from farebox.gateway.http import head, hops
 
@@ -94,7 +94,7 @@ def options() -> None:
 def prove() -> None:
     """Prove that the books add up: the trial balance, every drift, orphans, every receipt recomputed.
 
-    Reads one snapshot and changes nothing, so it may run beside a server. Exit 1 if anything is wrong.
+    Reads one snapshot and changes nothing, so it can run beside a server. Exit 1 if anything is wrong.
     """
     from farebox.care import proof
 

@@ -26,7 +26,7 @@ PROBE = "farebox.site.trial"
 
 @upstream.command("add", example="farebox upstream add openai --cancel-billing stops --cost-currency USD")
 @click.argument("name")
-@click.option("--about", default="", help="Who it is, as operators read it.")
+@click.option("--about", default="", help="Description for operators.")
 @click.option(
     "--cancel-billing",
     type=BILLING,
@@ -36,7 +36,7 @@ PROBE = "farebox.site.trial"
 )
 @click.option("--cost-currency", default="USD", show_default=True, help="Currency of its bills.")
 def add(name: str, about: str, cancel_billing: str, cost_currency: str) -> None:
-    """A vendor NAME that we buy from. Next: `farebox channel add`."""
+    """Add a vendor NAME that we buy from. Next: `farebox channel add`."""
     done = write(
         "upstream.add",
         name=name,
@@ -49,10 +49,10 @@ def add(name: str, about: str, cancel_billing: str, cost_currency: str) -> None:
 
 @upstream.command("change", example="farebox upstream change openai --cancel-billing bills_all")
 @click.argument("name")
-@click.option("--about", help="Who it is, as operators read it.")
+@click.option("--about", help="Description for operators.")
 @click.option("--cancel-billing", type=BILLING, help="What it bills of a call that we cancel.")
 def change(name: str, about: str | None, cancel_billing: str | None) -> None:
-    """Change what is known of an upstream NAME."""
+    """Change an upstream NAME."""
     done = write("upstream.change", name=name, about=about, cancel_billing=cancel_billing)
     emit(
         done,
@@ -62,7 +62,7 @@ def change(name: str, about: str | None, cancel_billing: str | None) -> None:
 
 @upstream.command("list", example="farebox upstream list")
 def list_upstreams() -> None:
-    """All upstreams, in what currency they bill, and what they bill of a call that we cancel."""
+    """List all upstreams, the currency of their bills, and what they bill of a call that we cancel."""
     ready.store()
     from farebox.upstreams import channels
 
@@ -79,7 +79,7 @@ def list_upstreams() -> None:
 
 @channel.command("presets", example="farebox channel presets")
 def list_presets() -> None:
-    """The vendors whose quirks are known: `channel add --preset NAME` begins with them."""
+    """List the vendors whose quirks are known: `channel add --preset NAME` begins with them."""
     from farebox.protocol.presets import PRESETS
 
     rows = [{"preset": name, **preset._asdict()} for name, preset in PRESETS.items()]
@@ -102,18 +102,20 @@ def list_presets() -> None:
 @click.argument("upstream")
 @click.argument("base_url")
 @secret_options
-@click.option("--local", is_flag=True, help="It lies in the local network: http and private addresses are allowed.")
+@click.option("--local", is_flag=True, help="It is in the local network: allow http and private addresses.")
 @click.option("--tier", type=int, default=1, show_default=True, help="Lower tiers are tried first.")
 @click.option("--weight", type=int, default=1, show_default=True, help="Share of the calls inside its tier.")
-@click.option("--calls-at-once", type=int, default=0, show_default=True, help="Most calls at once; 0 is no limit.")
+@click.option(
+    "--calls-at-once", type=int, default=0, show_default=True, help="Maximum concurrent calls; 0 means no limit."
+)
 @click.option(
     "--quirk",
     "quirks",
     multiple=True,
     metavar="NAME=JSON",
-    help="As of `channel quirks`; may be given again.",
+    help="A quirk, as in `channel quirks`; may be given again.",
 )
-@click.option("--preset", default="", metavar="NAME", help="The vendor whose quirks it begins with: `channel presets`.")
+@click.option("--preset", default="", metavar="NAME", help="The vendor whose quirks it starts with: `channel presets`.")
 @click.option("--dialect", default="openai", show_default=True, metavar="NAME", help="What the upstream speaks.")
 def add_channel(
     name: str,
@@ -129,7 +131,7 @@ def add_channel(
     preset: str,
     dialect: str,
 ) -> None:
-    """A way NAME to reach UPSTREAM at BASE_URL, with its own secret. Next: `farebox channel offer`."""
+    """Add a channel NAME to UPSTREAM at BASE_URL, with its own secret. Next: `farebox channel offer`."""
     given = _preset(preset, _quirks(quirks))
     needs_none = local or bool(given.get("no_auth"))
     asked = secret_file is not None or secret_env is not None or not needs_none
@@ -184,7 +186,7 @@ def list_channels() -> None:
 @channel.command("offer", example="farebox channel offer openai-1 gpt-4 --cost input=27.00 --cost output=54.00")
 @click.argument("channel")
 @click.argument("model")
-@click.option("--as", "upstream_model", default="", help="What the model is called there; without: the same name.")
+@click.option("--as", "upstream_model", default="", help="The model's name there; by default the same.")
 @click.option("--cost", "costs", multiple=True, metavar="CLASS=COST", help="What 1M units cost us; may be given again.")
 def offer(channel: str, model: str, upstream_model: str, costs: tuple[str, ...]) -> None:
     """Say that CHANNEL answers MODEL, and what that costs us."""
@@ -214,7 +216,7 @@ def set_secret(channel: str, secret_file: str | None, secret_env: str | None) ->
 @channel.command("address", example="farebox channel address lab http://127.0.0.1:9001/v1 --local")
 @click.argument("channel")
 @click.argument("base_url")
-@click.option("--local", is_flag=True, help="It lies in the local network.")
+@click.option("--local", is_flag=True, help="It is in the local network.")
 def set_address(channel: str, base_url: str, local: bool) -> None:
     """Point CHANNEL to another BASE_URL."""
     done = write("channel.address", channel=channel, base_url=base_url, local=local)
@@ -229,7 +231,7 @@ def set_address(channel: str, base_url: str, local: bool) -> None:
 @click.argument("quirks", nargs=-1)
 @click.option("--preset", default="", metavar="NAME", help="The vendor whose quirks it has: `channel presets`.")
 def set_quirks(channel: str, quirks: tuple[str, ...], preset: str) -> None:
-    """How CHANNEL differs from OpenAI's own API: NAME=VALUE each, in place of all it had; none for none.
+    """How CHANNEL differs from OpenAI's own API: NAME=VALUE each, replacing all it had; `none` removes all.
 
     A value is JSON (true, ["seed"], {"a": "b"}) or else a text. Without QUIRKS this lists the names.
     """
@@ -247,7 +249,7 @@ def set_quirks(channel: str, quirks: tuple[str, ...], preset: str) -> None:
 @click.argument("channel")
 @click.option("--tier", type=int, help="Lower tiers are tried first.")
 @click.option("--weight", type=int, help="Share of the calls inside its tier.")
-@click.option("--calls-at-once", type=int, help="Most calls at once; 0 is no limit.")
+@click.option("--calls-at-once", type=int, help="Maximum concurrent calls; 0 means no limit.")
 def set_order(channel: str, tier: int | None, weight: int | None, calls_at_once: int | None) -> None:
     """When CHANNEL is tried."""
     done = write("channel.order", channel=channel, tier=tier, weight=weight, concurrency_max=calls_at_once)
@@ -257,9 +259,9 @@ def set_order(channel: str, tier: int | None, weight: int | None, calls_at_once:
 @channel.command("state", example="farebox channel state openai-1 disabled --why 'billing dispute'")
 @click.argument("channel")
 @click.argument("state", type=click.Choice(["active", "disabled"]))
-@click.option("--why", default="", help="Why, as operators read it.")
+@click.option("--why", default="", help="Reason, shown to operators.")
 def set_state(channel: str, state: str, why: str) -> None:
-    """Let CHANNEL take calls, or not. Calls under way go on."""
+    """Let CHANNEL take calls, or not. Calls under way continue."""
     done = write("channel.state", channel=channel, state=state, why=why)
     emit(done, lambda: print(f"{channel} is {done['state']}."))
 
@@ -268,7 +270,7 @@ def set_state(channel: str, state: str, why: str) -> None:
 @click.argument("channel")
 @click.argument("model")
 def test(channel: str, model: str) -> None:
-    """A real call of MODEL through CHANNEL, on the house's own account; exit 1 if it fails."""
+    """Make a real call of MODEL through CHANNEL, on the shop's own account; exit 1 if it fails."""
     from farebox.cli import admin
 
     answered, found = admin.ask_server(

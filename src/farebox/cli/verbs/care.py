@@ -51,7 +51,7 @@ def unfreeze(tx: Tx, *, actor: str, account: str) -> dict[str, Any]:
     if row.posted_micro != due_micro:
         raise CommandError(
             f"The balance of {row.id} says {money.exact(row.posted_micro)}, {whose} {money.exact(due_micro)}. "
-            "Mend that first (docs/operate.md)."
+            "Mend that first (docs/operate/incidents.md)."
         )
     if LedgerAccount.objects.filter(id=row.id, frozen=True).update(frozen=False) != 1:
         raise CommandError(f"The spending of {row.id} is not frozen.")
