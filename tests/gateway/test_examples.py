@@ -44,6 +44,7 @@ def chunks(text: str) -> list[Any]:
 
 
 def test_every_example_is_what_a_shop_answers(shop):
+    shop.model("omni-moderation-latest", {"input": "0.1"}, kinds=["moderations"], output_tokens_max=0)
     me = shop.account("10")
     me.request("POST", "/v1/embeddings", {"model": "text-embedding-3-small", "input": "Hello"})
     of = me.request("POST", "/v1/embeddings", {"model": "text-embedding-3-small", "input": "Hello"}).call
