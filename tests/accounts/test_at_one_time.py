@@ -132,7 +132,7 @@ def test_two_drafts_of_one_version_are_published_once(shop):
     said = overlapped(lambda tx: publish(tx, one), lambda tx: publish(tx, two))
     assert said[0] == 1
     assert isinstance(said[1], CommandError), said
-    assert "newer version" in said[1].message
+    assert "draft.newer_version" in said[1].message
     assert PriceListVersion.objects.filter(price_list=name).count() == 1
     assert PriceDraft.objects.get(id=two).state == "open"
 

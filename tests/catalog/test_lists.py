@@ -11,9 +11,10 @@ from django.db.migrations.executor import MigrationExecutor
 
 from farebox.catalog import goods, lists, making, models, proof, sheets, shelf
 from farebox.catalog.sheets import PriceRow
-from farebox.kit import db
+from farebox.kit import db, refusal
 from farebox.kit.errors import CommandError
 from farebox.kit.models import AuditEvent
+from farebox.kit.refusal import Refusal
 from rows import for_each
 
 pytestmark = pytest.mark.store
@@ -73,9 +74,8 @@ def test_a_class_without_a_price_cannot_be_published(shop):
     shop.create()
     with pytest.raises(CommandError) as caught:
         shop.publish(prices={"m input": "1", "m output": "2"}, usd_rate="7")
-    assert (
-        caught.value.message == "m can produce cached_read, which has no price in cny. Give a price for: cached_read."
-    )
+    gap = {"model": "m", "usage_class": "cached_read", "price_list": "cny", "missing": ("cached_read",)}
+    assert caught.value.refusal == Refusal("version.incomplete", gap)
     assert models.PriceListVersion.objects.count() == 0
     shop.publish(prices={"m input": "1", "m output": "2", "m cached_read": "0"}, usd_rate="7")
     assert shop.load().offer("m", "cny", shop.now_us).prices["cached_read"] == 0
@@ -85,23 +85,23 @@ def test_a_class_without_a_price_cannot_be_published(shop):
 @pytest.mark.parametrize(
     ("prices", "more", "words"),
     [
-        ({}, {}, "no price at all"),
-        ({"other input": "1"}, {}, "'other' is no model: define it first"),
-        ({"short input": "1"}, {}, "it is an alias of m: price that"),
-        ({}, {"remove": ["other"]}, "no price to remove"),
-        ({"m input": "1", "m output": "1"}, {"usd_rate": ""}, "how many CNY one USD is"),
-        ({"m input": "1", "m output": "1"}, {"usd_rate": "0"}, "usd_rate must be a positive"),
-        ({"m input": "1", "m output": "1"}, {"usd_rate": "7,2"}, "usd_rate must be a positive"),
-        ({}, {"from_usd_source": "usd"}, "a rate such as"),
-        ({}, {"from_usd_source": "usd", "rate": "7", "factor": "-1"}, "factor must be a positive"),
-        ({}, {"from_usd_source": "cny", "rate": "7"}, "must be in USD"),
+        ({}, {}, "version.empty"),
+        ({"other input": "1"}, {}, "version.no_model model='other'"),
+        ({"short input": "1"}, {}, "version.alias model='short' target='m'"),
+        ({}, {"remove": ["other"]}, "version.nothing_to_remove"),
+        ({"m input": "1", "m output": "1"}, {"usd_rate": ""}, "version.no_usd_rate currency='CNY'"),
+        ({"m input": "1", "m output": "1"}, {"usd_rate": "0"}, "version.not_positive name='usd_rate'"),
+        ({"m input": "1", "m output": "1"}, {"usd_rate": "7,2"}, "version.not_positive name='usd_rate'"),
+        ({}, {"from_usd_source": "usd"}, "version.no_rate"),
+        ({}, {"from_usd_source": "usd", "rate": "7", "factor": "-1"}, "version.not_positive name='factor'"),
+        ({}, {"from_usd_source": "cny", "rate": "7"}, "version.source_currency"),
         (
             {},
             {"from_usd_source": "nowhere", "rate": "7"},
-            "There is no price list 'nowhere'. There are: cny, empty, usd.",
+            "price_list.unknown price_list='nowhere' known=('cny', 'empty', 'usd')",
         ),
-        ({}, {"from_usd_source": "empty", "rate": "7"}, "no version in force"),
-        ({"m input": "1", "m output": "1"}, {"valid_from_us": 5}, "in the past"),
+        ({}, {"from_usd_source": "empty", "rate": "7"}, "price_list.not_in_force"),
+        ({"m input": "1", "m output": "1"}, {"valid_from_us": 5}, "version.past"),
     ],
 )
 def test_what_is_wrong_is_refused_before_anything_is_written(shop, prices, more, words):
@@ -121,24 +121,24 @@ def test_what_is_wrong_is_refused_before_anything_is_written(shop, prices, more,
 def test_a_usd_list_has_the_rate_one(shop):
     shop.define("m")
     shop.create("usd", "USD")
-    with pytest.raises(CommandError, match="its rate is 1"):
+    with pytest.raises(CommandError, match="version.usd_has_no_rate"):
         shop.publish("usd", {"m input": "1", "m output": "1"}, rate="2")
     assert shop.publish("usd", {"m input": "1", "m output": "1"}, rate="1").usd_rate == "1"
 
 
 @for_each("bad", ["-1", "1e-7", "0.0000001", "abc", "", "NaN", "Infinity", "10000000001"])
 def test_a_price_that_is_none_is_refused(bad):
-    with pytest.raises(CommandError, match=r"^m: the price of input"):
+    with pytest.raises(CommandError, match=r"^price\.(unreadable|range) model='m' usage_class='input'"):
         sheets.row("m", "input", bad)
 
 
 def test_a_price_must_be_exact_and_of_a_class_that_exists(shop):
-    with pytest.raises(CommandError, match="no usage class"):
+    with pytest.raises(CommandError, match="price.usage_class"):
         sheets.row("m", "points", "1")
     shop.define("m")
     shop.create("usd", "USD")
     for bad in (1.5, True, -1, 10**17):
-        with pytest.raises(CommandError, match="between 0 and"):
+        with pytest.raises(CommandError, match="price.range"):
             db.write(lists.publish, "usd", [PriceRow("m", "input", bad)], actor="ann", now_us=shop.now_us)
 
 
@@ -175,7 +175,7 @@ def test_before_a_list_begins_it_sells_nothing(shop):
     assert stock.offer("m", "cny", shop.now_us) is None
     assert stock.models("cny", shop.now_us) == ()
     assert stock.offer("m", "cny", begins_us).version == 1
-    with pytest.raises(CommandError, match="no version in force yet"):
+    with pytest.raises(CommandError, match="price_list.not_in_force"):
         shop.show()
 
 
@@ -256,12 +256,12 @@ def test_lists_are_created_once(shop):
     assert shop.create("cny", "CNY") == facts | {"changed": True}
     assert shop.create("cny", "CNY") == facts | {"changed": False}
     for name, currency, words in (
-        ("cny", "USD", "exists already, in CNY"),
-        ("house", "USD", "built in"),
-        ("Großes", "USD", "can't name"),
-        ("", "USD", "can't name"),
-        ("x", "usd", "ISO currency"),
-        ("x", "US", "ISO currency"),
+        ("cny", "USD", "price_list.other_currency"),
+        ("house", "USD", "price_list.built_in"),
+        ("Großes", "USD", "price_list.name"),
+        ("", "USD", "price_list.name"),
+        ("x", "usd", "amount.currency"),
+        ("x", "US", "amount.currency"),
     ):
         with pytest.raises(CommandError, match=words):
             shop.create(name, currency)
@@ -320,14 +320,14 @@ def test_csv_and_json_carry_every_price(shop):
 @for_each(
     ("text", "words"),
     [
-        ("", "first line"),
-        ("model,price\nm,1\n", "first line"),
-        ("model,usage_class,price\nm,input\n", "Line 2 must have 3"),
-        ("model,usage_class,price\nm,input,1,2\n", "Line 2 must have 3"),
-        ("model,usage_class,price\nm,points,1\n", "no usage class"),
-        ("model,usage_class,price\nm,input,one\n", "no|is not an amount"),
-        ("model,usage_class,price\nm,input,1\nm,input,2\n", "two prices"),
-        ('model,usage_class,price\n"m,input,1\n', "is no CSV"),
+        ("", "price.csv_head"),
+        ("model,price\nm,1\n", "price.csv_head"),
+        ("model,usage_class,price\nm,input\n", "price.csv_fields line=2 many=3"),
+        ("model,usage_class,price\nm,input,1,2\n", "price.csv_fields line=2 many=3"),
+        ("model,usage_class,price\nm,points,1\n", "price.usage_class"),
+        ("model,usage_class,price\nm,input,one\n", "price.unreadable .*amount.unreadable"),
+        ("model,usage_class,price\nm,input,1\nm,input,2\n", "price.twice"),
+        ('model,usage_class,price\n"m,input,1\n', "price.csv"),
     ],
 )
 def test_a_csv_that_is_wrong_says_where(text, words):
@@ -350,7 +350,7 @@ def test_two_currencies_are_not_compared(shop):
     shop.seed()
     shop.create()
     made = shop.publish(from_usd_source="official-usd", rate="7")
-    with pytest.raises(CommandError, match="official-usd is in USD, cny in CNY"):
+    with pytest.raises(CommandError, match="price.currencies"):
         sheets.diff(shop.show("official-usd"), made)
     assert len(sheets.diff(None, made)) == 14
 
@@ -388,11 +388,15 @@ def test_the_proof_finds_what_is_wrong(shop):
     assert db.read(proof.prove) == [
         "gpt-4-32k is both an alias and a model",
         "I24 price list cny: versions are missing between 1 and 3",
-        "price list house: 'usd' is not an ISO currency code such as USD or CNY",
+        refusal.of("proof.price_list", price_list="house", why=refusal.of("amount.currency", currency="usd")),
         "the built-in price list house has versions in the tables",
         "price list cny v3 has no prices",
         "price list cny v3 began before it was published",
-        "price list cny v3: usd_rate must be a positive decimal number such as 7.25, not 'x'.",
+        refusal.of(
+            "proof.version",
+            version="price list cny v3",
+            why=refusal.of("version.not_positive", name="usd_rate", text="x"),
+        ),
         "price list house v1 has no prices",
         "price list official-usd v2 is in USD and says that a USD is 2",
         "I23 the price p2 of ghost for points is impossible: 1",

@@ -67,7 +67,7 @@ def test_an_unlisted_model_is_off_the_shelf_until_it_is_listed_again(stocked):
     assert not db.write(goods.relist, "m", actor="ann")
     assert stocked.load().offer("short", "cny", stocked.now_us).card.output_tokens_max == 99
     for verb in (lambda tx: shelf.unlist(tx, "x", "", "ann"), lambda tx: goods.relist(tx, "x", actor="ann")):
-        with pytest.raises(CommandError, match="no model 'x'"):
+        with pytest.raises(CommandError, match="model.unknown model='x'"):
             db.write(verb)
 
 
@@ -92,7 +92,9 @@ def test_a_model_that_can_produce_more_than_is_priced_is_not_sold(stocked):
 
 
 def test_a_class_is_priced_before_a_model_may_produce_it(stocked):
-    with pytest.raises(CommandError, match="cny v1 sells m without a price for reasoning"):
+    with pytest.raises(
+        CommandError, match="model.unpriced price_list='cny' version=1 model='m' usage_class='reasoning'"
+    ):
         stocked.define("m", classes=["input", "output", "reasoning"], hidden_output=True)
     stocked.publish(prices={"m reasoning": "2"})
     stocked.define("m", classes=["input", "output", "reasoning"], hidden_output=True)
@@ -113,19 +115,19 @@ def test_defining_the_same_again_changes_nothing(stocked):
 @for_each(
     ("facts", "words"),
     [
-        ({"name": "a b"}, "can't name"),
-        ({"name": "short"}, "is an alias"),
-        ({"kinds": []}, "endpoint kind none"),
-        ({"kinds": ["chats"]}, "endpoint kind 'chats'"),
-        ({"classes": ["input", "points"]}, "usage class 'points'"),
-        ({"modalities": ["smell"]}, "modality 'smell'"),
-        ({"context_tokens": 0}, "size in tokens"),
-        ({"context_tokens": 2**40}, "size in tokens"),
-        ({"output_tokens_max": -1}, "size in tokens"),
-        ({"tokenizer": "gpt2"}, "no tokenizer 'gpt2'"),
-        ({"image_formula": "square"}, "no image formula 'square'"),
-        ({"modalities": ["text", "image"]}, "need an image formula"),
-        ({"hidden_output": True}, "needs the usage class reasoning"),
+        ({"name": "a b"}, "model.name"),
+        ({"name": "short"}, "model.is_alias"),
+        ({"kinds": []}, r"model.set_none .*fact\.endpoint_kind"),
+        ({"kinds": ["chats"]}, r"model.set_unknown .*fact\.endpoint_kind.*'chats'"),
+        ({"classes": ["input", "points"]}, r"model.set_unknown .*fact\.usage_class.*'points'"),
+        ({"modalities": ["smell"]}, r"model.set_unknown .*fact\.modality.*'smell'"),
+        ({"context_tokens": 0}, "model.tokens"),
+        ({"context_tokens": 2**40}, "model.tokens"),
+        ({"output_tokens_max": -1}, "model.tokens"),
+        ({"tokenizer": "gpt2"}, "model.tokenizer .*'gpt2'"),
+        ({"image_formula": "square"}, "model.image_formula .*'square'"),
+        ({"modalities": ["text", "image"]}, "model.no_image_formula"),
+        ({"hidden_output": True}, "model.no_reasoning"),
     ],
 )
 def test_a_fact_that_is_wrong_is_refused(stocked, facts, words):
@@ -138,14 +140,14 @@ def test_aliases_move_but_never_hide_a_model(stocked):
     db.write(goods.alias, "short", "n", actor="ann")
     assert stocked.load().card("short").name == "n"
     for name, model, words in (
-        ("m", "n", "is a model itself"),
-        ("y", "x", "no model 'x'"),
-        ("a b", "m", "can't name"),
+        ("m", "n", "alias.is_model"),
+        ("y", "x", "alias.no_model alias='y' model='x'"),
+        ("a b", "m", "model.name"),
     ):
         with pytest.raises(CommandError, match=words):
             db.write(goods.alias, name, model, actor="ann")
     assert db.write(goods.unalias, "short", actor="ann") == {"alias": "short", "model": "n"}
-    with pytest.raises(CommandError, match="no alias"):
+    with pytest.raises(CommandError, match="alias.unknown"):
         db.write(goods.unalias, "short", actor="ann")
     assert stocked.load().card("short") is None
 

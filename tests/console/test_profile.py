@@ -234,7 +234,7 @@ def test_what_is_left_is_told_to_owners_alone(shop):
     row = Notice.objects.get(person=mate.person)
     assert (row.low_micro, row.low_days, row.keys) == (None, None, True)
     given: dict[str, Any] = {"person": mate.person, "account": me.customer.account, "actor": "test"}
-    with pytest.raises(CommandError, match="owners alone"):
+    with pytest.raises(CommandError, match="notice.owners"):
         shop.write(notices.put, wanted=notices.Wishes(low_micro=5_000_000), **given)
 
     me.fill("/console/settings", to="/console/settings/notices", **wishes(low="5"))

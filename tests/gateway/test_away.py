@@ -221,7 +221,7 @@ def test_a_record_of_another_version_stops_the_start(shop_here):
     shop_here.stop()
     path = shop_here.options.data / "journal" / "ep_dead.log"
     path.write_bytes(line(json.dumps({"opened": {"id": "call_x"}, "more": 1}).encode()))
-    with pytest.raises(CommandError, match="Start the version that wrote it"):
+    with pytest.raises(CommandError, match="journal.other_version"):
         shop_here.start()
     path.unlink()
     shop_here.start()

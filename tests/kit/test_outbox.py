@@ -221,7 +221,7 @@ def test_a_server_elsewhere_without_tls_gets_no_mail(house, monkeypatch):
         mail.send(chosen, facts, ident="out_x")
         for wrong in ("mail.example", "http://mail.example", "smtp://"):
             chosen.mail_url = wrong
-            with pytest.raises(CommandError, match="mail_url must be like"):
+            with pytest.raises(CommandError, match="mail.url"):
                 mail.send(chosen, facts, ident="out_x")
     finally:
         chosen.mail_url = ""

@@ -27,7 +27,7 @@ def test_what_a_person_gave_back_the_restart_does_not_give_again(books):
     db.write(books.approve, db.write(books.propose, "refund", 200))
     assert books.posted_micro == 10_000 - CHARGE_MICRO + 200
     assert db.write(books.refund) == 0
-    with pytest.raises(CommandError, match="refunded already"):
+    with pytest.raises(CommandError, match="entry.refunded"):
         db.write(books.reverse, books.charge)
     assert books.posted_micro == 10_000 - CHARGE_MICRO + 200
     assert books.findings() == []
@@ -40,7 +40,7 @@ def test_what_went_back_after_the_proposal_is_not_approved(books, by):
         assert db.write(books.refund) == CHARGE_MICRO
     else:
         db.write(books.reverse, books.charge)
-    with pytest.raises(CommandError, match="given back already"):
+    with pytest.raises(CommandError, match="refund.given_back"):
         db.write(books.approve, row)
     assert books.posted_micro == 10_000
     assert Adjustment.objects.get(id=row.id).state == "proposed"
@@ -58,7 +58,7 @@ def test_a_refund_that_was_undone_can_be_given_again(books):
 
 def test_a_lapsed_proposal_bars_no_new_one(books):
     row = db.write(books.propose, "refund", 600)
-    with pytest.raises(CommandError, match="proposed already"):
+    with pytest.raises(CommandError, match="refund.too_much"):
         db.write(books.propose, "refund", 600)
     Adjustment.objects.filter(id=row.id).update(proposed_us=books.now_us - adjustments.LAPSES_US)
     db.write(books.approve, db.write(books.propose, "refund", 600))
@@ -71,7 +71,7 @@ def test_a_refusal_leaves_the_row_as_it_was_for_the_rest_of_its_group(books):
     db.write(books.approve, db.write(books.propose, "debit", 9400))
 
     def group(tx: Any) -> None:
-        with pytest.raises(CommandError, match="Nothing is available"):
+        with pytest.raises(CommandError, match="adjustment.nothing_available"):
             books.approve(tx, row)
 
     db.write(group)
@@ -86,7 +86,7 @@ def test_two_proposals_at_once_do_not_give_the_charge_twice(books):
     )
     assert isinstance(said[0], Adjustment)
     assert isinstance(said[1], CommandError), said
-    assert "proposed already" in said[1].message
+    assert "refund.too_much" in said[1].message
 
 
 @pytest.mark.slow

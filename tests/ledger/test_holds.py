@@ -190,7 +190,7 @@ def test_a_charge_is_given_back_once_by_whichever_way(house, first):
 
     if first == "refund":
         assert refund() == 60
-        with pytest.raises(errors.CommandError, match="refunded already"):
+        with pytest.raises(errors.CommandError, match="entry.refunded"):
             db.write(journal.reverse, entry=entry, at_us=4)
     else:
         db.write(journal.reverse, entry=entry, at_us=4)
@@ -204,7 +204,7 @@ def test_no_balance_falls_below_its_floor_by_any_statement(house):
 
     db.write(fund, 100)
     db.write(place, "a", 60)
-    with pytest.raises(errors.CommandError, match="too little"):
+    with pytest.raises(errors.CommandError, match="ledger_account.too_little"):
         db.write(
             journal.post,
             account=ACC,

@@ -133,11 +133,11 @@ class Books:
         jar = self.jars[index % len(self.jars)]
         undo = {"entry": jar.entry, "at_us": at, "note": "n", "requester": "r", "single_person": True}
         if jar.taken:
-            with pytest.raises(errors.CommandError, match="has expired"):
+            with pytest.raises(errors.CommandError, match="grant.expired"):
                 db.write(lots.reverse, **undo)
             return
         if jar.entry not in self.undone and self.available < jar.amount:
-            with pytest.raises(errors.CommandError, match="too little"):
+            with pytest.raises(errors.CommandError, match="ledger_account.too_little"):
                 db.write(lots.reverse, **undo)
             return
         db.write(lots.reverse, **undo)

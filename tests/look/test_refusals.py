@@ -1,123 +1,263 @@
-"""What the rooms below refuse: every sentence has its Chinese, and a page says it with the values it was raised with."""
+"""Refusals: each id that the rooms below the fronts raise has its sentence, in every language and for every front."""
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
+import string
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
-from django.utils import translation
 
 import people
 from farebox.kit.errors import CommandError
-from farebox.look import refusals, words
+from farebox.kit.refusal import ID, Amount, Refusal, of, word
+from farebox.look import refusals
 from rows import for_each
 
-pytestmark = pytest.mark.slow
-
-PLACE = re.compile(r"\{\d+\}")
+HOUSE = Path(refusals.__file__).parents[1]
+BELOW = ("kit", "catalog", "ledger", "protocol", "upstreams", "accounts", "calls", "payments", "gateway", "site")
+RAISED = frozenset({"CommandError", "MoneyError", "AddressRefused"})
+# Where a refusal is put together from what its caller gives; the others take `refusal.of`.
+MAKERS = {"kit/errors.py", "kit/refusal.py", "kit/money.py", "kit/fetch/errors.py"}
+OF_THE_ANSWER = frozenset({"param", "code", "status", "reason"})  # arguments that are no fields
 CJK = "\u3400-\u9fff"
-LOCAL = "A channel on your own network must be marked local."
-SHELL = re.compile(r"`farebox [a-z]")
-# Said to who runs the server as well: nothing on a page would do it.
-ON_THE_SERVER = re.compile(r"farebox migrate|farebox operator reset")
+COMMAND = re.compile(r"`farebox\b|\bfarebox [a-z]+ [a-z]")
+A_PAGE = re.compile(r"\b[Pp]age\b|页")
 
 
-def said(message: str, language: str) -> str:
-    with translation.override(language):
-        return refusals.said(CommandError(message))
+class Site(NamedTuple):
+    """A place in the code that refuses: what its first argument is, and the names of the fields that it gives."""
+
+    where: str
+    given: ast.expr
+    fields: frozenset[str]
 
 
-def test_every_sentence_can_be_read_from_the_code():
-    """A sentence that is put together elsewhere could have no Chinese: raise it as one text."""
-    assert [where for room in words.BELOW for text, where in words.refusals(room).items() if not text] == []
+@functools.cache
+def sites() -> list[Site]:
+    found = []
+    for path in (path for room in BELOW for path in sorted((HOUSE / room).rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and node.args and called(node.func):
+                fields = frozenset(str(each.arg) for each in node.keywords) - OF_THE_ANSWER
+                found.append(Site(f"{path.relative_to(HOUSE)}:{node.lineno}", node.args[0], fields))
+    return found
 
 
-def test_what_is_only_for_a_shell_is_there():
-    assert [name for name in words.OF_THE_SHELL if not (words.HOUSE / name).is_file()] == []
+def called(func: ast.expr) -> bool:
+    if isinstance(func, ast.Attribute):
+        return func.attr in RAISED or (
+            func.attr == "of" and isinstance(func.value, ast.Name) and func.value.id == "refusal"
+        )
+    return isinstance(func, ast.Name) and func.id in RAISED
 
 
-@pytest.mark.parametrize("room", words.BELOW)
-def test_every_sentence_has_its_chinese_and_no_chinese_is_left_over(room):
-    chinese = {word.text for word in words.entries(words.catalogue(room, "refusals"))}
-    assert chinese == set(words.refusals(room))
+def idents(given: ast.expr) -> list[str]:
+    """The ids that a first argument can be; none where it is a refusal that was made elsewhere."""
+    if isinstance(given, ast.Constant):
+        return [str(given.value)]
+    if isinstance(given, ast.IfExp):
+        return idents(given.body) + idents(given.orelse)
+    passed_on = isinstance(given, ast.Attribute) and given.attr in {"refusal", "reason"}
+    made = isinstance(given, ast.Call) and isinstance(given.func, ast.Attribute) and given.func.attr == "damaged"
+    assert passed_on or made, f"an id that can't be read from the code: {ast.unparse(given)}"
+    return []
 
 
-@pytest.mark.parametrize(("room", "kind", "locale"), [each for each in words.kept() if each[1] == "refusals"])
-def test_catalogues(room, kind, locale):
-    catalog = words.catalogue(room, kind, locale)
-    assert [message.id for message in catalog if message.id and message.fuzzy] == []
-    assert words.target(room, kind, locale).read_bytes() == words.compiled(room, kind, locale), "run `make`"
-    raised = words.refusals(room)
-    for word, (text, *_) in words.entries(catalog).items():
-        assert word.text in raised
-        assert sorted(PLACE.findall(text)) == sorted(PLACE.findall(word.text)), word.text
-        if locale == words.LOCALE:
-            assert not re.search(rf"[{CJK}][A-Za-z0-9{{]|[A-Za-z0-9}}][{CJK}]|[{CJK}][,;:!?]", text), text
+@functools.cache
+def raised() -> dict[str, list[Site]]:
+    found: dict[str, list[Site]] = {}
+    for site in sites():
+        for ident in idents(site.given):
+            found.setdefault(ident, []).append(site)
+    return found
 
 
-def test_a_page_says_each_in_its_language():
-    texts = sorted({text for room in words.BELOW for text in words.refusals(room)})
-    values = [f"x{n}y" for n in range(1, 9)]
-    raised = [(text, PLACE.sub(lambda _place, of=iter(values): next(of), text)) for text in texts]
-    with translation.override("zh-hans"):
-        chinese = {message: refusals.said(CommandError(message)) for _text, message in raised}
-    with translation.override("en"):
-        english = {message: refusals.said(CommandError(message)) for _text, message in raised}
-    for text, message in raised:
-        if re.search(r"[a-z]", PLACE.sub("", text)):
-            assert re.search(f"[{CJK}]", chinese[message]), chinese[message]
-            assert all(value in chinese[message] for value in re.findall(r"x\dy", message)), chinese[message]
-        for shown in (chinese[message], english[message]):
-            assert not SHELL.search(shown) or ON_THE_SERVER.search(shown), f"{shown} - a page has no shell"
+def words() -> set[str]:
+    tables = tomllib.loads((refusals.FOLDER / "words.toml").read_text(encoding="utf-8"))
+    return {f"{kind}.{name}" for kind, names in tables.items() for name in names}
+
+
+def entries() -> dict[str, dict[str, Any]]:
+    return {ident: entry for ident, entry in refusals.sentences().items() if ident not in words()}
+
+
+def places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def steps(entry: dict[str, Any]) -> list[str]:
+    return [text for front in refusals.FRONTS for text in texts(entry.get(front, ""))]
+
+
+def texts(step: Any) -> list[str]:
+    return [*step.values()] if isinstance(step, dict) else [step] if step else []
+
+
+def test_no_room_below_the_fronts_raises_a_sentence():
+    """And none names a command or a page, for what it gives is an id and values."""
+    wrong = [(site.where, ident) for site in sites() for ident in idents(site.given) if not ID.fullmatch(ident)]
+    assert wrong == []
+    assert len(sites()) > 300
+
+
+def test_refusals_are_made_where_their_ids_can_be_read():
+    made = {
+        str(path.relative_to(HOUSE))
+        for room in BELOW
+        for path in (HOUSE / room).rglob("*.py")
+        if "kit/" in str(path) or "kit.refusal import" in path.read_text(encoding="utf-8")
+        if re.search(r"\bRefusal\(", path.read_text(encoding="utf-8"))
+    }
+    assert made == MAKERS
+
+
+def test_every_id_has_a_sentence_and_no_sentence_is_left_over():
+    assert sorted(set(raised()) - set(entries())) == []
+    assert sorted(set(entries()) - set(raised())) == []
+
+
+def test_no_id_has_two_sentences():
+    found = [
+        f"{thing}.{what}"
+        for path in refusals.FOLDER.glob("*.toml")
+        for thing, table in tomllib.loads(path.read_text(encoding="utf-8")).items()
+        for what in table
+    ]
+    assert sorted(found) == sorted(set(found))
+
+
+def test_every_sentence_has_exactly_the_fields_that_are_given():
+    for ident, found in raised().items():
+        entry = entries()[ident]
+        for site in found:
+            assert places(entry["en"]) == site.fields, (site.where, ident)
+            assert places(entry.get("zh", entry["en"])) == site.fields, (site.where, ident)
+            assert all(places(step) <= site.fields for step in steps(entry)), (site.where, ident)
+
+
+def test_a_sentence_is_there_for_whoever_can_read_it():
+    """What pages show has its Chinese; what is `only` for the terminal has none."""
+    for ident, entry in entries().items():
+        assert set(entry) <= {"only", "en", "zh", *refusals.FRONTS}, ident
+        assert entry.get("only", "cli") == "cli", ident
+        assert ("zh" in entry) != ("only" in entry), ident
+        assert all(isinstance(entry.get(front, ""), str) for front in refusals.ENGLISH_ONLY), ident
+        assert all(set(entry[front]) == {"en", "zh"} for front in ("console", "office") if front in entry), ident
+
+
+def test_what_to_do_next_is_of_the_front_that_says_it():
+    """The sentence itself names no command; the terminal and the API name no page, and pages no command."""
+    for ident, entry in entries().items():
+        pages = [*texts(entry.get("console", "")), *texts(entry.get("office", ""))]
+        for text in [entry["en"], entry.get("zh", ""), entry.get("api", ""), *pages]:
+            assert not COMMAND.search(text), ident
+        assert not A_PAGE.search(entry.get("cli", "") + entry.get("api", "")), ident
+
+
+def test_chinese_is_set_as_chinese_is():
+    for entry in refusals.sentences().values():
+        for text in (entry.get("zh", ""), *(entry[front]["zh"] for front in ("console", "office") if front in entry)):
+            assert not re.search(rf"[{CJK}][A-Za-z0-9]|[A-Za-z0-9][{CJK}]|[{CJK}][,;:!?]", text), text
+
+
+def test_every_word_is_known():
+    """Of each kind that the code names, and each state that a refusal can name."""
+    kinds = set()
+    for path in (path for room in BELOW for path in sorted((HOUSE / room).rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+            if isinstance(node, ast.Call) and (name == "word" or getattr(node.func, "id", "") == "word"):
+                kinds |= {each.value for each in node.args[:1] if isinstance(each, ast.Constant)}
+    assert kinds == {ident.partition(".")[0] for ident in words()}
+    assert all({"en", "zh"} == set(refusals.sentences()[ident]) for ident in words())
+
+
+def test_an_id_or_a_word_that_is_not_known_is_said_as_it_is():
+    assert refusals.said(of("nothing.such", a="b"), "office", "zh-hans") == "nothing.such a='b'"
+    moved = of("project.state", project="p", state=word("state", "sold"))
+    assert str(moved) == "project.state project='p' state=(state.sold)"
 
 
 @for_each(
-    ("raised", "chinese"),
+    ("refusal", "front", "language", "says"),
     [
-        ("Key key_1 is revoked and stays as it is.", "密钥 key_1 是“已吊销”状态，不能改动。"),
-        ("There is no model 'gpt-9'. `farebox prices show` lists them.", "没有模型“gpt-9”。“价格”页列出了全部模型。"),
-        ("the amount is out of bounds.", "金额超出范围。"),
-        ("'1.2.3' is not an amount such as 12.34.", "“1.2.3”不是金额，例如 12.34。"),
-        ("shop_name: a text of at most 80 characters in one line.", "shop_name：最多 80 个字符。只能写一行。"),
-        ("shop_about: a text of at most 2,000 characters.", "shop_about：最多 2,000 个字符。"),
+        (of("model.unknown", model="m"), "cli", "en", "There is no model 'm'. `farebox model list` shows all models."),
+        (of("model.unknown", model="m"), "office", "en", "There is no model 'm'. The Models page lists them."),
+        (of("model.unknown", model="m"), "office", "zh-hans", "没有模型“m”。“模型”页列出了全部模型。"),
+        (of("model.unknown", model="m"), "api", "zh-hans", "There is no model 'm'. GET /office/api/models lists them."),
+        (of("setting.text", setting="shop_about", chars_max=2000), "office", "zh-hans", "shop_about 最多 2,000 个字符。"),
         (
-            f"The base URL can't be used: the URL must begin with https://. {LOCAL}",
-            "不能使用这个 Base URL：URL 必须以 https:// 开头。自己网络里的渠道要标为本地。",
+            of("channel.base_url", why=of("address.scheme")), "office", "zh-hans",
+            "不能使用这个 Base URL。URL 必须以 https:// 开头。",
         ),
-        ("10.0.0.0.0 does not appear to be an IPv4 or IPv6 network.", "“10.0.0.0.0”不是 IPv4 或 IPv6 的地址或网段。"),
-        ("Nobody has ever raised this.", "Nobody has ever raised this."),
+        (of("price_list.built_in", price_list="a\x07\n"), "office", "zh-hans", "价目表 a\\x07\\n 是内置的。请换一个名称。"),
+        (of("draft.decided", state=word("state", "dropped")), "office", "zh-hans", "这份草稿的状态已是“已放弃”。"),
+        (of("draft.decided", state=word("state", "dropped")), "cli", "en", "This draft is already discarded."),
+        (of("announcement.level", levels=("info", "bad")), "office", "zh-hans", "级别只能是：info、bad。"),
+        (
+            of("ledger_account.bounds", ledger_account="a", most=Amount(1_500_000)), "cli", "en",
+            "The ledger account a would exceed 1.50.",
+        ),
+        (
+            of("refund.too_much", charged=Amount(60_000, "USD"), refunded=Amount(0, "USD")), "office", "zh-hans",
+            "退款金额过高：这次调用扣费 $0.06，其中 $0.00 已退还或已申请退还。",
+        ),
     ],
-)
-def test_values_that_are_words_are_said_too(raised, chinese):
-    assert said(raised, "zh-hans") == chinese
+)  # fmt: skip
+def test_a_front_says_it_in_its_words_and_language(refusal, front, language, says):
+    assert refusals.said(refusal, front, language) == says
 
 
-def test_english_pages_name_places_instead_of_commands():
-    assert said("There is no model 'm'. `farebox model list` shows them.", "en") == (
-        "There is no model m. The page Models lists them."
-    )
-    assert said("This key is here already.", "en") == "This key is here already."
+def test_fields_of_every_kind_are_said_in_every_sentence():
+    """Nothing that stands in a sentence breaks it, whatever front and language ask for it."""
+    for ident, entry in entries().items():
+        values = {name: f"x{n}y" for n, name in enumerate(sorted(places(entry["en"])))}
+        for front in refusals.FRONTS:
+            for language in ("en", "zh-hans"):
+                shown = refusals.said(Refusal(ident, values), front, language)
+                assert shown and all(value in shown for value in values.values()), shown
 
 
+def test_a_sentence_of_a_front_stays_as_it_is():
+    assert refusals.of(CommandError("Give a date such as 2026-12-01."), "cli") == "Give a date such as 2026-12-01."
+    known = CommandError("model.unknown", model="m", status=404)
+    assert (known.status, known.is_("model.unknown"), known.is_("key.unknown")) == (404, True, False)
+    assert str(known) == "model.unknown model='m'"
+
+
+def test_the_terminal_says_it_without_django():
+    code = "import sys, farebox.look.refusals as r; r.sentences(); sys.exit('django' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
 def test_pages_of_customers_speak_their_language(shop):
     owner = people.customer(shop)
     path = f"/zh/console/keys/{owner.customer.key_id}"
     assert owner.fill(path, f"{path}/revoke").status == 302
     page = owner.follow(owner.send(f"{path}/revoke", {}))
-    assert f"密钥 {owner.customer.key_id} 已经吊销。" in page.text
+    assert f"密钥 {owner.customer.key_id} 已吊销。" in page.text
     english = owner.follow(owner.send(f"{path.removeprefix('/zh')}/revoke", {}))
-    assert f"Key {owner.customer.key_id} was revoked before." in english.text
+    assert f"The key {owner.customer.key_id} is already revoked." in english.text
 
 
+@pytest.mark.slow
 def test_pages_of_operators_speak_their_language(shop):
     admin, account = people.operator(shop), shop.account("5").account
     new = {"name": "Q", "currency": "CNY", "price_list": "no-such-list"}
     assert (
         "没有价目表“no-such-list”。“价目表”页列出了全部价目表。" in admin.fill("/zh/office/customers/new", **new).text
     )
-    assert "The page Price lists names them." in admin.fill("/office/customers/new", **new).text
+    assert "The Price lists page lists them." in admin.fill("/office/customers/new", **new).text
     here = f"/zh/office/customers/{account}"
-    assert "名称为 1 到 100 个可显示的字符。" in admin.follow(admin.fill(here, f"{here}/rename", name="\x07")).text
+    assert "名称为 1 到 100 个可显示字符。" in admin.follow(admin.fill(here, f"{here}/rename", name="\x07")).text
 
 
 def test_outcomes_have_the_same_names_on_both_sides():

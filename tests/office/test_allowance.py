@@ -48,7 +48,7 @@ def test_more_takes_two_people_and_less_takes_one(two, two_people):
     path = path_of(first.fill(here, f"{here}/allowance", most="20"))
     assert first.page(path).tables[0][1] == ["Maximum of its allowance", "shop default", "$20.00"]
     assert allowed(customer)["most_micro"] == 5_000_000
-    assert "another person approves" in first.follow(first.send(f"{path}/approve", {})).text
+    assert "Another person must approve" in first.follow(first.send(f"{path}/approve", {})).text
     assert "approved and in force" in decide(second, path)
     assert allowed(customer) == {"left_micro": 20_000_000, "most_micro": 20_000_000}
     assert first.fill(here, f"{here}/allowance", most="much").status == 302
@@ -82,7 +82,7 @@ def test_a_trusted_account_has_none(two, two_people):
     assert "is no longer trusted" in first.follow(first.fill(here, f"{here}/trust", trusted="off")).text
     two.refresh()
     assert allowed(customer)["left_micro"] == 100_000
-    assert "is so already" in first.follow(first.fill(here, f"{here}/trust", trusted="off")).text
+    assert "Nothing would change" in first.follow(first.fill(here, f"{here}/trust", trusted="off")).text
     assert [after for _before, after in trail("account.trust", customer.account)] == ["true", "false"]
 
 

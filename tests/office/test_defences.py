@@ -83,7 +83,7 @@ def test_an_operator_without_an_address_is_not_proposed(shop):
     from farebox.kit.errors import CommandError
 
     facts = {"why": "w", "send": lambda *_: None, "now_us": clock.now_us(), "actor": "test", "alone": False}
-    with pytest.raises(CommandError, match="no e-mail address"):
+    with pytest.raises(CommandError, match="person.email"):
         shop.write(operators.propose, kind="role", email="nobody at all", role="admin", **facts)
     assert not OperatorChange.objects.filter(email="nobody at all").exists()
 

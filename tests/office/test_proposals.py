@@ -76,7 +76,7 @@ def test_the_attack_one_administrator_makes_trial_credit(shop, first, second, tw
     assert "Approve it" in second.page(path).text
     assert "approved and in force" in decide(second, path)
     assert values(shop)["trial_micro"] == {"USD": 1_000_000_000}
-    assert "approved already" in second.follow(second.send(f"{path}/approve", {})).text
+    assert "already approved" in second.follow(second.send(f"{path}/approve", {})).text
     done = row(path)
     assert (done.state, done.single_person, done.requester) == ("approved", False, f"operator:{first.person}")
     verbs = AuditEvent.objects.filter(object="settings").order_by("id").values_list("verb", "actor")
@@ -118,7 +118,7 @@ def test_it_drops_where_it_was_changed_meanwhile_and_lapses_after_72_hours(shop,
     found = row(path)
     Proposal.objects.filter(id=found.id).update(proposed_us=found.proposed_us - LAPSES_US)
     assert "lapsed" in second.page(path).text
-    assert "lapsed already" in second.follow(second.send(f"{path}/approve", {})).text
+    assert "already expired" in second.follow(second.send(f"{path}/approve", {})).text
     assert values(shop)["trial_micro"] == {"USD": 1}
 
 
@@ -142,7 +142,7 @@ def test_the_price_list_of_an_account(shop, first, second, two_people):
     here = f"/office/customers/{account}"
     path = path_of(first.fill(here, f"{here}/price-list", price_list="gift"))
     assert Account.objects.get(id=account).price_list_id == "usd"
-    assert first.follow(first.send(f"{path}/approve", {})).text.count("another person approves")
+    assert first.follow(first.send(f"{path}/approve", {})).text.count("Another person must approve")
     rows = [sheets.row("gpt-4o-mini", each, "0") for each in ("input", "cached_read", "output")]
     looked = {"seen": re.search(r'name="seen" value="([^"]+)"', second.page(path).html)[1]}
     shop.write(lists.publish, "gift", rows, actor="test", now_us=clock.now_us())
@@ -172,9 +172,9 @@ def test_nobody_gives_his_own_account_a_list(shop, second, two_people):
     boss = people.signed_in(shop, Person.objects.get(id=owner.person), "office", "password", "mfa")
     here = f"/office/customers/{owner.customer.account}"
     answer = boss.fill(here, f"{here}/price-list", price_list="own")
-    assert "another person has to do it" in boss.follow(answer).text
+    assert "another person must do this" in boss.follow(answer).text
     path = path_of(second.fill(here, f"{here}/price-list", price_list="own"))
-    assert "another person has to do it" in decide(boss, path)
+    assert "another person must do this" in decide(boss, path)
     assert Account.objects.get(id=owner.customer.account).price_list_id == "usd"
 
 

@@ -30,7 +30,7 @@ def test_a_reference_is_taken_when_the_money_is_booked(shop, two_people):
     assert not Reference.objects.filter(reference="page 1").exists()
     waits = propose(support, other, reference="page 1")
     assert waits.status == 400
-    assert "is proposed already" in waits.text
+    assert "is already proposed" in waits.text
     assert "approved and booked" in approve(finance, here).text
     assert one.balance == (6_500_000, 0)
     taken = Reference.objects.get(reference="page 1")
@@ -38,7 +38,7 @@ def test_a_reference_is_taken_when_the_money_is_booked(shop, two_people):
     known = propose(support, other, reference="page 1")
     assert known.status == 400
     assert taken.entry in known.text
-    assert "Take another reference" in known.text
+    assert "Use another reference" in known.text
 
 
 def test_what_was_booked_meanwhile_is_not_approved(shop, two_people):
@@ -50,7 +50,7 @@ def test_what_was_booked_meanwhile_is_not_approved(shop, two_people):
         lots.grant, account=other.account, currency="USD", amount_micro=7, ref="", expires_us=None, now_us=1,
         note="n", requester="cli", single_person=True, outside=references.Outside("manual", "bank", "page 2"),
     )  # fmt: skip
-    assert "stands for entry" in approve(finance, here).text
+    assert "is already used by entry" in approve(finance, here).text
     assert (one.balance, other.balance) == ((5_000_000, 0), (5_000_007, 0))
     assert "Approve and book" in finance.page(here).text
 

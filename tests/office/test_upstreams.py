@@ -177,7 +177,7 @@ def test_own_network_is_said_and_audited(shop, operator):
     [
         ({"name": ""}, "This field is required."),
         ({"name": " "}, "This field is required."),
-        ({"upstream": "sandbox", "name": "sandbox"}, "There is a channel sandbox already."),
+        ({"upstream": "sandbox", "name": "sandbox"}, "The channel sandbox already exists."),
         ({"base_url": "ftp://example.org"}, "The base URL can't be used"),
         ({"base_url": "http://10.0.0.1/v1", "local": ""}, "The base URL can't be used"),
         ({"models": "= x"}, "A line has a model"),
@@ -365,7 +365,7 @@ def test_a_test_that_fails_says_why(shop, operator):
     page = admin.through(address, to=f"{address}/test", model="gpt-4")
     assert "The test failed" in page.text
     page = admin.through(address, to=f"{address}/test", model="nothing-here")
-    assert "There is no model nothing-here" in page.text
+    assert "There is no model 'nothing-here'" in page.text
     remove(name)
     shop.reset_health()
 

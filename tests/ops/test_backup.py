@@ -271,7 +271,7 @@ def test_key_files_of_another_store_are_refused(store, tmp_path, place):
     (tmp_path / "keys" / "master").unlink()
     pepper.write_bytes((store.data / "keys" / "pepper").read_bytes())
     refusal = cli.refused("restore", str(tmp_path / "shop.backup"), *where, "--keys", str(tmp_path / "keys"))
-    assert "There is no master file" in refusal
+    assert "There is no master key file" in refusal
     assert not (tmp_path / "new").exists()
 
 

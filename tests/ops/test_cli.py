@@ -181,7 +181,7 @@ def test_a_port_that_is_taken_is_said(ready_house):
         env = ready_house.environ | {"FAREBOX_PORT": str(listener.getsockname()[1])}
         ran = cli.program("serve", env=env)
     assert ran.code == 1
-    assert "can't be listened on" in ran.err.splitlines()[-1]
+    assert "can't listen on" in ran.err.splitlines()[-1]
     assert "Traceback" not in ran.err
 
 
@@ -233,7 +233,7 @@ def test_an_account_from_open_to_close(shop, ada):
     assert cli.ok("account", "rename", "Ada", "Ada King")["name"] == "Ada King"
     cli.ok("prices", "create", "other-usd", "USD")
     assert cli.ok("account", "price-list", "Ada King", "other-usd")["price_list"] == "other-usd"
-    assert "has 20.000000 USD left" in cli.refused("account", "close", "Ada King")
+    assert "still has 20.00 USD" in cli.refused("account", "close", "Ada King")
     key = cli.ok("key", "create", "Ada King")
     assert cli.ok("account", "close", "Ada King", "--leave-money")["state"] == "closed"
     assert cli.ok("key", "show", key["id"])["state"] == "revoked"
@@ -247,10 +247,10 @@ def test_a_person_a_member_and_caps(shop, ada):
     operator = ("person", "create", "op@example.org", "--role", "finance")
     assert "Leave --password out" in cli.refused(*operator, "--password", stdin="a long enough sentence\n")
     assert "/office/set-up?code=" in cli.ok(*operator)["link"]  # the role comes with the link
-    assert "commonest" in cli.refused("person", "create", "x@example.org", "--password", stdin="password1\n")
+    assert "too common" in cli.refused("person", "create", "x@example.org", "--password", stdin="password1\n")
     assert "There is no person" in cli.refused("person", "role", "op@example.org", "none")
     assert "/office/set-up?code=" in cli.ok("person", "role", "ada@example.org", "finance")["link"]
-    assert "has that role already" in cli.refused("person", "role", "ada@example.org", "none")
+    assert "already has this role" in cli.refused("person", "role", "ada@example.org", "none")
     member = cli.ok("member", "add", "Ada", "ada@example.org", "owner", "--cap", "5.00/month", "--cap", "1/day")
     assert member["caps_micro"] == {"day": 1_000_000, "month": 5_000_000, "ever": None}
     assert set(cli.ok("member", "cap", member["id"], "none")["caps_micro"].values()) == {None}
@@ -287,7 +287,7 @@ def test_a_key_is_shown_once(shop, ada):
     }
     assert cli.ok("key", "expire", new["id"], "never")["expires_us"] is None
     assert cli.ok("key", "revoke", new["id"])["state"] == "revoked"
-    assert "revoked before" in cli.refused("key", "revoke", new["id"])
+    assert "already revoked" in cli.refused("key", "revoke", new["id"])
     old = cli.ok(
         "key", "import", "Ada", "--name", "old", "--secret-file", "-", stdin="sk-of-another-system-0123456789\n"
     )
@@ -346,8 +346,8 @@ def test_a_last_day_is_whole_in_the_accounts_zone(shop, ada):
 
 @pytest.mark.store
 def test_money_by_hand_that_is_refused(shop, ada):
-    assert "no amount" in cli.refused("grant", "Ada", "lots", "--reason", "x")
-    assert "more than nothing" in cli.refused("grant", "--reason", "x", "--", "Ada", "-5")
+    assert "not an amount" in cli.refused("grant", "Ada", "lots", "--reason", "x")
+    assert "greater than 0" in cli.refused("grant", "--reason", "x", "--", "Ada", "-5")
     assert "Say why" in cli.refused("grant", "Ada", "5", "--reason", " ")
     assert "There is no account 'Bob'" in cli.refused("grant", "Bob", "5", "--reason", "x")
     assert "no entry" in cli.refused("reverse", "ent_x", "--reason", "x")
@@ -386,13 +386,13 @@ def test_price_lists_by_command(shop, tmp_path):
     (tmp_path / "prices.json").write_text(cli.run("prices", "export", "campus-cny", "--format", "json").out)
     cli.ok("prices", "import", "campus-cny", str(tmp_path / "prices.json"))
     (tmp_path / "twice.json").write_text('{"gpt-4": {"input": "1"}, "gpt-4": {"input": "2"}}')
-    assert "gpt-4 comes twice" in cli.refused("prices", "import", "campus-cny", str(tmp_path / "twice.json"))
+    assert "gpt-4 appears twice" in cli.refused("prices", "import", "campus-cny", str(tmp_path / "twice.json"))
     later = cli.ok("prices", "publish", "campus-cny", "--set", "gpt-4", "input", "1.00", "--at", "30d")
     assert later["version"] == 5
     assert cli.ok("prices", "show", "campus-cny")["version"] == 4
     heads = {row["price_list"]: row["version"] for row in cli.ok("prices", "show")}
     assert heads["campus-cny"] == 4
-    assert "is no model" in cli.refused("prices", "publish", "campus-cny", "--set", "nope", "input", "1")
+    assert "There is no model 'nope'" in cli.refused("prices", "publish", "campus-cny", "--set", "nope", "input", "1")
 
 
 @pytest.mark.store
@@ -448,7 +448,10 @@ def test_channels_by_command(shop, tmp_path, monkeypatch):
         "auth_scheme": "",
     }
     for twice, said in (
-        (['extra_headers={"A":"1","\\u0041":"2"}'], "extra_headers: the name A comes twice in the JSON."),
+        (
+            ['extra_headers={"A":"1","\\u0041":"2"}'],
+            "extra_headers: the name A appears twice in the JSON. Keep one of them.",
+        ),
         (["drop=[]", 'drop=["seed"]'], "The quirk drop is given twice."),
     ):
         assert said in cli.refused("channel", "quirks", "lab-1", *twice)
@@ -463,7 +466,7 @@ def test_channels_by_command(shop, tmp_path, monkeypatch):
     )
     third = ("channel", "add", "lab-3", "lab", "http://127.0.0.1:9/v1", "--local")
     assert cli.ok(*third, "--preset", "llamacpp", "--quirk", "pass=[]")["quirks"]["developer_role"] is False
-    assert "The presets are: openai," in cli.refused(*third[:2], "lab-4", *third[3:], "--preset", "nobody")
+    assert "Choose one of: openai," in cli.refused(*third[:2], "lab-4", *third[3:], "--preset", "nobody")
     assert cli.ok("channel", "order", "lab-1", "--weight", "7")["weight"] == 7
     assert cli.ok("channel", "address", "lab-1", "http://127.0.0.1:10/v1", "--local")["base_url"].endswith(":10/v1")
     assert cli.ok("channel", "state", "lab-1", "disabled", "--why", "test")["state"] == "disabled"

@@ -29,7 +29,7 @@ def test_every_scope_has_its_limits(ada):
         done = cli.ok("key", "rates", name, "--of", kind, "--rpm", "5")
         assert (done["kind"], done["rpm"]) == (kind, 5)
     assert "There is no" in cli.refused("key", "rates", "mem_nobody", "--of", "member", "--rpm", "5")
-    assert "house" in cli.refused("key", "rates", "acc_house", "--of", "account", "--rpm", "5")
+    assert "of the shop itself" in cli.refused("key", "rates", "acc_house", "--of", "account", "--rpm", "5")
 
 
 def test_what_is_no_limit_is_refused(ada):

@@ -113,7 +113,7 @@ def test_the_reception_refuses_them_too(tmp_path):
     from farebox.kit.errors import CommandError
 
     given = options.read({"FAREBOX_DATA_DIR": str(tmp_path), "FAREBOX_TRUSTED_PROXIES": "here"})
-    with pytest.raises(CommandError, match="no address or network"):
+    with pytest.raises(CommandError, match="proxy.address"):
         Reception(None, options=given, clock=None, ids=None)
 
 

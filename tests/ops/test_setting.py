@@ -77,7 +77,7 @@ def test_when_version_2_of_the_rules_begins_by_command(house, monkeypatch):
     assert "2190-01-01 00:00 UTC" in cli.run("setting", "list").out
     assert "at least 7 days" in cli.refused("setting", "set", "rules_2_from", "")
     monkeypatch.setattr(clock, "now_us", lambda: later["after"])
-    assert "has come" in cli.refused("setting", "set", "rules_2_from", "2191-01-01")
+    assert "has passed" in cli.refused("setting", "set", "rules_2_from", "2191-01-01")
     events = AuditEvent.objects.filter(verb="setting.put", object="rules_2_from").order_by("id")
     assert [event.actor.partition(":")[0] for event in events] == ["cli", "cli"]
 
@@ -97,7 +97,7 @@ def test_only_a_new_shop_begins_with_version_2(house, begins):
         assert db.read(settings.get, "rules_2_from") == expected  # what it was made with stays
     if begins:
         assert _doctor()["seen"] == "version 2"
-        assert "has come" in cli.refused("setting", "set", "rules_2_from", "10d")
+        assert "has passed" in cli.refused("setting", "set", "rules_2_from", "10d")
 
 
 def test_owners_are_told_once_for_each_date(ready_house, monkeypatch):

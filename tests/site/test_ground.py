@@ -366,7 +366,7 @@ def test_a_clock_behind_the_books_holds_and_one_far_behind_does_not_start(house,
         shop.stop()
         monkeypatch.setattr(clock, "SYSTEM", clock.SystemClock())
         Epoch.objects.update(seen_us=time.time_ns() // 1000 + 30 * HOUR_US)
-        with pytest.raises(CommandError, match="29 hours behind the newest time in the books"):
+        with pytest.raises(CommandError, match="clock.behind hours=29"):
             shop.start()
         Epoch.objects.update(seen_us=mark_us, started_us=mark_us, ended_us=mark_us)
         shop.start()
@@ -412,7 +412,7 @@ def test_an_sqlite_store_on_a_network_disk_does_not_start(house, tmp_path, monke
         shop.stop()
         monkeypatch.setattr(disk, "MOUNTS", tmp_path / "mountinfo")
         if on_sqlite():
-            with pytest.raises(CommandError, match="lies on a network disk"):
+            with pytest.raises(CommandError, match="store.network_disk"):
                 shop.start()
             shop.server = None
         else:
@@ -437,7 +437,7 @@ def test_a_damaged_store_does_not_start(house):
         file = options.current().sqlite_file
         good = file.read_bytes()
         spoil(file, pages=20)
-        with pytest.raises(CommandError, match=r"is damaged: .* restore the last backup"):
+        with pytest.raises(CommandError, match="store.damaged"):
             shop.start()
         shop.server = None
         file.write_bytes(good)

@@ -352,7 +352,7 @@ def test_by_shell_a_claim_gets_no_place(shop):
 
     owner, email = people.customer(shop), fresh()
     squat(shop, email)
-    with pytest.raises(CommandError, match="never confirmed"):
+    with pytest.raises(CommandError, match="member.unconfirmed"):
         verb("member.add", account=owner.customer.account, person=email, role="owner")
     assert places(email) == []
 

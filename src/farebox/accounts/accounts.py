@@ -15,6 +15,7 @@ from farebox.catalog.models import PriceList
 from farebox.kit import audit, db, ids, money
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.kit.refusal import Amount, word
 from farebox.ledger import holds, journal
 
 from .models import Account, ApiKey, Project
@@ -112,8 +113,10 @@ def close(tx: Tx, account: str, *, leave_money: bool = False, now_us: int, actor
     posted_micro, held_micro, _ = holds.balance(tx, found.id)
     if (posted_micro or held_micro) and not leave_money:
         raise CommandError(
-            f"Account {found.id} has {money.exact(posted_micro)} {found.currency} left, "
-            f"{money.exact(held_micro)} of it held by calls under way. Pay it back, or say it may stay."
+            "account.money_left",
+            account=found.id,
+            posted=Amount(posted_micro, found.currency),
+            held=Amount(held_micro, found.currency),
         )
     open_states = ("active", "frozen", "barred")
     closed = _move(tx, found.id, frm=open_states, to="closed", verb="account.close", actor=actor, closed_us=now_us)
@@ -155,9 +158,9 @@ def find(account: str) -> Account:
     """The account of this id or, if only one has it, of this name; CommandError otherwise."""
     found = list(Account.objects.filter(id=account)) or list(Account.objects.filter(name=account)[:2])
     if not found:
-        raise CommandError(f"There is no account {account[:100]!r}. `farebox account list` shows them.")
+        raise CommandError("account.unknown", account=account[:100])
     if len(found) > 1:
-        raise CommandError(f"More than one account is called {account[:100]!r}. Name it by its id.")
+        raise CommandError("account.ambiguous", account=account[:100])
     return found[0]
 
 
@@ -189,7 +192,7 @@ def view(account: Account) -> dict[str, Any]:
 def checked_name(name: str) -> str:
     """`name` itself if it can name an account, project, person or key; CommandError otherwise."""
     if not name.strip() or len(name) > NAME_CHARS_MAX or not name.isprintable():
-        raise CommandError(f"A name has 1 to {NAME_CHARS_MAX} printable characters.")
+        raise CommandError("account.name", chars_max=NAME_CHARS_MAX)
     return name
 
 
@@ -197,7 +200,7 @@ def customer(account: str) -> Account:
     """The customer's account of this id or name; CommandError for none, and for the house's own."""
     found = find(account)
     if found.kind == "house":
-        raise CommandError("The house's own account stays as it is.")
+        raise CommandError("account.house")
     return found
 
 
@@ -214,7 +217,7 @@ def _move(
     found = customer(account)
     # The state is compared and changed in one statement: two operators at once are one change.
     if Account.objects.filter(id=found.id, state__in=frm).update(state=to, closed_us=closed_us) != 1:
-        raise CommandError(f"Account {found.id} is {found.state}, so it can't become {to}.")
+        raise CommandError("account.state", account=found.id, state=word("state", found.state), to=word("state", to))
     audit.record(tx, actor=actor, verb=verb, object=found.id, before=found.state, after=to)
     found.state, found.closed_us = to, closed_us
     db.bump(tx, "keys")
@@ -225,7 +228,7 @@ def _currency(code: str) -> str:
     try:
         return money.check_currency(code)
     except money.MoneyError as fault:
-        raise CommandError(f"{fault}.") from None
+        raise CommandError(fault.refusal) from None
 
 
 def checked_zone(time_zone: str) -> None:
@@ -233,13 +236,15 @@ def checked_zone(time_zone: str) -> None:
     try:
         ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise CommandError(f"{time_zone[:64]!r} is no time zone such as Europe/Berlin or UTC.") from None
+        raise CommandError("account.time_zone", time_zone=time_zone[:64]) from None
 
 
 def _list_for(price_list: str, currency: str) -> PriceList:
     found = PriceList.objects.filter(name=price_list).first()
     if found is None:
-        raise CommandError(f"There is no price list {price_list[:64]!r}. `farebox prices show` lists them.")
+        raise CommandError("account.price_list", price_list=price_list[:64])
     if found.currency != currency:
-        raise CommandError(f"Price list {found.name} is in {found.currency}, the account in {currency}.")
+        raise CommandError(
+            "account.price_list_currency", price_list=found.name, currency=found.currency, account_currency=currency
+        )
     return found

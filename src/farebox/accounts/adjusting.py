@@ -49,14 +49,14 @@ def propose(
     under the same reference is the row that he made before, as it stands now.
     """
     if role not in PROPOSES:
-        raise CommandError("Your role proposes no money.")
+        raise CommandError("adjusting.propose")
     found = _customer(account)
     _not_own(found, actor)
     _fits(found, kind)
     try:
         amount_micro = money.parse(amount)
     except money.MoneyError as fault:
-        raise CommandError(f"{fault}.") from None
+        raise CommandError(fault.refusal) from None
     _one_at_a_time(actor)
     outside = references.named(references.MANUAL, source, reference)
     says = {"account": found.id, "kind": kind, "amount_micro": amount_micro, "currency": found.currency}
@@ -90,7 +90,7 @@ def approve(tx: Tx, adjustment: str, *, role: str, actor: str, now_us: int) -> A
     CommandError where the role or the person may not, or the account is no longer one for this.
     """
     if not approves(role):
-        raise CommandError("Your role approves no money.")
+        raise CommandError("adjusting.approve")
     row = adjustments.find(adjustment)
     _one_at_a_time(actor)
     # Nobody joins or closes this account until the transaction ends.
@@ -99,9 +99,7 @@ def approve(tx: Tx, adjustment: str, *, role: str, actor: str, now_us: int) -> A
     found = _customer(row.account)
     _not_own(found, actor)
     if _has_place(found, row.requester) or _has_place(found, row.first_approver):
-        raise CommandError(
-            "Who proposed or approved this now has a place in this account. Decline it; others may propose it again."
-        )
+        raise CommandError("adjusting.now_a_member")
     _fits(found, row.kind)
     return adjustments.approve(
         tx,
@@ -118,7 +116,7 @@ def decline(tx: Tx, adjustment: str, *, role: str, note: str = "", actor: str, n
     """Decline what another proposed, as who may approve it, or withdraw what one has proposed oneself."""
     row = adjustments.find(adjustment)
     if not approves(role) and row.requester != person_of(actor):
-        raise CommandError("Your role declines no money.")
+        raise CommandError("adjusting.decline")
     return adjustments.decline(tx, row.id, decider=person_of(actor), note=note, actor=actor, now_us=now_us)
 
 
@@ -139,16 +137,16 @@ def shown(tx: Tx, adjustment: str, *, now_us: int) -> dict[str, Any]:
 def _customer(account: str) -> Account:
     found = Account.objects.filter(id=account, kind="customer").first()
     if found is None:
-        raise CommandError("There is no such account.")
+        raise CommandError("adjusting.no_account")
     return found
 
 
 def _fits(account: Account, kind: str) -> None:
     """What is barred is written off as well; what is closed is written off alone."""
     if kind == "write_off" and account.state not in {"barred", "closed"}:
-        raise CommandError("Only what is left on a barred or closed account is written off.")
+        raise CommandError("adjusting.write_off")
     if kind != "write_off" and account.state == "closed":
-        raise CommandError("This account is closed.")
+        raise CommandError("adjusting.closed")
 
 
 def refuse_own(account: str, *actors: str) -> None:
@@ -160,7 +158,7 @@ def refuse_own(account: str, *actors: str) -> None:
 def _not_own(account: Account, actor: str) -> None:
     """Nobody moves money on an account in which he has, or once had, a place (I27)."""
     if _has_place(account, actor):
-        raise CommandError("This is an account of your own: another person has to do it.")
+        raise CommandError("adjusting.own_account")
 
 
 def _has_place(account: Account, actor: str) -> bool:

@@ -81,9 +81,9 @@ def check(caps_micro: Mapping[str, int | None]) -> None:
     """CommandError unless these are amounts, or None, for periods that there are."""
     for period, cap_micro in caps_micro.items():
         if period not in PERIODS:
-            raise CommandError("A cap is for a day, a month or ever. Give one of day, month, ever.")
+            raise CommandError("cap.period")
         if cap_micro is not None and not (type(cap_micro) is int and 0 <= cap_micro <= money.AMOUNT_MICRO_MAX):
-            raise CommandError("A cap is an amount of money, 0 or more.")
+            raise CommandError("cap.amount")
 
 
 def period_id(period: str, *, now_us: int, time_zone: str) -> str:

@@ -26,4 +26,4 @@ def chosen(last_day: str, expires_us: int | None, zone: str) -> int | None:
     try:
         return end_us(date.fromisoformat(last_day), zone)
     except (ValueError, OverflowError):
-        raise CommandError("A last day is a day such as 2026-12-31.") from None
+        raise CommandError("key.last_day") from None

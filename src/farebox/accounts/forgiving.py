@@ -59,7 +59,7 @@ def trust(tx: Tx, account: str, *, trusted: bool, actor: str) -> Account:
     """Let what this account is forgiven draw on no allowance, or on its allowance again. CommandError if so already."""
     found = accounts.customer(account)
     if Account.objects.filter(id=found.id, trusted=not trusted).update(trusted=trusted) != 1:
-        raise CommandError("It is so already: nothing would change.")
+        raise CommandError("account.no_change")
     found.trusted = trusted
     db.bump(tx, "keys")
     audit.record(tx, actor=actor, verb="account.trust", object=found.id, before=not trusted, after=trusted)
@@ -90,7 +90,7 @@ def set_most(tx: Tx, account: str, *, most_micro: int | None, now_us: int, actor
 def check_most(most_micro: Any) -> None:
     """CommandError for what can be no maximum."""
     if most_micro is not None and (type(most_micro) is not int or not 0 <= most_micro <= money.AMOUNT_MICRO_MAX):
-        raise CommandError("The most that an allowance holds is an amount of at least 0.")
+        raise CommandError("allowance.most")
 
 
 def gives(tx: Tx, account: str, most_micro: int | None, *, now_us: int) -> bool:
@@ -106,5 +106,5 @@ def gives(tx: Tx, account: str, most_micro: int | None, *, now_us: int) -> bool:
 def _terms(tx: Tx, found: Account, now_us: int) -> Terms:
     shop = allowed.terms(shelf.load(tx, now_us), found.price_list_id, now_us)
     if shop is None:
-        raise CommandError(f"The price list {found.price_list_id} has no version in force yet.")
+        raise CommandError("price_list.not_in_force", price_list=found.price_list_id)
     return shop

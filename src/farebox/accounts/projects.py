@@ -12,6 +12,7 @@ from typing import Any
 from farebox.kit import audit, db, ids
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.kit.refusal import word
 
 from . import accounts
 from .caps import NO_CAPS, Caps
@@ -32,12 +33,12 @@ def create(
     """A new project of an account that is not closed, capped or not; CommandError if it has one of this name."""
     accounts.checked_name(name)
     if "/" in name:
-        raise CommandError("A project's name has no `/`, which parts it from the account's.")
+        raise CommandError("project.name")
     owner = accounts.find(account)
     if owner.state == "closed":
-        raise CommandError(f"Account {owner.id} is closed.")
+        raise CommandError("account.closed", account=owner.id)
     if Project.objects.filter(account=owner, name=name).exists():
-        raise CommandError(f"Account {owner.id} has a project {name!r} already.")
+        raise CommandError("project.exists", account=owner.id, project=name)
     check_caps(caps.view())
     project = Project.objects.create(
         id=ids.new("prj", now_us), account=owner, name=name, created_us=now_us, **caps.columns()
@@ -62,7 +63,7 @@ def key_end(project: Project, expires_us: int | None, now_us: int) -> int | None
     CommandError where that date has come.
     """
     if project.keys_end_us is not None and project.keys_end_us <= now_us:
-        raise CommandError(f"The keys of project {project.name} have ended. Move that date first.")
+        raise CommandError("project.keys_ended", project=project.name)
     ends = [end_us for end_us in (expires_us, project.keys_end_us) if end_us is not None]
     return min(ends, default=None)
 
@@ -71,7 +72,7 @@ def archive(tx: Tx, project: str, *, now_us: int, actor: str) -> Project:
     """Take the project out of use for good; its keys are revoked, its calls and charges stay on record."""
     found = find(project)
     if Project.objects.filter(id=found.id, state="active").update(state="archived") != 1:
-        raise CommandError(f"Project {found.id} is {found.state} already.")
+        raise CommandError("project.state", project=found.id, state=word("state", found.state))
     found.state = "archived"
     dead = ApiKey.objects.filter(project=found, state="active").update(state="revoked", revoked_us=now_us)
     db.bump(tx, "keys")
@@ -88,7 +89,7 @@ def find(project: str) -> Project:
         owner = accounts.find(account)
         found = rows.filter(account=owner, name=name or accounts.DEFAULT_PROJECT).first()
     if found is None:
-        raise CommandError(f"There is no project {project[:200]!r}. `farebox project list` shows them.")
+        raise CommandError("project.unknown", project=project[:200])
     return found
 
 

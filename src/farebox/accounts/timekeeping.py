@@ -17,7 +17,7 @@ def confirm(tx: Tx, *, actor: str) -> int:
     """A person says that the shop's time is right; that time. CommandError where it is sure already."""
     found, now_us = verdict(tx), clock.now_us()
     if found.state == timing.SURE:
-        raise CommandError("The time is sure already: there is nothing to confirm.")
+        raise CommandError("time.sure")
     timing.confirm(tx, now_us)
     said = {"at_us": now_us, "state": found.state, "ahead_us": found.ahead_us}
     audit.record(tx, actor=actor, verb="clock.confirm", object="installation", after=said)

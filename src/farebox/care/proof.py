@@ -6,6 +6,9 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from farebox.kit.refusal import Refusal
+from farebox.look import refusals
+
 # Within so many seconds a server that lives ends the holds of one that died.
 SWEEP_S = 60
 ROOMS = ("ledger", "calls", "accounts", "catalog", "upstreams")
@@ -78,6 +81,10 @@ def _rooms(
     tell("accounts")
     yield "accounts", accounts.prove(tx, pepper_numbers=peppers)
     tell("catalog")
-    yield "catalog", catalog.prove(tx)
+    yield "catalog", _said(catalog.prove(tx))
     tell("upstreams")
-    yield "upstreams", upstreams.prove(tx)
+    yield "upstreams", _said(upstreams.prove(tx))
+
+
+def _said(found: list[str | Refusal]) -> list[str]:
+    return [each if isinstance(each, str) else refusals.said(each, "cli") for each in found]

@@ -16,6 +16,7 @@ from farebox.catalog.usage import Usage
 from farebox.kit import audit, ids
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.kit.refusal import word
 
 # The call by which people judge a price: so many units of each class.
 EXAMPLE = {"input": 1000, "output": 500}
@@ -69,10 +70,10 @@ def draw_up(
 ) -> PriceDraft:
     """Write a plan down for somebody to publish; CommandError where it could not be, or would change nothing."""
     if len(plan.rows) > ROWS_MAX:
-        raise CommandError(f"A draft names {ROWS_MAX:,} prices at most.")
+        raise CommandError("draft.too_many", many=ROWS_MAX)
     before, after = _preview(tx, price_list, plan, now_us)
     if before is not None and not sheets.diff(before, after) and after.usd_rate == before.usd_rate:
-        raise CommandError("These are the prices of the list already: nothing would change.")
+        raise CommandError("draft.no_change")
     draft = PriceDraft.objects.create(
         id=ids.new("pld", now_us),
         price_list_id=price_list,
@@ -97,7 +98,7 @@ def publish(
     row = find(draft)
     alone = row.requester == decider
     if alone and not single_person:
-        raise CommandError("You have drawn this up yourself: another person publishes it.")
+        raise CommandError("draft.own")
     plan = plan_of(row)
     # Two drafts of one version that are published at one time: the second one waits here, and then is out of date. And
     # nobody publishes another version of the source meanwhile.
@@ -105,13 +106,13 @@ def publish(
     list(PriceList.objects.select_for_update().filter(name__in=names).order_by("name"))
     row = find(draft)
     if row.state != "open":
-        raise CommandError(f"This draft is {row.state} already.")
+        raise CommandError("draft.decided", state=word("state", row.state))
     _still(row, plan, now_us)
     changed = PriceDraft.objects.filter(id=row.id, state="open").update(
         state="published", decider=decider, decided_us=now_us, single_person=alone
     )
     if changed != 1:
-        raise CommandError(f"This draft is {find(row.id).state} already.")
+        raise CommandError("draft.decided", state=word("state", find(row.id).state))
     sheet = lists.publish(
         tx,
         row.price_list_id,
@@ -134,7 +135,7 @@ def drop(tx: Tx, draft: str, *, actor: str, decider: str, now_us: int) -> PriceD
         state="dropped", decider=decider, decided_us=now_us
     )
     if changed != 1:
-        raise CommandError(f"This draft is {row.state} already.")
+        raise CommandError("draft.decided", state=word("state", row.state))
     audit.record(tx, actor=actor, verb="prices.drop", object=row.price_list_id, before={"draft": row.id})
     return find(row.id)
 
@@ -143,7 +144,7 @@ def find(draft: str) -> PriceDraft:
     """The draft of this id; CommandError otherwise."""
     row = PriceDraft.objects.select_related("price_list").filter(id=draft).first()
     if row is None:
-        raise CommandError("There is no such draft.")
+        raise CommandError("draft.unknown")
     return row
 
 
@@ -227,19 +228,15 @@ def _in_force(price_list: str, at_us: int) -> int | None:
 def _still(row: PriceDraft, plan: Plan, now_us: int) -> None:
     """Refuse a draft whose list, source or day is no longer what it was drawn up for."""
     if row.made_us <= now_us - LAPSES_US:
-        raise CommandError("This draft waited for longer than 72 hours. Create a new one.")
+        raise CommandError("draft.lapsed")
     if versions.newest(row.price_list_id) != row.base_n:
-        raise CommandError("The price list has a newer version than this draft knows. Create a new one.")
+        raise CommandError("draft.newer_version")
     # What the plan does not name is taken from the version that it follows. Of several that were published already
     # another may have begun.
     begins_us = plan.valid_from_us
     if begins_us is None and _in_force(row.price_list_id, row.made_us) != _in_force(row.price_list_id, now_us):
-        raise CommandError(
-            "Another version of the price list has begun since this draft was made. Discard it and create a new one."
-        )
+        raise CommandError("draft.another_began")
     if plan.from_usd_source and _in_force(plan.from_usd_source, now_us) != row.source_n:
-        raise CommandError(
-            "The prices in USD from which this draft was made have changed since. Discard it and create a new one."
-        )
+        raise CommandError("draft.source_changed")
     if begins_us is not None and begins_us < now_us:
-        raise CommandError("The day on which this draft should begin has passed. Create a new one.")
+        raise CommandError("draft.too_late")

@@ -16,6 +16,7 @@ from farebox.catalog.usage import CLASSES
 from farebox.kit import audit, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.kit.refusal import word
 
 MODALITIES = ("text", "image", "audio")
 TOKENS_MAX = 2**31
@@ -90,11 +91,11 @@ def define_model(
 def alias(tx: Tx, name: str, model: str, *, actor: str) -> dict[str, str]:
     """Let `name` stand for `model`, instead of what it stood for (`before`); CommandError if it is itself a model."""
     if not _NAME.match(name):
-        raise CommandError(f"{name!r:.80} can't name a model.")
+        raise CommandError("model.name", name=name[:80])
     if Model.objects.filter(name=name).exists():
-        raise CommandError(f"{name} is a model itself; an alias needs a name of its own.")
+        raise CommandError("alias.is_model", alias=name)
     if not Model.objects.filter(name=model).exists():
-        raise CommandError(f"There is no model {model!r:.80} that {name} could stand for.")
+        raise CommandError("alias.no_model", alias=name, model=model[:80])
     before = Alias.objects.filter(name=name).values_list("model_id", flat=True).first()
     if before != model:
         Alias.objects.update_or_create(name=name, defaults={"model_id": model})
@@ -107,7 +108,7 @@ def unalias(tx: Tx, name: str, *, actor: str) -> dict[str, str]:
     """Take an alias away; CommandError if there is none."""
     found = Alias.objects.filter(name=name).first()
     if found is None:
-        raise CommandError(f"There is no alias {name!r:.80}.")
+        raise CommandError("alias.unknown", alias=name[:80])
     facts = {"alias": name, "model": found.model_id}
     found.delete()
     db.bump(tx, "shelf")
@@ -119,7 +120,7 @@ def relist(tx: Tx, model: str, *, actor: str) -> bool:
     """Put an unlisted model back on the shelf; whether it was off. CommandError if unknown."""
     found = Model.objects.filter(name=model).first()
     if found is None:
-        raise CommandError(f"There is no model {model!r:.80}.")
+        raise CommandError("model.unknown", model=model[:80])
     if found.listed:
         return False
     Model.objects.filter(name=model).update(listed=True, unlisted_why="")
@@ -137,34 +138,36 @@ def relist(tx: Tx, model: str, *, actor: str) -> bool:
 
 def _check(card: ModelCard) -> None:
     if not _NAME.match(card.name):
-        raise CommandError(f"{card.name!r:.80} can't name a model.")
+        raise CommandError("model.name", name=card.name[:80])
     if Alias.objects.filter(name=card.name).exists():
-        raise CommandError(f"{card.name} is an alias; take it away first.")
+        raise CommandError("model.is_alias", model=card.name)
     for what, given, possible in (
-        ("endpoint kind", card.kinds, kinds_.NAMES),
+        ("endpoint_kind", card.kinds, kinds_.NAMES),
         ("modality", card.modalities, MODALITIES),
-        ("usage class", card.classes, CLASSES),
+        ("usage_class", card.classes, CLASSES),
     ):
-        wrong = sorted(given - set(possible))
-        if wrong or not given:
-            shown = repr(wrong[0])[:40] if wrong else "none"
-            raise CommandError(f"{card.name}: {what} {shown}; possible are {', '.join(possible)}.")
+        fact = word("fact", what)
+        if not given:
+            raise CommandError("model.set_none", model=card.name, what=fact, known=tuple(possible))
+        if wrong := sorted(given - set(possible)):
+            known = tuple(possible)
+            raise CommandError("model.set_unknown", model=card.name, what=fact, given=wrong[0][:40], known=known)
     counts = (card.output_tokens_max, card.input_overhead_tokens, card.context_tokens - 1, card.created_s)
     if any(type(count) is not int or count < 0 for count in counts) or (
         max(card.context_tokens, card.output_tokens_max) > TOKENS_MAX
         or card.input_overhead_tokens > OVERHEAD_TOKENS_MAX
     ):
-        raise CommandError(f"{card.name}: a size in tokens is wrong; the context must be at least 1.")
+        raise CommandError("model.tokens", model=card.name)
     if card.tokenizer and card.tokenizer not in TOKENIZERS:
-        raise CommandError(f"{card.name}: no tokenizer {card.tokenizer!r:.40}; there are {', '.join(TOKENIZERS)}.")
+        raise CommandError("model.tokenizer", model=card.name, tokenizer=card.tokenizer[:40], known=tuple(TOKENIZERS))
     if card.image_formula and card.image_formula not in FORMULAS:
         raise CommandError(
-            f"{card.name}: no image formula {card.image_formula!r:.40}; there are {', '.join(FORMULAS)}."
+            "model.image_formula", model=card.name, formula=card.image_formula[:40], known=tuple(FORMULAS)
         )
     if "image" in card.modalities and not card.image_formula:
-        raise CommandError(f"{card.name} reads images, so its holds need an image formula: {', '.join(FORMULAS)}.")
+        raise CommandError("model.no_image_formula", model=card.name, known=tuple(FORMULAS))
     if card.hidden_output and "reasoning" not in card.classes:
-        raise CommandError(f"{card.name} has hidden output, so it needs the usage class reasoning.")
+        raise CommandError("model.no_reasoning", model=card.name)
 
 
 def _still_priced(tx: Tx, card: ModelCard, now_us: int) -> None:
@@ -174,8 +177,11 @@ def _still_priced(tx: Tx, card: ModelCard, now_us: int) -> None:
             missing = sorted(card.classes - prices.keys()) if prices is not None else []
             if missing:
                 raise CommandError(
-                    f"{edition.price_list} v{edition.n} sells {card.name} without a price for {missing[0]}. "
-                    "Publish that price first."
+                    "model.unpriced",
+                    price_list=edition.price_list,
+                    version=edition.n,
+                    model=card.name,
+                    usage_class=missing[0],
                 )
 
 

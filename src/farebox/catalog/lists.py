@@ -28,18 +28,18 @@ def create_list(tx: Tx, name: str, currency: str, *, about: str = "", actor: str
     CommandError for a name or currency that is none, or a list of that name in another currency.
     """
     if name == shelf.HOUSE:
-        raise CommandError(f"The price list {name} is built in. Choose another name.")
+        raise CommandError("price_list.built_in", price_list=name)
     if not _NAME.match(name):
-        raise CommandError(f"{name!r:.80} can't name a price list: use small letters, digits, `.`, `_`, `-`.")
+        raise CommandError("price_list.name", name=name[:80])
     try:
         money.check_currency(currency)
     except money.MoneyError as fault:
-        raise CommandError(f"{fault}.") from None
+        raise CommandError(fault.refusal) from None
     facts = {"price_list": name, "currency": currency, "about": about[:300]}
     found = PriceList.objects.filter(name=name).first()
     if found is not None:
         if found.currency != currency:
-            raise CommandError(f"The price list {name} exists already, in {found.currency}. Choose another name.")
+            raise CommandError("price_list.other_currency", price_list=name, currency=found.currency)
         return {**facts, "about": found.about, "changed": False}
     PriceList.objects.create(name=name, currency=currency, about=facts["about"])
     audit.record(tx, actor=actor, verb="prices.create", object=name, after=facts)
@@ -152,8 +152,9 @@ def show(tx: Tx, price_list: str, *, version: int | None = None, now_us: int) ->
         else PriceListVersion.objects.filter(price_list=head, n=version).first()
     )
     if found is None:
-        what = "no version in force yet" if version is None else f"no version {version}"
-        raise CommandError(f"The price list {price_list} has {what}.")
+        if version is None:
+            raise CommandError("price_list.not_in_force", price_list=price_list)
+        raise CommandError("price_list.no_version", price_list=price_list, version=version)
     return versions.sheet(found)
 
 

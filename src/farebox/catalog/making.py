@@ -32,7 +32,7 @@ def draw_up(
     """When a version would begin, what it follows, how it is made, and its prices; CommandError if it can't be."""
     begins_us = now_us if valid_from_us is None else valid_from_us
     if begins_us < now_us:
-        raise CommandError("A version can't begin in the past. Leave its time out to begin now.")
+        raise CommandError("version.past")
     before = versions.at(head.name, begins_us)
     made = _making(head, before, **how)
     prices = versions.prices(before)
@@ -51,7 +51,7 @@ def positive(text: str, name: str) -> Fraction:
     """The exact value of a positive decimal text such as `7.25`; CommandError naming it otherwise."""
     value = Fraction(text) if _DECIMAL.match(text) else Fraction(0)
     if value <= 0:
-        raise CommandError(f"{name} must be a positive decimal number such as 7.25, not {text!r:.40}.")
+        raise CommandError("version.not_positive", name=name, text=text[:40])
     return value
 
 
@@ -72,15 +72,13 @@ def _making(
     """The frozen facts of how a version is made: source, rate, factor, usd_rate."""
     if head.currency == USD:
         if {text for text in (rate, usd_rate) if text} - {"1"}:
-            raise CommandError(
-                f"The price list {head.name} is in USD, so its rate is 1. Use a factor to change prices."
-            )
+            raise CommandError("version.usd_has_no_rate", price_list=head.name)
         rate = usd_rate = "1"
     elif from_usd_source and not rate:
-        raise CommandError(f"Say how many {head.currency} one USD is: a rate such as 7.25.")
+        raise CommandError("version.no_rate", currency=head.currency)
     usd_rate = usd_rate or rate or (before.usd_rate if before is not None else "")
     if not usd_rate:
-        raise CommandError(f"Say how many {head.currency} one USD is (usd_rate): balance pages speak dollars too.")
+        raise CommandError("version.no_usd_rate", currency=head.currency)
     if from_usd_source:
         made = {"source": from_usd_source, "rate": rate, "factor": factor}
     elif before is not None:
@@ -96,10 +94,10 @@ def _making(
 def _derive(source: str, made: Mapping[str, str], now_us: int) -> tuple[str, Prices]:
     head = versions.head(source)
     if head.currency != USD:
-        raise CommandError(f"The price list {source} is in {head.currency}; a source must be in USD.")
+        raise CommandError("version.source_currency", price_list=source, currency=head.currency)
     version = versions.at(head.name, now_us)
     if version is None:
-        raise CommandError(f"The price list {source} has no version in force yet.")
+        raise CommandError("price_list.not_in_force", price_list=source)
     derived = {
         key: convert(micro, rate=made["rate"], factor=made["factor"]) for key, micro in versions.prices(version).items()
     }
@@ -109,7 +107,7 @@ def _derive(source: str, made: Mapping[str, str], now_us: int) -> tuple[str, Pri
 def _drop(prices: Prices, model: str) -> None:
     gone = [key for key in prices if key[0] == model]
     if not gone:
-        raise CommandError(f"{model!r:.80} has no price to remove.")
+        raise CommandError("version.nothing_to_remove", model=model[:80])
     for key in gone:
         del prices[key]
 
@@ -117,7 +115,7 @@ def _drop(prices: Prices, model: str) -> None:
 def _complete(price_list: str, prices: Prices) -> None:
     """Refuse a version in which a model lacks a price for a class that it can produce."""
     if not prices:
-        raise CommandError(f"The new version of {price_list} would hold no price at all.")
+        raise CommandError("version.empty", price_list=price_list)
     for key, micro in prices.items():
         sheets.check(PriceRow(*key, micro))
     cards = {row.name: shelf.card_of(row) for row in Model.objects.all()}
@@ -125,11 +123,11 @@ def _complete(price_list: str, prices: Prices) -> None:
         card = cards.get(model)
         if card is None:
             target = Alias.objects.filter(name=model).values_list("model_id", flat=True).first()
-            hint = f"it is an alias of {target}: price that" if target else "define it first"
-            raise CommandError(f"{model!r:.80} is no model: {hint}.")
+            if target:
+                raise CommandError("version.alias", model=model[:80], target=target)
+            raise CommandError("version.no_model", model=model[:80])
         missing = [name for name in CLASSES if name in card.classes and (model, name) not in prices]
         if missing:
             raise CommandError(
-                f"{model} can produce {missing[0]}, which has no price in {price_list}. "
-                f"Give a price for: {', '.join(missing)}."
+                "version.incomplete", model=model, usage_class=missing[0], price_list=price_list, missing=tuple(missing)
             )

@@ -192,4 +192,4 @@ def _dearest(prices: Mapping[str, int], classes: tuple[str, ...]) -> int:
 
 def _check_bound(units: int) -> None:
     if type(units) is not int or units < 0:
-        raise money.MoneyError("a bound is a non-negative integer")
+        raise money.MoneyError("amount.bound")

@@ -10,15 +10,16 @@ from farebox.catalog import making, shelf
 from farebox.catalog.models import Alias, Model, Price, PriceList, PriceListVersion
 from farebox.catalog.pricing import PRICE_MICRO_MAX
 from farebox.catalog.usage import CLASSES
-from farebox.kit import clock, money
+from farebox.kit import clock, money, refusal
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.kit.refusal import Refusal
 
 
-def prove(tx: Tx) -> list[str]:
+def prove(tx: Tx) -> list[str | Refusal]:
     """Every finding of this room in one sentence each; an empty list is the proof. Reads only."""
     broken = _models()
-    found = [*broken, *_aliases(), *_lists(), *_versions(), *_prices()]
+    found: list[str | Refusal] = [*broken, *_aliases(), *_lists(), *_versions(), *_prices()]
     # A model that cannot be read has no card, so the shelf could not be loaded either.
     return found if broken else [*found, *_shelf(tx)]
 
@@ -43,13 +44,13 @@ def _aliases() -> list[str]:
     return [f"{double.name} is both an alias and a model" for double in doubles]
 
 
-def _lists() -> list[str]:
-    found = []
+def _lists() -> list[str | Refusal]:
+    found: list[str | Refusal] = []
     for head in PriceList.objects.order_by("name"):
         try:
             money.check_currency(head.currency)
         except money.MoneyError as fault:
-            found.append(f"price list {head.name}: {fault}")
+            found.append(refusal.of("proof.price_list", price_list=head.name, why=fault.refusal))
         numbers = PriceListVersion.objects.filter(price_list=head).aggregate(
             low=Min("n"), high=Max("n"), many=Count("n")
         )
@@ -60,8 +61,8 @@ def _lists() -> list[str]:
     return found
 
 
-def _versions() -> list[str]:
-    found = []
+def _versions() -> list[str | Refusal]:
+    found: list[str | Refusal] = []
     counted = PriceListVersion.objects.select_related("price_list").annotate(prices=Count("price"))
     for row in counted.order_by("price_list_id", "n"):
         name = f"price list {row.price_list_id} v{row.n}"
@@ -73,7 +74,7 @@ def _versions() -> list[str]:
             try:
                 making.positive(getattr(row, field), field)
             except CommandError as fault:
-                found.append(f"{name}: {fault.message}")
+                found.append(refusal.of("proof.version", version=name, why=fault.reason))
         if row.price_list.currency == making.USD and row.usd_rate != "1":
             found.append(f"{name} is in USD and says that a USD is {row.usd_rate}")
     return found

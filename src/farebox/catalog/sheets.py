@@ -63,9 +63,9 @@ def ordered(rows: Iterable[PriceRow]) -> tuple[PriceRow, ...]:
 def check(row: PriceRow) -> PriceRow:
     """`row` itself if its class exists and its price is within bounds; CommandError otherwise."""
     if row.usage_class not in CLASSES:
-        raise CommandError(f"{row.model}: {row.usage_class!r:.40} is no usage class. There are: {', '.join(CLASSES)}.")
+        raise CommandError("price.usage_class", model=row.model, usage_class=row.usage_class[:40], known=CLASSES)
     if type(row.micro_per_million) is not int or not 0 <= row.micro_per_million <= PRICE_MICRO_MAX:
-        raise CommandError(f"{row.model}: the price of {row.usage_class} must lie between 0 and 10 billion.")
+        raise CommandError("price.range", model=row.model, usage_class=row.usage_class)
     return row
 
 
@@ -74,7 +74,7 @@ def row(model: str, usage_class: str, price: str) -> PriceRow:
     try:
         micro = money.parse(price)
     except money.MoneyError as fault:
-        raise CommandError(f"{model}: the price of {usage_class} is wrong: {fault}.") from None
+        raise CommandError("price.unreadable", model=model, usage_class=usage_class, why=fault.refusal) from None
     return check(PriceRow(model, usage_class, micro))
 
 
@@ -89,7 +89,13 @@ def diff(before: Sheet | None, after: Sheet) -> list[Change]:
     CommandError if the sheets are in different currencies.
     """
     if before is not None and before.currency != after.currency:
-        raise CommandError(f"{before.price_list} is in {before.currency}, {after.price_list} in {after.currency}.")
+        raise CommandError(
+            "price.currencies",
+            before=before.price_list,
+            before_currency=before.currency,
+            after=after.price_list,
+            after_currency=after.currency,
+        )
     old = {} if before is None else {(line.model, line.usage_class): line.micro_per_million for line in before.rows}
     new = {(line.model, line.usage_class): line.micro_per_million for line in after.rows}
     keys = sorted(old.keys() | new.keys(), key=lambda key: (key[0], CLASSES.index(key[1])))
@@ -111,13 +117,13 @@ def from_csv(text: str) -> list[PriceRow]:
     rows = []
     try:
         if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise CommandError(f"The first line must be {','.join(COLUMNS)}.")
+            raise CommandError("price.csv_head", columns=",".join(COLUMNS))
         for fields in reader:
             if None in fields or None in fields.values():
-                raise CommandError(f"Line {reader.line_num} must have {len(COLUMNS)} fields.")
+                raise CommandError("price.csv_fields", line=reader.line_num, many=len(COLUMNS))
             rows.append(row(*(fields[name].strip() for name in COLUMNS)))
     except csv.Error as fault:
-        raise CommandError(f"Line {reader.line_num} is no CSV: {fault}.") from None
+        raise CommandError("price.csv", line=reader.line_num, why=str(fault)) from None
     return _once(rows)
 
 
@@ -149,11 +155,11 @@ def from_json(found: Any) -> list[PriceRow]:
     """
     prices = found.get("prices", found) if isinstance(found, dict) else None
     if not isinstance(prices, dict):
-        raise CommandError("A JSON price sheet is an object: model -> usage class -> price as a text.")
+        raise CommandError("price.json")
     rows = []
     for model, classes in prices.items():
         if not isinstance(classes, dict) or not all(isinstance(price, str) for price in classes.values()):
-            raise CommandError(f"{model}: prices must be an object of usage class -> price as a text.")
+            raise CommandError("price.json_model", model=model)
         rows += [row(model, usage_class, price) for usage_class, price in classes.items()]
     return rows
 
@@ -162,6 +168,6 @@ def _once(rows: list[PriceRow]) -> list[PriceRow]:
     seen: set[tuple[str, str]] = set()
     for line in rows:
         if (line.model, line.usage_class) in seen:
-            raise CommandError(f"{line.model}: {line.usage_class} has two prices.")
+            raise CommandError("price.twice", model=line.model, usage_class=line.usage_class)
         seen.add((line.model, line.usage_class))
     return rows

@@ -216,7 +216,7 @@ def unlist(tx: Tx, model: str, why: str, actor: str) -> bool:
     changed = models.Model.objects.filter(name=model, listed=True).update(listed=False, unlisted_why=why[:200])
     if not changed:
         if not models.Model.objects.filter(name=model).exists():
-            raise CommandError(f"There is no model {model!r:.80}. `farebox model list` shows them.")
+            raise CommandError("model.unknown", model=model[:80])
         return False
     db.bump(tx, "shelf")
     audit.record(tx, actor=actor, verb="model.unlist", object=model, before={"listed": True}, after={"why": why})

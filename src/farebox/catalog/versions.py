@@ -14,8 +14,8 @@ def head(price_list: str) -> PriceList:
     """The price list of this name; CommandError naming those that there are."""
     found = PriceList.objects.filter(name=price_list).first()
     if found is None:
-        known = ", ".join(PriceList.objects.order_by("name").values_list("name", flat=True)) or "none yet"
-        raise CommandError(f"There is no price list {price_list!r:.80}. There are: {known}.")
+        known = tuple(PriceList.objects.order_by("name").values_list("name", flat=True)) or ("–",)
+        raise CommandError("price_list.unknown", price_list=price_list[:80], known=known)
     return found
 
 

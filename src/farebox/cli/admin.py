@@ -29,6 +29,7 @@ from farebox.kit import options, whoami
 from farebox.kit.errors import CommandError, FareboxError, InternalError
 from farebox.kit.lock import FolderLock
 from farebox.kit.threads import Threads
+from farebox.look import refusals
 
 from .verb import Verb
 
@@ -114,7 +115,8 @@ class Admin:
             )
             return {"ok": await self._perform(name, args, actor=actor or said)}
         except FareboxError as refusal:
-            return {"error": {"message": refusal.message, "code": refusal.code, "status": refusal.status}}
+            said = refusals.of(refusal, "cli")
+            return {"error": {"message": said, "code": refusal.code, "status": refusal.status}}
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as fault:
             if name:
                 return self._broken(name, fault)

@@ -53,4 +53,4 @@ def amount(text: str) -> int:
     try:
         return money.parse(text)
     except money.MoneyError as fault:
-        raise CommandError(f"That is no amount: {fault}.") from None
+        raise CommandError(fault.refusal) from None

@@ -16,9 +16,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 from farebox.accounts import zones
 from farebox.accounts.models import Invitation
 from farebox.accounts.team import invitations, teams
+from farebox.console import refusals
 from farebox.kit import clock, db, options, outbox
 from farebox.kit.errors import CommandError
-from farebox.look import owners, refusals
+from farebox.look import owners
 from farebox.look.letter_words import in_mail
 
 from . import team

@@ -22,9 +22,10 @@ from farebox.accounts.people import people
 from farebox.accounts.sign_in import refused
 from farebox.accounts.team import invitations
 from farebox.accounts.team.invitations import Joined
+from farebox.console import refusals
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import kept, owners, refusals, shop
+from farebox.look import kept, owners, shop
 
 from . import key_stub
 from .principal import CHOSEN, Principal, signed_in
@@ -102,7 +103,7 @@ def _take(request: HttpRequest, row: Invitation, code: str, person: Person) -> H
     try:
         joined = db.write(_accept, code, person=person.pk, now_us=clock.now_us())
     except CommandError as fault:
-        here = "there already" in str(fault)  # without the id that the domain names
+        here = fault.is_("member.exists")  # without the id that the domain names
         said = _("You have a place there already.") if here else refusals.said(fault)
         return _form(request, row, code, Join(), status=400, refused=said)
     return _joined(request, row, joined)

@@ -25,9 +25,10 @@ from farebox.accounts.team import key_scope
 from farebox.accounts.team.key_scope import Scope
 from farebox.calls import by_key
 from farebox.catalog.pricing import ModelCard
+from farebox.console import refusals
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import charts, refusals
+from farebox.look import charts
 from farebox.look.templatetags.look import money
 
 from . import key_stub, pricebook

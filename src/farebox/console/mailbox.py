@@ -15,10 +15,10 @@ from django.utils.translation import gettext as _
 from farebox.accounts.models import Person
 from farebox.accounts.sign_in import first_proof, signup
 from farebox.accounts.sign_in.first_proof import Shown
+from farebox.console import refusals
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
 
 from . import second
 

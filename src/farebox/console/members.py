@@ -17,9 +17,10 @@ from farebox.accounts.models import Member
 from farebox.accounts.people import people
 from farebox.accounts.sign_in import switching
 from farebox.accounts.team import invitations, teams
+from farebox.console import refusals
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import owners, refusals
+from farebox.look import owners
 
 from . import team, team_rows
 from .invite import letter
@@ -142,7 +143,7 @@ def _transfer(tx: db.Tx, /, member: str, *args: Any, **facts: Any) -> None:
 def _reason(fault: CommandError, given: dict[str, str]) -> str:
     if given["role"] != "owner" and not given["project"]:
         return _("Choose a project.")
-    if "last owner" in str(fault):
+    if fault.is_("member.last_owner"):
         return _("The last owner stays. Make somebody else an owner first.")
     return _("This person has a place there already, or had one.")
 

@@ -13,10 +13,10 @@ from farebox.accounts.models import Account
 from farebox.accounts.sign_in import sessions
 from farebox.catalog.images import FORMULAS
 from farebox.catalog.pricing import ModelCard
+from farebox.console import refusals
 from farebox.kit import clock, db, options
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
 from farebox.protocol import kinds
 
 from . import pricebook, refused

@@ -18,9 +18,9 @@ from farebox.accounts.keys import lifting
 from farebox.accounts.models import Project
 from farebox.accounts.team import teams
 from farebox.accounts.team.teams import Reach
+from farebox.console import refusals
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
 
 from . import team_rows
 from .principal import CHOSEN, Principal, needs, proved_at, signed_in

@@ -184,10 +184,7 @@ class Journal:
             try:
                 entries.append(_decoder.decode(record))
             except msgspec.ValidationError as fault:
-                raise errors.CommandError(
-                    f"The journal of settlements holds a record that this version can't read ({fault}). Start the "
-                    "version that wrote it once, so that it writes its settlements into the store."
-                ) from None
+                raise errors.CommandError("journal.other_version", why=str(fault)) from None
         return entries
 
 

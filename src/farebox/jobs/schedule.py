@@ -17,6 +17,7 @@ import structlog
 from farebox.kit import clock, disk, options
 from farebox.kit.db import Tx
 from farebox.kit.errors import StoreUnavailable
+from farebox.look import refusals
 
 from .sending import send_outbox
 
@@ -228,7 +229,7 @@ async def check_file(context: Context) -> None:
         check.stop()  # a stopping process does not wait for it
         raise
     if found:
-        context.damaged(disk.damaged(chosen.sqlite_file, found))
+        context.damaged(refusals.said(disk.damaged(chosen.sqlite_file, found), "cli"))
 
 
 def _due(tx: Tx, now_us: int) -> list[tuple[str, str]]:

@@ -41,14 +41,14 @@ def add(
     """Announce something in at least one language; CommandError with what is wrong."""
     en, zh = " ".join(en.split()), " ".join(zh.split())
     if not (en or zh) or max(len(en), len(zh)) > TEXT_CHARS_MAX or not (en + zh).isprintable():
-        raise CommandError(f"Say it in at least one language, in at most {TEXT_CHARS_MAX} characters.")
+        raise CommandError("announcement.text", chars_max=TEXT_CHARS_MAX)
     if level not in LEVELS:
-        raise CommandError(f"The level is one of {', '.join(LEVELS)}.")
+        raise CommandError("announcement.level", levels=LEVELS)
     if until_us is not None and until_us <= max(from_us, now_us):
-        raise CommandError("The end lies after the beginning, and in the future.")
+        raise CommandError("announcement.end")
     known = [each for each in settings.get(tx, NAME, []) if each["until_us"] is None or each["until_us"] > now_us]
     if len(known) >= MANY_MAX:
-        raise CommandError(f"There are {MANY_MAX} announcements already. Take one away first.")
+        raise CommandError("announcement.too_many", many=MANY_MAX)
     made = {
         "id": ids.new("ann", now_us),
         "en": en,
@@ -66,6 +66,6 @@ def end(tx: Tx, announcement: str, *, actor: str) -> dict[str, Any]:
     known = settings.get(tx, NAME, [])
     found = next((each for each in known if each["id"] == announcement), None)
     if found is None:
-        raise CommandError("There is no such announcement.")
+        raise CommandError("announcement.unknown")
     settings.put(tx, NAME, [each for each in known if each["id"] != announcement], actor=actor)
     return dict(found)

@@ -81,7 +81,7 @@ def parse(text: str) -> Head:
     """The head that somebody has noted as `number:hash`; CommandError if it is none."""
     found = _HEAD.match(text.strip())
     if found is None or int(found[1]) == 0:
-        raise CommandError("A head is a number, a colon and 64 hexadecimal digits, as it was printed.")
+        raise CommandError("chain.head")
     return Head(int(found[1]), found[2])
 
 

@@ -55,11 +55,7 @@ class SystemClock:
         wall_us = time.time_ns() // 1000
         behind_us = max(0, mark_us - wall_us)
         if behind_us > behind_h_max * _HOUR_US:
-            raise CommandError(
-                f"This machine's clock is {behind_us // _HOUR_US:,} hours behind the newest time in the books. Set "
-                "the clock right. If it is right, it ran ahead once, and the books keep that time: `farebox clock` "
-                "shows it, and `farebox clock reset` puts it right."
-            )
+            raise CommandError("clock.behind", hours=behind_us // _HOUR_US)
         if mark_us > self._high_us:
             self._high_us, self._wall_us = mark_us, wall_us
         return behind_us

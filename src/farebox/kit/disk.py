@@ -13,7 +13,9 @@ from typing import Literal
 import psycopg
 import pysqlite3.dbapi2 as sqlite
 
+from . import refusal
 from .errors import CommandError
+from .refusal import Refusal
 
 Trouble = Literal["", "full", "read-only", "server"]
 
@@ -67,10 +69,7 @@ def refuse_network(path: Path) -> None:
     """CommandError if an SQLite file in `path` would lie on a network disk (promises: F40)."""
     kind = file_system(path)
     if kind in NETWORK or (kind.startswith("fuse.") and kind[5:].startswith(NETWORK_FUSE)):
-        raise CommandError(
-            f"The data folder {path} lies on a network disk ({kind}), whose locks can't be trusted: an SQLite store "
-            "would break there. Put it on a local disk, or use PostgreSQL (FAREBOX_DATABASE)."
-        )
+        raise CommandError("store.network_disk", path=str(path), kind=kind)
 
 
 class FileCheck:
@@ -121,9 +120,6 @@ class FileCheck:
                     self._connection.interrupt()
 
 
-def damaged(file: Path, found: list[str]) -> str:
-    """The sentence on a damaged store, with what to do next."""
-    return (
-        f"The store {file} is damaged: {'; '.join(found)[:200]}. Nothing was changed. Keep the file, restore the "
-        "last backup into another folder (docs/operate/back-up.md), and find out what its disk did."
-    )
+def damaged(file: Path, found: list[str]) -> Refusal:
+    """The refusal to work on a damaged store."""
+    return refusal.of("store.damaged", file=str(file), found="; ".join(found)[:200])

@@ -1,4 +1,4 @@
-"""The error tree: each has a code, a status, a type, and a sentence fit to show (clients 5).
+"""The error tree: each has a code, a status, a type, and a sentence fit to show or an id that has one (clients 5).
 
 FareboxError
 ├── Refused                    the caller's doing; a call refused so costs nothing (R01)
@@ -22,13 +22,15 @@ FareboxError
 │   ├── Overloaded             503
 │   ├── StoreUnavailable       503
 │   └── InternalError          500
-└── CommandError               a command can't be carried out; its sentence says what to do next
+└── CommandError               a command can't be carried out: a refusal by its id, or a front's own sentence
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+
+from .refusal import ID, Field, Refusal
 
 _jitter = random.SystemRandom()
 
@@ -257,8 +259,41 @@ class InternalError(Trouble):
 
 
 class CommandError(FareboxError):
-    """A command can't be carried out; the sentence says why and what to do next."""
+    """A command can't be carried out.
+
+    A room below the fronts gives the id of a refusal and its fields, and the front makes the sentence of it:
+    `CommandError("key.unknown", key=name)`. A front gives a sentence of its own. `param`, `code` and `status` are those
+    of the answer, so no field has their names.
+    """
 
     status = 400
     type = "invalid_request_error"
     code = "command_refused"
+    refusal: Refusal | None = None
+
+    def __init__(
+        self,
+        what: str | Refusal,
+        /,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        status: int | None = None,
+        **fields: Field,
+    ) -> None:
+        if isinstance(what, Refusal):
+            self.refusal = what
+        elif fields or ID.fullmatch(what):
+            self.refusal = Refusal(what, fields)
+        super().__init__(str(self.refusal or what), param=param, code=code, status=status)
+
+    @property
+    def reason(self) -> Refusal:
+        """The refusal itself, to be said inside another one; a front's own sentence has none, which is a mistake."""
+        if self.refusal is None:
+            raise AssertionError(f"no refusal, but a sentence: {self.message}")
+        return self.refusal
+
+    def is_(self, *idents: str) -> bool:
+        """Whether this is one of these refusals."""
+        return self.refusal is not None and self.refusal.id in idents

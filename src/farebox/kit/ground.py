@@ -19,6 +19,7 @@ from .errors import CommandError
 from .lock import NAME as LOCK_NAME
 from .lock import Watch
 from .options import Options
+from .refusal import Refusal
 
 log = structlog.get_logger(__name__)
 
@@ -110,7 +111,7 @@ class Ground:
         self.short = True
         log.error("ground.damaged", what=words)
 
-    def fault(self) -> str | None:
+    def fault(self) -> Refusal | None:
         """Why this process must stop at once; None while it need not."""
         return self.watch.fault()
 
@@ -164,13 +165,13 @@ def check(file: Path) -> None:
     try:
         size_bytes = file.stat().st_size
     except OSError as fault:
-        raise CommandError(f"The store {file} can't be opened: {fault.strerror}.") from None
+        raise CommandError("store.unopened", file=str(file), why=fault.strerror or "") from None
     if size_bytes > CHECK_BYTES_MAX:
         log.warning("ground.unchecked", file=str(file), bytes=size_bytes, why="large: it is checked once a day")
         return
     try:
         found = disk.FileCheck(file).run()
     except sqlite.Error as fault:
-        raise CommandError(f"The store {file} can't be checked: {fault}.") from None
+        raise CommandError("store.unchecked", file=str(file), why=str(fault)) from None
     if found:
         raise CommandError(disk.damaged(file, found))

@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from . import refusal
 from .errors import CommandError
+from .refusal import Refusal
 
 NAME = "serve.lock"
 _LOOK_AGAIN_S = 0.05
@@ -34,10 +36,7 @@ class FolderLock:
         while not self.try_take():
             if time.monotonic() >= deadline_s:
                 holder = self.path.read_text("ascii", "replace").strip()
-                raise CommandError(
-                    f"Another Farebox process{f' ({holder})' if holder else ''} works on the store in "
-                    f"{self.path.parent}. Stop it first, or let it finish."
-                )
+                raise CommandError("store.locked", folder=str(self.path.parent), holder=holder or "unknown")
             time.sleep(_LOOK_AGAIN_S)
 
     def try_take(self) -> bool:
@@ -47,7 +46,7 @@ class FolderLock:
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as fault:
-            raise CommandError(f"The lock file {self.path} can't be opened: {fault.strerror}.") from None
+            raise CommandError("store.lock_file", file=str(self.path), why=fault.strerror or "") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -90,17 +89,17 @@ class Watch:
         with contextlib.suppress(OSError):
             self._seen[path] = _inode(path)
 
-    def fault(self) -> str | None:
-        """The sentence on the first file that is gone or another; None while all is well."""
+    def fault(self) -> Refusal | None:
+        """The refusal about the first file that is gone or another; None while all is well."""
         for path, before in self._seen.items():
             try:
                 now = _inode(path)
             except FileNotFoundError:
-                return f"{path} was deleted while the store was in use."
+                return refusal.of("store.deleted", file=str(path))
             except OSError:  # a disk that can't answer is no news about the file
                 continue
             if now != before:
-                return f"{path} was replaced while the store was in use."
+                return refusal.of("store.replaced", file=str(path))
         return None
 
 

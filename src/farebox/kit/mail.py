@@ -96,7 +96,7 @@ def _by_smtp(url: str, mail: EmailMessage) -> None:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
     if parts.scheme not in _PORTS or not host:
-        raise CommandError("mail_url must be like smtp://name:password@host:587 or smtps://name:password@host.")
+        raise CommandError("mail.url")
     safely = ssl.create_default_context()
     server: smtplib.SMTP
     if parts.scheme == "smtps":

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from .refusal import Field, Refusal
+
 MICRO = 1_000_000
 AMOUNT_MICRO_MAX = 2**62  # promises: I23
 
@@ -19,22 +21,26 @@ _SIGNS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£", "JPY": "JP¥", "HK
 
 
 class MoneyError(ValueError):
-    """An amount or a currency that is none; the text is fit to show."""
+    """An amount or a currency that is none; `refusal` says why."""
+
+    def __init__(self, ident: str, /, **fields: Field) -> None:
+        self.refusal = Refusal(ident, fields)
+        super().__init__(str(self.refusal))
 
 
 def check_micro(amount_micro: int) -> int:
     """`amount_micro` itself if it is an exact integer within bounds; MoneyError otherwise."""
     if type(amount_micro) is not int:
-        raise MoneyError("an amount is an integer number of micro-units")
+        raise MoneyError("amount.not_integer")
     if not -AMOUNT_MICRO_MAX <= amount_micro <= AMOUNT_MICRO_MAX:
-        raise MoneyError("the amount is out of bounds")
+        raise MoneyError("amount.out_of_bounds")
     return amount_micro
 
 
 def check_currency(code: str) -> str:
     """`code` itself if it looks like an ISO 4217 code; MoneyError otherwise."""
     if not _CURRENCY.match(code):
-        raise MoneyError(f"{code[:16]!r} is not an ISO currency code such as USD or CNY")
+        raise MoneyError("amount.currency", currency=code[:16])
     return code
 
 
@@ -46,15 +52,15 @@ def parse(text: str) -> int:
     """
     found = _AMOUNT.match(text)
     if found is None:
-        raise MoneyError(f"{text[:32]!r} is not an amount such as 12.34")
+        raise MoneyError("amount.unreadable", text=text[:32])
     minus, whole, places = found[1], found[2].replace(",", "").lstrip("0"), (found[3] or "").rstrip("0")
     if len(whole) > _WHOLE_DIGITS_MAX:
-        raise MoneyError("the amount is out of bounds")
+        raise MoneyError("amount.out_of_bounds")
     if len(places) > 6:
-        raise MoneyError("an amount has at most six decimal places")
+        raise MoneyError("amount.places")
     amount_micro = int(whole or "0") * MICRO + int(places.ljust(6, "0"))
     if amount_micro > AMOUNT_MICRO_MAX // MICRO * MICRO:
-        raise MoneyError("the amount is out of bounds")
+        raise MoneyError("amount.out_of_bounds")
     return -amount_micro if minus else amount_micro
 
 

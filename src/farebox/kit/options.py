@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import refusal
 from .errors import CommandError
 
 PREFIX = "FAREBOX_"
@@ -300,7 +301,7 @@ def read(environ: Mapping[str, str] | None = None) -> Options:
             continue
         name = key[len(PREFIX) :].lower()
         if name not in BY_NAME:
-            raise CommandError(f"{key} is no option of Farebox. `farebox options` lists them.")
+            raise CommandError("option.unknown_variable", variable=key)
         values[name] = _from_text(BY_NAME[name], value)
     return Options(values)
 
@@ -309,17 +310,22 @@ def _from_file(env: Mapping[str, str]) -> dict[str, Any]:
     path = Path(env.get("FAREBOX_CONFIG", "farebox.toml"))
     if not path.is_file():
         if "FAREBOX_CONFIG" in env:
-            raise CommandError(f"FAREBOX_CONFIG names {path}, which is no file.")
+            raise CommandError("option.no_file", file=str(path))
         return {}
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise CommandError(f"{path} is not TOML: {fault}") from None
+        raise CommandError("option.not_toml", file=str(path), why=str(fault)) from None
     for name, value in found.items():
         if name not in BY_NAME:
-            raise CommandError(f"{path}: {name} is no option of Farebox. `farebox options` lists them.")
+            raise CommandError("option.unknown", file=str(path), option=name)
         if type(value) is not type(BY_NAME[name].default):
-            raise CommandError(f"{path}: {name} must be {_kind(BY_NAME[name])}.")
+            raise CommandError(
+                "option.type",
+                file=str(path),
+                option=name,
+                type=refusal.word("type", type(BY_NAME[name].default).__name__),
+            )
         _bounds(BY_NAME[name], value)
     return found
 
@@ -327,13 +333,13 @@ def _from_file(env: Mapping[str, str]) -> dict[str, Any]:
 def _from_text(option: Option, text: str) -> Any:
     if isinstance(option.default, bool):
         if text.lower() not in {"true", "false", "1", "0", "yes", "no"}:
-            raise CommandError(f"{PREFIX}{option.name.upper()} must be true or false.")
+            raise CommandError("option.not_bool", variable=f"{PREFIX}{option.name.upper()}")
         return text.lower() in {"true", "1", "yes"}
     if isinstance(option.default, int):
         try:
             value = int(text)
         except ValueError:
-            raise CommandError(f"{PREFIX}{option.name.upper()} must be a whole number.") from None
+            raise CommandError("option.not_int", variable=f"{PREFIX}{option.name.upper()}") from None
         _bounds(option, value)
         return value
     return text
@@ -341,11 +347,7 @@ def _from_text(option: Option, text: str) -> Any:
 
 def _bounds(option: Option, value: Any) -> None:
     if option.low is not None and option.high is not None and not option.low <= value <= option.high:
-        raise CommandError(f"{option.name} must lie between {option.low:,} and {option.high:,}.")
-
-
-def _kind(option: Option) -> str:
-    return {"bool": "true or false", "int": "a whole number", "str": "a text"}[type(option.default).__name__]
+        raise CommandError("option.range", option=option.name, low=option.low, high=option.high)
 
 
 _current: Options | None = None

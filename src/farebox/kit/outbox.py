@@ -57,7 +57,7 @@ def put(tx: Tx, *, kind: str, payload: dict[str, Any], now_us: int | None = None
 def mail(tx: Tx, *, to: str, subject: str, text: str) -> str:
     """Send a plain text to one address; the message's id. CommandError for what would break out of a header."""
     if not to.isprintable() or not subject.isprintable():
-        raise CommandError("An address or a subject is one line.")
+        raise CommandError("mail.one_line")
     return put(tx, kind="mail", payload={"to": to, "subject": subject, "text": text})
 
 

@@ -50,7 +50,7 @@ def once(text: str, what: str) -> None:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return  # whoever reads it next says what is wrong with it
     place = find(data, repeated=True)
-    raise CommandError(f"{what}: the name {place or '(unknown)'} comes twice in the JSON.")
+    raise CommandError("json.repeated", what=what, place=place or "?")
 
 
 def names_once(data: bytes) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from . import audit, ids
+from . import audit, ids, refusal
 from .db import Tx
 from .errors import CommandError
 from .models import Proposal, Version
@@ -49,11 +49,11 @@ def propose(
 ) -> Proposal:
     """Write a change down; nothing changes yet. CommandError where it can't be, or would change nothing."""
     if len(why) > WHY_CHARS_MAX or not why.isprintable():
-        raise CommandError(f"A reason is one line of at most {WHY_CHARS_MAX} characters.")
+        raise CommandError("proposal.reason", chars_max=WHY_CHARS_MAX)
     kind.check(tx, of, after)
     before = kind.read(tx, of, after)
     if _same(before, after):
-        raise CommandError("It is so already: nothing would change.")
+        raise CommandError("proposal.no_change")
     row = Proposal.objects.create(
         id=ids.new("prp", now_us),
         kind=kind.name,
@@ -81,7 +81,7 @@ def approve(
     row = _locked(proposal)
     alone = row.two_people and row.requester == approver
     if alone and not single_person:
-        raise CommandError("You have proposed this yourself: another person approves it.")
+        raise CommandError("proposal.own")
     after = msgspec.json.decode(row.after)
     if not _same(kind.read(tx, row.object, after), msgspec.json.decode(row.before)):
         _decide(row, to="dropped", decider=approver, now_us=now_us)
@@ -99,7 +99,7 @@ def decline(tx: Tx, proposal: str, *, decider: str, note: str = "", actor: str, 
     """Say no to what somebody proposed; its own requester withdraws it so."""
     row = _locked(proposal)
     if len(note) > WHY_CHARS_MAX or not note.isprintable():
-        raise CommandError(f"A note is one line of at most {WHY_CHARS_MAX} characters.")
+        raise CommandError("proposal.note", chars_max=WHY_CHARS_MAX)
     to = "withdrawn" if row.requester == decider else "declined"
     _decide(row, to=to, decider=decider, now_us=now_us, note=note.strip())
     row = find(row.id)
@@ -111,7 +111,7 @@ def find(proposal: str) -> Proposal:
     """The proposal of this id; CommandError otherwise."""
     row = Proposal.objects.filter(id=proposal).first()
     if row is None:
-        raise CommandError("There is no such proposal.")
+        raise CommandError("proposal.unknown")
     return row
 
 
@@ -165,4 +165,4 @@ def _locked(proposal: str) -> Proposal:
 def _decide(row: Proposal, *, to: str, decider: str, now_us: int, **facts: Any) -> None:
     waiting = Proposal.objects.filter(id=row.id, state="proposed", proposed_us__gt=now_us - LAPSES_US)
     if waiting.update(state=to, decider=decider, decided_us=now_us, **facts) != 1:
-        raise CommandError(f"This proposal is {state(find(row.id), now_us=now_us)} already and stays as it is.")
+        raise CommandError("proposal.decided", state=refusal.word("state", state(find(row.id), now_us=now_us)))

@@ -32,6 +32,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from . import refusal
 from .errors import CommandError
 from .options import Options
 
@@ -197,10 +198,7 @@ def _open(master: Mapping[int, bytes], sealed: str, *, table: str, column: str, 
     raw = _unpack(sealed)
     n = int.from_bytes(raw[1:5], "big")
     if n not in master:
-        raise CommandError(
-            f"{table}.{column} of {row} is sealed under master key {n}, which the key file does not hold. "
-            "Restore that line of the master key file from its backup."
-        )
+        raise CommandError("secret.other_key", table=table, column=column, row=row, key=str(n))
     nonce, wrapped = raw[5 : 5 + _NONCE_BYTES], raw[5 + _NONCE_BYTES : _HEAD_BYTES]
     try:
         return raw, AESGCM(master[n]).decrypt(nonce, wrapped, _bound(table, column, row, n))
@@ -223,15 +221,12 @@ def _unpack(sealed: str) -> bytes:
     except (UnicodeEncodeError, binascii.Error):
         raw = b""
     if len(raw) < _HEAD_BYTES + _NONCE_BYTES + 16 or raw[0] != FORMAT:
-        raise CommandError("A stored secret is not in the sealed form of this version. Enter the secret again.")
+        raise CommandError("secret.not_sealed")
     return raw
 
 
 def _unreadable(table: str, column: str, row: str) -> CommandError:
-    return CommandError(
-        f"{table}.{column} of {row} can't be decrypted: it was changed, moved here from another row, or "
-        "sealed by another installation. Enter the secret again, or restore this store's master key file."
-    )
+    return CommandError("secret.unreadable", table=table, column=column, row=row)
 
 
 def _text(kind: str, keys: Keys) -> str:
@@ -244,15 +239,14 @@ def _load(kind: str, path: Path) -> Keys:
         with path.open("rb") as file:
             text = file.read(_FILE_BYTES_MAX + 1)
     except FileNotFoundError:
-        raise CommandError(
-            f"There is no {kind} file at {path}. `farebox migrate` makes one for a new store; for an "
-            "existing store restore it from its backup, because a new one would not fit."
-        ) from None
+        raise CommandError("key_file.missing", file=str(path), kind=refusal.word("key_file", kind)) from None
     except OSError as fault:
-        raise CommandError(f"The {kind} file {path} can't be read: {fault.strerror}.") from None
+        raise CommandError(
+            "key_file.unreadable", file=str(path), kind=refusal.word("key_file", kind), why=fault.strerror or ""
+        ) from None
     keys = _parsed(kind, text)
     if keys is None:
-        raise CommandError(f"{path} is not a {kind} file of this version. Restore it from its backup.")
+        raise CommandError("key_file.other_form", file=str(path), kind=refusal.word("key_file", kind))
     return keys
 
 
@@ -281,7 +275,9 @@ def _changing(kind: str, options: Options) -> Iterator[Keys]:
     try:
         folder = os.open(path.parent, os.O_RDONLY)
     except OSError as fault:
-        raise CommandError(f"The {kind} file {path} can't be read: {fault.strerror}.") from None
+        raise CommandError(
+            "key_file.unreadable", file=str(path), kind=refusal.word("key_file", kind), why=fault.strerror or ""
+        ) from None
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         keys = _load(kind, path)
@@ -291,7 +287,9 @@ def _changing(kind: str, options: Options) -> Iterator[Keys]:
             _written(path, after).replace(path)
             _sync_folder(path.parent)
     except OSError as fault:
-        raise CommandError(f"The {kind} file {path} can't be written: {fault.strerror}.") from None
+        raise CommandError(
+            "key_file.unwritable", file=str(path), kind=refusal.word("key_file", kind), why=fault.strerror or ""
+        ) from None
     finally:
         os.close(folder)
 
@@ -311,7 +309,7 @@ def _create(path: Path, text: str) -> None:
             temporary.unlink()
         _sync_folder(path.parent)
     except OSError as fault:
-        raise CommandError(f"The key file {path} can't be made: {fault.strerror}.") from None
+        raise CommandError("key_file.not_made", file=str(path), why=fault.strerror or "") from None
 
 
 def _written(path: Path, text: str) -> Path:

@@ -41,7 +41,7 @@ def get(tx: Tx, name: str, default: Any = None) -> Any:
 def put(tx: Tx, name: str, value: Any, *, actor: str) -> Any:
     """Set `name` to a JSON-able value (no secret: the trail shows it); the value before, or None."""
     if not 0 < len(name) <= NAME_CHARS_MAX:
-        raise CommandError(f"The name of a setting has 1 to {NAME_CHARS_MAX} characters.")
+        raise CommandError("setting.name", chars_max=NAME_CHARS_MAX)
     before = get(tx, name)
     Setting.objects.update_or_create(name=name, defaults={"value": _encode(value).decode()})
     db.bump(tx, "settings")
@@ -103,7 +103,7 @@ def installation_id(tx: Tx) -> str:
     """The id of this installation; CommandError with the next step while it has none."""
     found = get(tx, "installation_id")
     if found is None:
-        raise CommandError("This store belongs to no installation yet. Run `farebox migrate` first.")
+        raise CommandError("store.not_set_up")
     return str(found)
 
 
@@ -194,9 +194,9 @@ def check_moved(tx: Tx, changes: Mapping[str, Any], *, now_us: int) -> None:
         if known.kind != "moment" or value == was:
             continue
         if was is not None and was <= now_us:
-            raise CommandError(f"{name}: this time has come, and stays.")
+            raise CommandError("setting.moment_past", setting=name)
         if value is None or value < now_us + known.days_ahead * _DAY_US:
-            raise CommandError(f"{name}: choose a time at least {known.days_ahead} days from now.")
+            raise CommandError("setting.moment_near", setting=name, days=known.days_ahead)
 
 
 def has_come(tx: Tx, name: str, *, now_us: int) -> bool:
@@ -214,7 +214,7 @@ def check(name: str, value: Any) -> Any:
     """`value` itself if the known setting `name` can have it; CommandError with what is wrong otherwise."""
     known = BY_NAME.get(name)
     if known is None:
-        raise CommandError(f"There is no setting {name[:64]!r}.")
+        raise CommandError("setting.unknown", setting=name[:64])
     _CHECKS[known.kind](known, value)
     return value
 
@@ -223,22 +223,22 @@ def _check_text(known: Known, value: Any) -> None:
     line = known.kind == "line"
     chars_max = LINE_CHARS_MAX if line else TEXT_CHARS_MAX
     if not isinstance(value, str) or len(value) > chars_max or "\x00" in value or (line and not value.isprintable()):
-        raise CommandError(f"{known.name}: a text of at most {chars_max:,} characters{' in one line' if line else ''}.")
+        raise CommandError("setting.line" if line else "setting.text", setting=known.name, chars_max=chars_max)
 
 
 def _check_number(known: Known, value: Any) -> None:
     if type(value) is not int or not known.low <= value <= known.high:
-        raise CommandError(f"{known.name}: a whole number from {known.low:,} to {known.high:,}.")
+        raise CommandError("setting.number", setting=known.name, low=known.low, high=known.high)
 
 
 def _check_moment(known: Known, value: Any) -> None:
     if value is not None and (type(value) is not int or not known.low <= value <= known.high):
-        raise CommandError(f"{known.name}: a date and a time, such as 2027-01-31 00:00.")
+        raise CommandError("setting.moment", setting=known.name)
 
 
 def _check_factor(known: Known, value: Any) -> None:
     if not isinstance(value, str) or not _DECIMAL.match(value) or Fraction(value) < 1:
-        raise CommandError(f"{known.name}: a decimal number of at least 1, such as 1.5.")
+        raise CommandError("setting.factor", setting=known.name)
 
 
 def _check_currency(known: Known, value: Any) -> None:
@@ -246,12 +246,12 @@ def _check_currency(known: Known, value: Any) -> None:
         if value != "":
             money.check_currency(str(value))
     except money.MoneyError as fault:
-        raise CommandError(f"{known.name}: {fault}.") from None
+        raise CommandError("setting.currency", setting=known.name, why=fault.refusal) from None
 
 
 def _check_amounts(known: Known, value: Any) -> None:
     if not isinstance(value, dict) or len(value) > 20:
-        raise CommandError(f"{known.name}: amounts by currency, such as USD 1.00.")
+        raise CommandError("setting.amounts", setting=known.name)
     for currency, amount in value.items():
         _check_currency(known, currency or "-")
         _check_number(known, amount)

@@ -13,6 +13,7 @@ from django.db.models import F, Q, Sum
 
 from farebox.kit import audit, errors, ids, money
 from farebox.kit.db import Tx
+from farebox.kit.refusal import Amount, word
 
 from . import booking, holds, journal
 from .models import Adjustment, Entry, Posting
@@ -66,8 +67,7 @@ def propose(
     spent_micro = proposed_today(tx, requester=requester, currency=currency, now_us=now_us)
     if spent_micro + amount_micro > day_max_micro:
         raise errors.CommandError(
-            f"That is more than you may propose today: {money.text(day_max_micro)} {currency} a day, "
-            f"{money.text(spent_micro)} of it proposed already."
+            "adjustment.propose_day_max", day_max=Amount(day_max_micro, currency), spent=Amount(spent_micro, currency)
         )
     row = Adjustment.objects.create(
         id=ids.new("adj", now_us),
@@ -106,18 +106,19 @@ def approve(
     row = find(adjustment)
     alone = row.requester == approver
     if alone and not single_person:
-        raise errors.CommandError("You have proposed this yourself: another person approves it.")
+        raise errors.CommandError("adjustment.own")
     journal.lock(tx, row.account)  # what is checked here stays so until it is booked
     row = find(adjustment)
     if state(row, now_us=now_us) != "proposed":
         raise _decided(row, now_us)
     if row.first_approver == approver and not alone:
-        raise errors.CommandError("You have approved this already: it takes a second person's approval as well.")
+        raise errors.CommandError("adjustment.second_approval")
     today_micro = approved_today(tx, approver=approver, currency=row.currency, now_us=now_us)
     if today_micro + row.amount_micro > day_max_micro:
         raise errors.CommandError(
-            f"That is more than you may approve today: {money.text(day_max_micro)} {row.currency} a day, "
-            f"{money.text(today_micro)} of it approved already."
+            "adjustment.approve_day_max",
+            day_max=Amount(day_max_micro, row.currency),
+            approved=Amount(today_micro, row.currency),
         )
     booking.refuse_known(tx, booking.outside(row))
     if row.kind == "refund":
@@ -143,7 +144,7 @@ def decline(tx: Tx, adjustment: str, *, decider: str, note: str = "", actor: str
     row = find(adjustment)
     to = "withdrawn" if row.requester == decider else "declined"
     if len(note) > REASON_CHARS_MAX or not note.isprintable():
-        raise errors.CommandError(f"A note is one line of at most {REASON_CHARS_MAX} characters.")
+        raise errors.CommandError("adjustment.note", chars_max=REASON_CHARS_MAX)
     _decide(row, to=to, decider=decider, now_us=now_us, note=note.strip())
     row = find(row.id)
     audit.record(tx, actor=actor, verb="money.decline", object=row.account, after=view(row, now_us=now_us))
@@ -154,7 +155,7 @@ def find(adjustment: str) -> Adjustment:
     """The row of this id; CommandError otherwise."""
     row = Adjustment.objects.filter(id=adjustment).first()
     if row is None:
-        raise errors.CommandError("There is no such adjustment.")
+        raise errors.CommandError("adjustment.unknown")
     return row
 
 
@@ -268,15 +269,13 @@ def view(row: Adjustment, *, now_us: int) -> dict[str, Any]:
 
 def _check(kind: str, amount_micro: int, reason: str, expires_us: int | None, now_us: int) -> None:
     if kind not in KINDS:
-        raise errors.CommandError(f"Manual money is one of {', '.join(KINDS)}.")
+        raise errors.CommandError("adjustment.kind", kinds=tuple(KINDS))
     if type(amount_micro) is not int or not 0 < amount_micro <= money.AMOUNT_MICRO_MAX:
-        raise errors.CommandError("The amount is more than nothing.")
+        raise errors.CommandError("adjustment.amount")
     if not reason.strip() or len(reason) > REASON_CHARS_MAX or not reason.isprintable():
-        raise errors.CommandError(
-            f"Say why, in one line of at most {REASON_CHARS_MAX} characters: the reason stands in the books for ever."
-        )
+        raise errors.CommandError("adjustment.reason", chars_max=REASON_CHARS_MAX)
     if expires_us is not None and (kind != "grant" or expires_us <= now_us):
-        raise errors.CommandError("Granted credit alone expires, and in the future.")
+        raise errors.CommandError("adjustment.expiry")
 
 
 def _approve_first(row: Adjustment, approver: str, now_us: int) -> None:
@@ -298,4 +297,4 @@ def _decide(row: Adjustment, *, to: str, decider: str, now_us: int, first: str |
 
 
 def _decided(row: Adjustment, now_us: int) -> errors.CommandError:
-    return errors.CommandError(f"This is {state(row, now_us=now_us)} already and stays as it is.")
+    return errors.CommandError("adjustment.decided", state=word("state", state(row, now_us=now_us)))

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.db.models import Q, Sum
 
-from farebox.kit import errors, money
+from farebox.kit import errors
 from farebox.kit.db import Tx
+from farebox.kit.refusal import Amount
 
 from . import allowance, caps, chart, holds, journal, lots, references
 from .models import Adjustment, Entry, Posting
@@ -33,9 +34,9 @@ def check_refund(tx: Tx, account: str, call: str, amount_micro: int, *, but: str
     journal.lock(tx, account)
     charge = Entry.objects.filter(account=account, kind="charge", ref=call).first() if call else None
     if charge is None:
-        raise errors.CommandError("Name the call: this account has no charge of that call.")
+        raise errors.CommandError("refund.no_charge")
     if Entry.objects.filter(Q(kind="refund", ref=call) | Q(kind="reversal", ref=charge.id), account=account).exists():
-        raise errors.CommandError("The charge of this call was given back already.")
+        raise errors.CommandError("refund.given_back")
     charged_micro = -int(Posting.objects.get(entry=charge, account=account).amount_micro)
     waiting = Adjustment.objects.filter(account=account, kind="refund", call=call, state="proposed").exclude(id=but)
     waiting = waiting.filter(proposed_us__gt=after_us)
@@ -43,8 +44,9 @@ def check_refund(tx: Tx, account: str, call: str, amount_micro: int, *, but: str
     before_micro += journal.given_by_hand_micro(tx, account, call)
     if amount_micro + before_micro > charged_micro:
         raise errors.CommandError(
-            f"The call was charged {money.exact(charged_micro)}, of which {money.exact(before_micro)} is refunded or "
-            "proposed already."
+            "refund.too_much",
+            charged=Amount(charged_micro, charge.currency),
+            refunded=Amount(before_micro, charge.currency),
         )
 
 
@@ -52,7 +54,7 @@ def available_micro(tx: Tx, row: Adjustment) -> int:
     """As much of what a row would take as is available; CommandError where that is nothing."""
     amount_micro = min(int(row.amount_micro), holds.balance(tx, row.account)[2])
     if amount_micro <= 0:
-        raise errors.CommandError("Nothing is available on this account that could be taken.")
+        raise errors.CommandError("adjustment.nothing_available")
     return amount_micro
 
 
@@ -74,8 +76,7 @@ def refuse_waiting(named: Outside, *, after_us: int) -> None:
     row = waiting.filter(proposed_us__gt=after_us).order_by("id").first()
     if row is not None:
         raise errors.CommandError(
-            f"Reference {named.reference} of {named.source} is proposed already, on account {row.account}: {row.id} "
-            "waits for approval."
+            "reference.proposed", reference=named.reference, source=named.source, account=row.account, adjustment=row.id
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from farebox.kit import dbfaults, errors, ids, money
 from farebox.kit.db import Tx
+from farebox.kit.refusal import Amount
 
 from . import allowance, caps, chart, references, statements
 from .references import Outside
@@ -113,15 +114,15 @@ def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = 
     """
     head = tx.one(statements.READ_ENTRY, (entry,))
     if head is None:
-        raise errors.CommandError(f"There is no entry {entry}.")
+        raise errors.CommandError("entry.unknown", entry=entry)
     if head[1] == "refund":
-        raise errors.CommandError(f"Entry {entry} gave back the charge of a call that failed: it stays given back.")
+        raise errors.CommandError("entry.refund_stays", entry=entry)
     lock(tx, str(head[0]))
     if head[1] == "charge":
         # The charge would be given back twice: by the refund, and by its reversal.
         given_micro = given_by_hand_micro(tx, str(head[0]), str(head[2]))
         if given_micro or tx.one(statements.FIND_ENTRY, (head[0], "refund", head[2])) is not None:
-            raise errors.CommandError(f"The charge of entry {entry} was refunded already.")
+            raise errors.CommandError("entry.refunded", entry=entry)
     lines = [(str(name), -int(amount)) for name, amount in tx.all(statements.READ_POSTINGS, (entry,))]
     repeated = tx.one(statements.FIND_ENTRY, (head[0], "reversal", entry)) is not None
     undone = post(
@@ -163,10 +164,7 @@ def _same(tx: Tx, entry: str, lines: Sequence[tuple[str, int]], what: str) -> st
     booked = _postings(tx, entry)
     if booked != sorted(lines):
         amount_micro = max(amount for _, amount in booked)
-        raise errors.CommandError(
-            f"The reference of {what} stands for entry {entry} over {money.exact(amount_micro)} already. "
-            "Take another reference."
-        )
+        raise errors.CommandError("entry.other_amount", what=what, entry=entry, amount=Amount(amount_micro))
     return entry
 
 
@@ -179,10 +177,10 @@ def _room(amount_micro: int) -> tuple[int, int]:
 def _refusal(tx: Tx, name: str, currency: str, amount_micro: int) -> errors.CommandError:
     row = tx.one(statements.READ_ACCOUNT, (name,))
     if row is None:
-        return errors.CommandError(f"There is no ledger account {name}.")
+        return errors.CommandError("ledger_account.unknown", ledger_account=name)
     if row[4] != currency:
-        return errors.CommandError(f"Ledger account {name} is kept in {row[4]}, not in {currency}.")
+        return errors.CommandError("ledger_account.currency", ledger_account=name, kept=str(row[4]), given=currency)
     low, high = _room(amount_micro)
     if not low <= int(row[0]) <= high:
-        return errors.CommandError(f"Ledger account {name} would go beyond {money.text(money.AMOUNT_MICRO_MAX)}.")
-    return errors.CommandError(f"Ledger account {name} has too little available for that.")
+        return errors.CommandError("ledger_account.bounds", ledger_account=name, most=Amount(money.AMOUNT_MICRO_MAX))
+    return errors.CommandError("ledger_account.too_little", ledger_account=name)

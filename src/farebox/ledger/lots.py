@@ -10,8 +10,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from farebox.kit import errors, ids, money
+from farebox.kit import errors, ids
 from farebox.kit.db import Tx
+from farebox.kit.refusal import Amount
 
 from . import chart, holds, journal, statements
 from .models import CreditLot
@@ -85,9 +86,9 @@ def grant(
     The same `ref` gives once to an account, the same reference from `outside` once at all.
     """
     if amount_micro <= 0:
-        raise errors.CommandError("A grant is more than nothing.")
+        raise errors.CommandError("grant.amount")
     if expires_us is not None and expires_us <= now_us:
-        raise errors.CommandError("A grant expires in the future, or never.")
+        raise errors.CommandError("grant.expiry")
     entry = journal.post(
         tx,
         account=account,
@@ -169,10 +170,7 @@ def reverse(tx: Tx, *, entry: str, at_us: int, note: str, requester: str, single
     """
     lot = CreditLot.objects.filter(entry_id=entry).first()
     if lot is not None and lot.expired_micro:
-        raise errors.CommandError(
-            f"Of the credit of entry {entry} {money.exact(lot.expired_micro)} has expired and was taken back already; "
-            "its reversal would take that twice."
-        )
+        raise errors.CommandError("grant.expired", entry=entry, expired=Amount(lot.expired_micro))
     undone = journal.reverse(tx, entry=entry, at_us=at_us, note=note, requester=requester, single_person=single_person)
     CreditLot.objects.filter(entry_id=entry, reversed_us=None).update(closed=True, reversed_us=at_us)
     return undone

@@ -12,8 +12,9 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-from farebox.kit import dbfaults, errors, money
+from farebox.kit import dbfaults, errors
 from farebox.kit.db import Tx
+from farebox.kit.refusal import Amount
 
 from . import statements
 
@@ -47,13 +48,11 @@ def named(kind: str, source: str, reference: str) -> Outside | None:
     if not source and not reference:
         return None
     if not source or not reference:
-        raise errors.CommandError("A reference from outside has a source and a reference: give both.")
+        raise errors.CommandError("reference.half")
     if not _SOURCE.match(source):
-        raise errors.CommandError(
-            "A source is a short name: at most 32 of small letters, digits, full stops, hyphens and underscores."
-        )
+        raise errors.CommandError("reference.source")
     if len(reference) > REFERENCE_CHARS_MAX or not reference.isprintable():
-        raise errors.CommandError(f"A reference is one line of at most {REFERENCE_CHARS_MAX} characters.")
+        raise errors.CommandError("reference.number", chars_max=REFERENCE_CHARS_MAX)
     return Outside(kind, source, reference)
 
 
@@ -79,6 +78,11 @@ def refusal(tx: Tx, outside: Outside, entry: str) -> errors.CommandError:
     lines = tx.all(statements.READ_POSTINGS, (entry,))
     moved_micro = sum(int(amount_micro) for account, amount_micro in lines if account == head[0])
     return errors.CommandError(
-        f"Reference {outside.reference} of {outside.source} stands for entry {entry} already: {head[1]}, "
-        f"{money.exact(moved_micro)} {head[3]} on account {head[0]}. Take another reference."
+        "reference.booked",
+        reference=outside.reference,
+        source=outside.source,
+        entry=entry,
+        kind=str(head[1]),
+        amount=Amount(moved_micro, str(head[3])),
+        account=str(head[0]),
     )

@@ -1,119 +1,92 @@
-"""What the rooms below refuse, as a page says it: in its language, and with places of pages instead of commands.
+"""The sentences of refusals: each front says what is wrong, and what to do next there, in the language of who reads it.
 
-The sentences are those of each room's `refusals.po`, which `look/words.py` compares with the code. A value that is
-itself such a sentence, or one of the words below, is said in the same language.
+They are data: `sentences/*.toml`, one file for each room that refuses. An entry has the sentence in English (`en`) and
+in Chinese (`zh`), and by front what to do next, which follows it: `cli` and `api` in English alone, `console` and
+`office` in both languages. Plain Python: the terminal and the gateway read it without Django.
 """
 
 from __future__ import annotations
 
 import functools
-import re
-from typing import NamedTuple
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
-from babel.messages.mofile import read_mo
-from django.utils.translation import get_language, gettext, gettext_noop
+from farebox.kit import money
+from farebox.kit.errors import CommandError, FareboxError
+from farebox.kit.refusal import Amount, Field, Refusal
 
-from farebox.kit.errors import FareboxError
-
-from . import words
-
-_PLACE = re.compile(r"\{(\d+)\}")
-# Values that are words: states, areas, and ends of sentences that the code chooses.
-_WORDS = frozenset(
-    {
-        gettext_noop("active"),
-        gettext_noop("frozen"),
-        gettext_noop("barred"),
-        gettext_noop("closed"),
-        gettext_noop("archived"),
-        gettext_noop("revoked"),
-        gettext_noop("expired"),
-        gettext_noop("removed"),
-        gettext_noop("open"),
-        gettext_noop("published"),
-        gettext_noop("dropped"),
-        gettext_noop("proposed"),
-        gettext_noop("booked"),
-        gettext_noop("approved"),
-        gettext_noop("declined"),
-        gettext_noop("withdrawn"),
-        gettext_noop("lapsed"),
-        gettext_noop("console"),
-        gettext_noop("office"),
-        gettext_noop("endpoint kind"),
-        gettext_noop("modality"),
-        gettext_noop("usage class"),
-        gettext_noop("none"),
-        gettext_noop("in one line"),
-        gettext_noop("define it first"),
-        gettext_noop("no version in force yet"),
-        gettext_noop("Requests a minute"),
-        gettext_noop("Tokens a minute"),
-        gettext_noop("Calls at once"),
-        gettext_noop("A channel on your own network must be marked local."),
-    }
-)
+Front: TypeAlias = Literal["cli", "api", "console", "office"]
+FRONTS: tuple[Front, ...] = ("cli", "api", "console", "office")
+ENGLISH_ONLY: tuple[Front, ...] = ("cli", "api")
+FOLDER = Path(__file__).parent / "sentences"
+_AND = {"en": ", ", "zh": "、"}
 
 
-class Sentence(NamedTuple):
-    """A sentence with places for values: how it is recognised, and what a page says."""
+def said(refusal: Refusal, front: Front, language: str = "en") -> str:
+    """The sentence of a refusal and its next step, as this front says it in this language (`en`, `zh-hans`).
 
-    pattern: re.Pattern[str]
-    letters: int
-    said: str
-
-
-def said(fault: FareboxError) -> str:
-    """The sentence of a refusal for a page; as it was raised where the page's language has no other."""
-    return _said(fault.message) or fault.message
-
-
-def _said(message: str) -> str:
-    whole, naming = _sentences(words.LOCALE if get_language() == "zh-hans" else words.ENGLISH)
-    if message in whole:
-        return whole[message]
-    for sentence in naming:
-        if found := sentence.pattern.fullmatch(message):
-            return _filled(sentence, found.groups())
-    return ""
+    An id that has no sentence is said as logs have it: what is refused stays refused.
+    """
+    entry = sentences().get(refusal.id)
+    if entry is None:
+        return str(refusal)
+    tongue = "zh" if language.startswith("zh") and front not in ENGLISH_ONLY and "zh" in entry else "en"
+    values = {name: _value(value, front, tongue) for name, value in refusal.fields.items()}
+    gap = "" if tongue == "zh" else " "
+    return gap.join(part.format(**values) for part in (entry[tongue], next_step(entry, front, tongue)) if part)
 
 
-def _filled(sentence: Sentence, values: tuple[str, ...]) -> str:
-    said = {str(n): _value(value) for n, value in enumerate(values, 1)}
-    if not sentence.letters and all(said[str(n)] == value for n, value in enumerate(values, 1)):
-        return ""  # nothing but values, none of which has other words
-    return _PLACE.sub(lambda place: said[place[1]], sentence.said)
+def of(fault: FareboxError, front: Front, language: str = "en") -> str:
+    """What a front says of an error: the sentence of its refusal, else the one that it was raised with."""
+    if isinstance(fault, CommandError) and fault.refusal is not None:
+        return said(fault.refusal, front, language)
+    return fault.message
 
 
-def _value(value: str) -> str:
-    plain = value.strip()
-    if plain in _WORDS:
-        return gettext(plain)
-    if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "'\"":
-        return plain[1:-1]
-    return _said(plain) or plain
+def next_step(entry: Mapping[str, Any], front: Front, tongue: str) -> str:
+    """What an entry says to do next on this front; empty if nothing."""
+    step = entry.get(front, "")
+    return str(step[tongue] if isinstance(step, dict) else step)
 
 
 @functools.cache
-def _sentences(locale: str) -> tuple[dict[str, str], list[Sentence]]:
-    whole, naming = {}, []
-    for room in words.BELOW:
-        path = words.target(room, "refusals", locale)
-        if not path.is_file():
-            continue
-        with path.open("rb") as file:
-            for word, (as_said, *_) in words.entries(read_mo(file)).items():
-                if not _PLACE.search(word.text):
-                    whole[word.text] = as_said
-                else:
-                    naming.append(_read(word.text, as_said))
-    # What says most is tried first: `{1}.` fits every sentence.
-    naming.sort(key=lambda each: each.letters, reverse=True)
-    return whole, naming
+def sentences() -> dict[str, dict[str, Any]]:
+    """Every entry by its id."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(FOLDER.glob("*.toml")):
+        for thing, entries in tomllib.loads(path.read_text(encoding="utf-8")).items():
+            for what, entry in entries.items():
+                found[f"{thing}.{what}"] = entry
+    return found
 
 
-def _read(text: str, as_said: str) -> Sentence:
-    parts = _PLACE.split(text)
-    pattern = "".join("(.*?)" if n % 2 else re.escape(part) for n, part in enumerate(parts))
-    letters = sum(sign.isalpha() for part in parts[::2] for sign in part)
-    return Sentence(re.compile(pattern, re.DOTALL), letters, as_said)
+def _value(value: Field, front: Front, tongue: str) -> str:
+    if isinstance(value, Refusal):
+        return _inside(value, front, tongue)
+    if isinstance(value, Amount):
+        return _amount(value, front)
+    if isinstance(value, tuple):
+        return _AND[tongue].join(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return value if value.isprintable() else repr(value)[1:-1]
+
+
+def _inside(refusal: Refusal, front: Front, tongue: str) -> str:
+    """A word or a reason inside another sentence, without a next step; a word that is not known is its own name."""
+    entry = sentences().get(refusal.id)
+    if entry is None:
+        return refusal.id.partition(".")[2]
+    return str(entry.get(tongue, entry["en"])).format(
+        **{name: _value(value, front, tongue) for name, value in refusal.fields.items()}
+    )
+
+
+def _amount(amount: Amount, front: Front) -> str:
+    if not amount.currency:
+        return money.text(amount.micro)
+    if front in ENGLISH_ONLY:
+        return f"{money.text(amount.micro)} {amount.currency}"
+    return money.show(amount.micro, amount.currency)

@@ -1,7 +1,6 @@
 """The words of the pages: every string of the rooms that show pages, their Chinese, and its compiled form.
 
-The rooms below have no pages; what they refuse is read from their code and lies in `refusals.po` beside them: the
-Chinese of every sentence, and the English of those that speak of the shell. `look/refusals.py` puts them on pages.
+What the rooms below refuse are no strings but ids; `look/refusals.py` has their sentences.
 
 `python -m farebox.look.words` compiles the catalogues. A catalogue that is not compiled is no fault: its room then
 speaks English.
@@ -9,7 +8,6 @@ speaks English.
 
 from __future__ import annotations
 
-import ast
 import io
 import sys
 from collections.abc import Iterator
@@ -24,17 +22,8 @@ from babel.messages.pofile import read_po
 from django.utils.translation.template import templatize
 
 ROOMS = ("look", "console", "office", "protocol")
-BELOW = ("kit", "catalog", "ledger", "protocol", "upstreams", "accounts", "calls", "payments", "site")
-# What these files refuse is said when a process starts, or on a command's way to the store: only a shell shows it.
-OF_THE_SHELL = frozenset(
-    f"{name}.py"
-    for name in "kit/clock kit/disk kit/ground kit/lock kit/mail kit/options kit/outbox kit/secrets site/serve".split()
-)
-# Other libraries' sentences that are passed on inside of one of ours.
-PASSED_ON = {"accounts": ("{1} does not appear to be an IPv4 or IPv6 network",)}
 HOUSE = Path(__file__).parents[1]
-LOCALE, ENGLISH = "zh_Hans", "en"
-_RAISED = frozenset({"CommandError", "MoneyError", "AddressRefused"})
+LOCALE = "zh_Hans"
 _DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _ONE, _MANY, _WITH, _WITH_MANY = None, (1, 2), ((1, "c"), 2), ((1, "c"), 2, 3)
 _KEYWORDS = {
@@ -64,59 +53,32 @@ def used(room: str) -> dict[Word, str]:
     return found
 
 
-def refusals(room: str) -> dict[str, str]:
-    """Every sentence that a room below can refuse with, its values as {1}, {2} …, with its file.
-
-    A sentence that can't be read from the code is an empty text.
-    """
-    found = dict.fromkeys(PASSED_ON.get(room, ()), room)
-    for path in sorted((HOUSE / room).rglob("*.py")):
-        where = str(path.relative_to(HOUSE))
-        if where in OF_THE_SHELL:
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and node.args and _name(node.func) in _RAISED:
-                found.setdefault(_sentence(node.args[0]), where)
-    return found
-
-
-def catalogue(room: str, kind: str = "django", locale: str = LOCALE) -> Catalog:
-    """A room's words in a language, Chinese if not named; empty where it has none yet."""
-    path = _source(room, kind, locale)
+def catalogue(room: str) -> Catalog:
+    """A room's words in Chinese; empty where it has none yet."""
+    path = _source(room)
     if not path.is_file():
-        return Catalog(locale=locale)
+        return Catalog(locale=LOCALE)
     with path.open("rb") as file:
-        return read_po(file, locale=locale, abort_invalid=True)
+        return read_po(file, locale=LOCALE, abort_invalid=True)
 
 
-def compiled(room: str, kind: str = "django", locale: str = LOCALE) -> bytes:
+def compiled(room: str) -> bytes:
     """The machine's form of a room's catalogue."""
-    made, catalog = io.BytesIO(), catalogue(room, kind, locale)
+    made, catalog = io.BytesIO(), catalogue(room)
     catalog.creation_date = catalog.revision_date = _DAY  # the same words are the same bytes
     write_mo(made, catalog)
     return made.getvalue()
 
 
-def target(room: str, kind: str = "django", locale: str = LOCALE) -> Path:
+def target(room: str) -> Path:
     """Where the compiled catalogue of a room lies."""
-    return _source(room, kind, locale).with_suffix(".mo")
-
-
-def kept() -> list[tuple[str, str, str]]:
-    """Every catalogue that there is: its room, its kind and its language."""
-    wanted = [(room, "django", LOCALE) for room in ROOMS]
-    wanted += [(room, "refusals", locale) for room in BELOW for locale in (LOCALE, ENGLISH)]
-    return [each for each in wanted if _source(*each).is_file()]
+    return _source(room).with_suffix(".mo")
 
 
 def missing() -> dict[Word, str]:
     """Strings that no room says in Chinese, with the file where each stands."""
     said = {word for room in ROOMS for word in entries(catalogue(room))}
-    found = {word: where for room in ROOMS for word, where in used(room).items() if word not in said}
-    for room in BELOW:
-        below = {word.text for word in entries(catalogue(room, "refusals"))}
-        found |= {Word(text): where for text, where in refusals(room).items() if text not in below}
-    return found
+    return {word: where for room in ROOMS for word, where in used(room).items() if word not in said}
 
 
 def entries(catalog: Catalog) -> dict[Word, tuple[str, ...]]:
@@ -132,31 +94,16 @@ def entries(catalog: Catalog) -> dict[Word, tuple[str, ...]]:
 
 def main() -> None:
     """Compile every room's catalogue; say what has no Chinese yet."""
-    for each in kept():
-        fresh = target(*each).with_suffix(".new")
-        fresh.write_bytes(compiled(*each))
-        fresh.replace(target(*each))
+    for room in (room for room in ROOMS if _source(room).is_file()):
+        fresh = target(room).with_suffix(".new")
+        fresh.write_bytes(compiled(room))
+        fresh.replace(target(room))
     for word, where in missing().items():
         sys.stderr.write(f"{where}: no Chinese for {word.text!r}\n")
 
 
-def _source(room: str, kind: str, locale: str) -> Path:
-    return HOUSE / room / "locale" / locale / "LC_MESSAGES" / f"{kind}.po"
-
-
-def _name(called: ast.expr) -> str:
-    return called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
-
-
-def _sentence(given: ast.expr) -> str:
-    """A text of the code with {1}, {2} … for its values; empty for what is no text."""
-    if isinstance(given, ast.Constant):
-        return str(given.value)
-    parts, n = [], 0
-    for part in given.values if isinstance(given, ast.JoinedStr) else []:
-        n += isinstance(part, ast.FormattedValue)
-        parts.append(str(part.value) if isinstance(part, ast.Constant) else f"{{{n}}}")
-    return "".join(parts)
+def _source(room: str) -> Path:
+    return HOUSE / room / "locale" / LOCALE / "LC_MESSAGES" / "django.po"
 
 
 def _strings(path: Path) -> Iterator[Word]:

@@ -10,7 +10,7 @@ from farebox.catalog import overview
 from farebox.kit import settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
+from farebox.office import refusals
 
 
 def wrong(tx: Tx, changes: dict[str, Any], *, now_us: int) -> dict[str, str]:

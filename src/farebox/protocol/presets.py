@@ -118,5 +118,5 @@ def quirks(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if not name:
         return dict(given)
     if name not in PRESETS:
-        raise CommandError(f"There is no preset {name[:32]!r}. The presets are: {', '.join(PRESETS)}.")
+        raise CommandError("preset.unknown", preset=name[:32], known=tuple(PRESETS))
     return {**PRESETS[name].quirks, **given}

@@ -126,13 +126,13 @@ def parsed(given: Mapping[str, Any] | str) -> Quirks:
     try:
         plain = msgspec.json.decode(given) if isinstance(given, str) else dict(given)
         if not isinstance(plain, dict):
-            raise CommandError('Quirks are a JSON object, such as {"stream_options": false}.')
+            raise CommandError("quirk.object")
         for name in plain:
             if name not in QUIRKS:
-                raise CommandError(f"There is no quirk {name!r}. The quirks are: {', '.join(QUIRKS)}.")
+                raise CommandError("quirk.unknown", quirk=str(name)[:64], known=tuple(QUIRKS))
         quirks = msgspec.convert(plain, Quirks)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as fault:
-        raise CommandError(f"The quirks can't be read: {fault}.") from None
+        raise CommandError("quirk.unreadable", why=str(fault)) from None
     _check_headers(quirks)
     _check_paths(quirks)
     _check_secrets(quirks)
@@ -155,31 +155,29 @@ def head_lines(quirks: Quirks, secret: str) -> bytes:
         headers[quirks.auth_header] = f"{quirks.auth_scheme} {secret}" if quirks.auth_scheme else secret
     for value in headers.values():
         if not _HEADER_VALUE.fullmatch(value):
-            raise CommandError("The secret holds signs that can't stand in a header; it must be one line of ASCII.")
+            raise CommandError("channel.secret_characters")
     return b"".join(f"{name}: {value}\r\n".encode("ascii") for name, value in headers.items())
 
 
 def _check_headers(quirks: Quirks) -> None:
     for name, value in (*quirks.extra_headers.items(), (quirks.auth_header, quirks.auth_scheme)):
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _HEADERS_OF_THE_CLIENT:
-            raise CommandError(f"A header {name[:100]!r} can't be set; it is malformed or set by Farebox itself.")
+            raise CommandError("quirk.header", header=name[:100])
         if not _HEADER_VALUE.fullmatch(value):
-            raise CommandError(f"The value of the header {name} holds signs that can't stand in a header.")
+            raise CommandError("quirk.header_value", header=name)
     if any(name.lower() == quirks.auth_header.lower() for name in quirks.extra_headers):
-        raise CommandError("extra_headers must not hold the header of the secret; set the secret instead.")
+        raise CommandError("quirk.secret_header")
 
 
 def _check_paths(quirks: Quirks) -> None:
     for kind, path in quirks.paths.items():
         if kind not in kinds.NAMES:
-            raise CommandError(f"paths knows the kinds {', '.join(kinds.NAMES)}, not {kind!r}.")
+            raise CommandError("quirk.paths", known=tuple(kinds.NAMES), kind=kind)
         bare = path.replace("{model}", "m")
         if not _PATH.fullmatch(bare) or any(sign in bare for sign in "{}?#"):
-            raise CommandError(
-                f"The path for {kind} must begin with a slash and hold no braces but {{model}}, no ? or #."
-            )
+            raise CommandError("quirk.path", kind=kind)
     if not _QUERY.fullmatch(quirks.query) or quirks.query.startswith("?"):
-        raise CommandError("query is written without a question mark, spaces or #, such as api-version=2024-10-21.")
+        raise CommandError("quirk.query")
 
 
 def _check_secrets(quirks: Quirks) -> None:
@@ -191,11 +189,7 @@ def _check_secrets(quirks: Quirks) -> None:
     ):
         for name, value in values:
             if (what != "paths" and _is_secret(name)) or secrets.redact(value) != value:
-                raise CommandError(
-                    f"{what}: {name[:60]!r} looks like a secret, and quirks are shown to operators as they are. Give "
-                    "it as the channel's secret, which is encrypted, and name its header with auth_header (and "
-                    "auth_scheme)."
-                )
+                raise CommandError("quirk.secret", quirk=what, name=name[:60])
 
 
 def _is_secret(name: str) -> bool:
@@ -213,25 +207,22 @@ def _check_parameters(quirks: Quirks) -> None:
             _check_inside(name, dropped=name in quirks.drop)
             continue
         if name in _OURS:
-            raise CommandError(
-                f"The parameter {name} is set by Farebox and can't be dropped, renamed or passed on; "
-                "see the quirks limit_name, stream_options and model_in_body."
-            )
+            raise CommandError("quirk.parameter_ours", parameter=name)
         if name in _UNPRICED and name not in quirks.drop:
-            raise CommandError(f"The parameter {name} changes the price and has none, so it can't be passed on.")
+            raise CommandError("quirk.parameter_unpriced", parameter=name)
         if not _PARAMETER.fullmatch(name):
-            raise CommandError(f"{name[:64]!r} is no name of a parameter.")
+            raise CommandError("quirk.parameter_name", parameter=name[:64])
     if 0 < quirks.event_bytes_max < EVENT_BYTES_MIN:
-        raise CommandError(f"event_bytes_max is at least {EVENT_BYTES_MIN} bytes.")
+        raise CommandError("quirk.event_bytes", least=EVENT_BYTES_MIN)
     if quirks.limit_name not in _LIMITS:
-        raise CommandError("limit_name is max_tokens or max_completion_tokens.")
+        raise CommandError("quirk.limit_name")
 
 
 def _check_inside(name: str, *, dropped: bool) -> None:
     field = name.removeprefix(INSIDE)
     if field in _OURS_INSIDE:
-        raise CommandError(f"The field {field} makes a message what it is and can't be dropped, renamed or passed on.")
+        raise CommandError("quirk.field_ours", field=field)
     if field in _UNPRICED and not dropped:
-        raise CommandError(f"The field {field} of a message changes the price and has none, so it can't be passed on.")
+        raise CommandError("quirk.field_unpriced", field=field)
     if not _PARAMETER.fullmatch(field):
-        raise CommandError(f"{field[:64]!r} can't be the name of a field.")
+        raise CommandError("quirk.field_name", field=field[:64])

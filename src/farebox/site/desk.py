@@ -37,7 +37,7 @@ class Desk:
     def test(self, *, actor: str, channel: str, model: str) -> dict[str, Any]:
         """A real call; one at a time, so that tests never keep all the threads of pages. CommandError."""
         if not self._testing.acquire(blocking=False):
-            raise CommandError("Another test is running. Wait for it, then try again.")
+            raise CommandError("test.running")
 
         async def ask() -> dict[str, Any]:
             return dict(await self._test(actor=actor, channel=channel, model=model))
@@ -45,7 +45,7 @@ class Desk:
         try:
             return self._ask(ask(), TEST_S)
         except TimeoutError:
-            raise CommandError("The upstream has not answered within 30 seconds.") from None
+            raise CommandError("test.no_answer") from None
         finally:
             self._testing.release()
 

@@ -107,7 +107,7 @@ async def call(ports: Ports, channel: str, model: str) -> dict[str, Any]:
     unseal = board.unsealer(secrets.master_keys(ports.shop.options))
     alone = await ports.store.read(board.of_one, channel, unseal)
     if not alone.candidates(card.name):
-        raise CommandError(f"The channel {channel} does not offer {model}. `farebox channel offer` adds it.")
+        raise CommandError("test.not_offered", channel=channel, model=model)
     caller, ident, client = await _carry(ports, _Bench(ports.shop, alone, math.inf), channel, card)
     found = await ports.store.read(_outcome, ident, caller.account)
     return {
@@ -127,7 +127,7 @@ async def one_token(ports: Ports, channel_id: str, model: str) -> None:
     current = ports.shop.board.current
     candidates = tuple(each for each in current.candidates(model) if each.channel.id == channel_id)
     if not candidates:
-        raise CommandError(f"The channel {channel_id} does not offer {model}. `farebox channel offer` adds it.")
+        raise CommandError("test.not_offered", channel=channel_id, model=model)
     channel = candidates[0].channel
     alone = board.Board(by_model={model: candidates}, channels={channel_id: channel})
     bench = _Bench(ports.shop, alone, PATIENCE_S)
@@ -137,7 +137,7 @@ async def one_token(ports: Ports, channel_id: str, model: str) -> None:
 def _card(ports: Ports, model: str) -> ModelCard:
     card = ports.shop.shelf.current.card(model)
     if card is None:
-        raise CommandError(f"There is no model {model}. `farebox model list` shows them.")
+        raise CommandError("model.unknown", model=model)
     return card
 
 

@@ -34,6 +34,7 @@ from farebox.kit.ground import Ground
 from farebox.kit.lock import FolderLock
 from farebox.kit.loopwatch import LoopWatch
 from farebox.kit.options import Options
+from farebox.kit.refusal import Refusal
 from farebox.ledger import holds
 from farebox.office import ports as office
 from farebox.upstreams import board
@@ -79,7 +80,7 @@ class Server:
         # Channels that refuse us, and why, until an administrator has been told.
         self._alerts: deque[tuple[str, str]] = deque(maxlen=_ALERTS_MAX)
         self._until_s = 0.0  # when the process has to be gone, on the loop's clock
-        self.fault: str | None = None  # why the ground under the process gave way
+        self.fault: Refusal | None = None  # why the ground under the process gave way
         self._key_files: keyfiles.Watch
         self._untold = False  # other nodes have not been told yet which keys the files hold
         self.ground: Ground
@@ -114,16 +115,13 @@ class Server:
         except BaseException as trouble:
             await self._close_parts()
             if self.ground.short and isinstance(trouble, StoreUnavailable):
-                raise CommandError(
-                    f"The disk of the store ({options.data}) takes no writes: it is full or read-only. Make room, then "
-                    "start again."
-                ) from trouble
+                raise CommandError("server.disk", folder=str(options.data)) from trouble
             raise
 
     async def _open(self) -> None:
         options = self.options
         if await self.store.read(settings.get, timing.JUMP):
-            raise CommandError("A reset of the clock was interrupted. Run `farebox clock reset` again: it goes on.")
+            raise CommandError("server.clock_reset")
         newest_us = await self.store.read(epochs.newest_us)
         if behind_us := clock.SYSTEM.not_before(newest_us, behind_h_max=options.clock_behind_h_max):
             log.warning("serve.clock_behind", seconds=behind_us // 1_000_000)
@@ -157,7 +155,7 @@ class Server:
         try:
             self._log = AppendLog(options.data / "journal", epoch)
         except OSError as fault:
-            raise CommandError(f"The journal of settlements in {options.data} can't be opened: {fault}.") from None
+            raise CommandError("server.journal", folder=str(options.data), why=str(fault)) from None
         journal = Journal(self._log, on_fault=self.ground.full)
         self.ports = Ports(clock.SYSTEM, ids.RANDOM, self.store, self.fetch, journal, shop)
         self.node = Node(self.ports, journal=journal, unseal=self._unseal, time=timing.Keeper(dates=dates.HEARD))
@@ -183,10 +181,7 @@ class Server:
             )
         except OSError as fault:
             why = os.strerror(fault.errno) if fault.errno else str(fault)
-            raise CommandError(
-                f"Port {options.port} of {options.host or 'every address'} can't be listened on: {why}. Stop what "
-                "listens there, or name another with FAREBOX_PORT."
-            ) from None
+            raise CommandError("server.port", port=str(options.port), host=options.host or "*", why=why) from None
         options.port = self.port = self._listener.sockets[0].getsockname()[1]  # links name it
         self.reception.watch()
         if options.loop_watch:
@@ -291,7 +286,7 @@ class Server:
             await self._look_at_keys()
             self.fault = self.ground.fault()
             if self.fault is not None:
-                log.error("serve.ground", fault=self.fault)
+                log.error("serve.ground", fault=str(self.fault))
                 self.ports.shop.stopping = True
                 self.lost.set()
                 return
@@ -345,6 +340,6 @@ async def _serve(options: Options, role: str, ready: Callable[[int], None] | Non
     # Who has lost his lease can settle nothing any more: his calls end at once.
     await server.stop(drain_s=0 if lost or server.fault else None)
     if server.fault:
-        raise CommandError(f"{server.fault} This process stops. Look at the files, then start it again.")
+        raise CommandError("server.ground_lost", why=server.fault)
     if lost:
-        raise CommandError("This process has lost its lease: another one has ended its epoch. It stops.")
+        raise CommandError("server.lease_lost")

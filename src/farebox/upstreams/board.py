@@ -12,7 +12,8 @@ import structlog
 from farebox.kit import rewrapping, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.kit.fetch import FetchError, Target, check_spelled
+from farebox.kit.fetch import AddressRefused, Target, check_spelled
+from farebox.kit.refusal import Refusal
 from farebox.protocol import dialects, quirks
 from farebox.upstreams.models import Channel, Offering
 from farebox.upstreams.spec import ChannelSpec
@@ -43,7 +44,7 @@ class Board:
 
     by_model: Mapping[str, tuple[Candidate, ...]] = field(default_factory=dict)
     channels: Mapping[str, ChannelSpec] = field(default_factory=dict)
-    broken: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, Refusal] = field(default_factory=dict)
 
     def candidates(self, model: str) -> tuple[Candidate, ...]:
         """The channels that answer `model`, in no particular order; none for an unknown one."""
@@ -78,13 +79,13 @@ def unsealer(master: Mapping[int, bytes]) -> Unseal:
 def load(tx: Tx, unseal: Unseal) -> Board:  # noqa: ARG001 - the ORM reads in the caller's transaction
     """The board from the tables; a channel that can't be used is left out, logged and listed in `broken`."""
     channels: dict[str, ChannelSpec] = {}
-    broken: dict[str, str] = {}
+    broken: dict[str, Refusal] = {}
     for row in Channel.objects.filter(state="active").select_related("upstream").order_by("id"):
         try:
             channels[row.id] = spec(row, unseal)
         except CommandError as fault:
-            broken[row.name] = fault.message
-            _log.error("channel unusable", channel=row.name, why=fault.message)
+            broken[row.name] = fault.reason
+            _log.error("channel unusable", channel=row.name, why=str(fault))
     return Board(
         by_model=_by_model(Offering.objects.order_by("channel_id", "id"), channels),
         channels=channels,
@@ -129,9 +130,8 @@ def address(base_url: str, *, local: bool) -> tuple[Target, bytes]:
     try:
         target, prefix = Target.parse(base_url, local)
         check_spelled(target)
-    except FetchError as fault:
-        hint = "" if local else " A channel on your own network must be marked local."
-        raise CommandError(f"The base URL can't be used: {fault.reason}.{hint}") from None
+    except AddressRefused as fault:
+        raise CommandError("channel.base_url" if local else "channel.base_url_not_local", why=fault.refusal) from None
     return target, prefix
 
 
@@ -140,7 +140,7 @@ def read_costs(text: str) -> dict[str, int]:
     try:
         return _costs(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as fault:
-        raise CommandError(f"The costs can't be read: {fault}.") from None
+        raise CommandError("channel.costs", why=str(fault)) from None
 
 
 def _by_model(rows: Iterable[Offering], channels: Mapping[str, ChannelSpec]) -> dict[str, tuple[Candidate, ...]]:
@@ -153,7 +153,7 @@ def _by_model(rows: Iterable[Offering], channels: Mapping[str, ChannelSpec]) -> 
             costs = read_costs(row.costs)
         except CommandError as fault:
             # A cost that can't be read spoils a margin report, not a customer's call.
-            _log.error("offering without readable costs", channel=channel.name, model=row.model, why=fault.message)
+            _log.error("offering without readable costs", channel=channel.name, model=row.model, why=str(fault))
             costs = {}
         found.setdefault(row.model, []).append(Candidate(channel, row.upstream_model, costs))
     return {model: tuple(candidates) for model, candidates in found.items()}

@@ -43,7 +43,7 @@ def add_upstream(
     _check_cancel_billing(cancel_billing)
     _check_currency(cost_currency)
     if Upstream.objects.filter(name=name).exists():
-        raise CommandError(f"There is an upstream {name} already.")
+        raise CommandError("upstream.exists", upstream=name)
     row = Upstream.objects.create(
         name=name, about=about[:200], cancel_billing=cancel_billing, cost_currency=cost_currency
     )
@@ -95,9 +95,9 @@ def add_channel(
     quirks_.head_lines(found, secret)
     _check_order(tier, weight, concurrency_max)
     if not (secret or local or found.no_auth):
-        raise CommandError("A channel needs the upstream's secret, unless it is local or has the quirk no_auth.")
+        raise CommandError("channel.no_secret")
     if Channel.objects.filter(name=name).exists():
-        raise CommandError(f"There is a channel {name} already.")
+        raise CommandError("channel.exists", channel=name)
     now_us = clock.now_us()
     id_ = ids.new("ch", now_us)
     row = Channel.objects.create(
@@ -122,7 +122,7 @@ def set_secret(tx: Tx, *, channel: str, secret: str, master: Mapping[int, bytes]
     """Replace the secret of a channel; it is never shown, here or in the audit trail."""
     row = _find(channel)
     if not secret:
-        raise CommandError("The secret is empty. To send none, set the quirk no_auth.")
+        raise CommandError("channel.empty_secret")
     quirks_.head_lines(quirks_.parsed(row.quirks), secret)
     before = _channel(row)
     row.secret = _sealed(master, secret, row.id)
@@ -154,7 +154,7 @@ def set_state(tx: Tx, *, channel: str, state: str, actor: str, why: str = "") ->
     """Let a channel take calls (`active`) or not (`disabled`); calls under way go on."""
     row = _find(channel)
     if state not in STATES:
-        raise CommandError(f"A channel is {' or '.join(STATES)}, not {state[:32]!r}.")
+        raise CommandError("channel.state", states=tuple(STATES), state=state[:32])
     before = _channel(row)
     row.state, row.state_why = state, why[:200]
     row.save(update_fields=["state", "state_why"])
@@ -231,7 +231,7 @@ def withdraw(tx: Tx, *, channel: str, model: str, actor: str) -> dict[str, Any]:
     row = _find(channel)
     known = Offering.objects.filter(channel=row, model=model).first()
     if known is None:
-        raise CommandError(f"The channel {channel} does not answer {model}. `farebox channel list` shows what it does.")
+        raise CommandError("channel.not_offered", channel=channel, model=model)
     before = _offering(known)
     known.delete()
     _record(tx, actor=actor, verb="channel.withdraw", what=f"channel {channel}", before=before, after=None)
@@ -269,54 +269,54 @@ def _sealed(master: Mapping[int, bytes], secret: str, channel_id: str) -> str:
 def _find(name: str) -> Channel:
     row = Channel.objects.select_related("upstream").filter(name=name).first()
     if row is None:
-        raise CommandError(f"There is no channel {name[:64]!r}. `farebox channel list` shows them.")
+        raise CommandError("channel.unknown", channel=name[:64])
     return row
 
 
 def _find_upstream(name: str) -> Upstream:
     row = Upstream.objects.filter(name=name).first()
     if row is None:
-        raise CommandError(f"There is no upstream {name[:64]!r}. Add it with `farebox upstream add`.")
+        raise CommandError("upstream.unknown", upstream=name[:64])
     return row
 
 
 def _check_name(name: str, chars_max: int) -> None:
     if not name.strip() or name != name.strip() or len(name) > chars_max or not name.isprintable():
-        raise CommandError(f"A name has 1 to {chars_max} printable characters and no space at either end.")
+        raise CommandError("upstream.name", chars_max=chars_max)
 
 
 def _check_cancel_billing(value: str) -> None:
     if value not in CANCEL_BILLING:
-        raise CommandError(f"cancel_billing is one of {', '.join(CANCEL_BILLING)}, not {value[:32]!r}.")
+        raise CommandError("upstream.cancel_billing", known=tuple(CANCEL_BILLING), given=value[:32])
 
 
 def _check_currency(code: str) -> None:
     try:
         money.check_currency(code)
     except money.MoneyError as fault:
-        raise CommandError(f"The cost currency is no currency: {fault}.") from None
+        raise CommandError("upstream.currency", why=fault.refusal) from None
 
 
 def _check_order(tier: int, weight: int, concurrency_max: int) -> None:
     if not 0 <= tier <= _TIER_MAX:
-        raise CommandError(f"The tier must lie between 0 and {_TIER_MAX:,}; lower ones are tried first.")
+        raise CommandError("channel.tier", most=_TIER_MAX)
     if not 0 <= weight <= _WEIGHT_MAX:
-        raise CommandError(f"The weight must lie between 0 and {_WEIGHT_MAX:,}; 0 is tried last in its tier.")
+        raise CommandError("channel.weight", most=_WEIGHT_MAX)
     if not 0 <= concurrency_max <= _WEIGHT_MAX:
-        raise CommandError(f"Calls at once must lie between 0 (no limit) and {_WEIGHT_MAX:,}.")
+        raise CommandError("channel.concurrency", most=_WEIGHT_MAX)
 
 
 def _costs(costs: Mapping[str, str]) -> dict[str, int]:
     found = {}
     for name, text in costs.items():
         if name not in usage.CLASSES:
-            raise CommandError(f"There is no usage class {name[:32]!r}. They are: {', '.join(usage.CLASSES)}.")
+            raise CommandError("cost.usage_class", usage_class=name[:32], known=usage.CLASSES)
         try:
             found[name] = money.parse(text)
         except money.MoneyError as fault:
-            raise CommandError(f"The cost of {name} can't be read: {fault}.") from None
+            raise CommandError("cost.unreadable", usage_class=name, why=fault.refusal) from None
         if found[name] < 0:
-            raise CommandError(f"The cost of {name} is negative.")
+            raise CommandError("cost.negative", usage_class=name)
     return found
 
 

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 from farebox.catalog import usage
-from farebox.kit import secrets
+from farebox.kit import refusal, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.kit.refusal import Refusal
 from farebox.upstreams import board, channels
 from farebox.upstreams.models import Channel, Offering
 
 
-def prove(tx: Tx) -> list[str]:  # noqa: ARG001 - the ORM reads in the caller's transaction
+def prove(tx: Tx) -> list[str | Refusal]:  # noqa: ARG001 - the ORM reads in the caller's transaction
     """One sentence for each thing that is wrong with channels, quirks, sealed secrets and costs.
 
     Whether a secret can be opened needs the master key and is seen when the board is loaded (`Board.broken`).
     """
-    found = []
+    found: list[str | Refusal] = []
     for row in Channel.objects.select_related("upstream").order_by("name"):
-        found += [f"channel {row.name}: {why}" for why in _faults_of(row)]
+        for why in _faults_of(row):
+            said = f"channel {row.name}: {why}"
+            found.append(said if isinstance(why, str) else refusal.of("proof.channel", channel=row.name, why=why))
     for offering in Offering.objects.select_related("channel").order_by("channel__name", "model"):
-        found += [
-            f"channel {offering.channel.name}, model {offering.model}: {why}"
-            for why in _faults_of_costs(offering.costs)
-        ]
+        name, model = offering.channel.name, offering.model
+        for why in _faults_of_costs(offering.costs):
+            said = f"channel {name}, model {model}: {why}"
+            found.append(
+                said if isinstance(why, str) else refusal.of("proof.offering", channel=name, model=model, why=why)
+            )
     return found
 
 
-def _faults_of(row: Channel) -> list[str]:
-    found = []
+def _faults_of(row: Channel) -> list[str | Refusal]:
+    found: list[str | Refusal] = []
     try:
         board.spec(row, lambda _sealed, _id: "")
     except CommandError as fault:
-        found.append(fault.message)
+        found.append(fault.reason)
     if row.secret:
         try:
             secrets.sealed_under(row.secret)
@@ -46,10 +51,10 @@ def _faults_of(row: Channel) -> list[str]:
     return found
 
 
-def _faults_of_costs(text: str) -> list[str]:
+def _faults_of_costs(text: str) -> list[str | Refusal]:
     try:
         costs = board.read_costs(text)
     except CommandError as fault:
-        return [fault.message]
-    found = [f"there is no usage class {name!r}." for name in costs if name not in usage.CLASSES]
+        return [fault.reason]
+    found: list[str | Refusal] = [f"there is no usage class {name!r}." for name in costs if name not in usage.CLASSES]
     return found + [f"the cost of {name} is negative." for name, cost_micro in costs.items() if cost_micro < 0]

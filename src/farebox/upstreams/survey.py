@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from farebox.kit import db, options, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.kit.refusal import Refusal
 
 from . import board
 from .models import Channel
@@ -25,7 +26,7 @@ def unreadable(tx: Tx, master: Mapping[int, bytes]) -> list[str]:
     return found
 
 
-def broken() -> dict[str, str]:
+def broken() -> dict[str, Refusal]:
     """Why channels can't be used, by name."""
     try:
         unseal = board.unsealer(secrets.master_keys(options.current()))

@@ -66,7 +66,7 @@ def house_caller(tx: Tx) -> Caller:
     """The caller of our own calls, on the house's account (promises 1.14); CommandError before it exists."""
     row = tx.one(statements.READ_KEY, (HOUSE_KEY,))
     if row is None:
-        raise CommandError("The house has no account yet. Run `farebox migrate` first.")
+        raise CommandError("store.not_set_up")
     return from_row(row).caller
 
 
@@ -74,7 +74,7 @@ def caller_of(tx: Tx, key: str) -> Caller:
     """The caller that this key (id) makes; CommandError if there is no such key."""
     row = tx.one(statements.READ_KEY, (key,))
     if row is None:
-        raise CommandError(f"There is no key {key[:40]!r}.")
+        raise CommandError("key.not_live", key=key[:40])
     return from_row(row).caller
 
 

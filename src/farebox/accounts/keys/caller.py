@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from farebox.accounts import caps
+from farebox.kit.errors import CommandError
 from farebox.ledger.holds import Purse
 
 from .pace import Pace
@@ -132,6 +133,15 @@ def from_row(row: Sequence[Any]) -> Known:
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
     """Addresses and networks such as `203.0.113.7`, `10.0.0.0/8`, `2001:db8::/32`; or ValueError."""
     return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+
+def check_networks(texts: Sequence[str]) -> None:
+    """CommandError that names the first text that `networks` can't read."""
+    for each in texts:
+        try:
+            networks([each])
+        except ValueError:
+            raise CommandError("key.address", address=each[:60]) from None
 
 
 def within(address: str, allowed: Sequence[Network]) -> bool:

@@ -28,7 +28,7 @@ def set_caps(tx: Tx, key: str, caps_micro: Mapping[str, int | None], *, now_us: 
     line = mine.filter(_line(found), state="active")
     rows = sorted(line, key=lambda row: row.id != found.id)
     if not rows or rows[0].id != found.id:
-        raise CommandError(f"Key {found.id} was revoked before.")
+        raise CommandError("key.revoked", key=found.id)
     caps.change(tx, rows, caps_micro, now_us=now_us, verb="key.set_cap", actor=actor)
     return rows[0]
 
@@ -39,18 +39,18 @@ def rotate(tx: Tx, key: str, *, grace_s: int = 86_400, now_us: int, actor: str) 
     Caps and limits go on counting: what both keys use counts together. Raises CommandError if the old one is dead.
     """
     if not 0 <= grace_s <= GRACE_S_MAX:
-        raise CommandError("The old key may go on for 0 seconds to 90 days.")
+        raise CommandError("key.grace")
     # Rotated twice, or rotated and revoked or capped, at one time: the second one waits here, and sees what the first
     # has done.
     named = keys.find(key)
     list(_locked(named.cap_scope, named.id))
     old = keys.living(key)
     if old.kind:
-        raise CommandError("The key of the playground is made anew by itself.")
+        raise CommandError("key.playground")
     if old.expires_us is not None and old.expires_us <= now_us:
-        raise CommandError(f"Key {old.id} has expired. Issue a new one.")
+        raise CommandError("key.expired", key=old.id)
     if old.replaced_by:
-        raise CommandError(f"Key {old.id} was rotated before; its successor is {old.replaced_by}.")
+        raise CommandError("key.rotated", key=old.id, successor=old.replaced_by)
     new, plaintext = keys.insert(
         tx,
         None,

@@ -14,7 +14,7 @@ from farebox.catalog.models import Alias, Model
 from farebox.kit.errors import CommandError
 
 from . import pace
-from .caller import networks
+from .caller import check_networks
 
 ADDRESSES_MAX = 100
 _encode = msgspec.json.Encoder().encode
@@ -48,7 +48,7 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         try:
             return msgspec.convert({**facts, "caps": Caps.given(caps_micro or {})}, cls)
         except msgspec.ValidationError as fault:
-            raise CommandError(f"A key can't have these terms: {fault}.") from None
+            raise CommandError("key.terms", why=str(fault)) from None
 
     def check(self, *, now_us: int) -> None:
         """CommandError where a key can't have these terms."""
@@ -56,18 +56,15 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         caps.check(self.caps.view())
         pace.check(rpm=self.rpm, tpm=self.tpm, concurrency=self.concurrency)
         if self.expires_us is not None and self.expires_us <= now_us:
-            raise CommandError("The end of a key lies in the future.")
+            raise CommandError("key.expiry")
         if len(self.addresses) > ADDRESSES_MAX:
-            raise CommandError(f"A key takes {ADDRESSES_MAX} addresses or networks at most.")
-        try:
-            networks(self.addresses)
-        except ValueError as fault:
-            raise CommandError(f"{fault}. Give addresses such as 203.0.113.7 or networks such as 10.0.0.0/8.") from None
+            raise CommandError("key.too_many_addresses", most=ADDRESSES_MAX)
+        check_networks(self.addresses)
         wanted = set(self.models)
         known = set(Model.objects.filter(name__in=wanted).values_list("name", flat=True))
         known |= set(Alias.objects.filter(name__in=wanted).values_list("name", flat=True))
         if wanted - known:
-            raise CommandError(f"There is no model {min(wanted - known)[:128]!r}. `farebox prices show` lists them.")
+            raise CommandError("key.model", model=min(wanted - known)[:128])
 
     def columns(self) -> dict[str, Any]:
         """Values by the name of the column that keeps them."""

@@ -16,6 +16,7 @@ from farebox.accounts.people import people
 from farebox.kit import audit, db, ids, options, secrets, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.kit.refusal import word
 
 from . import key_format
 from .authenticate import IMPORTED
@@ -74,16 +75,13 @@ def import_key(
     """
     sendable = plaintext.isascii() and plaintext.isprintable() and not set(plaintext) & set(" ,")
     if not sendable or not IMPORTED_CHARS_MIN <= len(plaintext) <= IMPORTED_CHARS_MAX:
-        raise CommandError(
-            f"A key to import has {IMPORTED_CHARS_MIN} to {IMPORTED_CHARS_MAX} printable ASCII characters, "
-            "no spaces and no commas."
-        )
+        raise CommandError("key.import_form", least=IMPORTED_CHARS_MIN, most=IMPORTED_CHARS_MAX)
     if key_format.check(plaintext, _site(tx)) is Verdict.MISTYPED:
-        raise CommandError("This key has our own form and a wrong checksum: it was mistyped.")
+        raise CommandError("key.checksum")
     peppers = secrets.peppers(options.current())
     digests = [secrets.digest_key(pepper, plaintext) for pepper in peppers.values()]
     if ApiKey.objects.filter(digest__in=digests).exists():
-        raise CommandError("This key is here already.")
+        raise CommandError("key.exists")
     where, who = _place(project, member)
     terms.check(now_us=now_us)
     key, _ = insert(tx, plaintext, terms, project=where, member=who, now_us=now_us, actor=actor, verb="key.import")
@@ -95,9 +93,9 @@ def revoke(tx: Tx, key: str, *, now_us: int, actor: str) -> ApiKey:
     """Switch the key off for good: new calls are refused within a second."""
     found = find(key)
     if found.id == HOUSE_KEY:
-        raise CommandError("The house's own key stays as it is.")
+        raise CommandError("key.house")
     if ApiKey.objects.filter(id=found.id, state="active").update(state="revoked", revoked_us=now_us) != 1:
-        raise CommandError(f"Key {found.id} was revoked before.")
+        raise CommandError("key.revoked", key=found.id)
     found.state, found.revoked_us = "revoked", now_us
     changed(tx, found, "key.revoke", actor=actor)
     return found
@@ -153,9 +151,9 @@ def find(key: str) -> ApiKey:
     rows = ApiKey.objects.select_related("account", "project", "member")
     found = list(rows.filter(id=key)) or list(rows.filter(name=key, state="active")[:2])
     if not found:
-        raise CommandError(f"There is no key {_shown(key)}. `farebox key list` shows them.")
+        raise CommandError("key.unknown", key=_shown(key))
     if len(found) > 1:
-        raise CommandError(f"More than one key is called {_shown(key)}. Name it by its id.")
+        raise CommandError("key.ambiguous", key=_shown(key))
     return found[0]
 
 
@@ -226,14 +224,14 @@ def insert(
 def _place(project: str, member: str | None) -> tuple[Project, Member | None]:
     where = projects.find(project)
     if where.state != "active" or where.account.state == "closed":
-        raise CommandError(f"Project {where.id} is no longer in use.")
+        raise CommandError("project.archived", project=where.id)
     if where.account.kind == "house":
-        raise CommandError("The house's own account has no keys to give.")
+        raise CommandError("key.of_house")
     if member is None:
         return where, None
     who = people.find_member(member)
     if who.account_id != where.account_id or who.project_id not in {None, where.id} or who.state != "active":
-        raise CommandError(f"Member {who.id} has no place in project {where.id}.")
+        raise CommandError("member.not_in_project", member=who.id, project=where.id)
     return where, who
 
 
@@ -241,7 +239,7 @@ def living(key: str) -> ApiKey:
     """The key of this id or name if it can still be changed; CommandError otherwise."""
     found = find(key)
     if found.state != "active" or found.id == HOUSE_KEY:
-        raise CommandError(f"Key {found.id} is {found.state} and stays as it is.")
+        raise CommandError("key.state", key=found.id, state=word("state", found.state))
     return found
 
 
@@ -257,4 +255,4 @@ def _site(tx: Tx) -> str:
 
 def _shown(key: str) -> str:
     """What was given instead of a name, without the text of a key in it."""
-    return repr(secrets.redact(key[:100]))
+    return secrets.redact(key[:100])

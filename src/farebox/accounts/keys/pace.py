@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from farebox.kit.errors import CommandError
+from farebox.kit.refusal import word
 
 RPM_MAX = 100_000
 TPM_MAX = 1_000_000_000
@@ -30,11 +31,9 @@ class Pace:
 def check(*, rpm: int | None, tpm: int | None, concurrency: int | None) -> None:
     """CommandError for a limit that is no whole number of 1 or more, or too large to mean anything."""
     for value, most, what in (
-        (rpm, RPM_MAX, "Requests a minute"),
-        (tpm, TPM_MAX, "Tokens a minute"),
-        (concurrency, CONCURRENCY_MAX, "Calls at once"),
+        (rpm, RPM_MAX, "rpm"),
+        (tpm, TPM_MAX, "tpm"),
+        (concurrency, CONCURRENCY_MAX, "concurrency"),
     ):
         if value is not None and not (type(value) is int and 1 <= value <= most):
-            raise CommandError(
-                f"{what}: a whole number from 1 to {most:,}, or none. To stop all calls, revoke the key."
-            )
+            raise CommandError("limit.range", limit=word("limit_name", what), most=most)

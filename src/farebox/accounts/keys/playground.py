@@ -94,5 +94,5 @@ def _project(member: str) -> str:
         return row.project_id
     found = Project.objects.filter(account=row.account_id, state="active").order_by("created_us", "id").first()
     if found is None:
-        raise CommandError("This account has no project in use. Make one under Team first.")
+        raise CommandError("playground.no_project")
     return found.id

@@ -61,9 +61,9 @@ def _find(kind: str, name: str) -> Account | ApiKey | Member | Project:
     if kind == "account":
         found = accounts.find(name)
         if found.kind == "house":
-            raise CommandError("The house's own account stays as it is.")
+            raise CommandError("account.house")
         return found
-    raise CommandError(f"Limits are set for one of {', '.join(KINDS)}.")
+    raise CommandError("limit.kind", kinds=KINDS)
 
 
 def take_invitations(tx: Tx, account: str, *, wanted: int, now_us: int, actor: str) -> None:
@@ -80,14 +80,12 @@ def take_invitations(tx: Tx, account: str, *, wanted: int, now_us: int, actor: s
     today = Invitation.objects.filter(sent_us__gt=now_us - _DAY_US)
     by_account = today.filter(account=account).aggregate(n=Sum("sent_n"))["n"] or 0
     if by_account + wanted > most and not funded:
-        raise CommandError(
-            f"An account without money of its own sends {most} invitations a day at most. Add money, or go on tomorrow."
-        )
+        raise CommandError("invitation.unpaid_day", most=most)
     if by_account + wanted > most:
-        raise CommandError(f"An account sends {most} invitations a day at most. Go on tomorrow.")
+        raise CommandError("invitation.account_day", most=most)
     by_person = today.filter(invited_by=f"person:{person}").aggregate(n=Sum("sent_n"))["n"] or 0
     if by_person + wanted > most:
-        raise CommandError(f"A person sends {most} invitations a day at most. Go on tomorrow.")
+        raise CommandError("invitation.person_day", most=most)
 
 
 def full_mailboxes(tx: Tx, emails: Sequence[str], *, now_us: int) -> set[str]:

@@ -12,6 +12,7 @@ from farebox.accounts.models import Link, Person
 from farebox.kit import audit, options, secrets, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError, NotFound
+from farebox.kit.refusal import word
 
 from . import people
 
@@ -24,10 +25,10 @@ AREAS = ("console", "office")
 def mint(tx: Tx, person: str, area: str, now_us: int) -> str:
     """The code of a new link for this person; CommandError in a store that is not the demo's."""
     if not settings.get(tx, DEMO, default=False):
-        raise CommandError("Only the demo's store has sign-in links. Sign in with your password.")
+        raise CommandError("link.not_the_demo")
     found = people.find(person)
     if area not in AREAS or (area == "office") != bool(found.operator_role):
-        raise CommandError(f"{found.email} has no place in the {area[:16]}.")
+        raise CommandError("link.area", email=found.email, area=word("area", area[:16]))
     code = random_.token_urlsafe(16)
     Link.objects.create(id=_digest(code), person=found, area=area, expires_us=now_us + LASTS_US)
     audit.record(tx, actor="system", verb="link.mint", object=found.id, after=area)

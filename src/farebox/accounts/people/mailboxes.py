@@ -27,7 +27,7 @@ def mark(tx: Tx, person: Person) -> None:
     """Keep that this person's address is proved; CommandError where another person has proved it."""
     del tx  # the ORM writes in the same transaction
     if EmailAddress.objects.filter(email=person.email, verified=True).exclude(user=person).exists():
-        raise CommandError(f"The e-mail address {person.email} belongs to somebody else by now.")
+        raise CommandError("person.email_taken", email=person.email)
     EmailAddress.objects.filter(user=person).exclude(email=person.email).delete()
     EmailAddress.objects.update_or_create(user=person, email=person.email, defaults={"verified": True, "primary": True})
 

@@ -84,14 +84,14 @@ def put(tx: Tx, *, person: str, account: str, wanted: Wishes, actor: str) -> str
     balance where the person is no owner.
     """
     if (wanted.low or wanted.expiry) and not sees_balance(person=person, account=account):
-        raise CommandError("What is left on an account is told to its owners alone.", param="low")
+        raise CommandError("notice.owners", param="low")
     if wanted.webhook_url:
         try:
             webhook.check(wanted.webhook_url)
         except AddressRefused as fault:
-            raise CommandError(f"This address can't be used: {fault}.") from None
+            raise CommandError("notice.url", why=fault.refusal) from None
     if len(wanted.webhook_url) > URL_CHARS_MAX:
-        raise CommandError(f"An address has {URL_CHARS_MAX} characters at most.")
+        raise CommandError("notice.url_length", most=URL_CHARS_MAX)
     now_us = clock.now_us()
     row = Notice.objects.filter(person=person, account=account).first()
     if row is None:

@@ -60,13 +60,13 @@ def hashed(password: str, *, own_words: tuple[str, ...] = ()) -> str:
 def check_password(password: str, *, own_words: tuple[str, ...] = ()) -> None:
     """CommandError, with the fault as its `param`, for a password that will not do."""
     if not PASSWORD_CHARS_MIN <= len(password) <= PASSWORD_CHARS_MAX:
-        raise CommandError(f"A password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.", param="length")
+        raise CommandError("password.length", least=PASSWORD_CHARS_MIN, most=PASSWORD_CHARS_MAX, param="length")
     try:
         _commonest().validate(password)
     except ValidationError:
-        raise CommandError("This password is one of the commonest. Please choose another.", param="common") from None
+        raise CommandError("password.common", param="common") from None
     if own.is_own(password, own_words):
-        raise CommandError("A name is no password. Please choose another.", param="name")
+        raise CommandError("password.name", param="name")
 
 
 def create(
@@ -85,12 +85,12 @@ def create(
     """
     address = email.strip().lower()
     if not is_email(address):
-        raise CommandError(f"{email[:254]!r} is no e-mail address.")
+        raise CommandError("person.email", email=email[:254])
     _checked_role(operator_role)
     if name:
         accounts.checked_name(name)
     if Person.objects.filter(email=address).exists():
-        raise CommandError(f"There is a person with the e-mail address {address} already.")
+        raise CommandError("person.exists", email=address)
     person = Person(id=ids.new("per", now_us), email=address, name=name, operator_role=operator_role, created_us=now_us)
     person.password = password_hash if password_hash is not None else make_password(None)
     person.save(force_insert=True)
@@ -103,7 +103,7 @@ def set_operator_role(tx: Tx, person: str, *, operator_role: str, actor: str) ->
     _checked_role(operator_role)
     found = find(person)
     if operator_role and Member.objects.filter(person=found, state="active").exists():
-        raise CommandError(f"{found.email} is a member of an account. An operator needs an e-mail address of his own.")
+        raise CommandError("operator.is_member", email=found.email)
     before, found.operator_role = found.operator_role, operator_role
     found.save(update_fields=["operator_role"])
     audit.record(tx, actor=actor, verb="person.set_role", object=found.id, before=before, after=operator_role)
@@ -125,7 +125,7 @@ def set_profile(tx: Tx, person: str, *, name: str, language: str, time_zone: str
     if name:
         accounts.checked_name(name)
     if language not in LANGUAGES:
-        raise CommandError(f"A language is one of {', '.join(each for each in LANGUAGES if each)}.")
+        raise CommandError("person.language", languages=tuple(each for each in LANGUAGES if each))
     accounts.checked_zone(time_zone)
     before = (found.name, found.language, found.time_zone)
     found.name, found.language, found.time_zone = name, language, time_zone
@@ -154,25 +154,25 @@ def add_member(
 ) -> Member:
     """Give a person a place in an account, or in one project of it, which `admin` needs; CommandError."""
     if role not in MEMBER_ROLES:
-        raise CommandError(f"A member is one of {', '.join(MEMBER_ROLES)}.")
+        raise CommandError("member.role", roles=MEMBER_ROLES)
     check_caps(caps.view())
     owner = accounts.find(account)
     lock_places(owner.id)  # who approves money on it must not miss that he gets a place
     who = find(person)
     where = None if project is None else projects.find(project)
     if where is not None and where.account_id != owner.id:
-        raise CommandError(f"Project {where.id} belongs to another account than {owner.id}.")
+        raise CommandError("project.other_account", project=where.id, account=owner.id)
     if owner.state == "closed":
-        raise CommandError(f"Account {owner.id} is closed.")
+        raise CommandError("account.closed", account=owner.id)
     if role == "admin" and where is None:
-        raise CommandError("An admin is the admin of a project. Name it, or make this person an owner.")
+        raise CommandError("member.admin_of")
     if who.operator_role:
-        raise CommandError(f"{who.email} is an operator and can't be a member of an account.")
+        raise CommandError("member.is_operator", email=who.email)
     if mailboxes.is_claim(who):
-        raise CommandError(f"{who.email} has signed up and never confirmed the address. Send an invitation instead.")
+        raise CommandError("member.unconfirmed", email=who.email)
     member = Member.objects.filter(account=owner, person=who, project=where).first()
     if member is not None and member.state == "active":
-        raise CommandError(f"{who.email} is a member there already ({member.id}).")
+        raise CommandError("member.exists", email=who.email, member=member.id)
     if member is None:
         member = Member(id=ids.new("mem", now_us), account=owner, person=who, project=where, created_us=now_us)
     member.role, member.state = role, "active"
@@ -203,9 +203,9 @@ def remove_member(tx: Tx, member: str, *, now_us: int, actor: str) -> Member:
     found = find_member(member)
     others = Member.objects.filter(account=found.account, state="active").exclude(id=found.id)
     if found.state != "active":
-        raise CommandError(f"Member {found.id} was removed before.")
+        raise CommandError("member.removed", member=found.id)
     if found.role == "owner" and others.exists() and not others.filter(role="owner").exists():
-        raise CommandError(f"{found.person.email} is the last owner of {found.account_id}. Make another one first.")
+        raise CommandError("member.last_owner", email=found.person.email)
     found.state = "removed"
     found.save(update_fields=["state"])
     withdraw_invitations(found)
@@ -233,7 +233,7 @@ def find(person: str) -> Person:
     """The person of this id or e-mail address; CommandError otherwise."""
     found = Person.objects.filter(id=person).first() or Person.objects.filter(email=person.strip().lower()).first()
     if found is None:
-        raise CommandError(f"There is no person {person[:254]!r}.")
+        raise CommandError("person.unknown", person=person[:254])
     return found
 
 
@@ -241,7 +241,7 @@ def find_member(member: str) -> Member:
     """The member of this id; CommandError otherwise."""
     found = Member.objects.select_related("account", "person").filter(id=member).first()
     if found is None:
-        raise CommandError(f"There is no member {member[:40]!r}.")
+        raise CommandError("member.unknown", member=member[:40])
     return found
 
 
@@ -280,5 +280,5 @@ def view_member(member: Member) -> dict[str, Any]:
 
 def _checked_role(operator_role: str) -> None:
     if operator_role not in OPERATOR_ROLES:
-        roles = ", ".join(role for role in OPERATOR_ROLES if role)
-        raise CommandError(f"An operator's role is one of {roles}.")
+        roles = tuple(role for role in OPERATOR_ROLES if role)
+        raise CommandError("operator.role", roles=roles)

@@ -94,7 +94,7 @@ def add_passkey(tx: Tx, person: Person, *, name: str, answer: str) -> None:
         webauthn.complete_registration(given)
         webauthn.WebAuthn.add(person, (name.strip() or "Passkey")[:NAME_CHARS_MAX], given)
     except ValidationError:
-        raise CommandError("This passkey could not be read. Please try again.") from None
+        raise CommandError("passkey.unreadable") from None
     audit.record(tx, actor=f"operator:{person.pk}", verb="second.add", object=str(person.pk), after="passkey")
 
 
@@ -124,7 +124,7 @@ def remove(tx: Tx, person: Person, factor: int, *, actor: str) -> bool:
     if row is None:
         return False
     if rows.count() == 1:
-        raise CommandError("This is the only second factor. Add another one first.")
+        raise CommandError("operator.only_factor")
     kind = str(row.type)
     row.delete()
     audit.record(tx, actor=actor, verb="second.remove", object=str(person.pk), before=kind)

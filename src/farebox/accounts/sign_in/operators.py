@@ -84,7 +84,7 @@ def propose(
     _check(kind, address, name, role, person)
     _forget_old(now_us)
     if OperatorChange.objects.filter(email=address, state="proposed").exists():
-        raise CommandError(f"A change of {address} waits for its second person already.")
+        raise CommandError("operator.change_waits", email=address)
     row = OperatorChange(
         id=ids.new("opc", now_us),
         kind=kind,
@@ -106,7 +106,7 @@ def approve(tx: Tx, change: str, *, send: Send, now_us: int, actor: str) -> tupl
     """Carry out what another administrator proposed, once; the change, and whether `send` got a one-time code."""
     row = _open(change, now_us)
     if actor in {row.requester, f"operator:{_id_of(row.email)}"}:
-        raise CommandError("Another administrator must approve this.")
+        raise CommandError("operator.second_person")
     return row, _approved(tx, row, send=send, mailed=True, now_us=now_us, actor=actor)
 
 
@@ -147,7 +147,7 @@ def withdraw(tx: Tx, change: str, *, now_us: int, actor: str) -> dict[str, Any]:
     """Take back a role that nobody has taken yet; its link leads nowhere. CommandError if it was taken or has ended."""
     found = invited_one(tx, change, now_us=now_us)
     if found is None or not OfficeCode.objects.filter(change=change, used_us=None).exclude(role="").delete()[0]:
-        raise CommandError("This role was taken before, or its link has ended.")
+        raise CommandError("operator.link")
     audit.record(tx, actor=actor, verb="operator.withdraw", object=found["email"], before=found["role"])
     return found
 
@@ -158,7 +158,7 @@ def change_profile(tx: Tx, person: str, *, name: str, language: str, time_zone: 
     if name:
         accounts.checked_name(name)
     if language not in LANGUAGES or time_zone not in available_timezones():
-        raise CommandError("There is no such language or time zone.")
+        raise CommandError("operator.language")
     ZoneInfo(time_zone)
     before = {"name": found.name, "language": found.language, "time_zone": found.time_zone}
     found.name, found.language, found.time_zone = name, language, time_zone
@@ -177,23 +177,23 @@ def view(row: OperatorChange) -> dict[str, Any]:
 def _check(kind: str, address: str, name: str, role: str, person: Person | None) -> None:
     now = person.operator_role if person else ""
     if kind not in {"role", "reset"}:
-        raise CommandError("A change of an operator is role or reset.")
+        raise CommandError("operator.change_kind")
     if kind == "reset":
         if not now:
-            raise CommandError(f"There is no operator {address[:254]!r}.")
+            raise CommandError("operator.unknown", email=address[:254])
         return
     if person is None and not people.is_email(address):
-        raise CommandError(f"{address[:254]!r} is no e-mail address.")
+        raise CommandError("person.email", email=address[:254])
     people._checked_role(role)
     if name:
         accounts.checked_name(name)
     if role == now:
-        raise CommandError(f"{address[:254]} has that role already.")
+        raise CommandError("operator.has_role", email=address[:254])
     if person is not None and Member.objects.filter(person=person, state="active").exists():
-        raise CommandError(f"{address} is a member of an account. An operator needs an e-mail address of his own.")
+        raise CommandError("operator.is_member", email=address)
     others = Person.objects.filter(operator_role="admin", is_active=True).exclude(email=address)
     if now == "admin" and role != "admin" and not others.exists():
-        raise CommandError(f"{address} is the last administrator. Make another one first.")
+        raise CommandError("operator.last_administrator", email=address)
 
 
 def _approved(tx: Tx, row: OperatorChange, *, send: Send, mailed: bool, now_us: int, actor: str) -> bool:
@@ -230,14 +230,14 @@ def _changed(tx: Tx, row: OperatorChange, person: Person, *, now_us: int, actor:
 def _decide(row: OperatorChange, state: str, *, now_us: int, actor: str) -> None:
     decided = {"state": state, "approver": actor, "decided_us": now_us}
     if OperatorChange.objects.filter(id=row.id, state="proposed").update(**decided) != 1:
-        raise CommandError("This change was decided before.")
+        raise CommandError("operator.decided")
     row.state, row.approver, row.decided_us = state, actor, now_us
 
 
 def _open(change: str, now_us: int) -> OperatorChange:
     row = OperatorChange.objects.filter(id=change, state="proposed", made_us__gt=now_us - VALID_US).first()
     if row is None:
-        raise CommandError("This change was decided before, or it waited for longer than 72 hours.")
+        raise CommandError("operator.lapsed")
     return row
 
 

@@ -121,7 +121,7 @@ def _binary(value: Any) -> None:
 
 
 def _unreadable() -> CommandError:
-    return CommandError("This passkey could not be read. Please try again.")
+    return CommandError("passkey.unreadable")
 
 
 # Here and not when the house opens: processes without pages need not load the library.

@@ -56,9 +56,7 @@ def has_operator(tx: Tx, *, now_us: int) -> bool:
 def first_code(tx: Tx, *, now_us: int, actor: str) -> str:
     """A new code for the first administrator, valid for an hour; earlier ones end. CommandError once there is one."""
     if has_operator(tx, now_us=now_us):
-        raise CommandError(
-            "The office has operators already. `farebox operator reset EMAIL` lets one of them in again."
-        )
+        raise CommandError("operator.set_up")
     OfficeCode.objects.filter(person=None, role="").delete()
     return _made(tx, Offered(""), now_us=now_us, for_s=FIRST_S, actor=actor)
 
@@ -105,7 +103,7 @@ def use(tx: Tx, code: str, *, email: str, name: str, password_hash: str, now_us:
         offered is None
         or OfficeCode.objects.filter(id=offered.digest, used_us=None, expires_us__gt=now_us).update(used_us=now_us) != 1
     ):
-        raise CommandError("This link was used before, or it is too old. Ask for a new one.")
+        raise CommandError("operator.link_used")
     if offered.role or offered.first:
         return _appoint(tx, offered, email=email, name=name, password_hash=password_hash, now_us=now_us)
     assert offered.person is not None  # noqa: S101 - for the type
@@ -122,7 +120,7 @@ def _appoint(tx: Tx, offered: Offered, *, email: str, name: str, password_hash: 
     actor, role = "office:set-up", offered.role or "admin"
     person = Person.objects.filter(email=address).first()
     if person is not None and offered.first and not mailboxes.is_claim(person):
-        raise CommandError(f"There is a person with the e-mail address {address} already.")
+        raise CommandError("person.exists", email=address)
     if person is None:
         person = people.create(
             tx, email=address, name=name, password_hash=password_hash, operator_role=role, now_us=now_us, actor=actor

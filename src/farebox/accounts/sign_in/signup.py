@@ -65,7 +65,7 @@ def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> Opened | 
         return None
     sold_by = price_list(tx)
     if sold_by is None:
-        raise CommandError("This shop sells nothing yet: an operator must publish a price list first.")
+        raise CommandError("signup.no_price_list")
     actor = f"person:{found.id}"
     account, _ = accounts.open_account(
         tx,

@@ -24,12 +24,12 @@ def off(tx: Tx, person: str, *, keys: bool = False, now_us: int, actor: str) -> 
     """
     found = people.find(person)
     if actor.split(maxsplit=1)[0] == f"operator:{found.id}":
-        raise CommandError("Nobody switches himself off. Ask another administrator.")
+        raise CommandError("operator.own_off")
     others = Person.objects.filter(operator_role="admin", is_active=True).exclude(id=found.id)
     if found.operator_role == "admin" and found.is_active and not others.exists():
-        raise CommandError(f"{found.email} is the last administrator. Make another one first.")
+        raise CommandError("operator.last_administrator", email=found.email)
     if Person.objects.filter(id=found.id, is_active=True).update(is_active=False) != 1:
-        raise CommandError(f"{found.email} is switched off already.")
+        raise CommandError("person.off", email=found.email)
     ended = {
         "sessions": _end_sessions(tx, found.id, now_us=now_us),
         "links": Link.objects.filter(person=found).delete()[0] + _codes(found).delete()[0],
@@ -48,7 +48,7 @@ def on(tx: Tx, person: str, *, actor: str) -> dict[str, Any]:
     """Let a person in again, as before; what ended stays ended. CommandError for one who is on."""
     found = people.find(person)
     if Person.objects.filter(id=found.id, is_active=False).update(is_active=True) != 1:
-        raise CommandError(f"{found.email} is not switched off.")
+        raise CommandError("person.not_off", email=found.email)
     audit.record(tx, actor=actor, verb="person.on", object=found.id)
     return people.view(Person.objects.get(id=found.id))
 
@@ -58,7 +58,7 @@ def sign_out(tx: Tx, person: str, *, session: str = "", now_us: int, actor: str)
     found = people.find(person)
     many = _end_sessions(tx, found.id, session=session, now_us=now_us)
     if session and not many:
-        raise CommandError("This session has ended already.")
+        raise CommandError("session.ended")
     audit.record(tx, actor=actor, verb="session.end_by_operator", object=found.id, after={"sessions": many})
     return people.view(found) | {"ended": {"sessions": many}}
 
@@ -72,9 +72,9 @@ def sign_out_here(tx: Tx, member: str, *, now_us: int, actor: str) -> None:
     """
     found = people.find_member(member)
     if found.state != "active":
-        raise CommandError(f"Member {found.id} was removed before.")
+        raise CommandError("member.removed", member=found.id)
     if actor == f"person:{found.person_id}":
-        raise CommandError("End your own sessions in your settings.")
+        raise CommandError("session.own")
     places = Member.objects.filter(person=found.person, state="active").exclude(account__state="closed")
     places.filter(account=found.account).update(proved_from_us=now_us)
     if places.exclude(account=found.account).exists():

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from farebox.accounts import accounts
-from farebox.accounts.keys.caller import networks
+from farebox.accounts.keys.caller import check_networks, networks
 from farebox.accounts.models import OfficeToken, Person
 from farebox.accounts.people import people
 from farebox.kit import audit, ids, options, secrets
@@ -60,17 +60,14 @@ def make(
     accounts.checked_name(name)
     owner = people.find(person)
     if role not in roles(owner.operator_role):
-        raise CommandError("A token has no more rights than you.")
+        raise CommandError("token.rights")
     if not 1 <= days <= DAYS_MAX:
-        raise CommandError(f"A token lives 1 to {DAYS_MAX} days.")
+        raise CommandError("token.days", most=DAYS_MAX)
     if len(addresses) > ADDRESSES_MAX:
-        raise CommandError(f"A token takes {ADDRESSES_MAX} addresses or networks at most.")
-    try:
-        networks(tuple(addresses))
-    except ValueError as fault:
-        raise CommandError(f"{fault}. Give addresses such as 203.0.113.7 or networks such as 10.0.0.0/8.") from None
+        raise CommandError("token.too_many_addresses", most=ADDRESSES_MAX)
+    check_networks(addresses)
     if OfficeToken.objects.filter(person=owner, revoked_us=None, expires_us__gt=now_us).count() >= MANY_MAX:
-        raise CommandError(f"You have {MANY_MAX} tokens already. Revoke one first.")
+        raise CommandError("token.too_many", most=MANY_MAX)
     plaintext = PREFIX + "".join(random_.choice(ids.ALPHABET) for _ in range(DIGITS))
     row = OfficeToken.objects.create(
         id=ids.new("tok", now_us),
@@ -109,7 +106,7 @@ def revoke(tx: Tx, token: str, *, person: str | None, now_us: int, actor: str) -
     if person is not None:
         rows = rows.filter(person=person)
     if rows.update(revoked_us=now_us) != 1:
-        raise CommandError("There is no such token that is in use.")
+        raise CommandError("token.unknown")
     row = OfficeToken.objects.get(id=token)
     audit.record(tx, actor=actor, verb="token.revoke", object=row.id, after=view(row, now_us=now_us))
     return row

@@ -76,7 +76,7 @@ def invite(tx: Tx, account: str, guests: Sequence[Guest], terms: Terms, send: Se
     """Invite all of them, in one transaction; `send` writes each mail. CommandError, and nobody is invited."""
     owner, project = _checked(account, terms)
     if not 0 < len(guests) <= AT_ONCE_MAX:
-        raise CommandError(f"Invite 1 to {AT_ONCE_MAX} people at once.")
+        raise CommandError("invitation.at_once", most=AT_ONCE_MAX)
     people.lock_places(owner.id)  # who is here or invited, and how many are, stays so until these are
     seats = Member.objects.filter(account=owner, state="active", project=terms.project)
     known = set(seats.values_list("person__email", flat=True))
@@ -88,12 +88,12 @@ def invite(tx: Tx, account: str, guests: Sequence[Guest], terms: Terms, send: Se
     left_out = sorted(fresh.keys() & known)
     wanted = [(email, guest) for email, guest in fresh.items() if email not in known]
     if waiting.count() + len(wanted) > OPEN_MAX:
-        raise CommandError(f"An account has {OPEN_MAX} open invitations at most. Revoke some first.")
+        raise CommandError("invitation.too_many", most=OPEN_MAX)
     rates.take_invitations(tx, owner.id, wanted=len(wanted), now_us=now_us, actor=actor)
     made = []
     for email, guest in wanted:
         if not people.is_email(email):
-            raise CommandError(f"{email[:254]!r} is no e-mail address.")
+            raise CommandError("person.email", email=email[:254])
         code, digest = _mint()
         row = Invitation.objects.create(
             id=ids.new("inv", now_us), account=owner, project=project, role=terms.role, email=email,
@@ -112,10 +112,10 @@ def resend(tx: Tx, invitation: str, send: Send, *, now_us: int, actor: str) -> I
     people.lock_places(_find(invitation).account_id)
     row = _find(invitation)
     if row.sent_n >= SENT_MAX:
-        raise CommandError(f"This invitation was sent {SENT_MAX} times. Revoke it, and check the address.")
+        raise CommandError("invitation.sent_often", most=SENT_MAX)
     rates.take_invitations(tx, row.account_id, wanted=1, now_us=now_us, actor=actor)
     if rates.full_mailboxes(tx, [row.email], now_us=now_us):
-        raise CommandError(f"{row.email} was sent enough invitations today. Go on tomorrow.")
+        raise CommandError("invitation.enough_today", email=row.email)
     code, row.digest = _mint()
     row.expires_us = now_us + max(_DAY_US, row.expires_us - row.sent_us)
     row.sent_us, row.sent_n = now_us, row.sent_n + 1
@@ -129,7 +129,7 @@ def revoke(tx: Tx, invitation: str, *, actor: str) -> Invitation:
     """Take it back: its link leads nowhere from now on."""
     row = _find(invitation)
     if Invitation.objects.filter(id=row.id, state="open").update(state="revoked") != 1:
-        raise CommandError("This invitation is no longer open.")
+        raise CommandError("invitation.not_open")
     row.state = "revoked"
     audit.record(tx, actor=actor, verb="invitation.revoke", object=row.id, before="open", after="revoked")
     return row
@@ -144,15 +144,15 @@ def transfer(tx: Tx, member: str, send: Send, *, now_us: int, actor: str) -> Inv
     found = people.find_member(member)
     owner, _ = _checked(found.account_id, Terms(role="owner"))
     if found.state != "active" or found.role == "owner":
-        raise CommandError(f"{found.person.email} is no member who could become an owner.")
+        raise CommandError("invitation.not_a_member", email=found.person.email)
     if Member.objects.filter(account=owner, person=found.person, project=None).exists():
-        raise CommandError(f"{found.person.email} has a place there already, or had one.")
+        raise CommandError("invitation.has_place", email=found.person.email)
     email = found.person.email
     Invitation.objects.filter(account=owner, state="open", member=found).update(state="revoked")
     if Invitation.objects.filter(account=owner, state="open").count() >= OPEN_MAX:
-        raise CommandError(f"An account has {OPEN_MAX} open invitations at most. Revoke some first.")
+        raise CommandError("invitation.too_many", most=OPEN_MAX)
     if rates.full_mailboxes(tx, [email], now_us=now_us):
-        raise CommandError(f"{email} was sent enough invitations today. Go on tomorrow.")
+        raise CommandError("invitation.enough_today", email=email)
     rates.take_invitations(tx, owner.id, wanted=1, now_us=now_us, actor=actor)
     code, digest = _mint()
     row = Invitation.objects.create(
@@ -190,9 +190,9 @@ def accept(tx: Tx, code: str, *, person: str, now_us: int) -> Joined:
     row = by_code(code, now_us=now_us)
     who = people.find(person)
     if row is not None and not is_for(row, who):
-        raise CommandError("This invitation is for another e-mail address.")
+        raise CommandError("invitation.other_address")
     if row is None or Invitation.objects.filter(id=row.id, state="open").update(state="used") != 1:
-        raise CommandError("This invitation is no longer open.")
+        raise CommandError("invitation.not_open")
     actor = f"person:{person}"
     if row.member is None:
         member = people.add_member(
@@ -222,14 +222,14 @@ def sign_up(
     """
     row = by_code(code, now_us=now_us)
     if row is None:
-        raise CommandError("This invitation is no longer open.")
+        raise CommandError("invitation.not_open")
     actor = f"invitation:{row.id}"
     person = Person.objects.filter(email=row.email).first()
     if person is None:
         person = people.create(tx, email=row.email, name=name, password_hash=password_hash, now_us=now_us, actor=actor)
         mailboxes.mark(tx, person)
     elif is_known(row):
-        raise CommandError("This address signs in here already. Sign in, and come back to this page.")
+        raise CommandError("invitation.sign_in")
     else:
         first_proof.prove(tx, person, actor=actor)
         person = people.set_password(tx, person.id, password_hash=password_hash, actor=actor)
@@ -271,19 +271,19 @@ def view(row: Invitation) -> dict[str, Any]:
 def _checked(account: str, terms: Terms) -> tuple[Any, Any]:
     owner = accounts.find(account)
     if owner.state == "closed":
-        raise CommandError(f"Account {owner.id} is closed.")
+        raise CommandError("account.closed", account=owner.id)
     if terms.role not in people.MEMBER_ROLES:
-        raise CommandError(f"A member is one of {', '.join(people.MEMBER_ROLES)}.")
+        raise CommandError("member.role", roles=people.MEMBER_ROLES)
     caps.check(terms.caps.view())
     if not 1 <= terms.days <= DAYS_MAX:
-        raise CommandError(f"An invitation is open for 1 to {DAYS_MAX} days.")
+        raise CommandError("invitation.days", most=DAYS_MAX)
     if (terms.role == "owner") == (terms.project is not None):
-        raise CommandError("An owner has a place in the whole account, an admin or a member in a project.")
+        raise CommandError("invitation.place")
     if terms.project is None:
         return owner, None
     project = projects.find(terms.project)
     if project.account_id != owner.id or project.state != "active":
-        raise CommandError(f"Project {project.id} is not in use in account {owner.id}.")
+        raise CommandError("project.not_in_use", project=project.id, account=owner.id)
     return owner, project
 
 
@@ -295,7 +295,7 @@ def _expire(account: str, now_us: int) -> None:
 def _find(invitation: str) -> Invitation:
     row = Invitation.objects.select_related("account", "project").filter(id=invitation, state="open").first()
     if row is None:
-        raise CommandError("This invitation is no longer open.")
+        raise CommandError("invitation.not_open")
     return row
 
 

@@ -13,6 +13,7 @@ from farebox.accounts.people import notices, people
 from farebox.kit import audit, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.kit.refusal import word
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +102,23 @@ def set_role(tx: Tx, member: str, *, role: str, project: str | None, now_us: int
     His keys in projects where he has no place any more are revoked.
     """
     if role not in people.MEMBER_ROLES:
-        raise CommandError(f"A member is one of {', '.join(people.MEMBER_ROLES)}.")
+        raise CommandError("member.role", roles=people.MEMBER_ROLES)
     people.lock_places(people.find_member(member).account_id)
     found = people.find_member(member)
     if found.state != "active":
-        raise CommandError(f"Member {found.id} was removed before.")
+        raise CommandError("member.removed", member=found.id)
     where = None
     if role != "owner":
         if project is None:
-            raise CommandError("Name the project of an admin or a member.")
+            raise CommandError("member.no_project")
         where = projects.find(project)
         if where.account_id != found.account_id or where.state != "active":
-            raise CommandError(f"Project {where.id} is not in use in account {found.account_id}.")
+            raise CommandError("project.not_in_use", project=where.id, account=found.account_id)
     others = Member.objects.filter(account=found.account, state="active").exclude(id=found.id)
     if found.role == "owner" and role != "owner" and not others.filter(role="owner").exists():
-        raise CommandError(f"{found.person.email} is the last owner. Make another one first.")
+        raise CommandError("member.last_owner", email=found.person.email)
     if Member.objects.filter(account=found.account, person=found.person, project=where).exclude(id=found.id).exists():
-        raise CommandError(f"{found.person.email} has a place there already, or had one.")
+        raise CommandError("invitation.has_place", email=found.person.email)
     if role != "owner":
         people.withdraw_invitations(found)
     before = people.view_member(found)
@@ -161,9 +162,9 @@ def set_keys_end(tx: Tx, project: str, *, ends_us: int | None, now_us: int, acto
     """
     found = projects.find(project)
     if found.state != "active":
-        raise CommandError(f"Project {found.id} is {found.state} already.")
+        raise CommandError("project.state", project=found.id, state=word("state", found.state))
     if ends_us is not None and ends_us <= now_us:
-        raise CommandError("The end of keys lies in the future.")
+        raise CommandError("project.keys_expiry")
     before, found.keys_end_us = found.keys_end_us, ends_us
     found.save(update_fields=["keys_end_us"])
     living = ApiKey.objects.filter(project=found, state="active")

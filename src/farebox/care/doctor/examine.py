@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from farebox.care import ready
 from farebox.kit.errors import CommandError, FareboxError
+from farebox.look import refusals
 
 from . import backups, books, goods, keys, machine, post, trail
 from .finding import Check, Finding, Look, wrong
@@ -31,7 +32,7 @@ def examine(look: Look) -> list[Finding]:
         ready.foreign()
         ready.schema()
     except FareboxError as refusal:
-        return [*found, *_file(look), wrong("schema", refusal.message, _STORE)]
+        return [*found, *_file(look), wrong("schema", refusals.of(refusal, "cli"), _STORE)]
     found.append(Finding("schema", "ok", "that of this program"))
     return [
         *found,
@@ -65,6 +66,6 @@ def _looked(look: Look, checks: Iterable[tuple[str, Check]]) -> Iterator[Finding
         try:
             yield from check(look)
         except FareboxError as refusal:
-            yield wrong(name, refusal.message, "Mend this, then look again.")
+            yield wrong(name, refusals.of(refusal, "cli"), "Mend this, then look again.")
         except Exception as fault:  # a damaged store breaks in many ways, and each is news
             yield wrong(name, f"can't be looked at: {type(fault).__name__}: {str(fault)[:160]}", "Run farebox prove.")

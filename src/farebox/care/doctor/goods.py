@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 from farebox.kit.fetch import Target
+from farebox.look import refusals
 
 from .finding import Check, Finding, Look, ok, some, warning, wrong
 
@@ -97,7 +98,9 @@ def reachable(look: Look) -> Iterator[Finding]:
         look.tell(f"Connecting to {row.name} …")
         try:
             _connect(board.address(row.base_url, local=row.local)[0])
-        except (CommandError, OSError, ValueError) as fault:
+        except CommandError as refusal:
+            failed.append(f"{row.name}: {refusals.of(refusal, 'cli')}")
+        except (OSError, ValueError) as fault:
             failed.append(f"{row.name}: {str(fault)[:80] or type(fault).__name__}")
     if failed:
         yield warning("reachable", some(failed), "Look at the network, the name and the certificate of the address.")

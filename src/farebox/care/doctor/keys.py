@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from farebox.kit import secrets
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 
 from .finding import Check, Finding, Look, ok, some, span, warning, wrong
 
@@ -19,7 +20,7 @@ def files(look: Look) -> Iterator[Finding]:
         try:
             found = load(look.chosen)
         except CommandError as refusal:
-            yield wrong(name, refusal.message, _RESTORE)
+            yield wrong(name, refusals.of(refusal, "cli"), _RESTORE)
         else:
             yield ok(name, f"{len(found)} of {secrets.KEY_BYTES} bytes, the newest is number {max(found)}")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from farebox.care import proof, ready, setup
 from farebox.kit import options
 from farebox.kit.errors import CommandError, FareboxError
+from farebox.look import refusals
 
 if TYPE_CHECKING:
     from farebox.kit.db import Tx
@@ -137,7 +138,7 @@ def main(words: Sequence[str]) -> int:
     try:
         result = fill(words[1]) if words[0] == "fill" else facts()
     except FareboxError as refusal:
-        print(refusal.message, file=sys.stderr)
+        print(refusals.of(refusal, "cli"), file=sys.stderr)
         return 1
     print(json.dumps(result))
     return 0

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from farebox.kit.errors import FareboxError
+from farebox.look import refusals
 
 from . import kills, race, replay, restored, scratch
 from .scratch import Scratch
@@ -43,7 +44,7 @@ def _timed(part: Callable[[], Tried], what: str) -> Tried:
     try:
         tried = part()
     except FareboxError as refusal:
-        tried = Tried(what, failures=[refusal.message])
+        tried = Tried(what, failures=[refusals.of(refusal, "cli")])
     except (OSError, ValueError, KeyError, subprocess.SubprocessError) as fault:
         tried = Tried(what, failures=[f"it broke: {type(fault).__name__}: {str(fault)[:200]}"])
     tried.seconds = time.monotonic() - begun_s

@@ -142,8 +142,11 @@ def _json(ctx: click.Context, _param: click.Parameter, value: object) -> None:
 
 
 def _refuse(refusal: FareboxError) -> NoReturn:
+    from farebox.look import refusals
+
+    said = refusals.of(refusal, "cli")
     if as_json():
-        click.echo(json.dumps(refusal.body()), err=True)
+        click.echo(json.dumps({"error": refusal.body()["error"] | {"message": said}}), err=True)
     else:
-        click.echo(f"farebox: {refusal.message}", err=True)
+        click.echo(f"farebox: {said}", err=True)
     sys.exit(1)

@@ -102,10 +102,7 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(text)
     except ValueError:
-        raise errors.CommandError(
-            f"trusted_proxies: {text[:60]!r} is no address or network such as 10.0.0.7 or 10.0.0.0/8 (the bits of a "
-            "network's address beyond its length are 0)."
-        ) from None
+        raise errors.CommandError("proxy.address", address=text[:60]) from None
 
 
 def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

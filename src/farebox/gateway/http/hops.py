@@ -24,7 +24,7 @@ _PAIRS = re.compile(r'(?:[^;"]|"[^"]*"|")+')
 def check_field(name: str) -> str:
     """`name` in lower case if it is one of `FIELDS`; CommandError otherwise."""
     if name.lower() not in FIELDS:
-        raise errors.CommandError(f"forwarded_header: {name[:60]!r} is none of X-Forwarded-For, Forwarded, X-Real-IP.")
+        raise errors.CommandError("proxy.header", header=name[:60])
     return name.lower()
 
 

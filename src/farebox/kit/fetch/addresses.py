@@ -104,21 +104,21 @@ class Target:
             port = parts.port
             host = _plain_host(parts.hostname or "")
         except ValueError as error:
-            raise AddressRefused("the URL cannot be read") from error
+            raise AddressRefused("address.unreadable", reason="the URL cannot be read") from error
         if parts.scheme not in (("https", "http") if local else ("https",)):
-            raise AddressRefused("the URL must begin with https://")
+            raise AddressRefused("address.scheme", reason="the URL must begin with https://")
         if "@" in parts.netloc:
-            raise AddressRefused("the URL may not hold a user name or password")
+            raise AddressRefused("address.user", reason="the URL may not hold a user name or password")
         port = _PORT_OF[parts.scheme] if port is None else port
         if port == 0 or (ports is not None and port not in ports):
-            raise AddressRefused("the port of the URL is not allowed")
+            raise AddressRefused("address.port", reason="the port of the URL is not allowed")
         if "#" in url or ("?" in url and not query):
-            raise AddressRefused("the URL may not hold a query or fragment")
+            raise AddressRefused("address.query", reason="the URL may not hold a query or fragment")
         path = parts.path.rstrip("/")
         if parts.query:
             path = f"{path or '/'}?{parts.query}"
         if not _PATH.fullmatch(path) or any(ord(sign) <= 32 for sign in url):
-            raise AddressRefused("the path of the URL holds signs that are not allowed")
+            raise AddressRefused("address.path", reason="the path of the URL holds characters that are not allowed")
         shown = f"[{host}]" if ":" in host else host
         if port != _PORT_OF[parts.scheme]:
             shown = f"{shown}:{port}"
@@ -169,7 +169,7 @@ def check(target: Target, addresses: tuple[str, ...]) -> None:
     """
     for address in addresses:
         if _is_metadata(address) or not (target.local or is_public(address)):
-            raise AddressRefused("the name leads to an address that is not allowed")
+            raise AddressRefused("address.not_allowed", reason="the name leads to an address that is not allowed")
 
 
 def check_spelled(target: Target) -> None:
@@ -180,7 +180,7 @@ def check_spelled(target: Target) -> None:
     """
     host = target.host
     if not target.local and (host == "localhost" or host.endswith(".localhost")):
-        raise AddressRefused("the address is not a public one")
+        raise AddressRefused("address.not_public", reason="the address is not a public one")
     try:
         address = host if ":" in host else str(ipaddress.IPv4Address(socket.inet_aton(host)))
     except OSError:
@@ -188,7 +188,7 @@ def check_spelled(target: Target) -> None:
     try:
         check(target, (address,))
     except AddressRefused:
-        raise AddressRefused("the address is not a public one") from None
+        raise AddressRefused("address.not_public", reason="the address is not a public one") from None
 
 
 def is_spelled_private(url: str) -> bool:

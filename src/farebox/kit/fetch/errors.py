@@ -14,6 +14,8 @@ FetchError
 
 from __future__ import annotations
 
+from farebox.kit.refusal import Refusal
+
 
 class FetchError(Exception):
     """An exchange failed; `reason` is a short sentence without secrets, fit for an attempt record."""
@@ -28,7 +30,11 @@ class ConnectFailed(FetchError):
 
 
 class AddressRefused(ConnectFailed):
-    """The URL or an address behind its name is one that we never connect to."""
+    """The URL or an address behind its name is one that we never connect to; `refusal` is that for who wrote it."""
+
+    def __init__(self, ident: str, *, reason: str) -> None:
+        super().__init__(reason)
+        self.refusal = Refusal(ident)
 
 
 class TargetBusy(ConnectFailed):

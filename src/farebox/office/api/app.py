@@ -25,6 +25,7 @@ from ninja.parser import Parser
 from farebox.accounts.sign_in.tokens import Bearer
 from farebox.kit import options, outline, places
 from farebox.kit.errors import CommandError, FareboxError
+from farebox.look import refusals
 from farebox.office.principal import Operator, operator
 
 from . import channels, customers, goods, house, people, proposals, shapes, words
@@ -86,7 +87,7 @@ def fault(status: int, message: str, code: str = "", headers: Mapping[str, str] 
 
 @management.exception_handler(CommandError)
 def _refused(_request: HttpRequest, error: CommandError) -> HttpResponse:
-    return fault(400, error.message)
+    return fault(400, refusals.of(error, "api"))
 
 
 @management.exception_handler(FareboxError)

@@ -10,6 +10,7 @@ from ninja import Path, Router
 from farebox.kit import db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 from farebox.office import ports, resting
 from farebox.upstreams import channels, survey
 
@@ -74,7 +75,8 @@ def read_health(request: Any, name: Path[types.Name]) -> Any:
     seen = resting.of(resting.seen(), found["id"])
     faults = survey.broken()
     state = "disabled" if found["state"] != "active" else "broken" if name in faults else seen["state"]
-    why = faults.get(name) or seen["why"] or found["state_why"]
+    broken = refusals.said(faults[name], "api") if name in faults else ""
+    why = broken or seen["why"] or found["state_why"]
     return seen | {"channel": name, "state": state, "why": why, "accounts": resting.behind(seen["accounts"])}
 
 

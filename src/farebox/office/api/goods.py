@@ -15,6 +15,7 @@ from farebox.catalog.usage import CLASSES
 from farebox.kit import clock, db, options, secrets, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+from farebox.look import refusals
 from farebox.office import kinds, letters
 from farebox.protocol import presets
 from farebox.upstreams import channels
@@ -334,7 +335,7 @@ def _draft(tx: Tx, row: PriceDraft) -> dict[str, Any]:
     try:
         difference = drafts.difference(tx, row, warn_factor=factor, now_us=clock.now_us())
     except CommandError as refusal:
-        return found | {"problem": refusal.message}
+        return found | {"problem": refusals.of(refusal, "api")}
     return found | {
         "lines": [line._asdict() for line in difference.lines],
         "examples": [each._asdict() for each in difference.examples],

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from farebox.kit import announcements, clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
+from farebox.office import refusals
 from farebox.office.principal import Operator, operator
 
 from .forms import carry_out, done, moment, text

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from farebox.accounts import customers, things
 from farebox.kit import audit, chain, clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
+from farebox.office import refusals
 from farebox.office.principal import Operator, operator
 
 from . import trail_words

@@ -15,8 +15,7 @@ from django.views.decorators.http import require_POST
 from farebox.accounts import forgiving
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
-from farebox.office import kinds
+from farebox.office import kinds, refusals
 from farebox.office.principal import Operator, ask_first, operator
 
 from . import customers, proposals

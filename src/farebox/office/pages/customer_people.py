@@ -19,8 +19,8 @@ from farebox.accounts.team import invitations
 from farebox.kit import clock, db, options
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.look import kept, owners, refusals
-from farebox.office import letters
+from farebox.look import kept, owners
+from farebox.office import letters, refusals
 from farebox.office.principal import Operator, operator, step_up
 
 from .customers import find

@@ -24,8 +24,8 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.models import Proposal
 from farebox.ledger import adjustments
-from farebox.look import marks, refusals, statement
-from farebox.office import kinds, retyped
+from farebox.look import marks, statement
+from farebox.office import kinds, refusals, retyped
 from farebox.office.principal import Operator, ask_first, operator, step_up
 
 from . import proposals, words

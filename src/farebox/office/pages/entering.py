@@ -17,8 +17,9 @@ from farebox.accounts.models import Person
 from farebox.accounts.sign_in import attempts, browsers, desk, operator_factors
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import kept, qr, refusals
+from farebox.look import kept, qr
 from farebox.look.views import own_page
+from farebox.office import refusals
 
 BEGUN = "office_begun"
 BEGUN_S = 600

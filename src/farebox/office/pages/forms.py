@@ -14,8 +14,7 @@ from django.utils.translation import gettext as _
 
 from farebox.kit import db, money, options
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
-from farebox.office import retyped
+from farebox.office import refusals, retyped
 from farebox.office.principal import Operator
 
 PAGE = 50

@@ -17,8 +17,8 @@ from farebox.catalog.usage import CLASSES
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.look import called, marks, refusals
-from farebox.office import retyped
+from farebox.look import called, marks
+from farebox.office import refusals, retyped
 from farebox.office.principal import Operator, ask_first, operator, step_up
 from farebox.protocol.kinds import KINDS
 

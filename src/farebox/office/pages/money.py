@@ -15,7 +15,7 @@ from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments, booking
-from farebox.look import refusals
+from farebox.office import refusals
 from farebox.office.principal import Operator, operator, step_up
 
 from . import words

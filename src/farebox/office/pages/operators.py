@@ -15,8 +15,7 @@ from django.views.decorators.http import require_http_methods
 from farebox.accounts.sign_in import operators
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
-from farebox.look import refusals
-from farebox.office import letters, retyped
+from farebox.office import letters, refusals, retyped
 from farebox.office.principal import Operator, operator, step_up
 
 from .forms import done, refused, single_person

@@ -14,8 +14,8 @@ from farebox.catalog import drafts, lists, propose, sheets
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.look import called, refusals
-from farebox.office import retyped
+from farebox.look import called
+from farebox.office import refusals, retyped
 from farebox.office.principal import Operator, operator, step_up
 
 from . import words

@@ -19,7 +19,8 @@ from farebox.accounts.people import people
 from farebox.accounts.sign_in import operator_factors, operators, sessions
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import kept, refusals, shop
+from farebox.look import kept, shop
+from farebox.office import refusals
 from farebox.office.principal import Operator, operator, step_up
 
 from .entering import CODES, add_factor, enrolling, keep_codes, to_page

@@ -18,9 +18,8 @@ from farebox.kit import clock, db, money, proposals
 from farebox.kit.errors import CommandError
 from farebox.kit.models import Proposal
 from farebox.kit.settings import BY_NAME
-from farebox.look import refusals
 from farebox.look.templatetags.look import money as amount
-from farebox.office import kinds
+from farebox.office import kinds, refusals
 from farebox.office.principal import Operator, operator, step_up
 from farebox.upstreams import channels
 

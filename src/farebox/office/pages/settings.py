@@ -20,8 +20,7 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.models import Proposal
 from farebox.kit.settings import BY_NAME, Known
-from farebox.look import refusals
-from farebox.office import kinds, retyped
+from farebox.office import kinds, refusals, retyped
 from farebox.office.principal import Operator, operator, step_up
 from farebox.office.setting_rules import wrong
 

@@ -19,8 +19,8 @@ from farebox.accounts.people import links, people
 from farebox.accounts.sign_in import attempts, desk, operator_factors, refused, second, setup
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError, NotFound
-from farebox.look import refusals, shop
-from farebox.office import letters
+from farebox.look import shop
+from farebox.office import letters, refusals
 from farebox.office.principal import Operator, find, operator
 
 from .entering import (

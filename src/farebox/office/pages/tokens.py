@@ -11,7 +11,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from farebox.accounts.sign_in import tokens
 from farebox.kit import clock, db, options
 from farebox.kit.errors import CommandError
-from farebox.look import kept, refusals
+from farebox.look import kept
+from farebox.office import refusals
 from farebox.office.principal import Operator, operator, step_up
 
 from . import words

@@ -19,8 +19,8 @@ from farebox.catalog import official, shelf
 from farebox.kit import clock, db, money, options, secrets
 from farebox.kit.errors import CommandError
 from farebox.kit.options import Options
-from farebox.look import called, kept, refusals
-from farebox.office import letters, ports, resting, retyped
+from farebox.look import called, kept
+from farebox.office import letters, ports, refusals, resting, retyped
 from farebox.office.principal import Operator, ask_first, operator, step_up
 from farebox.protocol import presets
 from farebox.upstreams import channels, survey
@@ -227,7 +227,7 @@ def _channels(me: Operator) -> list[dict[str, Any]]:
     today = records.day_of(clock.now_us())
     sums = db.read(margins.read, "channel", from_day=today, until_day=today, rates={})
     currencies = {row["name"]: row["cost_currency"] for row in db.read(channels.upstreams)}
-    faults = survey.broken()
+    faults = {name: refusals.said(why) for name, why in survey.broken().items()}
     found = []
     for row in db.read(channels.listed):
         seen = resting.of(health, row["id"])

@@ -24,4 +24,4 @@ def of(name: str) -> Dialect:
     try:
         return DIALECTS[name]
     except KeyError:
-        raise CommandError(f"There is no dialect {name[:32]!r}. The dialects are: {', '.join(DIALECTS)}.") from None
+        raise CommandError("dialect.unknown", dialect=name[:32], known=tuple(DIALECTS)) from None
