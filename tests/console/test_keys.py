@@ -442,7 +442,7 @@ def test_rotation_with_and_without_grace(shop, owner):
     assert f"{path}/rotate" not in shown.html
     again = owner.send(f"{path}/rotate", {"grace": "3600"})
     assert (again.status, again.headers["location"]) == (302, path)
-    assert "was rotated before" in owner.follow(again).text
+    assert "was already rotated" in owner.follow(again).text
     at_once = made(shop, owner.through(f"/console/keys/{new.key_id}", f"/console/keys/{new.key_id}/rotate", grace="0"))
     wait_for(lambda: new.chat(MODEL).status == 401)
     assert at_once.chat(MODEL).status == 200
@@ -460,7 +460,7 @@ def test_revoking_is_within_a_second_and_for_good(shop, owner):
     assert "is revoked." in owner.follow(page).text
     shown = owner.page(path)
     assert f"{path}/change" not in shown.html
-    assert "was revoked before" in owner.follow(owner.send(f"{path}/revoke", {})).text
+    assert "is already revoked" in owner.follow(owner.send(f"{path}/revoke", {})).text
     refused = owner.send(f"{path}/change", {"name": "again"})
     assert refused.status == 400
     assert row(me.key_id).name == "test"

@@ -547,7 +547,7 @@ def test_an_account_on_trial_invites_few_and_a_funded_one_a_class(shop, monkeypa
     shop.write(settings.put, "trial_micro", {}, actor="test")
     made = project(owner, "On trial")
     page = invite(owner, "\n".join(fresh() for _ in range(rates.INVITATIONS_A_DAY_ON_TRIAL + 1)), made)
-    assert (page.status, "sends 20 invitations a day at most. Add money" in page.text) == (400, True)
+    assert (page.status, "at most 20 invitations a day. Add credit" in page.text) == (400, True)
     assert invite(owner, "\n".join(fresh() for _ in range(rates.INVITATIONS_A_DAY_ON_TRIAL)), made).status == 302
     # Each mail counts, also to the same person, and what was revoked.
     row = Invitation.objects.filter(account=account).first()
@@ -585,7 +585,7 @@ def test_a_person_counts_over_all_his_accounts(shop, monkeypatch):
     assert owner.fill("/console/team", "/console/team/account", account=other.customer.account).status == 302
     made = project(owner, "Two")
     page = invite(owner, fresh(), made)
-    assert (page.status, "A person sends 3 invitations a day" in page.text) == (400, True)
+    assert (page.status, "A person can send at most 3 invitations a day" in page.text) == (400, True)
     assert invite(other, fresh(), made).status == 302
 
 

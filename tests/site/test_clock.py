@@ -269,7 +269,7 @@ def test_after_a_week_off_a_disciplined_clock_needs_nobody(house, watch):
         shop.start()
         assert look(shop) == timing.SURE
         assert [each.kind for each in shop.server.node.time.judgement.heard] == ["kernel"]
-        assert "nothing to confirm" in cli.refused("clock", "confirm")
+        assert "already confirmed" in cli.refused("clock", "confirm")
         assert me.chat("gpt-4", "Hello").status == 200
 
 
