@@ -1,4 +1,4 @@
-"""A person is switched off everywhere at once, sessions of others are ended, each by those who may (security 1)."""
+"""A person has been deactivated everywhere at once, sessions of others are ended, each by those who may (security 1)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_customer_is_off_everywhere_and_may_come_back(shop, operator):
     assert ApiKey.objects.get(id=own).state == "revoked"
     assert not Invitation.objects.filter(email=known.email, state="open").exists()
     assert known.customer.get("/v1/models").status == 200  # a key of the account's, not of the person's
-    assert "switched off" in worker.page(f"/office/people/{known.person}").text
+    assert "deactivated" in worker.page(f"/office/people/{known.person}").text
     event = AuditEvent.objects.get(verb="person.off", object=known.person)
     assert event.actor == f"operator:{worker.person}" and '"sessions":2' in event.after
     assert press(worker, f"/office/people/{known.person}/on").status == 302
@@ -97,7 +97,7 @@ def test_by_command(shop):
     assert known.get("/console/keys").status == 302
     env = shop.house.environ
     ran = cli.program("person", "off", known.email, env=env)  # by the server, over its socket
-    assert ran.code == 0 and f"{known.email} is switched off" in ran.out, ran.err
+    assert ran.code == 0 and f"{known.email} has been deactivated" in ran.out, ran.err
     with pytest.raises(CommandError, match="switched off already"):
         perform("person.off", known.email)
     assert perform("person.on", known.email)["is_active"] is True

@@ -64,7 +64,7 @@ def _who(actor: str, emails: dict[str, str]) -> str:
     """The address of a person of the customer's; an operator has no name here."""
     deed = actor.partition(" ")[0]
     if deed.startswith("person:"):
-        return emails.get(deed.removeprefix("person:"), _("somebody who is gone"))
+        return emails.get(deed.removeprefix("person:"), _("former user"))
     if deed in _BY_ITSELF or deed.startswith("invitation:"):
-        return _("by itself")
-    return _("the operator")
+        return _("automatic")
+    return _("operator")
