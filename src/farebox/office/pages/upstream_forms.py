@@ -104,7 +104,7 @@ class New(Secretive):
         help_text=gettext_lazy("Allows http and private addresses. Recorded in the audit trail."),
     )
     dialect = forms.ChoiceField(
-        label=gettext_lazy("What it speaks"),
+        label=gettext_lazy("Protocol"),
         required=False,
         choices=lambda: [(name, dialect.title) for name, dialect in DIALECTS.items()],
     )
