@@ -207,7 +207,7 @@ def test_announced_changes_and_history(shop, visitor, retail, publish):
     assert "(in 3 days)" in page.text
     assert "Input ¥195.75 → ¥180.00 −8%" in page.text
     assert "999" not in page.text  # withdrawn before its time by the version after it
-    assert "gpt-4o-mini Input no longer sold" in page.text
+    assert "gpt-4o-mini Input discontinued" in page.text
     found = {each["model"]: each for each in visitor.request("GET", "/prices.json").json["models"]}
     assert [(each["usage_class"], each["before"], each["after"]) for each in found["gpt-4"]["announced"]] == [
         ("input", "195.75", "180.00"), ("input", "180.00", "150.00"), ("output", "391.50", "300.00"),

@@ -63,7 +63,7 @@ def test_who_what_before_after(shop, team):
     assert found[1][3] == "–"
     assert found[2][3] == "Expires: 2100-01-01 00:00 → never"
     assert found[3][3] == "Expires: never → 2100-01-01 00:00"
-    assert found[4][3].split() == "Models: gpt-4 → all Addresses: all → 10.0.0.0/8".split()
+    assert found[4][3].split() == "Models: gpt-4 → all IP addresses: all → 10.0.0.0/8".split()
     assert found[5][3] == "Name: robot → machine"
     assert found[6][3] == "Cap per month: no limit → $5.00"
     assert "Name: robot" in found[7][3]

@@ -202,7 +202,7 @@ def test_the_trail_is_in_words_and_found_by_name(shop, operator):
     assert Account.objects.get(id=account).name == name
     page = admin.page(f"/office/audit?object={name.lower().replace(' ', '+')}")
     assert "Account renamed" in page.text and name in page.text and account in page.text
-    assert "账户改名" in admin.page(f"/zh/office/audit?object={account}").text
+    assert "账户已改名" in admin.page(f"/zh/office/audit?object={account}").text
     from farebox.accounts.models import Person
 
     Person.objects.filter(id=admin.person).update(name=f"Una {account[-6:]}")

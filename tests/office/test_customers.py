@@ -75,7 +75,7 @@ def test_revoking_a_key(shop, buyer):
     here = f"/office/customers/{buyer.customer.account}"
     form = f"{here}/keys/{buyer.customer.key_id}/revoke"
     assert "refused within a second" in support.page(form).text
-    assert "is revoked" in support.follow(support.fill(form)).text
+    assert "Key revoked." in support.follow(support.fill(form)).text
     shop.refresh()
     assert buyer.customer.chat("gpt-4o-mini").status == 401
     other = shop.account("0")

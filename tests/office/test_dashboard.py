@@ -177,7 +177,7 @@ def test_tasks_appear_and_go(shop, operator, option):
     assert "These models have a channel but no price: dash-unpriced." in admin.page("/office/").text
     lonely = shop.model("dash-lonely", {"input": "1", "output": "1"})
     shop.write(channels.withdraw, channel="sandbox", model=lonely, actor="test")
-    assert "no active channel answers them: dash-lonely." in admin.page("/office/").text
+    assert "no active channel serves them: dash-lonely." in admin.page("/office/").text
     shop.offer("sandbox", lonely)
     assert "dash-lonely" not in admin.page("/office/").text.split("By upstream")[0]
     sealed = Channel.objects.get(name="sandbox").secret
@@ -212,8 +212,8 @@ def test_what_the_newest_calls_tell(shop, operator, monkeypatch):
     other = shop.model("dash-other", {"input": "1", "output": "1"})
     me.chat(other, "sandbox: substitute=quite-another")
     page = admin.page("/office/").text
-    assert "counted ourselves: dash-disputed." in page
-    assert "than was asked for: dash-other." in page
+    assert "counted it ourselves: dash-disputed." in page
+    assert "than requested: dash-other." in page
     monkeypatch.setattr(watch, "FREE_OF", 10)
     monkeypatch.setattr(watch, "FREE_MOST", 2)
     shop.rules(1)  # by version 2 the allowance bounds what is free
@@ -222,7 +222,7 @@ def test_what_the_newest_calls_tell(shop, operator, monkeypatch):
     assert "were free" not in admin.page("/office/").text
     for _ in range(3):
         me.chat(disputed, "sandbox: empty")
-    assert "of the last 10 calls of the key test were free" in admin.page("/office/").text
+    assert "of the last 10 calls with the key test were free" in admin.page("/office/").text
     shop.rules(2)
 
 
@@ -268,17 +268,17 @@ def test_a_channel_that_rests(shop, operator):
     model = shop.model("dash-rests", {"input": "1", "output": "1"})
     shop.rest(shop.server.ports.shop.board.current.candidates(model)[0].channel)
     page = operator().page("/office/")
-    assert "These channels tripped after repeated failures: sandbox." in page.text
+    assert "These channels are tripped after repeated failures: sandbox." in page.text
     for _ in range(10):
         shop.reset_health()
         me.chat(model, "sandbox: status=500")
     shop.reset_health()
     page = operator().page("/office/")
     assert "tripped after repeated failures" not in page.text
-    assert "The last calls on these channels all failed: sandbox." in page.text
+    assert "All recent calls on these channels failed: sandbox." in page.text
     for _ in range(10):
         me.chat(model, "Hello")
-    assert "all failed" not in operator().page("/office/").text
+    assert "All recent calls" not in operator().page("/office/").text
 
 
 def test_parts(operator):

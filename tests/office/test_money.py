@@ -340,7 +340,7 @@ def test_a_grant_lasts_through_its_last_day_in_the_accounts_zone(shop, account):
     Account.objects.filter(id=account.account).update(time_zone="Asia/Shanghai")
     finance = people.operator(shop, "finance")
     here = propose(finance, account, kind="grant", amount="1", last_day="2099-01-31")
-    assert "Last day 2099-01-31" in finance.page(here).text
+    assert "Last valid day 2099-01-31" in finance.page(here).text
     end = datetime.fromtimestamp(Adjustment.objects.latest("proposed_us").expires_us / 1_000_000, UTC)
     assert end.isoformat() == "2099-01-31T16:00:00+00:00"
     Account.objects.filter(id=account.account).update(time_zone="UTC")

@@ -213,7 +213,7 @@ def test_a_write_off_of_an_account_that_was_let_in_again(shop, account):
     shop.write(accounts.bar, account.account, actor="test")
     here = propose(one, account, kind="write_off", amount="1")
     shop.write(accounts.unbar, account.account, actor="test")
-    assert "banned or closed account" in approve(two, here).text
+    assert "barred or closed account" in approve(two, here).text
     assert (row_of(here).state, account.balance) == ("proposed", (5_000_000, 0))
 
 

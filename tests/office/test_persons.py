@@ -1,4 +1,4 @@
-"""A person has been deactivated everywhere at once, sessions of others are ended, each by those who may (security 1)."""
+"""A person is switched off everywhere at once, sessions of others are ended, each by those who may (security 1)."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_by_command(shop):
     assert known.get("/console/keys").status == 302
     env = shop.house.environ
     ran = cli.program("person", "off", known.email, env=env)  # by the server, over its socket
-    assert ran.code == 0 and f"{known.email} has been deactivated" in ran.out, ran.err
+    assert ran.code == 0 and f"{known.email} is switched off" in ran.out, ran.err
     with pytest.raises(CommandError, match="switched off already"):
         perform("person.off", known.email)
     assert perform("person.on", known.email)["is_active"] is True

@@ -44,7 +44,7 @@ def test_a_draft_shows_each_change_and_an_example(shop, admin, retail):
     assert page.status == 200
     # 1,000 of input and 500 of output: 0.2 + 0.2 before, 0.1 + 0.205 after.
     assert ["gpt-4", "0.400000", "0.305000"] in page.tables[0]
-    assert ["gpt-4", "Input", "¥200.00", "¥100.00", "−50% steep"] in page.tables[1]
+    assert ["gpt-4", "Input", "¥200.00", "¥100.00", "−50% large"] in page.tables[1]
     assert ["gpt-4", "Output", "¥400.00", "¥410.00", "+2.5%"] in page.tables[1]
     assert "1 price changes by a lot" in page.text
 
@@ -179,7 +179,7 @@ def test_a_new_list_and_who_buys_by_it(shop, admin):
     page = admin.follow(admin.fill(here, f"{here}/assign", account=customer.account))
     assert "Price list changed" in page.text
     assert customer.account in page.html
-    assert "no account" in admin.follow(admin.fill(here, f"{here}/assign", account="acc_nobody")).text
+    assert "No account has this ID" in admin.follow(admin.fill(here, f"{here}/assign", account="acc_nobody")).text
 
 
 def test_models(shop, admin):
@@ -203,7 +203,7 @@ def test_models(shop, admin):
     other = f"also-{next(_names)}"
     assert other in admin.follow(admin.fill(here, f"/office/models/alias/{name}", do="add", alias=other)).text
     moved = admin.follow(admin.fill("/office/models/show/gpt-4", "/office/models/alias/gpt-4", do="add", alias=other))
-    assert f"{other} now stands for gpt-4, no longer for {name}." in moved.text
+    assert f"{other} is now an alias of gpt-4, no longer of {name}." in moved.text
     admin.fill(here, f"/office/models/alias/{name}", do="add", alias=other)
     gone = admin.fill(here, f"/office/models/alias/{name}", do="remove", alias=other)
     assert f">{other}<" not in admin.follow(gone).html

@@ -147,7 +147,7 @@ def test_the_price_list_of_an_account(shop, first, second, two_people):
     looked = {"seen": re.search(r'name="seen" value="([^"]+)"', second.page(path).html)[1]}
     shop.write(lists.publish, "gift", rows, actor="test", now_us=clock.now_us())
     late = second.follow(second.send(f"{path}/approve", looked)).text
-    assert "since you loaded the page, this has changed: the prices of the list" in late
+    assert "this has changed since you loaded the page: the prices of the list" in late
     assert (Account.objects.get(id=account).price_list_id, row(path).state) == ("usd", "proposed")
     assert "usd" in second.page(path).text
     decide(second, path)

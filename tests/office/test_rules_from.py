@@ -71,7 +71,7 @@ def test_two_people_choose_it_in_the_office_and_customers_hear_of_it(old_shop, t
     assert f"{shop.options.origin}/rules" in mail.get_content()
     assert "扣费规则" in post.newest(shop, people.row(reader).email)["Subject"]
     assert not post.mails(shop, people.row(member).email)
-    assert "Nothing was changed" in first.follow(form(first)).text
+    assert "No changes." in first.follow(form(first)).text
     assert first.page("/office/audit?verb=setting.put&object=" + NAME).tables[0][1][4]
 
 

@@ -33,7 +33,7 @@ def test_a_setting_is_in_force_at_once(shop, admin):
     assert "help@lantern.example" in page.text
     trail = admin.page("/office/audit?verb=setting.put&object=shop_name")
     assert "Lantern" in trail.tables[0][1][4]
-    assert "Nothing was changed" in admin.follow(form(admin)).text
+    assert "No changes." in admin.follow(form(admin)).text
     form(admin, shop_name="", support_contact="")
     assert "Farebox" in Visitor(shop).page("/prices").text
 
@@ -177,4 +177,4 @@ def test_tokens(shop, admin):
     assert admin.get(here).status == 302
     assert support.fill("/office/tokens/new", name="x", role="support", days="999").status == 400
     assert support.fill("/office/tokens/new", name="x", role="support", addresses="nowhere").status == 400
-    assert "is revoked" in admin.follow(admin.fill("/office/tokens", f"/office/tokens/{ident}/revoke")).text
+    assert "Token revoked." in admin.follow(admin.fill("/office/tokens", f"/office/tokens/{ident}/revoke")).text

@@ -257,7 +257,7 @@ def test_no_cost_is_lost_by_saving(shop, operator):
     page = admin.page(f"{address}/models?model=gpt-4")
     shown = dict(re.findall(r'<input type="text" name="(\w+)" value="([^"]+)"', page.html))
     assert {each: shown[each] for each in usage.CLASSES} == given
-    assert "<details open><summary>Further costs" in page.html
+    assert "<details open><summary>Other costs" in page.html
     renamed = {**shown, "model": "gpt-4", "upstream_model": "their-4"}
     assert admin.fill(f"{address}/models?model=gpt-4", **renamed).status == 302
     exact = {each: place * 1_000_000 + 1 for place, each in enumerate(usage.CLASSES, start=1)}
@@ -271,7 +271,7 @@ def test_no_cost_is_lost_by_saving(shop, operator):
     page = admin.fill(f"{address}/models", model="gpt-4", upstream_model="", input="1", output="2", cached_read="")
     assert "Select a valid choice." in page.text
     assert costs(name)["gpt-4"][1]["cache_write"] == exact["cache_write"]
-    assert "<details><summary>Further costs" in admin.page(f"{address}/models").html
+    assert "<details><summary>Other costs" in admin.page(f"{address}/models").html
     remove(name)
 
 
