@@ -96,7 +96,7 @@ def test_three_hundred_strangers_hold_what_they_may_and_calls_go_on(shop, me, op
         option(body_grace_s=1)
         for line in (lines[0], lines[-1]):
             answer = raw.listen(line, quiet_s=20)
-            assert answer.status == 408 and b"too slowly" in answer.body
+            assert answer.status == 408 and b"took too long to arrive" in answer.body
         until(lambda: not flight.strangers.held_bytes)
 
 
