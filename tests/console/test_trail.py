@@ -70,7 +70,7 @@ def test_who_what_before_after(shop, team):
     assert "Project: red" in found[7][3]
     assert text not in owner.page(HERE).html
     chinese = owner.page(f"/zh{HERE}")
-    assert "吊销密钥" in chinese.text
+    assert "密钥已吊销" in chinese.text
     assert "不限 → $5.00" in chinese.text
 
 

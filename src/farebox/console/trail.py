@@ -15,6 +15,7 @@ from farebox.accounts import customers
 from farebox.accounts.team import teams, trail
 from farebox.kit import db
 from farebox.kit.audit import Event
+from farebox.look import called
 
 from . import trail_words
 from .principal import Principal, needs
@@ -55,7 +56,7 @@ def _row(event: Event, reader: Reader, emails: dict[str, str]) -> dict[str, Any]
         "at_us": event.at_us,
         "who": _who(event.actor, emails),
         "what": trail_words.VERBS[event.verb],
-        "object": reader.names.get(event.object, event.object),
+        "object": called.named(reader.names.get(event.object, event.object)),
         "facts": trail_words.facts(event, reader),
     }
 
