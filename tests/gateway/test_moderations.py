@@ -13,7 +13,12 @@ FLOW = "A plain sentence about rivers and bridges that nobody would mind. " * 20
 @pytest.fixture(scope="module")
 def model(shop):
     return shop.model(
-        "judge", {"input": "2"}, kinds=["moderations"], output_tokens_max=0, context_tokens=100_000, tokenizer="o200k_base"
+        "judge",
+        {"input": "2"},
+        kinds=["moderations"],
+        output_tokens_max=0,
+        context_tokens=100_000,
+        tokenizer="o200k_base",
     )
 
 
