@@ -66,7 +66,7 @@ def test_a_person_of_a_service_alone_is_asked_and_passes_with_the_mailed_code(sh
     code = sent(shop, who, next=reverse("key.new"))
     old = who.cookies.copy()
     wrong = who.fill(HERE, code="AAAA-AAAA", next=reverse("key.new"))
-    assert "This code is wrong" in wrong.text
+    assert "The code is wrong" in wrong.text
     assert not made(name)
     assert asks(who)[1].startswith(HERE)
     name, asked = asks(who)
@@ -74,7 +74,7 @@ def test_a_person_of_a_service_alone_is_asked_and_passes_with_the_mailed_code(sh
     assert made(name), passed.text  # the form went on after the proof
     assert not asks(who)[1].startswith(HERE)
     assert who.cookies != old, "with the proof the session has another key"
-    assert "no longer works" in who.follow(who.fill(HERE, code=code)).text  # once
+    assert "has expired" in who.follow(who.fill(HERE, code=code)).text  # once
 
 
 def test_a_code_is_of_one_mailbox_for_ten_minutes(shop, who, monkeypatch):
@@ -86,11 +86,11 @@ def test_a_code_is_of_one_mailbox_for_ten_minutes(shop, who, monkeypatch):
     monkeypatch.setattr(again, "GOOD_S", -1)
     late = sent(shop, who)
     monkeypatch.undo()
-    assert "no longer works" in who.follow(who.fill(HERE, code=late)).text
+    assert "has expired" in who.follow(who.fill(HERE, code=late)).text
     code, other = sent(shop, who), f"{uuid.uuid4().hex}@example.com"
     Person.objects.filter(id=who.person).update(email=other)
     EmailAddress.objects.filter(user_id=who.person).update(email=other)
-    assert "no longer works" in who.follow(who.fill(HERE, code=code)).text
+    assert "has expired" in who.follow(who.fill(HERE, code=code)).text
     EmailAddress.objects.filter(user_id=who.person).update(verified=False)
     assert "not confirmed" in who.page(HERE).text
     assert who.send(HERE, {"do": "send"}).status == 403
@@ -101,14 +101,14 @@ def test_wrong_codes_wait_and_are_told_and_mails_are_counted(shop, who):
     code = sent(shop, who)
     before = len(post.mails(shop, who.email))
     for _ in range(5):
-        assert "This code is wrong" in who.fill(HERE, code="AAAA-AAAA").text
+        assert "The code is wrong" in who.fill(HERE, code="AAAA-AAAA").text
     assert "Too many" in who.fill(HERE, code=code).text
-    assert "wrong codes in a session of yours" in post.newest(shop, who.email, after=before)["Subject"]
+    assert "wrong codes in one of your sessions" in post.newest(shop, who.email, after=before)["Subject"]
     assert asks(who)[1].startswith(HERE)
     for _ in range(4):
         sent(shop, who)
     before = len(post.mails(shop, who.email))
-    assert "Too many tries" in who.follow(who.fill(HERE, do="send")).text
+    assert "Too many attempts" in who.follow(who.fill(HERE, do="send")).text
     assert len(post.mails(shop, who.email)) == before
 
 

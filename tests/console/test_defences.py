@@ -40,16 +40,18 @@ def test_a_field_that_comes_twice_is_refused(shop):
     visitor.page("/account/sign-in")
     for fields in ({"login": [known.email, "b@example.com"]}, {"login": known.email, "password": [PASSWORD, PASSWORD]}):
         answer = visitor.send("/account/sign-in", fields)
-        assert answer.status == 400 and b"comes twice" in answer.body and b"sessionid" not in str(visitor.set).encode()
+        assert (
+            answer.status == 400 and b"is given twice" in answer.body and b"sessionid" not in str(visitor.set).encode()
+        )
     kind = {"Content-Type": "multipart/form-data; boundary=b", "Sec-Fetch-Site": "same-origin"}
     for twice in ((("login", "a"), ("login", "b")), (("login", "a"), ("login", "b", "f")),
                   (("x", "a", "f"), ("x", "b", "f"))):  # fmt: skip
         answer = visitor.request("POST", "/account/sign-in", parts(*twice), **kind)
-        assert answer.status == 400 and f"<code>{twice[0][0]}</code> comes twice" in answer.body.decode()
+        assert answer.status == 400 and f"<code>{twice[0][0]}</code> is given twice" in answer.body.decode()
     odd = visitor.page("/models?q=a&%71=b&%3Cb%3E=1&%3Cb%3E=2")
-    assert odd.status == 400 and "The field q comes twice" in odd.text
+    assert odd.status == 400 and "The field q is given twice" in odd.text
     assert "<b>" not in visitor.page("/models?%3Cb%3E=1&%3Cb%3E=2").html
-    assert "出现了两次" in visitor.page("/zh/models?q=a&q=b").text
+    assert "重复" in visitor.page("/zh/models?q=a&q=b").text
     assert visitor.page("/models?models=a&models=b").status == visitor.page("/models").status
 
 
@@ -66,7 +68,7 @@ def test_many_tries_elsewhere_wipe_out_no_counter_and_no_used_code(shop):
     visitor = Visitor(shop)
     for _ in range(5):
         visitor.fill("/account/sign-in", login=known.email, password="wrong password")
-    assert "Too many wrong tries" in visitor.fill("/account/sign-in", login=known.email, password=PASSWORD).text
+    assert "Too many failed attempts" in visitor.fill("/account/sign-in", login=known.email, password=PASSWORD).text
     assert cache.add("allauth.mfa.totp.used?user=per_1&code=123456", "y", timeout=150)
 
     def flood(tx):
@@ -75,7 +77,7 @@ def test_many_tries_elsewhere_wipe_out_no_counter_and_no_used_code(shop):
 
     shop.write(flood)
     assert not cache.add("allauth.mfa.totp.used?user=per_1&code=123456", "y", timeout=150)
-    assert "Too many wrong tries" in visitor.fill("/account/sign-in", login=known.email, password=PASSWORD).text
+    assert "Too many failed attempts" in visitor.fill("/account/sign-in", login=known.email, password=PASSWORD).text
     before = Cache.objects.count()
     assert shop.write(attempts.sweep, now_us=clock.now_us()) == 0
     assert Cache.objects.count() == before

@@ -68,7 +68,7 @@ def test_by_length(shop, visitor):
     least = min(able, key=lambda name: micro(rows[name][2]))
     assert cheapest.split()[0] == least
     assert page.tables[0][1][0] == cheapest  # it stands first, and above the form
-    assert f"a month with {least}" in page.text
+    assert f"per month with {least}" in page.text
     assert rows[least][4] in page.text
 
 
@@ -121,7 +121,7 @@ def test_a_form_without_a_text_becomes_an_address(shop, visitor):
 @pytest.mark.parametrize(
     ("form", "why"),
     [
-        ({"text": "é" * 100_001}, "more than 200 KB"),
+        ({"text": "é" * 100_001}, "exceeds 200 KB"),
         ({"words": "-1"}, "greater than or equal to 0"),
         ({"words": "a lot"}, "whole number"),
         ({"words": "١٢"}, "whole number"),
@@ -130,11 +130,11 @@ def test_a_form_without_a_text_becomes_an_address(shop, visitor):
         ({"words": "1e3"}, "whole number"),
         ({"words": "1" + "0" * 400}, "whole number"),
         ({"words": str(2**63)}, "less than or equal to"),
-        ({"words": ["1", "2"]}, "The field words comes twice."),
+        ({"words": ["1", "2"]}, "The field words is given twice."),
         ({"words": "1", "calls": "0"}, "greater than or equal to 1"),
         ({"words": "1", "output": "99999999999"}, "less than or equal to"),
-        ({"text": "nul\x00"}, "This request can't be read"),
-        ({}, "Paste a text, or say"),
+        ({"text": "nul\x00"}, "Invalid request"),
+        ({}, "Paste a text, or enter"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -152,14 +152,14 @@ def test_just_200_kb(shop, visitor):
 def test_models_that_cannot_do_it_stand_last(shop, visitor):
     page = visitor.page("/estimate?words=9000&output=5000")  # 12,000 tokens
     names = list(page.rows())
-    unfit = [row[0] for row in page.tables[0][1:] if "Too long" in row[0] or "at most" in row[0]]
+    unfit = [row[0] for row in page.tables[0][1:] if "Too long" in row[0] or "max output" in row[0]]
     # Another test of this module sells a model without a tokenizer.
     assert {cell.split()[0] for cell in unfit} - {"no-tokenizer"} == {
         "gpt-3.5-turbo-0125", "gpt-3.5-turbo-instruct", "gpt-4", "gpt-4-0125-preview", "gpt-4-1106-preview",
         "gpt-4-1106-vision-preview", "text-embedding-3-small",
     }  # fmt: skip
     assert {cell.split()[0] for cell in unfit} == set(names[-len(unfit) :])
-    assert "It answers with at most 4,096 tokens." in unfit[0]
+    assert "Its max output is 4,096 tokens." in unfit[0]
 
 
 def test_one_text_at_a_time(shop, visitor, monkeypatch):
@@ -183,7 +183,7 @@ def test_in_chinese(shop):
     page = Page(Visitor(shop, "zh").request("GET", "/estimate?words=0&characters=500&output=10&calls=1"))
     assert page.tables[0][0] == ["模型", "输入 token", "输出 token", "每次", "每天", "每月"]
     assert "最便宜" in page.tables[0][1][0]
-    assert "不保存，不写入日志" in page.text
+    assert "不保存、不写入日志" in page.text
     refused = Visitor(shop).page("/zh/estimate?words=-1")
     assert refused.status == 400
     assert "最小为 0。" in refused.text

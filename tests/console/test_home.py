@@ -72,12 +72,12 @@ def test_the_first_steps_tick_themselves(shop):
         steps = re.search(r'<ol class="checklist">(.*?)</ol>', html, re.DOTALL)
         return re.findall(r'<li><svg.*?<a href="[^"]+">([^<]+)</a>', steps[1], re.DOTALL) if steps else []
 
-    assert open_steps() == ["Get money on the balance", "Make the first call", "Check a receipt"]
+    assert open_steps() == ["Add credit", "Make your first call", "Check a receipt"]
     shop.write(
         lots.grant, account=person.customer.account, currency="USD", amount_micro=10**6, ref="x", expires_us=None,
         now_us=now_us(), note="", requester="test", single_person=True,
     )  # fmt: skip
-    assert open_steps() == ["Make the first call", "Check a receipt"]
+    assert open_steps() == ["Make your first call", "Check a receipt"]
     call = spend(shop, person, 0, 100)
     assert open_steps() == ["Check a receipt"]
     assert person.get(f"/console/calls/{call}").status == 200
@@ -86,7 +86,7 @@ def test_the_first_steps_tick_themselves(shop):
 
 def test_balance_pace_and_spend(shop):
     person = people.customer(shop, "10")
-    assert "Lasts about" not in person.page("/console/").text
+    assert "Estimated to last" not in person.page("/console/").text
     for days_ago in range(1, 8):
         spend(shop, person, days_ago, 100_000 if days_ago == 1 else 200_000)
     spend(shop, person, 0, 30_000)
@@ -95,8 +95,8 @@ def test_balance_pace_and_spend(shop):
     left_micro = 10_000_000 - 1_300_000 - 30_000 - 500_000
     assert f"Available ${left_micro / 1e6:.2f}" in text
     pace_micro = 1_300_000 // 7
-    assert f"Lasts about {left_micro // pace_micro} days" in text
-    assert f"at ${pace_micro / 1e6:.6f} a day" in text
+    assert f"Estimated to last {left_micro // pace_micro} days" in text
+    assert f"at ${pace_micro / 1e6:.6f} per day" in text
     assert "Spent today $0.03 1 call" in text
     assert "Spent yesterday $0.10" in text
     from datetime import UTC, datetime, timedelta
@@ -114,7 +114,9 @@ def test_balance_pace_and_spend(shop):
 def test_the_pace_of_a_young_account_is_that_of_its_days(shop):
     person = people.customer(shop, "10")
     spend(shop, person, 2, 400_000)
-    assert "at $0.20 a day" in person.page("/console/").text  # two whole days since the first charge, one of them idle
+    assert (
+        "at $0.20 per day" in person.page("/console/").text
+    )  # two whole days since the first charge, one of them idle
 
 
 def test_credit_that_expires_is_shown_with_its_last_day(shop):
@@ -137,11 +139,11 @@ def test_credit_that_expires_is_shown_with_its_last_day(shop):
     }
     shop.write(lots.grant, amount_micro=2_000_000, ref=f"t{end_us}", expires_us=end_us, **facts)
     last = time.strftime("%Y-%m-%d", time.gmtime(end_us // 1_000_000 - 1))
-    assert f"$2.00 of it is granted credit; its last day is {last}" in person.page("/console/").text
+    assert f"$2.00 of it is granted credit, valid until {last}" in person.page("/console/").text
     assert "其中 $2.00 为赠送额度" in person.page("/zh/console/").text
     month = time.strftime("%Y-%m", time.gmtime())
     ended = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(end_us // 1_000_000))
-    assert f"what is left of it expires on {ended}" in person.page(f"/console/statements/{month}").text
+    assert f"the unused part expires on {ended}" in person.page(f"/console/statements/{month}").text
     for who, path in (
         (person, f"/zh/console/statements/{month}"),
         (people.operator(shop), f"/zh/office/customers/{person.customer.account}"),
@@ -165,7 +167,7 @@ def test_alerts(shop):
     person = people.customer(shop, "1")
     assert 'class="flash' not in person.page("/console/").html
     spend(shop, person, 1, 900_000)
-    assert "The balance is low" in person.page("/console/").text
+    assert "Low balance" in person.page("/console/").text
     key(shop, project_of(person), "short-lived", expires_us=now_us() + 2 * DAY)
     key(shop, project_of(person), "long-lived", expires_us=now_us() + 20 * DAY)
     text = person.page("/console/").text
@@ -174,12 +176,12 @@ def test_alerts(shop):
     spend(shop, person, 0, 100_000, hold_micro=100_000)
     text = person.page("/console/").text
     assert "The balance is used up." in text
-    assert "The balance is low" not in text
+    assert "Low balance" not in text
     shop.write(accounts.freeze, person.customer.account, actor="test")
     assert "This account is frozen" in person.page("/console/").text
     shop.write(accounts.unfreeze, person.customer.account, actor="test")
     LedgerAccount.objects.filter(id=person.customer.account).update(frozen=True)
-    assert "The balance is being checked" in person.page("/console/").text
+    assert "The balance is being verified" in person.page("/console/").text
     LedgerAccount.objects.filter(id=person.customer.account).update(frozen=False)
 
 
@@ -194,7 +196,10 @@ def test_keys_of_the_playground_are_nobodys_keys(shop):
     spend(shop, person, 0, 1_000, key=minted.id, member=person.member)
     page = person.page("/console/")
     steps = re.search(r'<ol class="checklist">(.*?)</ol>', page.html, re.DOTALL)[1]
-    assert re.findall(r'<li><svg.*?<a href="[^"]+">([^<]+)</a>', steps, re.DOTALL) == ["Make a key", "Check a receipt"]
+    assert re.findall(r'<li><svg.*?<a href="[^"]+">([^<]+)</a>', steps, re.DOTALL) == [
+        "Create a key",
+        "Check a receipt",
+    ]
     assert "Playground” expires" not in page.text
     assert minted.id not in page.html
     key(shop, project_of(person), "own")
@@ -235,14 +240,14 @@ def test_members_and_admins_see_their_own_figures(shop):
     assert [row[0].split()[0] for row in member.page("/console/").tables[-1][1:]] == ["mine"]
     assert "Your project this month $0.075" in admin.page("/console/").text
     shop.write(persons.set_caps, member.member, {"month": 1_000_000}, now_us=now_us(), actor="test")
-    assert "Left of your cap this month" in member.page("/console/").text
+    assert "Cap left this month" in member.page("/console/").text
     shop.write(persons.set_caps, member.member, {"day": 500_000, "ever": 9_000_000}, now_us=now_us(), actor="test")
-    assert "Left of your cap today $0.50 The cap is $0.50." in member.page("/console/").text
+    assert "Cap left today $0.50 The cap is $0.50." in member.page("/console/").text
     from farebox.accounts import projects
 
     shop.write(projects.set_caps, project, {"ever": 200_000}, now_us=now_us(), actor="test")  # it binds more tightly
-    assert "Left of your cap $0.20 The cap is $0.20." in member.page("/console/").text
-    assert "Left of your cap $0.20" in admin.page("/console/").text
+    assert "Cap left $0.20 The cap is $0.20." in member.page("/console/").text
+    assert "Cap left $0.20" in admin.page("/console/").text
 
 
 def test_it_is_quick(shop):
@@ -264,7 +269,7 @@ def test_it_says_no_english_on_chinese_pages(shop, path):
     person = people.customer(shop, "10")
     spend(shop, person, 0, 10_000)
     text = person.page("/zh" + path).text
-    for word in ("Spent", "Charged", "Calls", "Span", "Balance", "Month", "Outcome"):
+    for word in ("Spent", "Charged", "Calls", "Period", "Balance", "Month", "Outcome"):
         assert word not in text, word
 
 
@@ -276,9 +281,9 @@ def test_who_needs_money_is_told_how(shop):
     assert "Add credit" in page.text and poor.customer.account in page.text
     before = shop.read(settings.values)["support_contact"]
     shop.write(settings.put_all, {"support_contact": "help@shop.example"}, actor="test")
-    assert "Contact help@shop.example and give your account ID:" in poor.page("/console/").text
+    assert "Contact help@shop.example with your account ID:" in poor.page("/console/").text
     shop.write(settings.put_all, {"support_contact": before}, actor="test")
     member = people.customer(shop, role="member", of=poor, project=project_of(poor))
     assert "Ask the owner of the account to add credit." in member.page("/console/").text
     assert "充值" in poor.page("/zh/console/").text
-    assert "give your account ID" not in people.customer(shop, "1").page("/console/").text
+    assert "your account ID" not in people.customer(shop, "1").page("/console/").text

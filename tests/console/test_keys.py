@@ -211,20 +211,20 @@ def test_the_text_is_shown_once_and_kept_nowhere(shop, owner):
     ("fields", "says"),
     [
         ({"name": ""}, "This field is required."),
-        ({"name": "a\x07b"}, "A name has no control characters."),
+        ({"name": "a\x07b"}, "A name can't contain control characters."),
         ({"project": "prj_nowhere"}, "Select a valid choice."),
         ({"models": ["gpt-99"]}, "Select a valid choice."),
-        ({"cap_day": "1,2,x"}, "Give an amount such as 12.50"),
-        ({"cap_month": "-1"}, "Give an amount such as 12.50"),
-        ({"cap_ever": "0.0000001"}, "Give an amount such as 12.50"),
-        ({"day": "2020-01-01"}, "Choose a day that is not over yet."),
-        ({"day": "9999-12-31"}, "Choose a day that is not over yet."),
+        ({"cap_day": "1,2,x"}, "Enter an amount such as 12.50"),
+        ({"cap_month": "-1"}, "Enter an amount such as 12.50"),
+        ({"cap_ever": "0.0000001"}, "Enter an amount such as 12.50"),
+        ({"day": "2020-01-01"}, "Choose today or a later day."),
+        ({"day": "9999-12-31"}, "Choose today or a later day."),
         ({"day": "soon"}, "Enter a valid date."),
         ({"rpm": "0"}, "greater than or equal to 1"),
         ({"tpm": "many"}, "Enter a whole number."),
         ({"concurrency": "10001"}, "less than or equal to 10000"),
-        ({"addresses": "example.com"}, "example.com is no address such as 203.0.113.7"),
-        ({"addresses": "\n".join(f"10.0.0.{n}" for n in range(101))}, "A key takes 100 addresses at most."),
+        ({"addresses": "example.com"}, "example.com is neither an address such as 203.0.113.7"),
+        ({"addresses": "\n".join(f"10.0.0.{n}" for n in range(101))}, "A key can have up to 100 addresses."),
     ],
 )
 def test_what_can_not_be_read_is_said_beside_its_field(owner, fields, says):
@@ -333,8 +333,8 @@ def test_settings_fit_a_key_that_can_not_chat(shop, owner, capsys, model, kind):
     assert "gpt-4o-mini" not in page.html
     assert "nextchat-models" not in page.html and "nextchat-import" not in page.html
     assert "gpt-academic-config" not in page.html
-    assert page.text.count("This program calls chat models only, and there is none to call.") == 2
-    assert "no model of this key can chat" in page.text
+    assert page.text.count("This app only calls chat models, and none is available.") == 2
+    assert "The test needs a chat model" in page.text
     assert 'id="try-go"' not in page.html and "key_made.js" not in page.html
 
 
@@ -356,8 +356,8 @@ def test_no_model_is_made_up_where_none_is_on_sale(shop, owner):
     shop.refresh()
     page = owner.through(f"/console/keys/{old.key_id}", f"/console/keys/{old.key_id}/rotate", grace="3600")
     assert 'model="MODEL"' in pre(page, "python-code")
-    assert "There is no model to call now." in page.text
-    assert "so there is nothing to test it with." in page.text
+    assert "No model is available yet." in page.text
+    assert "so it can't be tested." in page.text
     assert "gpt-" not in page.html.replace("gpt-academic", "")
     assert pre(page, "env-file")
 
@@ -395,7 +395,7 @@ def test_a_change_is_in_force(shop, owner):
     wait_for(lambda: me.chat(MODEL).status == 404, 1)
     assert me.chat("gpt-4").headers["x-ratelimit-limit-requests"] == "7"
     shown = owner.page(f"/console/keys/{me.key_id}")
-    assert "$0.75 in all" in shown.text
+    assert "$0.75 total" in shown.text
     wrong = owner.fill(f"/console/keys/{me.key_id}", f"/console/keys/{me.key_id}/change", name="", rpm="-3")
     assert wrong.status == 400
     assert "greater than or equal to 1" in wrong.text
@@ -436,8 +436,8 @@ def test_rotation_with_and_without_grace(shop, owner):
         for each in (old, new)
     ]
     assert used[0] == used[1] != "$0.00"  # counted together
-    assert "count this key together with those it was rotated with" in shown.text
-    assert "it is being replaced" in shown.text
+    assert "apply to this key together with those it was rotated with" in shown.text
+    assert "This key is being replaced" in shown.text
     assert f"/console/keys/{new.key_id}" in shown.html
     assert f"{path}/rotate" not in shown.html
     again = owner.send(f"{path}/rotate", {"grace": "3600"})
@@ -457,7 +457,7 @@ def test_revoking_is_within_a_second_and_for_good(shop, owner):
     begun = time.monotonic()
     wait_for(lambda: me.chat(MODEL).status == 401)
     assert time.monotonic() - begun < PROMPTLY_S
-    assert "is revoked." in owner.follow(page).text
+    assert "revoked." in owner.follow(page).text
     shown = owner.page(path)
     assert f"{path}/change" not in shown.html
     assert "is already revoked" in owner.follow(owner.send(f"{path}/revoke", {})).text
@@ -483,7 +483,7 @@ def test_the_list_is_searched_and_has_pages(shop, owner, monkeypatch):
     assert len(owner.page("/console/keys?q=class+3").tables[0]) == 2
     last = row(made_keys[0].key_id).hint[-4:]
     assert f"/console/keys/{made_keys[0].key_id}" in owner.page(f"/console/keys?q={last}").html
-    assert "No key fits." in owner.page("/console/keys?q=nothing-like-it").text
+    assert "No keys match your search." in owner.page("/console/keys?q=nothing-like-it").text
 
 
 def test_names_are_text_and_nothing_else(shop, owner):
@@ -497,7 +497,7 @@ def test_who_has_no_key_is_told_what_to_do(shop):
     owner = customer(shop, "1")
     member = customer(shop, of=owner, role="member")
     page = member.page("/console/keys")
-    assert "You have no key yet." in page.text
+    assert "No keys yet." in page.text
     assert "/console/keys/new" in page.html
 
 
@@ -505,7 +505,7 @@ def test_in_chinese(shop):
     person = customer(shop, "1", language="zh-CN")
     assert "新建密钥" in person.page("/console/keys").text
     form = person.page("/zh/console/keys/new").text
-    assert re.search("密钥的限额（USD）.*每天.*每月.*累计上限.*留空即不设限额。", form)
+    assert re.search("密钥的限额（USD）.*每天.*每月.*累计上限.*留空则不限。", form)
     page = person.through("/zh/console/keys/new", name="课堂", project=project_of(person), cap_day="1", cap_ever="9")
     assert "显示 10 分钟" in page.text
     made_key = re.search(r"sk-[A-Za-z0-9]{48}", page.html)[0]
@@ -528,7 +528,7 @@ def test_the_stub_of_a_key_can_be_read_again_and_makes_no_second_key(shop):
     here = answer.headers["location"]
     first = pre(person.page(here), "key-text")
     page = person.page("/zh" + here)
-    assert "余额或限额不够" in unescape(page.html)  # what the test of the key says of a refusal
+    assert "余额或限额不足" in unescape(page.html)  # what the test of the key says of a refusal
     assert pre(page, "key-text") == first and "你的新密钥" in page.text
     assert person.send("/theme", {"theme": "dark", "next": here}).headers["location"] == here
     assert pre(person.page(here), "key-text") == first

@@ -31,8 +31,8 @@ def test_a_passkey(shop, window):
     page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url(re.compile(r"/console/?$"))
     page.goto(f"{here}/factors/passkeys/new")
-    page.get_by_label("Sign in with it alone").check()
-    page.get_by_role("button", name="Make the passkey").click()
+    page.get_by_label("Passwordless sign-in").check()
+    page.get_by_role("button", name="Create passkey").click()
     page.get_by_role("heading", name="Recovery codes").wait_for()
     page.goto(f"{here}/factors/passkeys")
     assert page.locator("tbody tr").count() == 1

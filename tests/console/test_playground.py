@@ -196,7 +196,7 @@ def test_an_account_without_a_project_in_use_is_told_so(shop, owner):
     assert answer.status == 409
     assert "no project in use" in answer.json["error"]
     page = owner.page("/console/keys/new")
-    assert "There is no project in use" in page.text
+    assert "There is no active project" in page.text
 
 
 def test_the_models_and_prices_are_those_of_the_account(shop, owner, publish):
@@ -235,7 +235,7 @@ def test_refusals_have_words_in_the_language_of_the_page(shop, owner):
         said[path] = json.loads(unescape(found[1]))
     english, chinese = said.values()
     assert set(codes) <= set(english) == set(chinese)
-    assert "Top up, or raise the cap." in english["insufficient_quota"]
+    assert "Add credit, or raise the cap." in english["insufficient_quota"]
     assert "余额或限额" in chinese["insufficient_quota"]
     assert all(re.search(r"[\u4e00-\u9fff]", each) for each in chinese.values())
     assert 'data-refused="调用被拒绝：' in owner.page("/zh/console/playground").html
@@ -243,7 +243,7 @@ def test_refusals_have_words_in_the_language_of_the_page(shop, owner):
 
 def test_without_javascript_a_sentence_says_so(owner):
     page = owner.page("/console/playground")
-    assert re.search(r"<noscript>.*needs JavaScript.*</noscript>", page.html, re.DOTALL)
+    assert re.search(r"<noscript>.*requires JavaScript.*</noscript>", page.html, re.DOTALL)
     assert 'id="playground" hidden' in page.html
 
 
@@ -338,7 +338,7 @@ def test_an_image_goes_along_and_a_model_that_reads_none_says_so(shop, walker):
     page.select_option("#pg-model", "gpt-4")
     page.set_input_files("#pg-image", {"name": "a.png", "mimeType": "image/png", "buffer": pixel})
     page.wait_for_selector("#pg-log .flash")
-    assert "reads no images" in page.inner_text("#pg-log .flash")
+    assert "does not support images" in page.inner_text("#pg-log .flash")
     page.select_option("#pg-model", "gpt-4-1106-vision-preview")
     page.fill("#pg-text", "What is this?")
     assert "data:image/png;base64," in page.inner_text("#pg-curl")

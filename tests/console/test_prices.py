@@ -54,7 +54,7 @@ def test_every_price_stands_beside_the_official_one(shop, visitor, retail):
 
     page = visitor.page("/prices")
     assert page.status == 200
-    assert page.tables[0][0] == ["Model ↑", "Context", "Input", "Cached input", "Output", "Against official"]
+    assert page.tables[0][0] == ["Model ↑", "Context", "Input", "Cached input", "Output", "vs. official"]
     rows = page.rows()
     own, official = sheet(shop, retail).rows, {(r.model, r.usage_class): r for r in sheet(shop, "official-usd").rows}
     assert set(rows) == {row.model for row in own}
@@ -70,7 +70,7 @@ def test_every_price_stands_beside_the_official_one(shop, visitor, retail):
             assert rows[row.model][4] == "10% less"
     assert rows["gpt-4"][0] == "8,192"
     assert rows["gpt-4o-mini"][4] == "–"
-    assert "7.25 CNY for one USD" in page.text
+    assert "7.25 CNY per USD" in page.text
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_searched_and_filtered(shop, visitor, retail):
     assert set(visitor.page("/prices?q=four").rows()) == {"gpt-4"}
     empty = visitor.page("/prices?owner=nobody")
     assert empty.tables == []
-    assert "No model fits this search." in empty.text
+    assert "No models match your search." in empty.text
 
 
 def test_json_and_csv_equal_the_table(shop, visitor, retail):
@@ -202,12 +202,12 @@ def test_announced_changes_and_history(shop, visitor, retail, publish):
     withdrawn = {"gpt-4": {"input": "180", "output": "391.5"}, "gpt-4-32k": {"input": "1", "output": "1"}}
     publish(retail, withdrawn, valid_from_us=now_us + 9 * DAY_US, remove=["gpt-4o-mini"])
     page = visitor.page("/prices")
-    assert "gpt-4 will change" in page.column(0)[[*page.rows()].index("gpt-4")]
+    assert "gpt-4 price change" in page.column(0)[[*page.rows()].index("gpt-4")]
     assert "Announced changes" in page.text
     assert "(in 3 days)" in page.text
     assert "Input ¥195.75 → ¥180.00 −8%" in page.text
     assert "999" not in page.text  # withdrawn before its time by the version after it
-    assert "gpt-4o-mini Input no longer sold" in page.text
+    assert "gpt-4o-mini Input discontinued" in page.text
     found = {each["model"]: each for each in visitor.request("GET", "/prices.json").json["models"]}
     assert [(each["usage_class"], each["before"], each["after"]) for each in found["gpt-4"]["announced"]] == [
         ("input", "195.75", "180.00"), ("input", "180.00", "150.00"), ("output", "391.50", "300.00"),
@@ -220,8 +220,8 @@ def test_announced_changes_and_history(shop, visitor, retail, publish):
     ]
     assert '<path class="line l1"' in one.html
     gone = visitor.page("/prices/gpt-4o-mini").tables[0]
-    assert "no longer sold" not in gone[1][0]  # what was published first for a later day still sells it then
-    assert "no longer sold" in gone[2][0]
+    assert "discontinued" not in gone[1][0]  # what was published first for a later day still sells it then
+    assert "discontinued" in gone[2][0]
     assert gone[2][1:4] == ["–", "–", "–"]
 
 
@@ -309,7 +309,7 @@ def test_who_is_signed_in_sees_the_prices_of_his_account(shop, visitor, retail, 
     page = insider.page("/prices")
     assert set(page.rows()) == {"gpt-4", "text-embedding-3-small"}
     assert page.rows()["gpt-4"][1].split()[0] == "$7.00"
-    assert "Prices of your account: Test" in page.text
+    assert "Your account's prices: Test" in page.text
     assert "Input $7.00 → $6.00" in page.text
     found = insider.get("/prices.json").json
     assert (found["price_list"], found["currency"]) == (insider.price_list, "USD")
@@ -318,16 +318,16 @@ def test_who_is_signed_in_sees_the_prices_of_his_account(shop, visitor, retail, 
     assert {line["price_list"] for line in lines} == {insider.price_list}
     one = insider.page("/prices/gpt-4")
     assert [row[1].split()[0] for row in one.tables[0][1:]] == ["$6.00", "$7.00"]
-    assert "Prices of your account" in one.text
+    assert "Your account's prices" in one.text
     assert insider.page("/prices/text-embedding-3-small").status == 200
     assert insider.page("/prices/gpt-4-32k").status == 404
     estimate = insider.page("/estimate?words=750&output=1000&calls=1")
     assert estimate.rows()["gpt-4"][2] == "$0.015"
-    assert "Prices of your account" in estimate.text
+    assert "Your account's prices" in estimate.text
     first = insider.page("/")
     assert "$7.00" in first.text
     assert "¥" not in first.text
-    assert "你的账户的价格" in insider.page("/zh/prices").text
+    assert "账户价格" in insider.page("/zh/prices").text
     for path in ("/status", "/guide"):
         assert "gpt-4" in insider.page(path).text
         assert "gpt-4-32k" not in insider.page(path).text
@@ -342,7 +342,7 @@ def test_prices_of_one_are_never_served_to_another(shop, visitor, retail, inside
             text = answer.body.decode()
             assert answer.status == 200
             assert ("¥" in text or "CNY" in text) is not own, path
-            assert ("Prices of your account" in text) is (own and "." not in path)
+            assert ("Your account's prices" in text) is (own and "." not in path)
             assert answer.headers["cache-control"] == "no-store"
             assert "cookie" in answer.headers["vary"].lower()
     other = people.customer(shop)
@@ -357,7 +357,7 @@ def test_an_account_whose_list_has_no_prices_yet(shop, retail):
     shop.write(lists.create_list, "to-come", "USD", actor="test")
     shop.write(accounts.set_price_list, who.customer.account, price_list="to-come", actor="test")
     for path in ("/prices", "/estimate", "/"):
-        assert "The price list of your account has no prices in force yet." in who.page(path).text
+        assert "Your account's price list has no prices in force yet." in who.page(path).text
     assert who.get("/prices.json").status == 404
     assert who.page("/status").status == 200
 
@@ -383,10 +383,10 @@ def test_methods(visitor, retail):
 def test_in_chinese(shop, retail):
     page = Page(Visitor(shop, "zh-CN").request("GET", "/prices"))
     assert page.tables[0][0] == ["模型 ↑", "上下文", "输入", "缓存输入", "输出", "与官方价相比"]
-    assert page.rows()["gpt-4"] == ["8,192", "¥195.75 官方 $30.00", "–", "¥391.50 官方 $60.00", "低 10%"]
+    assert page.rows()["gpt-4"] == ["8,192", "¥195.75 官方 $30.00", "–", "¥391.50 官方 $60.00", "便宜 10%"]
     there = Visitor(shop).page("/zh/prices")
     assert there.tables == page.tables
     assert 'href="/zh/prices/gpt-4"' in there.html
     one = Visitor(shop).page("/zh/prices/gpt-4")
-    assert "价格变化" in one.text
+    assert "价格历史" in one.text
     assert "现行" in one.tables[0][1][0]

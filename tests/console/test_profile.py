@@ -227,8 +227,8 @@ def test_what_is_left_is_told_to_owners_alone(shop):
     me = customer(shop, "1")
     mate = customer(shop, of=me, role="member")
     page = mate.page("/console/settings")
-    assert "Tell me when" in page.text
-    assert "amount is left" not in page.text
+    assert "Notifications" in page.text
+    assert "Balance below" not in page.text
     assert 'name="low' not in page.html
     mate.fill("/console/settings", to="/console/settings/notices", **wishes(low="5", low_days="3", keys="on"))
     row = Notice.objects.get(person=mate.person)
@@ -276,7 +276,7 @@ def test_keys_of_the_playground_come_and_go_unsaid(shop):
     project = Project.objects.get(account=me.customer.account, name="default").id
     me.fill("/console/keys/new", name="Laptop", project=project)
     assert told(shop, me) == 1
-    assert "Key Laptop was made" in post.newest(shop, me.email).get_content()
+    assert "Key Laptop was created" in post.newest(shop, me.email).get_content()
 
 
 def test_another_list_is_told_once(shop, publish):
@@ -291,7 +291,7 @@ def test_another_list_is_told_once(shop, publish):
         many = len(post.mails(shop, me.email))
         assert [told(shop, me) for _ in range(2)] == [1, 0]
         text = " ".join(post.newest(shop, me.email, after=many).get_content().split())
-        assert f"now buys by the price list {price_list}, and no longer by {before}." in text
+        assert f"now uses the price list {price_list} instead of {before}." in text
 
 
 def test_changed_prices_are_told_in_the_persons_language(shop, publish):
@@ -392,7 +392,7 @@ def test_an_account_with_calls_under_way_is_not_closed(shop):
     LedgerAccount.objects.filter(id=me.customer.account).update(held_micro=1000)
     try:
         page = me.page("/console/settings/close")
-        assert "Calls are under way" in page.text
+        assert "Running calls hold" in page.text
         name = Account.objects.get(id=me.customer.account).name
         assert me.fill("/console/settings/close", name=name).status == 400
         assert Account.objects.get(id=me.customer.account).state == "active"

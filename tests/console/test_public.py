@@ -124,7 +124,7 @@ def test_models_that_do_not_chat_are_shown_as_well(shop, visitor, monkeypatch):
     monkeypatch.setattr(shop.options, "public_price_list", "vectors")
     page = visitor.page("/")
     assert page.rows(1)["text-embedding-3-small"][-1] == "$0.02"
-    assert "1 model in all" in page.text
+    assert "1 model" in page.text
     assert "No prices are published yet." not in page.text
     assert "text-embedding-3-small" not in visitor.page("/guide").text
 
@@ -144,7 +144,7 @@ def test_the_first_page_leads_to_a_key(shop, visitor, monkeypatch):
 def test_the_first_page_names_the_trial_credit(shop, visitor, monkeypatch):
     from farebox.kit import settings
 
-    said = "New accounts begin with $1.50 of trial credit, once for each mailbox. It lasts 14 days."
+    said = "New accounts get $1.50 of trial credit, once per e-mail address, valid for 14 days."
     assert "trial credit" not in visitor.page("/").text
     shop.write(settings.put_all, {"trial_micro": {"CNY": 9_000_000}, "trial_days": 14}, actor="test")
     try:
@@ -264,14 +264,14 @@ def test_which_version_applies_and_its_allowance_are_said(shop, visitor, monkeyp
         shop.write(write)
         return [visitor.page(f"/rules{asked}").text for asked in ("", "?version=1", "?version=2", "?version=9")]
 
-    free = "Failed calls are free, within an allowance that honest use does not reach."
+    free = "Failed calls are free, within an allowance that normal use does not reach."
     plain, _one, two, nine = begins(clock.now_us() + 10**12)
-    assert all("Version 1 applies to calls that begin now" in page for page in (plain, nine))
+    assert all("Version 1 applies to calls that start now" in page for page in (plain, nine))
     assert "apply from" in two and free in two and free not in plain
     plain, one, _two, _nine = begins(clock.now_us() - 10**12)
-    assert "Version 2 applies to calls that begin now" in plain and free in plain
-    assert re.search(r"begins at \S*0\.10\b.*, grows by 7% of each charge .* at most \S*5\.00\b", plain)
-    assert "Version 1 applies to calls that began before" in one
+    assert "Version 2 applies to calls that start now" in plain and free in plain
+    assert re.search(r"starts at \S*0\.10\b.*, grows by 7% of each charge .* capped at \S*5\.00\b", plain)
+    assert "Version 1 applies to calls that started before" in one
     assert "within an allowance" in visitor.page("/terms").text and "within an allowance" in visitor.page("/").text
     _plain, one, _two, _nine = begins(0)
     assert "has never applied here" in one
@@ -305,10 +305,10 @@ def test_privacy_names_each_cookie_and_how_long_it_stays(shop):
     rows = {row[0]: row for row in page.tables[1][1:]}
     assert set(rows) == given
     limits = sessions.AREAS["console"]
-    assert rows["__Host-s"][2] == f"{limits.age_s // 86_400} days at most"
+    assert rows["__Host-s"][2] == f"Up to {limits.age_s // 86_400} days"
     assert rows["__Host-known"][2] == f"{browsers.KNOWN_AGE_S // 86_400} days"
-    assert f"{limits.idle_s // 3600} hours without a page or {limits.age_s // 86_400} days at most" in page.text
-    for stored in ("trial credit", "webhook", "sign-in service", "network address"):
+    assert f"{limits.idle_s // 3600} hours of inactivity or {limits.age_s // 86_400} days" in page.text
+    for stored in ("trial credit", "webhook", "sign-in service", "IP address"):
         assert stored in page.text
 
 

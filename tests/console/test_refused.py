@@ -62,14 +62,14 @@ def test_wrong_second_factors_wait_ever_longer_and_their_person_is_told(shop, me
 
     thief = begun(shop, me.email)
     for _ in range(5):
-        assert "wrong, or was used" in thief.fill("/account/factors/sign-in", code="000000").text
+        assert "wrong or was already used" in thief.fill("/account/factors/sign-in", code="000000").text
     waits = []
     start_us = clock.now_us()
     for _ in range(3):
         wait_s = 0
         while True:
             monkeypatch.setattr(clock, "now_us", lambda at_us=start_us + wait_s * 1_000_000: at_us)
-            if "Too many wrong tries" not in thief.fill("/account/factors/sign-in", code="000000").text:
+            if "Too many failed attempts" not in thief.fill("/account/factors/sign-in", code="000000").text:
                 break
             wait_s += 61
         waits.append(wait_s // 61)
@@ -78,8 +78,8 @@ def test_wrong_second_factors_wait_ever_longer_and_their_person_is_told(shop, me
     assert waits == [1, 2, 4]  # minutes: twice as long each time
     told = post.newest(shop, me.email)
     text = " ".join(told.get_content().split())
-    assert "wrong second factors" in told["Subject"]
-    assert "has given a wrong second factor five times" in text
+    assert "failed second factors" in told["Subject"]
+    assert "entered a wrong second factor five times" in text
     assert "127.0.0.1" in text
     assert "/account/password" in text
     assert len(post.mails(shop, me.email)) == 1  # once a day, however many
@@ -95,9 +95,9 @@ def test_who_knows_the_password_keeps_nobody_out_of_his_own_browser(shop, me):
     thief = begun(shop, me.email)
     for _ in range(5):
         thief.fill("/account/factors/sign-in", code="000000")
-    assert "Too many wrong tries" in thief.fill("/account/factors/sign-in", code=totp.code(me.seed, 1)).text
+    assert "Too many failed attempts" in thief.fill("/account/factors/sign-in", code=totp.code(me.seed, 1)).text
     other = begun(shop, me.email)
-    assert "Too many wrong tries" in other.fill("/account/factors/sign-in", code=totp.code(me.seed, 1)).text
+    assert "Too many failed attempts" in other.fill("/account/factors/sign-in", code=totp.code(me.seed, 1)).text
     assert home.fill("/account/sign-in", login=me.email, password=PASSWORD).status == 302
     assert home.fill("/account/factors/sign-in", code=totp.code(me.seed, 1)).status == 302
     assert home.get("/console/").status == 200
@@ -112,8 +112,8 @@ def test_an_operators_second_factor_is_counted_whichever_it_is_and_he_is_told(sh
     thief.fill("/office/sign-in", email=row.email, password=PASSWORD)
     for answer in ({"code": "1"}, {"answer": "{}"}, {"code": "2"}, {"answer": "x"}, {"code": "3"}):
         assert thief.send("/office/second-factor", answer).status == 200
-    assert "Too many tries" in thief.fill("/office/second-factor", code="4").text
-    assert "Too many tries" in thief.send("/office/second-factor", {"answer": "{}"}).body.decode()
+    assert "Too many attempts" in thief.fill("/office/second-factor", code="4").text
+    assert "Too many attempts" in thief.send("/office/second-factor", {"answer": "{}"}).body.decode()
     text = " ".join(post.newest(shop, row.email).get_content().split())
     assert "wrong second factor five times" in text
     assert [facts["tries"] for *_, facts in trail("second.failed", row.pk)] == [1, 5]

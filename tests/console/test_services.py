@@ -140,7 +140,7 @@ def test_known_by_issuer_and_subject_never_by_address(open_shop):
     done = sign_in(open_shop, thief, sub="s-2", email="bob@example.com", email_verified=True)
     assert done.headers["location"] == "/account/confirm"
     assert thief.get("/console/settings").status == 302
-    assert "has an account already" in " ".join(post.newest(open_shop, "bob@example.com").get_content().split())
+    assert "already has an account" in " ".join(post.newest(open_shop, "bob@example.com").get_content().split())
     assert SocialAccount.objects.count() == 1
 
     # Who has no address there gives one, and confirms it.
@@ -171,7 +171,7 @@ def test_signing_up_by_a_service_has_the_limit_of_the_form(open_shop):
     assert (refused.status, refused.headers["location"]) == (302, "/account/sign-in")
     late = Visitor(open_shop, "en")
     page = late.follow(sign_in(open_shop, late, sub="s-3", email="bob@school.example"))
-    assert "Too many people have signed up from your network" in page.text
+    assert "Too many sign-ups from your network" in page.text
     assert Person.objects.filter(operator_role="").count() == 1
     again = sign_in(open_shop, Visitor(open_shop, "en"), sub="s-1")  # who is known signs in as before
     assert again.headers["location"] == "/console/"
@@ -195,6 +195,6 @@ def test_another_site_begins_no_signing_in_and_connects_nothing(open_shop):
 
 def test_without_options_there_is_no_service(shop):
     visitor = Visitor(shop)
-    assert "Or with" not in visitor.page("/account/sign-in").text
+    assert "Or continue with" not in visitor.page("/account/sign-in").text
     for path in ("services", "services/sign-up", "services/github/login/", "services/oidc/x/login/"):
         assert visitor.get(f"/account/{path}").status == 404

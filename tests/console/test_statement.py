@@ -60,10 +60,10 @@ def test_every_month_adds_up_on_the_page(owner):
         balance = [micro(cells[1]) for cells in page.tables[0]]
         assert sum(balance[:-1]) == balance[-1] == closing
         assert balance[0] == opening
-        assert "as this statement does" in page.text
+        assert "match this statement" in page.text
         assert "That is our mistake" not in page.text
         for table in page.tables[1:]:
-            if table[-1][0] == "Sum":
+            if table[-1][0] == "Total":
                 assert sum(micro(cells[2]) for cells in table[1:-1]) == micro(table[-1][2]) == charged
                 assert sum(int(cells[1]) for cells in table[1:-1]) == int(table[-1][1])
     assert micro(months[0][5]) == owner.customer.balance[0]
@@ -72,13 +72,13 @@ def test_every_month_adds_up_on_the_page(owner):
 
 def test_it_says_what_came_and_who_approved(owner, option):
     page = owner.page(f"/console/statements/{month_of(now_us())}")
-    assert "Credit given to you ¹" in page.text
-    assert "Refund of a call" in page.text
+    assert "Granted credit ¹" in page.text
+    assert "Call refund" in page.text
     assert re.search(r'href="/console/calls/call_\w{25}"', page.html)
-    assert "the approval by a second person is switched off." in page.text
+    assert "without a second person's approval." in page.text
     option(single_person=False)
     page = owner.page(f"/console/statements/{month_of(now_us())}")
-    assert "Entries marked with ¹ were booked by one person alone" in page.text
+    assert "Entries marked with ¹ were booked by one person" in page.text
 
 
 def test_months_that_are_none(owner):
@@ -106,7 +106,7 @@ def test_a_statement_that_does_not_add_up_says_so(shop):
     person = people.customer(shop, "1")
     shop.write(past.call, person.customer.account, opened_us=now_us() - 3_000_000)
     path = f"/console/statements/{month_of(now_us())}"
-    assert "as this statement does" in person.page(path).text
+    assert "match this statement" in person.page(path).text
     totals = DayTotal.objects.filter(account=person.customer.account)
     before = totals.get().charge_micro
     totals.update(charge_micro=before + 5)

@@ -64,14 +64,14 @@ def test_numbers_of_real_calls(shop, visitor):
     page = visitor.page("/status")
     assert page.status == 200
     card = cells(page, model)
-    assert "many calls fail" in card.text
+    assert "many calls failing" in card.text
     assert card.text.count("71.42%") >= 2  # 5 of 7, rounded down; who left and who was refused count for neither
     assert "few calls" in card.text
     total, first = (sorted(each[at] for each in times) for at in (0, 1))
     assert total[2] == statistics.median(total)
     for row in card.tables[0][1:]:
         assert row[1:] == [f"{shown(total[2])} p95 {shown(total[4])}", f"{shown(first[2])} p95 {shown(first[4])}"]
-    assert "Calls to 1 model fail now" in page.text
+    assert "Calls to 1 model are failing" in page.text
     hours = [each for each in page.rows(-2)[model] if each != "–"]
     assert hours == ["71.42%"] or len(hours) == 2  # the hour turned meanwhile
     assert page.rows(-1)[model][-1] == "71.42%"
@@ -129,6 +129,6 @@ def test_in_chinese(shop):
     me = shop.account("1")
     me.receipt(me.chat("gpt-4", "Hello"))
     page = Page(Visitor(shop, "zh-CN").request("GET", "/status"))
-    assert "模型响应" in page.text or "出现失败" in page.text
+    assert "模型运行" in page.text or "出现失败" in page.text
     assert "数据来自客户的真实调用" in page.text
     assert "最近 24 小时" in cells(page, "gpt-4").text

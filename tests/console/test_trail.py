@@ -55,22 +55,22 @@ def test_who_what_before_after(shop, team):
     shop.write(projects.set_caps, red, {"day": 1_500_000}, **stamp())
     found = rows(owner)[:8]
     assert [row[0] for row in found] == [
-        "Caps of the project changed", "Key revoked", "End of the key changed", "End of the key changed",
-        "Models or addresses of the key changed", "Key renamed", "Caps of the key changed", "Key made",
+        "Project caps changed", "Key revoked", "Expiry of the key changed", "Expiry of the key changed",
+        "Models or addresses of the key changed", "Key renamed", "Key caps changed", "Key created",
     ]  # fmt: skip
-    assert found[0][1:] == ("the operator", "red", "Cap per day: no limit → $1.50")
+    assert found[0][1:] == ("operator", "red", "Cap per day: no limit → $1.50")
     assert {row[1:3] for row in found[1:]} == {(owner.email, "machine")}
     assert found[1][3] == "–"
-    assert found[2][3] == "Ends: 2100-01-01 00:00 → never"
-    assert found[3][3] == "Ends: never → 2100-01-01 00:00"
-    assert found[4][3].split() == "Models: gpt-4 → all Addresses: all → 10.0.0.0/8".split()
+    assert found[2][3] == "Expires: 2100-01-01 00:00 → never"
+    assert found[3][3] == "Expires: never → 2100-01-01 00:00"
+    assert found[4][3].split() == "Models: gpt-4 → all IP addresses: all → 10.0.0.0/8".split()
     assert found[5][3] == "Name: robot → machine"
     assert found[6][3] == "Cap per month: no limit → $5.00"
     assert "Name: robot" in found[7][3]
     assert "Project: red" in found[7][3]
     assert text not in owner.page(HERE).html
     chinese = owner.page(f"/zh{HERE}")
-    assert "吊销密钥" in chinese.text
+    assert "密钥已吊销" in chinese.text
     assert "不限 → $5.00" in chinese.text
 
 
@@ -85,8 +85,8 @@ def test_an_admin_sees_his_projects(shop, team):
     assert next(row[2] for row in rows(other)) == "a blue key"
     assert "blue" not in admin.page(HERE).text
     assert "Limits of the account changed" not in admin.page(HERE).text
-    assert rows(owner)[0] == ("Limits of the account changed", "the operator", rows(owner)[0][2],
-                              "Calls a minute: no limit → 7")  # fmt: skip
+    assert rows(owner)[0] == ("Limits of the account changed", "operator", rows(owner)[0][2],
+                              "Calls per minute: no limit → 7")  # fmt: skip
 
 
 def test_who_moves_takes_no_past_along(shop, team):
@@ -99,7 +99,7 @@ def test_who_moves_takes_no_past_along(shop, team):
     assert "$777.00" in other.page(HERE).text
     shop.write(teams.set_role, member.member, role="member", project=red, **stamp(owner))
     assert "$777.00" not in admin.page(HERE).text
-    assert rows(admin)[0][0] == "Role of the member changed"
+    assert rows(admin)[0][0] == "Member role changed"
     assert "Project: another project → red" in rows(admin)[0][3]
     assert "Project: blue → red" in rows(owner)[0][3]
     assert "$777.00" in owner.page(HERE).text
@@ -126,8 +126,8 @@ def test_what_is_the_houses_stays_there(shop, team):
     support.page(f"/office/customers/{account}/calls")
     found = rows(owner)[:3]
     assert [each[:2] for each in found] == [
-        ("Request log read", "the operator"), ("Notices changed", owner.email),
-        ("Credit or correction booked", "the operator"),
+        ("Calls viewed", "operator"), ("Notifications changed", owner.email),
+        ("Credit or correction booked", "operator"),
     ]  # fmt: skip
     assert "Amount: $3.00" in found[2][3]
     assert "Note: a promise kept" in found[2][3]

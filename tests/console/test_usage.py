@@ -117,8 +117,8 @@ def test_ways(team):
 def test_sums_calls_and_tokens_and_the_table_beside_the_chart(team):
     page = look(team["owner"], span="7d")
     assert "Calls 3" in page.text
-    assert "Tokens in 21" in page.text
-    assert "Tokens out 6,000" in page.text
+    assert "Input tokens 21" in page.text
+    assert "Output tokens 6,000" in page.text
     days = page.tables[1][1:]
     assert len(days) == 7
     assert [row[-1] for row in days if row[1] != "0"] == ["0.003000", "0.003000"]
@@ -280,7 +280,7 @@ def test_somebody_with_several_places_sees_all_of_them(shop, team):
 def test_others_see_nothing(shop, team):
     stranger = people.customer(shop)
     page = look(stranger, key=team["a"][1], project=team["a"][0])
-    assert "No calls in this span." in page.text
+    assert "No calls in this period." in page.text
     answer = people.Visitor(shop).get("/console/usage")
     assert answer.status == 302
     assert stranger.send("/console/usage", {}).status == 405
@@ -295,7 +295,7 @@ def test_hours_are_those_of_the_person(shop, team):
         page = look(owner, span="24h")
         assert "Hour (Asia/Kolkata)" in page.text
         assert charged(page) == 3000
-        assert "for you a day begins at 05:30" in look(owner).text
+        assert "in yours they start at 05:30" in look(owner).text
     finally:
         Person.objects.filter(id=owner.person).update(time_zone="UTC")
 

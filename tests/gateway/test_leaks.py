@@ -140,10 +140,10 @@ def test_a_webhooks_secret_and_links_of_invitations(shop):
     states = Invitation.objects.filter(account=account).order_by("created_us", "id").values_list("state", flat=True)
     assert sorted(states) == ["open", "revoked", "revoked"]
     assert not OfficeCode.objects.filter(email=new.email).exists()
-    assert len([each for each in letters_to(owner.email) if "invitation link was reported" in each]) == 2
-    assert any("webhook was reported" in each for each in letters_to(owner.email))
-    assert any("webhook was reported" in each for each in letters_to(member.email))
-    assert any("link into the office" in each for each in letters_to(admin.email))
+    assert len([each for each in letters_to(owner.email) if "invitation link reported as leaked" in each]) == 2
+    assert any("webhook secret reported as leaked" in each for each in letters_to(owner.email))
+    assert any("webhook secret reported as leaked" in each for each in letters_to(member.email))
+    assert any("link to the office" in each for each in letters_to(admin.email))
     told = len(letters_to(owner.email))
     assert report(shop, {"keys": [secret, *links]}) == unknown  # twice is once
     assert len(letters_to(owner.email)) == told

@@ -708,7 +708,7 @@ def test_owners_hear_of_owners(world, shop):
     second = people.customer(shop, role="member", of=first)
     first.send(reverse("invite"), {"people": "third@example.com", "role": "owner", "days": "7"})
     told = letters(shop, first.email)[-1]
-    assert "third@example.com is invited as an owner" in told["Subject"]
+    assert "third@example.com was invited as an owner" in told["Subject"]
     assert first.email in text(told)
     link = re.search(r"/join/\S+", text(letters(shop, "third@example.com")[-1]))[0]
     third = Visitor(shop, "en")
@@ -718,14 +718,14 @@ def test_owners_hear_of_owners(world, shop):
     answer = first.send(reverse("member.role", args=[second.member]), {"role": "owner", "project": ""})
     assert answer.status == 302
     subjects = [each["Subject"] for each in letters(shop, first.email, n=3)]
-    assert "third@example.com is an owner now" in subjects[1]
-    assert f"{second.email} is invited as an owner" in subjects[2]
+    assert "third@example.com is now an owner" in subjects[1]
+    assert f"{second.email} was invited as an owner" in subjects[2]
     asked = next(each for each in letters(shop, second.email) if "/join/" in text(each))
     link = re.search(r"/join/\S+", text(asked))[0]
     second.get(link)
     assert second.send(link, {}).status == 302
-    assert f"{second.email} is an owner now" in letters(shop, first.email, n=4)[3]["Subject"]
-    assert f"{second.email} is an owner now" in letters(shop, second.email, n=2)[1]["Subject"]
+    assert f"{second.email} is now an owner" in letters(shop, first.email, n=4)[3]["Subject"]
+    assert f"{second.email} is now an owner" in letters(shop, second.email, n=2)[1]["Subject"]
 
 
 def test_owners_hear_of_those_whom_the_shop_invites_and_are_told_of_a_low_balance(world, shop):
@@ -741,7 +741,7 @@ def test_owners_hear_of_those_whom_the_shop_invites_and_are_told_of_a_low_balanc
     )
     assert answer.status == 302
     told = letters(shop, first.email)[-1]
-    assert f"{guest} is invited as an owner" in told["Subject"]
+    assert f"{guest} was invited as an owner" in told["Subject"]
     assert world.admin.email not in text(told), "who acts for the shop stays unnamed"
     link = re.search(r"/join/\S+", text(letters(shop, guest)[-1]))[0]
     visitor = Visitor(shop, "en")
@@ -749,7 +749,7 @@ def test_owners_hear_of_those_whom_the_shop_invites_and_are_told_of_a_low_balanc
     assert visitor.send(link, {"name": "Guest", "password": f"{uuid.uuid4().hex} stately"}).status == 302
     by_command = people.person(shop)
     shop.write(verbs.VERBS["member.add"].run, account=account, person=by_command.email, role="owner", actor="root@host")
-    assert f"{by_command.email} is an owner now" in letters(shop, first.email, n=3)[2]["Subject"]
+    assert f"{by_command.email} is now an owner" in letters(shop, first.email, n=3)[2]["Subject"]
     for email in (guest, by_command.email):
         from farebox.accounts.models import Person
 

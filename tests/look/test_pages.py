@@ -80,7 +80,7 @@ def test_a_page_that_is_not_there(visitor):
     answer = visitor.get("/nothing/here")
     assert answer.status == 404
     assert answer.headers["content-type"].startswith("text/html")
-    assert "There is no such page" in answer.body.decode()
+    assert "Page not found" in answer.body.decode()
     assert answer.headers["x-request-id"] in answer.body.decode()
     assert "content-security-policy" in answer.headers
 
@@ -152,7 +152,7 @@ def test_below_zh_a_page_is_chinese_and_so_is_all_that_it_leads_to(visitor, path
 def test_below_zh_are_errors_too(visitor):
     answer = visitor.get("/zh/nothing")
     assert answer.status == 404
-    assert "没有这个页面" in answer.body.decode()
+    assert "页面不存在" in answer.body.decode()
     assert visitor.get("/zh").status == 200
 
 
@@ -249,7 +249,7 @@ def test_a_form_without_its_token_is_refused(visitor, token):
     visitor.get("/")
     answer = visitor.send("/theme", {"theme": "dark", "csrfmiddlewaretoken": token})
     assert answer.status == 403
-    assert "This form could not be accepted" in answer.body.decode()
+    assert "The form was not accepted" in answer.body.decode()
     assert "theme" not in visitor.cookies
 
 

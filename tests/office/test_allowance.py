@@ -43,26 +43,26 @@ def test_more_takes_two_people_and_less_takes_one(two, two_people):
     customer = owner.customer
     here = f"/office/customers/{customer.account}"
     assert allowed(customer) == {"left_micro": 100_000, "most_micro": 5_000_000}
-    assert "0.10 left of at most" in owner.page("/console/").text
-    assert "0.10 left of at most" in first.page(here).text
+    assert "0.10 of $5.00 left" in owner.page("/console/").text
+    assert "0.10 of $5.00 left" in first.page(here).text
     path = path_of(first.fill(here, f"{here}/allowance", most="20"))
-    assert first.page(path).tables[0][1] == ["Maximum of its allowance", "shop default", "$20.00"]
+    assert first.page(path).tables[0][1] == ["Maximum of the allowance", "shop default", "$20.00"]
     assert allowed(customer)["most_micro"] == 5_000_000
     assert "Another person must approve" in first.follow(first.send(f"{path}/approve", {})).text
-    assert "approved and in force" in decide(second, path)
+    assert "Approved and in force" in decide(second, path)
     assert allowed(customer) == {"left_micro": 20_000_000, "most_micro": 20_000_000}
     assert first.fill(here, f"{here}/allowance", most="much").status == 302
-    assert "is set" in first.follow(first.fill(here, f"{here}/allowance", most="0.50")).text
+    assert "Allowance maximum saved." in first.follow(first.fill(here, f"{here}/allowance", most="0.50")).text
     assert allowed(customer) == {"left_micro": 500_000, "most_micro": 500_000}
     path = path_of(first.fill(here, f"{here}/allowance", most="0.60"))  # it would be filled up again
     assert "declined" in decide(second, path, "decline")
     path = path_of(first.fill(here, f"{here}/allowance", most=""))  # it might grow to more than before
     assert allowed(customer) == {"left_micro": 500_000, "most_micro": 500_000}
-    assert "approved and in force" in decide(second, path)
+    assert "Approved and in force" in decide(second, path)
     assert allowed(customer) == {"left_micro": 500_000, "most_micro": 5_000_000}
     assert len(trail("account.allowance", customer.account)) == 3
     reader = people.operator(two, "auditor").page(here)
-    assert "0.50 left of at most" in reader.text and "Set the maximum" not in reader.text
+    assert "0.50 of $5.00 left" in reader.text and "Save maximum" not in reader.text
 
 
 def test_a_trusted_account_has_none(two, two_people):
@@ -71,15 +71,15 @@ def test_a_trusted_account_has_none(two, two_people):
     customer = owner.customer
     here = f"/office/customers/{customer.account}"
     path = path_of(first.fill(here, f"{here}/trust", trusted="on"))
-    assert first.page(path).tables[0][1][1:] == ["No, only within its allowance", "Yes"]
+    assert first.page(path).tables[0][1][1:] == ["No, within its allowance", "Yes"]
     two.refresh()
     assert allowed(customer) is not None
-    assert "approved and in force" in decide(second, path)
+    assert "Approved and in force" in decide(second, path)
     two.refresh()
     assert allowed(customer) is None
     assert "is trusted" in first.page(here).text
     assert "Allowance for failed calls" not in owner.page("/console/").text
-    assert "is no longer trusted" in first.follow(first.fill(here, f"{here}/trust", trusted="off")).text
+    assert "no longer trusted" in first.follow(first.fill(here, f"{here}/trust", trusted="off")).text
     two.refresh()
     assert allowed(customer)["left_micro"] == 100_000
     assert "Nothing would change" in first.follow(first.fill(here, f"{here}/trust", trusted="off")).text
@@ -169,7 +169,7 @@ def test_the_owner_hears_of_a_fifth_once_and_the_operator_of_nothing_left(two):
     mail = post.newest(two, people.row(owner).email)
     assert "allowance for failed calls is low" in mail["Subject"] and "0.02" in mail.get_content()
     assert not post.mails(two, people.row(member).email)
-    used_up = "is used up. Look at its calls"
+    used_up = "is used up. Check its calls"
     assert used_up not in boss.page("/office/").text
     drawing(two, customer, 0, charge_micro=1_000_000)  # it grows by 3 %: above a fifth again
     assert (tell(two), allowed(customer)["left_micro"]) == (0, 50_000)
@@ -233,9 +233,9 @@ def test_a_receipt_says_what_the_rest_of_the_allowance_forgave(two, option):
     assert (receipt["forgiven_micro"], receipt["flags"]) == (100, ["estimated", "after_output", "allowance_used"])
     page = owner.page(f"/console/calls/{answer.call}")
     heads = {row[0]: row[1] for row in page.tables[0][1:]}
-    assert heads["Forgiven as much as the allowance had left"] == "−0.000100"
-    assert float(heads["Rounded up once, to a millionth"]) == pytest.approx(float(heads["Charge"]) + 0.0001)
-    assert "At most the hold" not in page.text and "What the call was worth" not in page.text
+    assert heads["Forgiven limited by the allowance left"] == "−0.000100"
+    assert float(heads["Rounded up to 0.000001"]) == pytest.approx(float(heads["Charge"]) + 0.0001)
+    assert "At most the hold" not in page.text and "Value of the call" not in page.text
     seen = boss.page(f"/office/customers/{owner.customer.account}/calls/{answer.call}").text
     assert "Forgiven the upstream broke off · $0.0001 drawn from the allowance $0.0001" in seen
     assert "broke off after output · allowance used up" in seen
@@ -243,10 +243,10 @@ def test_a_receipt_says_what_the_rest_of_the_allowance_forgave(two, option):
 
 def test_home_says_what_a_low_and_an_empty_allowance_mean(two):
     owner = people.customer(two, "1")
-    said = "nothing is left, so what reaches you is charged"
+    said = "used up, so what is delivered is charged"
     drawing(two, owner.customer, 70_000)
     assert "low Allowance" not in owner.page("/console/").text
     drawing(two, owner.customer, 15_000)
-    assert "low Allowance for failed calls: $0.015 left of at most" in owner.page("/console/").text
+    assert "low Allowance for failed calls: $0.015 of $5.00 left" in owner.page("/console/").text
     drawing(two, owner.customer, 20_000)
     assert said in owner.page("/console/").text

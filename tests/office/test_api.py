@@ -327,5 +327,5 @@ def test_the_page_says_every_operation_in_chinese(shop):
     does = {each["description"] for operations in app.described()["paths"].values() for each in operations.values()}
     assert does == words.DOES
     page = people.operator(shop).page("/zh/office/api/")
-    assert "发起请求的访问令牌。" in page.text
+    assert "发起请求的 API 令牌。" in page.text
     assert [each for each in does if f">{each}<" in page.html] == []

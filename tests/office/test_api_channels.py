@@ -121,7 +121,7 @@ def test_the_attack_a_token_leads_prompts_away(shop, admin, channel):
     shop.write(channels.set_quirks, channel=channel, quirks={"no_auth": True}, actor="test")
     shop.write(channels.set_order, channel=channel, tier=3, actor="test")
     late = admin.person.follow(admin.person.send(f"{page}/approve", looked)).text
-    assert "this has changed: the quirks, tier, weight or calls at once." in late
+    assert "this has changed since you loaded the page: the quirks, tier, weight or concurrent calls." in late
     assert len(admin.get(f"channels/{channel}").json["models"]) == 1
     approve(admin, offered)
     assert len(admin.get(f"channels/{channel}").json["models"]) == 2
@@ -137,8 +137,10 @@ def test_the_attack_a_token_leads_prompts_away(shop, admin, channel):
     looked = re.search(r'name="seen" value="([^"]+)"', admin.person.page(page).html)[1]
     admin.post(f"channels/{name}/offers", {"model": "gpt-4o-mini", "upstream_model": "another"})
     late = admin.person.follow(admin.person.send(f"{page}/state", {"state": "active", "seen": looked}))
-    assert "since you looked, this has changed: the models" in late.text
-    assert "since you looked" in admin.person.follow(admin.person.send(f"{page}/state", {"state": "active"})).text
+    assert "this has changed since you loaded the page: the models" in late.text
+    assert (
+        "since you loaded the page" in admin.person.follow(admin.person.send(f"{page}/state", {"state": "active"})).text
+    )
     assert Channel.objects.get(name=name).state == "disabled"
     admin.person.fill(page, f"{page}/state", state="active")
     assert Channel.objects.get(name=name).state == "active"  # a person with a fresh proof may

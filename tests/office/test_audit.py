@@ -41,9 +41,9 @@ def test_search(shop, trail):
     admin, account = trail
     page = admin.page(f"/office/audit?actor={admin.email}&verb=account.")
     assert page.column(2) == ["Account unfrozen account.unfreeze", "Account frozen account.freeze"]
-    assert "Nothing fits" in admin.page("/office/audit?verb=no.such").text
-    assert "Nothing fits" in admin.page(f"/office/audit?object={account}&from=2099-01-01T00:00").text
-    assert "Nothing fits" in admin.page(f"/office/audit?object={account}&until=2001-01-01T00:00").text
+    assert "No results match" in admin.page("/office/audit?verb=no.such").text
+    assert "No results match" in admin.page(f"/office/audit?object={account}&from=2099-01-01T00:00").text
+    assert "No results match" in admin.page(f"/office/audit?object={account}&until=2001-01-01T00:00").text
     assert admin.page("/office/audit?from=yesterday").status == 400
     assert admin.page("/office/audit?verb=%25").status == 200
 
@@ -138,8 +138,8 @@ def test_export(shop):
 def test_support_sees_its_own(shop, trail):
     admin, account = trail
     support = people.operator(shop, "support")
-    assert "Nothing fits" in support.page(f"/office/audit?object={account}").text
-    assert "Nothing fits" in support.page(f"/office/audit?actor={admin.email}").text
+    assert "No results match" in support.page(f"/office/audit?object={account}").text
+    assert "No results match" in support.page(f"/office/audit?actor={admin.email}").text
     support.fill(f"/office/customers/{account}", f"/office/customers/{account}/move", do="freeze")
     assert support.page("/office/audit").column(2) == ["Account frozen account.freeze"]
 
@@ -150,16 +150,16 @@ def test_the_chain(shop):
     auditor, other = people.operator(shop, "auditor"), people.operator(shop, "admin")
     seal(shop)
     page = auditor.page("/office/audit/chain")
-    assert "the chain is whole" not in page.text
+    assert "the chain is intact" not in page.text
     head = str(shop.read(chain.head))
     page = auditor.page(f"/office/audit/chain?check=1&head={head}")
-    assert "the chain is whole. The head that was noted is in it." in page.text
+    assert "the chain is intact. The recorded head is in the chain." in page.text
     assert head in page.text
-    assert "Compare with a backup" not in page.text
+    assert "Compare with an earlier backup" not in page.text
     false = f"{head.partition(':')[0]}:{'0' * 64}"
     page = auditor.page(f"/office/audit/chain?check=1&head={false}")
     assert "is not in the chain" in page.text
-    assert "1 thing is wrong." in page.text
+    assert "1 problem found." in page.text
     page = auditor.page("/office/audit/chain?check=1&head=17")
     assert page.status == 400
     assert "64 hexadecimal digits" in page.text
@@ -176,11 +176,11 @@ def test_a_changed_event_shows_in_both_languages(shop):
 
     name("nobody")
     try:
-        assert f"event {event}, or the seal itself, was changed." in auditor.page("/office/audit/chain?check=1").text
+        assert f"event {event} or the seal itself was changed." in auditor.page("/office/audit/chain?check=1").text
         assert f"事件 {event} 或封印本身被改动过" in auditor.page("/zh/office/audit/chain?check=1").text
     finally:
         name(actor)
-    assert "the chain is whole" in auditor.page("/office/audit/chain?check=1").text
+    assert "the chain is intact" in auditor.page("/office/audit/chain?check=1").text
 
 
 def seal(shop):
@@ -202,12 +202,12 @@ def test_the_trail_is_in_words_and_found_by_name(shop, operator):
     assert Account.objects.get(id=account).name == name
     page = admin.page(f"/office/audit?object={name.lower().replace(' ', '+')}")
     assert "Account renamed" in page.text and name in page.text and account in page.text
-    assert "账户改名" in admin.page(f"/zh/office/audit?object={account}").text
+    assert "账户已改名" in admin.page(f"/zh/office/audit?object={account}").text
     from farebox.accounts.models import Person
 
     Person.objects.filter(id=admin.person).update(name=f"Una {account[-6:]}")
     assert name in admin.page(f"/office/audit?actor=Una+{account[-6:]}").text
-    assert "Nothing fits this search." in admin.page("/office/audit?object=nobody-is-called-so").text
+    assert "No results match your search." in admin.page("/office/audit?object=nobody-is-called-so").text
 
 
 def test_the_export_begins_with_a_byte_order_mark(shop, operator):

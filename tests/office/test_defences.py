@@ -107,7 +107,7 @@ def test_a_key_of_an_upstream_goes_nowhere_else_than_it_was_given_for(shop):
     for elsewhere in ("http://127.0.0.1:1/v1", "https://thief.example/v1"):
         page = admin.fill(here, base_url=elsewhere, **given)
         assert page.status == 200
-        assert "give the upstream's key again" in page.text
+        assert "enter the upstream's key again" in page.text
         after = Channel.objects.get(name=name)
         assert (after.base_url, after.secret) == (before.base_url, before.secret)
     assert admin.fill(here, base_url=f"{shop.sandbox.base_url}/more", **given).status == 302

@@ -37,7 +37,7 @@ def test_two_people(shop, account, two_people):
     assert "$7.50" in page.text
     assert support.email in page.text
     assert support.send(f"{here}/approve", {}).status == 404
-    assert "approved and booked" in approve(finance, here).text
+    assert "Approved and booked" in approve(finance, here).text
     assert account.balance == (7_500_000, 0)
     assert "already booked" in approve(finance, here).text
     assert account.balance == (7_500_000, 0)
@@ -57,20 +57,20 @@ def entries(account):
 def test_nobody_approves_his_own(shop, account, two_people):
     finance = people.operator(shop, "finance")
     here = propose(finance, account, amount="1")
-    assert "Another person approves it" in finance.page(here).text
+    assert "Another person must approve it" in finance.page(here).text
     assert "Another person must approve it" in approve(finance, here).text
     # An administrator proposes, and approves nothing.
     admin = people.operator(shop, "admin")
     assert "Your role can't approve adjustments" in approve(admin, here).text
     assert account.balance == (5_000_000, 0)
-    assert "approved and booked" in approve(people.operator(shop, "finance"), here).text
+    assert "Approved and booked" in approve(people.operator(shop, "finance"), here).text
 
 
 def test_one_person_alone_is_recorded(shop, account):
     assert shop.options.single_person
     admin = people.operator(shop, "admin")
     here = propose(admin, account, amount="1")
-    assert "lets one person do both" in admin.page(here).text
+    assert "lets one person propose and approve" in admin.page(here).text
     assert "approved by one person" in approve(admin, here).text
     entry = entries(account)[-1]
     assert (entry.single_person, entry.approver) == (True, None)
@@ -83,12 +83,12 @@ def test_one_person_alone_is_recorded(shop, account):
 def test_never_below_zero(shop, account):
     finance = people.operator(shop, "finance")
     here = propose(finance, account, kind="debit", amount="8")
-    assert "Only what is there is taken" in finance.page(here).text
+    assert "Only the available part is taken" in finance.page(here).text
     assert "−$5.00" in approve(finance, here).text
     assert account.balance == (0, 0)
     again = propose(finance, account, kind="debit", amount="1")
     assert "no available balance" in approve(finance, again).text
-    assert "waits for approval" in finance.page(again).text
+    assert "pending approval" in finance.page(again).text
     assert "withdrawn" in finance.follow(finance.fill(again, f"{again}/decline", note="empty")).text
 
 
@@ -179,7 +179,7 @@ def test_a_refund_of_a_call(shop, account):
     text = f"{charge_micro / 1_000_000:.6f}"
     here = propose(finance, account, kind="refund", amount=text, call=call.call)
     assert "was charged" in propose(finance, account, kind="refund", amount=text, call=call.call).text
-    assert "approved and booked" in approve(finance, here).text
+    assert "Approved and booked" in approve(finance, here).text
     assert account.balance[0] == before + charge_micro
 
 
@@ -306,7 +306,7 @@ def test_write_off(shop, account):
     from farebox.kit import clock
 
     finance = people.operator(shop, "finance")
-    assert "barred or closed" in propose(finance, account, kind="write_off", amount="5").text
+    assert "banned or closed" in propose(finance, account, kind="write_off", amount="5").text
     shop.write(accounts.close, account.account, leave_money=True, now_us=clock.now_us(), actor="test")
     assert "This account is closed" in propose(finance, account, amount="5").text
     assert "−$5.00" in approve(finance, propose(finance, account, kind="write_off", amount="9")).text
@@ -340,7 +340,7 @@ def test_a_grant_lasts_through_its_last_day_in_the_accounts_zone(shop, account):
     Account.objects.filter(id=account.account).update(time_zone="Asia/Shanghai")
     finance = people.operator(shop, "finance")
     here = propose(finance, account, kind="grant", amount="1", last_day="2099-01-31")
-    assert "Last day 2099-01-31" in finance.page(here).text
+    assert "Last valid day 2099-01-31" in finance.page(here).text
     end = datetime.fromtimestamp(Adjustment.objects.latest("proposed_us").expires_us / 1_000_000, UTC)
     assert end.isoformat() == "2099-01-31T16:00:00+00:00"
     Account.objects.filter(id=account.account).update(time_zone="UTC")

@@ -73,15 +73,15 @@ def test_the_page_of_two_approvers(shop, account, limit):
     support, one, two = (people.operator(shop, role) for role in ("support", "finance", "finance"))
     assert "More than $2.00 needs two approvers" in support.page(f"/office/customers/{account.account}/money").text
     here = propose(support, account, amount="2.50")
-    assert "Two other persons approve it" in support.page(here).text
+    assert "Two other people must approve it" in support.page(here).text
     page = one.page(here)
     assert "0 of 2" in page.text
-    assert "two persons approve it before it is booked" in page.text
+    assert "two people must approve it" in page.text
     assert "Approve, as the first of two" in page.text
     said = approve(one, here)
-    assert "Your approval is noted, 1 of 2" in said.text
+    assert "Approval recorded, 1 of 2" in said.text
     assert account.balance == (5_000_000, 0)
-    assert "It is booked when another person approves it too" in said.text
+    assert "It is booked after a second approval" in said.text
     assert "Approve and book" not in said.text
     assert "A second person must approve it too" in one.follow(one.send(f"{here}/approve", {})).text
     page = two.page(here)
@@ -90,7 +90,7 @@ def test_the_page_of_two_approvers(shop, account, limit):
     assert "$7.50" in page.text  # the balance afterwards
     assert "1 of 2" in two.page("/office/money?state=proposed").text
     said = approve(two, here)
-    assert "approved and booked" in said.text
+    assert "Approved and booked" in said.text
     assert "2 of 2" in said.text
     assert one.email in said.text
     assert two.email in said.text
@@ -102,7 +102,7 @@ def test_it_is_said_in_chinese(shop, account, limit):
     finance = people.operator(shop, "finance", language="zh-hans")
     here = propose(support, account, amount="2.50")
     assert "批准（两人中的第一人）" in finance.page(here).text
-    assert "资金尚未变动" in finance.follow(finance.fill(here, f"{here}/approve")).text
+    assert "还须另一人批准后入账" in finance.follow(finance.fill(here, f"{here}/approve")).text
     again = finance.follow(finance.send(f"{here}/approve", {})).text
     assert "你已经批准过" in again
     assert "second person" not in again
@@ -125,9 +125,9 @@ def test_the_trail_names_both(shop, account, limit):
 
 def test_up_to_the_limit_one_is_enough_and_0_is_off(shop, account, limit):
     support, finance = people.operator(shop, "support"), people.operator(shop, "finance")
-    assert "approved and booked" in approve(finance, propose(support, account, amount="2")).text
+    assert "Approved and booked" in approve(finance, propose(support, account, amount="2")).text
     put(shop, money_two_approvers_above_micro=0)
-    assert "approved and booked" in approve(finance, propose(support, account, amount="50")).text
+    assert "Approved and booked" in approve(finance, propose(support, account, amount="50")).text
     assert "needs two approvers" not in support.page(f"/office/customers/{account.account}/money").text
 
 
@@ -143,7 +143,7 @@ def test_the_first_approver_takes_it_back(shop, account, limit):
     support, one, two = (people.operator(shop, role) for role in ("support", "finance", "finance"))
     here = propose(support, account, amount="3")
     approve(one, here)
-    assert "Nothing was moved" in one.follow(one.fill(here, f"{here}/decline", note="a mistake")).text
+    assert "Closed without booking" in one.follow(one.fill(here, f"{here}/decline", note="a mistake")).text
     assert "already declined" in two.follow(two.send(f"{here}/approve", {})).text
     assert "1 of 2" in two.page(here).text
     assert account.balance == (5_000_000, 0)
@@ -155,7 +155,7 @@ def test_one_person_alone_is_recorded_above_the_limit_too(shop, account, limit):
     here = propose(admin, account, amount="3")
     page = admin.page(here)
     assert "Approve and book" in page.text
-    assert "lets one person do both" in page.text
+    assert "lets one person propose and approve" in page.text
     said = approve(admin, here)
     assert "approved by one person" in said.text
     assert "2 of 2" not in said.text
@@ -190,7 +190,7 @@ def test_frozen_and_barred_accounts_can_be_corrected(shop, account, verb):
     support, finance = people.operator(shop, "support"), people.operator(shop, "finance")
     here = propose(support, account, amount="1")
     shop.write(getattr(accounts, verb), account.account, actor="test")
-    assert "approved and booked" in approve(finance, here).text
+    assert "Approved and booked" in approve(finance, here).text
     assert account.balance == (6_000_000, 0)
 
 
@@ -203,7 +203,7 @@ def test_an_account_that_was_closed_meanwhile(shop, account, kind):
     shop.write(accounts.close, account.account, leave_money=True, now_us=time.time_ns() // 1000, actor="test")
     assert "This account is closed" in approve(finance, here).text
     assert (row_of(here).state, account.balance) == ("proposed", (5_000_000, 0))
-    assert "Nothing was moved" in finance.follow(finance.fill(here, f"{here}/decline")).text
+    assert "Closed without booking" in finance.follow(finance.fill(here, f"{here}/decline")).text
 
 
 def test_a_write_off_of_an_account_that_was_let_in_again(shop, account):
@@ -340,6 +340,6 @@ def test_a_refunded_call_no_longer_counts_for_the_caps_of_its_key(shop):
     assert (refused.status, refused.json["error"]["code"]) == (429, "insufficient_quota")
     amount = f"{me.receipt(call)['charge_micro'] / 1_000_000:.6f}"
     here = propose(people.operator(shop, "support"), me, kind="refund", amount=amount, call=call.call)
-    assert "approved and booked" in approve(people.operator(shop, "finance"), here).text
+    assert "Approved and booked" in approve(people.operator(shop, "finance"), here).text
     assert me.chat("gpt-4o-mini", "Hello", max_tokens=16).status == 200
     assert shop.findings() == []

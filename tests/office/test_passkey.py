@@ -33,7 +33,7 @@ def test_a_passkey(shop, window):
     begin(page, shop, email)
     page.get_by_role("heading", name="Add a second factor").wait_for()
     page.get_by_label("Name of the passkey").fill("The test's own")
-    page.get_by_role("button", name="Make a passkey").click()
+    page.get_by_role("button", name="Create passkey").click()
     page.get_by_role("heading", name="Recovery codes").wait_for()
     page.get_by_role("button", name="I've saved them").click()
     page.get_by_role("heading", name="Dashboard").wait_for()
@@ -52,7 +52,7 @@ def test_an_authenticator_of_the_phone(shop, window):
     page, email, faults = window
     begin(page, shop, email)
     page.get_by_role("textbox", name="Code").fill(totp.code(page.locator(".seed").inner_text().replace(" ", "")))
-    page.get_by_role("button", name="Add the authenticator").click()
+    page.get_by_role("button", name="Add authenticator").click()
     page.get_by_role("heading", name="Recovery codes").wait_for()
     assert page.locator("#codes").inner_text().count("-") == 30
     assert len(page.locator("#codes").inner_text().splitlines()) == 10

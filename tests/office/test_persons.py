@@ -36,7 +36,7 @@ def test_a_customer_is_off_everywhere_and_may_come_back(shop, operator):
     assert ApiKey.objects.get(id=own).state == "revoked"
     assert not Invitation.objects.filter(email=known.email, state="open").exists()
     assert known.customer.get("/v1/models").status == 200  # a key of the account's, not of the person's
-    assert "switched off" in worker.page(f"/office/people/{known.person}").text
+    assert "deactivated" in worker.page(f"/office/people/{known.person}").text
     event = AuditEvent.objects.get(verb="person.off", object=known.person)
     assert event.actor == f"operator:{worker.person}" and '"sessions":2' in event.after
     assert press(worker, f"/office/people/{known.person}/on").status == 302

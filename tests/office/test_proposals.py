@@ -69,12 +69,12 @@ def test_the_attack_one_administrator_makes_trial_credit(shop, first, second, tw
     assert shop.write(trial.grant, **facts) == 0
     page = first.page(path)
     assert page.tables[0][1] == ["Trial credit", "not set", "USD 1000.00"]
-    assert "Approve it" not in page.text
+    assert "Approve" not in page.text
     assert first.send(f"{path}/approve", {}).status == 302
     assert values(shop)["trial_micro"] == {}
     assert row(path).state == "proposed"
-    assert "Approve it" in second.page(path).text
-    assert "approved and in force" in decide(second, path)
+    assert "Approve" in second.page(path).text
+    assert "Approved and in force" in decide(second, path)
     assert values(shop)["trial_micro"] == {"USD": 1_000_000_000}
     assert "already approved" in second.follow(second.send(f"{path}/approve", {})).text
     done = row(path)
@@ -112,7 +112,7 @@ def test_it_drops_where_it_was_changed_meanwhile_and_lapses_after_72_hours(shop,
 
     path = path_of(form(first, trial_micro="USD 5"))
     shop.write(settings.put_all, {"trial_micro": {"USD": 1}}, actor="cli")
-    assert "was changed by somebody else" in decide(second, path)
+    assert "has changed since this was proposed" in decide(second, path)
     assert (row(path).state, values(shop)["trial_micro"]) == ("dropped", {"USD": 1})
     path = path_of(form(first, trial_micro="USD 6"))
     found = row(path)
@@ -147,7 +147,7 @@ def test_the_price_list_of_an_account(shop, first, second, two_people):
     looked = {"seen": re.search(r'name="seen" value="([^"]+)"', second.page(path).html)[1]}
     shop.write(lists.publish, "gift", rows, actor="test", now_us=clock.now_us())
     late = second.follow(second.send(f"{path}/approve", looked)).text
-    assert "since you looked, this has changed: the prices of the list" in late
+    assert "this has changed since you loaded the page: the prices of the list" in late
     assert (Account.objects.get(id=account).price_list_id, row(path).state) == ("usd", "proposed")
     assert "usd" in second.page(path).text
     decide(second, path)
@@ -215,7 +215,7 @@ def test_a_script_proposes_and_approves_nothing(shop, admin, scripts, second):
     assert admin.get("proposals/prp_none").status == 404
     back = admin.post(f"proposals/{moved.json['id']}/decline", {"note": "by mistake"})
     assert (back.json["state"], back.json["note"]) == ("withdrawn", "by mistake")
-    assert "approved and in force" in decide(second, f"/office/proposals/{made.json['id']}")
+    assert "Approved and in force" in decide(second, f"/office/proposals/{made.json['id']}")
     assert values(shop)["trial_micro"] == {"USD": 1_000_000_000}
 
 

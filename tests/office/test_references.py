@@ -31,7 +31,7 @@ def test_a_reference_is_taken_when_the_money_is_booked(shop, two_people):
     waits = propose(support, other, reference="page 1")
     assert waits.status == 400
     assert "is already proposed" in waits.text
-    assert "approved and booked" in approve(finance, here).text
+    assert "Approved and booked" in approve(finance, here).text
     assert one.balance == (6_500_000, 0)
     taken = Reference.objects.get(reference="page 1")
     assert (taken.kind, taken.source) == ("manual", "bank")

@@ -56,7 +56,7 @@ def test_two_people_choose_it_in_the_office_and_customers_hear_of_it(old_shop, t
     assert first.page(path).tables[0][1] == ["Charging rules version 2 apply from", "not set", "2190-05-01 08:00 UTC"]
     assert value(shop) is None
     assert "another person approves" in first.follow(first.send(f"{path}/approve", {})).text
-    assert "approved and in force" in decide(second, path)
+    assert "Approved and in force" in decide(second, path)
     at_us = value(shop)
     assert at_us > clock.now_us() + 7 * DAY_US
     shop.refresh()
@@ -71,7 +71,7 @@ def test_two_people_choose_it_in_the_office_and_customers_hear_of_it(old_shop, t
     assert f"{shop.options.origin}/rules" in mail.get_content()
     assert "扣费规则" in post.newest(shop, people.row(reader).email)["Subject"]
     assert not post.mails(shop, people.row(member).email)
-    assert "Nothing was changed" in first.follow(form(first)).text
+    assert "No changes." in first.follow(form(first)).text
     assert first.page("/office/audit?verb=setting.put&object=" + NAME).tables[0][1][4]
 
 
@@ -119,5 +119,5 @@ def test_a_script_proposes_it(old_shop, admin, scripts):
     assert (made.status, made.json["two_people"], made.json["after"]) == (202, True, {NAME: at_us})
     assert value(shop) is None
     assert scripts["S"].post("settings", {NAME: at_us}).status == 404
-    assert "approved and in force" in decide(people.operator(shop, "admin"), f"/office/proposals/{made.json['id']}")
+    assert "Approved and in force" in decide(people.operator(shop, "admin"), f"/office/proposals/{made.json['id']}")
     assert admin.get("settings").json[NAME] == at_us

@@ -27,13 +27,13 @@ def form(who, **changes):
 
 def test_a_setting_is_in_force_at_once(shop, admin):
     answer = form(admin, shop_name="Lantern 灯", support_contact="help@lantern.example")
-    assert "The settings are in force" in admin.follow(answer).text
+    assert "Settings saved" in admin.follow(answer).text
     page = Visitor(shop).page("/prices")
     assert "Lantern 灯" in page.text
     assert "help@lantern.example" in page.text
     trail = admin.page("/office/audit?verb=setting.put&object=shop_name")
     assert "Lantern" in trail.tables[0][1][4]
-    assert "Nothing was changed" in admin.follow(form(admin)).text
+    assert "No changes." in admin.follow(form(admin)).text
     form(admin, shop_name="", support_contact="")
     assert "Farebox" in Visitor(shop).page("/prices").text
 
@@ -127,7 +127,7 @@ def test_settings_are_for_administrators(shop):
         reader = people.operator(shop, role)
         page = reader.page("/office/settings")
         assert page.status == 200
-        assert "Save the settings" not in page.text
+        assert "Save settings" not in page.text
         reader.send("/office/settings", {"shop_name": "Taken over"})
         assert "Taken over" not in reader.page("/office/settings").html
 
@@ -139,12 +139,12 @@ def test_announcements(shop, admin):
     assert admin.fill(here, en="", zh="").status == 400
     assert admin.fill(here, en="x", until="2001-01-01T00:00").status == 400
     made = admin.fill(here, en="Maintenance on Sunday", zh="周日维护", level="warn", until="2099-01-01T00:00")
-    assert "It is announced" in admin.follow(made).text
+    assert "Announcement published" in admin.follow(made).text
     found = shop.read(announcements.in_force, now_us=clock.now_us())
     assert [(each["en"], each["level"]) for each in found] == [("Maintenance on Sunday", "warn")]
     assert [announcements.text(found[0], each) for each in ("en", "zh-hans")] == ["Maintenance on Sunday", "周日维护"]
     later = admin.fill(here, en="Later", **{"from": "2098-01-01T00:00"})
-    assert "coming" in admin.follow(later).text
+    assert "scheduled" in admin.follow(later).text
     assert len(shop.read(announcements.in_force, now_us=clock.now_us())) == 1
     support = people.operator(shop, "support")
     assert "Maintenance" in support.page(here).text
@@ -152,7 +152,7 @@ def test_announcements(shop, admin):
     ident = found[0]["id"]
     assert support.send(f"{here}/{ident}/end", {}).status == 404
     assert admin.send(f"{here}/ann_none/end", {}).status == 404
-    assert "is gone" in admin.follow(admin.fill(here, f"{here}/{ident}/end")).text
+    assert "Announcement removed" in admin.follow(admin.fill(here, f"{here}/{ident}/end")).text
     assert shop.read(announcements.in_force, now_us=clock.now_us()) == []
 
 
@@ -177,4 +177,4 @@ def test_tokens(shop, admin):
     assert admin.get(here).status == 302
     assert support.fill("/office/tokens/new", name="x", role="support", days="999").status == 400
     assert support.fill("/office/tokens/new", name="x", role="support", addresses="nowhere").status == 400
-    assert "is revoked" in admin.follow(admin.fill("/office/tokens", f"/office/tokens/{ident}/revoke")).text
+    assert "Token revoked." in admin.follow(admin.fill("/office/tokens", f"/office/tokens/{ident}/revoke")).text

@@ -63,7 +63,7 @@ def test_the_first_administrator(shop, visitor):
     code = first_code(shop)
     email = f"{uuid.uuid4().hex[:8]}@example.com"
     page = visitor.page(f"/office/set-up?code={code}")
-    assert "You become the first administrator" in page.text
+    assert "You will be the first administrator" in page.text
     answer = visitor.fill(f"/office/set-up?code={code}", email=email, name="Ada", password=PASSWORD, again=PASSWORD)
     assert answer.headers["location"] == "/office/enrol"
     page = visitor.follow(answer)
@@ -79,7 +79,7 @@ def test_the_first_administrator(shop, visitor):
     assert (made.operator_role, made.name) == ("admin", "Ada")
     again = Visitor(shop, "en").page(f"/office/set-up?code={code}")
     assert again.status == 404
-    assert "This link leads nowhere" in again.text
+    assert "Invalid link" in again.text
 
 
 def test_a_code_ends_after_an_hour_and_when_there_is_an_operator(shop, visitor, monkeypatch):
@@ -110,7 +110,7 @@ def test_a_newer_code_ends_the_earlier_one(shop, visitor):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"again": "something else"}, "The two passwords differ."),
+        ({"again": "something else"}, "The passwords do not match."),
         ({"password": "short", "again": "short"}, "A password has 8 to 256 characters."),
         ({"password": "password", "again": "password"}, "too common"),
         ({"password": "farebox-2026", "again": "farebox-2026"}, "too similar to your name"),
@@ -137,7 +137,7 @@ def test_password_and_code(shop, visitor):
     assert visitor.get("/office/upstreams").status == 302
     before = visitor.cookies[COOKIE]
     page = visitor.fill("/office/second-factor?next=/office/upstreams", code="000000")
-    assert "This code is wrong" in page.text
+    assert "The code is wrong" in page.text
     answer = visitor.fill("/office/second-factor?next=/office/upstreams", code=totp.code(secret, 1))
     assert answer.headers["location"] == "/office/upstreams"
     assert visitor.cookies[COOKIE] != before  # another session under another key
@@ -186,7 +186,7 @@ def test_unknown_and_wrong_say_the_same(shop):
         page = Visitor(shop, "en").fill("/office/sign-in", email=email, password=password)
         assert page.status == 200
         said.add(re.search(r'class="flash bad" role="alert">([^<]+)<', page.html)[1])
-    assert said == {"E-mail address or password is wrong."}
+    assert said == {"Wrong e-mail address or password."}
 
 
 def test_passwords_are_slowed_down_but_not_in_a_known_browser(shop):
@@ -195,9 +195,9 @@ def test_passwords_are_slowed_down_but_not_in_a_known_browser(shop):
     stranger = Visitor(shop, "en")
     for _ in range(5):
         page = stranger.fill("/office/sign-in", email=person.email, password="wrong")
-        assert "is wrong" in page.text
+        assert "Wrong e-mail address or password" in page.text
     page = stranger.fill("/office/sign-in", email=person.email, password=PASSWORD)
-    assert "Too many tries. Wait 1 minute" in page.text
+    assert "Too many attempts. Try again in 1 minute" in page.text
     answer = known.fill("/office/sign-in", email=person.email, password=PASSWORD)
     assert answer.status == 302
     assert known.fill("/office/second-factor", code=totp.code(secret, 1)).status == 302
@@ -255,9 +255,9 @@ def test_codes_are_slowed_down(shop, visitor):
     _, person, secret, _ = enrolled(shop)
     visitor.fill("/office/sign-in", email=person.email, password=PASSWORD)
     for _ in range(5):
-        assert "This code is wrong" in visitor.fill("/office/second-factor", code="123456").text
+        assert "The code is wrong" in visitor.fill("/office/second-factor", code="123456").text
     page = visitor.fill("/office/second-factor", code=totp.code(secret, 1))
-    assert "Too many tries" in page.text
+    assert "Too many attempts" in page.text
 
 
 def test_a_session_of_the_console_is_none_here(shop):
@@ -325,7 +325,7 @@ def test_profile(shop):
     assert "This language or time zone does not exist." in page.text
     answer = visitor.fill("/office/profile", name="Ada Lovelace", language="zh-hans", time_zone="Asia/Shanghai")
     page = visitor.follow(answer)
-    assert "Your profile is changed." in page.text
+    assert "Profile updated." in page.text
     person.refresh_from_db()
     assert (person.name, person.language, person.time_zone) == ("Ada Lovelace", "zh-hans", "Asia/Shanghai")
     assert "10 recovery codes left" in page.text
@@ -338,7 +338,7 @@ def test_another_password_ends_other_sessions(shop):
     page = visitor.fill("/office/profile/password", password="short", again="short")
     assert "A password has 8 to 256 characters." in page.text
     answer = visitor.fill("/office/profile/password", password="another sentence 99", again="another sentence 99")
-    assert "Other sessions have ended" in visitor.follow(answer).text
+    assert "All other sessions have ended" in visitor.follow(answer).text
     assert other.get("/office/").status == 302
     assert visitor.get("/office/").status == 200
     assert person.__class__.objects.get(pk=person.pk).check_password("another sentence 99")
@@ -369,14 +369,14 @@ def test_second_factors(shop):
     assert "This is your only second factor" in visitor.follow(visitor.fill(remove)).text
     page = visitor.page("/office/profile/second-factors/new")
     secret = totp.seed(page.html)
-    assert "This code does not fit" in visitor.fill("/office/profile/second-factors/new", code="1").text
+    assert "Wrong code" in visitor.fill("/office/profile/second-factors/new", code="1").text
     answer = visitor.fill("/office/profile/second-factors/new", code=totp.code(secret))
-    assert "The second factor is added" in visitor.follow(answer).text
+    assert "Second factor added" in visitor.follow(answer).text
     for given, expected in ((totp.code(first, 1), 200), (totp.code(secret, 1), 302)):
         again = Visitor(shop, "en")
         again.fill("/office/sign-in", email=person.email, password=PASSWORD)
         assert again.fill("/office/second-factor", code=given).status == expected
-    assert "10 codes are left" in visitor.page("/office/profile/recovery-codes").text
+    assert "10 codes left" in visitor.page("/office/profile/recovery-codes").text
     page = visitor.through("/office/profile/recovery-codes")
     fresh = re.findall(r"[a-z2-7]{4}(?:-[a-z2-7]{4}){3}", page.html)
     assert len(fresh) == 10
@@ -417,10 +417,10 @@ def test_alone_an_operator_is_added_at_once(shop, operator, option):
     option(single_person=True)
     admin, email = operator(), f"{uuid.uuid4().hex[:8]}@example.com"
     page = admin.follow(admin.fill("/office/operators/new", email=email, name="Bob", role="support", why="holidays"))
-    assert f"A link went to {email}" in page.text
+    assert f"A link was sent to {email}" in page.text
     assert "code=" not in page.html
     link = way_in(shop, email)
-    assert "made alone" in admin.page("/office/operators").text
+    assert "made by one person" in admin.page("/office/operators").text
     bob = Visitor(shop, "en")
     page = bob.page(link)
     assert email in page.text
@@ -442,20 +442,20 @@ def test_two_administrators(shop, operator, option):
     option(single_person=False)
     first, second, email = operator(), operator(), f"{uuid.uuid4().hex[:8]}@example.com"
     page = first.follow(first.fill("/office/operators/new", email=email, name="", role="finance", why=""))
-    assert "Another administrator approves it" in page.text
+    assert "Another administrator must approve it" in page.text
     from farebox.accounts.models import OperatorChange, Person
 
     assert not Person.objects.filter(email=email).exists()
     page = first.fill("/office/operators/new", email=email, name="", role="admin", why="")
     assert "is already waiting for a second person" in page.text
     change = f"/office/operators/changes/{OperatorChange.objects.get(email=email).id}"
-    assert "You proposed it yourself" in first.page(change).text
+    assert "You proposed this" in first.page(change).text
     assert "Another administrator must approve this" in first.follow(first.fill(change, do="approve")).text
     for role in ("support", "finance", "auditor"):
         assert operator(role).get(change).status == 404
         assert operator(role).send(change, {"do": "approve"}).status == 404
     page = second.follow(second.fill(change, do="approve"))
-    assert f"A link went to {email}" in page.text
+    assert f"A link was sent to {email}" in page.text
     assert "code=" not in page.html
     assert email in Visitor(shop, "en").page(way_in(shop, email)).text
     assert not Person.objects.filter(email=email).exists()  # the role waits for the code of the mailbox
@@ -523,7 +523,10 @@ def test_a_reset_lets_in_who_has_lost_everything(shop, operator, option):
     assert "code=" not in page.html
     link = way_in(shop, person.email)
     assert lost.get("/office/").status == 302
-    assert "is wrong" in Visitor(shop, "en").fill("/office/sign-in", email=person.email, password=PASSWORD).text
+    assert (
+        "Wrong e-mail address or password"
+        in Visitor(shop, "en").fill("/office/sign-in", email=person.email, password=PASSWORD).text
+    )
     back = Visitor(shop, "en")
     page = back.follow(back.fill(link, name="", password=PASSWORD, again=PASSWORD))
     assert "Add a second factor" in page.text
@@ -567,4 +570,4 @@ def test_in_chinese(shop):
     page = Page(Visitor(shop, "zh-CN").get("/office/sign-in"))
     assert "登录后台" in page.text
     page = Visitor(shop, "zh-CN").fill("/zh/office/sign-in", email="nobody@example.org", password="x")
-    assert "邮箱或密码不对" in page.text
+    assert "邮箱或密码错误" in page.text

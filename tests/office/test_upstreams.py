@@ -77,7 +77,7 @@ def remove(name):
 def test_connect_test_and_sell(shop, operator):
     admin = operator()
     page = admin.page("/office/upstreams/new")
-    for vendor in ("OpenAI", "DeepSeek", "Qwen", "Moonshot", "Zhipu", "Groq", "vLLM", "llama.cpp", "Another one"):
+    for vendor in ("OpenAI", "DeepSeek", "Qwen", "Moonshot", "Zhipu", "Groq", "vLLM", "llama.cpp", "Other"):
         assert vendor in page.text
     address, _, name = connected(shop, admin, official_costs="on")
     made = row(name)
@@ -94,7 +94,7 @@ def test_connect_test_and_sell(shop, operator):
     assert row(name).state == "disabled"  # no customer's call comes there before somebody has tested it
     page = admin.page(address)
     assert "paused" in page.text
-    assert "Switch the channel on" in page.text
+    assert "Enable channel" in page.text
     page = admin.through(address, to=f"{address}/test", model="gpt-4")
     assert page.status == 200
     assert "The test succeeded" in page.text
@@ -106,8 +106,8 @@ def test_connect_test_and_sell(shop, operator):
     assert row(name).state == "disabled"
     assert not any(each.name == name for each in shop.server.ports.shop.board.current.channels.values())
     page = admin.follow(admin.fill(address, to=f"{address}/state", state="active"))
-    assert "The channel takes calls." in page.text
-    assert "works" in page.text
+    assert "Channel enabled." in page.text
+    assert "active" in page.text
     shop.refresh()
     assert any(each.name == name for each in shop.server.ports.shop.board.current.channels.values())
     remove(name)
@@ -180,10 +180,10 @@ def test_own_network_is_said_and_audited(shop, operator):
         ({"upstream": "sandbox", "name": "sandbox"}, "The channel sandbox already exists."),
         ({"base_url": "ftp://example.org"}, "The base URL can't be used"),
         ({"base_url": "http://10.0.0.1/v1", "local": ""}, "The base URL can't be used"),
-        ({"models": "= x"}, "A line has a model"),
+        ({"models": "= x"}, "Enter a model"),
         ({"models": "gpt-4 = a\ngpt-4 = b"}, "gpt-4 is listed more than once."),
         ({"models": "\n".join(f"m{n}" for n in range(201))}, "At most 200 models"),
-        ({"currency": "12$"}, "Give a code such as USD or CNY."),
+        ({"currency": "12$"}, "Enter a code such as USD or CNY."),
         ({"tier": "1001"}, "tier"),
         ({"tier": "-1"}, "greater than or equal to 0"),
         ({"weight": "x"}, "Enter a whole number."),
@@ -205,14 +205,14 @@ def test_pause_and_go_on(shop, operator):
     admin = operator()
     address, ident, name = switched_on(shop, admin)
     page = admin.follow(admin.fill(address, to=f"{address}/state", state="disabled"))
-    assert "The channel is paused." in page.text
+    assert "Channel paused." in page.text
     assert row(name).state == "disabled"
     shop.refresh()
     assert ident not in shop.server.ports.shop.board.current.channels
-    assert "No call of a customer comes here while it is paused." in page.text
-    assert "Test the channel" in page.text
+    assert "Paused: customers' calls don't go here" in page.text
+    assert "Test channel" in page.text
     page = admin.follow(admin.fill(address, to=f"{address}/state", state="active"))
-    assert "The channel takes calls." in page.text
+    assert "Channel enabled." in page.text
     assert row(name).state == "active"
     remove(name)
 
@@ -220,11 +220,11 @@ def test_pause_and_go_on(shop, operator):
 def test_models_and_costs(shop, operator):
     admin = operator()
     address, _, name = connected(shop, admin, models="")
-    assert "None yet, so no call comes here." in admin.page(address).text
+    assert "No models yet, so this channel gets no calls." in admin.page(address).text
     page = admin.fill(f"{address}/models", model="gpt-4", upstream_model="", input="x", output="2", cached_read="")
-    assert "Give an amount such as 2.50." in page.text
+    assert "Enter an amount such as 2.50." in page.text
     page = admin.fill(f"{address}/models", model="gpt-4", upstream_model="", input="-1", output="2", cached_read="")
-    assert "Give an amount such as 2.50." in page.text
+    assert "Enter an amount such as 2.50." in page.text
     page = admin.fill(f"{address}/models", model="not-there", upstream_model="", input="", output="", cached_read="")
     assert "Select a valid choice." in page.text
     facts = {"model": "gpt-4", "upstream_model": "their-4", "input": "2.50", "output": "10", "cached_read": ""}
@@ -257,7 +257,7 @@ def test_no_cost_is_lost_by_saving(shop, operator):
     page = admin.page(f"{address}/models?model=gpt-4")
     shown = dict(re.findall(r'<input type="text" name="(\w+)" value="([^"]+)"', page.html))
     assert {each: shown[each] for each in usage.CLASSES} == given
-    assert "<details open><summary>Further costs" in page.html
+    assert "<details open><summary>Other costs" in page.html
     renamed = {**shown, "model": "gpt-4", "upstream_model": "their-4"}
     assert admin.fill(f"{address}/models?model=gpt-4", **renamed).status == 302
     exact = {each: place * 1_000_000 + 1 for place, each in enumerate(usage.CLASSES, start=1)}
@@ -271,7 +271,7 @@ def test_no_cost_is_lost_by_saving(shop, operator):
     page = admin.fill(f"{address}/models", model="gpt-4", upstream_model="", input="1", output="2", cached_read="")
     assert "Select a valid choice." in page.text
     assert costs(name)["gpt-4"][1]["cache_write"] == exact["cache_write"]
-    assert "<details><summary>Further costs" in admin.page(f"{address}/models").html
+    assert "<details><summary>Other costs" in admin.page(f"{address}/models").html
     remove(name)
 
 
@@ -283,7 +283,7 @@ def test_a_key_that_was_typed_is_never_lost_nor_shown(shop, operator):
     admin = operator()
     given = fields(shop, currency="12$")
     page = admin.fill("/office/upstreams/new?vendor=other", **given)
-    assert SECRET not in page.html and "The key that you typed is kept" in page.text
+    assert SECRET not in page.html and "The key you entered is kept" in page.text
     stored = SessionStore(admin.cookies["__Host-o"], area="office").load()
     assert "kept" in stored and SECRET not in str(stored)
     again = given | {"currency": "USD", "secret": "", "secret_kept": "on"}
@@ -300,7 +300,7 @@ def test_a_key_that_was_typed_is_never_lost_nor_shown(shop, operator):
     # A change of the key that fails is no other.
     address = f"/office/upstreams/{row(given['name']).id}/edit"
     edit = {"base_url": given["base_url"], "local": "on", "tier": "x", "weight": "1", "concurrency_max": "0"}
-    assert "The key that you typed is kept" in admin.fill(address, secret="sk-changed-4711", **edit).text
+    assert "The key you entered is kept" in admin.fill(address, secret="sk-changed-4711", **edit).text
     assert admin.fill(address, secret="", secret_kept="on", **(edit | {"tier": "1"})).status == 302
     assert unseal(row(given["name"]).secret, row(given["name"]).id) == "sk-changed-4711"
     remove(given["name"])
@@ -340,13 +340,13 @@ def test_why_a_channel_rests_is_shown_with_the_accounts_behind_it(shop, operator
     health.failed(slot, Fault(kind="ours", status=401, message="the key was refused"), clock.now_us())
     health.give(slot)
     page = operator("support").page(address)
-    assert "rests after failures" not in page.text
-    assert "is being checked" in page.text
-    assert "A call of our own looks what is wrong" in page.text
+    assert "tripped after repeated failures" not in page.text
+    assert "being checked" in page.text
+    assert "A probe call will find out why" in page.text
     shop.rest(spec, "the key was refused")
     for path in (address, "/office/upstreams"):
         page = operator("support").page(path)
-        assert "rests after failures" in page.text
+        assert "tripped after repeated failures" in page.text
         assert "the key was refused" in page.text
     for role in ("support", "finance", "auditor", "admin"):
         page = operator(role).page(address)
@@ -355,7 +355,7 @@ def test_why_a_channel_rests_is_shown_with_the_accounts_behind_it(shop, operator
     chinese = operator("support", language="zh-hans").page(address)
     assert "1 次调用" in chinese.text
     shop.reset_health()
-    assert "rests after failures" not in operator("support").page(address).text
+    assert "tripped after repeated failures" not in operator("support").page(address).text
     remove(name)
 
 
@@ -377,8 +377,8 @@ def test_who_may_what(shop, operator):
         for path in ("/office/upstreams", address):
             page = other.page(path)
             assert page.status == 200
-            assert "Connect an upstream" not in page.text
-            assert "Pause the channel" not in page.text
+            assert "Connect upstream" not in page.text
+            assert "Pause channel" not in page.text
         for path in ("/office/upstreams/new", f"{address}/edit", f"{address}/models"):
             assert other.get(path).status == 404
             assert other.send(path, fields(shop)).status == 404

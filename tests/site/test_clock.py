@@ -233,14 +233,14 @@ def test_after_a_week_off_without_a_witness_a_person_confirms_once(house, watch)
         assert look(shop) == timing.UNPROVEN
         support, admin = people.operator(shop, "support"), people.operator(shop, "admin")
         assert re.search(r"33[56] hours have passed", support.page("/office/clock").text)
-        assert "This time is right" not in support.page("/office/clock").text
+        assert "Confirm time" not in support.page("/office/clock").text
         assert support.send("/office/clock/confirm", {}).status == 404
         assert "Confirm it" in admin.page("/office/").text
         page = admin.follow(admin.fill("/office/clock", "/office/clock/confirm"))
-        assert "You have confirmed the time" in page.text
+        assert "Time confirmed" in page.text
         shop.server.node.time.due = lambda _now_us: True
         assert look(shop) == timing.SURE
-        assert "This time is right" not in admin.page("/office/clock").text
+        assert "Confirm time" not in admin.page("/office/clock").text
         assert [row.verb for row in trail()] == ["clock.confirm"]
         # Another start of the process asks nobody again.
         shop.stop()

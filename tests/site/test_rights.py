@@ -97,7 +97,7 @@ def shut_out(shop, email, password=THEIRS):
     """Neither door opens to this password."""
     office = Visitor(shop, "en").fill("/office/sign-in", email=email, password=password)
     counter = Visitor(shop, "en").fill("/account/sign-in", login=email, password=password)
-    return "is wrong" in office.text and "do not go together" in counter.text
+    return "Wrong e-mail address or password" in office.text and "Wrong e-mail address or password" in counter.text
 
 
 def way_in(shop, email, n=1):
@@ -138,18 +138,18 @@ def test_who_signed_up_as_the_future_operator_gets_nothing(shop, two_people):
     squat(shop, email)
     first, second = people.operator(shop), people.operator(shop)
     first.fill("/office/operators/new", email=email, name="Boss", role="admin", why="")
-    assert f"A link went to {email}" in second.follow(second.fill(change_of(email), do="approve")).text
+    assert f"A link was sent to {email}" in second.follow(second.fill(change_of(email), do="approve")).text
     stranger = Visitor(shop, "en")
-    assert "is wrong" in stranger.fill("/office/sign-in", email=email, password=THEIRS).text
+    assert "Wrong e-mail address or password" in stranger.fill("/office/sign-in", email=email, password=THEIRS).text
     for path in ("/office/", "/office/enrol", "/office/second-factor", "/office/operators"):
         assert stranger.get(path).status == 302
     assert stored(email).operator_role == ""
-    assert email in first.page("/office/operators").text.partition("Invited, not here yet")[2]
+    assert email in first.page("/office/operators").text.partition("Invited, not yet joined")[2]
     boss = settle_in(shop, way_in(shop, email))
     assert boss.get("/office/operators").status == 200
     assert (stored(email).operator_role, stored(email).by_sign_up, services(email)) == ("admin", False, 0)
     assert shut_out(shop, email)
-    assert "Invited, not here yet" not in first.page("/office/operators").text
+    assert "Invited, not yet joined" not in first.page("/office/operators").text
 
 
 @pytest.mark.parametrize("how", ["operator.invite", "person.role"])
@@ -160,7 +160,10 @@ def test_by_shell_the_link_is_the_only_way_in(shop, how):
     link = verb(how, **who, role="admin")["link"]
     assert "/office/set-up?code=" in link
     assert shut_out(shop, email) is False or stored(email).operator_role == ""
-    assert "is wrong" in Visitor(shop, "en").fill("/office/sign-in", email=email, password=THEIRS).text
+    assert (
+        "Wrong e-mail address or password"
+        in Visitor(shop, "en").fill("/office/sign-in", email=email, password=THEIRS).text
+    )
     settle_in(shop, path_of(link))
     assert shut_out(shop, email) and services(email) == 0
 
@@ -171,7 +174,10 @@ def test_a_role_that_an_unconfirmed_sign_up_got_before_opens_nothing(shop):
     email = fresh()
     squat(shop, email)
     Person.objects.filter(email=email).update(operator_role="admin")  # as a version before approved it
-    assert "is wrong" in Visitor(shop, "en").fill("/office/sign-in", email=email, password=THEIRS).text
+    assert (
+        "Wrong e-mail address or password"
+        in Visitor(shop, "en").fill("/office/sign-in", email=email, password=THEIRS).text
+    )
     settle_in(shop, path_of(verb("operator.reset", email=email)["link"]))
     assert services(email) == 0
     again = Visitor(shop, "en")
@@ -215,10 +221,10 @@ def test_only_the_newest_code_that_was_made_for_an_offer_counts(shop):
     second = way_in(shop, email, n=2)
     assert Visitor(shop, "en").get(first).status == 404
     offer = change_of(email)
-    assert "Nobody has entered the code" in admin.page(offer).text
+    assert "The link has not been used yet" in admin.page(offer).text
     assert people.operator(shop, "auditor").get(offer).status == 404
     assert admin.send(offer, {"do": "approve"}).status == 404
-    assert "leads nowhere" in admin.follow(admin.fill(offer, do="withdraw")).text
+    assert "no longer works" in admin.follow(admin.fill(offer, do="withdraw")).text
     assert Visitor(shop, "en").get(second).status == 404
     assert (admin.get(offer).status, stored(email)) == (404, None)
     admin.fill(new, email=email, name="", role="support", why="")
@@ -264,13 +270,16 @@ def test_an_offer_touches_nothing_until_it_is_taken(shop):
     counter = Visitor(shop, "en")
     assert counter.fill("/account/sign-in", login=person.email, password=PASSWORD).headers["location"] == "/console/"
     assert counter.get("/account/open").status == 200
-    assert "no longer works then" in Visitor(shop, "en").page(link).text
+    assert "no longer work" in Visitor(shop, "en").page(link).text
     boss = Visitor(shop, "en")
     boss.fill(link, name="", password=THEIRS, again=THEIRS)
     assert stored(person.email).operator_role == "finance"
     assert counter.get("/account/open").status == 302
     assert sessions.list_sessions(person.id, area="console", now_us=0) == []
-    assert "is wrong" in Visitor(shop, "en").fill("/office/sign-in", email=person.email, password=PASSWORD).text
+    assert (
+        "Wrong e-mail address or password"
+        in Visitor(shop, "en").fill("/office/sign-in", email=person.email, password=PASSWORD).text
+    )
 
 
 def test_another_role_of_an_operator_asks_who_he_is_and_keeps_his_proofs(shop):
@@ -278,7 +287,7 @@ def test_another_role_of_an_operator_asks_who_he_is_and_keeps_his_proofs(shop):
     boss = settle_in(shop, path_of(verb("operator.invite", email=email, role="support")["link"]))
     person = stored(email)
     page = admin.follow(admin.fill(f"/office/operators/{person.id}", do="role", role="finance", why="moved"))
-    assert "The change is made." in page.text and "A link went" not in page.text
+    assert "Change applied." in page.text and "A link was sent" not in page.text
     assert boss.get("/office/").status == 302
     again = Visitor(shop, "en")
     assert "Second factor" in again.follow(again.fill("/office/sign-in", email=email, password=PASSWORD)).text
@@ -338,8 +347,8 @@ def test_a_link_that_was_passed_on_gives_nothing_to_another_mailbox(shop, guest)
     invite(owner, email)
     link = invited(shop, email)
     page = other.page(link)
-    assert f"this invitation is for {email} alone" in page.text and "Sign out and go on" in page.text
-    assert f"此邀请仅发给 {email}" in other.page("/zh" + link).text
+    assert f"this invitation is for {email}." in page.text and "Sign out and continue" in page.text
+    assert f"此邀请仅限 {email}" in other.page("/zh" + link).text
     assert Page(other.send(link, {"name": "x", "password": PASSWORD})).status == 400
     assert places(other.email) == [("owner", other.customer.account)]
     out = other.send("/account/sign-out", {"next": link})
@@ -365,7 +374,7 @@ def test_an_account_gets_another_owner_when_he_says_so(shop):
     heir = people.customer(shop, role="member", of=owner, password=PASSWORD)
     before = stored(heir.email).password
     page, to = f"/console/team/members/{heir.member}", f"/console/team/members/{heir.member}/role"
-    assert "asked" in owner.follow(owner.fill(page, to, role="owner", project="")).text
+    assert "We e-mailed" in owner.follow(owner.fill(page, to, role="owner", project="")).text
     first = invited(shop, heir.email)
     owner.fill(page, to, role="owner", project="")
     link = invited(shop, heir.email, n=2)
@@ -374,7 +383,7 @@ def test_an_account_gets_another_owner_when_he_says_so(shop):
     assert Member.objects.get(id=heir.member).role == "member"
     assert people.customer(shop).fill("/console/team", link).status == 400
     assert "Become an owner" in heir.page(link).text
-    assert "You are an owner of" in heir.follow(heir.fill(link)).text
+    assert "You are now an owner of" in heir.follow(heir.fill(link)).text
     row = Member.objects.get(id=heir.member)
     assert (row.role, row.project_id, stored(heir.email).password) == ("owner", None, before)
     assert heir.get("/console/team/invite").status == 200
@@ -409,7 +418,7 @@ def test_what_an_owner_offered_ends_with_his_right_to(shop, meanwhile):
     else:
         Person.objects.filter(id=friend.person).update(email=(new := fresh()))
         EmailAddress.objects.filter(user=friend.person).update(email=new)
-        assert "alone" in friend.page(link).text
+        assert "but this invitation is for" in friend.page(link).text
         assert friend.fill("/console/team", link).status == 400
         return
     assert friend.get(link).status == 404
@@ -494,7 +503,7 @@ def test_a_code_of_a_mailbox_left_behind_sets_no_password(shop, meanwhile, at):
     Person.objects.filter(id=person.id).update(**change)
     page = visitor.page("/account/password/code" if at == "code" else "/account/password/new")
     assert page.headers["location"] == "/account/password/forgotten"
-    assert "no longer works" in visitor.follow(page).text
+    assert "has expired" in visitor.follow(page).text
     assert visitor.get("/account/password/new").status == 302
 
 
@@ -512,7 +521,7 @@ def test_who_has_no_place_learns_what_he_can_do(shop):
     for path in ("/console/", "/console/keys", "/console/team/invite"):
         page = gone.follow(gone.page(path))
         assert page.status == 200
-        for said in ("You have no account", "You are no longer a member of", "Open an account", gone.email):
+        for said in ("You have no account", "You are no longer a member of", "Open your own account", gone.email):
             assert said in page.text
     assert gone.send("/console/settings/person", {"name": "x"}).headers["location"] == "/account/open"
     assert gone.get("/console/playground/models", Sec_Fetch_Dest="empty").status == 404

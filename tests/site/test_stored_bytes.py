@@ -86,7 +86,7 @@ def test_tries_are_counted_on_and_only_json_is_kept(shop):
     stranger = Visitor(shop, "en")
     for _ in range(5):
         stranger.fill("/account/sign-in", login=known.email, password="wrong password")
-    assert "Too many wrong tries" in stranger.fill("/account/sign-in", login=known.email, password=PASSWORD).text
+    assert "Too many failed attempts" in stranger.fill("/account/sign-in", login=known.email, password=PASSWORD).text
     assert cache.add("used", "y", timeout=150) and not cache.add("used", "y", timeout=150)
     cache.set("pair", (1, 2), timeout=60)
     assert cache.get("pair") == [1, 2] and cache.get("none", 7) == 7

@@ -72,7 +72,7 @@ def by_mail(request: HttpRequest) -> HttpResponse:
         if request.POST.get("do") == "send":
             return _send(request, person)
         if pending(request, person) is None:
-            messages.error(request, _("This code no longer works. Please begin again."), extra_tags="bad")
+            messages.error(request, _("This code has expired. Please start over."), extra_tags="bad")
             return _back(request)
         form = Code(request.POST, request=request, person=person)
         if form.is_valid():

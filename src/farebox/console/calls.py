@@ -110,8 +110,8 @@ def receipt(request: HttpRequest, me: Principal, call: str) -> HttpResponse:
         "begun": scoped.exact(found["opened_us"], me.time_zone),
         "ended": scoped.exact(found["ended_us"], me.time_zone),
         "times": {name: labels.lasting(value) for name, value in found["times"].items()},
-        "key_name": names.keys.get(found["key"], found["key"]),
-        "project_name": names.projects.get(found["project"], found["project"]),
+        "key_name": called.named(names.keys.get(found["key"], found["key"])),
+        "project_name": called.named(names.projects.get(found["project"], found["project"])),
         "member_name": names.members.get(found["member"] or "", ""),
     }
     return render(request, "console/call.html", context)
@@ -222,8 +222,8 @@ def _shown(row: Row, names: Names, by_hand_micro: int) -> dict[str, Any]:
         "net_micro": (row.charge_micro or 0) - refunded_micro,
         "outcome": word,
         "colour": colour,
-        "key": names.keys.get(row.key, _("another key")),
-        "project": names.projects.get(row.project, ""),
+        "key": called.named(names.keys.get(row.key, _("another key"))),
+        "project": called.named(names.projects.get(row.project, "")),
         "member": names.members.get(row.member or "", ""),
         "tokens_in": sum(usage.get(name, 0) for name in ("input", "cached_read", "cache_write", "input_audio")),
         "tokens_out": sum(usage.get(name, 0) for name in ("output", "reasoning", "output_audio")),

@@ -115,18 +115,18 @@ def _programs(name: str, ending: str, base: str, key: str, shown: Mapping[str, s
 def _no_model(shown: Mapping[str, str]) -> tuple[str, ...]:
     if NO_MODEL not in shown.values():
         return ()
-    return (_("There is no model to call now. Once there is one, put its name in place of MODEL."),)
+    return (_("No model is available yet. Replace MODEL with a model name once there is one."),)
 
 
 def _chats_only() -> str:
-    return _("This program calls chat models only, and there is none to call.")
+    return _("This app only calls chat models, and none is available.")
 
 
 def _python(base: str, key: str, shown: Mapping[str, str]) -> Client:
     return Client(
         "python",
         "OpenAI SDK · Python",
-        _("Give the client the base URL and the key, or set them in the environment and leave both out."),
+        _("Pass the base URL and the key to the client, or set them as environment variables and omit both."),
         (
             Block("python-install", _("Install"), "pip install openai"),
             *_programs("python", ".py", base, key, shown),
@@ -139,7 +139,7 @@ def _node(base: str, key: str, shown: Mapping[str, str]) -> Client:
     return Client(
         "node",
         "OpenAI SDK · Node",
-        _("The option is called baseURL here."),
+        _("Here the option is called baseURL."),
         (
             Block("node-install", _("Install"), "npm install openai"),
             *_programs("node", ".mjs", base, key, shown),
@@ -150,20 +150,20 @@ def _node(base: str, key: str, shown: Mapping[str, str]) -> Client:
 
 def _langchain(base: str, key: str, shown: Mapping[str, str]) -> Client:
     of_chat = (
-        (_("For the token counts of a stream set stream_usage=True."),)
+        (_("To get token counts when streaming, set stream_usage=True."),)
         if any(kinds.KINDS[kind].chats for kind in shown)
         else ()
     )
     return Client(
         "langchain",
         "LangChain",
-        _("ChatOpenAI, OpenAIEmbeddings and OpenAI, which completes texts, all take the base URL and the key."),
+        _("ChatOpenAI, OpenAIEmbeddings and OpenAI (text completion) all take the base URL and the key."),
         (
             Block("langchain-install", _("Install"), "pip install langchain-openai"),
             *_programs("langchain", ".py", base, key, shown),
         ),
         (
-            _("If OPENAI_API_BASE is set in the environment, LangChain takes it before OPENAI_BASE_URL."),
+            _("If the environment variable OPENAI_API_BASE is set, LangChain prefers it to OPENAI_BASE_URL."),
             *of_chat,
             *_no_model(shown),
         ),
@@ -174,7 +174,7 @@ def _curl(base: str, key: str, shown: Mapping[str, str]) -> Client:
     return Client(
         "curl",
         "curl",
-        _("The quickest way to try a key."),
+        _("The quickest way to test a key."),
         (
             *(
                 Block(f"curl-{kind}", _(kinds.KINDS[kind].example), _snippet(f"curl-{kind}", base, key, model))
@@ -182,7 +182,7 @@ def _curl(base: str, key: str, shown: Mapping[str, str]) -> Client:
             ),
             Block(
                 "curl-balance",
-                _("The balance, and the receipts of the last calls"),
+                _("The balance and the latest receipts"),
                 f"""curl {base}/balance -H "Authorization: Bearer {key}"
 curl {base}/calls -H "Authorization: Bearer {key}"
 """,
@@ -196,7 +196,7 @@ def _env(base: str, key: str) -> Client:
     return Client(
         "env",
         ".env",
-        _("OpenAI's SDKs read these two names by themselves, and so do most programs that are built on them."),
+        _("The OpenAI SDKs, and most apps built on them, read these two variables automatically."),
         (Block("env-file", ".env", f"OPENAI_BASE_URL={base}\nOPENAI_API_KEY={key}\n"),),
     )
 
@@ -208,21 +208,21 @@ def _nextchat(origin: str, key: str, models: Sequence[ModelCard]) -> Client:
     return Client(
         "nextchat",
         "NextChat",
-        _("Open Settings, tick Custom Endpoint, and choose OpenAI. The endpoint has no /v1 at its end."),
+        _("Open Settings, tick Custom Endpoint, and choose OpenAI. Enter the endpoint without /v1."),
         (
             Block("nextchat-endpoint", _("OpenAI Endpoint"), origin),
             Block("nextchat-key", _("OpenAI API Key"), key),
             Block("nextchat-models", _("Custom Models"), own),
             Block(
                 "nextchat-deployment",
-                _("Environment of a deployment of your own"),
+                _("Environment variables for self-hosting"),
                 f"BASE_URL={origin}\nOPENAI_API_KEY={key}\nENABLE_BALANCE_QUERY=1\nCUSTOM_MODELS={own}\n",
             ),
         ),
         (
-            _("NextChat never asks for the list of models: type their names under Custom Models."),
-            _("It sends a second, small call for the title of a chat. That call has a receipt too."),
-            _("The balance under Settings is the balance here, in US dollars."),
+            _("NextChat does not load the model list: enter model names under Custom Models."),
+            _("It makes a second, small call for the chat title. That call has its own receipt."),
+            _("The balance under Settings is your balance here, in US dollars."),
         ),
     )
 
@@ -236,7 +236,7 @@ def _academic(base: str, key: str, models: Sequence[ModelCard]) -> Client:
     return Client(
         "gpt-academic",
         title,
-        _("Put these lines into config_private.py, beside config.py. Here the whole address is given."),
+        _("Add these lines to config_private.py, next to config.py. GPT Academic needs the full URL."),
         (
             Block(
                 "gpt-academic-config",
@@ -250,7 +250,7 @@ AVAIL_LLM_MODELS = [
             ),
         ),
         (
-            _("A model that GPT Academic does not know is written one-api-NAME(max_token=N); it arrives here as NAME."),
-            _("It knows our keys by their form, so CUSTOM_API_KEY_PATTERN stays empty."),
+            _("Write models that GPT Academic does not know as one-api-NAME(max_token=N); they arrive here as NAME."),
+            _("It recognises the format of our keys: leave CUSTOM_API_KEY_PATTERN empty."),
         ),
     )

@@ -35,23 +35,23 @@ RECORDS = "account_authentication_methods"
 _NEW_FACTORS = "mfa/email/"
 _PROOFS = ("account_reauthenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn")
 _PASSWORD_FAULTS = {
-    "length": _("A password has 8 to 256 characters."),
-    "common": _("This password is one of the commonest. Please choose another."),
-    "name": _("A name is no password. Please choose another."),
+    "length": _("A password must have 8 to 256 characters."),
+    "common": _("This password is too common. Choose another one."),
+    "name": _("Your password is too similar to your name."),
 }
 _SAID = {
-    "account/messages/email_confirmed.txt": _("Your e-mail address is confirmed."),
-    "account/messages/email_confirmation_failed.txt": _("This address belongs to somebody else by now."),
+    "account/messages/email_confirmed.txt": _("E-mail address confirmed."),
+    "account/messages/email_confirmation_failed.txt": _("This address is already in use."),
     "account/messages/logged_out.txt": _("You are signed out."),
-    "account/messages/password_changed.txt": _("Your password is changed. All other sessions have ended."),
-    "account/messages/password_set.txt": _("Your password is set. All other sessions have ended."),
-    "mfa/messages/totp_activated.txt": _("Codes from your authenticator app are asked for from now on."),
-    "mfa/messages/totp_deactivated.txt": _("Codes from an authenticator app are no longer asked for."),
-    "mfa/messages/webauthn_added.txt": _("The passkey is added."),
-    "mfa/messages/webauthn_removed.txt": _("The passkey is removed."),
-    "mfa/messages/recovery_codes_generated.txt": _("Here are new recovery codes. Earlier ones no longer work."),
-    "socialaccount/messages/account_connected.txt": _("The sign-in service is connected."),
-    "socialaccount/messages/account_disconnected.txt": _("The sign-in service is disconnected."),
+    "account/messages/password_changed.txt": _("Password changed. All other sessions have ended."),
+    "account/messages/password_set.txt": _("Password set. All other sessions have ended."),
+    "mfa/messages/totp_activated.txt": _("Authenticator app added. Sign-in now requires its codes."),
+    "mfa/messages/totp_deactivated.txt": _("Authenticator app removed. Sign-in no longer requires its codes."),
+    "mfa/messages/webauthn_added.txt": _("Passkey added."),
+    "mfa/messages/webauthn_removed.txt": _("Passkey removed."),
+    "mfa/messages/recovery_codes_generated.txt": _("New recovery codes created. Earlier ones no longer work."),
+    "socialaccount/messages/account_connected.txt": _("Sign-in service connected."),
+    "socialaccount/messages/account_disconnected.txt": _("Sign-in service disconnected."),
 }
 
 
@@ -59,16 +59,16 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """The customers' door. Operators have their own; here they are strangers."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
-        "account_inactive": _("This person is switched off. Please ask us."),
-        "duplicate_email": _("This is your address already."),
-        "email_password_mismatch": _("This address and this password do not go together."),
+        "account_inactive": _("This account has been deactivated. Please contact us."),
+        "duplicate_email": _("This is already your address."),
+        "email_password_mismatch": _("Wrong e-mail address or password."),
         "email_taken": _("This address can't be used."),
-        "enter_current_password": _("This is not your present password."),
-        "incorrect_code": _("This code is wrong, or was used before."),
-        "incorrect_password": _("This password is wrong."),
-        "too_many_login_attempts": _("Too many wrong tries. Please wait a few minutes, then try again."),
-        "rate_limited": _("Too many tries. Please wait a moment, then try again."),
-        "same_as_current": _("This is your address already."),
+        "enter_current_password": _("The current password is wrong."),
+        "incorrect_code": _("The code is wrong or was already used."),
+        "incorrect_password": _("The password is wrong."),
+        "too_many_login_attempts": _("Too many failed attempts. Please try again in a few minutes."),
+        "rate_limited": _("Too many attempts. Please try again in a moment."),
+        "same_as_current": _("This is already your address."),
     }
 
     # who comes in
@@ -262,7 +262,7 @@ class Second(sealed_factors.Adapter):
     """What second factors are called."""
 
     error_messages = sealed_factors.Adapter.error_messages | {
-        "incorrect_code": _("This code is wrong, or was used before."),
+        "incorrect_code": _("The code is wrong or was already used."),
         "unverified_email": _("Confirm your e-mail address first."),
         "passkey_refused": _("This passkey was not accepted. Please try again, or sign in another way."),
         "cannot_delete_authenticator": _("This second factor can't be removed."),

@@ -47,7 +47,7 @@ class Estimate(forms.Form):
 
     text = forms.CharField(
         label=gettext_lazy("Text"),
-        help_text=gettext_lazy("Up to 200 KB. It is counted in memory, and neither stored nor logged."),
+        help_text=gettext_lazy("Up to 200 KB. It is counted in memory and neither stored nor logged."),
         required=False,
         strip=False,
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "autocomplete": "off"}),
@@ -59,21 +59,21 @@ class Estimate(forms.Form):
         label=gettext_lazy("Chinese characters"), required=False, min_value=0, max_value=_LENGTH_MAX, initial=0
     )
     output = WholeField(
-        label=gettext_lazy("Tokens of each answer"),
+        label=gettext_lazy("Tokens per answer"),
         required=False,
         min_value=0,
         max_value=_OUTPUT_MAX,
         initial=_START["output"],
     )
     calls = WholeField(
-        label=gettext_lazy("Calls a day"), required=False, min_value=1, max_value=_CALLS_MAX, initial=_START["calls"]
+        label=gettext_lazy("Calls per day"), required=False, min_value=1, max_value=_CALLS_MAX, initial=_START["calls"]
     )
 
     def clean_text(self) -> str:
         """A text within the limit."""
         text: str = self.cleaned_data["text"]
         if len(text.encode(errors="replace")) > TEXT_BYTES_MAX:
-            raise forms.ValidationError(_("This text has more than 200 KB. Paste a part of it."))
+            raise forms.ValidationError(_("The text exceeds 200 KB. Paste a part of it."))
         return text
 
     def clean(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Estimate(forms.Form):
         for name in ("output", "calls"):
             found[name] = _START[name] if found.get(name) is None else found[name]
         if not found["text"] and not found["words"] and not found["characters"]:
-            raise forms.ValidationError(_("Paste a text, or say how many words or characters it has."))
+            raise forms.ValidationError(_("Paste a text, or enter its number of words or characters."))
         return found
 
 
@@ -123,7 +123,7 @@ def page(request: HttpRequest) -> HttpResponse:
         try:
             rows = _answer(book, asked)
         except _BusyError:
-            form.add_error(None, _("Too many texts are being counted. Wait a moment, then send it again."))
+            form.add_error(None, _("Too many texts are being counted. Wait a moment, then submit it again."))
             status = 503
     context = {
         "form": form,
@@ -214,9 +214,9 @@ def _count(text: str, tokenizers: Iterable[str]) -> dict[str, int]:
 
 def _why_not(card: ModelCard, input_tokens: int, output: int) -> str:
     if card.output_tokens_max and output > card.output_tokens_max:
-        return _("It answers with at most %(n)s tokens.") % {"n": f"{card.output_tokens_max:,}"}
+        return _("Its max output is %(n)s tokens.") % {"n": f"{card.output_tokens_max:,}"}
     if input_tokens + (output if card.output_tokens_max else 0) > card.context_tokens:
-        return _("Too long: its context has %(n)s tokens.") % {"n": f"{card.context_tokens:,}"}
+        return _("Too long: its context is %(n)s tokens.") % {"n": f"{card.context_tokens:,}"}
     return ""
 
 

@@ -23,7 +23,7 @@ GRACES = {
     "86400": gettext_lazy("one day"),
     "3600": gettext_lazy("one hour"),
     "604800": gettext_lazy("seven days"),
-    "0": gettext_lazy("not at all"),
+    "0": gettext_lazy("immediately"),
 }
 _DAY_FORMAT = "%Y-%m-%d"
 
@@ -39,15 +39,15 @@ class KeyForm(Limits):
         label=gettext_lazy("Models"), required=False, widget=forms.CheckboxSelectMultiple
     )
     day = forms.DateField(
-        label=gettext_lazy("Last day"),
+        label=gettext_lazy("Last valid day"),
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format=_DAY_FORMAT),
     )
     addresses = forms.CharField(
-        label=gettext_lazy("Addresses"),
+        label=gettext_lazy("IP addresses"),
         required=False,
         max_length=5000,
-        help_text=gettext_lazy("One a line, such as 203.0.113.7 or 10.0.0.0/8. Empty means everywhere."),
+        help_text=gettext_lazy("One per line, such as 203.0.113.7 or 10.0.0.0/8. Leave empty to allow all."),
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off"}),
     )
 
@@ -78,7 +78,7 @@ class KeyForm(Limits):
         """A name that can be printed."""
         name: str = self.cleaned_data["name"]
         if not name.isprintable():
-            raise forms.ValidationError(_("A name has no control characters."))
+            raise forms.ValidationError(_("A name can't contain control characters."))
         return name
 
     def clean_addresses(self) -> list[str]:
@@ -90,11 +90,11 @@ class KeyForm(Limits):
                 networks([line])
             except ValueError:
                 raise forms.ValidationError(
-                    _("%(line)s is no address such as 203.0.113.7 and no network such as 10.0.0.0/8."),
+                    _("%(line)s is neither an address such as 203.0.113.7 nor a network such as 10.0.0.0/8."),
                     params={"line": line[:64]},
                 ) from None
         if len(found) > ADDRESSES_MAX:
-            raise forms.ValidationError(_("A key takes 100 addresses at most."))
+            raise forms.ValidationError(_("A key can have up to 100 addresses."))
         return found
 
     def clean_day(self) -> int | None:
@@ -108,9 +108,9 @@ class KeyForm(Limits):
         try:
             ends_us = days.end_us(day, self.zone)
         except OverflowError:
-            raise forms.ValidationError(_("Choose a day that is not over yet.")) from None
+            raise forms.ValidationError(_("Choose today or a later day.")) from None
         if ends_us <= clock.now_us():
-            raise forms.ValidationError(_("Choose a day that is not over yet."))
+            raise forms.ValidationError(_("Choose today or a later day."))
         return ends_us
 
     @property
@@ -146,7 +146,7 @@ def initial(key: ApiKey, zone: str) -> dict[str, Any]:
 class Rotate(forms.Form):
     """How long the old key goes on."""
 
-    grace = forms.ChoiceField(label=gettext_lazy("The old key goes on for"), choices=list(GRACES.items()))
+    grace = forms.ChoiceField(label=gettext_lazy("The old key stays valid for"), choices=list(GRACES.items()))
 
 
 class Mint(forms.Form):

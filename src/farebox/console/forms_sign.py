@@ -29,9 +29,9 @@ from . import mailing, puzzle, second
 _EMAIL = _("E-mail address")
 _PASSWORD = _("Password")
 _NEW_PASSWORD = _("New password")
-_RULE = _("8 to 256 characters. A sentence is a good one.")
+_RULE = _("8 to 256 characters. A sentence works well.")
 _CODE = _("Code")
-_IN_MAIL = _("It is in the mail that we have sent to you.")
+_IN_MAIL = _("From the e-mail that we sent you.")
 
 
 mailed_code: dict[str, tuple[Any, Any]] = {"code": (_CODE, _IN_MAIL)}
@@ -60,7 +60,7 @@ def within_limit(per_h: int) -> None:
     limit = {"sign_up": f"{per_h}/h/ip"}
     # Who comes back from a sign-in service comes with a GET.
     if not ratelimit.consume(context.request, app="farebox", action="sign_up", config=limit, limit_get=True):
-        raise forms.ValidationError(_("Too many people have signed up from your network. Please try later."))
+        raise forms.ValidationError(_("Too many sign-ups from your network. Please try again later."))
 
 
 class SignIn(Worded, account.LoginForm):  # type: ignore[misc]  # allauth has no types
@@ -83,7 +83,7 @@ class SignUp(Worded, account.SignupForm):  # type: ignore[misc]
         solution = cleaned.get("altcha", "")
         asked = options.current().sign_up_captcha
         if asked and solution and not puzzle.passes(solution):
-            raise forms.ValidationError(_("The puzzle was not solved in time. Please send the form once more."))
+            raise forms.ValidationError(_("The puzzle was not solved in time. Please submit the form again."))
         within_limit(1 if asked and not solution else options.current().sign_ups_per_h)
         return cleaned
 
@@ -125,16 +125,16 @@ class ForgottenPassword(Worded, account.ResetPasswordForm):  # type: ignore[misc
 class NewPassword(Worded, account.ResetPasswordKeyForm):  # type: ignore[misc]
     """A new password after a code."""
 
-    words = {"password1": (_NEW_PASSWORD, _RULE), "password2": (_("The same again"), "")}
+    words = {"password1": (_NEW_PASSWORD, _RULE), "password2": (_("Confirm password"), "")}
 
 
 class ChangePassword(Worded, account.ChangePasswordForm):  # type: ignore[misc]
     """The present password and a new one."""
 
     words = {
-        "oldpassword": (_("Present password"), ""),
+        "oldpassword": (_("Current password"), ""),
         "password1": (_NEW_PASSWORD, _RULE),
-        "password2": (_("The same again"), ""),
+        "password2": (_("Confirm password"), ""),
     }
 
     def clean_oldpassword(self) -> str:
@@ -149,13 +149,18 @@ class ChangePassword(Worded, account.ChangePasswordForm):  # type: ignore[misc]
 class SetPassword(Worded, account.SetPasswordForm):  # type: ignore[misc]
     """A first password, for who has signed in without one."""
 
-    words = {"password1": (_NEW_PASSWORD, _RULE), "password2": (_("The same again"), "")}
+    words = {"password1": (_NEW_PASSWORD, _RULE), "password2": (_("Confirm password"), "")}
 
 
 class ChangeEmail(Worded, account.AddEmailForm):  # type: ignore[misc]
     """Another address; it counts once it is confirmed."""
 
-    words = {"email": (_("New e-mail address"), _("We send a code there. Until you enter it, nothing changes."))}
+    words = {
+        "email": (
+            _("New e-mail address"),
+            _("We send a code to this address. The change takes effect once you enter it."),
+        )
+    }
 
 
 class MailCode(Worded, account.ConfirmEmailVerificationCodeForm):  # type: ignore[misc]
@@ -210,7 +215,7 @@ class AgainFactorCode(Worded, factors.ReauthenticateForm):  # type: ignore[misc]
 class NewTotp(Worded, totp.ActivateTOTPForm):  # type: ignore[misc]
     """The first code of a new authenticator app."""
 
-    words = {"code": (_("Code from the app"), _("Six figures; a new one every 30 seconds."))}
+    words = {"code": (_("Authenticator code"), _("6-digit code; a new one every 30 seconds."))}
 
 
 class PasskeyAnswer(forms.Field):
@@ -272,10 +277,10 @@ class NewPasskey(Worded, webauthn.AddWebAuthnForm):  # type: ignore[misc]
 
     credential = PasskeyAnswer(passkeys.made)
     words = {
-        "name": (_("Name"), _("So that you know it again: the device, for instance.")),
+        "name": (_("Name"), _("For example, the name of the device.")),
         "passwordless": (
-            _("Sign in with it alone"),
-            _("No password is asked for. The device asks for a finger or a PIN."),
+            _("Passwordless sign-in"),
+            _("No password needed. The device asks for a fingerprint, face or PIN."),
         ),
     }
 

@@ -161,15 +161,15 @@ def _alerts(
     del tx  # the ORM reads in the same transaction
     out: list[tuple[str, str]] = []
     if me.account_state == "frozen":
-        out.append(("bad", _("This account is frozen: no new calls begin. The shop can say why.")))
+        out.append(("bad", _("This account is frozen and can't make new calls. Contact us for the reason.")))
     elif me.account_state != "active":
-        out.append(("bad", _("This account is barred: no new calls begin. The shop can say why.")))
+        out.append(("bad", _("This account is banned and can't make new calls. Contact us for the reason.")))
     elif LedgerAccount.objects.filter(id=me.account, frozen=True).exists():
-        out.append(("bad", _("The balance is being checked, and no new calls begin until then. Nothing is lost.")))
+        out.append(("bad", _("The balance is being verified; new calls are paused until then. No money is lost.")))
     if me.role == "owner" and available_micro > 0 and lasts_days is not None and lasts_days < LOW_DAYS:
-        out.append(("warn", _("The balance is low: at the current pace it is used up in less than three days.")))
+        out.append(("warn", _("Low balance: at the current rate it lasts less than three days.")))
     if me.role == "owner" and available_micro <= 0 and Entry.objects.filter(account=me.account).exists():
-        out.append(("bad", _("The balance is used up. Calls are refused until money is added.")))
+        out.append(("bad", _("The balance is used up. Calls are refused until you add credit.")))
     expiring = [row.key.name for row in keys if row.soon]
     return out + [("warn", _("The key “%(name)s” expires within a week.") % {"name": name}) for name in expiring]
 
@@ -181,17 +181,17 @@ def _steps(tx: Tx, me: Principal, scope: Scope, posted_micro: int) -> list[Step]
     keyed = ApiKey.objects.filter(account=scope.account, kind="").exists()
     steps = [
         Step(_("Sign up"), "", done=True, route="home"),
-        Step(_("Get money on the balance"), _("Credit, or a top-up"), money_came, "statements"),
-        Step(_("Make a key"), _("It is shown once, with the settings of your program"), keyed, "keys"),
-        Step(_("Make the first call"), _("From your program, or in the playground"), called, "playground"),
-        Step(_("Check a receipt"), _("What the call used, and what it cost"), receipts.seen(tx, me.account), "calls"),
+        Step(pgettext("step", "Add credit"), _("Granted credit or a top-up"), money_came, "statements"),
+        Step(_("Create a key"), _("Shown once, with settings for your app"), keyed, "keys"),
+        Step(_("Make your first call"), _("From your app or in the playground"), called, "playground"),
+        Step(_("Check a receipt"), _("The call's usage and cost"), receipts.seen(tx, me.account), "calls"),
     ]
     steps = steps if me.role == "owner" else [step for step in steps if step.route != "statements"]
     return [] if all(step.done for step in steps) else steps
 
 
 def _chart(me: Principal, days: list[str], spent: dict[str, int]) -> Any:
-    title = _("Spent a day, %(currency)s") % {"currency": me.currency}
+    title = _("Daily spend (%(currency)s)") % {"currency": me.currency}
     values = [max(0, spent.get(day, 0)) for day in days]
     return charts.bars(
         title,

@@ -67,7 +67,7 @@ def resend(request: HttpRequest, me: Principal, invitation: str) -> HttpResponse
     except CommandError as fault:
         messages.error(request, refusals.said(fault), extra_tags="bad")
     else:
-        messages.success(request, _("Sent again to %(email)s.") % {"email": row.email}, extra_tags="good")
+        messages.success(request, _("Invitation sent again to %(email)s.") % {"email": row.email}, extra_tags="good")
     return _back(row)
 
 
@@ -80,7 +80,7 @@ def revoke(request: HttpRequest, me: Principal, invitation: str) -> HttpResponse
         db.write(invitations.revoke, row.id, actor=me.actor)
     except CommandError as fault:
         return team.refused(request, fault, "team")
-    messages.success(request, _("The invitation of %(email)s is revoked.") % {"email": row.email}, extra_tags="good")
+    messages.success(request, _("Invitation for %(email)s revoked.") % {"email": row.email}, extra_tags="good")
     return _back(row)
 
 
@@ -99,7 +99,7 @@ def letter(request: HttpRequest, me: Principal) -> Callable[[db.Tx, Invitation, 
     path = reverse("join", args=["CODE"]).removeprefix(prefix)
 
     def send(tx: db.Tx, row: Invitation, code: str) -> None:
-        project = "" if row.project is None else in_mail(row.project.name) or _("without a name")
+        project = "" if row.project is None else in_mail(row.project.name) or _("unnamed")
         facts = {
             "who": in_mail(me.name) or me.email,
             "account": in_mail(me.account_name) or options.current().shop_name,
@@ -110,14 +110,14 @@ def letter(request: HttpRequest, me: Principal) -> Callable[[db.Tx, Invitation, 
         hello = _("Hello %(name)s,") % {"name": guest} if guest else _("Hello,")
         lines = [hello, _what(row, project) % facts]
         if row.with_key:
-            lines.append(_("An API key of your own waits there; it is shown once, when you join."))
+            lines.append(_("You get your own API key when you join; it is shown once."))
         lines += [
             (_("Accept it here:") if row.member_id else _("Join here:"))
             + "\n"
             + options.current().origin
             + prefix
             + path.replace("CODE", code),
-            _("The link is yours alone and works until %(day)s. If you expect no invitation, ignore this mail.")
+            _("The link is personal and valid until %(day)s. If you don't expect an invitation, ignore this message.")
             % facts,
         ]
         outbox.mail(tx, to=row.email, subject=_("Invitation to %(account)s") % facts, text="\n\n".join(lines) + "\n")
@@ -128,21 +128,21 @@ def letter(request: HttpRequest, me: Principal) -> Callable[[db.Tx, Invitation, 
 def _what(row: Invitation, project: str) -> str:
     """What the invitation is to, with places for who sends it and the account."""
     if row.member_id:
-        return _("%(who)s asks you to become an owner of %(account)s. Until you accept, nothing changes.")
+        return _("%(who)s asks you to become an owner of %(account)s. Nothing changes until you accept.")
     if project:
-        return _("%(who)s invites you to the project %(project)s of %(account)s.")
-    return _("%(who)s invites you to %(account)s.")
+        return _("%(who)s invites you to join the project %(project)s of %(account)s.")
+    return _("%(who)s invites you to join %(account)s.")
 
 
 def _say(request: HttpRequest, sent: invitations.Sent) -> None:
     n = len(sent.invited)
     if n:
-        said = ngettext("%(n)d person is invited.", "%(n)d people are invited.", n) % {"n": n}
+        said = ngettext("%(n)d person invited.", "%(n)d people invited.", n) % {"n": n}
         messages.success(request, said, extra_tags="good")
     if left := len(sent.known):
         said = ngettext(
-            "%(n)d address was left out: a member, or invited before.",
-            "%(n)d addresses were left out: members, or invited before.",
+            "%(n)d address skipped: already a member or invited.",
+            "%(n)d addresses skipped: already members or invited.",
             left,
         )
         messages.warning(request, said % {"n": left}, extra_tags="warn")

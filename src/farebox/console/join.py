@@ -56,7 +56,7 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
     try:
         hashed = people.hashed(password, own_words=(name, row.email, *shop.names()))
     except CommandError:
-        form.add_error("password", _("This password is too common, or a name. Choose another one."))
+        form.add_error("password", _("Your password is too common, or too similar to your name. Choose another one."))
         return _form(request, row, code, form, status=400)
     try:
         facts = {"name": name, "password_hash": hashed, "language": get_language() or ""}
@@ -104,7 +104,7 @@ def _take(request: HttpRequest, row: Invitation, code: str, person: Person) -> H
         joined = db.write(_accept, code, person=person.pk, now_us=clock.now_us())
     except CommandError as fault:
         here = fault.is_("member.exists")  # without the id that the domain names
-        said = _("You have a place there already.") if here else refusals.said(fault)
+        said = _("You are already a member.") if here else refusals.said(fault)
         return _form(request, row, code, Join(), status=400, refused=said)
     return _joined(request, row, joined)
 

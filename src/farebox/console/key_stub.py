@@ -51,7 +51,7 @@ def facts(key: ApiKey, text: str) -> dict[str, Any]:
         "nextchat": nextchat,
         "models": [card.name for card in cards if kinds.chats(card)],
         "sells": bool(cards),
-        "refusals": msgspec.json.encode(refused.said(_("This key no longer works. Make another one."))).decode(),
+        "refusals": msgspec.json.encode(refused.said(_("This key no longer works. Create a new one."))).decode(),
         "currency": key.account.currency,
     }
 

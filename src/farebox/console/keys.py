@@ -28,7 +28,7 @@ from farebox.catalog.pricing import ModelCard
 from farebox.console import refusals
 from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
-from farebox.look import charts
+from farebox.look import called, charts
 from farebox.look.templatetags.look import money
 
 from . import key_stub, pricebook
@@ -41,8 +41,8 @@ from .team_forms import PERIODS
 PAGE = 50
 DAYS = 30
 STATES: dict[str, tuple[str, Any]] = {
-    "active": ("good", gettext_lazy("works")),
-    "ending": ("warn", gettext_lazy("is being replaced")),
+    "active": ("good", gettext_lazy("active")),
+    "ending": ("warn", gettext_lazy("being replaced")),
     "expired": ("", gettext_lazy("expired")),
     "revoked": ("bad", gettext_lazy("revoked")),
 }
@@ -90,7 +90,7 @@ def new(request: HttpRequest, me: Principal) -> HttpResponse:
         request.POST or None,
         models=[card.name for card in _on_sale(me)],
         zone=_zone(me),
-        projects=[(project.id, project.name) for project, _member in places],
+        projects=[(project.id, called.named(project.name)) for project, _member in places],
         initial={"project": request.GET.get("project", "")},
     )
     if not places or not form.is_valid():
@@ -149,7 +149,7 @@ def change(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     except CommandError as fault:
         form.add_error(None, refusals.said(fault))
         return _one(request, me, row, form)
-    messages.success(request, _("The limits are changed."), extra_tags="good")
+    messages.success(request, _("Limits changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("key", args=[row.id]))
 
 
@@ -184,7 +184,7 @@ def revoke(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     except CommandError as fault:
         messages.error(request, refusals.said(fault), extra_tags="bad")
     else:
-        messages.success(request, _("Key %(name)s is revoked.") % {"name": row.name}, extra_tags="good")
+        messages.success(request, _("Key %(name)s revoked.") % {"name": row.name}, extra_tags="good")
     return HttpResponseRedirect(reverse("key", args=[row.id]))
 
 
@@ -282,7 +282,7 @@ def _one(
 
 def _chart(me: Principal, names: list[str], days: dict[str, by_key.Day]) -> SafeString:
     values = [days[name].charge_micro if name in days else 0 for name in names]
-    title = _("Charges a day in %(currency)s, last %(n)d days") % {"currency": me.currency, "n": DAYS}
+    title = _("Daily charges in %(currency)s, last %(n)d days") % {"currency": me.currency, "n": DAYS}
     return charts.bars(
         title,
         [name[5:] for name in names],

@@ -50,7 +50,7 @@ class _Fresh:
         person: Any = asked and asked.user
         if asked and person and (person.operator_role or person.email != asked.state["email"].lower()):
             asked.abort()
-            messages.error(request, _("This code no longer works. Please begin again."), extra_tags="bad")
+            messages.error(request, _("This code has expired. Please start over."), extra_tags="bad")
             return HttpResponseRedirect(reverse("account_reset_password"))
         found: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         return found

@@ -65,7 +65,7 @@ def cap(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     except CommandError as fault:
         form.add_error(None, refusals.said(fault))
         return _page(request, me, row, limits_form=form)
-    messages.success(request, _("The limits are changed."), extra_tags="good")
+    messages.success(request, _("Limits changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("member", args=[row.id]))
 
 
@@ -87,7 +87,7 @@ def role(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     except CommandError as fault:
         form.add_error(None if given["project"] or given["role"] == "owner" else "project", _reason(fault, given))
         return _page(request, me, row, role_form=form)
-    messages.success(request, _("The role is changed."), extra_tags="good")
+    messages.success(request, _("Role changed."), extra_tags="good")
     own = row.person_id == me.person
     return HttpResponseRedirect(reverse("team") if own else reverse("member", args=[row.id]))
 
@@ -99,7 +99,7 @@ def _ask(request: HttpRequest, me: Principal, row: Member, form: Role) -> HttpRe
     except CommandError as fault:
         form.add_error(None, refusals.said(fault))
         return _page(request, me, row, role_form=form)
-    said = _("We have asked %(who)s by mail. The role changes when the mail's link is used.")
+    said = _("We e-mailed %(who)s. The role changes once the link is used.")
     messages.success(request, said % {"who": row.person.name or row.person.email}, extra_tags="good")
     return HttpResponseRedirect(reverse("team"))
 
@@ -113,7 +113,7 @@ def remove(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     try:
         db.write(people.remove_member, row.id, now_us=clock.now_us(), actor=me.actor)
     except CommandError:
-        messages.error(request, _("The last owner stays. Make somebody else an owner first."), extra_tags="bad")
+        messages.error(request, _("An account needs an owner. Make someone else an owner first."), extra_tags="bad")
         return HttpResponseRedirect(reverse("member", args=[row.id]))
     who = row.person.name or row.person.email
     messages.success(request, _("%(who)s is no longer a member.") % {"who": who}, extra_tags="good")
@@ -130,7 +130,7 @@ def sign_out(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
         db.write(switching.sign_out_here, row.id, now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
         return team.refused(request, fault, "member", row.id)
-    said = _("%(who)s is signed out of this account.") % {"who": row.person.name or row.person.email}
+    said = _("%(who)s was signed out of this account.") % {"who": row.person.name or row.person.email}
     messages.success(request, said, extra_tags="good")
     return HttpResponseRedirect(reverse("member", args=[row.id]))
 
@@ -144,8 +144,8 @@ def _reason(fault: CommandError, given: dict[str, str]) -> str:
     if given["role"] != "owner" and not given["project"]:
         return _("Choose a project.")
     if fault.is_("member.last_owner"):
-        return _("The last owner stays. Make somebody else an owner first.")
-    return _("This person has a place there already, or had one.")
+        return _("An account needs an owner. Make someone else an owner first.")
+    return _("This person is or was already a member.")
 
 
 def _found(me: Principal, member: str) -> Member:

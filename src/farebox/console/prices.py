@@ -213,7 +213,7 @@ def _columns(book: Book) -> list[tuple[str, Any, bool]]:
         ("model", _("Model"), False),
         ("context", _("Context"), True),
         *((name, called.CLASSES[name], True) for name in book.classes),
-        ("discount", _("Against official"), True),
+        ("discount", _("vs. official"), True),
     ]
 
 
@@ -234,7 +234,7 @@ def _sorts(book: Book, chosen: Selection) -> list[tuple[str, str, bool]]:
     sort = ("-" if chosen.down else "") + chosen.sort
     out = []
     for name, label, figures in _columns(book):
-        up, down = (_("%(what)s, low first"), _("%(what)s, high first")) if figures else (_("%(what)s, A–Z"), "")
+        up, down = (_("%(what)s: low to high"), _("%(what)s: high to low")) if figures else (_("%(what)s: A–Z"), "")
         ways = [(name, up), (f"-{name}", down)] if down else [(name, up)]
         out += [(value, text % {"what": label}, value == sort) for value, text in ways]
     return out
@@ -345,7 +345,7 @@ def _chart(steps: Sequence[Step], classes: Sequence[str], currency: str, now_us:
         ],
         until_us=last_us + max(1, (last_us - first_us) // 8),
         now_us=now_us,
-        now=_("now"),
+        now=_("current"),
         shown=lambda micro: money(micro, currency),
         dated=lambda at_us: labels.at(at_us).strftime("%Y-%m-%d"),
     )

@@ -79,7 +79,7 @@ def save_person(request: HttpRequest, me: Principal) -> HttpResponse:
     try:
         db.write(people.set_profile, me.person, **given, actor=me.actor)
     except CommandError:
-        form.add_error("name", _("A name has 1 to 100 printable characters."))
+        form.add_error("name", _("A name must have 1 to 100 printable characters."))
         return _page(request, me, myself=form, status=400)
     messages.success(request, _("Saved."), extra_tags="good")
     response = HttpResponseRedirect(reverse("settings"))
@@ -105,7 +105,7 @@ def save_notices(request: HttpRequest, me: Principal) -> HttpResponse:
     except CommandError as fault:
         if fault.param == "low":  # no owner any more since the form was read
             raise Http404 from None
-        form.add_error("webhook_url", _("A public https:// address on port 443, without a name or password in it."))
+        form.add_error("webhook_url", _("A public https:// address on port 443, without user name or password."))
         return _page(request, me, notes=form, status=400)
     if secret:
         kept.put(request, _WEBHOOK, secret)
@@ -120,7 +120,7 @@ def end_session(request: HttpRequest, me: Principal, session: str) -> HttpRespon
     """End one of my sessions."""
     if not db.write(sessions.end, me.person, session=session, actor=me.actor):
         raise Http404
-    messages.success(request, _("The session has ended."), extra_tags="good")
+    messages.success(request, _("Session ended."), extra_tags="good")
     return HttpResponseRedirect(reverse("settings") + "#sessions")
 
 
@@ -142,7 +142,7 @@ def close(request: HttpRequest, me: Principal) -> HttpResponse:
     posted_micro, held_micro, available_micro = db.read(holds.balance, me.account)
     if request.method == "POST" and not held_micro and form.is_valid():
         db.write(accounts.close, me.account, leave_money=True, now_us=clock.now_us(), actor=me.actor)
-        messages.success(request, _("The account is closed. Its keys no longer work."), extra_tags="good")
+        messages.success(request, _("Account closed. Its keys no longer work."), extra_tags="good")
         if not Person.objects.filter(id=me.person, member__state="active", member__account__state="active").exists():
             logout(request)
             return HttpResponseRedirect(reverse("landing"))

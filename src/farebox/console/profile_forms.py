@@ -16,7 +16,7 @@ from farebox.kit import money
 from farebox.look.selects import LongSelect
 from farebox.look.whole import WholeField
 
-LANGUAGES = (("", _("As the browser says")), ("en", "English"), ("zh-hans", "简体中文"))
+LANGUAGES = (("", _("Browser default")), ("en", "English"), ("zh-hans", "简体中文"))
 
 
 class Myself(forms.Form):
@@ -40,16 +40,16 @@ def _zones() -> list[tuple[str, str]]:
 class Notices(forms.Form):
     """When to be told, and how."""
 
-    low = forms.CharField(label=_("Less than this amount is left"), max_length=20, required=False)
+    low = forms.CharField(label=_("Balance below"), max_length=20, required=False)
     low_days = WholeField(
-        label=_("It lasts for fewer days than"), min_value=1, max_value=notices.LOW_DAYS_MAX, required=False
+        label=_("Days of balance left below"), min_value=1, max_value=notices.LOW_DAYS_MAX, required=False
     )
     expiry = forms.BooleanField(label=_("Credit expires within a week"), required=False)
     prices = forms.BooleanField(label=_("Prices change"), required=False)
-    keys = forms.BooleanField(label=_("A key is made, changed or revoked"), required=False)
-    by_mail = forms.BooleanField(label=_("By mail"), required=False)
+    keys = forms.BooleanField(label=_("A key is created, changed or revoked"), required=False)
+    by_mail = forms.BooleanField(label=_("By e-mail"), required=False)
     webhook_url = forms.CharField(
-        label=_("By webhook, to this address"),
+        label=_("Webhook URL"),
         max_length=notices.URL_CHARS_MAX,
         required=False,
         help_text=_("https:// only. We sign each message with a secret that is shown once."),
@@ -92,7 +92,7 @@ class Notices(forms.Form):
 class Closing(forms.Form):
     """The account's name, typed by hand."""
 
-    name = forms.CharField(label=_("Type the name of the account"), max_length=NAME_CHARS_MAX)
+    name = forms.CharField(label=_("Enter the account name to confirm"), max_length=NAME_CHARS_MAX)
 
     def __init__(self, *args: Any, wanted: str, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})
@@ -103,5 +103,5 @@ class Closing(forms.Form):
         """The name, if it is the account's."""
         given: str = self.cleaned_data["name"]
         if given.strip() != self._wanted.strip():
-            raise forms.ValidationError(_("This is not the name of the account."))
+            raise forms.ValidationError(_("The account name does not match."))
         return given

@@ -23,23 +23,23 @@ GROUPS = (
             *_same("R02", "R03", "R04"),
             Rule(
                 "R05",
-                _("The upstream reports a kind of usage that has no price."),
-                _("At the price of its parent: cached input as input, reasoning as output"),
+                _("The upstream reports a usage class that has no price."),
+                _("At the price of its parent class: cached input as input, reasoning as output"),
             ),
             Rule(
                 "R06",
-                _("Part of the reported usage can't be true."),
+                _("Part of the reported usage is implausible."),
                 _("Our own count of that part, at most the hold; the rest as reported. The receipt shows the report"),
             ),
             Rule(
                 "R07",
                 _("A limit ends the answer: max_tokens, your balance, a cap, or the longest duration of a call."),
-                _("The input, the output that reached you, and reported reasoning; the receipt names the limit"),
+                _("The input, the delivered output and reported reasoning; the receipt names the limit"),
             ),
             Rule(
                 "R08",
                 _("A content policy ends the answer."),
-                _("What the upstream reports, else what reached you; without output the input only, if reported"),
+                _("Usage as reported, otherwise what was delivered; without output only the input, if reported"),
             ),
             *_same("R10", "R11", "R22", "R23", "R26", "R27", "R32"),
         ),
@@ -51,31 +51,33 @@ GROUPS = (
             Rule(
                 "R09",
                 _("The answer is empty."),
-                _("Nothing, within the allowance; as R02 if you asked with stop or logit_bias, or got logprobs"),
+                _("Nothing, within the allowance; as R02 if you used stop or logit_bias, or received logprobs"),
             ),
             *_same("R12", "R13"),
             Rule(
                 "R14",
-                _("The upstream breaks off in the middle of the answer."),
-                _("Nothing, within the allowance; as R18 if you had not read for more than 10 seconds in all"),
+                _("The upstream breaks off mid-answer."),
+                _("Nothing, within the allowance; as R18 if you did not read for more than 10 seconds in total"),
             ),
             *_same("R15"),
-            Rule("R16", _("You leave before the upstream has accepted the call."), _ALLOWED),
+            Rule("R16", _("You disconnect before the upstream accepts the call."), _ALLOWED),
             *_same("R24", "R33"),
         ),
     ),
     Group(
-        _("You leave, or the key ends"),
+        _("You disconnect, or the key becomes invalid"),
         (
-            Rule("R17", _("You leave a stream before its first word."), _("The input, and reported reasoning")),
+            Rule(
+                "R17", _("You disconnect from a stream before its first token."), _("The input, and reported reasoning")
+            ),
             Rule(
                 "R18",
-                _("You leave in the middle of a stream, or do not read for 60 seconds."),
-                _("The input, the output that reached you, thinking included, and reported hidden reasoning"),
+                _("You disconnect mid-stream, or do not read for 60 seconds."),
+                _("The input, the delivered output including thinking, and reported hidden reasoning"),
             ),
             *_same("R19", "R20", "R21"),
         ),
     ),
-    Group(_("When we were wrong"), _same("R25", "R34")),
-    Group(_("Not sold yet"), _same("R28", "R29", "R30", "R31")),
+    Group(_("Our mistakes"), _same("R25", "R34")),
+    Group(_("Not available yet"), _same("R28", "R29", "R30", "R31")),
 )

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from farebox.accounts import zones
 from farebox.accounts.models import Member, Project
 from farebox.calls.scope import Scope
+from farebox.look import called
 
 from . import labels
 from .principal import Principal
@@ -54,7 +55,10 @@ class Names:
 
     def of(self, way: str) -> dict[str, str]:
         """The names of keys, projects or members; models have none but their own."""
-        return {"key": self.keys, "project": self.projects, "member": self.members}.get(way, {})
+        known = {"key": self.keys, "project": self.projects}.get(way)
+        if known is not None:
+            return {ident: called.named(name) for ident, name in known.items()}
+        return self.members if way == "member" else {}
 
 
 def names(me: Principal) -> Names:
@@ -88,7 +92,7 @@ def _people(members: Iterable[Member]) -> dict[str, str]:
     named = {row: row.person.name or row.person.email for row in members}
     often = Counter(named.values())
     return {
-        row.id: f"{name} · {row.project.name}" if often[name] > 1 and row.project is not None else name
+        row.id: f"{name} · {called.named(row.project.name)}" if often[name] > 1 and row.project is not None else name
         for row, name in named.items()
     }
 

@@ -85,8 +85,8 @@ class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has
     """What allauth asks of other services."""
 
     error_messages = DefaultSocialAccountAdapter.error_messages | {
-        "no_password": _("Set a password first, or you could not sign in any more."),
-        "connected_other": _("This is connected to another person already."),
+        "no_password": _("Set a password first; otherwise you could no longer sign in."),
+        "connected_other": _("This is already connected to another person."),
         "email_taken": _("This address can't be used."),
     }
 

@@ -72,6 +72,6 @@ def open_account(request: HttpRequest) -> HttpResponse:
         try:
             db.write(signup.open_account, user.pk, address=address, now_us=clock.now_us())
         except CommandError:
-            messages.error(request, _("This shop sells nothing yet. Please come back later."), extra_tags="bad")
+            messages.error(request, _("Nothing is on sale here yet. Please come back later."), extra_tags="bad")
         return HttpResponseRedirect(reverse("home"))
     return render(request, "console/open_account.html", {"lost": teams.lost_places(user.pk)})

@@ -67,7 +67,7 @@ def new_project(request: HttpRequest, me: Principal) -> HttpResponse:
     except CommandError as fault:
         form.add_error(None, refusals.said(fault))
         return _page(request, me, form, status=400)
-    messages.success(request, _("Project %(name)s is there.") % {"name": made.name}, extra_tags="good")
+    messages.success(request, _("Project %(name)s created.") % {"name": made.name}, extra_tags="good")
     return HttpResponseRedirect(reverse("project", args=[made.id]))
 
 
@@ -107,7 +107,7 @@ def cap_project(request: HttpRequest, me: Principal, project: str) -> HttpRespon
     except CommandError as fault:
         form.add_error(None, refusals.said(fault))
         return _project(request, me, row, limits_form=form)
-    messages.success(request, _("The limits are changed."), extra_tags="good")
+    messages.success(request, _("Limits changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("project", args=[row.id]))
 
 
@@ -126,7 +126,7 @@ def end_keys(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
     except CommandError as fault:
         form.add_error(None, refusals.said(fault))
         return _project(request, me, row, end_form=form)
-    messages.success(request, _("The last day of the keys is changed."), extra_tags="good")
+    messages.success(request, _("Expiry date of the keys changed."), extra_tags="good")
     return HttpResponseRedirect(reverse("project", args=[row.id]))
 
 
@@ -136,13 +136,13 @@ def archive(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
     """Take a project out of use; its name is typed to say that it is meant."""
     row = found(me, project)
     if request.POST.get("name", "").strip() != row.name:
-        messages.error(request, _("That was not its name. Nothing was archived."), extra_tags="bad")
+        messages.error(request, _("The name does not match. Nothing was archived."), extra_tags="bad")
         return HttpResponseRedirect(reverse("project", args=[row.id]))
     try:
         db.write(projects.archive, row.id, now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
         return refused(request, fault, "project", row.id)
-    messages.success(request, _("Project %(name)s is archived.") % {"name": row.name}, extra_tags="good")
+    messages.success(request, _("Project %(name)s archived.") % {"name": row.name}, extra_tags="good")
     return HttpResponseRedirect(reverse("team"))
 
 

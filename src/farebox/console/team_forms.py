@@ -22,12 +22,12 @@ from . import pasted
 PERIODS = {
     "month": gettext_lazy("per month"),
     "day": gettext_lazy("per day"),
-    "ever": gettext_lazy("in all"),
+    "ever": gettext_lazy("total"),
 }
 CAPS = {
     "day": gettext_lazy("Cap per day"),
     "month": gettext_lazy("Cap per month"),
-    "ever": gettext_lazy("Cap in all"),
+    "ever": gettext_lazy("Total cap"),
 }
 ROLES = {
     "member": gettext_lazy("Member"),
@@ -54,9 +54,9 @@ class Amount(forms.CharField):
         try:
             micro = money.parse(text)
         except money.MoneyError:
-            raise forms.ValidationError(_("Give an amount such as 12.50, or nothing for no cap.")) from None
+            raise forms.ValidationError(_("Enter an amount such as 12.50, or leave empty for no cap.")) from None
         if micro < 0:
-            raise forms.ValidationError(_("Give an amount such as 12.50, or nothing for no cap."))
+            raise forms.ValidationError(_("Enter an amount such as 12.50, or leave empty for no cap."))
         return micro
 
 
@@ -81,10 +81,10 @@ def cap_initial(caps: Caps) -> dict[str, str]:
 class Limits(Cap):
     """Caps, and limits a minute and at one time; an empty field lifts its limit."""
 
-    rpm = WholeField(label=gettext_lazy("Calls a minute"), required=False, min_value=1, max_value=pace.RPM_MAX)
-    tpm = WholeField(label=gettext_lazy("Tokens a minute"), required=False, min_value=1, max_value=pace.TPM_MAX)
+    rpm = WholeField(label=gettext_lazy("Calls per minute"), required=False, min_value=1, max_value=pace.RPM_MAX)
+    tpm = WholeField(label=gettext_lazy("Tokens per minute"), required=False, min_value=1, max_value=pace.TPM_MAX)
     concurrency = WholeField(
-        label=gettext_lazy("Calls at one time"), required=False, min_value=1, max_value=pace.CONCURRENCY_MAX
+        label=gettext_lazy("Concurrent calls"), required=False, min_value=1, max_value=pace.CONCURRENCY_MAX
     )
 
     def paces(self) -> dict[str, int | None]:
@@ -111,9 +111,9 @@ class NewProject(Cap):
         """A name that no other project of the account has."""
         name: str = self.cleaned_data["name"]
         if "/" in name or not name.isprintable():
-            raise forms.ValidationError(_("A name has no slash and no control characters."))
+            raise forms.ValidationError(_("A name can't contain slashes or control characters."))
         if Project.objects.filter(account=self.account, name=name).exists():
-            raise forms.ValidationError(_("There is a project of this name already."))
+            raise forms.ValidationError(_("A project with this name already exists."))
         return name
 
 
@@ -121,7 +121,7 @@ class KeysEnd(forms.Form):
     """The last day of all keys of a project; empty for none."""
 
     day = forms.DateField(
-        label=gettext_lazy("Last day"),
+        label=gettext_lazy("Last valid day"),
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
@@ -138,9 +138,9 @@ class KeysEnd(forms.Form):
         try:
             ends_us = days.end_us(day, self.zone)
         except OverflowError:
-            raise forms.ValidationError(_("Choose a day that is not over yet.")) from None
+            raise forms.ValidationError(_("Choose today or a later day.")) from None
         if ends_us <= clock.now_us():
-            raise forms.ValidationError(_("Choose a day that is not over yet."))
+            raise forms.ValidationError(_("Choose today or a later day."))
         return ends_us
 
 
@@ -151,7 +151,7 @@ class Role(forms.Form):
     project = forms.ChoiceField(
         label=gettext_lazy("Project"),
         required=False,
-        help_text=gettext_lazy("The member's keys in other projects are revoked with the change."),
+        help_text=gettext_lazy("This also revokes the member's keys in other projects."),
     )
 
     def __init__(self, *args: Any, projects: list[Project], **kwargs: Any) -> None:
@@ -165,16 +165,16 @@ class Invite(Cap):
     people = forms.CharField(
         label=gettext_lazy("E-mail addresses"),
         help_text=gettext_lazy(
-            "One per line, or parted by commas. Names may stand beside them, as in a spreadsheet or a mail program."
+            "One per line, or separated by commas. Names may be included, as copied from a spreadsheet or mail program."
         ),
         max_length=_LIST_CHARS_MAX,
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "autocomplete": "off"}),
     )
     project = forms.ChoiceField(label=gettext_lazy("Project"), required=False)
     role = forms.ChoiceField(label=gettext_lazy("Role"), choices=list(ROLES.items()), initial="member")
-    with_key = forms.BooleanField(label=gettext_lazy("A key at once for each"), required=False, initial=True)
+    with_key = forms.BooleanField(label=gettext_lazy("Create a key for each member"), required=False, initial=True)
     days = WholeField(
-        label=gettext_lazy("Open for days"),
+        label=gettext_lazy("Valid for (days)"),
         min_value=1,
         max_value=invitations.DAYS_MAX,
         initial=invitations.DAYS_DEFAULT,
@@ -193,17 +193,17 @@ class Invite(Cap):
         """The people of the list; every line that can't be read is named."""
         guests, faults = pasted.read(self.cleaned_data["people"])
         said = [
-            _("Line %(n)d: %(part)s is no e-mail address.") % {"n": fault.line, "part": fault.part[:80]}
+            _("Line %(n)d: %(part)s is not an e-mail address.") % {"n": fault.line, "part": fault.part[:80]}
             for fault in faults[:_SHOWN_FAULTS]
         ]
         if more := len(faults) - len(said):
             said.append(ngettext("And %(n)d more.", "And %(n)d more.", more) % {"n": more})
         if not said and not guests:
-            said.append(_("There is no e-mail address."))
+            said.append(_("Enter at least one e-mail address."))
         if len(guests) > invitations.AT_ONCE_MAX:
-            said.append(_("Invite %(n)d people at once at most.") % {"n": invitations.AT_ONCE_MAX})
+            said.append(_("You can invite up to %(n)d people at a time.") % {"n": invitations.AT_ONCE_MAX})
         if said:
-            raise forms.ValidationError([*said, _("Nobody was invited.")])
+            raise forms.ValidationError([*said, _("No invitations were sent.")])
         return guests
 
     def clean(self) -> dict[str, Any]:

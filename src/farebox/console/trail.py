@@ -15,6 +15,7 @@ from farebox.accounts import customers
 from farebox.accounts.team import teams, trail
 from farebox.kit import db
 from farebox.kit.audit import Event
+from farebox.look import called
 
 from . import trail_words
 from .principal import Principal, needs
@@ -55,7 +56,7 @@ def _row(event: Event, reader: Reader, emails: dict[str, str]) -> dict[str, Any]
         "at_us": event.at_us,
         "who": _who(event.actor, emails),
         "what": trail_words.VERBS[event.verb],
-        "object": reader.names.get(event.object, event.object),
+        "object": called.named(reader.names.get(event.object, event.object)),
         "facts": trail_words.facts(event, reader),
     }
 
@@ -64,7 +65,7 @@ def _who(actor: str, emails: dict[str, str]) -> str:
     """The address of a person of the customer's; an operator has no name here."""
     deed = actor.partition(" ")[0]
     if deed.startswith("person:"):
-        return emails.get(deed.removeprefix("person:"), _("somebody who is gone"))
+        return emails.get(deed.removeprefix("person:"), _("former user"))
     if deed in _BY_ITSELF or deed.startswith("invitation:"):
-        return _("by itself")
-    return _("the operator")
+        return _("automatic")
+    return _("operator")

@@ -35,7 +35,7 @@ SPANS: dict[str, Any] = {
     "30d": gettext_lazy("Last 30 days"),
     "90d": gettext_lazy("Last 90 days"),
     "month": gettext_lazy("This month"),
-    "dates": gettext_lazy("From and until"),
+    "dates": gettext_lazy("Custom"),
 }
 BY: dict[str, Any] = {"model": gettext_lazy("Model"), **scoped.NAMED}
 PARTS_SHOWN = 200
@@ -250,7 +250,7 @@ def _chart(
     labels = [
         label.removeprefix(f"{label[:5]}") if not chosen.hours and len(label) == 10 else label for _s, label in spots
     ]
-    title = _("Spent an hour, %(currency)s") if chosen.hours else _("Spent a day, %(currency)s")
+    title = _("Hourly spend (%(currency)s)") if chosen.hours else _("Daily spend (%(currency)s)")
     title = _("Calls") if free else title % {"currency": me.currency}
     shown: Callable[[int], str] = figure if free else lambda micro: money(micro, me.currency)
     return charts.bars(title, labels, series, shown)

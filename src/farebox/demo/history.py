@@ -194,15 +194,16 @@ def _ended(opened: Opened, offer: Offer, usage: Usage, costs: dict[str, int] | N
             cost_micro=pricing.charge(costs, usage).amount_micro if charged and costs else None,
         )  # fmt: skip
 
-    fault = "overloaded: the upstream answered 503"
+    down, wrong = "down: the upstream answered 503", "request: the request is not valid"
+    cut = "down: the stream broke off"
     attempts = {
         "R22": [
-            attempt("failed", code=503, error=fault, charged=False),
+            attempt("failed", code=503, error=down, charged=False),
             attempt("served", code=200, error="", charged=True),
         ],
-        "R13": [attempt("failed", code=503, error=fault, charged=False)] * 2,
-        "R12": [attempt("failed", code=400, error="refused: the request is not valid", charged=False)],
-        "R14": [attempt("broken", code=200, error="the stream broke off", charged=False)],
+        "R13": [attempt("failed", code=503, error=down, charged=False)] * 2,
+        "R12": [attempt("failed", code=400, error=wrong, charged=False)],
+        "R14": [attempt("broken", code=200, error=cut, charged=False)],
     }.get(rule) or [attempt("served", code=200, error="", charged=True)]
     return Ended(
         outcome=outcome, rule=rule, status=status,
@@ -211,7 +212,7 @@ def _ended(opened: Opened, offer: Offer, usage: Usage, costs: dict[str, int] | N
         usage_source="" if free else ("counted" if rule in {"R03", "R18"} else "reported"),
         finish_reason="" if free or rule == "R18" else "stop", flags=["estimated"] if rule == "R03" else [],
         attempts=list(attempts), ended_us=ended_us,
-        error={"R13": fault, "R12": "refused: the request is not valid", "R14": "the stream broke off"}.get(rule, ""),
+        error={"R13": down, "R12": wrong, "R14": cut}.get(rule, ""),
         diagnostics={"total_ms": (ended_us - opened.opened_us) // 1000},
     )  # fmt: skip
 

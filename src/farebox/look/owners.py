@@ -37,15 +37,15 @@ def words_of(language: str, *, account: str, email: str, by: str, invited: bool)
     with translation.override(language or ENGLISH):
         facts = {"account": in_mail(account), "email": email, "by": by}
         if invited:
-            subject = _("%(account)s: %(email)s is invited as an owner") % facts
-            said = _("%(by)s has invited %(email)s to be an owner of the account %(account)s.") % facts
+            subject = _("%(account)s: %(email)s was invited as an owner") % facts
+            said = _("%(by)s invited %(email)s as an owner of the account %(account)s.") % facts
         else:
-            subject = _("%(account)s: %(email)s is an owner now") % facts
-            said = _("%(email)s is an owner of the account %(account)s now. It was done by %(by)s.") % facts
-        means = _("An owner sees everything, makes keys, spends the balance, and can remove other owners.")
+            subject = _("%(account)s: %(email)s is now an owner") % facts
+            said = _("%(by)s made %(email)s an owner of the account %(account)s.") % facts
+        means = _("An owner can see everything, create keys, spend the balance and remove other owners.")
         advice = _(
-            "If that was not meant to happen, remove this person or revoke the invitation under Team now, and change "
-            "your password."
+            "If you did not expect this, remove this person or revoke the invitation under Team now, and "
+            "change your password."
         )
         return " ".join(subject.split()), letter([said, means, advice])
 

@@ -15,11 +15,11 @@ from farebox.kit import options
 
 ENTRIES_SHOWN = 500
 KINDS: dict[str, Any] = {
-    "grant": gettext_lazy("Credit given to you"),
+    "grant": gettext_lazy("Granted credit"),
     "expiry": gettext_lazy("Credit expired"),
-    "refund": gettext_lazy("Refund of a call"),
-    "call_refund": gettext_lazy("Refund of a call"),
-    "reversal": gettext_lazy("Correction of an entry"),
+    "refund": gettext_lazy("Call refund"),
+    "call_refund": gettext_lazy("Call refund"),
+    "reversal": gettext_lazy("Reversal"),
     "credit": gettext_lazy("Correction in your favour"),
     "debit": gettext_lazy("Correction in our favour"),
     "write_off": gettext_lazy("Written off"),
@@ -32,7 +32,7 @@ KINDS: dict[str, Any] = {
 NOTES: dict[str, Any] = {
     "trial credit": gettext_lazy("Trial credit"),
     "granted credit expired": gettext_lazy("Credit expired"),
-    "refund:call": gettext_lazy("The answer was not delivered"),
+    "refund:call": gettext_lazy("Answer not delivered"),
 }
 
 

@@ -168,7 +168,7 @@ def propose(
 ) -> Proposal:
     """Propose a change for another person, or for a person at all; CommandError with what is wrong."""
     if role not in PROPOSES:
-        raise CommandError(_("Your role proposes nothing of the kind."))
+        raise CommandError(_("Your role can't propose this."))
     if kind in OF_ACCOUNT:
         adjusting.refuse_own(of, actor)
     person = adjusting.person_of(actor)
@@ -209,7 +209,7 @@ def change(
 def approve(tx: Tx, proposal: str, *, role: str, actor: str, now_us: int) -> Proposal:
     """Make the change that was proposed, or drop it where the world has changed since. CommandError."""
     if role not in APPROVES:
-        raise CommandError(_("Your role approves nothing of the kind."))
+        raise CommandError(_("Your role can't approve this."))
     row = proposals.find(proposal)
     if row.kind in OF_ACCOUNT:
         people.lock_places(row.object)
@@ -225,5 +225,5 @@ def decline(tx: Tx, proposal: str, *, role: str, note: str = "", actor: str, now
     row = proposals.find(proposal)
     person = adjusting.person_of(actor)
     if role not in APPROVES and row.requester != person:
-        raise CommandError(_("Your role declines nothing of the kind."))
+        raise CommandError(_("Your role can't decline this."))
     return proposals.decline(tx, row.id, decider=person, note=note, actor=actor, now_us=now_us)

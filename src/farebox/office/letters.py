@@ -29,12 +29,16 @@ def way_in(tx: Tx, email: str, language: str, code: str) -> None:
     with translation.override(language or translation.get_language()):
         facts = {"shop": _shop(tx), "email": email}
         lines = [
-            _("You work in the office of %(shop)s, as %(email)s. Choose a password and a second factor here:") % facts,
+            _("You have access to the office of %(shop)s as %(email)s. Set a password and a second factor here:")
+            % facts,
             chosen.origin + PATH + code,
-            _("The link is yours alone and works once, within 72 hours. Give it to nobody, also not to a colleague."),
-            _("If you expect nothing of the kind, leave it alone and tell an administrator of the shop."),
+            _(
+                "The link is personal and works once, within 72 hours. Don't share it with anyone, including "
+                "colleagues."
+            ),
+            _("If you did not expect this, don't open the link, and tell an administrator."),
         ]
-        subject = _("Your way into the office of %(shop)s") % facts
+        subject = _("Your access to the office of %(shop)s") % facts
     _send(tx, email, subject, lines)
 
 
@@ -44,13 +48,13 @@ def second_failed(tx: Tx, person: Person, address: str) -> None:
     with translation.override(person.language or translation.get_language()):
         facts = {"shop": _shop(tx), "address": address}
         lines = [
-            _("Somebody who knows your password for the office of %(shop)s has given a wrong second factor five times.")
+            _("Someone who knows your password for the office of %(shop)s entered a wrong second factor five times.")
             % facts,
-            _("It came from the address %(address)s. Further tries have to wait.") % facts,
-            _("If that was not you, your password is known. Change it now, and tell an administrator:"),
+            _("IP address: %(address)s. Further attempts are delayed.") % facts,
+            _("If this was not you, your password is known to others. Change it now, and tell an administrator:"),
             chosen.origin + reverse("office:profile"),
         ]
-        subject = _("%(shop)s: wrong second factors at your sign-in") % facts
+        subject = _("%(shop)s: failed second factors at your sign-in") % facts
     _send(tx, person.email, subject, lines)
 
 
@@ -61,7 +65,7 @@ def owner(tx: Tx, row: Invitation, code: str) -> None:
         lines = [
             _("%(shop)s invites you to be the owner of the account %(account)s.") % facts,
             _("Join here:") + "\n" + options.current().origin + JOIN + code,
-            _("The link is yours alone and works once. If you expect no invitation, ignore this mail."),
+            _("The link is personal and works once. If you did not expect an invitation, ignore this message."),
         ]
         subject = _("Your account at %(shop)s") % facts
     outbox.mail(tx, to=row.email, subject=" ".join(subject.split()), text="\n\n".join(lines) + "\n")
@@ -75,9 +79,9 @@ def head(tx: Tx, person: Person, newest: Head, day: str) -> None:
             _("The head of the audit trail of %(shop)s on %(day)s:") % facts,
             str(newest),
             _(
-                "Keep this message. If the trail is ever in doubt, enter the line above in the office under "
-                "Audit trail, Check the chain, or give it to `farebox doctor --head`: what was changed before it, or "
-                "cut off, will show."
+                "Keep this message. To check the trail later, enter the line above in the office under Audit "
+                "trail, Check the chain, or pass it to `farebox doctor --head`: earlier changes or removals "
+                "will show."
             ),
         ]
         subject = _("Head of the audit trail of %(shop)s, %(day)s") % facts
@@ -89,18 +93,18 @@ def doctor(tx: Tx, person: Person, wrong: Sequence[Mapping[str, str]]) -> None:
     with translation.override(person.language or "en"):
         facts = {"shop": _shop(tx)}
         lines = [
-            _("The daily look at %(shop)s found what needs you now:") % facts,
+            _("The daily check of %(shop)s found problems that need attention now:") % facts,
             *(f"- {row['check']}: {row['seen']}\n  {row['todo']}" for row in wrong),
-            _("`farebox doctor` says it again at any time, and all that is in order."),
+            _("Run `farebox doctor` at any time for the full report."),
         ]
-        subject = _("Something is wrong with %(shop)s") % facts
+        subject = _("Problems found at %(shop)s") % facts
     _send(tx, person.email, subject, lines)
 
 
 _CHANNEL = {
-    "channel.add": gettext_noop("The channel %(channel)s is new."),
-    "channel.secret": gettext_noop("The channel %(channel)s has another key."),
-    "channel.address": gettext_noop("The channel %(channel)s leads to another address."),
+    "channel.add": gettext_noop("Channel %(channel)s was added."),
+    "channel.secret": gettext_noop("The key of channel %(channel)s was changed."),
+    "channel.address": gettext_noop("The address of channel %(channel)s was changed."),
 }
 
 
@@ -117,12 +121,12 @@ def channel(tx: Tx, verb: str, ident: str, *, actor: str) -> None:
             lines = [
                 _(_CHANNEL[verb]) % facts,
                 row["base_url"],
-                _("It was done by %(who)s.") % facts,
-                *([_("It is paused until a person switches it on.")] if row["state"] != "active" else []),
-                _("Prompts of your customers go where a channel leads. If you expect no such change, pause it now:"),
+                _("Changed by %(who)s.") % facts,
+                *([_("It is paused until a person enables it.")] if row["state"] != "active" else []),
+                _("Customers' prompts go to the channel's address. If you did not expect this change, pause it now:"),
                 options.current().origin + reverse("office:channel", args=[ident]),
             ]
-            subject = _("%(shop)s: the channel %(channel)s was changed") % facts
+            subject = _("%(shop)s: channel %(channel)s was changed") % facts
         _send(tx, person.email, subject, lines)
 
 
@@ -135,12 +139,12 @@ def refused(tx: Tx, person: Person, channel: str, why: str, *, page: str) -> Non
     with translation.override(person.language or "en"):
         facts = {"shop": _shop(tx), "channel": channel}
         lines = [
-            _("The upstream of the channel %(channel)s refuses us:") % facts,
+            _("The upstream of the channel %(channel)s refuses our calls:") % facts,
             why,
-            _("Its key, its account there or the name of a model is wrong. Meanwhile calls go to other channels:"),
+            _("The key, the upstream account or a model name may be wrong. Meanwhile, calls go to other channels:"),
             chosen.origin + (reverse("office:channel", args=[page]) if page else reverse("office:upstreams")),
         ]
-        subject = _("%(shop)s: the channel %(channel)s is refused") % facts
+        subject = _("%(shop)s: channel %(channel)s is refused") % facts
     _send(tx, person.email, subject, lines)
 
 
@@ -148,9 +152,9 @@ def token_unused(tx: Tx, person: Person, name: str) -> tuple[str, str]:
     """Subject and text for an operator's token that was not used for so long that it ended with its pepper."""
     with translation.override(person.language or "en"):
         facts = {"shop": _shop(tx), "name": name}
-        return _("Token %(name)s of %(shop)s has ended") % facts, _(
-            "The shop has changed the secret with which it recognises tokens, and this one was not used since. If a "
-            "script needs it, make a new one.\n"
+        return _("Token %(name)s of %(shop)s has been revoked") % facts, _(
+            "The shop replaced the secret that it recognises tokens with, and this token has not been used "
+            "since. If a script needs it, create a new one.\n"
         )
 
 
@@ -159,8 +163,8 @@ def token_leaked(tx: Tx, person: Person, name: str) -> tuple[str, str]:
     with translation.override(person.language or "en"):
         facts = {"shop": _shop(tx), "name": name}
         return _("Token %(name)s of %(shop)s was reported as leaked and is revoked") % facts, _(
-            "Somebody who has the token reported it to us: it was found where others can read it. Look at what it did "
-            "in the audit trail, and make a new one for your script.\n"
+            "Someone who has the token reported it to us: it was found in a public place. Check its actions "
+            "in the audit trail, and create a new one for your script.\n"
         )
 
 
@@ -169,9 +173,9 @@ def secret_leaked(tx: Tx, person: Person, channel: str) -> tuple[str, str]:
     with translation.override(person.language or "en"):
         facts = {"shop": _shop(tx), "channel": channel}
         return _("The secret of channel %(channel)s of %(shop)s was reported as leaked") % facts, _(
-            "Somebody who has the secret reported it to us: it was found where others can read it. The channel "
-            "goes on. Make a new secret at the upstream, enter it for the channel, and revoke the old one at the "
-            "upstream.\n"
+            "Someone who has the secret reported it to us: it was found in a public place. The channel keeps "
+            "working. Create a new secret at the upstream, enter it for the channel, and revoke the old one "
+            "at the upstream.\n"
         )
 
 
@@ -179,9 +183,9 @@ def link_leaked(tx: Tx, person: Person, email: str) -> tuple[str, str]:
     """Subject and text for a link into the office that somebody found and reported; it is void."""
     with translation.override(person.language or "en"):
         facts = {"shop": _shop(tx), "email": email}
-        return _("A link into the office of %(shop)s was reported as leaked") % facts, _(
-            "Somebody who has the link for %(email)s reported it to us: it was found where others can read it. The "
-            "link no longer works. If it is still needed, make a new one under Operators.\n"
+        return _("A link to the office of %(shop)s was reported as leaked") % facts, _(
+            "Someone who has the link for %(email)s reported it to us: it was found in a public place. The "
+            "link no longer works. If it is still needed, create a new one under Operators.\n"
         ) % facts
 
 

@@ -99,7 +99,7 @@ def ask_first(request: HttpRequest, to: str) -> HttpResponse | None:
 def _to_proof(request: HttpRequest, to: str) -> HttpResponse:
     if request.method == "POST":
         retyped.keep(request, to)
-        messages.warning(request, _("Nothing was done yet. Prove who you are, then send it again."), extra_tags="warn")
+        messages.warning(request, _("Not done yet. Verify your identity, then submit it again."), extra_tags="warn")
     return HttpResponseRedirect(f"{reverse('office:step_up')}?next={quote(to)}")
 
 

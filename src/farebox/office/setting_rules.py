@@ -34,5 +34,5 @@ def wrong_lists(tx: Tx, values: dict[str, Any]) -> dict[str, str]:
     elif shown and not bought_by and shown not in fit:
         errors["signup_price_list"] = _("The public price list is in another currency: name one for new accounts.")
     if bought_by and bought_by not in fit:
-        errors["signup_price_list"] = _("There is no such price list, or not in this currency.")
+        errors["signup_price_list"] = _("No such price list in this currency.")
     return errors

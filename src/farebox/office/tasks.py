@@ -64,32 +64,36 @@ def _channels(rows: list[dict[str, Any]], now_us: int) -> Iterator[Task]:
     active = {row["name"] for row in rows if row["state"] == "active"}
     if not rows:
         yield Task(
-            "todo", _("Connect an upstream: nothing can be answered without one."), reverse("office:channel_new")
+            "todo", _("Connect an upstream: no calls can be answered without one."), reverse("office:channel_new")
         )
     elif not active:
-        yield Task("bad", _("No channel is active, so no call can be answered."), url)
+        yield Task("bad", _("No channel is active, so no calls can be answered."), url)
     try:
         master: Mapping[int, bytes] = secrets.master_keys(options.current())
     except CommandError:
         master = {}
     if shut := [name for name in db.read(survey.unreadable, master) if name in active]:
-        yield Task("bad", _("These secrets can't be opened. Enter them again: %(names)s.") % _some(shut), url)
+        yield Task(
+            "bad",
+            _("The secrets of these channels can't be decrypted. Enter them again: %(names)s.") % _some(shut),
+            url,
+        )
     resting = [
         row["name"]
         for row in rows
         if row["name"] in active and ports.health().get(row["id"], {}).get("state", "closed") != "closed"
     ]
     if resting:
-        yield Task("warn", _("These channels rest after failures: %(names)s.") % _some(resting), url)
+        yield Task("warn", _("These channels are tripped after repeated failures: %(names)s.") % _some(resting), url)
     failing = sorted(set(db.read(margins.failing, active, since_us=now_us - _DAY_US)) - set(resting))
     if failing:
-        yield Task("warn", _("The last calls on these channels all failed: %(names)s.") % _some(failing), url)
+        yield Task("warn", _("All recent calls on these channels failed: %(names)s.") % _some(failing), url)
 
 
 def _goods(stock: Shelf, rows: list[dict[str, Any]], now_us: int) -> Iterator[Task]:
     lists = [name for name in stock.editions if name != official.OFFICIAL and stock.edition(name, now_us)]
     if not lists:
-        yield Task("todo", _("Publish a price list: without one nothing is on sale."), reverse("office:price_lists"))
+        yield Task("todo", _("Publish a price list: nothing is on sale without one."), reverse("office:price_lists"))
     sold = {card.name for name in lists for card in stock.models(name, now_us)}
     offered = {model["model"] for row in rows if row["state"] == "active" for model in row["models"]}
     if lists and (unpriced := sorted((stock.listed & offered) - sold)):
@@ -100,12 +104,12 @@ def _goods(stock: Shelf, rows: list[dict[str, Any]], now_us: int) -> Iterator[Ta
         yield Task("bad", text, reverse("office:models"))
     if wrong := sorted(name for name, card in stock.cards.items() if card.factors.off):
         text = _(
-            "The tokenizer of these models is off by more than 10 %% of what their upstreams report: %(names)s. Choose "
-            "another or none; factors count meanwhile."
+            "The tokenizer of these models deviates by more than 10 %% from upstream reports: %(names)s. "
+            "Choose another or none; factors are used meanwhile."
         )
         yield Task("warn", text % _some(wrong), _model(wrong[0]))
     if rows and (lonely := sorted(sold - offered)):
-        text = _("These models are on sale, but no active channel answers them: %(names)s.") % _some(lonely)
+        text = _("These models are on sale, but no active channel serves them: %(names)s.") % _some(lonely)
         yield Task("warn", text, reverse("office:upstreams"))
 
 
@@ -114,20 +118,18 @@ def _calls(now_us: int) -> Iterator[Task]:
     seen = db.read(lambda tx: watch.look(tx, since_us=now_us - _DAY_US))
     if seen.disputed:
         text = _(
-            "Upstreams reported usage that can't be true, and we counted ourselves: %(names)s. The receipts show the "
-            "reports; the quirks cached_in_prompt and hidden_thinking of a channel say how to read them."
+            "Upstreams reported implausible usage, so we counted it ourselves: %(names)s. The receipts show "
+            "the reports; the channel quirks cached_in_prompt and hidden_thinking say how to read them."
         )
         yield Task("warn", text % _some(list(seen.disputed)), reverse("office:models"))
     if seen.substituted:
-        text = _("Upstreams answered with another model than was asked for: %(names)s.")
+        text = _("Upstreams answered with a different model than requested: %(names)s.")
         yield Task("warn", text % _some(list(seen.substituted)), reverse("office:models"))
     if seen.unknown:
-        text = _(
-            "Upstreams reported counters that we don't know and did not charge: %(names)s. The receipts show them."
-        )
+        text = _("Upstreams reported unknown counters, which were not charged: %(names)s. The receipts show them.")
         yield Task("warn", text % _some(list(seen.unknown)), reverse("office:models"))
     for key, account in seen.free:
-        text = _("More than a fifth of the last %(n)d calls of the key %(key)s cost its customer nothing.")
+        text = _("More than a fifth of the last %(n)d calls with the key %(key)s were free.")
         url = reverse("office:customer_calls", args=[account])
         yield Task("warn", text % {"n": watch.FREE_OF, "key": _key(key)}, url)
 
@@ -140,7 +142,7 @@ def _allowances(stock: Shelf, now_us: int) -> Iterator[Task]:
     """Accounts that were forgiven all that they may be; their page has the calls, by key and member."""
     for account, left_micro, _most in db.read(forgiving.low, stock, now_us):
         if left_micro <= 0:
-            text = _("The allowance of %(account)s is used up. Look at its calls, by key and member.")
+            text = _("The allowance of %(account)s is used up. Check its calls by key and member.")
             yield Task(
                 "warn", text % {"account": account.name}, reverse("office:customer", args=[account.id]) + "#allowance"
             )
@@ -154,7 +156,7 @@ def _key(key: str) -> str:
 def _doctor() -> Iterator[Task]:
     """What the doctor found wrong when it looked last."""
     if wrong := db.read(lambda tx: settings.get(tx, settings.DOCTOR, {})).get("wrong"):
-        text = _("The daily look at this installation found wrong: %(names)s. `farebox doctor` says what to do.")
+        text = _("The daily check found problems: %(names)s. Run `farebox doctor` for details.")
         yield Task("bad", text % _some([row["check"] for row in wrong]), reverse("office:home"))
 
 
@@ -162,8 +164,8 @@ def _outbox() -> Iterator[Task]:
     """Mail and webhooks of the last week that were given up."""
     if many := len(db.read(outbox.dead)):
         text = ngettext(
-            "%(n)d mail or webhook was given up unsent. `farebox doctor` says why.",
-            "%(n)d mails and webhooks were given up unsent. `farebox doctor` says why.",
+            "%(n)d e-mail or webhook could not be delivered. Run `farebox doctor` for the reason.",
+            "%(n)d e-mails or webhooks could not be delivered. Run `farebox doctor` for the reason.",
             many,
         )
         yield Task("warn", text % {"n": many}, reverse("office:home"))
@@ -193,19 +195,21 @@ def _shown(tx: Tx) -> tuple[str, str | None, int]:
 
 def _holds(standing: Standing, now_us: int) -> Iterator[Task]:
     if standing.oldest_us is not None and standing.oldest_us < now_us - HOLD_OLD_US:
-        text = _("A hold is open for longer than an hour. `farebox prove` and the log say more.")
+        text = _("A hold has been open for more than an hour. See `farebox prove` and the log.")
         yield Task("warn", text, reverse("office:customers"))
 
 
 def _decisions(now_us: int) -> Iterator[Task]:
     if many := len(db.read(adjustments.listed, state="proposed", now_us=now_us)):
-        text = ngettext("%(n)d money operation waits for approval.", "%(n)d money operations wait for approval.", many)
+        text = ngettext(
+            "%(n)d adjustment is waiting for approval.", "%(n)d adjustments are waiting for approval.", many
+        )
         yield Task("todo", text % {"n": many}, reverse("office:money"))
     if many := len(db.read(proposals.listed, state="proposed", now_us=now_us)):
-        text = ngettext("%(n)d proposal waits for approval.", "%(n)d proposals wait for approval.", many)
+        text = ngettext("%(n)d proposal is pending approval.", "%(n)d proposals are pending approval.", many)
         yield Task("todo", text % {"n": many}, reverse("office:proposals"))
     if many := len(db.read(drafts.of_list)):
-        text = ngettext("%(n)d draft of prices waits.", "%(n)d drafts of prices wait.", many)
+        text = ngettext("%(n)d price draft is waiting.", "%(n)d price drafts are waiting.", many)
         yield Task("todo", text % {"n": many}, reverse("office:price_lists"))
 
 
@@ -213,12 +217,10 @@ def _clock() -> Iterator[Task]:
     """A time that is not sure (promises 4.7)."""
     state = db.read(timekeeping.verdict).state
     if state == timing.AHEAD:
-        text = _("The shop's clock is ahead of everybody who says what time it is, and no calls are taken.")
+        text = _("The shop's clock is ahead of all time sources, so no calls are accepted.")
         yield Task("bad", text, reverse("office:clock"))
     elif state == timing.UNPROVEN:
-        text = _(
-            "Nobody but the shop's own clock says what time it is. Confirm it: credit that expires waits for that."
-        )
+        text = _("Only the shop's own clock tells the time. Confirm it: expiry of credit is waiting.")
         yield Task("warn", text, reverse("office:clock"))
 
 
@@ -226,17 +228,17 @@ def _people(now_us: int) -> Iterator[Task]:
     url = reverse("office:operators")
     if many := len(db.read(operators.waiting, now_us=now_us)):
         text = ngettext(
-            "%(n)d change of operators waits for a second administrator.",
-            "%(n)d changes of operators wait for a second administrator.",
+            "%(n)d operator change is waiting for a second administrator.",
+            "%(n)d operator changes are waiting for a second administrator.",
             many,
         )
         yield Task("todo", text % {"n": many}, url)
     admins = [row for row in db.read(operators.listed) if row["operator_role"] == "admin" and row["is_active"]]
     if len(admins) < 2:
         if options.current().single_person:
-            yield Task("todo", _("One administrator works alone. A second one could let him in again."), url)
+            yield Task("todo", _("Add a second administrator, so that one can restore the other's access."), url)
         else:
-            yield Task("bad", _("Changes need two administrators, and there is only one."), url)
+            yield Task("bad", _("Changes need two administrators, but there is only one."), url)
 
 
 def _some(names: list[str]) -> dict[str, str]:

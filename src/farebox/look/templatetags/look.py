@@ -14,12 +14,13 @@ from django.utils.translation import ngettext
 
 from farebox.kit import clock
 from farebox.kit import money as amounts
-from farebox.look import agents, marks
+from farebox.look import agents, called, marks
 
 _EXACT: Final = "%Y-%m-%d %H:%M:%S %Z"
 
 register = template.Library()
 register.filter(agents.browser)
+register.filter(called.named)
 register.filter(marks.aside)
 register.filter(marks.listed)
 register.simple_tag(marks.colon)

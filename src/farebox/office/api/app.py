@@ -128,7 +128,7 @@ def _broken(request: HttpRequest, error: Exception) -> HttpResponse:
 
 @management.get("/me", response=answers(shapes.Me), tags=["token"], **for_roles(*ALL))
 def me(request: Any) -> Any:
-    """The token that asks."""
+    """The token that makes the request."""
     found: Bearer = request.auth
     return {
         "token": found.token,

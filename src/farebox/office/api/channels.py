@@ -34,7 +34,7 @@ def read_channel(request: Any, name: Path[types.Name]) -> Any:
 
 @router.post("/channels/{name}/address", response=answers(ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
 def set_address(request: Any, name: Path[types.Name], body: shapes.AddressIn) -> Any:
-    """Refused: a person points a channel to another place, in the office, with a fresh proof of who he is."""
+    """Refused: only a person can change a channel's address, in the office, after verifying their identity again."""
     del request, body
     db.read(_find, name)
     raise CommandError("A script gives no channel another key or address. A person does, in the office.")
@@ -42,7 +42,7 @@ def set_address(request: Any, name: Path[types.Name], body: shapes.AddressIn) ->
 
 @router.post("/channels/{name}/order", response=answers(ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
 def set_order(request: Any, name: Path[types.Name], body: shapes.OrderIn) -> Any:
-    """When a channel is tried: its tier, its weight, and calls at once; never sooner than it is."""
+    """A channel's priority: tier, weight and concurrent calls; never raised."""
 
     def write(tx: Tx) -> dict[str, Any]:
         now = _find(tx, name)
@@ -57,7 +57,7 @@ def set_order(request: Any, name: Path[types.Name], body: shapes.OrderIn) -> Any
 
 @router.post("/channels/{name}/withdraw", response=answers(Offered), tags=["upstreams"], **for_roles(*ADMIN))
 def withdraw(request: Any, name: Path[types.Name], body: shapes.ModelName) -> Any:
-    """A channel no longer answers a model; the answer is what it offered."""
+    """Remove a model from a channel; returns what it offered."""
 
     def write(tx: Tx) -> dict[str, Any]:
         if not any(each["model"] == body.model for each in _find(tx, name)["models"]):
@@ -69,7 +69,7 @@ def withdraw(request: Any, name: Path[types.Name], body: shapes.ModelName) -> An
 
 @router.get("/channels/{name}/health", response=answers(shapes.HealthOut), tags=["upstreams"], **for_roles(*ALL))
 def read_health(request: Any, name: Path[types.Name]) -> Any:
-    """How a channel is, as the process that answers sees it, and the accounts whose calls failed there."""
+    """A channel's health as seen by the answering process, and the accounts whose calls failed there."""
     del request
     found = db.read(_find, name)
     seen = resting.of(resting.seen(), found["id"])
@@ -82,7 +82,7 @@ def read_health(request: Any, name: Path[types.Name]) -> Any:
 
 @router.post("/channels/{name}/test", response=answers(shapes.Tested), tags=["upstreams"], **for_roles(*ADMIN))
 def test_channel(request: Any, name: Path[types.Name], body: shapes.ModelName) -> Any:
-    """A real call of a model on this channel, paid by the house, with its answer and cost."""
+    """Make a real call to a model on this channel, at the shop's expense; returns its answer and cost."""
     db.read(_find, name)
     desk = ports.desk()
     if desk is None:

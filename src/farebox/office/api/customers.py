@@ -31,7 +31,7 @@ SEES_MEMBERS = ("support", "admin", "auditor")
 
 @router.post("/customers/{account}/rename", response=answers(Customer), tags=["customers"], **for_roles(*ADMIN))
 def rename(request: Any, account: Path[types.Ident], body: shapes.NameIn) -> Any:
-    """Another name for an account."""
+    """Rename an account."""
     customer(account)
     db.write(accounts.rename, account, name=body.name, actor=request.auth.actor)
     return customer(account)
@@ -39,7 +39,7 @@ def rename(request: Any, account: Path[types.Ident], body: shapes.NameIn) -> Any
 
 @router.post("/customers/{account}/bar", response=answers(Customer), tags=["customers"], **for_roles(*ADMIN))
 def bar(request: Any, account: Path[types.Ident]) -> Any:
-    """No new calls: the account broke the rules."""
+    """Ban an account for breaking the rules: no new calls."""
     customer(account)
     db.write(accounts.bar, account, actor=request.auth.actor)
     return customer(account)
@@ -47,7 +47,7 @@ def bar(request: Any, account: Path[types.Ident]) -> Any:
 
 @router.post("/customers/{account}/unbar", response=answers(Customer), tags=["customers"], **for_roles(*ADMIN))
 def unbar(request: Any, account: Path[types.Ident]) -> Any:
-    """Refused: a person lets a barred account make calls again, in the office, with a fresh proof of who he is."""
+    """Refused: only a person can unban an account, in the office, after verifying their identity again."""
     del request
     customer(account)
     raise CommandError(THAWS)
@@ -55,7 +55,7 @@ def unbar(request: Any, account: Path[types.Ident]) -> Any:
 
 @router.post("/customers/{account}/close", response=answers(Customer), tags=["customers"], **for_roles(*ADMIN))
 def close(request: Any, account: Path[types.Ident], body: shapes.CloseIn) -> Any:
-    """Close an account for good, by its exact name; its keys die with it."""
+    """Close an account permanently, by its exact name; its keys are revoked."""
     name = customer(account)["name"]
 
     def write(tx: Tx) -> None:
@@ -69,7 +69,7 @@ def close(request: Any, account: Path[types.Ident], body: shapes.CloseIn) -> Any
 
 @router.get("/customers/{account}/limits", response=answers(shapes.Limits), tags=["customers"], **for_roles(*ALL))
 def read_limits(request: Any, account: Path[types.Ident]) -> Any:
-    """Calls a minute, tokens a minute and calls at once of the whole account; null is no limit."""
+    """Calls per minute, tokens per minute and concurrent calls of the whole account; null means no limit."""
     del request
     customer(account)
     return rates.now("account", account)
@@ -82,7 +82,7 @@ def read_limits(request: Any, account: Path[types.Ident]) -> Any:
     **for_roles(*ADMIN),
 )
 def set_limits(request: Any, account: Path[types.Ident], body: shapes.LimitsIn) -> Any:
-    """Other limits for the whole account, all three at once; one that is lifted a person approves."""
+    """Set all three limits of the whole account; lifting one needs a person's approval."""
     customer(account)
     if lifting.limits(rates.now("account", account), body.dict()):
         return propose_change(request, "account.limits", account, body.dict())
@@ -91,7 +91,7 @@ def set_limits(request: Any, account: Path[types.Ident], body: shapes.LimitsIn) 
 
 @router.get("/customers/{account}/allowance", response=answers(shapes.Allowance), tags=["customers"], **for_roles(*ALL))
 def read_allowance(request: Any, account: Path[types.Ident]) -> Any:
-    """What an account may still be forgiven, and at most."""
+    """An account's remaining allowance and its maximum."""
     del request
     customer(account)
     return db.read(forgiving.facts, account, clock.now_us())
@@ -104,7 +104,7 @@ def read_allowance(request: Any, account: Path[types.Ident]) -> Any:
     **for_roles(*kinds.PROPOSES),
 )
 def set_allowance(request: Any, account: Path[types.Ident], body: shapes.AllowanceIn) -> Any:
-    """Another maximum of an account's allowance; one that gives it more another administrator approves."""
+    """Set the maximum of an account's allowance; an increase needs another administrator's approval."""
     customer(account)
     now_us = clock.now_us()
     if db.read(forgiving.gives, account, body.most_micro, now_us=now_us):
@@ -120,7 +120,7 @@ def set_allowance(request: Any, account: Path[types.Ident], body: shapes.Allowan
     **for_roles(*kinds.PROPOSES),
 )
 def set_trusted(request: Any, account: Path[types.Ident], body: shapes.TrustIn) -> Any:
-    """Trust an account, which another administrator approves; or no longer, at once."""
+    """Trust an account, with another administrator's approval; or stop trusting it, effective immediately."""
     customer(account)
     if body.trusted:
         return propose_change(request, "account.trusted", account, body.dict())
@@ -135,7 +135,7 @@ def set_trusted(request: Any, account: Path[types.Ident], body: shapes.TrustIn) 
     **for_roles(*SEES_MEMBERS),
 )
 def list_members(request: Any, account: Path[types.Ident]) -> Any:
-    """The people of an account with their places and caps, oldest first, those that were removed as well."""
+    """The members of an account with their roles and caps, oldest first, including removed ones."""
     del request
     customer(account)
     return {"data": db.read(customers.members, account)}
@@ -151,7 +151,7 @@ def list_projects(request: Any, account: Path[types.Ident]) -> Any:
 
 @router.get("/customers/{account}/holds", response=answers(shapes.Holds), tags=["customers"], **for_roles(*ALL))
 def list_holds(request: Any, account: Path[types.Ident]) -> Any:
-    """What is set aside for calls that are under way, oldest first, 50 at most."""
+    """Holds of running calls, oldest first, 50 at most."""
     del request
     customer(account)
     return {"data": db.read(customers.holds_of, account)}
@@ -161,7 +161,7 @@ def list_holds(request: Any, account: Path[types.Ident]) -> Any:
     "/customers/{account}/calls/{call}", response=answers(shapes.ReceiptOut), tags=["customers"], **for_roles(*ALL)
 )
 def read_receipt(request: Any, account: Path[types.Ident], call: Path[types.Ident]) -> Any:
-    """The receipt of a call with its attempts, written down as for calls. What they cost us is not for support."""
+    """The receipt of a call with its attempts; access is recorded. Costs are not shown to support."""
     customer(account)
     who = request.auth
     logged = who.role in LOGGED

@@ -31,14 +31,14 @@ ADMIN = ("admin",)
 
 @router.get("/models", response=answers(shapes.Models), tags=["models"], **for_roles(*ALL))
 def list_models(request: Any) -> Any:
-    """Every model, with what it can do, which lists sell it, and where a price is missing."""
+    """All models, with their abilities, the price lists that sell them, and missing prices."""
     del request
     return {"data": [_model(each) for each in db.read(overview.models, now_us=clock.now_us())]}
 
 
 @router.post("/models", response=answers(shapes.ModelOut, proposed=Proposal), tags=["models"], **for_roles(*ADMIN))
 def define_model(request: Any, body: shapes.ModelIn) -> Any:
-    """Define a new model; what is known of one that is there a person changes, who approves it."""
+    """Define a new model; changes to an existing one need a person's approval."""
     before = db.read(overview.model, body.name, now_us=clock.now_us())
     if before is not None:
         facts = {name: sorted(value) if isinstance(value, list) else value for name, value in body.dict().items()}
@@ -65,7 +65,7 @@ def read_model(request: Any, name: Path[types.Name]) -> Any:
 
 @router.post("/model-listings/{path:name}", response=answers(shapes.ModelOut), tags=["models"], **for_roles(*ADMIN))
 def list_model(request: Any, name: Path[types.Name], body: shapes.Listing) -> Any:
-    """Take a model off sale; a person puts one back, in the office, with a fresh proof of who he is."""
+    """Take a model off sale; only a person can put it back, in the office, after verifying their identity again."""
     found = _model(db.read(overview.model, name, now_us=clock.now_us()))
     if body.listed and not found["listed"]:
         raise CommandError("A script puts no model back on sale. A person does, in the office.")
@@ -85,7 +85,7 @@ def list_model(request: Any, name: Path[types.Name], body: shapes.Listing) -> An
     **for_roles(*ADMIN),
 )
 def alias_model(request: Any, name: Path[types.Name], body: shapes.AliasIn) -> Any:
-    """Propose another name of a model, which a person approves, or take one away."""
+    """Propose an alias of a model, for a person to approve, or remove one."""
     found = _model(db.read(overview.model, name, now_us=clock.now_us()))
     if body.remove and body.alias not in found["aliases"]:
         raise Http404
@@ -136,7 +136,7 @@ def read_proposal(request: Any, name: Path[types.Ident]) -> Any:
 
 @router.post("/price-lists/{name}/drafts", response=answers(shapes.Draft), tags=["prices"], **for_roles(*ADMIN))
 def draw_up(request: Any, name: Path[types.Ident], body: shapes.DraftIn) -> Any:
-    """Draw up a version; a person publishes it in the office, with a fresh proof of who he is."""
+    """Draft a version; a person publishes it in the office after verifying their identity again."""
     _head(name)
     priced = [
         sheets.row(model, usage_class, price)
@@ -159,7 +159,7 @@ def draw_up(request: Any, name: Path[types.Ident], body: shapes.DraftIn) -> Any:
 
 @router.get("/price-drafts", response=answers(shapes.Drafts), tags=["prices"], **for_roles(*ALL))
 def list_drafts(request: Any) -> Any:
-    """Drafts that wait for their publication, without their lines."""
+    """Drafts waiting to be published, without their lines."""
     del request
     return {"data": [_draft_head(row) for row in db.read(drafts.of_list, limit=200)]}
 
@@ -173,7 +173,7 @@ def read_draft(request: Any, draft: Path[types.Ident]) -> Any:
 
 @router.post("/price-drafts/{draft}/drop", response=answers(shapes.Draft), tags=["prices"], **for_roles(*ADMIN))
 def drop(request: Any, draft: Path[types.Ident]) -> Any:
-    """Put a draft away."""
+    """Discard a draft."""
     _find_draft(draft)
     actor = request.auth.actor
     return _draft_head(
@@ -205,7 +205,7 @@ def list_channels(request: Any) -> Any:
 
 @router.post("/channels", response=answers(shapes.ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
 def add_channel(request: Any, body: shapes.ChannelIn) -> Any:
-    """Add a channel, paused until a person switches it on; its secret is sealed and never shown."""
+    """Add a channel, paused until a person enables it; its secret is encrypted and never shown."""
     master = secrets.master_keys(options.current())
 
     def write(tx: Tx) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def add_channel(request: Any, body: shapes.ChannelIn) -> Any:
 
 @router.post("/channels/{name}/secret", response=answers(shapes.ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
 def set_secret(request: Any, name: Path[types.Name], body: shapes.Secret) -> Any:
-    """Refused: a person gives a channel another key, in the office, with a fresh proof of who he is."""
+    """Refused: only a person can replace a channel's key, in the office, after verifying their identity again."""
     del request, body
     _channel(name)
     raise CommandError("A script gives no channel another key or address. A person does, in the office.")
@@ -233,7 +233,7 @@ def set_secret(request: Any, name: Path[types.Name], body: shapes.Secret) -> Any
     **for_roles(*ADMIN),
 )
 def offer(request: Any, name: Path[types.Name], body: shapes.OfferIn) -> Any:
-    """Say what a model costs on a channel; that an active channel answers it, a person approves."""
+    """Set what a model costs on a channel; adding a model to an active channel needs a person's approval."""
 
     def write(tx: Tx) -> tuple[dict[str, Any] | None, str]:
         channels.hold(tx, name)  # a person who switches it on has seen what it answers by then
@@ -253,7 +253,7 @@ def offer(request: Any, name: Path[types.Name], body: shapes.OfferIn) -> Any:
 
 @router.post("/channels/{name}/state", response=answers(shapes.ChannelOut), tags=["upstreams"], **for_roles(*ADMIN))
 def set_state(request: Any, name: Path[types.Name], body: shapes.ChannelState) -> Any:
-    """Pause a channel; a person lets it take calls, in the office, with a fresh proof of who he is."""
+    """Pause a channel; only a person can enable it, in the office, after verifying their identity again."""
     found = _channel(name)
     if body.state == "active" and found["state"] != "active":
         raise CommandError("A script lets no channel take calls. A person does, in the office.")

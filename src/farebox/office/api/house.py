@@ -26,14 +26,14 @@ SEES_HOUSE = ("admin", "auditor")
 
 @router.get("/announcements", response=answers(shapes.Announcements), tags=["house"], **for_roles(*ALL))
 def list_announcements(request: Any) -> Any:
-    """What customers read for a time, the one that begins last first."""
+    """Announcements, latest start first."""
     del request
     return {"data": db.read(announcements.listed)}
 
 
 @router.post("/announcements", response=answers(shapes.Announcement), tags=["house"], **for_roles(*ADMIN))
 def announce(request: Any, body: shapes.AnnouncementIn) -> Any:
-    """Announce something in at least one language, from now or from a time on."""
+    """Publish an announcement in at least one language, starting now or at a given time."""
     now_us = clock.now_us()
     facts = body.dict() | {"from_us": now_us if body.from_us is None else body.from_us}
     return db.write(announcements.add, **facts, now_us=now_us, actor=request.auth.actor)
@@ -43,7 +43,7 @@ def announce(request: Any, body: shapes.AnnouncementIn) -> Any:
     "/announcements/{announcement}/end", response=answers(shapes.Announcement), tags=["house"], **for_roles(*ADMIN)
 )
 def end_announcement(request: Any, announcement: Path[types.Ident]) -> Any:
-    """Take an announcement away."""
+    """Remove an announcement."""
 
     def write(tx: Tx) -> dict[str, Any]:
         if not any(each["id"] == announcement for each in announcements.listed(tx)):
@@ -55,7 +55,7 @@ def end_announcement(request: Any, announcement: Path[types.Ident]) -> Any:
 
 @router.get("/settings", response=answers(shapes.Settings), tags=["house"], **for_roles(*ALL))
 def read_settings(request: Any) -> Any:
-    """Every setting of the shop as it is now."""
+    """The shop's current settings."""
     del request
     return dict(db.read(settings.values))
 
@@ -64,7 +64,7 @@ def read_settings(request: Any) -> Any:
     "/settings", response=answers(shapes.Settings, proposed=Proposal), tags=["house"], **for_roles(*kinds.PROPOSES)
 )
 def set_settings(request: Any, body: shapes.SettingsIn) -> Any:
-    """Propose other settings of the shop; a person approves them in the office, of money another administrator."""
+    """Propose settings; a person must approve them in the office, another administrator if they affect money."""
     changes = body.dict(exclude_none=True)
     before = db.read(settings.values)
     changed = {name: value for name, value in changes.items() if before[name] != value}
@@ -78,7 +78,7 @@ def set_settings(request: Any, body: shapes.SettingsIn) -> Any:
 
 @router.get("/operators", response=answers(shapes.Operators), tags=["house"], **for_roles(*SEES_HOUSE))
 def list_operators(request: Any) -> Any:
-    """Who works here, and the changes that wait for a second person in the office."""
+    """Operators, and changes pending a second person's approval in the office."""
     del request
     return {
         "data": db.read(operators.listed),

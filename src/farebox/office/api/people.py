@@ -37,14 +37,14 @@ def list_customers(
     state: Literal["", "active", "frozen", "barred", "closed"] = "",
     before: types.Ident = "",
 ) -> Any:
-    """Customers, newest first, by a part of name or e-mail address, an id, or the end of a key."""
+    """Customers, newest first, by a part of the name or e-mail address, an ID, or the end of a key."""
     del request
     return _page(db.read(customers.search, query=q, state=state, before=before, limit=51))
 
 
 @router.post("/customers", response=answers(shapes.Customer), tags=["customers"], **for_roles("admin"))
 def open_account(request: Any, body: shapes.CustomerIn) -> Any:
-    """Open an account with balance 0 that buys by the price list of new accounts."""
+    """Open an account with balance 0 and the price list of new accounts."""
     if not db.read(kinds.is_list_of_new, body.price_list):
         raise CommandError(
             "A script opens accounts by the price list of new accounts alone. Propose another one for the account "
@@ -72,7 +72,7 @@ def read_customer(request: Any, account: Path[types.Ident]) -> Any:
     **for_roles("support", "finance", "admin"),
 )
 def freeze(request: Any, account: Path[types.Ident]) -> Any:
-    """No new calls from within a second on."""
+    """Freeze an account: no new calls, effective within a second."""
     customer(account)
     db.write(accounts.freeze, account, actor=request.auth.actor)
     return customer(account)
@@ -82,7 +82,7 @@ def freeze(request: Any, account: Path[types.Ident]) -> Any:
     "/customers/{account}/unfreeze", response=answers(shapes.Customer), tags=["customers"], **for_roles("admin")
 )
 def unfreeze(request: Any, account: Path[types.Ident]) -> Any:
-    """Refused: a person lets a frozen account make calls again, in the office, with a fresh proof of who he is."""
+    """Refused: only a person can unfreeze an account, in the office, after verifying their identity again."""
     del request
     customer(account)
     raise CommandError("A script lets no account make calls again. A person does, in the office.")
@@ -95,7 +95,7 @@ def unfreeze(request: Any, account: Path[types.Ident]) -> Any:
     **for_roles(*kinds.PROPOSES),
 )
 def set_price_list(request: Any, account: Path[types.Ident], body: shapes.ListChoice) -> Any:
-    """Propose another price list for this account; another administrator approves it in the office."""
+    """Propose another price list for this account; another administrator must approve it in the office."""
     found = customer(account)
     if found["price_list"] == body.price_list:
         return found
@@ -117,7 +117,7 @@ def list_keys(request: Any, account: Path[types.Ident]) -> Any:
     **for_roles("support", "admin"),
 )
 def revoke_key(request: Any, account: Path[types.Ident], key: Path[types.Ident]) -> Any:
-    """Switch a key off for good, everywhere within a second."""
+    """Revoke a key permanently; effective within a second."""
     customer(account)
     if db.read(customers.key, account, key) is None:
         raise Http404
@@ -126,7 +126,7 @@ def revoke_key(request: Any, account: Path[types.Ident], key: Path[types.Ident])
 
 @router.get("/customers/{account}/calls", response=answers(shapes.Calls), tags=["customers"], **for_roles(*ALL))
 def list_calls(request: Any, account: Path[types.Ident], before: types.Ident = "") -> Any:
-    """The calls of an account, newest first; that support or an administrator has read them is written down."""
+    """The calls of an account, newest first; access by support or an administrator is recorded."""
     customer(account)
     logged = request.auth.role in LOGGED
     run = db.write if logged else db.read
@@ -140,7 +140,7 @@ def list_money(
     account: types.Ident = "",
     before: types.Ident = "",
 ) -> Any:
-    """Manual money, newest first."""
+    """Adjustments, newest first."""
     del request
     now_us = clock.now_us()
     rows = db.read(adjustments.listed, account=account, state=state, before=before, limit=51, now_us=now_us)
@@ -161,7 +161,7 @@ def propose(request: Any, body: shapes.AdjustmentIn) -> Any:
 
 @router.get("/money/{adjustment}", response=answers(shapes.Adjustment), tags=["money"], **for_roles(*ALL))
 def read_money(request: Any, adjustment: Path[types.Ident]) -> Any:
-    """One of them."""
+    """One adjustment."""
     del request
     return _adjustment(adjustment)
 
@@ -173,7 +173,7 @@ def read_money(request: Any, adjustment: Path[types.Ident]) -> Any:
     **for_roles(*adjusting.PROPOSES),
 )
 def decline(request: Any, adjustment: Path[types.Ident], body: shapes.Note) -> Any:
-    """Decline it, or withdraw what one has proposed oneself."""
+    """Decline an adjustment, or withdraw one's own."""
     _adjustment(adjustment)
     who = request.auth
     db.write(adjusting.decline, adjustment, role=who.role, note=body.note, actor=who.actor, now_us=clock.now_us())
@@ -208,7 +208,7 @@ def events(
     until_us: types.Moment = 2**53,
     before: types.Ident = "",
 ) -> Any:
-    """The audit trail, newest first; each text fits from its beginning on. Support sees what it has done itself."""
+    """The audit trail, newest first; texts match from their beginning. Support sees its own actions only."""
     who = request.auth
     own = f"operator:{who.person}"
     if who.role == "support":
@@ -231,7 +231,7 @@ def events(
 
 @router.get("/audit/head", response=answers(shapes.Head), tags=["audit"], **for_roles("finance", "admin", "auditor"))
 def audit_head(request: Any) -> Any:
-    """The head of the audit trail's chain, to be kept elsewhere."""
+    """The head of the audit trail's chain, to keep elsewhere."""
     del request
     head = db.read(chain.head)
     return {"n": head.n, "hash": head.hash, "head": str(head)}

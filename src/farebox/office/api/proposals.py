@@ -25,7 +25,7 @@ def list_proposals(
     state: Literal["", "proposed", "approved", "declined", "withdrawn", "dropped", "lapsed"] = "",
     before: types.Ident = "",
 ) -> Any:
-    """Changes that wait for a person, and those that were decided, newest first."""
+    """Pending and decided proposals, newest first."""
     now_us = clock.now_us()
     rows = db.read(proposals.listed, state=state, before=before, limit=51, now_us=now_us)
     shown = [_shown(request, row, now_us) for row in rows]
@@ -34,7 +34,7 @@ def list_proposals(
 
 @router.get("/proposals/{proposal}", response=answers(shapes.Proposal), tags=["proposals"], **for_roles(*ALL))
 def read_proposed(request: Any, proposal: Path[types.Ident]) -> Any:
-    """One proposal, with before and after."""
+    """One proposal, with the values before and after."""
     return _shown(request, _find(proposal), clock.now_us())
 
 

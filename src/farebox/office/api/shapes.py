@@ -15,7 +15,7 @@ from .types import LINE, Count, Currency, Decimal, Ident, In, Line, Moment, Name
 
 
 class Me(Schema):
-    """The token that asks."""
+    """The token that makes the request."""
 
     token: str
     name: str

@@ -42,7 +42,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
         except CommandError as fault:
             error = refusals.said(fault)
         else:
-            return done(request, reverse("office:announcements"), _("It is announced."))
+            return done(request, reverse("office:announcements"), _("Announcement published."))
     rows = [each | {"state": _state(each["from_us"], each["until_us"], now_us)} for each in _all()]
     context = {"rows": rows, "values": values, "error": error, "may": me.role == "admin"}
     return render(request, "office/announcements.html", context, status=400 if error else 200)
@@ -54,7 +54,7 @@ def end(request: HttpRequest, me: Operator, announcement: str) -> HttpResponse:
     """Take an announcement away."""
     if not any(each["id"] == announcement for each in _all()):
         raise Http404
-    said = _("The announcement is gone.")
+    said = _("Announcement removed.")
     return carry_out(request, reverse("office:announcements"), said, announcements.end, announcement, actor=me.actor)
 
 

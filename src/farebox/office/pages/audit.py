@@ -90,10 +90,10 @@ def verify(request: HttpRequest, me: Operator) -> HttpResponse:
 
 def _trouble(found: chain.Trouble) -> str:
     words = {
-        "changed": _("Seal %(n)s does not fit: event %(event)s, or the seal itself, was changed."),
+        "changed": _("Seal %(n)s does not match: event %(event)s or the seal itself was changed."),
         "gone": _("Event %(event)s of seal %(n)s is missing."),
         "gap": _("Seals from %(n)s are missing."),
-        "head": _("The head noted at %(n)s is not in the chain: events were changed, or the end was cut off."),
+        "head": _("The head recorded at %(n)s is not in the chain: events were changed, or the end was removed."),
     }
     return words[found.kind] % {"n": found.n, "event": found.event}
 

@@ -19,17 +19,17 @@ from farebox.office.principal import Operator, operator, step_up
 from .forms import carry_out
 
 STATES = {
-    "sure": gettext_lazy("sure"),
+    "sure": gettext_lazy("confirmed"),
     "unproven": gettext_lazy("not confirmed"),
-    "ahead": gettext_lazy("ahead of everybody"),
+    "ahead": gettext_lazy("ahead of all sources"),
 }
 WITNESSES = {
     "kernel": gettext_lazy("This machine, set by NTP"),
     "database": gettext_lazy("The database, on another machine"),
     "node": gettext_lazy("Another machine of the shop"),
     "upstream": gettext_lazy("An upstream, over TLS"),
-    "person": gettext_lazy("A person who has confirmed it"),
-    "counter": gettext_lazy("This machine's count of seconds since its start"),
+    "person": gettext_lazy("Confirmed by a person"),
+    "counter": gettext_lazy("This machine's uptime"),
 }
 BADGES = {"sure": "good", "unproven": "warn", "ahead": "bad"}
 
@@ -50,7 +50,7 @@ def confirm(request: HttpRequest, me: Operator) -> HttpResponse:
     here = reverse("office:clock")
     if request.method != "POST":
         return HttpResponseRedirect(here)
-    said = _("You have confirmed the time. What waited for it goes on within seconds.")
+    said = _("Time confirmed. Waiting tasks continue within seconds.")
     return carry_out(request, here, said, timekeeping.confirm, actor=me.actor)
 
 

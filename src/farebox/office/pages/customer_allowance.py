@@ -29,7 +29,7 @@ def trust(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     customers.find(account)
     if text(request, "trusted", 3) == "on":
         return _propose(request, me, account, "account.trusted", {"trusted": True})
-    said = _("The account is no longer trusted: its allowance limits again what it is forgiven.")
+    said = _("Account no longer trusted: its allowance applies again.")
     return carry_out(request, _here(account), said, forgiving.trust, account, trusted=False, actor=me.actor)
 
 
@@ -47,7 +47,7 @@ def most(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     if gives:
         return _propose(request, me, account, "account.allowance", {"most_micro": most_micro})
     facts = {"most_micro": most_micro, "now_us": now_us, "actor": me.actor}
-    said = _("The maximum of the allowance is set.")
+    said = _("Allowance maximum saved.")
     return carry_out(request, _here(account), said, forgiving.set_most, account, **facts)
 
 
@@ -60,7 +60,7 @@ def _propose(request: HttpRequest, me: Operator, account: str, kind: str, after:
         row = db.write(kinds.change, kind, account, after, **facts)
     except CommandError as fault:
         return refused(request, here, refusals.said(fault))
-    return proposals.after(request, row, here, _("The maximum of the allowance is set."))
+    return proposals.after(request, row, here, _("Allowance maximum saved."))
 
 
 def _here(account: str) -> str:

@@ -62,9 +62,9 @@ def invite(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
             form.add_error(None, refusals.said(fault))
         else:
             if sent.invited:
-                words = _("An invitation went to %(email)s.") % {"email": guest.email}
+                words = _("Invitation sent to %(email)s.") % {"email": guest.email}
                 return done(request, reverse("office:customer", args=[account]), words)
-            form.add_error("email", _("This person is a member already, or was invited before."))
+            form.add_error("email", _("This person is already a member or invited."))
     return render(request, "office/customer_invite.html", {"account": found, "form": form})
 
 

@@ -34,10 +34,10 @@ from .forms import PAGE, carry_out, count, done, further, line, refused, text
 SEES_KEYS = ("support", "admin", "auditor")
 # verb of a form -> (roles, what is done, what is said of it)
 MOVES: dict[str, tuple[tuple[str, ...], Callable[..., Any], Any]] = {
-    "freeze": (("support", "finance", "admin"), accounts.freeze, gettext_lazy("The account is frozen: no new calls.")),
-    "unfreeze": (("admin",), accounts.unfreeze, gettext_lazy("The account makes calls again.")),
-    "bar": (("admin",), accounts.bar, gettext_lazy("The account is barred.")),
-    "unbar": (("admin",), accounts.unbar, gettext_lazy("The account makes calls again.")),
+    "freeze": (("support", "finance", "admin"), accounts.freeze, gettext_lazy("Account frozen.")),
+    "unfreeze": (("admin",), accounts.unfreeze, gettext_lazy("Account unfrozen.")),
+    "bar": (("admin",), accounts.bar, gettext_lazy("Account banned.")),
+    "unbar": (("admin",), accounts.unbar, gettext_lazy("Account unfrozen.")),
 }
 
 ACTIVATE = (accounts.unfreeze, accounts.unbar)
@@ -90,9 +90,9 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
         else:
             to = reverse("office:customer", args=[account]) if account else reverse("office:customers")
             return (
-                done(request, to, _("The account is open."))
+                done(request, to, _("Account created."))
                 if row is None
-                else proposals.after(request, row, to, _("The account is open."))
+                else proposals.after(request, row, to, _("Account created."))
             )
     context = {"values": values, "error": error, "lists": [(each, each == values["price_list"]) for each in lists]}
     return render(request, "office/customer_new.html", context, status=400 if error else 200)
@@ -173,7 +173,7 @@ def assign_list(request: HttpRequest, me: Operator, account: str, price_list: st
         row = db.write(kinds.change, "account.price_list", account, price_list, **facts)
     except CommandError as fault:
         return refused(request, here, refusals.said(fault))
-    return proposals.after(request, row, here, _("The account buys by this price list from now on."))
+    return proposals.after(request, row, here, _("Price list changed."))
 
 
 @require_POST
@@ -182,7 +182,7 @@ def rename(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     """Another name for the account."""
     find(account)
     name = text(request, "name", 101)
-    said = _("The account has another name.")
+    said = _("Account renamed.")
     return carry_out(request, _here(account), said, accounts.rename, account, name=name, actor=me.actor)
 
 
@@ -195,9 +195,9 @@ def limits(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
         wanted = {
             name: count(given, str(said)) if (given := text(request, name, 20)) else None
             for name, said in (
-                ("rpm", _("Calls a minute")),
-                ("tpm", _("Tokens a minute")),
-                ("concurrency", _("Calls at once")),
+                ("rpm", _("Calls per minute")),
+                ("tpm", _("Tokens per minute")),
+                ("concurrency", _("Concurrent calls")),
             )
         }
     except CommandError as fault:
@@ -205,7 +205,7 @@ def limits(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
     if lifting.limits(rates.now("account", account), wanted) and (way := ask_first(request, _here(account))):
         return way
     return carry_out(
-        request, _here(account), _("The limits are set."), rates.limit, "account", account, **wanted, actor=me.actor
+        request, _here(account), _("Limits saved."), rates.limit, "account", account, **wanted, actor=me.actor
     )
 
 
@@ -219,7 +219,7 @@ def revoke(request: HttpRequest, me: Operator, account: str, key: str) -> HttpRe
         raise Http404
     if request.method != "POST":
         return render(request, "office/key_revoke.html", {"account": found, "key": named})
-    said = _("The key is revoked, everywhere within a second.")
+    said = _("Key revoked. It stops working within a second.")
     return carry_out(request, _here(account), said, keys.revoke, key, now_us=clock.now_us(), actor=me.actor)
 
 
@@ -237,7 +237,7 @@ def close(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
         except CommandError as fault:
             error = refusals.said(fault)
         else:
-            return done(request, _here(account), _("The account is closed."))
+            return done(request, _here(account), _("Account closed."))
     context = {"account": found, "error": error}
     return render(request, "office/customer_close.html", context, status=400 if error else 200)
 
@@ -261,7 +261,7 @@ def _open(tx: Tx, facts: dict[str, Any], me: Operator) -> tuple[str, Proposal | 
 
 def _close(tx: Tx, found: dict[str, Any], *, typed: str, leave_money: bool, actor: str) -> None:
     if typed != found["name"]:
-        raise CommandError(_("Type the name of the account exactly."))
+        raise CommandError(_("The account name does not match."))
     accounts.close(tx, found["id"], leave_money=leave_money, now_us=clock.now_us(), actor=actor)
 
 

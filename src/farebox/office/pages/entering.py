@@ -83,7 +83,7 @@ def add_factor(request: HttpRequest, person: Person, secret: str) -> tuple[str, 
         if db.write(operator_factors.add_totp, person, secret=secret, code=request.POST.get("code", "")):
             request.session.pop("mfa.totp.secret", None)
             return "totp", ""
-        return "", _("This code does not fit. Is the clock of your phone right?")
+        return "", _("Wrong code. Check that your phone's clock is correct.")
     try:
         name, answer = request.POST.get("name", ""), request.POST["answer"]
         db.write(operator_factors.add_passkey, person, name=name or _("Passkey"), answer=answer)
@@ -106,8 +106,8 @@ def too_many(wait: attempts.TooMany) -> str:
     """How long to wait."""
     minutes = -(-wait.wait_s // 60)
     return ngettext(
-        "Too many tries. Wait %(n)d minute, then try again.",
-        "Too many tries. Wait %(n)d minutes, then try again.",
+        "Too many attempts. Try again in %(n)d minute.",
+        "Too many attempts. Try again in %(n)d minutes.",
         minutes,
     ) % {"n": minutes}
 

@@ -63,7 +63,7 @@ def count(given: str, what: str) -> int:
     """A whole number that was typed; CommandError for what is none."""
     plain = given.replace(",", "").replace(" ", "")
     if not (plain.isascii() and plain.isdigit()) or len(plain) > 12:
-        raise CommandError(_("%(what)s: give a whole number.") % {"what": what})
+        raise CommandError(_("%(what)s: enter a whole number.") % {"what": what})
     return int(plain)
 
 
@@ -72,7 +72,7 @@ def amount(given: str, what: str) -> int:
     try:
         return money.parse(given)
     except money.MoneyError:
-        raise CommandError(_("%(what)s: give an amount such as 12.34.") % {"what": what}) from None
+        raise CommandError(_("%(what)s: enter an amount such as 12.34.") % {"what": what}) from None
 
 
 def zone(me: Operator) -> ZoneInfo:
@@ -87,11 +87,11 @@ def moment(given: str, me: Operator) -> int | None:
     try:
         at = datetime.fromisoformat(given)
     except ValueError:
-        raise CommandError(_("Give a date and a time, such as 2026-12-01T09:00.")) from None
+        raise CommandError(_("Enter a date and time such as 2026-12-01T09:00.")) from None
     if at.tzinfo is None:
         at = at.replace(tzinfo=zone(me))
     if not 1970 < at.year < 2200:
-        raise CommandError(_("Give a date and a time, such as 2026-12-01T09:00."))
+        raise CommandError(_("Enter a date and time such as 2026-12-01T09:00."))
     return int(at.timestamp()) * 1_000_000
 
 

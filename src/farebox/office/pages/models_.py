@@ -92,10 +92,8 @@ def shelve(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseRedirect(here)
     if request.POST.get("listed") == "yes":
-        return carry_out(request, here, _("The model is on sale again."), goods.relist, name, actor=me.actor)
-    return carry_out(
-        request, here, _("The model is no longer sold."), shelf.unlist, name, text(request, "why", 200), me.actor
-    )
+        return carry_out(request, here, _("Model put on sale."), goods.relist, name, actor=me.actor)
+    return carry_out(request, here, _("Model taken off sale."), shelf.unlist, name, text(request, "why", 200), me.actor)
 
 
 @require_POST
@@ -108,7 +106,7 @@ def alias(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     if request.POST.get("do") == "remove":
         if other not in found.aliases:
             raise Http404
-        return carry_out(request, here, _("The other name is gone."), goods.unalias, other, actor=me.actor)
+        return carry_out(request, here, _("Alias removed."), goods.unalias, other, actor=me.actor)
     if way := ask_first(request, here):
         return way
     return carry_out(request, here, _aliased, goods.alias, other, name, actor=me.actor)
@@ -116,8 +114,8 @@ def alias(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
 
 def _aliased(made: dict[str, str]) -> str:
     if made["before"] in {"", made["model"]}:
-        return _("The model has another name.")
-    return _("%(name)s now stands for %(model)s, no longer for %(before)s.") % {**made, "name": made["alias"]}
+        return _("Alias added.")
+    return _("%(name)s is now an alias of %(model)s, no longer of %(before)s.") % {**made, "name": made["alias"]}
 
 
 def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) -> HttpResponse:
@@ -130,7 +128,7 @@ def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) ->
         except CommandError as fault:
             error = refusals.said(fault)
         else:
-            return done(request, reverse("office:model", args=[card]), _("The model is saved."))
+            return done(request, reverse("office:model", args=[card]), _("Model saved."))
     context = {
         "found": found,
         "values": values,
@@ -149,7 +147,7 @@ def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) ->
 def _define(tx: Tx, values: dict[str, Any], found: overview.Stocked | None, actor: str) -> str:
     name = values["name"] if found is None else found.card.name
     if found is None and overview.model(tx, name, now_us=clock.now_us()) is not None:
-        raise CommandError(_("There is a model of this name already."))
+        raise CommandError(_("A model with this name already exists."))
     return goods.define_model(
         tx,
         name,
@@ -158,11 +156,11 @@ def _define(tx: Tx, values: dict[str, Any], found: overview.Stocked | None, acto
         modalities=values["modalities"],
         classes=values["classes"],
         context_tokens=count(values["context_tokens"], _("Context")),
-        output_tokens_max=count(values["output_tokens_max"], _("Longest output")),
+        output_tokens_max=count(values["output_tokens_max"], _("Max output")),
         hidden_output=values["hidden_output"],
         tokenizer=values["tokenizer"],
         image_formula=values["image_formula"],
-        input_overhead_tokens=count(values["input_overhead_tokens"] or "0", _("Overhead of the input")),
+        input_overhead_tokens=count(values["input_overhead_tokens"] or "0", _("Input overhead")),
         created_s=clock.now_us() // 1_000_000 if found is None else found.card.created_s,
         actor=actor,
         now_us=clock.now_us(),

@@ -85,9 +85,7 @@ def new(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
         except CommandError as fault:
             error = refusals.said(fault)
         else:
-            return done(
-                request, reverse("office:adjustment", args=[row.id]), _("It is proposed. Nothing has moved yet.")
-            )
+            return done(request, reverse("office:adjustment", args=[row.id]), _("Submitted for approval."))
     day_max_micro, today_micro, two_above_micro = db.read(_limits, found["currency"], me)
     context = {
         "account": found,
@@ -146,10 +144,8 @@ def approve(request: HttpRequest, me: Operator, adjustment: str) -> HttpResponse
     except CommandError as fault:
         return refused(request, here, refusals.said(fault))
     if row.state == "booked":
-        return done(request, here, _("It is approved and booked."))
-    return done(
-        request, here, _("Your approval is noted, 1 of 2. Nothing has moved yet: another person approves it too.")
-    )
+        return done(request, here, _("Approved and booked."))
+    return done(request, here, _("Approval recorded, 1 of 2. It is booked after a second approval."))
 
 
 @require_POST
@@ -160,7 +156,7 @@ def decline(request: HttpRequest, me: Operator, adjustment: str) -> HttpResponse
     return carry_out(
         request,
         reverse("office:adjustment", args=[adjustment]),
-        _("Nothing was moved, and nothing will be."),
+        _("Closed without booking."),
         adjusting.decline,
         adjustment,
         role=me.role,

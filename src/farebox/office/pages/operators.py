@@ -27,10 +27,10 @@ ROLES = {
     "auditor": gettext_lazy("Auditor"),
 }
 ABOUT = {
-    "support": gettext_lazy("sees customers and their calls, freezes accounts, proposes credit"),
-    "finance": gettext_lazy("sees costs, proposes money and approves what others propose"),
-    "admin": gettext_lazy("changes everything but money of others: upstreams, prices, operators, settings"),
-    "auditor": gettext_lazy("reads everything, changes nothing"),
+    "support": gettext_lazy("views customers and their calls, freezes accounts, proposes credit"),
+    "finance": gettext_lazy("views costs, proposes adjustments and approves those of others"),
+    "admin": gettext_lazy("manages upstreams, prices, operators and settings; can't approve adjustments"),
+    "auditor": gettext_lazy("read-only access to everything"),
 }
 _both = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -53,7 +53,7 @@ class Change(forms.Form):
     def __init__(self, *args: Any, now: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         others = [(role, words) for role, words in ROLES.items() if role != now]
-        self.fields["role"].choices = [*others, ("", _("none any more"))]  # type: ignore[attr-defined]
+        self.fields["role"].choices = [*others, ("", _("none"))]  # type: ignore[attr-defined]
 
 
 class Reset(forms.Form):
@@ -138,7 +138,7 @@ def decide(request: HttpRequest, me: Operator, change: str) -> HttpResponse:
     try:
         if request.POST.get("do") != "approve":
             db.write(operators.refuse, change, now_us=clock.now_us(), actor=me.actor)
-            return done(request, to, _("The change is refused."))
+            return done(request, to, _("Change refused."))
         row, code_made = db.write(operators.approve, change, send=letters.way_in, now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
         return refused(request, to, refusals.said(fault))
@@ -159,7 +159,7 @@ def _invited(request: HttpRequest, me: Operator, change: str) -> HttpResponse:
         db.write(operators.withdraw, change, now_us=clock.now_us(), actor=me.actor)
     except CommandError as fault:
         return refused(request, to, refusals.said(fault))
-    return done(request, to, _("The role is taken back. The link to %(email)s leads nowhere.") % found)
+    return done(request, to, _("Role withdrawn. The link sent to %(email)s no longer works.") % found)
 
 
 def _proposed(
@@ -173,18 +173,18 @@ def _proposed(
         form.add_error(None, refusals.said(fault))
         return render(request, template, {"form": form, "alone": single_person()} | here)
     if row.state == "proposed":
-        words = _("It is proposed. Another administrator approves it within 72 hours.")
+        words = _("Submitted for approval. Another administrator must approve it within 72 hours.")
         return done(request, reverse("office:operators"), words)
     return _after(request, row.email, code_made=code_made)
 
 
 def _after(request: HttpRequest, email: str, *, code_made: bool) -> HttpResponse:
     """The change is made; where it made a code, that has gone to the operator alone."""
-    words = _("The change is made.")
+    words = _("Change applied.")
     if code_made:
-        words = _("The change is made. A link went to %(email)s; it works once, within 72 hours.") % {"email": email}
+        words = _("Change applied. A link was sent to %(email)s; it works once, within 72 hours.") % {"email": email}
         if not options.current().mail_url:
-            words += " " + _("This shop has no mail server: the mail is a file in the folder mail on the server.")
+            words += " " + _("No mail server is configured: the message is a file in the mail folder on the server.")
     return done(request, reverse("office:operators"), words)
 
 

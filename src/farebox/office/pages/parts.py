@@ -25,9 +25,9 @@ class Sample(forms.Form):
     empty = forms.CharField(
         label=gettext_lazy("An empty field"), required=False, help_text=gettext_lazy("A hint below.")
     )
-    wrong = forms.CharField(label=gettext_lazy("A field that is wrong"), max_length=4)
+    wrong = forms.CharField(label=gettext_lazy("An invalid field"), max_length=4)
     choice = forms.ChoiceField(label=gettext_lazy("A choice"), choices=[("1", "1"), ("2", "2")], required=False)
-    yes = forms.BooleanField(label=gettext_lazy("A box to tick"), required=False)
+    yes = forms.BooleanField(label=gettext_lazy("A checkbox"), required=False)
     text = forms.CharField(label=gettext_lazy("A long text"), widget=forms.Textarea, required=False)
 
 

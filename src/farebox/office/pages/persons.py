@@ -43,7 +43,7 @@ def sign_out(request: HttpRequest, me: Operator, person: str) -> HttpResponse:
 def off(request: HttpRequest, me: Operator, person: str) -> HttpResponse:
     """Switch a person off everywhere at once."""
     found = find(me, person)
-    said = _("Switched off: sessions, links and tokens have ended, everywhere within a second.")
+    said = _("Deactivated. Sessions, links and tokens end within a second.")
     return carry_out(
         request, _here(person), said, switching.off, found["id"], keys=request.POST.get("keys") == "on",
         now_us=clock.now_us(), actor=me.actor,
@@ -56,7 +56,7 @@ def off(request: HttpRequest, me: Operator, person: str) -> HttpResponse:
 def on(request: HttpRequest, me: Operator, person: str) -> HttpResponse:
     """Let a person in again, as before."""
     found = find(me, person)
-    return carry_out(request, _here(person), _("Switched on again."), switching.on, found["id"], actor=me.actor)
+    return carry_out(request, _here(person), _("Reactivated."), switching.on, found["id"], actor=me.actor)
 
 
 def find(me: Operator, person: str) -> dict[str, Any]:

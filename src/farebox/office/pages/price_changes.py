@@ -51,9 +51,7 @@ def change(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
         except CommandError as fault:
             error = refusals.said(fault)
         else:
-            return done(
-                request, reverse("office:price_draft", args=[made]), _("The draft is there. Look at it once more.")
-            )
+            return done(request, reverse("office:price_draft", args=[made]), _("Draft created. Please review it."))
     sources = [each["price_list"] for each in db.read(lists.overview, now_us=now_us) if each["currency"] == "USD"]
     context = {
         "head": head,
@@ -81,13 +79,11 @@ def proposal(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
         rows = [(line.model, line.usage_class, line.proposed_micro or 0) for line in chosen]
         try:
             plan = drafts.Plan(rows=rows, valid_from_us=moment(begins, me))
-            made = _draw_up(name, plan, _("List prices of the catalogue"), me)
+            made = _draw_up(name, plan, _("Official prices in the catalogue"), me)
         except CommandError as fault:
             error = refusals.said(fault)
         else:
-            return done(
-                request, reverse("office:price_draft", args=[made]), _("The draft is there. Look at it once more.")
-            )
+            return done(request, reverse("office:price_draft", args=[made]), _("Draft created. Please review it."))
     factor = db.read(settings.values)["price_warn_factor"]
     context = {
         "head": head,
@@ -109,14 +105,14 @@ def typed(given: str) -> list[sheets.PriceRow]:
     for number, line in enumerate(lines, start=1):
         parts = line.replace("\t", " ").split()
         if len(parts) != len(sheets.COLUMNS):
-            raise CommandError(_("Line %(n)s: write the model, the class and the price.") % {"n": number})
+            raise CommandError(_("Line %(n)s: enter model, class and price.") % {"n": number})
         rows.append(sheets.row(*parts))
     return rows
 
 
 def _draw_up(price_list: str, plan: drafts.Plan, note: str, me: Operator) -> str:
     if not (plan.rows or plan.from_usd_source or plan.remove or plan.usd_rate):
-        raise CommandError(_("Name the prices that shall change."))
+        raise CommandError(_("Enter the prices to change."))
 
     def write(tx: Tx) -> str:
         return str(

@@ -112,7 +112,7 @@ def assign(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     here = reverse("office:price_list", args=[name])
     account = text(request, "account", 100)
     if db.read(customers.find, account) is None:
-        return refused(request, here, _("There is no account with this id."))
+        return refused(request, here, _("No account has this ID."))
     return assign_list(request, me, account, name, here)
 
 
@@ -172,7 +172,7 @@ def publish(request: HttpRequest, me: Operator, draft: str) -> HttpResponse:
     except CommandError as fault:
         return refused(request, here, refusals.said(fault))
     to = reverse("office:price_list", args=[row.price_list_id])
-    return done(request, f"{to}?version={row.version_n}", _("The version is published."))
+    return done(request, f"{to}?version={row.version_n}", _("Version published."))
 
 
 @require_POST
@@ -183,7 +183,7 @@ def drop(request: HttpRequest, me: Operator, draft: str) -> HttpResponse:
     return carry_out(
         request,
         reverse("office:price_list", args=[row.price_list_id]),
-        _("The draft is discarded."),
+        _("Draft discarded."),
         drafts.drop,
         draft,
         actor=me.actor,

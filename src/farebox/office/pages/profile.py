@@ -35,9 +35,9 @@ class About(forms.Form):
 
     name = forms.CharField(label=pgettext_lazy("person", "Name"), max_length=100, required=False)
     language = forms.ChoiceField(
-        label=gettext_lazy("Language of mail"),
+        label=gettext_lazy("E-mail language"),
         required=False,
-        choices=[("", gettext_lazy("As in the browser")), ("en", "English"), ("zh-hans", "简体中文")],
+        choices=[("", gettext_lazy("Browser default")), ("en", "English"), ("zh-hans", "简体中文")],
     )
     time_zone = forms.CharField(
         label=gettext_lazy("Time zone"),
@@ -60,7 +60,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
         except CommandError as fault:
             form.add_error(None, refusals.said(fault))
         else:
-            return done(request, reverse("office:profile"), _("Your profile is changed."))
+            return done(request, reverse("office:profile"), _("Profile updated."))
     here = {
         "form": form,
         "factors": operator_factors.listed(me.person),
@@ -88,7 +88,7 @@ def password(request: HttpRequest, me: Operator) -> HttpResponse:
         else:
             _alone(request, me)
             update_session_auth_hash(request, person)
-            return done(request, reverse("office:profile"), _("The password is changed. Other sessions have ended."))
+            return done(request, reverse("office:profile"), _("Password changed. All other sessions have ended."))
     return render(request, "office/password.html", {"form": form})
 
 
@@ -103,7 +103,7 @@ def add(request: HttpRequest, me: Operator) -> HttpResponse:
         how, fault = add_factor(request, person, secret)
         if how:
             _alone(request, me)
-            return done(request, reverse("office:profile"), _("The second factor is added. Other sessions have ended."))
+            return done(request, reverse("office:profile"), _("Second factor added. Other sessions have ended."))
         if form.is_bound and form.is_valid():
             form.add_error("code", fault)
     return render(request, "office/factor.html", enrolling(person, secret) | {"form": form, "fault": fault})
@@ -126,7 +126,7 @@ def factor(request: HttpRequest, me: Operator, number: int) -> HttpResponse:
     except CommandError as fault:
         return refused(request, to, refusals.said(fault))
     _alone(request, me)
-    return done(request, to, _("The second factor is removed. Other sessions have ended."))
+    return done(request, to, _("Second factor removed. Other sessions have ended."))
 
 
 @_both
@@ -160,7 +160,7 @@ def end_session(request: HttpRequest, me: Operator, session: str) -> HttpRespons
         _alone(request, me)
     elif not db.write(end, me.person, session=session, actor=me.actor):
         raise Http404
-    return done(request, reverse("office:profile"), _("The session has ended."))
+    return done(request, reverse("office:profile"), _("Session ended."))
 
 
 def _alone(request: HttpRequest, me: Operator) -> None:

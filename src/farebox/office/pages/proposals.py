@@ -28,7 +28,7 @@ from .forms import PAGE, carry_out, done, further, line, refused, single_person,
 
 STATES = ("proposed", "approved", "declined", "withdrawn", "dropped", "lapsed")
 KINDS: dict[str, Any] = {
-    "settings.money": gettext_lazy("Settings that give or bound money"),
+    "settings.money": gettext_lazy("Settings that affect money"),
     "account.price_list": gettext_lazy("Price list of an account"),
     "account.open": gettext_lazy("New account"),
     "account.trusted": gettext_lazy("Trusted account"),
@@ -36,21 +36,21 @@ KINDS: dict[str, Any] = {
     "settings": gettext_lazy("Settings"),
     "account.limits": gettext_lazy("Limits of an account"),
     "channel.offer": gettext_lazy("Model of a channel"),
-    "model.alias": gettext_lazy("Another name of a model"),
-    "model.define": gettext_lazy("What is known of a model"),
+    "model.alias": gettext_lazy("Alias of a model"),
+    "model.define": gettext_lazy("Model details"),
 }
 FIELDS: dict[str, Any] = {
     "name": gettext_lazy("Name"),
     "currency": gettext_lazy("Currency"),
     "price_list": gettext_lazy("Price list"),
     "time_zone": gettext_lazy("Time zone"),
-    "rpm": gettext_lazy("Calls a minute"),
-    "tpm": gettext_lazy("Tokens a minute"),
-    "concurrency": gettext_lazy("Calls at once"),
+    "rpm": gettext_lazy("Calls per minute"),
+    "tpm": gettext_lazy("Tokens per minute"),
+    "concurrency": gettext_lazy("Concurrent calls"),
     "trusted": gettext_lazy("Trusted: failed calls are free without a limit"),
-    "most_micro": gettext_lazy("Maximum of its allowance"),
+    "most_micro": gettext_lazy("Maximum of the allowance"),
     "model": gettext_lazy("Model"),
-    "upstream_model": gettext_lazy("Its name at the upstream"),
+    "upstream_model": gettext_lazy("Name at the upstream"),
     "costs": gettext_lazy("Costs"),
 }
 
@@ -111,9 +111,9 @@ def approve(request: HttpRequest, me: Operator, proposal: str) -> HttpResponse:
     except CommandError as fault:
         return refused(request, here, refusals.said(fault))
     if row.state == "dropped":
-        said = _("It was changed by somebody else since this was proposed. The proposal is dropped; propose it again.")
+        said = _("It has changed since this was proposed, so the proposal was dropped. Submit it again.")
         return refused(request, here, said)
-    return done(request, here, _("It is approved and in force."))
+    return done(request, here, _("Approved and in force."))
 
 
 def _approve(tx: db.Tx, proposal: str, shown: str, me: Operator) -> Proposal:
@@ -133,7 +133,7 @@ def decline(request: HttpRequest, me: Operator, proposal: str) -> HttpResponse:
     return carry_out(
         request,
         reverse("office:proposal", args=[proposal]),
-        _("Nothing was changed, and nothing will be."),
+        _("Closed without changes."),
         kinds.decline,
         proposal,
         role=me.role,
@@ -150,7 +150,7 @@ def after(request: HttpRequest, row: Proposal, to: str, said: str) -> HttpRespon
     return done(
         request,
         reverse("office:proposal", args=[row.id]),
-        _("It is proposed. Nothing has changed yet: another administrator approves it."),
+        _("Submitted for approval by another administrator."),
     )
 
 
@@ -209,7 +209,7 @@ def _said(value: Any, name: str = "") -> str:
     if value is None or value in ("", [], {}):
         return "–"
     if isinstance(value, bool):
-        return _("Yes") if value else _("No, only within its allowance")
+        return _("Yes") if value else _("No, within its allowance")
     if name.endswith("_micro"):
         return money.text(value)
     if isinstance(value, list):

@@ -27,10 +27,10 @@ PARTS: dict[str, Any] = {
     "quirks": gettext_lazy("the quirks"),
     "models": gettext_lazy("the models"),
     "costs": gettext_lazy("the costs"),
-    "order": gettext_lazy("tier, weight or calls at once"),
-    "state": gettext_lazy("whether it takes calls"),
+    "order": gettext_lazy("tier, weight or concurrent calls"),
+    "state": gettext_lazy("whether it is enabled"),
     "prices": gettext_lazy("the prices of the list"),
-    "model": gettext_lazy("what is known of the model"),
+    "model": gettext_lazy("the model's details"),
 }
 
 
@@ -61,7 +61,7 @@ def demand(changed: list[str]) -> None:
     """CommandError that says what has changed, if anything has."""
     if changed:
         words = signs.listed(str(PARTS[name]) for name in changed)
-        said = _("Nothing was done: since you looked, this has changed: %(what)s. Look again, then decide.")
+        said = _("Not done: this has changed since you loaded the page: %(what)s. Review it again, then decide.")
         raise CommandError(said % {"what": words})
 
 

@@ -33,65 +33,68 @@ GROUPS: tuple[tuple[Any, dict[str, tuple[Any, Any]]], ...] = (
     (
         gettext_lazy("The shop"),
         {
-            "shop_name": (gettext_lazy("Name of the shop"), gettext_lazy("Empty: the name of the process options.")),
+            "shop_name": (
+                gettext_lazy("Shop name"),
+                gettext_lazy("Leave empty to use the name from the process options."),
+            ),
             "support_contact": (
-                gettext_lazy("How customers reach you"),
-                gettext_lazy("An e-mail address or a telephone number, at the foot of every page."),
+                gettext_lazy("Support contact"),
+                gettext_lazy("An e-mail address or phone number, shown at the bottom of every page."),
             ),
         },
     ),
     (
-        gettext_lazy("Signing up"),
+        gettext_lazy("Sign-up"),
         {
             "signup_currency": (
                 gettext_lazy("Currency of new accounts"),
-                gettext_lazy("Empty: that of the public price list."),
+                gettext_lazy("Leave empty to use that of the public price list."),
             ),
             "signup_price_list": (
                 gettext_lazy("Price list of new accounts"),
-                gettext_lazy("Empty: the public price list."),
+                gettext_lazy("Leave empty to use the public price list."),
             ),
             "trial_micro": (
                 gettext_lazy("Trial credit"),
-                gettext_lazy("A line for each currency, such as USD 1.00. Empty: none is given."),
+                gettext_lazy("One currency per line, such as USD 1.00. Leave empty for none."),
             ),
-            "trial_days": (gettext_lazy("Days that trial credit lasts"), ""),
+            "trial_days": (gettext_lazy("Trial credit valid for (days)"), ""),
         },
     ),
     (
-        gettext_lazy("Prices and money"),
+        gettext_lazy("Prices and adjustments"),
         {
             "public_price_list": (
                 gettext_lazy("Public price list"),
                 gettext_lazy(
-                    "What visitors see under Prices. Empty: the one of the process options, or the first one in force."
+                    "Shown to visitors under Prices. Empty: the one in the process options, or the first one in force."
                 ),
             ),
             "price_warn_factor": (
-                gettext_lazy("A price change is steep from this factor on"),
-                gettext_lazy("1.5 warns of a price that rises by half or falls by a third."),
+                gettext_lazy("Warn of price changes from this factor"),
+                gettext_lazy("1.5 warns of a rise by half or a fall by a third."),
             ),
             "money_day_support_micro": (
-                gettext_lazy("What one person of support proposes a day"),
-                gettext_lazy("In the account's currency."),
+                gettext_lazy("Daily proposal limit, support"),
+                gettext_lazy("Per person, in the account's currency."),
             ),
             "money_day_finance_micro": (
-                gettext_lazy("What one person of finance proposes a day"),
-                gettext_lazy("In the account's currency. The same limit holds for what this person approves a day."),
+                gettext_lazy("Daily proposal limit, finance"),
+                gettext_lazy("Per person, in the account's currency. The same limit applies to approvals per day."),
             ),
             "money_day_admin_micro": (
-                gettext_lazy("What one administrator proposes a day"),
-                gettext_lazy("In the account's currency. The same limit holds for what this person approves a day."),
+                gettext_lazy("Daily proposal limit, administrator"),
+                gettext_lazy("Per person, in the account's currency. The same limit applies to approvals per day."),
             ),
             "money_two_approvers_above_micro": (
-                gettext_lazy("Above this amount money needs two approvers"),
-                gettext_lazy("In the account's currency. 0 or empty: one approver is enough for every amount."),
+                gettext_lazy("Amount above which two approvers are needed"),
+                gettext_lazy("In the account's currency. 0 or empty: one approver is always enough."),
             ),
             "rules_2_from": (
                 gettext_lazy("Charging rules version 2 apply from"),
                 gettext_lazy(
-                    "In UTC, at least 7 days from now: the owners of all accounts are told by mail. It can be moved "
-                    "until it has come, and then stays. Empty: not set."
+                    "In UTC, at least 7 days from now; all account owners are notified by e-mail. It can be "
+                    "changed until it takes effect. Empty: not set."
                 ),
             ),
         },
@@ -99,15 +102,21 @@ GROUPS: tuple[tuple[Any, dict[str, tuple[Any, Any]]], ...] = (
     (
         gettext_lazy("Texts"),
         {
-            "terms_en": (gettext_lazy("Terms, in English"), gettext_lazy("Empty: the terms that come with Farebox.")),
-            "terms_zh": (gettext_lazy("Terms, in Chinese"), gettext_lazy("Empty: the terms that come with Farebox.")),
+            "terms_en": (
+                gettext_lazy("Terms, in English"),
+                gettext_lazy("Leave empty to use the terms that come with Farebox."),
+            ),
+            "terms_zh": (
+                gettext_lazy("Terms, in Chinese"),
+                gettext_lazy("Leave empty to use the terms that come with Farebox."),
+            ),
             "privacy_en": (
                 gettext_lazy("Privacy, in English"),
-                gettext_lazy("Empty: the text that comes with Farebox."),
+                gettext_lazy("Leave empty to use the text that comes with Farebox."),
             ),
             "privacy_zh": (
                 gettext_lazy("Privacy, in Chinese"),
-                gettext_lazy("Empty: the text that comes with Farebox."),
+                gettext_lazy("Leave empty to use the text that comes with Farebox."),
             ),
         },
     ),
@@ -163,9 +172,11 @@ def _change(tx: Tx, values: dict[str, Any], me: Operator) -> tuple[bool, Proposa
 
 def _done(request: HttpRequest, changed: bool, row: Proposal | None) -> HttpResponse:
     if row is not None and row.state == "proposed":
-        said = _("It is proposed. Nothing that gives or bounds money has changed: another administrator approves it.")
+        said = _(
+            "Submitted for approval by another administrator; settings that affect money are unchanged until then."
+        )
         return done(request, reverse("office:proposal", args=[row.id]), said)
-    said = _("The settings are in force.") if changed or row is not None else _("Nothing was changed.")
+    said = _("Settings saved.") if changed or row is not None else _("No changes.")
     return done(request, reverse("office:settings"), said)
 
 
@@ -192,7 +203,7 @@ def _shown(request: HttpRequest, me: Operator, texts: dict[str, str], errors: di
                 {
                     "name": name,
                     "label": label,
-                    "hint": _("In force; it can no longer be changed.") if _stays(name) else hint,
+                    "hint": _("In force; can no longer be changed.") if _stays(name) else hint,
                     "value": texts[name],
                     "long": BY_NAME[name].kind in {"text", "amounts"},
                     "error": _sentence(errors.get(name, "").removeprefix(f"{name}: ").removeprefix(f"{name}：")),

@@ -79,11 +79,11 @@ class NewPassword(forms.Form):
         label=gettext_lazy("New password"),
         max_length=256,
         strip=False,
-        help_text=gettext_lazy("8 characters or more; a sentence is a good one."),
+        help_text=gettext_lazy("At least 8 characters; a sentence works well."),
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
     again = forms.CharField(
-        label=gettext_lazy("Password again"),
+        label=gettext_lazy("Confirm password"),
         max_length=256,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
@@ -93,7 +93,7 @@ class NewPassword(forms.Form):
         """Both passwords are the same."""
         found = super().clean() or {}
         if found.get("password") != found.get("again"):
-            self.add_error("again", _("The two passwords differ."))
+            self.add_error("again", _("The passwords do not match."))
         return found
 
 
@@ -130,7 +130,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         else:
             if person is not None:
                 return begin(request, person)
-            form.add_error(None, _("E-mail address or password is wrong."))
+            form.add_error(None, _("Wrong e-mail address or password."))
     return render(request, "office/sign_in.html", {"form": form})
 
 
@@ -154,7 +154,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
     if how:
         return enter(request, person, how)
     if failed and form.is_bound and form.is_valid():
-        form.add_error("code", _("This code is wrong, or it was used before."))
+        form.add_error("code", _("The code is wrong or was already used."))
     question = operator_factors.passkey_question(person)
     here = {"form": form, "person": person, "failed": failed and not form.is_bound, "question": as_json(question)}
     return render(request, "office/second.html", here)

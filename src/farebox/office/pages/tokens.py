@@ -99,7 +99,7 @@ def revoke(request: HttpRequest, me: Operator, token: str) -> HttpResponse:
     return carry_out(
         request,
         reverse("office:tokens"),
-        _("The token is revoked."),
+        _("Token revoked."),
         tokens.revoke,
         token,
         person=person,

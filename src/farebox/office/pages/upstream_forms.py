@@ -22,16 +22,16 @@ COSTS = {  # of every usage class: saving replaces all costs, so one without a f
     "output": gettext_lazy("Cost of output"),
     "cache_write": gettext_lazy("Cost of cache writes"),
     "reasoning": gettext_lazy("Cost of reasoning"),
-    "input_audio": gettext_lazy("Cost of audio in"),
-    "output_audio": gettext_lazy("Cost of audio out"),
+    "input_audio": gettext_lazy("Cost of audio input"),
+    "output_audio": gettext_lazy("Cost of audio output"),
     "images": gettext_lazy("Cost of images"),
 }
 SELDOM = ("cache_write", "reasoning", "input_audio", "output_audio", "images")
 MODELS_MAX = 200
 _CANCEL = {
-    "stops": gettext_lazy("what it made until we cancelled"),
+    "stops": gettext_lazy("only what it generated before the cancellation"),
     "bills_all": gettext_lazy("the whole answer"),
-    "unknown": gettext_lazy("not known"),
+    "unknown": gettext_lazy("unknown"),
 }
 _MONO = {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
 
@@ -58,7 +58,7 @@ class Secretive(forms.Form):
         if found.get("secret_kept") and not found.get("secret") and "secret" not in self.errors:
             found["secret"] = self._kept
             if not self._kept:
-                self.add_error("secret", _("Enter the key again: it was kept for ten minutes only."))
+                self.add_error("secret", _("Enter the key again: it was kept for only ten minutes."))
         return found
 
     def secret_typed(self) -> str:
@@ -66,7 +66,7 @@ class Secretive(forms.Form):
         typed = str(self.cleaned_data.get("secret") or "") if self.is_bound else ""
         if typed:
             self.data = {**self.data.dict(), "secret_kept": "on"}  # type: ignore[attr-defined]  # a QueryDict
-            self["secret"].help_text = _("The key that you typed is kept for ten minutes. Empty: use that one.")
+            self["secret"].help_text = _("The key you entered is kept for ten minutes. Leave empty to use it.")
         return typed
 
 
@@ -76,10 +76,10 @@ class New(Secretive):
     upstream = forms.CharField(
         label=gettext_lazy("Upstream"),
         max_length=64,
-        help_text=gettext_lazy("Whom you pay. One that is here already gets a further channel."),
+        help_text=gettext_lazy("The vendor you pay. An existing upstream gets another channel."),
     )
     name = forms.CharField(
-        label=gettext_lazy("Name of the channel"),
+        label=gettext_lazy("Channel name"),
         max_length=64,
         help_text=gettext_lazy("One channel is one key at one address, such as openai-2."),
     )
@@ -87,41 +87,42 @@ class New(Secretive):
         label=gettext_lazy("Base URL"),
         max_length=300,
         widget=forms.TextInput(attrs={**_MONO, "inputmode": "url"}),
-        help_text=gettext_lazy("Up to and with /v1, where the upstream has it."),
+        help_text=gettext_lazy("Including /v1, if the upstream uses it."),
     )
     secret = forms.CharField(
-        label=gettext_lazy("Key of the upstream"),
+        label=gettext_lazy("Upstream key"),
         max_length=4000,
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
         help_text=gettext_lazy(
-            "It is encrypted, and never shown again. Only a server on your own network may have none."
+            "Stored encrypted and never shown again. Optional only for servers on your own network."
         ),
     )
     local = forms.BooleanField(
-        label=gettext_lazy("It is on my own network"),
+        label=gettext_lazy("On my own network"),
         required=False,
-        help_text=gettext_lazy("Only then are http and private addresses allowed. The audit trail notes it."),
+        help_text=gettext_lazy("Allows http and private addresses. Recorded in the audit trail."),
     )
     dialect = forms.ChoiceField(
-        label=gettext_lazy("What it speaks"),
+        label=gettext_lazy("Protocol"),
         required=False,
         choices=lambda: [(name, dialect.title) for name, dialect in DIALECTS.items()],
     )
     models = forms.CharField(
-        label=gettext_lazy("Models that it answers"),
+        label=gettext_lazy("Models"),
         max_length=20_000,
         required=False,
         widget=forms.Textarea(attrs={**_MONO, "rows": 5}),
-        help_text=gettext_lazy("One a line. Where the upstream calls it otherwise: gpt-4o-mini = its name there."),
+        help_text=gettext_lazy("One per line. If the upstream uses another name: gpt-4o-mini = upstream name."),
     )
-    official_costs = forms.BooleanField(label=gettext_lazy("Take the official USD prices as costs"), required=False)
-    currency = forms.CharField(label=gettext_lazy("Currency of its bill"), min_length=3, max_length=3)
+    official_costs = forms.BooleanField(label=gettext_lazy("Use official USD prices as costs"), required=False)
+    currency = forms.CharField(label=gettext_lazy("Billing currency"), min_length=3, max_length=3)
     cancel_billing = forms.ChoiceField(
-        label=gettext_lazy("When we cancel a stream, it bills"), choices=[(key, _CANCEL[key]) for key in CANCEL_BILLING]
+        label=gettext_lazy("When a stream is cancelled, it bills"),
+        choices=[(key, _CANCEL[key]) for key in CANCEL_BILLING],
     )
-    tier = _whole(gettext_lazy("Tier"), gettext_lazy("Lower ones are tried first."))
-    weight = _whole(gettext_lazy("Weight"), gettext_lazy("The share of calls among channels of one tier."))
+    tier = _whole(gettext_lazy("Tier"), gettext_lazy("Lower tiers are tried first."))
+    weight = _whole(gettext_lazy("Weight"), gettext_lazy("Share of calls within a tier."))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -140,9 +141,9 @@ class New(Secretive):
         text = str(self.cleaned_data["models"])
         found = list(models_of(text))
         if len(found) > MODELS_MAX:
-            raise forms.ValidationError(_("At most %(n)d models at once.") % {"n": MODELS_MAX})
+            raise forms.ValidationError(_("At most %(n)d models at a time.") % {"n": MODELS_MAX})
         if any(not model or not there or len(model) > 128 or len(there) > 200 for model, there in found):
-            raise forms.ValidationError(_("A line has a model, or a model = its name there."))
+            raise forms.ValidationError(_("Enter a model, or model = upstream name, on each line."))
         repeated = [model for model, times in Counter(model for model, _there in found).items() if times > 1]
         if repeated:
             raise forms.ValidationError(_("%(model)s is listed more than once.") % {"model": repeated[0]})
@@ -159,21 +160,21 @@ class Edit(Secretive):
     base_url = New.base_fields["base_url"]
     local = New.base_fields["local"]
     secret = forms.CharField(
-        label=gettext_lazy("New key of the upstream"),
+        label=gettext_lazy("New upstream key"),
         max_length=4000,
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text=gettext_lazy("Empty leaves the key as it is."),
+        help_text=gettext_lazy("Leave empty to keep the key."),
     )
-    tier = _whole(gettext_lazy("Tier"), gettext_lazy("Lower ones are tried first."))
-    weight = _whole(gettext_lazy("Weight"), gettext_lazy("The share of calls among channels of one tier."))
-    concurrency_max = _whole(gettext_lazy("Calls at once"), gettext_lazy("0 is no limit."))
+    tier = _whole(gettext_lazy("Tier"), gettext_lazy("Lower tiers are tried first."))
+    weight = _whole(gettext_lazy("Weight"), gettext_lazy("Share of calls within a tier."))
+    concurrency_max = _whole(gettext_lazy("Concurrent calls"), gettext_lazy("0 means no limit."))
     preset = forms.ChoiceField(
         label=gettext_lazy("API of"),
         required=False,
         widget=forms.Select(attrs={"translate": "no"}),
-        choices=[("", gettext_lazy("Leave as it is")), *((name, each.title) for name, each in PRESETS.items())],
-        help_text=gettext_lazy("Replaces how this channel differs from the OpenAI API by what this vendor needs."),
+        choices=[("", gettext_lazy("Leave unchanged")), *((name, each.title) for name, each in PRESETS.items())],
+        help_text=gettext_lazy("Replaces this channel's differences from the OpenAI API with the vendor's preset."),
     )
 
 
@@ -182,11 +183,11 @@ class Offer(forms.Form):
 
     model = forms.ChoiceField(label=gettext_lazy("Model"))
     upstream_model = forms.CharField(
-        label=gettext_lazy("Its name at the upstream"),
+        label=gettext_lazy("Name at the upstream"),
         max_length=200,
         required=False,
         widget=forms.TextInput(attrs=_MONO),
-        help_text=gettext_lazy("Empty: the same name."),
+        help_text=gettext_lazy("Leave empty for the same name."),
     )
 
     def __init__(self, *args: Any, known: Sequence[str], **kwargs: Any) -> None:
@@ -200,7 +201,7 @@ class Offer(forms.Form):
                 max_length=24,
                 required=False,
                 widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
-                help_text=_("For 1,000,000 images.") if name == "images" else _("For 1,000,000 tokens."),
+                help_text=_("Per 1,000,000 images.") if name == "images" else _("Per 1,000,000 tokens."),
             )
 
     def clean(self) -> dict[str, Any]:
@@ -209,9 +210,9 @@ class Offer(forms.Form):
         for name in COSTS:
             try:
                 if found.get(name) and money.parse(found[name]) < 0:
-                    self.add_error(name, _("Give an amount such as 2.50."))
+                    self.add_error(name, _("Enter an amount such as 2.50."))
             except money.MoneyError:
-                self.add_error(name, _("Give an amount such as 2.50."))
+                self.add_error(name, _("Enter an amount such as 2.50."))
         return found
 
     def often(self) -> list[forms.BoundField]:
@@ -244,4 +245,4 @@ def _currency(code: str) -> str:
     try:
         return money.check_currency(code.upper())
     except money.MoneyError:
-        raise forms.ValidationError(_("Give a code such as USD or CNY.")) from None
+        raise forms.ValidationError(_("Enter a code such as USD or CNY.")) from None

@@ -34,12 +34,12 @@ _get = require_http_methods(["GET", "HEAD"])
 _KEY = "upstream key"  # typed into a form that failed
 SEES_COSTS = ("finance", "admin", "auditor")
 BADGES = {
-    "closed": ("good", gettext_lazy("works")),
-    "suspected": ("warn", gettext_lazy("is being checked")),
-    "half_open": ("warn", gettext_lazy("is tried again")),
-    "open": ("bad", gettext_lazy("rests after failures")),
+    "closed": ("good", gettext_lazy("active")),
+    "suspected": ("warn", gettext_lazy("being checked")),
+    "half_open": ("warn", gettext_lazy("probing")),
+    "open": ("bad", gettext_lazy("tripped after repeated failures")),
     "disabled": ("", gettext_lazy("paused")),
-    "broken": ("bad", gettext_lazy("can't be used")),
+    "broken": ("bad", gettext_lazy("unusable")),
 }
 
 
@@ -101,9 +101,9 @@ def state(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     why = request.POST.get("why", "")[:200]
     if wanted == "disabled":
         db.write(channels.set_state, channel=row["name"], state=wanted, why=why, actor=me.actor)
-        return done(request, to, _("The channel is paused."))
+        return done(request, to, _("Channel paused."))
     shown = request.POST.get("seen", "")[:1000]
-    return carry_out(request, to, _("The channel takes calls."), _switch_on, row, shown=shown, why=why, actor=me.actor)
+    return carry_out(request, to, _("Channel enabled."), _switch_on, row, shown=shown, why=why, actor=me.actor)
 
 
 @require_POST
@@ -135,7 +135,7 @@ def edit(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
             form.add_error(None, refusals.said(fault))
         else:
             kept.drop(request, f"{_KEY} {channel}")
-            return done(request, reverse("office:channel", args=[channel]), _("The channel is changed."))
+            return done(request, reverse("office:channel", args=[channel]), _("Channel updated."))
     _keep_key(request, form, f"{_KEY} {channel}")
     return render(request, "office/channel_edit.html", {"form": form, "channel": row})
 
@@ -159,7 +159,7 @@ def offer(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
         except CommandError as fault:
             form.add_error(None, refusals.said(fault))
         else:
-            told = _("The channel answers %(model)s.") % {"model": given["model"]}
+            told = _("The channel now serves %(model)s.") % {"model": given["model"]}
             return done(request, reverse("office:channel", args=[channel]), told)
     here = {"form": form, "channel": row, "known": known, "currency": row["cost_currency"]}
     return render(request, "office/channel_offer.html", here)
@@ -173,7 +173,7 @@ def withdraw(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     if not any(each["model"] == model for each in row["models"]):
         raise Http404
     db.write(channels.withdraw, channel=row["name"], model=model, actor=me.actor)
-    told = _("The channel no longer answers %(model)s.") % {"model": model}
+    told = _("The channel no longer serves %(model)s.") % {"model": model}
     return done(request, reverse("office:channel", args=[channel]), told)
 
 
@@ -267,7 +267,7 @@ def refuse_to_lead_away(row: dict[str, Any], base_url: str, secret: str) -> None
     """
     moved = urlsplit(base_url)[:2] != urlsplit(row["base_url"])[:2]
     if moved and row["secret"] != "none" and not secret:  # noqa: S105 - says whether there is one
-        raise CommandError(_("The address leads to another place: give the upstream's key again."))
+        raise CommandError(_("The address points to another server: enter the upstream's key again."))
 
 
 def _find(channel: str) -> dict[str, Any]:

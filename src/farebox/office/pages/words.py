@@ -38,7 +38,7 @@ MEMBER_ROLES: dict[str, Any] = {
 ACCOUNT_STATES: dict[str, Any] = {
     "active": gettext_lazy("active"),
     "frozen": gettext_lazy("frozen"),
-    "barred": gettext_lazy("barred"),
+    "barred": gettext_lazy("banned"),
     "closed": gettext_lazy("closed"),
 }
 STATES: dict[str, Any] = {
@@ -47,20 +47,20 @@ STATES: dict[str, Any] = {
     "expired": gettext_lazy("expired"),
     "removed": gettext_lazy("removed"),
     "archived": gettext_lazy("archived"),
-    "proposed": gettext_lazy("waits for approval"),
+    "proposed": gettext_lazy("pending approval"),
     "booked": gettext_lazy("booked"),
     "declined": gettext_lazy("declined"),
     "withdrawn": gettext_lazy("withdrawn"),
     "lapsed": gettext_lazy("lapsed"),
     "approved": gettext_lazy("approved"),
-    "dropped": gettext_lazy("dropped, for it was changed meanwhile"),
+    "dropped": gettext_lazy("dropped: changed in the meantime"),
 }
 CAUSES = {
     "failed": gettext_lazy("the upstream broke off"),
     "empty": gettext_lazy("empty answer"),
-    "left": gettext_lazy("the customer left"),
+    "left": gettext_lazy("customer disconnected"),
     "counted": gettext_lazy("counted, not reported"),
-    "short": gettext_lazy("the hold did not cover it"),
+    "short": gettext_lazy("above the hold"),
 }
 # What a receipt notes of a call.
 FLAGS: dict[str, Any] = {
@@ -69,14 +69,14 @@ FLAGS: dict[str, Any] = {
     "malformed": gettext_lazy("unreadable report"),
     "unknown_counter": gettext_lazy("unknown counter, not charged"),
     "unpriced": gettext_lazy("class without a price"),
-    "short": gettext_lazy("the hold did not cover it"),
-    "substituted": gettext_lazy("another model answered"),
-    "journalled": gettext_lazy("charged later, the store was away"),
+    "short": gettext_lazy("above the hold"),
+    "substituted": gettext_lazy("answered by another model"),
+    "journalled": gettext_lazy("charged later: database unavailable"),
     "limit_lowered": gettext_lazy("limit lowered to what the balance pays"),
     "no_terminal": gettext_lazy("no end mark"),
     "policy": gettext_lazy("ended by a content policy"),
     "after_output": gettext_lazy("broke off after output"),
-    "left": gettext_lazy("the customer left"),
+    "left": gettext_lazy("customer disconnected"),
     "unread": gettext_lazy("the customer did not read"),
     "allowance_used": gettext_lazy("allowance used up"),
     "hold_used_up": gettext_lazy("hold used up"),
@@ -99,22 +99,22 @@ BADGES = {
 MONEY: dict[str, Any] = {
     "grant": gettext_lazy("Granted credit"),
     "credit": gettext_lazy("Credit"),
-    "refund": gettext_lazy("Refund of a call"),
+    "refund": gettext_lazy("Call refund"),
     "debit": gettext_lazy("Debit"),
     "write_off": gettext_lazy("Write-off"),
 }
 MONEY_MEANS: dict[str, Any] = {
-    "grant": gettext_lazy("A gift: a trial, a bonus, goodwill. It is not paid out, and may expire."),
+    "grant": gettext_lazy("A gift, such as a trial, bonus or goodwill. Can't be paid out and may expire."),
     "credit": gettext_lazy("A correction in the customer's favour."),
-    "refund": gettext_lazy("The charge of one call, or a part of it, given back."),
-    "debit": gettext_lazy("A correction against the customer. At most what is available is taken."),
-    "write_off": gettext_lazy("What is left on a barred or closed account, taken off the books."),
+    "refund": gettext_lazy("Returns the charge of one call, or a part of it."),
+    "debit": gettext_lazy("A correction in the shop's favour. At most the available balance is taken."),
+    "write_off": gettext_lazy("Takes the remaining balance of a banned or closed account off the books."),
 }
 ENTRIES: dict[str, Any] = {
     "grant": gettext_lazy("Granted credit"),
     "credit": gettext_lazy("Credit"),
-    "call_refund": gettext_lazy("Refund of a call"),
-    "refund": gettext_lazy("Refund of a call"),
+    "call_refund": gettext_lazy("Call refund"),
+    "refund": gettext_lazy("Call refund"),
     "debit": gettext_lazy("Debit"),
     "write_off": gettext_lazy("Write-off"),
     "expiry": gettext_lazy("Credit expired"),
@@ -123,22 +123,22 @@ ENTRIES: dict[str, Any] = {
     "payment": gettext_lazy("Top-up"),
 }
 OUTCOMES: dict[str, Any] = {
-    "open": gettext_lazy("under way"),
+    "open": gettext_lazy("in progress"),
     "served": gettext_lazy("served"),
     "failed": gettext_lazy("failed"),
-    "broken": gettext_lazy("broken off"),
+    "broken": gettext_lazy("interrupted"),
     "refused": gettext_lazy("refused"),
-    "left": gettext_lazy("the customer left"),
-    "revoked": gettext_lazy("key ended"),
+    "left": gettext_lazy("customer disconnected"),
+    "revoked": gettext_lazy("key revoked"),
 }
 
 # How an attempt at one upstream ended.
 ATTEMPTS: dict[str, Any] = {
-    "served": gettext_lazy("answered"),
-    "left": gettext_lazy("the customer left"),
+    "served": gettext_lazy("successful"),
+    "left": gettext_lazy("customer disconnected"),
     "refused": gettext_lazy("refused by the upstream"),
     "failed": gettext_lazy("upstream failed"),
-    "unknown": gettext_lazy("no answer came"),
+    "unknown": gettext_lazy("no answer"),
 }
 
 
