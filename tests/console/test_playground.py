@@ -194,7 +194,7 @@ def test_an_account_without_a_project_in_use_is_told_so(shop, owner):
     shop.write(projects.archive, project, now_us=clock.now_us(), actor="test")
     answer = owner.send(KEY, {})
     assert answer.status == 409
-    assert "no project in use" in answer.json["error"]
+    assert "no active project" in answer.json["error"]
     page = owner.page("/console/keys/new")
     assert "There is no active project" in page.text
 

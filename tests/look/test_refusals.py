@@ -79,11 +79,13 @@ def raised() -> dict[str, list[Site]]:
     return found
 
 
+@functools.cache
 def words() -> set[str]:
     tables = tomllib.loads((refusals.FOLDER / "words.toml").read_text(encoding="utf-8"))
     return {f"{kind}.{name}" for kind, names in tables.items() for name in names}
 
 
+@functools.cache
 def entries() -> dict[str, dict[str, Any]]:
     return {ident: entry for ident, entry in refusals.sentences().items() if ident not in words()}
 
