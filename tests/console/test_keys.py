@@ -575,3 +575,34 @@ def test_a_member_with_two_places_signs_in_once(shop, owner):
     assert again.get(f"/console/keys/{his.key_id}").status == 200
     assert again.get(f"/console/keys/{not_his.key_id}").status == 404
     assert again.get(f"/console/keys/{owner.customer.key_id}").status == 200
+
+
+# a note
+
+
+def test_a_note_goes_with_its_key(shop, owner):
+    from farebox.accounts.models import ApiKey
+
+    key = made(shop, make(owner, name="lent", note="for the reading group")).key_id
+    here = f"/console/keys/{key}"
+    assert row(key).note == "for the reading group"
+    assert 'value="for the reading group"' in owner.page(here).html
+    owner.fill(here, f"{here}/change", name="lent", note="lent to Bo")
+    assert row(key).note == "lent to Bo"
+    owner.fill(here, f"{here}/rotate", grace="3600")
+    assert [each.note for each in ApiKey.objects.filter(name="lent")] == ["lent to Bo"] * 2
+    assert owner.fill(here, f"{here}/change", name="lent", note="x" * 201).status == 400
+
+
+def test_a_note_by_command_is_shown_by_the_management_api(shop):
+    from farebox.cli.verbs import VERBS
+    from farebox.kit.errors import CommandError
+    from farebox.office.api.shapes_people import KeyOut
+
+    def create(note):
+        facts = {"project": shop.account("1").account, "terms": {"name": "batch", "note": note}}
+        return VERBS["key.create"].perform(facts, actor="test")
+
+    assert KeyOut.model_validate(create("nightly job")).note == "nightly job"
+    with pytest.raises(CommandError, match="key.note"):
+        create("x" * 201)

@@ -178,6 +178,7 @@ class ApiKey(Cap, Paced):
     created_us = models.BigIntegerField()
     revoked_us = models.BigIntegerField(null=True)
     kind = models.CharField(max_length=12, default="")
+    note = models.CharField(max_length=200, default="", db_default="")
     session = models.CharField(max_length=64, default="")
     replaced_by = models.CharField(max_length=40, default="")
     counts_as = models.CharField(max_length=40, default="")

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from farebox.accounts import days
 from farebox.accounts.keys.caller import networks
-from farebox.accounts.keys.key_terms import ADDRESSES_MAX, KeyTerms
+from farebox.accounts.keys.key_terms import ADDRESSES_MAX, NOTE_CHARS_MAX, KeyTerms
 from farebox.accounts.models import ApiKey
 from farebox.kit import clock
 
@@ -34,6 +34,7 @@ class KeyForm(Limits):
     name = forms.CharField(
         label=gettext_lazy("Name"), max_length=100, widget=forms.TextInput(attrs={"autocomplete": "off"})
     )
+    note = forms.CharField(label=gettext_lazy("Note"), required=False, max_length=NOTE_CHARS_MAX)
     project = forms.ChoiceField(label=gettext_lazy("Project"), widget=forms.Select(attrs={"translate": "no"}))
     models = forms.MultipleChoiceField(
         label=gettext_lazy("Models"), required=False, widget=forms.CheckboxSelectMultiple
@@ -119,6 +120,7 @@ class KeyForm(Limits):
         given = self.cleaned_data
         return KeyTerms(
             name=given["name"],
+            note=given["note"],
             models=given["models"],
             addresses=given["addresses"],
             expires_us=given["day"],
@@ -131,6 +133,7 @@ def initial(key: ApiKey, zone: str) -> dict[str, Any]:
     """What the form of this key shows at first."""
     out: dict[str, Any] = {
         "name": key.name,
+        "note": key.note,
         "models": msgspec.json.decode(key.models),
         **cap_initial(key.caps),
         "rpm": key.rpm,

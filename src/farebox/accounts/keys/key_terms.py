@@ -17,6 +17,7 @@ from . import pace
 from .caller import check_networks
 
 ADDRESSES_MAX = 100
+NOTE_CHARS_MAX = 200
 _encode = msgspec.json.Encoder().encode
 
 
@@ -35,6 +36,7 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rpm: int | None = None
     tpm: int | None = None
     concurrency: int | None = None
+    note: str = ""
 
     @classmethod
     def of(cls, row: ApiKey) -> Self:
@@ -53,6 +55,8 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def check(self, *, now_us: int) -> None:
         """CommandError where a key can't have these terms."""
         accounts.checked_name(self.name)
+        if len(self.note) > NOTE_CHARS_MAX or not self.note.isprintable():
+            raise CommandError("key.note", chars_max=NOTE_CHARS_MAX)
         caps.check(self.caps.view())
         pace.check(rpm=self.rpm, tpm=self.tpm, concurrency=self.concurrency)
         if self.expires_us is not None and self.expires_us <= now_us:

@@ -101,13 +101,18 @@ def revoke(tx: Tx, key: str, *, now_us: int, actor: str) -> ApiKey:
     return found
 
 
-def rename(tx: Tx, key: str, *, name: str, actor: str) -> ApiKey:
-    """Give the key another name."""
-    accounts.checked_name(name)
+def rename(tx: Tx, key: str, *, name: str, note: str | None = None, actor: str) -> ApiKey:
+    """Give the key another name, and another note unless that is None."""
     found = living(key)
-    before, found.name = found.name, name
-    found.save(update_fields=["name"])
-    changed(tx, found, "key.rename", actor=actor, before=before, after=name)
+    before = {"name": found.name, "note": found.note}
+    found.name, found.note = name, found.note if note is None else note
+    KeyTerms(name=found.name, note=found.note).check(now_us=0)
+    found.save(update_fields=["name", "note"])
+    after = {"name": found.name, "note": found.note}
+    if before["note"] == after["note"]:
+        changed(tx, found, "key.rename", actor=actor, before=before["name"], after=name)
+    else:
+        changed(tx, found, "key.rename", actor=actor, before=before, after=after)
     return found
 
 

@@ -46,8 +46,9 @@ _OPTIONS = (
     click.option("--rpm", type=int, help="Calls per minute."),
     click.option("--tpm", type=int, help="Text tokens per minute."),
     click.option("--concurrency", type=int, help="Concurrent calls."),
+    click.option("--note", default="", help="A note about the key, for people."),
 )
-_TERMS = ("name", "models", "addresses", "rpm", "tpm", "concurrency")
+_TERMS = ("name", "models", "addresses", "rpm", "tpm", "concurrency", "note")
 
 
 @key.command("create", example="farebox key create 'Ada Lovelace' --name laptop --cap 2.00/day --cap 20/month")
@@ -120,7 +121,10 @@ def show_(key: str) -> None:
         found,
         lambda: show.facts(
             [
-                *((name, found[name]) for name in ("id", "name", "hint", "state", "account", "project", "member")),
+                *(
+                    (name, found[name])
+                    for name in ("id", "name", "note", "hint", "state", "account", "project", "member")
+                ),
                 ("models", ", ".join(found["models"]) or "all"),
                 ("addresses", ", ".join(found["addresses"]) or "all"),
                 ("caps", cap_words.shown(found["caps_micro"])),

@@ -74,6 +74,7 @@ class KeyOut(Schema):
     rpm: int | None
     tpm: int | None
     concurrency: int | None
+    note: str
     expires_us: int | None
     kind: str
     replaced_by: str
