@@ -589,6 +589,8 @@ def test_a_note_goes_with_its_key(shop, owner):
     assert 'value="for the reading group"' in owner.page(here).html
     owner.fill(here, f"{here}/change", name="lent", note="lent to Bo")
     assert row(key).note == "lent to Bo"
+    told = owner.page("/console/changes").text
+    assert "lent to Bo" in told and "{" not in told
     owner.fill(here, f"{here}/rotate", grace="3600")
     assert [each.note for each in ApiKey.objects.filter(name="lent")] == ["lent to Bo"] * 2
     assert owner.fill(here, f"{here}/change", name="lent", note="x" * 201).status == 400

@@ -66,6 +66,7 @@ VERBS: dict[str, Any] = {
 }
 FACTS: dict[str, Any] = {
     "name": gettext_lazy("Name"),
+    "note": gettext_lazy("Note"),
     "email": gettext_lazy("E-mail"),
     "role": gettext_lazy("Role"),
     "project": gettext_lazy("Project"),
@@ -150,7 +151,7 @@ def facts(event: Event, reader: Reader) -> list[Fact]:
 
 def _read(event: Event, text: str) -> dict[str, Any]:
     given = msgspec.json.decode(text) if text else None
-    if event.verb in ONE:
+    if event.verb in ONE and not isinstance(given, dict):  # a key is renamed with its note, or alone
         return {ONE[event.verb]: given}
     if not isinstance(given, dict):
         return {}
