@@ -553,7 +553,7 @@ def test_an_account_on_trial_invites_few_and_a_funded_one_a_class(shop, monkeypa
     row = Invitation.objects.filter(account=account).first()
     where = f"/console/team/projects/{made}"
     page = owner.follow(owner.fill(where, f"/console/team/invitations/{row.id}/resend"))
-    assert "Add money, or go on tomorrow" in page.text
+    assert "Add credit, or try again tomorrow" in page.text
     assert Invitation.objects.get(id=row.id).sent_n == 1
     owner.fill(where, f"/console/team/invitations/{row.id}/revoke")
     assert invite(owner, fresh(), made).status == 400
@@ -565,7 +565,7 @@ def test_an_account_on_trial_invites_few_and_a_funded_one_a_class(shop, monkeypa
     assert invite(owner, "\n".join(fresh() for _ in range(60)), made).status == 302
     monkeypatch.setattr(rates, "INVITATIONS_A_DAY", 80)
     page = invite(owner, fresh(), made)
-    assert "An account sends 80 invitations a day at most" in page.text
+    assert "An account can send at most 80 invitations a day" in page.text
     Invitation.objects.filter(account=account).update(sent_us=clock.now_us() - 86_400_000_001)
     assert invite(owner, fresh(), made).status == 302
 

@@ -234,7 +234,7 @@ def test_a_token_proposes_and_declines_money_but_approves_none(shop, two_people)
     assert account.balance == (5_000_000, 0)
     # Who proposed by script is no second person in the office.
     page = f"/office/money/{made['id']}"
-    assert "another person approves it" in finance.person.follow(finance.person.fill(page, f"{page}/approve")).text
+    assert "Another person must approve it" in finance.person.follow(finance.person.fill(page, f"{page}/approve")).text
     other.person.fill(page, f"{page}/approve")
     assert support.get(f"money/{made['id']}").json["state"] == "booked"
     assert account.balance == (6_250_000, 0)

@@ -134,7 +134,7 @@ def test_opening_and_closing(shop):
     assert "closed" in admin.follow(admin.fill(f"{here}/close", name="By hand")).text
     rich = f"/office/customers/{shop.account('1').account}"
     name = shop.read(customers.find, rich.rpartition("/")[2])["name"]
-    assert "left" in admin.fill(f"{rich}/close", name=name).text
+    assert "still has" in admin.fill(f"{rich}/close", name=name).text
     assert admin.fill(f"{rich}/close", name=name, leave_money="on").status == 302
 
 

@@ -30,7 +30,7 @@ def test_a_token_sees_no_more_than_its_person(shop, role):
     person = people.operator(shop, role)
     page, text = token(person, role="auditor")
     assert (page.status, text) == (400, "")
-    assert "no more rights than you" in page.text
+    assert "more rights than you have" in page.text
     page, text = token(person, role=role)
     assert asked(shop, text).json["role"] == role
 

@@ -55,7 +55,7 @@ def test_two_people_choose_it_in_the_office_and_customers_hear_of_it(old_shop, t
     path = path_of(form(first, **{NAME: "2190-05-01 08:00"}))
     assert first.page(path).tables[0][1] == ["Charging rules version 2 apply from", "not set", "2190-05-01 08:00 UTC"]
     assert value(shop) is None
-    assert "another person approves" in first.follow(first.send(f"{path}/approve", {})).text
+    assert "Another person must approve" in first.follow(first.send(f"{path}/approve", {})).text
     assert "Approved and in force" in decide(second, path)
     at_us = value(shop)
     assert at_us > clock.now_us() + 7 * DAY_US

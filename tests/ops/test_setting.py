@@ -23,7 +23,7 @@ def test_settings_by_command(house):
     assert event.actor.startswith("cli")
     assert "There is no setting" in cli.refused("setting", "set", "no_such", "1")
     assert "trial_days" in cli.refused("setting", "set", "trial_days", "0")
-    assert "no such price list" in cli.refused("setting", "set", "signup_price_list", "none")
+    assert "No such price list" in cli.refused("setting", "set", "signup_price_list", "none")
 
 
 @pytest.mark.slow

@@ -207,7 +207,7 @@ def test_the_first_administrator_takes_the_address_of_a_claim_and_of_nobody_else
     squat(shop, email)
     link = "/office/set-up?code=" + shop.write(setup.first_code, now_us=clock.now_us(), actor="test")
     facts = {"name": "", "password": PASSWORD, "again": PASSWORD}
-    assert "There is a person" in Visitor(shop, "en").fill(link, email=customer.email, **facts).text
+    assert "is already in use" in Visitor(shop, "en").fill(link, email=customer.email, **facts).text
     assert Visitor(shop, "en").fill(link, email=email, **facts).status == 302
     assert shut_out(shop, email) and stored(email).operator_role == "admin"
 

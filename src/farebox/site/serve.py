@@ -36,6 +36,7 @@ from farebox.kit.loopwatch import LoopWatch
 from farebox.kit.options import Options
 from farebox.kit.refusal import Refusal
 from farebox.ledger import holds
+from farebox.look import refusals
 from farebox.office import ports as office
 from farebox.upstreams import board
 from farebox.upstreams.health import Health
@@ -286,7 +287,7 @@ class Server:
             await self._look_at_keys()
             self.fault = self.ground.fault()
             if self.fault is not None:
-                log.error("serve.ground", fault=str(self.fault))
+                log.error("serve.ground", fault=refusals.said(self.fault, "cli"))
                 self.ports.shop.stopping = True
                 self.lost.set()
                 return
