@@ -59,7 +59,7 @@ def test_what_is_reported_is_charged(me):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ([], "1 to 2048 inputs"),
+        ([], "1 to 256 inputs"),
         (7, "a string, a list of strings"),
         ([[1, 2]], "a string, a list of strings"),
         ([{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}], "images are not offered"),

@@ -143,7 +143,7 @@ def test_the_real_thing_needs_its_own_key(house, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-ours")
     monkeypatch.delenv(run.OPENAI_KEY, raising=False)
     with pytest.raises(CommandError, match="FAREBOX_DEMO_OPENAI_KEY"):
-        run.run(pytest.fail, pytest.fail, real=True)
+        run.run(pytest.fail, real=True)
 
 
 @pytest.mark.slow

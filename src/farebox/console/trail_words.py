@@ -56,6 +56,7 @@ VERBS: dict[str, Any] = {
     "key.issue": gettext_lazy("Key created"),
     "key.import": gettext_lazy("Key imported"),
     "key.rename": gettext_lazy("Key renamed"),
+    "key.set_note": gettext_lazy("Key note changed"),
     "key.set_limits": gettext_lazy("Models or addresses of the key changed"),
     "key.set_expiry": gettext_lazy("Expiry of the key changed"),
     "key.set_cap": gettext_lazy("Key caps changed"),
@@ -103,7 +104,13 @@ ONLY: dict[str, dict[str, Any]] = {
     "notice.put": {},
 }
 # Events whose `before` and `after` are one value, and which that is.
-ONE = {"account.rename": "name", "key.rename": "name", "key.set_expiry": "expires_us", "trial.grant": "amount_micro"}
+ONE = {
+    "account.rename": "name",
+    "key.rename": "name",
+    "key.set_note": "note",
+    "key.set_expiry": "expires_us",
+    "trial.grant": "amount_micro",
+}
 ROLES: dict[str, Any] = {
     "owner": gettext_lazy("Owner"),
     "admin": gettext_lazy("Admin of a project"),
@@ -151,7 +158,7 @@ def facts(event: Event, reader: Reader) -> list[Fact]:
 
 def _read(event: Event, text: str) -> dict[str, Any]:
     given = msgspec.json.decode(text) if text else None
-    if event.verb in ONE and not isinstance(given, dict):  # a key is renamed with its note, or alone
+    if event.verb in ONE:
         return {ONE[event.verb]: given}
     if not isinstance(given, dict):
         return {}

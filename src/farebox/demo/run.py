@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from farebox.care import ready
+from farebox.care import ready, setup
 from farebox.kit import options
 from farebox.kit.errors import CommandError
 from farebox.kit.lock import FolderLock
@@ -28,11 +28,8 @@ EMBED_MODEL = "text-embedding-3-small"
 _KEY_LINE = re.compile(r"export ([A-Z_]+)='?([^'\n]*)'?")
 
 
-def run(roof: Callable[[str], Any], prepare: Callable[[], object], *, real: bool = False) -> None:
-    """Fill the demo and serve it until it is stopped.
-
-    `roof` imports the module that serves by its name, `prepare` makes the store.
-    """
+def run(roof: Callable[[str], Any], *, real: bool = False) -> None:
+    """Fill the demo and serve it until it is stopped; `roof` imports the module that serves by its name."""
     chosen = options.current()
     openai_key = os.environ.get(OPENAI_KEY, "").strip() if real else ""
     if real and not openai_key:
@@ -41,7 +38,7 @@ def run(roof: Callable[[str], Any], prepare: Callable[[], object], *, real: bool
             f"{chosen.data / 'demo.env'}` that is this shop's own.)"
         )
     _say("Preparing the demo shop; the first time writes a month of calls …")
-    prepare()
+    setup.migrate()
     with ExitStack() as stack:
         small = _small(stack, chosen.data)
         sandbox = None if real else stack.enter_context(_sandbox())

@@ -256,7 +256,7 @@ async def _carry(call: Call, delivery: Delivery, kind: Kind, client: ClientPort)
             delivery.unread_s += now() - since
             continue
         if kind.billing is Billing.WHOLE and events[0].choices != call.choices:  # never in part (R27)
-            raise along.rejected("The upstream answered with another number of embeddings than were asked for.")
+            raise along.rejected("The upstream answered with another number of results than was asked for.")
         event = events[0]
         try:
             delivery.body = await _aside(call.account, event.raw, partial(kind.answer, call, event, along.ask.shown))

@@ -23,7 +23,7 @@ from farebox.ledger import holds, lots
 PACE_DAYS = 7
 WEEK_US = 7 * 86_400_000_000
 EVENTS_AT_ONCE = 50
-QUIET_VERBS = ("key.rename",)
+QUIET_VERBS = ("key.rename", "key.set_note")
 
 
 def due(tx: Tx) -> list[str]:

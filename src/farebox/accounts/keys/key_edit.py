@@ -13,8 +13,10 @@ def change(tx: Tx, key: str, wanted: KeyTerms, *, now_us: int, actor: str) -> Ap
     """Give the key these terms, all of them or none; CommandError."""
     found = keys.living(key)
     had = KeyTerms.of(found)
-    if (had.name, had.note) != (wanted.name, wanted.note):
-        keys.rename(tx, found.id, name=wanted.name, note=wanted.note, actor=actor)
+    if had.name != wanted.name:
+        keys.rename(tx, found.id, name=wanted.name, actor=actor)
+    if had.note != wanted.note:
+        keys.set_note(tx, found.id, note=wanted.note, actor=actor)
     if (had.models, had.addresses) != (sorted(set(wanted.models)), list(wanted.addresses)):
         keys.set_limits(tx, found.id, models=wanted.models, addresses=wanted.addresses, now_us=now_us, actor=actor)
     if had.expires_us != wanted.expires_us:

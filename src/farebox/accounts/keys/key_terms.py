@@ -55,8 +55,7 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def check(self, *, now_us: int) -> None:
         """CommandError where a key can't have these terms."""
         accounts.checked_name(self.name)
-        if len(self.note) > NOTE_CHARS_MAX or not self.note.isprintable():
-            raise CommandError("key.note", chars_max=NOTE_CHARS_MAX)
+        check_note(self.note)
         caps.check(self.caps.view())
         pace.check(rpm=self.rpm, tpm=self.tpm, concurrency=self.concurrency)
         if self.expires_us is not None and self.expires_us <= now_us:
@@ -72,9 +71,8 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def columns(self) -> dict[str, Any]:
         """Values by the name of the column that keeps them."""
-        found = {name: getattr(self, name) for name in self.__struct_fields__ if name not in {"caps", *_IN_JSON}}
         return {
-            **found,
+            **self._plain(),
             "models": _encode(sorted(set(self.models))).decode(),
             "addresses": _encode(list(self.addresses)).decode(),
             **self.caps.columns(),
@@ -82,9 +80,11 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def view(self) -> dict[str, Any]:
         """What is shown of them, JSON-able; caps as `caps_micro` by period."""
-        found = {name: getattr(self, name) for name in self.__struct_fields__ if name not in {"caps", *_IN_JSON}}
         lists = {name: list(getattr(self, name)) for name in _IN_JSON}
-        return {**found, **lists, "caps_micro": self.caps.view()}
+        return {**self._plain(), **lists, "caps_micro": self.caps.view()}
+
+    def _plain(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name not in {"caps", *_IN_JSON}}
 
     @property
     def paces(self) -> dict[str, int | None]:
@@ -93,3 +93,9 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 _IN_JSON = ("models", "addresses")
+
+
+def check_note(note: str) -> None:
+    """CommandError for a note that can't be kept, or shown on a line."""
+    if len(note) > NOTE_CHARS_MAX or not note.isprintable():
+        raise CommandError("key.note", chars_max=NOTE_CHARS_MAX)

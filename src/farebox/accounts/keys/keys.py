@@ -18,7 +18,7 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.refusal import word
 
-from . import key_format
+from . import key_format, key_terms
 from .authenticate import IMPORTED
 from .key_format import Verdict
 from .key_terms import KeyTerms
@@ -101,18 +101,23 @@ def revoke(tx: Tx, key: str, *, now_us: int, actor: str) -> ApiKey:
     return found
 
 
-def rename(tx: Tx, key: str, *, name: str, note: str | None = None, actor: str) -> ApiKey:
-    """Give the key another name, and another note unless that is None."""
+def rename(tx: Tx, key: str, *, name: str, actor: str) -> ApiKey:
+    """Give the key another name."""
+    accounts.checked_name(name)
     found = living(key)
-    before = {"name": found.name, "note": found.note}
-    found.name, found.note = name, found.note if note is None else note
-    KeyTerms(name=found.name, note=found.note).check(now_us=0)
-    found.save(update_fields=["name", "note"])
-    after = {"name": found.name, "note": found.note}
-    if before["note"] == after["note"]:
-        changed(tx, found, "key.rename", actor=actor, before=before["name"], after=name)
-    else:
-        changed(tx, found, "key.rename", actor=actor, before=before, after=after)
+    before, found.name = found.name, name
+    found.save(update_fields=["name"])
+    changed(tx, found, "key.rename", actor=actor, before=before, after=name)
+    return found
+
+
+def set_note(tx: Tx, key: str, *, note: str, actor: str) -> ApiKey:
+    """Note something else about the key, for people; empty for nothing."""
+    key_terms.check_note(note)
+    found = living(key)
+    before, found.note = found.note, note
+    found.save(update_fields=["note"])
+    changed(tx, found, "key.set_note", actor=actor, before=before, after=note)
     return found
 
 

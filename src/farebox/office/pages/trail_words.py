@@ -53,6 +53,7 @@ VERBS: dict[str, Any] = {
     "key.issue": gettext_lazy("Key created"),
     "key.import": gettext_lazy("Key imported"),
     "key.rename": gettext_lazy("Key renamed"),
+    "key.set_note": gettext_lazy("Key note changed"),
     "key.revoke": gettext_lazy("Key revoked"),
     "key.rotate": gettext_lazy("Key rotated"),
     "key.set_cap": gettext_lazy("Key caps changed"),

@@ -16,7 +16,7 @@ from farebox.protocol.openai_form import fields
 from farebox.protocol.openai_form.endpoint import Endpoint
 from farebox.protocol.openai_form.payload import BOM, decoded, error_of
 
-_INPUTS_MAX = 2048
+_INPUTS_MAX = 256
 _RESULT_BYTES = 4096  # a result names some thirteen categories, thrice
 
 
