@@ -352,7 +352,7 @@ def test_a_key_is_shown_once_and_kept_as_a_digest(shop):
     ("changes", "words"),
     [
         ({"name": ""}, "account.name"),
-        ({"models": ["gpt-5"]}, "key.model model='gpt-5'"),
+        ({"models": ["gpt-5"]}, "model.unknown model='gpt-5'"),
         ({"addresses": ["localhost"]}, "key.address"),
         ({"addresses": ["10.0.0.0/33"]}, "key.address"),
         ({"addresses": ["10.0.0.1"] * 101}, "key.too_many_addresses most=100"),

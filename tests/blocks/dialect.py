@@ -87,7 +87,7 @@ class Reader:
         name = payload.name.decode() if isinstance(payload, Named) else ""
         found = json.loads(payload)
         events = getattr(self, f"_{name}", self._unknown)(found)
-        if events and self._passed:
+        if events and self._passed and name != "piece":
             events[0].raw = frame(name, found | ({"who": "-"} if "who" in found else {}))
         return events
 
@@ -112,11 +112,14 @@ class Reader:
 
     def _piece(self, found: Any) -> list[Event]:
         """Texts of several blocks, each an event of its own: `{"0": "Hel", "1": "lo"}`."""
-        what = {"call": "arguments"}
-        return [
-            self._said(Part(0, int(number), what.get(self._blocks[int(number)], self._blocks[int(number)]), text))
-            for number, text in found.items()
-        ]
+        what, events = {"call": "arguments"}, []
+        for number, text in found.items():
+            block = self._blocks[int(number)]
+            event = self._said(Part(0, int(number), what.get(block, block), text))
+            if self._passed:  # what is delivered with an event is what it was counted for
+                event.raw = frame("piece", {number: text})
+            events.append(event)
+        return events
 
     def _end(self, found: Any) -> list[Event]:
         usage = self._used.add(found["used"])

@@ -10,7 +10,6 @@ import msgspec
 
 from farebox.catalog.usage import Usage
 from farebox.kit.errors import FareboxError
-from farebox.kit.options import Options
 from farebox.protocol import body as bodies
 from farebox.protocol.dialect import Event, Shown
 from farebox.protocol.kind import Call, Kind, Refusal
@@ -41,7 +40,7 @@ class Notes(Kind):
     test_body = {"note": "Hello", "most": 16}
     probe_body = {"note": "Hi", "most": 1}
 
-    def read(self, body: bytes, options: Options) -> Call:
+    def read(self, body: bytes) -> Call:
         bodies.fields(body)
         asked = bodies.typed(body, _decode)
         return Call(

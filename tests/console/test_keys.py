@@ -223,8 +223,11 @@ def test_the_text_is_shown_once_and_kept_nowhere(shop, owner):
         ({"rpm": "0"}, "greater than or equal to 1"),
         ({"tpm": "many"}, "Enter a whole number."),
         ({"concurrency": "10001"}, "less than or equal to 10000"),
-        ({"addresses": "example.com"}, "example.com is neither an address such as 203.0.113.7"),
-        ({"addresses": "\n".join(f"10.0.0.{n}" for n in range(101))}, "A key can have up to 100 addresses."),
+        ({"addresses": "example.com"}, "is not an IP address such as 203.0.113.7"),
+        (
+            {"addresses": "\n".join(f"10.0.0.{n}" for n in range(101))},
+            "A key can have at most 100 addresses or networks.",
+        ),
     ],
 )
 def test_what_can_not_be_read_is_said_beside_its_field(owner, fields, says):

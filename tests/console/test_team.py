@@ -379,7 +379,7 @@ def test_roles_and_removal(shop):
     assert owner.fill(where, f"{where}/cap", cap_ever="3").status == 302
     assert "$3.00" in owner.page(where).text
     own = f"/console/team/members/{owner.member}"
-    assert "needs an owner" in owner.fill(own, f"{own}/role", role="member", project=made).text
+    assert "is the last owner of the account" in owner.fill(own, f"{own}/role", role="member", project=made).text
     owner.fill(own, f"{own}/remove")
     assert Member.objects.get(id=owner.member).state == "active"
     assert owner.fill(where, f"{where}/remove").status == 302

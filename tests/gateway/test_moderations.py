@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farebox.catalog import tokens
+from talk import canned, http, on_sale
 
 PATH = "/v1/moderations"
 FLOW = "A plain sentence about rivers and bridges that nobody would mind. " * 20
@@ -65,6 +66,9 @@ def test_what_is_reported_is_charged(me):
         ([{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}], "images are not offered"),
         ([{"type": "text"}], "a string, a list of strings"),
         (["one", {"type": "text", "text": "two"}], "not both"),
+        ("", "empty string"),
+        (["one", ""], "empty string"),
+        ([{"type": "text", "text": "a", "note": "x" * 5000}], "a string, a list of strings"),
     ],
 )
 def test_what_is_no_input_is_refused(me, given, words):
@@ -76,3 +80,41 @@ def test_what_is_no_input_is_refused(me, given, words):
 def test_a_model_of_another_kind_is_told_so(me):
     answer = me.request("POST", PATH, {"model": "gpt-4", "input": "x"})
     assert answer.status == 404 and "sold for" in answer.json["error"]["message"]
+
+
+BAD = {
+    "in part": {"results": [{"flagged": False}]},
+    "no results": {"id": "x", "model": "m"},
+    "empty": {"results": []},
+    "no objects": {"results": ["yes", "no"]},
+    "an error": {"error": {"message": "overloaded", "type": "server_error"}},
+}
+
+
+@pytest.mark.rule("R27")
+@pytest.mark.parametrize("how", BAD)
+def test_what_is_no_answer_is_free_and_another_channel_is_asked(shop, me, how):
+    with canned(shop, http(BAD[how])) as upstream:
+        name = shop.model(f"r27-{how.replace(' ', '-')}", {"input": "2"}, kinds=["moderations"], output_tokens_max=0)
+        shop.add_channel(f"front-{name}", upstream.base_url, [name], tier=0)
+        on_sale(shop, name, 2)
+        answer = me.request("POST", PATH, {"model": name, "input": ["one", "two"]})
+        receipt = me.receipt(answer)
+        outcomes = [attempt["outcome"] for attempt in receipt["attempts"]]
+        if how == "in part":  # never in part, and it was an answer
+            assert (answer.status, outcomes, receipt["charge_micro"]) == (502, ["failed"], 0)
+        else:
+            assert (answer.status, outcomes, len(answer.json["results"])) == (200, ["failed", "served"], 2)
+        shop.reset_health()
+
+
+@pytest.mark.rule("R27")
+def test_half_an_emoji_in_a_result_is_mended(shop, me):
+    body = b'{"model": "m", "results": [{"flagged": false, "why": "\\ud83d"}]}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with canned(shop, head + body) as upstream:
+        name = shop.model("r27-judge-half", {"input": "2"}, kinds=["moderations"], output_tokens_max=0)
+        shop.add_channel("front-half", upstream.base_url, [name], tier=0)
+        on_sale(shop, name, 2)
+        answer = me.request("POST", PATH, {"model": name, "input": "one"})
+        assert answer.status == 200 and answer.json["results"][0]["why"] == "\N{REPLACEMENT CHARACTER}"

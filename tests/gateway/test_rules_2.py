@@ -251,6 +251,21 @@ def test_c_a_whole_answer_that_was_filtered(vendor, me):
     near(me.receipt(me.chat("plain", HELLO)), price(asked(HELLO), counted(words)))
 
 
+@pytest.mark.rule("R06")
+def test_a_report_from_the_start_is_not_believed_of_what_came_after_it(vendor, me):
+    """Where the last one can't be true, our own count stands for the output, and not what was known before it began."""
+    words = prose(400)
+    vendor.steps = [
+        chunk({"content": ""}, usage=used(asked(HELLO), 1)),
+        *said(words),
+        chunk({}, "stop"),
+        report(asked(HELLO), 10**6),
+    ]
+    receipt = me.receipt(me.chat("plain", HELLO, stream=True, max_tokens=2000))
+    near(receipt, price(asked(HELLO), counted(words)))
+    assert "disputed" in receipt["flags"] and receipt["usage_source"] == "counted"
+
+
 # d: reading slowly until the upstream resets its own side
 
 

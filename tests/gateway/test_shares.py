@@ -21,7 +21,6 @@ from farebox.gateway.shares import Places, Turns
 from farebox.gateway.slips import PER_HOUR, Slips
 from farebox.kit import limits, loopwatch, outline
 from farebox.kit.errors import Overloaded, RateLimited
-from farebox.kit.options import Options
 from farebox.look.sessions import PERSON
 from farebox.site.whose import Whose
 from receipts import alone
@@ -90,7 +89,7 @@ def test_long_prompts_that_come_back_are_not_counted():
     some = frozenset({"completions", "text", "input", "output"})
     card = ModelCard("m", "test", some, some, 10**7, 10, False, "cl100k_base", "", 0, some, 0)
     body = {"model": "m", "prompt": ["lorem ipsum " * 500_000] * 2, "echo": True, "stream": True, "max_tokens": 1}
-    call = Completions().read(json.dumps(body).encode(), Options({}))
+    call = Completions().read(json.dumps(body).encode())
     before = call.count_bytes
     call.shorten()
     assert not call.texts and call.low_tokens == before // 6

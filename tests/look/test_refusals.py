@@ -267,3 +267,19 @@ def test_outcomes_have_the_same_names_on_both_sides():
     from farebox.office.pages import words as office
 
     assert set(office.OUTCOMES) == set(call_words.OUTCOMES)
+
+
+def test_commands_that_sentences_name_exist():
+    import click
+
+    from farebox.cli.main import farebox
+
+    for ident, entry in refusals.sentences().items():
+        for text in [*texts(entry.get("cli", "")), *(str(entry.get(name, "")) for name in ("en", "zh"))]:
+            for words_ in re.findall(r"`farebox ([a-z-]+(?: [a-z-]+)?)", text):
+                found: click.Command = farebox
+                for each in words_.split():
+                    if not isinstance(found, click.Group):
+                        break
+                    assert each in found.commands, (ident, text)
+                    found = found.commands[each]

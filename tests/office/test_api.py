@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 
 import pytest
 
@@ -329,3 +330,11 @@ def test_the_page_says_every_operation_in_chinese(shop):
     page = people.operator(shop).page("/zh/office/api/")
     assert "发起请求的 API 令牌。" in page.text
     assert [each for each in does if f">{each}<" in page.html] == []
+
+
+def test_programs_read_english_whatever_language_they_ask_for(admin):
+    answer = admin.ask(
+        "POST", "customers/acc_none/price-list", {"price_list": "none"}, **{"Accept-Language": "zh-CN,zh"}
+    )
+    assert answer.status >= 400
+    assert re.search("[\u4e00-\u9fff]", answer.body.decode()) is None

@@ -29,7 +29,14 @@ def test_without_names_the_payloads_are_the_same():
     assert [*reader.feed(STREAM), *reader.end()] == [payload for _name, payload in NAMED]
 
 
-def test_reports_merge_by_field_and_the_larger_count_is_meant():
+def test_a_later_count_stands_also_where_it_is_smaller():
+    """Classes are disjoint: the larger of each would add up to more than any one report said."""
+    merged = Merged()
+    merged.add({"input": 100, "known": 0})
+    assert merged.add({"input": 20, "known": 80}) == {"input": 20, "known": 80}
+
+
+def test_reports_merge_by_field_and_what_says_nothing_changes_nothing():
     merged = Merged()
     first = merged.add({"input": 100, "output": 1, "split": {"a": 3}, "tier": "x"})
     last = merged.add({"output": 25, "input": 0, "split": {"b": 4}, "tier": None})

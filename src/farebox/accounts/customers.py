@@ -112,12 +112,6 @@ def account_names(tx: Tx, ids: Iterable[str]) -> dict[str, str]:
     return dict(Account.objects.filter(id__in=set(ids)).values_list("id", "name"))
 
 
-def person_called(tx: Tx, email: str) -> str | None:
-    """The id of the person with this e-mail address, or None."""
-    del tx
-    return Person.objects.filter(email=email.strip().lower()).values_list("id", flat=True).first()
-
-
 def named(actor: str, emails: dict[str, str]) -> str:
     """An actor with the address of the person in the place of his id."""
     return _PERSON.sub(lambda found: emails.get(found[1], found[0]), actor)

@@ -59,7 +59,7 @@ def trust(tx: Tx, account: str, *, trusted: bool, actor: str) -> Account:
     """Let what this account is forgiven draw on no allowance, or on its allowance again. CommandError if so already."""
     found = accounts.customer(account)
     if Account.objects.filter(id=found.id, trusted=not trusted).update(trusted=trusted) != 1:
-        raise CommandError("account.no_change")
+        raise CommandError("proposal.no_change")
     found.trusted = trusted
     db.bump(tx, "keys")
     audit.record(tx, actor=actor, verb="account.trust", object=found.id, before=not trusted, after=trusted)

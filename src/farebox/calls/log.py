@@ -246,7 +246,7 @@ def _forgive(tx: Tx, call: Opened, ended: Ended) -> tuple[Allowance | None, Give
     if terms is None or not (ended.charge_micro or ended.draws):
         return None, Given(0, ended.charge_micro, used=False)
     found = allowance.at_settlement(tx, call.account, call.currency, terms)
-    if not ended.draws or ended.value_micro is None or ended.value_micro <= ended.charge_micro:
+    if not ended.draws or ended.value_micro is None:
         return found, Given(0, ended.charge_micro, used=False)
     return found, allowance.give(found, Claim(ended.charge_micro, ended.most_micro, ended.value_micro))
 

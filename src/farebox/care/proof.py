@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,5 +86,5 @@ def _rooms(
     yield "upstreams", _said(upstreams.prove(tx))
 
 
-def _said(found: list[str | Refusal]) -> list[str]:
+def _said(found: Sequence[str | Refusal]) -> list[str]:
     return [each if isinstance(each, str) else refusals.said(each, "cli") for each in found]

@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from farebox.accounts.models import Person
 from farebox.accounts.people import mailboxes, people
 from farebox.accounts.sign_in import attempts, browsers, first_proof, refused, sealed_factors, sessions, signup
+from farebox.console import refusals
 from farebox.kit import audit, clock, db, options, outbox
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -34,11 +35,6 @@ STEP_UP_S = 300
 RECORDS = "account_authentication_methods"
 _NEW_FACTORS = "mfa/email/"
 _PROOFS = ("account_reauthenticate", "mfa_reauthenticate", "mfa_reauthenticate_webauthn")
-_PASSWORD_FAULTS = {
-    "length": _("A password must have 8 to 256 characters."),
-    "common": _("This password is too common. Choose another one."),
-    "name": _("Your password is too similar to your name."),
-}
 _SAID = {
     "account/messages/email_confirmed.txt": _("E-mail address confirmed."),
     "account/messages/email_confirmation_failed.txt": _("This address is already in use."),
@@ -166,7 +162,7 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         try:
             people.check_password(password, own_words=own)
         except CommandError as fault:
-            raise ValidationError(_PASSWORD_FAULTS[fault.param or ""]) from None
+            raise ValidationError(refusals.said(fault)) from None
         return password
 
     def save_user(self, request: HttpRequest, user: Any, form: Any, commit: bool = True) -> Any:

@@ -12,10 +12,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from farebox.accounts import days
-from farebox.accounts.keys.caller import networks
-from farebox.accounts.keys.key_terms import ADDRESSES_MAX, NOTE_CHARS_MAX, KeyTerms
+from farebox.accounts.keys.key_terms import NOTE_CHARS_MAX, KeyTerms, check_addresses
 from farebox.accounts.models import ApiKey
+from farebox.console import refusals
 from farebox.kit import clock
+from farebox.kit.errors import CommandError
 
 from .team_forms import Amount, Limits, cap_initial
 
@@ -86,16 +87,10 @@ class KeyForm(Limits):
         """Addresses and networks, one a line."""
         lines = [line.strip() for line in self.cleaned_data["addresses"].replace(",", "\n").splitlines()]
         found = [line for line in lines if line]
-        for line in found:
-            try:
-                networks([line])
-            except ValueError:
-                raise forms.ValidationError(
-                    _("%(line)s is neither an address such as 203.0.113.7 nor a network such as 10.0.0.0/8."),
-                    params={"line": line[:64]},
-                ) from None
-        if len(found) > ADDRESSES_MAX:
-            raise forms.ValidationError(_("A key can have up to 100 addresses."))
+        try:
+            check_addresses(found)
+        except CommandError as fault:
+            raise forms.ValidationError(refusals.said(fault)) from None
         return found
 
     def clean_day(self) -> int | None:

@@ -55,8 +55,8 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
     name, password = form.cleaned_data["name"], form.cleaned_data["password"]
     try:
         hashed = people.hashed(password, own_words=(name, row.email, *shop.names()))
-    except CommandError:
-        form.add_error("password", _("Your password is too common, or too similar to your name. Choose another one."))
+    except CommandError as fault:
+        form.add_error("password", refusals.said(fault))
         return _form(request, row, code, form, status=400)
     try:
         facts = {"name": name, "password_hash": hashed, "language": get_language() or ""}

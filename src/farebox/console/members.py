@@ -85,7 +85,8 @@ def role(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
         facts = {"role": given["role"], "project": given["project"] or None, "now_us": clock.now_us()}
         db.write(teams.set_role, row.id, **facts, actor=me.actor)
     except CommandError as fault:
-        form.add_error(None if given["project"] or given["role"] == "owner" else "project", _reason(fault, given))
+        lacks = given["role"] != "owner" and not given["project"]
+        form.add_error("project" if lacks else None, _("Choose a project.") if lacks else refusals.said(fault))
         return _page(request, me, row, role_form=form)
     messages.success(request, _("Role changed."), extra_tags="good")
     own = row.person_id == me.person
@@ -112,9 +113,8 @@ def remove(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     row = _changeable(me, member)
     try:
         db.write(people.remove_member, row.id, now_us=clock.now_us(), actor=me.actor)
-    except CommandError:
-        messages.error(request, _("An account needs an owner. Make someone else an owner first."), extra_tags="bad")
-        return HttpResponseRedirect(reverse("member", args=[row.id]))
+    except CommandError as fault:
+        return team.refused(request, fault, "member", row.id)
     who = row.person.name or row.person.email
     messages.success(request, _("%(who)s is no longer a member.") % {"who": who}, extra_tags="good")
     return HttpResponseRedirect(reverse("team"))
@@ -138,14 +138,6 @@ def sign_out(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
 def _transfer(tx: db.Tx, /, member: str, *args: Any, **facts: Any) -> None:
     """The question, and word of it to the owners."""
     owners.invited(tx, invitations.transfer(tx, member, *args, **facts), actor=facts["actor"])
-
-
-def _reason(fault: CommandError, given: dict[str, str]) -> str:
-    if given["role"] != "owner" and not given["project"]:
-        return _("Choose a project.")
-    if fault.is_("member.last_owner"):
-        return _("An account needs an owner. Make someone else an owner first.")
-    return _("This person is or was already a member.")
 
 
 def _found(me: Principal, member: str) -> Member:

@@ -17,6 +17,7 @@ from farebox.accounts import accounts
 from farebox.accounts.models import Person
 from farebox.accounts.people import notices, people
 from farebox.accounts.sign_in import sessions
+from farebox.console import refusals
 from farebox.kit import clock, db, money
 from farebox.kit.errors import CommandError
 from farebox.ledger import holds
@@ -78,8 +79,8 @@ def save_person(request: HttpRequest, me: Principal) -> HttpResponse:
     given = form.cleaned_data
     try:
         db.write(people.set_profile, me.person, **given, actor=me.actor)
-    except CommandError:
-        form.add_error("name", _("A name must have 1 to 100 printable characters."))
+    except CommandError as fault:
+        form.add_error("name", refusals.said(fault))
         return _page(request, me, myself=form, status=400)
     messages.success(request, _("Saved."), extra_tags="good")
     response = HttpResponseRedirect(reverse("settings"))
@@ -103,9 +104,9 @@ def save_notices(request: HttpRequest, me: Principal) -> HttpResponse:
     try:
         secret = db.write(notices.put, person=me.person, account=me.account, wanted=form.wishes(), actor=me.actor)
     except CommandError as fault:
-        if fault.param == "low":  # no owner any more since the form was read
+        if fault.is_("notice.owners"):  # no owner any more since the form was read
             raise Http404 from None
-        form.add_error("webhook_url", _("A public https:// address on port 443, without user name or password."))
+        form.add_error("webhook_url", refusals.said(fault))
         return _page(request, me, notes=form, status=400)
     if secret:
         kept.put(request, _WEBHOOK, secret)

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from farebox.kit import errors
-from farebox.kit.options import Options
 from farebox.kit.threads import Threads
 from farebox.protocol.kind import Call, Kind
 
@@ -49,12 +48,12 @@ class Heavy:
         self._turns = Turns(_AT_ONCE)
         self._counting = Turns(2)
 
-    async def read(self, who: str, kind: Kind, body: bytes, options: Options) -> Call:
+    async def read(self, who: str, kind: Kind, body: bytes) -> Call:
         """The call that a body asks for. BadRequest; RateLimited or Overloaded where too many bodies wait."""
         if len(body) <= SMALL_BYTES:
-            call = kind.read(body, options)
+            call = kind.read(body)
         else:
-            call = await self.run(who, _read, kind, body, options)
+            call = await self.run(who, _read, kind, body)
         call.account, call.body_bytes = who, len(body)
         return call
 
@@ -95,7 +94,7 @@ class Heavy:
 HEAVY: Final = Heavy()
 
 
-def _read(kind: Kind, body: bytes, options: Options) -> Call:
-    call = kind.read(body, options)
+def _read(kind: Kind, body: bytes) -> Call:
+    call = kind.read(body)
     call.shorten()
     return call

@@ -45,7 +45,7 @@ def judge(meter: Meter, reads: Reads) -> Judged:
     if meter.reports and (plain := _plain(meter, reads, meter.reports[-1])) is not None:
         return plain
     found, flags = Judged(), list[str]()
-    for report in reversed(meter.reports):
+    for back, report in enumerate(reversed(meter.reports)):
         try:
             usage, unknown = reads(report)
             adds_up = True
@@ -55,7 +55,7 @@ def judge(meter: Meter, reads: Reads) -> Judged:
                 continue
             usage, unknown, adds_up = bad.parts, (), False
             found = found._replace(whole=found.whole or bad.likely)
-        found = _take(meter, found, usage, flags)
+        found = _take(meter, found, usage, flags, outdated=meter.outdated or back >= meter.current)
         if found.both:
             kept = () if adds_up else tuple(flags)
             more = ("unknown_counter",) if unknown else ()
@@ -81,8 +81,8 @@ def _plain(meter: Meter, reads: Reads, report: Any) -> Judged | None:
     return Judged(usage, usage, whole=usage, report=report, flags=("unknown_counter",) if unknown else ())
 
 
-def _take(meter: Meter, found: Judged, usage: Usage, flags: list[str]) -> Judged:
-    """What this report adds to what is believed already of later ones."""
+def _take(meter: Meter, found: Judged, usage: Usage, flags: list[str], *, outdated: bool) -> Judged:
+    """What this report adds to what is believed already of later ones; `outdated`: more was delivered after it."""
     found = found._replace(whole=found.whole or usage)
     if found.input is None:
         given = usage.inputs
@@ -95,11 +95,11 @@ def _take(meter: Meter, found: Judged, usage: Usage, flags: list[str]) -> Judged
         else:
             found = found._replace(input=given)
     if found.output is None:
-        found = _take_output(meter, found, usage.outputs, flags)
+        found = _take_output(meter, found, usage.outputs, flags, outdated=outdated)
     return found
 
 
-def _take_output(meter: Meter, found: Judged, came: Usage, flags: list[str]) -> Judged:
+def _take_output(meter: Meter, found: Judged, came: Usage, flags: list[str], *, outdated: bool) -> Judged:
     if not meter.call.has_output:
         return found._replace(output=_NOTHING)
     most = (meter.limit_tokens + OVER_LIMIT_TOKENS) * max(1, meter.call.outputs)
@@ -107,7 +107,7 @@ def _take_output(meter: Meter, found: Judged, came: Usage, flags: list[str]) -> 
         add_flag(flags, "malformed")
         return found
     # An outdated one says what had come by then: the words are counted, what was thought for them is known.
-    if meter.outdated and came.output_tokens <= most:
+    if outdated and came.output_tokens <= most:
         return found._replace(thought=max(found.thought, came.reasoning))
     if meter.worded and came.reasoning and came.reasoning == came.output_tokens:  # words came, and no word is reported
         add_flag(flags, "malformed")

@@ -110,6 +110,7 @@ class Meter:
     reports: deque[Any] = field(default_factory=lambda: deque(maxlen=32))
     reported: int = 0
     outdated: bool = False  # whether more was delivered since the last report
+    current: int = 0  # how many of the last reports have no output between them
     answered: str = ""  # the model that the upstream says has answered
     watch: Overrun = field(init=False)
 
@@ -202,6 +203,7 @@ class Meter:
         if event.usage is not None:
             self.reports.append(event.usage)
             self.reported += 1
+            self.current = 1 if self.outdated else self.current + 1
             self.outdated = False
 
     @property

@@ -99,7 +99,7 @@ async def _served(
     """The same, of a call that has its place. The key may have ended while the body came: then nobody is `known`."""
     shop = ports.shop
     caller = known or await _caller(ports, request)
-    call = await HEAVY.read(caller.account, kind, body, shop.options)
+    call = await HEAVY.read(caller.account, kind, body)
     # It may be many MiB, and the call lives for minutes: from here on what was read of it is enough.
     del body
     now_us = ports.clock.now_us()

@@ -13,6 +13,7 @@ from farebox.kit import clock, mail, options, outbox, webhook
 from farebox.kit.errors import CommandError
 from farebox.kit.fetch import AddressRefused, Fetch, FetchError
 from farebox.kit.outbox import Message
+from farebox.look import refusals
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +71,9 @@ async def _bring(fetch: Fetch, message: Message) -> None:
 
 
 async def _failed(store: Store, message: Message, fault: Exception, *, for_good: bool) -> None:
-    log.warning("outbox.failed", message=message.id, tries=message.tries, fault=str(fault)[:200])
-    await store.write(_write_down, message, str(fault), for_good)
+    said = refusals.of(fault, "cli") if isinstance(fault, CommandError) else str(fault)
+    log.warning("outbox.failed", message=message.id, tries=message.tries, fault=said[:200])
+    await store.write(_write_down, message, said, for_good)
 
 
 def _write_down(tx: Any, message: Message, fault: str, for_good: bool) -> None:

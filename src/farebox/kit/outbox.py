@@ -86,8 +86,8 @@ def take(tx: Tx, message: str, now_us: int) -> Message | None:
         text = secrets.unseal(
             secrets.master_keys(options.current()), row.payload, table="kit_outbox", column="payload", row=row.id
         )
-    except CommandError as fault:
-        Outbox.objects.filter(id=message).update(state="dead", payload="", fault=fault.message[:200])
+    except CommandError:
+        Outbox.objects.filter(id=message).update(state="dead", payload="", fault="its content can't be decrypted")
         return None
     return Message(row.id, row.kind, msgspec.json.decode(text), row.tries + 1)
 

@@ -165,7 +165,7 @@ def book(
     if total_micro:
         tx.execute(statements.WRITE_DRAW, (hold, account, drawn_micro, short_micro, now_us))
     before = (found.drawn_micro, found.grown_micro, found.charged_micro, found.begun_micro)
-    params = (total_micro, grown_micro, charged_micro, grows or found.paid, account, *before)
+    params = (total_micro, grown_micro, charged_micro, found.paid, account, *before)
     if tx.execute(statements.MOVE_ALLOWANCE, params) != 1:
         raise AssertionError(f"the allowance of {account} was changed between two statements of a locked account")
     # Nodes keep in memory who is below 0, and hold whole ceilings for them. Only a change of sides concerns them.

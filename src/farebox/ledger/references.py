@@ -21,7 +21,6 @@ from . import statements
 MANUAL: Final = "manual"
 # What sort of thing a reference names: what people and scripts book by hand, and what comes in by itself.
 KINDS: Final = (MANUAL, "payment", "code", "bank")
-SOURCE_CHARS_MAX = 32
 REFERENCE_CHARS_MAX = 200
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}\Z")
 

@@ -97,7 +97,7 @@ _UNNAMED: Final = Shown()
 class Ask:
     """A validated call, ready to be written in a dialect.
 
-    `kind` is chat, completions or embeddings. `params` are the known parameters without model, stream,
+    `kind` is a name of `catalog/kinds.py`. `params` are the known parameters without model, stream,
     stream_options and the output limit; values may be `msgspec.Raw`. `limit_tokens` is the output limit to
     send; None sends none, and `limit_name` the customer's name for it, empty where he gave none. `want_usage` is what
     the customer asked for; the upstream is asked in any case. `extra` are unknown parameters; `beyond` the names of
@@ -166,7 +166,9 @@ class Event(msgspec.Struct, gc=False):
     """One event of a stream, or one whole answer, as far as the gateway must know it.
 
     `raw` is what the customer gets where the upstream speaks his own form, one line of JSON in a stream of OpenAI's;
-    empty where there is nothing for him in it. `parts` are what it says where it speaks another.
+    empty where there is nothing for him in it. It holds no more than this event's own pieces: a call may be cut
+    after it, and what comes with the next is neither covered nor counted then. `parts` are what it says where it
+    speaks another.
     `pieces` are (choice index, output text): text, names and arguments of tool calls, refusals, transcripts,
     reasoning. `output_bytes` are the UTF-8 bytes of the pieces; `media_bytes` those of images and sound beside them,
     also of data URLs in a text, which are no pieces. `visible` says that there is output other than reasoning,

@@ -14,7 +14,6 @@ from farebox.catalog import tokens
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
 from farebox.kit.errors import FareboxError
-from farebox.kit.options import Options
 from farebox.protocol.dialect import Event, Shown
 
 # A hold or a limit never cares for fewer output tokens than this, unless fewer are asked for (promises 1.10).
@@ -149,7 +148,7 @@ class Kind(ABC):
     example: str = ""
 
     @abstractmethod
-    def read(self, body: bytes, options: Options) -> Call:
+    def read(self, body: bytes) -> Call:
         """The validated call; BadRequest with the parameter otherwise."""
 
     def fit(self, call: Call, card: ModelCard) -> None:  # noqa: B027 - most kinds refuse nothing

@@ -119,7 +119,7 @@ class SseReader:
         for line in lines:
             if line:
                 self._read_line(line)
-            elif self._data and (payload := self._taken()):
+            elif payload := self._taken():
                 payloads.append(payload)
 
     def _read_line(self, line: bytes) -> None:
@@ -178,23 +178,12 @@ class NamedSseReader(SseReader):
         else:
             super()._read_line(line)
 
-    def _read_lines(self, data: bytes, payloads: list[bytes]) -> None:
-        lines = data.split(b"\n")
-        self._grow(lines.pop())
-        for line in lines:
-            if line:
-                self._read_line(line)
-            else:
-                if payload := self._taken():
-                    payloads.append(payload)
-                self._name = b""  # an event without data is no event, and its name is not the next one's
-
     def _whole_events(self, data: bytes) -> tuple[list[bytes], bytes]:
         return [], data
 
     def _taken(self) -> bytes:
         payload = Named(super()._taken())
-        payload.name = self._name
+        payload.name, self._name = self._name, b""  # also of an event without data, which is none
         return payload
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Merged:
-    """All that a stream has reported, field by field: of two counts of one thing the larger is meant (R04)."""
+    """All that a stream has reported, field by field: a later count stands unless it says nothing (R04)."""
 
     __slots__ = ("report",)
 
@@ -26,8 +26,6 @@ def _joined(known: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
         before = found.get(name)
         if isinstance(before, dict) and isinstance(value, dict):
             found[name] = _joined(before, value)
-        elif type(before) is int and type(value) is int:
-            found[name] = max(before, value)
-        elif value is not None or before is None:
+        elif value or before is None:
             found[name] = value
     return found

@@ -107,7 +107,7 @@ async def call(ports: Ports, channel: str, model: str) -> dict[str, Any]:
     unseal = board.unsealer(secrets.master_keys(ports.shop.options))
     alone = await ports.store.read(board.of_one, channel, unseal)
     if not alone.candidates(card.name):
-        raise CommandError("test.not_offered", channel=channel, model=model)
+        raise CommandError("channel.not_offered", channel=channel, model=model)
     caller, ident, client = await _carry(ports, _Bench(ports.shop, alone, math.inf), channel, card)
     found = await ports.store.read(_outcome, ident, caller.account)
     return {
@@ -127,7 +127,7 @@ async def one_token(ports: Ports, channel_id: str, model: str) -> None:
     current = ports.shop.board.current
     candidates = tuple(each for each in current.candidates(model) if each.channel.id == channel_id)
     if not candidates:
-        raise CommandError("test.not_offered", channel=channel_id, model=model)
+        raise CommandError("channel.not_offered", channel=channel_id, model=model)
     channel = candidates[0].channel
     alone = board.Board(by_model={model: candidates}, channels={channel_id: channel})
     bench = _Bench(ports.shop, alone, PATIENCE_S)

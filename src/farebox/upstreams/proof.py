@@ -1,4 +1,4 @@
-"""What this room can prove about its own tables; `ops` composes the proofs of all rooms."""
+"""What this room can prove about its own tables; `care` composes the proofs of all rooms."""
 
 from __future__ import annotations
 
@@ -11,24 +11,21 @@ from farebox.upstreams import board, channels
 from farebox.upstreams.models import Channel, Offering
 
 
-def prove(tx: Tx) -> list[str | Refusal]:  # noqa: ARG001 - the ORM reads in the caller's transaction
+def prove(tx: Tx) -> list[Refusal]:  # noqa: ARG001 - the ORM reads in the caller's transaction
     """One sentence for each thing that is wrong with channels, quirks, sealed secrets and costs.
 
     Whether a secret can be opened needs the master key and is seen when the board is loaded (`Board.broken`).
     """
-    found: list[str | Refusal] = []
-    for row in Channel.objects.select_related("upstream").order_by("name"):
-        for why in _faults_of(row):
-            said = f"channel {row.name}: {why}"
-            found.append(said if isinstance(why, str) else refusal.of("proof.channel", channel=row.name, why=why))
-    for offering in Offering.objects.select_related("channel").order_by("channel__name", "model"):
-        name, model = offering.channel.name, offering.model
-        for why in _faults_of_costs(offering.costs):
-            said = f"channel {name}, model {model}: {why}"
-            found.append(
-                said if isinstance(why, str) else refusal.of("proof.offering", channel=name, model=model, why=why)
-            )
-    return found
+    found = [
+        refusal.of("proof.channel", channel=row.name, why=why)
+        for row in Channel.objects.select_related("upstream").order_by("name")
+        for why in _faults_of(row)
+    ]
+    return found + [
+        refusal.of("proof.offering", channel=each.channel.name, model=each.model, why=why)
+        for each in Offering.objects.select_related("channel").order_by("channel__name", "model")
+        for why in _faults_of_costs(each.costs)
+    ]
 
 
 def _faults_of(row: Channel) -> list[str | Refusal]:

@@ -60,14 +60,12 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         pace.check(rpm=self.rpm, tpm=self.tpm, concurrency=self.concurrency)
         if self.expires_us is not None and self.expires_us <= now_us:
             raise CommandError("key.expiry")
-        if len(self.addresses) > ADDRESSES_MAX:
-            raise CommandError("key.too_many_addresses", most=ADDRESSES_MAX)
-        check_networks(self.addresses)
+        check_addresses(self.addresses)
         wanted = set(self.models)
         known = set(Model.objects.filter(name__in=wanted).values_list("name", flat=True))
         known |= set(Alias.objects.filter(name__in=wanted).values_list("name", flat=True))
         if wanted - known:
-            raise CommandError("key.model", model=min(wanted - known)[:128])
+            raise CommandError("model.unknown", model=min(wanted - known)[:128])
 
     def columns(self) -> dict[str, Any]:
         """Values by the name of the column that keeps them."""
@@ -93,6 +91,13 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 _IN_JSON = ("models", "addresses")
+
+
+def check_addresses(addresses: Sequence[str]) -> None:
+    """CommandError for more addresses and networks than a key takes, or for one that is neither."""
+    if len(addresses) > ADDRESSES_MAX:
+        raise CommandError("key.too_many_addresses", most=ADDRESSES_MAX)
+    check_networks(addresses)
 
 
 def check_note(note: str) -> None:

@@ -84,7 +84,7 @@ def put(tx: Tx, *, person: str, account: str, wanted: Wishes, actor: str) -> str
     balance where the person is no owner.
     """
     if (wanted.low or wanted.expiry) and not sees_balance(person=person, account=account):
-        raise CommandError("notice.owners", param="low")
+        raise CommandError("notice.owners")
     if wanted.webhook_url:
         try:
             webhook.check(wanted.webhook_url)

@@ -58,15 +58,15 @@ def hashed(password: str, *, own_words: tuple[str, ...] = ()) -> str:
 
 
 def check_password(password: str, *, own_words: tuple[str, ...] = ()) -> None:
-    """CommandError, with the fault as its `param`, for a password that will not do."""
+    """CommandError for a password that will not do."""
     if not PASSWORD_CHARS_MIN <= len(password) <= PASSWORD_CHARS_MAX:
-        raise CommandError("password.length", least=PASSWORD_CHARS_MIN, most=PASSWORD_CHARS_MAX, param="length")
+        raise CommandError("password.length", least=PASSWORD_CHARS_MIN, most=PASSWORD_CHARS_MAX)
     try:
         _commonest().validate(password)
     except ValidationError:
-        raise CommandError("password.common", param="common") from None
+        raise CommandError("password.common") from None
     if own.is_own(password, own_words):
-        raise CommandError("password.name", param="name")
+        raise CommandError("password.name")
 
 
 def create(

@@ -194,7 +194,7 @@ def _model(tx: Any, name: str) -> dict[str, Any]:
     found = overview.model(tx, name, now_us=clock.now_us())
     row = next((each for each in _models(tx) if each["name"] == name), None)
     if found is None or row is None:
-        raise CommandError(f"There is no model {name!r:.80}. `farebox model list` shows them.")
+        raise CommandError("model.unknown", model=name[:128])
     learned = {**factors.shown(found.card.factors), "fitted_us": found.fitted_us}
     return {**row, "tokenizer": found.card.tokenizer, "factors": learned}
 

@@ -45,7 +45,7 @@ def set_(name: str, value: str) -> None:
 
     known = settings.BY_NAME.get(name)
     if known is None:
-        raise CommandError(f"There is no setting {name[:64]!r}. `farebox setting list` shows them.")
+        raise CommandError("setting.unknown", setting=name[:64])
     done = write("setting.set", name=name, value=_value(known, value))
     emit(done, lambda: print(f"{name} is set." if done["changed"] else f"{name} was so already."))
 

@@ -16,6 +16,7 @@ import structlog
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
+from django.utils import translation
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
@@ -207,7 +208,8 @@ def _in_json(view: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(view)
     def inner(*args: Any, **kwargs: Any) -> Any:
-        response = view(*args, **kwargs)
+        with translation.override("en"):  # programs read it, whatever language their library asks for
+            response = view(*args, **kwargs)
         if response.status_code == 405 and "json" not in response.get("Content-Type", ""):
             return fault(405, "This path has other methods.", headers={"Allow": response["Allow"]})
         return response

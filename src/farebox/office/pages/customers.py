@@ -37,7 +37,7 @@ MOVES: dict[str, tuple[tuple[str, ...], Callable[..., Any], Any]] = {
     "freeze": (("support", "finance", "admin"), accounts.freeze, gettext_lazy("Account frozen.")),
     "unfreeze": (("admin",), accounts.unfreeze, gettext_lazy("Account unfrozen.")),
     "bar": (("admin",), accounts.bar, gettext_lazy("Account banned.")),
-    "unbar": (("admin",), accounts.unbar, gettext_lazy("Account unfrozen.")),
+    "unbar": (("admin",), accounts.unbar, gettext_lazy("Account unbanned.")),
 }
 
 ACTIVATE = (accounts.unfreeze, accounts.unbar)

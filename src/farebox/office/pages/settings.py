@@ -274,7 +274,7 @@ def _moment(given: str, name: str) -> int | None:
     try:
         at = datetime.fromisoformat(given.removesuffix("UTC").strip())
     except ValueError:
-        raise CommandError(f"{name}: a date and a time, such as 2027-01-31 00:00.") from None
+        raise CommandError("setting.moment", setting=name) from None
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()) * 1_000_000
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's wire format, as OpenAI and compatible servers speak it (API reference of the three endpoints).
+"""OpenAI's wire format, as OpenAI and compatible servers speak it (API reference).
 
 What is written is here; answers are read in `openai_form`.
 """
@@ -60,7 +60,7 @@ class OpenAI:
         return Reader(ask)
 
     def answer(self, body: bytes, ask: Ask) -> Event:
-        """Read a whole answer; BadAnswer if it has no choices, or no vectors, and is no error."""
+        """Read a whole answer; BadAnswer if it is none of its kind, and no error."""
         return _endpoint(ask.kind).received(body, ask)
 
     def chunks(self, body: bytes, ask: Ask) -> list[bytes]:

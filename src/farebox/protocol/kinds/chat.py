@@ -15,7 +15,6 @@ from farebox.catalog import tokens
 from farebox.catalog.pricing import ModelCard
 from farebox.kit.errors import UnsupportedParameter
 from farebox.kit.fetch import addresses
-from farebox.kit.options import Options
 from farebox.protocol import body as bodies
 from farebox.protocol import inside, schema
 from farebox.protocol.dialect import Ask
@@ -160,7 +159,7 @@ class Chat(Endpoint):
     # A stream, as most calls are: an upstream may answer well but for these.
     probe_body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "stream": True}
 
-    def read(self, body: bytes, options: Options) -> Call:  # noqa: ARG002 - part of the socket
+    def read(self, body: bytes) -> Call:
         """The validated call; BadRequest with the parameter otherwise."""
         given = bodies.fields(body)
         asked = bodies.typed(body, _decode)

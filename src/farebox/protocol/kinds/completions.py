@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from farebox.kit.options import Options
 from farebox.protocol import body as bodies
 from farebox.protocol.dialect import Ask
 from farebox.protocol.kind import TEXT_LOGPROB_BYTES, TOKEN_BYTES, Call, gettext_noop
@@ -68,7 +67,7 @@ class Completions(Endpoint):
     test_body = {"prompt": "Hello", "max_tokens": 16}
     probe_body = {"prompt": "Hi", "max_tokens": 1, "stream": True}
 
-    def read(self, body: bytes, options: Options) -> Call:  # noqa: ARG002 - part of the socket
+    def read(self, body: bytes) -> Call:
         """The validated call; BadRequest with the parameter otherwise."""
         given = bodies.fields(body)
         asked = bodies.typed(body, _decode)

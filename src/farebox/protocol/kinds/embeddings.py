@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from farebox.kit.options import Options
 from farebox.protocol import body as bodies
 from farebox.protocol import carve
 from farebox.protocol.dialect import Ask, BadAnswer, Event, Shown
@@ -58,7 +57,7 @@ class Embeddings(Endpoint):
     test_body = {"input": "Hello"}
     probe_body = {"input": "Hi"}
 
-    def read(self, body: bytes, options: Options) -> Call:  # noqa: ARG002 - part of the socket
+    def read(self, body: bytes) -> Call:
         """The validated call; BadRequest with the parameter otherwise."""
         given = bodies.fields(body)
         asked = bodies.typed(body, _decode)

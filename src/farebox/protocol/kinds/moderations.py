@@ -7,9 +7,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from farebox.kit.options import Options
 from farebox.protocol import body as bodies
-from farebox.protocol import faults
+from farebox.protocol import halves
 from farebox.protocol.dialect import Ask, BadAnswer, Event
 from farebox.protocol.kind import Billing, Call, gettext_noop
 from farebox.protocol.openai_form import fields
@@ -20,7 +19,7 @@ _INPUTS_MAX = 256
 _RESULT_BYTES = 4096  # a result names some thirteen categories, thrice
 
 
-class Part(Struct, tag_field="type", tag="text"):
+class Part(Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
     """A piece of text, of several that are judged together."""
 
     text: str
@@ -52,7 +51,7 @@ class Moderations(Endpoint):
     test_body = {"input": "Hello"}
     probe_body = {"input": "Hi"}
 
-    def read(self, body: bytes, options: Options) -> Call:  # noqa: ARG002 - part of the socket
+    def read(self, body: bytes) -> Call:
         """The validated call; BadRequest with the parameter otherwise."""
         given = bodies.fields(body)
         asked = bodies.typed(body, _decode)
@@ -77,13 +76,11 @@ class Moderations(Endpoint):
 
     def received(self, body: bytes, ask: Ask) -> Event:
         """Read a whole answer; BadAnswer if it has no results and is no error."""
-        found = decoded(body.removeprefix(BOM))
+        found = halves.mended_tree(decoded(body.removeprefix(BOM)))
         if not isinstance(found, dict):
             raise BadAnswer("The answer has not the form of a moderation.")
         if (fault := error_of(found)) is not None:
             return Event(b"", error=fault)
-        if found.get("error"):
-            return Event(b"", error=faults.of_object(found["error"]))
         rows = found.get("results")
         if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
             raise BadAnswer("The answer has no results.")
@@ -103,8 +100,10 @@ def _inputs(raw: Raw) -> tuple[list[str], int]:
             bodies.bad("input", "Invalid value for 'input': images are not offered here, only text.")
         bodies.bad("input", "Invalid value for 'input': a string, a list of strings, or a list of text parts.")
     if isinstance(found, str):
-        return [found], 1
+        found = [found]
     texts = [each if isinstance(each, str) else each.text for each in found]
+    if any(not text for text in texts):
+        bodies.bad("input", "Invalid value for 'input': it must not be an empty string.")
     if not texts or len(texts) > _INPUTS_MAX:
         bodies.bad("input", f"Invalid value for 'input': 1 to {_INPUTS_MAX} inputs.")
     together = sum(isinstance(each, Part) for each in found)

@@ -10,7 +10,7 @@ from farebox.catalog.usage import Usage
 from farebox.kit.errors import FareboxError
 from farebox.protocol.dialect import Ask, Event, Shown
 from farebox.protocol.kind import Call, Kind, Refusal, Writer
-from farebox.protocol.openai_form import fields, neutral, whole, writing
+from farebox.protocol.openai_form import fields, neutral, splice, whole, writing
 from farebox.protocol.quirks import Quirks
 
 FORM = "openai"
@@ -45,7 +45,7 @@ class Endpoint(Kind):
 
     def counted(self, call: Call, body: bytes, usage: Usage, reported: Any) -> bytes:
         """The answer with its usage in OpenAI's words: where it is missing, not believed, or in other words."""
-        return writing.counted(body, writing.shown_usage(usage, reported, output=call.has_output))
+        return splice.with_usage(body, usage=writing.shown_usage(usage, reported, output=call.has_output))
 
     def tells(self, reported: Any) -> bool:
         """Whether a report has the names that OpenAI's clients look for."""

@@ -10,13 +10,10 @@ from msgspec import Raw
 
 from farebox.protocol import carve
 from farebox.protocol.dialect import Shown
-from farebox.protocol.openai_form import fields
 from farebox.protocol.openai_form.fields import Rows
 
 _encode: Final = msgspec.json.Encoder().encode
 _object: Final = msgspec.json.Decoder(dict[str, Raw]).decode
-
-shown_usage: Final = fields.usage
 
 
 def with_usage(raw: bytes, *, usage: Mapping[str, Any]) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from farebox.catalog.usage import Usage
 from farebox.protocol.dialect import Event, Shown
-from farebox.protocol.openai_form import neutral, splice
+from farebox.protocol.openai_form import fields, neutral, splice
 from farebox.protocol.openai_form.fields import Rows
 
 DONE = b"data: [DONE]\n\n"
@@ -53,18 +53,13 @@ class StreamWriter:
         return b"data: " + splice.usage_chunk(self.rows, self.shown, told) + b"\n\n" + DONE
 
 
-def counted(body: bytes, usage: Mapping[str, Any]) -> bytes:
-    """A whole answer with what `shown_usage` makes, where its usage is missing, not believed, or in other words."""
-    return splice.with_usage(body, usage=usage)
-
-
 def shown_usage(usage: Usage | None, reported: Any, *, output: bool = True) -> dict[str, Any]:
     """The usage object that the customer sees: counters of the believed report, else its classes in OpenAI's words.
 
     Those stand for our own count too, and for a report in the words of another vendor.
     """
     if in_our_words(reported):
-        return splice.shown_usage(reported)
+        return fields.usage(reported)
     used = usage or Usage()
     shown: dict[str, Any] = {"prompt_tokens": used.input_tokens}
     if output:
