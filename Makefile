@@ -31,7 +31,7 @@ test: $(VENV)/.dev ## Run all tests, on SQLite and then on PostgreSQL (its serve
 	$(PYTEST) $(SPREAD)
 	$(PYTEST) $(SPREAD) --db postgresql
 
-test-fast: $(VENV)/.dev ## Run the tests that take less than a minute together, on SQLite
+test-fast: $(VENV)/.dev ## Run the tests that are neither slow nor drive real clients, on SQLite
 	$(PYTEST) $(SPREAD) -m "not slow and not clients"
 
 SEED ?= 0
@@ -42,7 +42,7 @@ sim: $(VENV)/.dev ## Run the simulator from SEED=n, COUNT=n seeds; BUG=name plan
 interleavings: $(VENV)/.dev ## Run every interleaving of every pair of money operations, on PostgreSQL (minutes)
 	INTERLEAVINGS=all $(PYTEST) tests/interleavings --db postgresql
 
-kills: $(VENV)/.dev ## Kill real processes KILLS=2000 times on each database (an hour)
+kills: $(VENV)/.dev ## Kill real processes KILLS=2000 times on each database (two hours)
 	KILLS=$(or $(KILLS),2000) $(PYTEST) -s tests/faults/test_kill.py
 	KILLS=$(or $(KILLS),2000) $(PYTEST) -s tests/faults/test_nodes.py --db postgresql
 
