@@ -199,16 +199,20 @@ class Ledger(RuleBasedStateMachine):
         assert back == expected
 
     @precondition(lambda self: self.books.holds)
-    @rule(pick=PICK, parts=st.integers(1, 3))
-    def give_by_hand(self, pick: int, parts: int) -> None:
-        """All of a charge, or one of so many equal parts."""
+    @rule(pick=PICK, parts=st.integers(1, 3), times=st.integers(1, 4))
+    def give_by_hand(self, pick: int, parts: int, times: int) -> None:
+        """All of a charge, or one of so many equal parts, so many times: often once too often."""
         hold = self.hold(pick, "settled")
         amount = -(-(self.books.holds[hold].charge or 1) // parts)
-        _, row = self.both(
-            lambda: self.books.give_by_hand(hold, amount=amount), self.proposed_and_approved, hold=hold, amount=amount
-        )
-        if row is not None:
-            self.by_hand[row] = hold
+        for _ in range(times):
+            _, row = self.both(
+                lambda: self.books.give_by_hand(hold, amount=amount),
+                self.proposed_and_approved,
+                hold=hold,
+                amount=amount,
+            )
+            if row is not None:
+                self.by_hand[row] = hold
 
     def proposed_and_approved(self, tx: db.Tx, *, hold: str, amount: int) -> str:
         row = adjustments.propose(
@@ -331,9 +335,10 @@ def test_a_planted_mistake_is_found(
 ) -> None:
     """That the machine above sees it; of the store beneath this says nothing, so one is enough.
 
-    `early` is a seed with which it is seen soon; if the machine has changed since, many more examples are tried.
+    `early` is a seed with which it is seen soon. Hypothesis also draws the constants of all modules that are loaded, so what a
+    seed means depends on the tests before this one: others are tried after it, a hundred and more examples each.
     """
     found = getattr(statements, name)
     assert right in found
     monkeypatch.setattr(statements, name, found.replace(right, wrong))
-    assert seen(60, early) or seen(400, early)
+    assert seen(60, early) or any(seen(150, another) for another in range(20))
