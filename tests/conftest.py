@@ -312,7 +312,7 @@ def _kept(house: House) -> Mould:
 
 
 def _by_command() -> None:
-    from ops import cli
+    from kit import cli
 
     cli.ok("migrate")
 
@@ -339,7 +339,7 @@ def shared_house(template: Mould) -> Iterator[House]:
 @pytest.fixture(scope="module")
 def stocked_house(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[House]:
     """A store that sells what a shop under test sells, for all tests of a module."""
-    import shop as shops
+    from kit import shop as shops
 
     yield from open_house(moulds(shops.stock))
 
@@ -347,7 +347,7 @@ def stocked_house(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[Hou
 @pytest.fixture(scope="module")
 def house_before(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[House]:
     """A store of the release before version 2 of the charging rules, not yet migrated, for all tests of a module."""
-    import before
+    from kit import before
 
     yield from open_house(moulds(before.store))
 
@@ -355,7 +355,7 @@ def house_before(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[Hous
 @pytest.fixture(scope="module")
 def shop(stocked_house: House) -> Iterator[Any]:
     """A running shop (server, sandbox upstream, the official models) for all tests of a module."""
-    import shop as shops
+    from kit import shop as shops
 
     with shops.opened(stocked_house) as running:
         yield running

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rows import for_each
+from kit.rows import for_each
 
 TESTS = Path(__file__).parent
 DOCS = TESTS.parent / "docs"

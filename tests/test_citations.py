@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from rows import for_each
+from kit.rows import for_each
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -13,9 +13,9 @@ import pytest
 
 from farebox.cli.main import farebox
 from farebox.kit import errors, options
-from ops import cli
-from rows import for_each
-from world import free_port
+from kit import cli
+from kit.rows import for_each
+from kit.world import free_port
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -6,7 +6,7 @@ import pytest
 
 from farebox.kit import options
 from farebox.kit.errors import CommandError
-from ops import cli
+from kit import cli
 
 
 def read(**environ: str) -> options.Options:

@@ -11,7 +11,7 @@ import click
 
 from farebox.cli.main import farebox
 from farebox.kit import options
-from rows import for_each
+from kit.rows import for_each
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

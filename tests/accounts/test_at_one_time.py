@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-import minting
-import people as visitors
 from farebox.kit import clock
 from farebox.kit.errors import CommandError
-from overlap import overlapped
+from kit import minting
+from kit import people as visitors
+from kit.overlap import overlapped
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

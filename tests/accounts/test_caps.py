@@ -11,7 +11,7 @@ from farebox.accounts.caps import Caps
 from farebox.accounts.keys.caller import Caller
 from farebox.kit.errors import CommandError
 from farebox.ledger.holds import Purse
-from rows import for_each
+from kit.rows import for_each
 
 
 def us(text):

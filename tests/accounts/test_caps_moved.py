@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-import minting
 from farebox.kit import db
+from kit import minting
 
 pytestmark = pytest.mark.store
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.accounts.people.own_words import is_own
-from rows import for_each
+from kit.rows import for_each
 
 WORDS = ("Corner Shop", "Ada Lovelace", "ada.lovelace@engine.example")
 letters = st.text(alphabet="abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=12)

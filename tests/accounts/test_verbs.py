@@ -7,7 +7,6 @@ import json
 
 import pytest
 
-import minting
 from farebox.accounts import accounts, projects, proof
 from farebox.accounts.caps import Caps
 from farebox.accounts.keys import authenticate, key_format, key_line, keys
@@ -20,7 +19,8 @@ from farebox.kit.errors import BadKey, CommandError, NotAllowed
 from farebox.kit.models import AuditEvent, Setting
 from farebox.ledger import chart, journal
 from farebox.ledger.models import LedgerAccount
-from rows import for_each
+from kit import minting
+from kit.rows import for_each
 
 pytestmark = pytest.mark.store
 

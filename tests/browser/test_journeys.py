@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from allauth.mfa.totp.internal import auth as totp
 
-import chromium
-import letters
-import shop as shops
+from kit import chromium, letters
+from kit import shop as shops
 
 pytestmark = pytest.mark.slow
 PASSWORD = "a sentence that nobody else has typed 4711"

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-import past
-from talk import on_sale
+from kit import past
+from kit.talk import on_sale
 
 pytestmark = pytest.mark.store
 

@@ -70,8 +70,8 @@ def test_a_charge_on_a_hold_without_a_call(house):
 
 @pytest.mark.slow
 def test_an_account_whose_day_totals_are_gone(house):
-    import shop as shops
     from farebox.calls import proof
+    from kit import shop as shops
 
     with shops.opened(house) as shop:
         me = shop.account("1")

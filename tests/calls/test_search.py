@@ -7,9 +7,8 @@ import random
 
 import pytest
 
-import minting
-import past
 from farebox.kit import db
+from kit import minting, past
 
 pytestmark = pytest.mark.store
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import past
 from farebox.kit import db
+from kit import past
 
 pytestmark = pytest.mark.store
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from farebox.catalog import counting, tokens
 from farebox.catalog.counting import Vector
-from rows import for_each
+from kit.rows import for_each
 
 ENGLISH = "The balance never goes below zero, by construction. "
 CHINESE = "余额永远不会低于零。每一笔费用都可以根据收据重新计算。"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import standin
 from farebox.catalog import counting, factors, fitting
 from farebox.catalog.factors import ONE, Factors, Quartile, Sample, Side, Vector
-from rows import for_each
+from kit import standin
+from kit.rows import for_each
 
 COUNTS = st.integers(0, 10**6)
 VECTORS = st.builds(Vector, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)

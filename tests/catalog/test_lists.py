@@ -15,7 +15,7 @@ from farebox.kit import db, refusal
 from farebox.kit.errors import CommandError
 from farebox.kit.models import AuditEvent
 from farebox.kit.refusal import Refusal
-from rows import for_each
+from kit.rows import for_each
 
 pytestmark = pytest.mark.store
 

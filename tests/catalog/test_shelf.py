@@ -12,7 +12,7 @@ from farebox.catalog import goods, models, pricing, shelf
 from farebox.catalog.usage import CLASSES, Usage
 from farebox.kit import db
 from farebox.kit.errors import CommandError
-from rows import for_each
+from kit.rows import for_each
 
 pytestmark = pytest.mark.store
 

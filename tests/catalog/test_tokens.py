@@ -18,7 +18,7 @@ from tiktoken_ext import openai_public
 
 from farebox.catalog import tokens
 from farebox.catalog.pricing import ModelCard
-from rows import for_each
+from kit.rows import for_each
 
 ENGLISH = (
     "The balance never goes below zero, by construction. Every charge can be recomputed from its receipt, and a crash "

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from farebox.catalog import usage
 from farebox.catalog.usage import CLASSES, UNITS_MAX, Usage, UsageError
-from rows import for_each
+from kit.rows import for_each
 
 
 def test_sums_leave_nothing_out_and_count_nothing_twice():

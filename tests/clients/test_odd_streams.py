@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from receipts import alone
-from talk import canned, http
+from kit.receipts import alone
+from kit.talk import canned, http
 from upstreams.odd import END, HI, ODD, ROLE, chunk, sse
 
 pytestmark = pytest.mark.clients

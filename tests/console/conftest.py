@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from visitor import Visitor
+from kit.visitor import Visitor
 
 
 @pytest.fixture

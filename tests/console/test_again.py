@@ -8,8 +8,7 @@ import uuid
 import pytest
 from django.urls import reverse
 
-import people
-import post
+from kit import people, post
 
 pytestmark = pytest.mark.slow
 HERE = "/account/again/code"

@@ -10,11 +10,10 @@ import zlib
 
 import pytest
 
-import letters
-import post
+from kit import letters, post
+from kit.people import PASSWORD, customer, operator, person
+from kit.visitor import Visitor
 from office import totp
-from people import PASSWORD, customer, operator, person
-from visitor import Visitor
 
 pytestmark = pytest.mark.store
 

@@ -12,10 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import minting
-import past
-import people
 from farebox.catalog.usage import CLASSES
+from kit import minting, past, people
 
 DAY = 86_400_000_000
 

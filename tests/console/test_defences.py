@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from people import PASSWORD, customer, operator, person
-from visitor import Visitor
+from kit.people import PASSWORD, customer, operator, person
+from kit.visitor import Visitor
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from visitor import Page, Visitor
+from kit.visitor import Page, Visitor
 
 TEXT = "Farebox sells metered access.\n每一笔扣费都有收据。 " * 20
 MARK = "zebra-quartz-4711"

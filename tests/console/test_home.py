@@ -7,9 +7,7 @@ import time
 
 import pytest
 
-import minting
-import past
-import people
+from kit import minting, past, people
 
 pytestmark = pytest.mark.slow
 
@@ -121,11 +119,11 @@ def test_the_pace_of_a_young_account_is_that_of_its_days(shop):
 
 def test_credit_that_expires_is_shown_with_its_last_day(shop):
     """On Home, on the statement, and by a mail a week before; once."""
-    import post
     from farebox.accounts.models import Notice
     from farebox.accounts.people import notices
     from farebox.jobs import notices as telling
     from farebox.ledger import lots
+    from kit import post
 
     person = people.customer(shop, "3")
     end_us = (now_us() // DAY + 6) * DAY

@@ -14,13 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.urls import reverse
 
-import minting
-import people
 from farebox.accounts.caps import Caps
-from people import customer, signed_in
-from shop import Customer
-from talk import PROMPTLY_S, wait_for
-from visitor import Visitor
+from kit import minting, people
+from kit.people import customer, signed_in
+from kit.shop import Customer
+from kit.talk import PROMPTLY_S, wait_for
+from kit.visitor import Visitor
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import secrets
 
 import pytest
 
-from people import PASSWORD, customer
-from visitor import Visitor
+from kit.people import PASSWORD, customer
+from kit.visitor import Visitor
 
 pytestmark = pytest.mark.slow
 

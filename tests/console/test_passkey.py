@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-import chromium
-import people
+from kit import chromium, people
 
 pytestmark = pytest.mark.slow
 

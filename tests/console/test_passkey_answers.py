@@ -8,9 +8,9 @@ import secrets
 
 import pytest
 
-from authenticator import Device, text
-from people import PASSWORD, customer, operator
-from visitor import Visitor
+from kit.authenticator import Device, text
+from kit.people import PASSWORD, customer, operator
+from kit.visitor import Visitor
 
 pytestmark = pytest.mark.slow
 

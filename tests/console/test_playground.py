@@ -10,12 +10,12 @@ from html import unescape
 import pytest
 from django.urls import reverse
 
-import chromium
 from farebox.accounts.caps import Caps
-from people import customer
-from shop import Customer
-from talk import PROMPTLY_S, wait_for
-from visitor import Visitor
+from kit import chromium
+from kit.people import customer
+from kit.shop import Customer
+from kit.talk import PROMPTLY_S, wait_for
+from kit.visitor import Visitor
 
 MODEL = "gpt-4o-mini"
 KEY, MODELS = "/console/playground/key", "/console/playground/models"
@@ -97,7 +97,7 @@ def test_it_ends_with_its_session(shop, owner, how):
 
 def test_only_the_sessions_own_keys_end(shop, owner):
     from farebox.accounts.models import Person
-    from people import signed_in
+    from kit.people import signed_in
 
     other = signed_in(shop, Person.objects.get(id=owner.person), "console", "password")
     other.customer, other.member = owner.customer, owner.member
@@ -125,7 +125,7 @@ def spent_today(key):
 def test_no_number_of_keys_spends_more_than_a_dollar_a_day(shop):
     """The attack: a session older than its proof mints keys without end. What each spends is counted together."""
     from farebox.accounts.models import Person
-    from people import signed_in
+    from kit.people import signed_in
 
     owner = customer(shop, "20")
     other = signed_in(shop, Person.objects.get(id=owner.person), "console", "password")

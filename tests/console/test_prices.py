@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import pytest
 
-import people
-from visitor import Page, Visitor
+from kit import people
+from kit.visitor import Page, Visitor
 
 DAY_US = 86_400_000_000
 _names = itertools.count(1)

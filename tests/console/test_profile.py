@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-import post
-from people import PASSWORD, customer, operator
-from visitor import Visitor
+from kit import post
+from kit.people import PASSWORD, customer, operator
+from kit.visitor import Visitor
 
 pytestmark = pytest.mark.slow
 

@@ -11,12 +11,12 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-import people
 from farebox.catalog import pricing
 from farebox.catalog import rules as charged_by
 from farebox.console import clients, own_text, rules
 from farebox.kit import money, options
-from visitor import Visitor, folded
+from kit import people
+from kit.visitor import Visitor, folded
 
 KEY = "sk-FBX1" + "a" * 44
 

@@ -7,11 +7,11 @@ import secrets
 
 import pytest
 
-import post
+from kit import post
+from kit.people import PASSWORD, customer, operator, person
+from kit.visitor import Visitor
 from office import totp
 from office.script import Script
-from people import PASSWORD, customer, operator, person
-from visitor import Visitor
 
 pytestmark = pytest.mark.slow
 

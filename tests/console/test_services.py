@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-import post
-from people import PASSWORD
-from serving import Serving
-from visitor import Visitor
+from kit import post
+from kit.people import PASSWORD
+from kit.serving import Serving
+from kit.visitor import Visitor
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-import post
-from people import PASSWORD, customer, operator, person
-from visitor import Visitor
+from kit import post
+from kit.people import PASSWORD, customer, operator, person
+from kit.visitor import Visitor
 
 
 @pytest.fixture(autouse=True)

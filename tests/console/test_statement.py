@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-import past
-import people
+from kit import past, people
 
 DAY = 86_400_000_000
 

@@ -6,9 +6,9 @@ import statistics
 
 import pytest
 
-from shop import Answer
-from talk import Talk, chat
-from visitor import Page, Visitor
+from kit.shop import Answer
+from kit.talk import Talk, chat
+from kit.visitor import Page, Visitor
 
 
 @pytest.fixture(autouse=True)

@@ -12,13 +12,11 @@ from urllib.parse import unquote
 
 import pytest
 
-import letters
-import minting
-import people
 from farebox.accounts.caps import Caps
 from farebox.console import pasted
-from talk import PROMPTLY_S, wait_for
-from visitor import Page, Visitor
+from kit import letters, minting, people
+from kit.talk import PROMPTLY_S, wait_for
+from kit.visitor import Page, Visitor
 
 pytestmark = pytest.mark.slow
 

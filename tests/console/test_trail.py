@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-import minting
-import people
+from kit import minting, people
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-import minting
-import past
-import people
+from kit import minting, past, people
 
 DAY = 86_400_000_000
 HOUR = 3_600_000_000

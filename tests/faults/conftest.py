@@ -17,7 +17,7 @@ def own_server(pytestconfig: pytest.Config) -> Iterator[Any]:
     if pytestconfig.getoption("--db") != "postgresql":
         yield None
         return
-    import postgres
+    from kit import postgres
 
     folder = Path(tempfile.mkdtemp(prefix="farebox-own-"))
     server = postgres.own(folder)
@@ -32,7 +32,7 @@ def fragile_house(request: pytest.FixtureRequest, own_server: Any, tmp_path: Pat
     if own_server is None:
         yield request.getfixturevalue("house")
         return
-    import postgres
+    from kit import postgres
 
     with postgres.opened(own_server, tmp_path / "data") as house:
         yield house

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from serving import Serving
-from shop import Shop
+from kit.serving import Serving
+from kit.shop import Shop
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

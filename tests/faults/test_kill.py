@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-import world
-from faultpoints import Points
-from world import World
+from kit import world
+from kit.faultpoints import Points
+from kit.world import World
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-import world
-from faultpoints import Points
-from nursery import Child
-from world import World, wait_until
+from kit import world
+from kit.faultpoints import Points
+from kit.nursery import Child
+from kit.world import World, wait_until
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

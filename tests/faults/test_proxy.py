@@ -21,12 +21,12 @@ from typing import Any
 
 import pytest
 
-import world
-from proxy import FAULTS, Proxy, certificate
-from recording import FIRST, PATH
-from shop import Loop
-from threeway import MODEL, price_micro
-from world import free_port, wait_until
+from kit import world
+from kit.proxy import FAULTS, Proxy, certificate
+from kit.recording import FIRST, PATH
+from kit.shop import Loop
+from kit.threeway import MODEL, price_micro
+from kit.world import free_port, wait_until
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 
@@ -219,7 +219,7 @@ def links(request: pytest.FixtureRequest, own_server: Any, tmp_path_factory: Any
         if own_server is None:
             house = request.getfixturevalue("shared_house")
         else:
-            import postgres
+            from kit import postgres
 
             house = stack.enter_context(postgres.opened(own_server, folder / "data"))
         yield Links(stack, house, folder, own_server)

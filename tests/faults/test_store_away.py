@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-import world
-from world import World, wait_until
+from kit import world
+from kit.world import World, wait_until
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

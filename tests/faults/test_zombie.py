@@ -12,9 +12,9 @@ import time
 
 import pytest
 
-from serving import PROGRAM, Serving
-from shop import Shop
-from talk import Talk, chat, wait_for
+from kit.serving import PROGRAM, Serving
+from kit.shop import Shop
+from kit.talk import Talk, chat, wait_for
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shop import opened, stock
+from kit.shop import opened, stock
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from receipts import alone, broken_off, complete, ended, own_input, own_output, sandboxed
-from talk import canned, http, on_sale
+from kit.receipts import alone, broken_off, complete, ended, own_input, own_output, sandboxed
+from kit.talk import canned, http, on_sale
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rules_1")]
 

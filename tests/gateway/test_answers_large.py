@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-import pieces
-from receipts import alone
-from shop import Loop
-from talk import Canned, http
+from kit import pieces
+from kit.receipts import alone
+from kit.shop import Loop
+from kit.talk import Canned, http
 
 CHAT, EMBED = "/v1/chat/completions", "/v1/embeddings"
 MIB = 1024 * 1024

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from shop import Away, Shop
-from talk import Talk, chat, wait_for
+from kit.shop import Away, Shop
+from kit.talk import Talk, chat, wait_for
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

@@ -16,12 +16,12 @@ import time
 import pytest
 import structlog
 
-import raw
-import shop as shops
 from farebox.gateway.http.head import Networks
 from farebox.kit.errors import StoreUnavailable
 from farebox.upstreams import channels
-from rows import for_each
+from kit import raw
+from kit import shop as shops
+from kit.rows import for_each
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from receipts import alone, on_sale
-from talk import Canned, Talk, chat, http, wait_for
+from kit.receipts import alone, on_sale
+from kit.talk import Canned, Talk, chat, http, wait_for
 
 FAILS = http({"error": {"message": "boom", "type": "server_error"}}, status="500 Internal Server Error")
 GOOD = http(
@@ -76,10 +76,10 @@ def channel(shop: Any, model: str) -> Any:
 
 def keys(shop: Any, count: int, **member: Any) -> list[Any]:
     """One account as that many customers, each with a key of its own."""
-    import minting
     from farebox.accounts.models import Project
     from farebox.kit import clock
-    from shop import Customer
+    from kit import minting
+    from kit.shop import Customer
 
     first = shop.account("1")
     project = Project.objects.get(account=first.account).id

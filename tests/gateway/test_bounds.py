@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 
 from farebox.kit import limits
-from receipts import alone
-from worst import CHAT, EMBED, MIB
+from kit.receipts import alone
+from kit.worst import CHAT, EMBED, MIB
 
 SECONDS = float(os.environ.get("BOUNDS_S", "4"))
-HOSTILE = Path(__file__).parents[1] / "hostile.py"
+TESTS = Path(__file__).parents[1]
 SANDBOX = "from farebox import sandbox; sandbox.run('127.0.0.1', 0)"
 CALLS_MAX, MINE = 40, 9  # a quarter of the places is 10
 GROWTH_BYTES = 500 * MIB  # of the process of the tests, whatever it had before
@@ -33,7 +33,8 @@ GROWTH_BYTES = 500 * MIB  # of the process of the tests, whatever it had before
 @contextlib.contextmanager
 def process(*command: str, first: str) -> Iterator[Any]:
     """A process that has said its first line."""
-    with subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True) as running:
+    environ = {**os.environ, "PYTHONPATH": str(TESTS)}
+    with subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, env=environ) as running:
         try:
             assert running.stdout is not None
             line = running.stdout.readline()
@@ -127,7 +128,9 @@ def test_an_honest_account_beside_a_hostile_one_loses_nothing(shop, option, monk
         facts = {"kinds": kinds, "context_tokens": 10**7, "output_tokens_max": 10**6, "tokenizer": ""}
         model = alone(shop, "bounded", line.split()[-1], **facts)
         honest = Honest(rich, model)
-        with process(str(HOSTILE), str(shop.server.port), hostile.key, str(SECONDS + 2), model, first="ready") as (
+        with process(
+            "-m", "kit.hostile", str(shop.server.port), hostile.key, str(SECONDS + 2), model, first="ready"
+        ) as (
             enemy,
             _,
         ):

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-import minting
 from farebox.accounts.caps import Caps
-from overlap import overlapped
-from shop import Customer
-from talk import on_sale, wait_for
+from kit import minting
+from kit.overlap import overlapped
+from kit.shop import Customer
+from kit.talk import on_sale, wait_for
 
 pytestmark = pytest.mark.store
 

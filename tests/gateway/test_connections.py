@@ -12,14 +12,14 @@ import time
 
 import pytest
 
-import raw
 from farebox.gateway.http.door import SPARE_MAX, FrontDoor
 from farebox.gateway.http.exchange import Exchange
 from farebox.gateway.http.wire import HEADS_PER_ADDRESS_MAX
 from farebox.kit import fetch
 from farebox.upstreams.send import Along
-from receipts import alone
-from talk import PROMPTLY_S
+from kit import raw
+from kit.receipts import alone
+from kit.talk import PROMPTLY_S
 
 pytestmark = [pytest.mark.slow]
 

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import raw
-from rows import for_each
+from kit import raw
+from kit.rows import for_each
 
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from shop import Away
-from talk import Talk, chat, wait_for
+from kit.shop import Away
+from kit.talk import Talk, chat, wait_for
 
 pytestmark = pytest.mark.store
 

@@ -13,8 +13,8 @@ import pytest
 
 from farebox.accounts.caps import Caps
 from farebox.gateway import voiding
-from raw import Raw, connect, listen, post
-from talk import PROMPTLY_S, Talk, chat, on_sale, wait_for
+from kit.raw import Raw, connect, listen, post
+from kit.talk import PROMPTLY_S, Talk, chat, on_sale, wait_for
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

@@ -11,10 +11,10 @@ import time
 import pytest
 
 from farebox.kit import settings
-from receipts import START, alone, complete, ended, own_input, pair, sandboxed
-from rows import for_each
-from shop import Customer
-from talk import Talk, canned, chat, http, on_sale, wait_for
+from kit.receipts import START, alone, complete, ended, own_input, pair, sandboxed
+from kit.rows import for_each
+from kit.shop import Customer
+from kit.talk import Talk, canned, chat, http, on_sale, wait_for
 
 pytestmark = pytest.mark.slow
 

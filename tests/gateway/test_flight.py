@@ -13,13 +13,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-import people
-import raw
 from farebox.gateway.flight import Flight, Share
 from farebox.kit import limits
 from farebox.kit.options import Options
 from farebox.site.pages import FORM_BYTES_MAX
-from visitor import Visitor
+from kit import people, raw
+from kit.visitor import Visitor
 
 CHAT = "/v1/chat/completions"
 SIGN_IN = "/account/sign-in"

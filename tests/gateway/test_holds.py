@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from farebox.accounts.caps import Caps
-from talk import Talk, canned, chat, on_sale, wait_for
+from kit.talk import Talk, canned, chat, on_sale, wait_for
 
 pytestmark = [pytest.mark.store, pytest.mark.usefixtures("rules_1")]
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from talk import Talk, chat, wait_for
+from kit.talk import Talk, chat, wait_for
 
 pytestmark = [pytest.mark.store, pytest.mark.rule("R26")]
 
@@ -42,7 +42,7 @@ def test_after_the_first_call_has_ended_its_key_is_used_up(me, name):
 def test_another_key_of_the_project_is_told_whose_the_receipt_is(shop, me, name):
     from farebox.accounts.keys import key_line
     from farebox.kit import clock
-    from shop import Customer
+    from kit.shop import Customer
 
     first = me.chat(name, "sandbox: tokens=5", headers=once("order-1"))
     row, plaintext = shop.write(key_line.rotate, me.key_id, now_us=clock.now_us(), actor="test")

@@ -7,8 +7,7 @@ import json
 
 import pytest
 
-import minting
-import people
+from kit import minting, people
 from office.script import Script
 
 pytestmark = pytest.mark.store

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import minting
 from farebox.accounts.keys.pace import Pace
 from farebox.gateway.limits import MINUTE_US, Rates, tokens
 from farebox.kit.errors import RateLimited
-from talk import PROMPTLY_S, Talk, chat, wait_for
+from kit import minting
+from kit.talk import PROMPTLY_S, Talk, chat, wait_for
 
 S = 1_000_000
 HEADERS = [f"x-ratelimit-{part}-{what}" for what in ("requests", "tokens") for part in ("limit", "remaining", "reset")]
@@ -204,10 +204,10 @@ def test_what_no_limit_is_set_for_has_no_headers(me):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["key", "member", "project", "account"])
 def test_every_scope_counts_for_itself(shop, kind):
-    import people
     from farebox.accounts.models import ApiKey
     from farebox.kit import clock
-    from shop import Customer
+    from kit import people
+    from kit.shop import Customer
 
     owner = people.customer(shop, "1")
     project = ApiKey.objects.get(id=owner.customer.key_id).project_id

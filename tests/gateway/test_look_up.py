@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from shop import opened
-from talk import PROMPTLY_S, wait_for
+from kit.shop import opened
+from kit.talk import PROMPTLY_S, wait_for
 
 pytestmark = pytest.mark.store
 

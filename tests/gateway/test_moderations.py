@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farebox.catalog import tokens
-from talk import canned, http, on_sale
+from kit.talk import canned, http, on_sale
 
 PATH = "/v1/moderations"
 FLOW = "A plain sentence about rivers and bridges that nobody would mind. " * 20

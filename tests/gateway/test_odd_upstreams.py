@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from receipts import alone, broken_off, complete, ended, own_input, own_output
-from talk import canned, http
+from kit.receipts import alone, broken_off, complete, ended, own_input, own_output
+from kit.talk import canned, http
 from upstreams import judges
 from upstreams.odd import END, HEAD, ODD, ROLE, USAGE, USED, chunk, sse
 

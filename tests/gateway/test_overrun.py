@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from farebox.catalog import tokens
 from farebox.gateway.overrun import BYTES_PER_TOKEN_MAX, Overrun
-from receipts import alone, ended, own_input, own_output, sandboxed
-from talk import canned, http, on_sale
+from kit.receipts import alone, ended, own_input, own_output, sandboxed
+from kit.talk import canned, http, on_sale
 
 pytestmark = [pytest.mark.fault("F21")]
 

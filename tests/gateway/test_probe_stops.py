@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from talk import wait_for
+from kit.talk import wait_for
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from talk import Talk, chat, on_sale, wait_for
+from kit.talk import Talk, chat, on_sale, wait_for
 
 pytestmark = [pytest.mark.store, pytest.mark.rule("R21")]
 

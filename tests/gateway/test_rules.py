@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from receipts import START, broken_off, complete, ended, own_input, own_output, pair, sandboxed
-from rows import for_each
-from talk import Talk, canned, chat, http, on_sale, wait_for
+from kit.receipts import START, broken_off, complete, ended, own_input, own_output, pair, sandboxed
+from kit.rows import for_each
+from kit.talk import Talk, canned, chat, http, on_sale, wait_for
 
 pytestmark = pytest.mark.usefixtures("rules_1")
 

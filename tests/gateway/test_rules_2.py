@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from talk import Talk, chat, wait_for
-from vendor import (
+from kit.talk import Talk, chat, wait_for
+from kit.vendor import (
     INPUT,
     OUTPUT,
     RESET,

@@ -8,9 +8,9 @@ import pytest
 
 from farebox.catalog import counting, tokens
 from farebox.catalog.models import ModelFactors, Sample
-from rows import for_each
-from shop import Away
-from talk import Talk, chat, wait_for
+from kit.rows import for_each
+from kit.shop import Away
+from kit.talk import Talk, chat, wait_for
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

@@ -13,9 +13,6 @@ from typing import Any
 
 import pytest
 
-import people
-import pieces
-import raw
 from farebox.gateway.heavy import Heavy
 from farebox.gateway.shares import Places, Turns
 from farebox.gateway.slips import PER_HOUR, Slips
@@ -23,10 +20,11 @@ from farebox.kit import limits, loopwatch, outline
 from farebox.kit.errors import Overloaded, RateLimited
 from farebox.look.sessions import PERSON
 from farebox.site.whose import Whose
-from receipts import alone
-from talk import Talk, chat, wait_for
-from visitor import Visitor
-from worst import CHAT, EMBED, MIB, SIGNS, WORST, listed, said, valued
+from kit import people, pieces, raw
+from kit.receipts import alone
+from kit.talk import Talk, chat, wait_for
+from kit.visitor import Visitor
+from kit.worst import CHAT, EMBED, MIB, SIGNS, WORST, listed, said, valued
 
 PIECE_S = 0.1
 

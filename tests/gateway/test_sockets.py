@@ -8,7 +8,7 @@ import pytest
 
 import blocks
 from blocks.kind import frame
-from talk import canned, chat, http, on_sale
+from kit.talk import canned, chat, http, on_sale
 
 PRICES = {"input": "10", "cached_read": "1", "output": "100"}
 BEGIN = frame("begin", {"who": "there", "used": {"heard": 40, "known": 20}})

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from farebox.catalog.factors import DEFAULT, Factors
-from talk import Talk, canned, chat, on_sale, wait_for
+from kit.talk import Talk, canned, chat, on_sale, wait_for
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from talk import canned, http, on_sale
+from kit.talk import canned, http, on_sale
 
 PRICES = {"input": "3.00", "cached_read": "0.30", "cache_write": "3.75", "output": "15.00", "reasoning": "15.00"}
 TEXT = "lorem ipsum dolor sit amet " * 300

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from farebox.catalog import tokens
-from receipts import START, alone
-from talk import canned, http
+from kit.receipts import START, alone
+from kit.talk import canned, http
 
 pytestmark = [pytest.mark.store, pytest.mark.rule("R02")]
 

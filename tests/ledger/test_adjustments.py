@@ -11,8 +11,8 @@ from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments, chart, holds, journal, lots
 from farebox.ledger.holds import Purse
 from farebox.ledger.models import Adjustment
+from kit.overlap import overlapped
 from ledger.manual import CHARGE_MICRO, PLENTY_MICRO, Books
-from overlap import overlapped
 
 pytestmark = pytest.mark.store
 

@@ -10,8 +10,8 @@ from farebox.kit import db
 from farebox.kit.errors import CommandError, InsufficientFunds
 from farebox.ledger import holds
 from farebox.ledger.models import Adjustment, LedgerAccount
+from kit.overlap import overlapped
 from ledger.manual import CAP_MICRO, CHARGE_MICRO, Books
-from overlap import overlapped
 
 pytestmark = pytest.mark.store
 

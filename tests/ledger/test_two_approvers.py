@@ -10,8 +10,8 @@ from farebox.kit import db
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments
 from farebox.ledger.models import Adjustment, Entry
+from kit.overlap import overlapped
 from ledger.manual import Books
-from overlap import overlapped
 
 pytestmark = pytest.mark.store
 LIMIT_MICRO = 100

@@ -13,9 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import letters
-import minting
-import people
+from kit import letters, minting, people
 
 LONG_AGO_S = 4000
 LONG = "a.person.with.a.very.long.address@subdomain.of.a.long.example.com"

@@ -45,7 +45,7 @@ def pages() -> list[str]:
 
 
 def main(address: str, console: str, office: str, auditor: str = "") -> None:
-    import chromium
+    from kit import chromium
 
     folder = ROOT / "docs" / "screens"
     folder.mkdir(exist_ok=True)

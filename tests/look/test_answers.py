@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import chromium
+from kit import chromium
 from look import answers
 from look.walking import TEXTS, Walk, english
 

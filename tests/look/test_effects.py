@@ -20,9 +20,8 @@ from urllib.parse import urlsplit
 import pytest
 from django.urls import reverse
 
-import minting
-import people
-from visitor import Visitor
+from kit import minting, people
+from kit.visitor import Visitor
 
 pytestmark = pytest.mark.slow
 
@@ -702,7 +701,7 @@ def test_the_attack_a_second_owner_removes_the_first(world, shop):
 
 def test_owners_hear_of_owners(world, shop):
     """By mail, whoever made them: at the invitation, and when they are owners."""
-    from letters import letters, text
+    from kit.letters import letters, text
 
     first = people.customer(shop, "5", password=people.PASSWORD, language="zh-hans")
     second = people.customer(shop, role="member", of=first)
@@ -732,7 +731,7 @@ def test_owners_hear_of_those_whom_the_shop_invites_and_are_told_of_a_low_balanc
     """From the office and by command; whoever comes so is told of a low balance as one who signed up is."""
     from farebox.accounts.people import notices
     from farebox.cli import verbs
-    from letters import letters, text
+    from kit.letters import letters, text
 
     first = people.customer(shop, "5")
     account, guest = first.customer.account, f"{uuid.uuid4().hex[:8]}@example.com"

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-import raw
-from rows import for_each
-from visitor import Visitor, links
+from kit import raw
+from kit.rows import for_each
+from kit.visitor import Visitor, links
 
 PAGES = ("/", "/guide", "/rules", "/terms", "/privacy", "/prices", "/status", "/estimate")
 # (security 2)
@@ -383,7 +383,7 @@ def test_every_answer_behind_tls_says_so_for_a_year(shop, monkeypatch):
 
 
 def test_what_was_chosen_is_kept_over_tls_alone(shop, visitor):
-    from people import customer
+    from kit.people import customer
 
     me = customer(shop)
     visitor.get("/language/zh-hans?next=/")

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import people
 from farebox.kit.errors import CommandError
 from farebox.kit.refusal import ID, Amount, Refusal, of, word
 from farebox.look import refusals
-from rows import for_each
+from kit import people
+from kit.rows import for_each
 
 HOUSE = Path(refusals.__file__).parents[1]
 BELOW = ("kit", "catalog", "ledger", "protocol", "upstreams", "accounts", "calls", "payments", "gateway", "site")

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-import chromium
-import people
+from kit import chromium, people
 from look.walking import TEXTS, Walk, english
 
 pytestmark = pytest.mark.slow

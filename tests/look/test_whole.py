@@ -11,7 +11,7 @@ from django import forms
 import farebox.console
 import farebox.office
 from farebox.look.whole import WholeField
-from rows import for_each
+from kit.rows import for_each
 
 
 def kinds(kind):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-import people
+from kit import people
+from kit.visitor import Visitor
 from office.script import Script
-from visitor import Visitor
 
 
 @pytest.fixture

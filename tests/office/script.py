@@ -6,8 +6,8 @@ import contextlib
 import http.client
 import json
 
-import people
-from shop import Answer
+from kit import people
+from kit.shop import Answer
 
 
 class Script:

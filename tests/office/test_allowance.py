@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import people
-import post
+from kit import people, post
 from office.test_proposals import decide, path_of
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
@@ -218,7 +217,7 @@ def test_by_command(two, house_of_commands):
 
 @pytest.fixture
 def house_of_commands():
-    from ops import cli
+    from kit import cli
 
     return cli.ok
 

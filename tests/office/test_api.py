@@ -8,11 +8,11 @@ import re
 
 import pytest
 
-import people
 from farebox.accounts.caps import Caps
+from kit import people
+from kit.rows import for_each
+from kit.shop import Answer
 from office.script import Script
-from rows import for_each
-from shop import Answer
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from pieces import Pieces
-from worst import VALUES
+from kit.pieces import Pieces
+from kit.worst import VALUES
 
 PIECE_S = 0.1
 ALL = set(VALUES)

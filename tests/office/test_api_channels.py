@@ -7,9 +7,9 @@ import uuid
 
 import pytest
 
-from letters import letters, text
+from kit.letters import letters, text
+from kit.talk import wait_for
 from office.script import roles
-from talk import wait_for
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-import people
 from farebox.accounts.caps import Caps
+from kit import people
 
 NOBODY = "call_" + "0" * 25
 

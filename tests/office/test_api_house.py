@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-import people
+from kit import people
+from kit.visitor import Visitor
 from office.script import roles
-from visitor import Visitor
 
 pytestmark = pytest.mark.slow
 

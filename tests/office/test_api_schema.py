@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-import people
+from kit import people
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-import people
+from kit import people
 
 
 def asked(page, label):

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-import people
+from kit import people
 
 pytestmark = pytest.mark.store
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-import people
+from kit import people
 
 pytestmark = pytest.mark.slow
 
@@ -218,9 +218,9 @@ def test_support_finds_a_call_by_its_id(shop, operator):
 
 
 def test_the_owner_of_an_account_is_invited_from_its_page(shop, operator):
-    import post
     from farebox.accounts.models import Member
     from farebox.kit.models import AuditEvent
+    from kit import post
 
     admin, account = operator(), shop.account("1").account
     here = f"/office/customers/{account}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import people
+from kit import people
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

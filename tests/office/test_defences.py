@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-import people
-from visitor import Visitor
+from kit import people
+from kit.visitor import Visitor
 
 
 def token(person, **fields):

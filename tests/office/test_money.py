@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import people
+from kit import people
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 HOUR_US = 3_600_000_000

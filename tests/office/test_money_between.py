@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-import people
-from overlap import overlapped
+from kit import people
+from kit.overlap import overlapped
 
 pytestmark = [pytest.mark.store, pytest.mark.usefixtures("two_people"), pytest.mark.slow]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import chromium
-import people
+from kit import chromium, people
 from office import totp
 
 pytestmark = pytest.mark.slow

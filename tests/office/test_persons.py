@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-import minting
-import people
 from farebox.kit.errors import CommandError
+from kit import cli, minting, people
+from kit.people import PASSWORD, customer, person
+from kit.visitor import Visitor
 from office.script import Script
-from ops import cli
-from people import PASSWORD, customer, person
-from visitor import Visitor
 
 
 def press(worker, path: str, **fields: str):

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-import people
-from overlap import overlapped
+from kit import people
+from kit.overlap import overlapped
 
 pytestmark = pytest.mark.slow
 _names = itertools.count(1)

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-import people
+from kit import people
 from office.script import Script
 
 pytestmark = pytest.mark.slow

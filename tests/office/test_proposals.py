@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-import people
+from kit import people
 from office.test_settings import form
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-import people
 from farebox.ledger import lots, references
 from farebox.ledger.models import Reference
+from kit import people
 from office.script import Script
 
 pytestmark = pytest.mark.store

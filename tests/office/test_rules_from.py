@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-import people
-import post
+from kit import people, post
+from kit.visitor import Visitor
 from office.test_proposals import decide, path_of
 from office.test_settings import form
-from visitor import Visitor
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

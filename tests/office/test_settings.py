@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-import people
-from visitor import Visitor
+from kit import people
+from kit.visitor import Visitor
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,9 @@ import uuid
 
 import pytest
 
-import letters
-import people
+from kit import letters, people
+from kit.visitor import Page, Visitor
 from office import totp
-from visitor import Page, Visitor
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from farebox.protocol.dialect import Event, Part, Shown
 from farebox.protocol.openai_form import fields, neutral
 from farebox.protocol.stream import Named, NamedSseReader, SseReader
 from farebox.protocol.usages import Merged
-from rows import for_each
+from kit.rows import for_each
 
 STREAM = (
     b"event: begin\ndata: {}\n\n: nothing\n\nevent:lost\n\ndata: 1\n\n"

@@ -11,7 +11,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-import minting
+from kit import minting
 
 USD = 1_000_000
 PLENTY = 10**12

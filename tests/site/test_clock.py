@@ -16,13 +16,12 @@ from typing import Any
 
 import pytest
 
-import people
 from farebox.jobs import schedule
 from farebox.kit import clock, machine, timing
 from farebox.kit.errors import CommandError
 from farebox.ledger import ahead
-from ops import cli
-from shop import Customer, Shop, opened
+from kit import cli, people
+from kit.shop import Customer, Shop, opened
 
 pytestmark = pytest.mark.store
 HOUR_US = 3_600_000_000

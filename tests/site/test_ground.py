@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.test_ground import spoil
 
 from farebox.kit import disk, ground
 from farebox.kit.errors import CommandError
-from kit.test_ground import spoil
-from serving import PROGRAM
-from shop import Answer, Customer, Shop, opened
+from kit.serving import PROGRAM
+from kit.shop import Answer, Customer, Shop, opened
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

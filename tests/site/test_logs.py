@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from serving import Serving
-from visitor import Visitor
+from kit.serving import Serving
+from kit.visitor import Visitor
 
 CODE = "Q7_canary-of-a-link-code"
 PATHS = (

@@ -17,9 +17,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-import minting
-import people
-from visitor import Visitor
+from kit import minting, people
+from kit.visitor import Visitor
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,7 @@ import time
 
 import pytest
 
-import minting
-import past
-import people
+from kit import minting, past, people
 
 
 @pytest.fixture

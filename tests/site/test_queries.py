@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
-import people
-from visitor import Visitor
+from kit import people
+from kit.visitor import Visitor
 
 pytestmark = [pytest.mark.slow, pytest.mark.store, pytest.mark.timeout(500)]
 
@@ -135,7 +135,7 @@ def test_every_part_of_every_address(shop, world):
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
 def test_a_nul_is_answered_in_words(shop, world, language):
     """Also in a form, where no field is so odd that a page has to think of it."""
-    from visitor import Page
+    from kit.visitor import Page
 
     visitor = Visitor(shop, language)
     visitor.cookies |= world["X"].cookies

@@ -11,11 +11,9 @@ import uuid
 
 import pytest
 
-import letters
-import people
-import post
+from kit import letters, people, post
+from kit.visitor import Page, Visitor
 from office import totp
-from visitor import Page, Visitor
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 PASSWORD = people.PASSWORD

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import people
-from people import PASSWORD, customer, person
-from visitor import Visitor
+from kit import people
+from kit.people import PASSWORD, customer, person
+from kit.visitor import Visitor
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 

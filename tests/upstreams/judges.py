@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import openai_later as openai
+from kit import openai_later as openai
 
 
 def chunks(raws: list[bytes]) -> list[dict[str, Any]]:

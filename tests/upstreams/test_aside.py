@@ -10,7 +10,7 @@ import pytest
 
 from farebox.protocol.dialect import Ask, BadAnswer, Event
 from farebox.protocol.dialects.openai import DIALECT
-from rows import for_each
+from kit.rows import for_each
 from upstreams.odd import HEAD, ROLE, chunk
 from upstreams.test_reader import SHOWN, Picking, Slow, reader, slow
 

@@ -12,7 +12,7 @@ from farebox.kit.models import AuditEvent
 from farebox.protocol import quirks
 from farebox.upstreams import board, channels, proof
 from farebox.upstreams.models import Channel, Offering, Upstream
-from rows import for_each
+from kit.rows import for_each
 from upstreams.openai_form import channel
 
 SECRET = "sk-canary-0123456789abcdef"

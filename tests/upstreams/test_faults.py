@@ -8,7 +8,7 @@ import pytest
 
 from farebox.protocol import faults
 from farebox.protocol.dialect import FAULT_KINDS
-from rows import for_each
+from kit.rows import for_each
 
 
 def body(message="Something.", **over):

@@ -12,7 +12,7 @@ from farebox.protocol import dialects
 from farebox.protocol.dialect import Ask, BadUsage
 from farebox.protocol.dialects.openai import DIALECT
 from farebox.protocol.quirks import Quirks
-from rows import for_each
+from kit.rows import for_each
 from upstreams.openai_form import channel
 
 MESSAGES = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hello"}]

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import openai_later as openai
 from farebox.care.selftest import replay
 from farebox.protocol.dialect import Ask, BadAnswer, Event, Shown
 from farebox.protocol.dialects.openai import DIALECT
 from farebox.protocol.openai_form import fitting, picked
 from farebox.protocol.openai_form.reader import Reader
 from farebox.protocol.stream import SseReader
-from rows import for_each
+from kit import openai_later as openai
+from kit.rows import for_each
 from upstreams import judges
 from upstreams.odd import END, HEAD, ODD, ROLE, USED, call, chunk, half, payloads, tools
 

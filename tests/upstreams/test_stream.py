@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.protocol.stream import SseReader, StreamBroken, is_stream
-from rows import for_each
+from kit.rows import for_each
 
 MOST = 1 << 20
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import openai_later as openai
 from farebox.care.selftest import replay
 from farebox.catalog.usage import Usage
 from farebox.protocol.dialect import Ask, BadAnswer, Shown
 from farebox.protocol.dialects.openai import DIALECT
 from farebox.protocol.quirks import Quirks
 from farebox.protocol.stream import SseReader
-from rows import for_each
+from kit import openai_later as openai
+from kit.rows import for_each
 from upstreams import judges
 from upstreams.odd import ODD, sse
 from upstreams.openai_form import answer
