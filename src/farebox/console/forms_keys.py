@@ -18,7 +18,7 @@ from farebox.console import refusals
 from farebox.kit import clock
 from farebox.kit.errors import CommandError
 
-from .team_forms import Amount, Limits, cap_initial
+from .limit_forms import Amount, Limits, cap_initial
 
 GRACES = {
     "86400": gettext_lazy("one day"),

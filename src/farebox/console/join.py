@@ -28,8 +28,9 @@ from farebox.kit.errors import CommandError
 from farebox.look import kept, owners, shop
 
 from . import key_stub
+from .limit_forms import PERIODS
 from .principal import CHOSEN, Principal, signed_in
-from .team_forms import PERIODS, ROLES, Join
+from .team_forms import ROLES, Join
 
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
 

@@ -33,10 +33,10 @@ from farebox.look.templatetags.look import money
 
 from . import key_stub, pricebook
 from .forms_keys import KeyForm, Rotate, initial
+from .limit_forms import PERIODS
 from .principal import Principal, View, signed_in
 from .scoped import days_back
 from .step_up import ask, step_up
-from .team_forms import PERIODS
 
 PAGE = 50
 DAYS = 30

@@ -24,9 +24,10 @@ from farebox.look import owners
 
 from . import team, team_rows
 from .invite import letter
+from .limit_forms import Limits, limits_initial
 from .principal import Principal, needs
 from .step_up import ask, step_up
-from .team_forms import Limits, Role, limits_initial
+from .team_forms import Role
 
 
 @require_safe

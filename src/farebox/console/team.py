@@ -23,9 +23,10 @@ from farebox.kit import clock, db
 from farebox.kit.errors import CommandError
 
 from . import team_rows
+from .limit_forms import Limits, limits_initial
 from .principal import CHOSEN, Principal, needs, proved_at, signed_in
 from .step_up import ask
-from .team_forms import KeysEnd, Limits, NewProject, limits_initial
+from .team_forms import KeysEnd, NewProject
 
 
 def reach(me: Principal) -> Reach:

@@ -19,8 +19,9 @@ from farebox.kit import clock
 from farebox.kit.db import Tx
 
 from . import keys
+from .limit_forms import CAPS, PERIODS
 from .principal import Principal
-from .team_forms import CAPS, PERIODS, ROLES
+from .team_forms import ROLES
 
 
 @dataclass(frozen=True, slots=True)
