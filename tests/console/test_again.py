@@ -80,7 +80,7 @@ def test_a_code_is_of_one_mailbox_for_ten_minutes(shop, who, monkeypatch):
     from allauth.account.models import EmailAddress
 
     from farebox.accounts.models import Person
-    from farebox.console import again
+    from farebox.console.sign_in import again
 
     monkeypatch.setattr(again, "GOOD_S", -1)
     late = sent(shop, who)

@@ -18,7 +18,7 @@ def _public(option):
 
 
 def book():
-    from farebox.console import pricebook
+    from farebox.console.prices import pricebook
     from farebox.kit import clock, db
 
     return {line.card.name: line for line in db.read(pricebook.read, clock.now_us()).lines}
@@ -163,7 +163,7 @@ def test_models_that_cannot_do_it_stand_last(shop, visitor):
 
 
 def test_one_text_at_a_time(shop, visitor, monkeypatch):
-    from farebox.console import estimate
+    from farebox.console.prices import estimate
 
     monkeypatch.setattr(estimate, "_WAIT_S", 0.05)
     with estimate._counting:

@@ -471,7 +471,7 @@ def test_revoking_is_within_a_second_and_for_good(shop, owner):
 
 
 def test_the_list_is_searched_and_has_pages(shop, owner, monkeypatch):
-    from farebox.console import keys
+    from farebox.console.keys import keys
 
     monkeypatch.setattr(keys, "PAGE", 3)
     names = [f"class {n}" for n in range(5)]

@@ -86,7 +86,7 @@ def test_every_price_stands_beside_the_official_one(shop, visitor, retail):
     ],
 )
 def test_a_discount_is_never_overstated(own, official, rate, tenths):
-    from farebox.console import pricebook
+    from farebox.console.prices import pricebook
 
     assert pricebook.discount_tenths(own, official, rate) == tenths
 

@@ -13,7 +13,9 @@ import pytest
 
 from farebox.catalog import pricing
 from farebox.catalog import rules as charged_by
-from farebox.console import clients, own_text, rules
+from farebox.console.keys import clients
+from farebox.console.public import own_text
+from farebox.console.rules import rules
 from farebox.kit import money, options
 from kit import people
 from kit.visitor import Visitor, folded

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 from farebox.accounts.caps import Caps
-from farebox.console import pasted
+from farebox.console.team import pasted
 from kit import letters, minting, people
 from kit.talk import PROMPTLY_S, wait_for
 from kit.visitor import Page, Visitor

@@ -285,7 +285,7 @@ def test_the_api_takes_no_cookie_and_no_browser_gets_a_page_of_it(shop, visitor)
 
 
 def test_a_store_that_is_away_is_no_blank_page(shop, visitor, monkeypatch):
-    from farebox.console import pricebook
+    from farebox.console.prices import pricebook
     from farebox.kit.errors import StoreUnavailable
 
     def away(*_args):

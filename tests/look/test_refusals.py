@@ -263,7 +263,7 @@ def test_pages_of_operators_speak_their_language(shop):
 
 
 def test_outcomes_have_the_same_names_on_both_sides():
-    from farebox.console import call_words
+    from farebox.console.usage import call_words
     from farebox.office.pages import words as office
 
     assert set(office.OUTCOMES) == set(call_words.OUTCOMES)

@@ -24,8 +24,11 @@ from farebox.look import charts
 from farebox.look.charts import Series
 from farebox.look.templatetags.look import money
 
-from . import news, pricebook, rules, scoped
+from . import scoped
+from .prices import pricebook
 from .principal import Principal, signed_in
+from .public import news
+from .rules import rules
 
 CHART_DAYS = 30
 PACE_DAYS = 7

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from . import (
-    calls,
-    estimate,
-    export,
-    home,
-    invite,
-    join,
-    keys,
-    members,
-    my_data,
-    playground,
-    prices,
-    profile,
-    public,
-    security,
-    statement,
-    status,
-    team,
-    trail,
-    usage,
-)
+from . import home
+from .keys import keys, playground
+from .prices import estimate, prices
+from .public import public, security_txt, status
+from .settings import my_data, profile
+from .team import invite, join, members, team, trail
+from .usage import calls, export, statement, usage
 
 urlpatterns = [
     path("", public.landing, name="landing"),
@@ -38,9 +24,9 @@ urlpatterns = [
     path("rules", public.charging, name="rules"),
     path("terms", public.terms, name="terms"),
     path("privacy", public.privacy, name="privacy"),
-    path(".well-known/security.txt", security.text, name="security.txt"),
+    path(".well-known/security.txt", security_txt.text, name="security.txt"),
     # signing up and in
-    path("account/", include("farebox.console.sign_urls")),
+    path("account/", include("farebox.console.sign_in.sign_urls")),
     # home
     path("console/", home.page, name="home"),
     # keys and playground

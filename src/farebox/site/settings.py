@@ -153,7 +153,7 @@ AUTH_USER_MODEL = "accounts.Person"
 PASSWORD_HASHERS = ["farebox.accounts.sign_in.hashing.Argon2"]
 EMAIL_BACKEND = "farebox.kit.mail.Backend"
 # Signing up and in at the customers' door (console/door.py). Codes by mail, not links: they work in one browser alone.
-ACCOUNT_ADAPTER = "farebox.console.door.Door"
+ACCOUNT_ADAPTER = "farebox.console.sign_in.door.Door"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
@@ -184,7 +184,7 @@ ACCOUNT_RATE_LIMITS = {
     "change_password": "5/m/user",
     "reauthenticate": "10/m/user",
 }
-_FORMS = "farebox.console.forms_sign."
+_FORMS = "farebox.console.sign_in.sign_forms."
 ACCOUNT_FORMS = {
     "login": _FORMS + "SignIn",
     "signup": _FORMS + "SignUp",
@@ -197,7 +197,7 @@ ACCOUNT_FORMS = {
     "confirm_password_reset_code": _FORMS + "ResetCode",
     "reauthenticate": _FORMS + "AgainPassword",
 }
-MFA_ADAPTER = "farebox.console.door.Second"
+MFA_ADAPTER = "farebox.console.sign_in.door.Second"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_RECOVERY_CODES_SHOW_ONCE = True
@@ -218,7 +218,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = True
 # Signing in by another service (console/services.py); a person is kept under issuer and subject.
-SOCIALACCOUNT_ADAPTER = "farebox.console.services.Adapter"
+SOCIALACCOUNT_ADAPTER = "farebox.console.sign_in.services.Adapter"
 SOCIALACCOUNT_LOGIN_ON_GET = True  # a form that leads elsewhere is stopped by our own Content-Security-Policy
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
 SOCIALACCOUNT_EMAIL_VERIFICATION = "mandatory"

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import template
 
-from farebox.console.services import Service, configured
+from farebox.console.sign_in.services import Service, configured
 
 register = template.Library()
 

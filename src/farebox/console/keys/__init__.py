@@ -1,0 +1,1 @@
+"""Pages of keys: the list, one key, what to set where, and the playground that tries one."""

@@ -1,0 +1,1 @@
+"""Pages of prices: the price list, a model's price over time, the estimator."""

@@ -1,0 +1,1 @@
+"""Public pages: home page, guide, status, terms, privacy, security.txt."""

@@ -1,0 +1,1 @@
+"""The charging rules in plain words, by version."""

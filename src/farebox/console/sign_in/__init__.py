@@ -1,0 +1,1 @@
+"""Signing up and in: the pages, allauth's hooks and forms, mailed codes, second factors, other services."""
