@@ -77,9 +77,10 @@ fix: $(VENV)/.dev ## Format, and repair what the linter can repair
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-docs: $(VENV)/.dev ## Write the documents that are generated (docs/management-api.md)
+docs: $(VENV)/.dev ## Write the documents that are generated (docs/management-api.md, docs/house.svg)
 	@mkdir -p $(VENV)/check
 	FAREBOX_DATA_DIR=$(VENV)/check $(BIN)/python docs/management_api.py
+	$(BIN)/python docs/house.py
 
 lock: $(VENV)/.dev ## Make the hashed lock files anew from pyproject.toml
 	requirements/compile.sh

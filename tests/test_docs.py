@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -159,12 +160,20 @@ def test_decisions_are_numbered_and_one_page():
             assert part in body, page.name
 
 
-def test_the_picture_names_every_room():
+def test_the_picture_of_the_house_is_current():
+    drawn = runpy.run_path(str(DOCS / "house.py"))
     picture = text("house.svg")
-    rooms = {path.name for path in (ROOT / "src" / "farebox").iterdir() if (path / "__init__.py").is_file()}
-    for room in rooms:
-        assert f">{room}</text>" in picture
+    assert picture == drawn["drawn"](), "run `make docs`"
     assert "http" not in picture.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    rooms = {path.name for path in (ROOT / "src" / "farebox").iterdir() if (path / "__init__.py").is_file()}
+    assert rooms == {room for floor in drawn["floors"]() for room in floor} == set(drawn["said"]())
+
+
+def test_an_import_is_a_dot_in_its_row_and_column():
+    page = runpy.run_path(str(DOCS / "house.py"))["picture"]([["roof"], ["cellar"]], {}, {"roof": {"cellar"}})
+    bare = runpy.run_path(str(DOCS / "house.py"))["picture"]([["roof"], ["cellar"]], {}, {})
+    assert (page.count("<circle"), bare.count("<circle")) == (1, 0)
+    assert "Imports: roof: cellar." in page
 
 
 def test_where_does_it_go_names_folders_that_are_there():
