@@ -101,14 +101,15 @@ def sell(tx, models, *, channel: str, port: str) -> None:
     from farebox.catalog import lists, official
     from farebox.kit import clock, options, secrets
     from farebox.upstreams import channels
+    from farebox.upstreams.channel_terms import ChannelTerms
 
     now_us = clock.now_us()
     official.define(tx, models, actor=WHO, now_us=now_us)
     lists.publish(tx, "bench", [row for facts in models for row in facts.rows()], actor=WHO, now_us=now_us)
     channels.add_upstream(tx, name=channel, actor=WHO)
     channels.add_channel(
-        tx, name=channel, upstream=channel, base_url=f"http://127.0.0.1:{port}/v1", local=True, secret="unused",
-        actor=WHO, master=secrets.master_keys(options.current()),
+        tx, ChannelTerms(name=channel, upstream=channel, base_url=f"http://127.0.0.1:{port}/v1", local=True),
+        secret="unused", actor=WHO, master=secrets.master_keys(options.current()),
     )  # fmt: skip
     for facts in models:
         costs = {name: price for name, price in facts.prices.items() if name in {"input", "output"}}

@@ -222,13 +222,13 @@ class Shop:
     def add_channel(self, name: str, base_url: str, models: list[str], **facts: Any) -> None:
         from farebox.kit import secrets
         from farebox.upstreams import channels
+        from farebox.upstreams.channel_terms import ChannelTerms
 
-        quirks = facts.pop("quirks", {})
         cancel_billing = facts.pop("cancel_billing", "stops")
         self.write(channels.add_upstream, name=name, actor="test", about="", cancel_billing=cancel_billing)
         self.write(
-            channels.add_channel, name=name, upstream=name, base_url=base_url, local=facts.pop("local", True), secret="up-secret",
-            quirks=quirks, actor="test", master=secrets.master_keys(self.options), **facts,
+            channels.add_channel, ChannelTerms(**{"name": name, "upstream": name, "base_url": base_url, "local": True} | facts),
+            secret="up-secret", actor="test", master=secrets.master_keys(self.options),
         )  # fmt: skip
         for model in models:
             self.offer(name, model)

@@ -177,6 +177,7 @@ def _fill(town: Town) -> None:
     from farebox.catalog import goods, lists
     from farebox.kit import clock, db, settings
     from farebox.upstreams import channels
+    from farebox.upstreams.channel_terms import ChannelTerms
 
     now_us = clock.now_us()
     town.site = key_format.site_code(db.write(settings.ensure_installation))
@@ -197,8 +198,9 @@ def _fill(town: Town) -> None:
             cancel_billing="bills_all" if name == BILLS_ALL else "stops",
         )  # fmt: skip
         db.write(
-            channels.add_channel, name=name, upstream=name, base_url=f"http://127.0.0.{tier + 2}/v1", local=True,
-            secret="s", tier=1 + tier // 2, actor="sim", master=town.master,
+            channels.add_channel,
+            ChannelTerms(name=name, upstream=name, base_url=f"http://127.0.0.{tier + 2}/v1", local=True, tier=1 + tier // 2),
+            secret="s", actor="sim", master=town.master,
         )  # fmt: skip
         for model in PRICES:
             db.write(channels.offer, channel=name, model=model, costs={"input": "0.1", "output": "0.2"}, actor="sim")

@@ -11,11 +11,13 @@ from farebox.kit.errors import CommandError
 from farebox.kit.models import AuditEvent
 from farebox.protocol import quirks
 from farebox.upstreams import board, channels, proof
+from farebox.upstreams.channel_terms import ChannelTerms
 from farebox.upstreams.models import Channel, Offering, Upstream
 from kit.rows import for_each
 from upstreams.openai_form import channel
 
 SECRET = "sk-canary-0123456789abcdef"
+BESIDE = ("secret", "state")  # what a channel has beside its terms
 PRIVATE = ("127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "[::1]", "[::ffff:10.0.0.1]", "2130706433",
            "localhost")  # fmt: skip
 
@@ -25,13 +27,12 @@ def run(verb, /, **given):
 
 
 def add(name="main", *, master=None, **over):
-    given = {"upstream": "vendor", "base_url": "https://api.example.com/v1/", "secret": SECRET}
-    return run(
-        channels.add_channel,
-        name=name,
-        master=master or secrets.master_keys(options.current()),
-        **(given | over),
-    )
+    given = {"upstream": "vendor", "base_url": "https://api.example.com/v1/"} | over
+    return db.write(
+        channels.add_channel, ChannelTerms.given({"name": name} | {key: value for key, value in given.items() if key not in BESIDE}),
+        **{"secret": SECRET} | {key: value for key, value in given.items() if key in BESIDE},
+        master=master or secrets.master_keys(options.current()), actor="tester",
+    )  # fmt: skip
 
 
 def loaded():
@@ -85,6 +86,22 @@ def test_from_command_to_board(vendor):
     assert keeper.current is b
 
 
+def test_every_term_is_a_column_and_shown_by_the_management_api():
+    from farebox.office.api.shapes import ChannelOut
+
+    terms = set(ChannelTerms.__struct_fields__)
+    assert terms <= {field.name for field in Channel._meta.fields}
+    assert terms <= set(ChannelOut.model_fields)
+
+
+def test_terms_that_a_command_spells_wrong_are_refused():
+    facts = {"name": "main", "upstream": "vendor", "base_url": "https://a.example/v1"}
+    for wrong in ({"tier": "first"}, {"colour": "red"}):
+        with pytest.raises(CommandError) as refused:
+            ChannelTerms.given(facts | wrong)
+        assert refused.value.reason.id == "channel.terms"
+
+
 @pytest.mark.store
 def test_every_verb_is_audited_and_bumps_the_board(vendor):
     master = secrets.master_keys(options.current())
@@ -94,9 +111,7 @@ def test_every_verb_is_audited_and_bumps_the_board(vendor):
         (
             channels.add_channel,
             {
-                "name": "main",
-                "upstream": "vendor",
-                "base_url": "https://a.example/v1",
+                "terms": ChannelTerms(name="main", upstream="vendor", base_url="https://a.example/v1"),
                 "secret": SECRET,
                 "master": master,
             },

@@ -234,6 +234,7 @@ def _channel(
     """A channel of the demo at `address`, or switched off where it has none now."""
     from farebox.kit import secrets
     from farebox.upstreams import channels
+    from farebox.upstreams.channel_terms import ChannelTerms
     from farebox.upstreams.models import Channel, Offering, Upstream
 
     found = Channel.objects.filter(name=name).first()
@@ -248,13 +249,9 @@ def _channel(
     if found is None:
         channels.add_channel(
             tx,
-            name=name,
-            upstream=name,
-            base_url=address,
+            ChannelTerms(name=name, upstream=name, base_url=address, local=local, quirks=quirks or {}),
             secret=secret,
             master=master,
-            local=local,
-            quirks=quirks or {},
             actor=ACTOR,
         )
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -11,10 +11,11 @@ from farebox.catalog import usage
 from farebox.kit import audit, clock, db, ids, money, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.protocol import dialects
-from farebox.protocol import quirks as quirks_
+from farebox.protocol import quirks
 from farebox.upstreams import board
 from farebox.upstreams.models import Channel, Offering, Upstream
+
+from .channel_terms import NAME_CHARS_MAX, ChannelTerms, check_name
 
 CANCEL_BILLING: Final[dict[str, str]] = {
     "stops": "The upstream bills what it made until we cancelled.",
@@ -25,8 +26,6 @@ STATES: Final[dict[str, str]] = {
     "active": "Takes calls.",
     "disabled": "Takes no calls.",
 }
-_TIER_MAX: Final = 1000
-_WEIGHT_MAX: Final = 1_000_000
 
 
 def add_upstream(
@@ -39,7 +38,7 @@ def add_upstream(
     cost_currency: str = "USD",
 ) -> dict[str, Any]:
     """Add a vendor we buy from; CommandError if it exists or a value is impossible."""
-    _check_name(name, 64)
+    check_name(name, NAME_CHARS_MAX)
     _check_cancel_billing(cancel_billing)
     _check_currency(cost_currency)
     if Upstream.objects.filter(name=name).exists():
@@ -65,57 +64,23 @@ def change_upstream(
 
 
 def add_channel(
-    tx: Tx,
-    *,
-    name: str,
-    upstream: str,
-    base_url: str,
-    secret: str,
-    master: Mapping[int, bytes],
-    actor: str,
-    dialect: str = "openai",
-    local: bool = False,
-    tier: int = 1,
-    weight: int = 1,
-    concurrency_max: int = 0,
-    quirks: Mapping[str, Any] | str = "{}",
-    state: str = "active",
+    tx: Tx, terms: ChannelTerms, *, secret: str, master: Mapping[int, bytes], actor: str, state: str = "active"
 ) -> dict[str, Any]:
     """Add a way to reach an upstream; CommandError with what is wrong.
 
-    `base_url` such as https://api.openai.com/v1; http and private addresses only if `local`. `secret` is
-    sealed under the newest of the `master` keys; it may be empty where the channel is local or has the quirk
-    `no_auth`. `concurrency_max` 0 is no limit.
+    `secret` is sealed under the newest of the `master` keys; it may be empty where the channel is local or has the
+    quirk `no_auth`.
     """
-    _check_name(name, 64)
-    vendor = _find_upstream(upstream)
-    dialects.of(dialect)
-    board.address(base_url, local=local)
-    found = quirks_.parsed(quirks)
-    quirks_.head_lines(found, secret)
-    _check_order(tier, weight, concurrency_max)
-    if not (secret or local or found.no_auth):
-        raise CommandError("channel.no_secret")
-    if Channel.objects.filter(name=name).exists():
-        raise CommandError("channel.exists", channel=name)
+    terms.check(secret=secret)
+    _find_upstream(terms.upstream)
+    if Channel.objects.filter(name=terms.name).exists():
+        raise CommandError("channel.exists", channel=terms.name)
     now_us = clock.now_us()
     id_ = ids.new("ch", now_us)
     row = Channel.objects.create(
-        id=id_,
-        name=name,
-        upstream=vendor,
-        dialect=dialect,
-        base_url=base_url,
-        local=local,
-        secret=_sealed(master, secret, id_),
-        tier=tier,
-        weight=weight,
-        concurrency_max=concurrency_max,
-        quirks=quirks_.text(found),
-        state=state,
-        created_us=now_us,
+        id=id_, **terms.columns(), secret=_sealed(master, secret, id_), state=state, created_us=now_us
     )
-    return _done(tx, actor=actor, verb="channel.add", what=f"channel {name}", before=None, after=_channel(row))
+    return _done(tx, actor=actor, verb="channel.add", what=f"channel {row.name}", before=None, after=_channel(row))
 
 
 def set_secret(tx: Tx, *, channel: str, secret: str, master: Mapping[int, bytes], actor: str) -> dict[str, Any]:
@@ -123,7 +88,7 @@ def set_secret(tx: Tx, *, channel: str, secret: str, master: Mapping[int, bytes]
     row = _find(channel)
     if not secret:
         raise CommandError("channel.empty_secret")
-    quirks_.head_lines(quirks_.parsed(row.quirks), secret)
+    quirks.head_lines(ChannelTerms.of(row).parsed(), secret)
     before = _channel(row)
     row.secret = _sealed(master, secret, row.id)
     row.save(update_fields=["secret"])
@@ -132,22 +97,13 @@ def set_secret(tx: Tx, *, channel: str, secret: str, master: Mapping[int, bytes]
 
 def set_address(tx: Tx, *, channel: str, base_url: str, actor: str, local: bool = False) -> dict[str, Any]:
     """Point a channel to another base URL, with the checks of `add_channel`."""
-    row = _find(channel)
-    board.address(base_url, local=local)
-    before = _channel(row)
-    row.base_url, row.local = base_url, local
-    row.save(update_fields=["base_url", "local"])
-    return _done(tx, actor=actor, verb="channel.address", what=f"channel {channel}", before=before, after=_channel(row))
+    facts = {"base_url": base_url, "local": local}
+    return _reset(tx, channel, facts, ChannelTerms.check_address, verb="channel.address", actor=actor)
 
 
 def set_quirks(tx: Tx, *, channel: str, quirks: Mapping[str, Any] | str, actor: str) -> dict[str, Any]:
     """Replace all quirks of a channel; CommandError for an unknown name or an impossible value."""
-    row = _find(channel)
-    found = quirks_.parsed(quirks)
-    before = _channel(row)
-    row.quirks = quirks_.text(found)
-    row.save(update_fields=["quirks"])
-    return _done(tx, actor=actor, verb="channel.quirks", what=f"channel {channel}", before=before, after=_channel(row))
+    return _reset(tx, channel, {"quirks": quirks}, ChannelTerms.parsed, verb="channel.quirks", actor=actor)
 
 
 def set_state(tx: Tx, *, channel: str, state: str, actor: str, why: str = "") -> dict[str, Any]:
@@ -177,14 +133,9 @@ def set_order(
     concurrency_max: int | None = None,
 ) -> dict[str, Any]:
     """Change when a channel is tried: tier (lower first), weight in it, calls at once; None leaves it."""
-    row = _find(channel)
-    before = _channel(row)
-    row.tier = row.tier if tier is None else tier
-    row.weight = row.weight if weight is None else weight
-    row.concurrency_max = row.concurrency_max if concurrency_max is None else concurrency_max
-    _check_order(row.tier, row.weight, row.concurrency_max)
-    row.save(update_fields=["tier", "weight", "concurrency_max"])
-    return _done(tx, actor=actor, verb="channel.order", what=f"channel {channel}", before=before, after=_channel(row))
+    given = {"tier": tier, "weight": weight, "concurrency_max": concurrency_max}
+    facts = {name: value for name, value in given.items() if value is not None}
+    return _reset(tx, channel, facts, ChannelTerms.check_order, verb="channel.order", actor=actor)
 
 
 def offer(
@@ -203,9 +154,9 @@ def offer(
     """
     hold(tx, channel)
     row = _find(channel)
-    _check_name(model, 128)
+    check_name(model, 128)
     if upstream_model:
-        _check_name(upstream_model, 200)
+        check_name(upstream_model, 200)
     priced = None if costs is None else _costs(costs)
     known = Offering.objects.filter(channel=row, model=model).first()
     before = None if known is None else _offering(known)
@@ -252,6 +203,21 @@ def upstreams(tx: Tx) -> list[dict[str, Any]]:  # noqa: ARG001
     return [_upstream(row) for row in Upstream.objects.order_by("name")]
 
 
+def _reset(
+    tx: Tx, channel: str, facts: Mapping[str, Any], check: Callable[[ChannelTerms], Any], *, verb: str, actor: str
+) -> dict[str, Any]:
+    """Change some terms of a channel; only these are checked, so that each fault of a channel can be repaired alone."""
+    row = _find(channel)
+    before = _channel(row)
+    wanted = msgspec.structs.replace(ChannelTerms.of(row), **facts)
+    check(wanted)
+    columns = wanted.columns()
+    for name in facts:
+        setattr(row, name, columns[name])
+    row.save(update_fields=list(facts))
+    return _done(tx, actor=actor, verb=verb, what=f"channel {channel}", before=before, after=_channel(row))
+
+
 def _done(tx: Tx, *, actor: str, verb: str, what: str, before: Any, after: dict[str, Any]) -> dict[str, Any]:
     _record(tx, actor=actor, verb=verb, what=what, before=before, after=after)
     return after
@@ -280,11 +246,6 @@ def _find_upstream(name: str) -> Upstream:
     return row
 
 
-def _check_name(name: str, chars_max: int) -> None:
-    if not name.strip() or name != name.strip() or len(name) > chars_max or not name.isprintable():
-        raise CommandError("upstream.name", chars_max=chars_max)
-
-
 def _check_cancel_billing(value: str) -> None:
     if value not in CANCEL_BILLING:
         raise CommandError("upstream.cancel_billing", known=tuple(CANCEL_BILLING), given=value[:32])
@@ -295,15 +256,6 @@ def _check_currency(code: str) -> None:
         money.check_currency(code)
     except money.MoneyError as fault:
         raise CommandError("upstream.currency", why=fault.refusal) from None
-
-
-def _check_order(tier: int, weight: int, concurrency_max: int) -> None:
-    if not 0 <= tier <= _TIER_MAX:
-        raise CommandError("channel.tier", most=_TIER_MAX)
-    if not 0 <= weight <= _WEIGHT_MAX:
-        raise CommandError("channel.weight", most=_WEIGHT_MAX)
-    if not 0 <= concurrency_max <= _WEIGHT_MAX:
-        raise CommandError("channel.concurrency", most=_WEIGHT_MAX)
 
 
 def _costs(costs: Mapping[str, str]) -> dict[str, int]:
@@ -332,16 +284,8 @@ def _upstream(row: Upstream) -> dict[str, Any]:
 def _channel(row: Channel) -> dict[str, Any]:
     return {
         "id": row.id,
-        "name": row.name,
-        "upstream": row.upstream_id,
-        "dialect": row.dialect,
-        "base_url": row.base_url,
-        "local": row.local,
+        **ChannelTerms.of(row).view(),
         "secret": "set" if row.secret else "none",
-        "tier": row.tier,
-        "weight": row.weight,
-        "concurrency_max": row.concurrency_max,
-        "quirks": msgspec.json.decode(row.quirks),
         "state": row.state,
         "state_why": row.state_why,
     }

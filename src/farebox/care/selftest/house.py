@@ -74,6 +74,7 @@ def _fill(tx: Tx, sandbox: str) -> dict[str, Any]:
     from farebox.kit import clock, secrets
     from farebox.protocol.kinds import KINDS
     from farebox.upstreams import channels
+    from farebox.upstreams.channel_terms import ChannelTerms
 
     now_us = clock.now_us()
     goods.define_model(
@@ -93,11 +94,8 @@ def _fill(tx: Tx, sandbox: str) -> dict[str, Any]:
     channels.add_upstream(tx, name="sandbox", cancel_billing="stops", actor=ACTOR)
     channels.add_channel(
         tx,
-        name="sandbox",
-        upstream="sandbox",
-        base_url=sandbox,
+        ChannelTerms(name="sandbox", upstream="sandbox", base_url=sandbox, local=True),
         secret="",
-        local=True,
         master=secrets.master_keys(options.current()),
         actor=ACTOR,
     )

@@ -137,16 +137,18 @@ def add_channel(
     asked = secret_file is not None or secret_env is not None or not needs_none
     done = write(
         "channel.add",
-        name=name,
-        upstream=upstream,
-        base_url=base_url,
+        terms={
+            "name": name,
+            "upstream": upstream,
+            "base_url": base_url,
+            "dialect": dialect,
+            "local": local,
+            "tier": tier,
+            "weight": weight,
+            "concurrency_max": calls_at_once,
+            "quirks": given,
+        },
         secret=secret(secret_file, secret_env, "the upstream's key") if asked else "",
-        dialect=dialect,
-        local=local,
-        tier=tier,
-        weight=weight,
-        concurrency_max=calls_at_once,
-        quirks=given,
     )
     emit(
         done,

@@ -9,6 +9,7 @@ from farebox.kit import options, secrets
 from farebox.kit.db import Tx
 from farebox.office import letters
 from farebox.upstreams import channels
+from farebox.upstreams.channel_terms import ChannelTerms
 
 
 def add(
@@ -33,37 +34,10 @@ def change(
     return channels.change_upstream(tx, name=name, about=about, cancel_billing=cancel_billing, actor=actor)
 
 
-def add_channel(
-    tx: Tx,
-    *,
-    actor: str,
-    name: str,
-    upstream: str,
-    base_url: str,
-    secret: str = "",
-    dialect: str = "openai",
-    local: bool = False,
-    tier: int = 1,
-    weight: int = 1,
-    concurrency_max: int = 0,
-    quirks: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """A way to reach an upstream."""
-    row = channels.add_channel(
-        tx,
-        name=name,
-        upstream=upstream,
-        base_url=base_url,
-        secret=secret,
-        master=secrets.master_keys(options.current()),
-        dialect=dialect,
-        local=local,
-        tier=tier,
-        weight=weight,
-        concurrency_max=concurrency_max,
-        quirks=quirks or {},
-        actor=actor,
-    )
+def add_channel(tx: Tx, *, actor: str, terms: Mapping[str, Any], secret: str = "") -> dict[str, Any]:
+    """A way to reach an upstream; `terms` are those of `ChannelTerms`."""
+    master = secrets.master_keys(options.current())
+    row = channels.add_channel(tx, ChannelTerms.given(terms), secret=secret, master=master, actor=actor)
     return _told(tx, "channel.add", row, actor)
 
 

@@ -19,6 +19,7 @@ from farebox.look import refusals
 from farebox.office import kinds, letters
 from farebox.protocol import presets
 from farebox.upstreams import channels
+from farebox.upstreams.channel_terms import ChannelTerms
 
 from . import shapes, types
 from .proposals import propose as propose_change
@@ -209,9 +210,11 @@ def add_channel(request: Any, body: shapes.ChannelIn) -> Any:
     master = secrets.master_keys(options.current())
 
     def write(tx: Tx) -> dict[str, Any]:
-        facts = body.dict()
-        facts["quirks"] = presets.quirks(facts.pop("preset"), {})
-        row = channels.add_channel(tx, **facts, master=master, state="disabled", actor=request.auth.actor)
+        facts = body.dict(exclude={"secret", "preset"})
+        terms = ChannelTerms.given(facts | {"quirks": presets.quirks(body.preset, {})})
+        row = channels.add_channel(
+            tx, terms, secret=body.secret, master=master, state="disabled", actor=request.auth.actor
+        )
         letters.channel(tx, "channel.add", row["id"], actor=request.auth.actor)
         return row
 

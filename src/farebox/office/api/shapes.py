@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from ninja import Schema
 from pydantic import Field, StringConstraints
@@ -284,6 +284,7 @@ class ChannelOut(Schema):
     tier: int
     weight: int
     concurrency_max: int
+    quirks: dict[str, Any]
     state: str
     state_why: str
     models: list[Offered] = []

@@ -18,12 +18,12 @@ from farebox.calls import margins
 from farebox.catalog import official, shelf
 from farebox.kit import clock, db, money, options, secrets
 from farebox.kit.errors import CommandError
-from farebox.kit.options import Options
 from farebox.look import called, kept
 from farebox.office import letters, ports, refusals, resting, retyped
 from farebox.office.principal import Operator, ask_first, operator, step_up
 from farebox.protocol import presets
 from farebox.upstreams import channels, survey
+from farebox.upstreams.channel_terms import ChannelTerms
 
 from . import seen, words
 from .forms import carry_out, done, refused
@@ -306,7 +306,6 @@ def _connect(
     tx: db.Tx, given: dict[str, Any], *, preset: str, known: dict[str, dict[str, str]], actor: str
 ) -> dict[str, Any]:
     """Upstream where it is new, channel, and the models named: all or nothing; the channel is paused at first."""
-    chosen: Options = options.current()
     if not any(row["name"] == given["upstream"] for row in channels.upstreams(tx)):
         channels.add_upstream(
             tx,
@@ -315,20 +314,10 @@ def _connect(
             cost_currency=given["currency"],
             actor=actor,
         )
-    row = channels.add_channel(
-        tx,
-        name=given["name"],
-        upstream=given["upstream"],
-        base_url=given["base_url"],
-        secret=given["secret"],
-        dialect=given.get("dialect") or presets.DIALECT,
-        local=given["local"],
-        tier=given["tier"],
-        weight=given["weight"],
-        quirks=presets.quirks(preset, {}),
-        master=secrets.master_keys(chosen),
-        actor=actor,
-    )
+    asked = {name: given[name] for name in ChannelTerms.__struct_fields__ if given.get(name) not in {None, ""}}
+    terms = ChannelTerms.given(asked | {"quirks": presets.quirks(preset, {})})
+    master = secrets.master_keys(options.current())
+    row = channels.add_channel(tx, terms, secret=given["secret"], master=master, actor=actor)
     # Before anybody has tested it, no customer's call shall find out what is wrong with it.
     row = channels.set_state(tx, channel=row["name"], state="disabled", actor=actor)
     letters.channel(tx, "channel.add", row["id"], actor=actor)
