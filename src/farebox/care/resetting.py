@@ -1,7 +1,7 @@
 """`farebox clock reset`: the mark of a clock that had run ahead goes back, and what ended in the jump comes back.
 
-Every process is stopped. The jump is written down first; then what expired in it is given back, account by account, and
-the mark moves last. Interrupted, the next run goes on with the same jump.
+Every process is stopped. The jump is written down first; then what expired in it is given back, account by account,
+and the mark moves last. After an interruption the next run continues with the same jump.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from farebox.kit import audit, clock, db, options, settings, statements, timing
+from farebox.kit import audit, clock, db, epochs, options, settings, timing
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.lock import FolderLock
@@ -52,16 +52,12 @@ def _stopped() -> Iterator[None]:
         with FolderLock(chosen.data, wait_s=2):
             yield
         return
-    before = dict(db.read(_beats))
+    before = db.read(epochs.beats)
     if before:
         time.sleep(chosen.lease_beat_ms / 1000 * chosen.lease_beats_missed)
-    if any(before.get(epoch) != beats for epoch, beats in db.read(_beats)):
+    if any(before.get(epoch) != beats for epoch, beats in db.read(epochs.beats).items()):
         raise CommandError("A process serves this shop. Stop every one of them first.")
     yield
-
-
-def _beats(tx: Tx) -> list[tuple[str, int]]:
-    return [(str(epoch), int(beats)) for epoch, beats in tx.all(statements.OPEN_EPOCHS)]
 
 
 def _begin(tx: Tx, *, actor: str, reason: str, trust_clock: bool) -> dict[str, int]:
@@ -124,7 +120,7 @@ def _end(tx: Tx, *, actor: str, from_us: int, until_us: int) -> None:
     from farebox.accounts.models import Link, Session
     from farebox.kit.models import Setting
 
-    tx.execute(statements.MOVE_TIMES_BACK, (from_us,) * 13)
+    epochs.move_back(tx, from_us)
     Session.objects.filter(created_us__gt=from_us).delete()
     Session.objects.filter(seen_us__gt=from_us).update(seen_us=from_us)
     Link.objects.filter(expires_us__gt=from_us + _DAY_US).delete()

@@ -46,6 +46,16 @@ def drift_us(tx: Tx, now_us: int) -> int:
     return now_us - int(at.timestamp() * 1_000_000)
 
 
+def beats(tx: Tx) -> dict[str, int]:
+    """How often each open epoch has beaten so far."""
+    return {str(epoch): int(beats) for epoch, beats in tx.all(statements.OPEN_EPOCHS)}
+
+
+def move_back(tx: Tx, to_us: int) -> None:
+    """Put every time of every epoch that is later than `to_us` there: the clock that wrote it had run ahead."""
+    tx.execute(statements.MOVE_TIMES_BACK, (to_us,) * 13)
+
+
 def end(tx: Tx, *, epoch: str, why: str, now_us: int) -> None:
     """End an epoch of one's own."""
     tx.execute(statements.END_EPOCH, (now_us, why[:32], epoch, 2**62))
