@@ -200,7 +200,7 @@ def test_an_encrypted_backup_needs_its_key(store, tmp_path, place):
     cli.ok("restore", file + "2", "--check", "--key-file", str(tmp_path / "bare.key"), *database_or_nothing())
     (tmp_path / "no.key").write_bytes(b"farebox backup-key 1 abc\n")
     (tmp_path / "no.key").chmod(0o400)
-    assert "is no key of backups" in cli.refused("backup", file + "3", "--key-file", str(tmp_path / "no.key"))
+    assert "is not a key of backups" in cli.refused("backup", file + "3", "--key-file", str(tmp_path / "no.key"))
     assert "can't be read: No such file" in cli.refused("backup", file + "3", "--key-file", str(tmp_path / "gone"))
     assert not Path(file + "3").exists()
     cli.ok("backup", file + "4")
@@ -220,7 +220,7 @@ def test_a_damaged_backup_leaves_nothing_behind(store, tmp_path, place):
     for text, said in (
         (bytes(changed), "was changed"),
         (whole[: len(whole) // 2], "is cut short"),
-        (b"PGDMP" + whole, "is no backup of Farebox"),
+        (b"PGDMP" + whole, "is not a backup of Farebox"),
     ):
         file.write_bytes(text)
         assert said in cli.refused("restore", str(file), *where)

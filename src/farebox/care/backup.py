@@ -156,7 +156,7 @@ def _postgresql(address: str, folder: Path, program: str, say: Say) -> tuple[Pat
         with db.reading() as tx:
             server = connection.connection.info.server_version // 10_000
             if (ours := pgtools.major(program)) < server:
-                raise CommandError(
+                raise pgtools.NoProgram(
                     f"{program} is of version {ours} and can't dump a server of version {server}. Name a newer one "
                     "with --pg-dump PATH."
                 )

@@ -20,12 +20,18 @@ _LOOK_S = 0.1
 _VERSION_S = 30
 
 
+class NoProgram(CommandError):
+    """No program of PostgreSQL on this machine can do it: it is missing, or too old for the server."""
+
+    code = "no_postgresql_program"
+
+
 def find(name: str, given: Path | None) -> str:
-    """The program `name`: the one `given`, else the one on PATH; CommandError with the next step if there is none."""
+    """The program `name`: the one `given`, else the one on PATH; NoProgram with the next step without one."""
     found = shutil.which(str(given) if given is not None else name)
     if found is None:
         where = f"at {given}" if given is not None else "on PATH"
-        raise CommandError(
+        raise NoProgram(
             f"There is no {name} {where}. Install PostgreSQL's client programs, of the server's version or newer, or "
             f"say where it is with --{name.replace('_', '-')} PATH."
         )
@@ -42,7 +48,7 @@ def major(program: str) -> int:
         raise CommandError(f"{program} can't be run: {fault}.") from None
     found = re.search(r"\(PostgreSQL\) ([0-9]+)", said)
     if found is None:
-        raise CommandError(f"{program} is no program of PostgreSQL: it calls itself {said.strip()[:80]!r}.")
+        raise CommandError(f"{program} is not a program of PostgreSQL: it calls itself {said.strip()[:80]!r}.")
     return int(found[1])
 
 

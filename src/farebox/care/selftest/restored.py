@@ -8,6 +8,7 @@ import subprocess
 import time
 from typing import Any
 
+from farebox.care import pgtools
 from farebox.kit.errors import CommandError
 
 from . import scratch
@@ -29,7 +30,7 @@ def run(tell: Tell, shop: Scratch) -> Tried:
     try:
         made = _under_load(shop, "backup", str(file), "--key-file", str(key), "--json")
     except CommandError as refusal:
-        if on_sqlite or "pg_dump" not in refusal.message:
+        if refusal.code != pgtools.NoProgram.code:
             raise
         tried.note = refusal.message  # the machine lacks a program of PostgreSQL's; that is no fault of this one
         return tried
@@ -76,6 +77,6 @@ def _done(ran: subprocess.CompletedProcess[str]) -> dict[str, Any]:
         with contextlib.suppress(ValueError):
             found: dict[str, Any] = json.loads(words)
             if "error" in found:
-                raise CommandError(str(found["error"]["message"]))
+                raise CommandError(str(found["error"]["message"]), code=str(found["error"]["code"]))
             return found
     raise CommandError(f"The command ended with exit code {ran.returncode}: {ran.stderr.strip()[-200:]}")
