@@ -169,8 +169,7 @@ def test_chinese_is_set_as_chinese_is():
             assert not re.search(rf"[{CJK}][A-Za-z0-9]|[A-Za-z0-9][{CJK}]|[{CJK}][,;:!?]", text), text
 
 
-def test_every_word_is_known():
-    """Of each kind that the code names, and each state that a refusal can name."""
+def test_every_kind_of_word_is_known_in_both_languages():
     kinds = set()
     for path in (path for room in BELOW for path in sorted((HOUSE / room).rglob("*.py"))):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -179,6 +178,36 @@ def test_every_word_is_known():
                 kinds |= {each.value for each in node.args[:1] if isinstance(each, ast.Constant)}
     assert kinds == {ident.partition(".")[0] for ident in words()}
     assert all({"en", "zh"} == set(refusals.sentences()[ident]) for ident in words())
+
+
+def test_each_state_that_a_refusal_names_has_a_word_and_no_other():
+    """The states of the tables whose rows are named; a proposal that nobody decided `lapsed`, which no row says."""
+    from farebox.care import ready
+
+    ready.django()
+    from farebox.accounts.models import Account, ApiKey, Project
+    from farebox.catalog.models import PriceDraft
+    from farebox.kit.models import Proposal
+    from farebox.ledger.models import Adjustment
+
+    bound = [states_of(model) for model in (Account, PriceDraft, Proposal, Adjustment)]
+    written = [states_written(model) for model in (ApiKey, Project)]
+    assert all(len(states) > 1 for states in bound + written)
+    named = {ident.partition(".")[2] for ident in words() if ident.startswith("state.")}
+    assert named == {"lapsed"}.union(*bound, *written)
+
+
+def states_of(model: Any) -> set[str]:
+    """What the table's own constraint lets a row's state be."""
+    parts = [part for each in model._meta.constraints if hasattr(each, "condition") for part in each.condition.children]
+    return {state for part in parts if isinstance(part, tuple) and part[0] == "state__in" for state in part[1]}
+
+
+def states_written(model: Any) -> set[str]:
+    """What a row's state is at first, and what the verbs of its room make of it, where the table has no constraint."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in sorted((HOUSE / "accounts").rglob("*.py")))
+    moved = re.findall(rf'{model.__name__}\.objects\.[^\n]*\.update\(state="(\w+)"', source)
+    return {model._meta.get_field("state").default, *moved}
 
 
 def test_an_id_or_a_word_that_is_not_known_is_said_as_it_is():
