@@ -48,8 +48,8 @@ TURNS = {
     "dawdle, in earnest, before long": r"\bdawdl\w+|\bin earnest\b|\bbefore long\b",
 }
 FOUND = {turn: re.compile(pattern, re.IGNORECASE) for turn, pattern in TURNS.items()}
-# Sentences of the source that are still to be rewritten: how many turns there may be. Only ever lower it.
-SENTENCES_MAX = 147
+# Docstrings of functions and classes that are still to be rewritten: how many turns there may be. Only ever lower it.
+DOCSTRINGS_MAX = 657
 DECISION_MAX = 13  # on one page of decisions, which are history
 
 
@@ -121,8 +121,27 @@ def test_help_is_in_plain_english():
     assert [f"{name}: {turn}" for name, text in found for turn in turns(text)] == []
 
 
+def docstrings(*, modules: bool) -> Iterator[tuple[str, str]]:
+    """(file, text) of the docstrings of modules, or of those of functions and classes."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        below = (
+            node for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        )
+        for node in [tree] if modules else below:
+            yield str(path.relative_to(SOURCE)), ast.get_docstring(node) or ""
+
+
+def test_sentences_of_the_source_are_in_plain_english():
+    assert [turn for text in sentences() for turn in turns(text)] == []
+
+
+def test_docstrings_of_modules_are_in_plain_english():
+    assert [f"{path}: {turn}" for path, text in docstrings(modules=True) for turn in turns(text)] == []
+
+
 def test_the_rest_only_gets_better():
-    assert sum(len(turns(text)) for text in sentences()) <= SENTENCES_MAX
+    assert sum(len(turns(text)) for _, text in docstrings(modules=False)) <= DOCSTRINGS_MAX
     decided = {path.name: len(turns(path.read_text(encoding="utf-8"))) for path in (DOCS / "decisions").glob("*.md")}
     assert {name: many for name, many in decided.items() if many > DECISION_MAX} == {}
 

@@ -403,7 +403,7 @@ def test_drift_is_found_frozen_and_let_go_once_it_is_mended(fit):
     assert LedgerAccount.objects.get(id=account).frozen is True
     assert look("--freeze")[1]["frozen"] == []  # it is already
     assert verdict("frozen accounts") == "warning"
-    assert "Mend that first" in cli.refused("doctor", "--unfreeze", "Ada")
+    assert "Fix that first" in cli.refused("doctor", "--unfreeze", "Ada")
     drift(-5)
     assert cli.ok("doctor", "--unfreeze", "Ada") == {"account": account, "frozen": False}
     assert "not frozen" in cli.refused("doctor", "--unfreeze", "Ada")

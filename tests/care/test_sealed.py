@@ -112,7 +112,7 @@ def test_a_foreign_file_is_none_of_ours(tmp_path):
     path = tmp_path / "b"
     for text in (b"", b"SQLite format 3\0" + bytes(5000), b"farebox", b"farebox backup x\n" + bytes(90)):
         path.write_bytes(text)
-        with pytest.raises(CommandError, match="is no backup of Farebox|is cut short"):
+        with pytest.raises(CommandError, match="is not a backup of Farebox|is cut short"):
             unpacked(path, None)
     path.write_bytes(b"farebox backup 2\n" + bytes(100))
     with pytest.raises(CommandError, match="of another form"):

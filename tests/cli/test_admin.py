@@ -215,7 +215,7 @@ def test_a_socket_that_a_dead_process_left_is_replaced(ready_house):
     assert not path.exists()
     path.write_text("not a socket")
     loop = asyncio.new_event_loop()
-    with pytest.raises(CommandError, match="is no socket"):
+    with pytest.raises(CommandError, match="is not a socket"):
         loop.run_until_complete(admin.start(path, {}))
     loop.close()
     path.unlink()

@@ -535,7 +535,7 @@ def test_times_and_amounts_as_people_type_them():
     assert when.span("2w") == 1_209_600
     assert when.shown(1_798_675_200_000_000) == "2026-12-31 00:00:00"
     for wrong in ("soon", "5", "2026-13-01", ""):
-        with pytest.raises(cli_error(), match="is no time"):
+        with pytest.raises(cli_error(), match="is not a time"):
             when.point(wrong, now_us=0)
 
 

@@ -63,7 +63,7 @@ def test_when_version_2_of_the_rules_begins_by_command(house, monkeypatch):
     assert (_doctor()["verdict"], "rules_2_from 10d" in _doctor()["todo"]) == ("warning", True)
     for near in ("1d", "6d", "2001-01-01"):
         assert "at least 7 days" in cli.refused("setting", "set", "rules_2_from", near)
-    assert "is no time" in cli.refused("setting", "set", "rules_2_from", "soon")
+    assert "is not a time" in cli.refused("setting", "set", "rules_2_from", "soon")
     now_us = clock.now_us()
     assert cli.ok("setting", "set", "rules_2_from", "10d")["changed"]
     found = db.read(shelf.load, now_us)

@@ -70,7 +70,7 @@ def test_a_process_for_calls_alone_and_one_for_pages_alone(shop):
         call, page = me.chat(model), me.request("GET", "/prices", headers={"Accept": "text/html"})
         seen[role] = (call.status, page.status, page.headers["content-type"].split(";")[0])
         if role == "console":
-            assert "serves the pages alone" in call.json["error"]["message"]
+            assert "serves only the pages" in call.json["error"]["message"]
     assert seen == {"api": (200, 404, "application/json"), "console": (404, 200, "text/html")}
 
 

@@ -158,20 +158,20 @@ GOOD_USAGE = [
 BAD_USAGE = [
     (None, "no object"), ([], "no object"), (7, "no object"), ({}, "prompt_tokens is missing"),
     ({"completion_tokens": 1}, "prompt_tokens is missing"),
-    ({"prompt_tokens": "10", "completion_tokens": 1}, "prompt_tokens is no whole"),
-    ({"prompt_tokens": 10, "completion_tokens": 1.0}, "completion_tokens is no whole"),
-    ({"prompt_tokens": 10, "completion_tokens": True}, "completion_tokens is no whole"),
+    ({"prompt_tokens": "10", "completion_tokens": 1}, "prompt_tokens is not a whole"),
+    ({"prompt_tokens": 10, "completion_tokens": 1.0}, "completion_tokens is not a whole"),
+    ({"prompt_tokens": 10, "completion_tokens": True}, "completion_tokens is not a whole"),
     ({"prompt_tokens": 10, "completion_tokens": -1}, "completion_tokens is out of bounds"),
     ({"prompt_tokens": 10, "completion_tokens": 2**63}, "out of bounds"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 12}, "total_tokens is 12"),
-    ({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": "11"}, "total_tokens is no whole"),
+    ({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": "11"}, "total_tokens is not a whole"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, "prompt_tokens_details": {"cached_tokens": 9, "cache_write_tokens": 9}},
      "parts of prompt_tokens"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9, "audio_tokens": 2}}, "parts of"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "completion_tokens_details": {"reasoning_tokens": 2}}, "parts of completion"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "completion_tokens_details": {"reasoning_tokens": -2}}, "out of bounds"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": []}, "no object"),
-    ({"prompt_tokens": 10, "completion_tokens": 1, "prompt_cache_hit_tokens": 0.5}, "prompt_cache_hit_tokens is no whole"),
+    ({"prompt_tokens": 10, "completion_tokens": 1, "prompt_cache_hit_tokens": 0.5}, "prompt_cache_hit_tokens is not a whole"),
 ]  # fmt: skip
 
 

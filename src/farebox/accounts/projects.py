@@ -1,6 +1,6 @@
 """Projects: divisions of an account with their own keys and an optional cap.
 
-Whatever names a project takes its id or `account/project`, ids or names; an account alone means its
+Whatever names a project takes its id or `account/project`, ids or names; an account without a project means its
 `default`.
 """
 

@@ -1,4 +1,4 @@
-"""SQL of the hot path on the tables of accounts: who calls, by the digest of his key."""
+"""SQL of the hot path on the tables of accounts: who calls, by the digest of the key."""
 
 _CALLER = """
 SELECT k.id, k.name, k.state, k.models, k.addresses, k.expires_us, k.counts_as, k.pepper_n,

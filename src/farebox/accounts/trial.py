@@ -1,6 +1,6 @@
 """Trial credit: once a mailbox, a few a day from one network, as a lot that expires and is spent first.
 
-What it may be, an operator sets (`trial_micro` by currency, `trial_days`); nothing set is no credit.
+What it may be, an operator sets (`trial_micro` by currency, `trial_days`); otherwise no credit.
 """
 
 from __future__ import annotations

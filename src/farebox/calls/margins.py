@@ -1,8 +1,8 @@
 """What customers were charged, what it cost us upstream, and the difference: by day, channel, model or account.
 
-The totals of UTC days are the source, so a look costs the same however many calls there were. A cost in another
-currency than the charge is converted by a rate of exchange that the caller knows, and rounded up; where there is none
-it stays apart, and there is no margin to speak of.
+The totals of UTC days are the source, so reading costs the same however many calls there were. A cost in another
+currency than the charge is converted by a rate of exchange that the caller knows, and rounded up; without a rate it
+is shown separately, and there is no margin.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Ids of calls sort by time, so a page begins below the id of the last call seen, and a span of time is a span of ids. A
 filter that fits few calls ends a page before it is full: the page then says how far it has looked, and the next one
-goes on from there. So a page costs the same at a thousand calls and at ten million, and needs no index of its own:
-the calls of few keys are read by key, all others by account.
+continues there. So a page costs the same at a thousand calls and at ten million, and needs no index of its own: the
+calls of few keys are read by key, all others by account.
 """
 
 from __future__ import annotations

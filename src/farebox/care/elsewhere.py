@@ -1,4 +1,4 @@
-"""Another store than the process's own, for a while and in this thread alone: a copy, or one that is restored."""
+"""Another store than the process's own, for a while and only in this thread: a copy, or one that is restored."""
 
 from __future__ import annotations
 

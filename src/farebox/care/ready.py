@@ -127,7 +127,7 @@ def keys() -> None:
     for kind, n in keymarks.others(noted, keymarks.fingerprints(options.current())):
         raise CommandError(
             f"Key {n} of the {kind} file is not the one that this store's keys and secrets were made with. Copy both "
-            "files from another node, or restore them from their backup. If they are lost for good: farebox migrate "
+            "files from another node, or restore them from their backup. If they are lost: farebox migrate "
             "--new-keys."
         )
 

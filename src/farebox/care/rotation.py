@@ -1,8 +1,8 @@
 """The pepper and the master key change while everything runs (security 4).
 
 A new key waits in the file until every process that lives has it, then it mints and seals. What an older master key
-sealed is moved a batch at a time, and that key is destroyed once nothing is left under it; an older pepper verifies on,
-for 90 days. Each step is a verb that may be done twice: a rotation that was killed goes on where it was.
+sealed is moved a batch at a time, and that key is destroyed once nothing is left under it; an older pepper verifies
+on, for 90 days. Each step is a verb that may be done twice: a rotation that was killed continues where it was.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ bytes the payload has and their SHA-256. Chunk i has the nonce `i (11 bytes) ‖
 
 * cipher `aes-256-gcm`: AES-256-GCM under HKDF-SHA256 of the key (salt of the head, info `farebox backup 1`), bound to
   the digest of the head. `key` in the head names the key: it is not the key and does not lead to it.
-* cipher `none`: the text lies open; the tag is the first 16 bytes of SHA-256 of `digest of the head ‖ nonce ‖ text`.
+* cipher `none`: the text is readable; the tag is the first 16 bytes of SHA-256 of `digest of the head ‖ nonce ‖ text`.
   It finds accidents, not somebody who changes the file on purpose.
 
 So a cut, a flipped bit, a chunk that is missing, moved or from another file, and a wrong key are all found.
@@ -90,7 +90,7 @@ def read_key(path: Path) -> bytes:
             and len(found := bytes.fromhex(raw[len(_KEY_LINE) :].decode("ascii"))) == KEY_BYTES
         ):
             return found
-    raise CommandError(f"{path} is no key of backups: 32 random bytes, or what `farebox backup --make-key` made.")
+    raise CommandError(f"{path} is not a key of backups: 32 random bytes, or what `farebox backup --make-key` made.")
 
 
 def key_name(key: bytes) -> str:
@@ -168,7 +168,7 @@ class Backup:
                 raise CommandError(f"{self._path} is cut short: it ends within its head.")
             if magic.startswith(_ANY_FORM) and magic[len(_ANY_FORM) :].split(b"\n")[0].isdigit():
                 raise CommandError(f"{self._path} is of another form than {FORM}, which this program reads.")
-            raise CommandError(f"{self._path} is no backup of Farebox.")
+            raise CommandError(f"{self._path} is not a backup of Farebox.")
         length = self._file.read(4)
         size = int.from_bytes(length, "big")
         if len(length) == 4 and size > _HEAD_BYTES_MAX:

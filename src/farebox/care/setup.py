@@ -90,7 +90,7 @@ def _refuse_new_keys() -> None:
         raise CommandError(
             f"This store is in use, and there is no key file at {' and '.join(lost)}: a new pepper would void every "
             "key, a new master key could open no secret. Copy both files from another node, or restore them from their "
-            "backup. If they are lost for good: farebox migrate --new-keys."
+            "backup. If they are lost: farebox migrate --new-keys."
         )
 
 
@@ -124,7 +124,7 @@ def _refuse_drift() -> None:
         more = f" and {len(frozen) - 3} more" if len(frozen) > 3 else ""
         raise CommandError(
             f"The balance of {', '.join(frozen[:3])}{more} had drifted, and its spending is frozen. An upgrade could "
-            "hide why: mend it first with the version before (farebox doctor says what is wrong, then farebox doctor "
+            "hide why: fix it first with the version before (farebox doctor says what is wrong, then farebox doctor "
             "--unfreeze ACCOUNT), or upgrade all the same with farebox migrate --despite-drift."
         )
 

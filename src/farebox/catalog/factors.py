@@ -1,7 +1,7 @@
 """Factors: what a model's vendor counts for a text, from tokens of o200k_base by class of the text (promises 4.2).
 
 Own count = each class's tokens x its factor, and on the input a constant per message; times a quartile of what the
-model's sample says about such counts. Integers alone: factors and quartiles are millionths. `fitting.py` learns them.
+model's sample says about such counts. Only integers: factors and quartiles are millionths. `fitting.py` learns them.
 """
 
 from __future__ import annotations

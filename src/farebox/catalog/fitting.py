@@ -1,8 +1,8 @@
-"""Fitting: the factors of a model from its sample (promises 4.2). Pure, and integers alone.
+"""Fitting: the factors of a model from its sample (promises 4.2). Pure, with integers only.
 
-Every account weighs the same, whatever it sent, and one alone moves nothing: where the sample fits together without one
-of few accounts and not with it, that one has no part in the fit; and a quartile is the one that is left without the
-account that pulls it farthest.
+Every account weighs the same, whatever it sent, and a single one moves nothing: where the sample fits together
+without one of few accounts and not with it, that one has no part in the fit; and a quartile is the one that is left
+without the account that pulls it farthest.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The shelf: what is on sale now, as one immutable snapshot that is swapped whole.
 
-Versions that begin later are already in it and take over by time alone. The module itself needs no Django;
+Versions that begin later are already in it and take over when their time comes. The module itself needs no Django;
 only loading and unlisting do.
 """
 

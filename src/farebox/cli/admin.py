@@ -59,7 +59,7 @@ class Admin:
         """Take the place of a socket that a dead process left, and listen; CommandError where somebody listens."""
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(self._path.lstat().st_mode):
-                raise CommandError(f"{self._path} is no socket. Move it away, then start again.")
+                raise CommandError(f"{self._path} is not a socket. Move it away, then start again.")
             if _answers(self._path):
                 raise CommandError(
                     f"Another Farebox server listens on {self._path}. Stop it first, or give this one a data folder of "
@@ -122,7 +122,7 @@ class Admin:
                 return self._broken(name, fault)
             return {
                 "error": {
-                    "message": "That line is no verb as the admin socket takes it.",
+                    "message": "That line is not a verb that the admin socket takes.",
                     "code": None,
                     "status": 400,
                 }

@@ -26,7 +26,7 @@ def read(texts: Sequence[str]) -> dict[str, int | None]:
     for text in texts:
         amount, _, period = text.partition("/")
         if period not in PERIODS:
-            raise click.UsageError(f"{text[:40]!r} is no cap. Write 5.00/day, 50/month or 200/ever, or none/day.")
+            raise click.UsageError(f"{text[:40]!r} is not a cap. Write 5.00/day, 50/month or 200/ever, or none/day.")
         if period in caps_micro:
             raise click.UsageError(f"There are two caps for {period!r}. Give one.")
         caps_micro[period] = None if amount == "none" else when.amount(amount)

@@ -22,7 +22,7 @@ def point(text: str, *, now_us: int) -> int:
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise CommandError(f"{text[:40]!r} is no time. Write 30d, 12h, 2026-12-31 or 2026-12-31T18:00.") from None
+        raise CommandError(f"{text[:40]!r} is not a time. Write 30d, 12h, 2026-12-31 or 2026-12-31T18:00.") from None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return (at - _EPOCH) // timedelta(microseconds=1)
 
@@ -39,7 +39,7 @@ def span(text: str) -> int:
     """Seconds of `30s`, `10m`, `24h`, `7d` or `2w`."""
     found = _SPAN.fullmatch(text.strip())
     if found is None:
-        raise CommandError(f"{text[:40]!r} is no length of time. Write 30s, 10m, 24h, 7d or 2w.")
+        raise CommandError(f"{text[:40]!r} is not a length of time. Write 30s, 10m, 24h, 7d or 2w.")
     return int(found[1]) * _SECONDS[found[2]]
 
 

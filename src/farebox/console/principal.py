@@ -1,4 +1,4 @@
-"""Who is at the customer's counter: a person, his account, his role there. Every view below /console/ begins here."""
+"""Who is signed in as a customer: a person, their account, their role in it. Every view below /console/ begins here."""
 
 from __future__ import annotations
 

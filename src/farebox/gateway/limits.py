@@ -1,4 +1,4 @@
-"""Limits a minute and at once, in the memory of this node: all scopes of a call must pass, or none counts it.
+"""Limits per minute and of concurrent calls, in the memory of this node: all scopes of a call pass, or none counts it.
 
 A window is exact: of any 60 seconds none has more calls than the limit says. Tokens count as reserved while a call runs
 and as used for a minute after it has ended. A limit that changes holds for the next call, whatever went before.

@@ -1,6 +1,7 @@
 """Calls that upstreams refuse cost nothing and leave a row each: how many an hour an account may have of them.
 
-Counted in the memory of this node. Calls that are served never count, so that who repairs his request goes on at once.
+Counted in the memory of this node. Calls that are served never count, so a customer who repairs the request can
+continue immediately.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ of text, which it has at least: nothing is delivered that is not covered.
 Hidden thinking shows nothing to count. What its model needs in 99 of 100 calls is held first. While nothing visible
 comes the hold grows with time, by `HIDDEN_PER_S`, ahead of need and as far as the purses pay: a call is never cut for
 what is only assumed, and a report beyond its hold is stretched by the settlement. With the first visible output what
-may have been thought is known better, and where the answer goes on, what is held far above its need is given back.
+may have been thought is known better, and where the answer continues, what is held far above its need is given back.
 """
 
 from __future__ import annotations

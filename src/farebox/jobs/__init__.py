@@ -1,1 +1,1 @@
-"""What a running server does by itself: the schedule, notices, mail, the care of the audit trail."""
+"""What a running server does automatically: the schedule, notices, mail, the care of the audit trail."""

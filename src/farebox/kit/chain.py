@@ -1,8 +1,8 @@
 """The chain of the audit trail: each seal commits to its event and to all before it (security 7).
 
 `h(n) = SHA-256(h(n-1) + event)`, `h(0)` 32 zero bytes, the event as the JSON array of its columns in UTF-8. Seals are
-made beside the writes that they seal, in the order in which they are found, so no write waits for another. A chain that
-lies in the same store proves that nothing was changed, not that nothing was cut off its end, or all made anew: for that
+made beside the writes that they seal, in the order in which they are found, so no write waits for another. A chain in
+the same store proves that nothing was changed. It does not show a cut end, or that all of it was made again: for that
 its head is kept elsewhere, from time to time, and given to `verify`.
 """
 

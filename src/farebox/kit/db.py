@@ -1,7 +1,7 @@
 """Transactions on both databases, and the store as async code sees it, with group commit (see `commits`).
 
 A function that writes takes the transaction first: `fn(tx, …) -> result`. An expected refusal is a `FareboxError`
-that it raises before it has written anything; the rest of its group goes on. Any other error rolls the group back,
+that it raises before it has written anything; the rest of its group continues. Any other error rolls the group back,
 and its members are tried again one by one. `COMMIT` has three outcomes, done, not done and unknown (promises 1.4):
 after the latter two the member is run again, so a function given to `Store.write` must find its own earlier work by
 its business key.

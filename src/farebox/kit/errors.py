@@ -1,4 +1,4 @@
-"""The error tree: each has a code, a status, a type, and a sentence fit to show or an id that has one (clients 5).
+"""The error tree: each has a code, a status, a type, and a sentence to show or an id that has one (clients 5).
 
 FareboxError
 ├── Refused                    the caller's doing; a call refused so costs nothing (R01)

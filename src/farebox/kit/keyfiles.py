@@ -1,4 +1,4 @@
-"""Key files that change while processes run: what a process reads anew, and what each says that it has.
+"""Key files that change while processes run: what a process reads again, and what each says that it has.
 
 A process that serves looks at its two files once a second (`Watch`), and writes into its epoch which keys they hold.
 """

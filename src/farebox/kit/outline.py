@@ -1,9 +1,9 @@
 """The first look at a JSON body, before anything decodes it: what decoding would cost, in pieces of 256 KiB.
 
 A decoder keeps the interpreter for as long as a body wants it to, whatever thread it runs in. Its work grows with
-brackets, commas and colons, with numbers that are no integers (msgspec reads each of those by digits of any length, up
-to 15 µs), and with strings that are more than plain ASCII; so these are counted, and bounded, first. Each piece takes
-a few milliseconds; between two of them the interpreter is free for other threads.
+brackets, commas and colons, with numbers that are not integers (msgspec reads each of those by digits of any length,
+up to 15 µs), and with strings that are more than plain ASCII; so these are counted, and bounded, first. Each piece
+takes a few milliseconds; between two of them the interpreter is free for other threads.
 """
 
 from __future__ import annotations

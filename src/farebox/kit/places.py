@@ -1,7 +1,8 @@
-"""Where in a JSON text something is, such as `messages[3].content`; and whether a name comes twice in an object.
+"""Where in a JSON text something is, such as `messages[3].content`; and whether a name is repeated in an object.
 
-Decoders keep the last of two members with one name and say nothing; whoever reads the same bytes behind us may keep the
-first. The check is counting: a decoder and an encoder at the speed of C leave out what came twice, and its colon.
+Decoders keep the last of two members with one name and say nothing; whoever reads the same bytes behind us may keep
+the first. The check is counting: a decoder and an encoder at the speed of C leave out what is repeated, and its
+colon.
 """
 
 from __future__ import annotations

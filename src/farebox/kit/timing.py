@@ -1,9 +1,9 @@
 """Whether the time is sure: what takes or deletes by time waits until something but this clock says so (promises 4.7).
 
-Time itself goes on and never goes back (`clock`); this judges it. A *witness* says what time it is: the kernel under
-NTP, a PostgreSQL on another machine, another machine's node, the `Date` of an upstream's answer over TLS, a person who
-has confirmed the time, or, where none of these is there, the machine's own count of seconds since it was started. One
-that is at most an hour behind is enough. decisions/0032 has the rule in plain words.
+Time itself advances and never goes back (`clock`); this judges it. A *witness* says what time it is: the kernel under
+NTP, a PostgreSQL on another machine, another machine's node, the `Date` of an upstream's answer over TLS, a person
+who has confirmed the time, or, where none of these is there, the machine's own count of seconds since it was started.
+One that is at most an hour behind is enough. decisions/0032 has the rule in plain words.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Webhooks to customers: signed, to public addresses alone, without redirects (security 5).
+"""Webhooks to customers: signed, only to public addresses, without redirects (security 5).
 
 The header `Farebox-Signature: t=<seconds>,v1=<hex>` carries HMAC-SHA256 over `<seconds>.<body>` under the secret that
 the customer was shown once; `Farebox-Message` is the message's id, the same when it comes again.

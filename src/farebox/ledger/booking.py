@@ -1,4 +1,4 @@
-"""How an approved adjustment stands in the books: what it may move, and the entry that it becomes."""
+"""How an approved adjustment is booked: what it may move, and the entry that it becomes."""
 
 from __future__ import annotations
 

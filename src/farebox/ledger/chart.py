@@ -1,8 +1,8 @@
 """Which ledger accounts exist and what they stand for.
 
-Customers' accounts have the customer's id; memo accounts that count caps begin with `cap:` and lie outside the trial
-balance; the house's own begin with `house:` and store no balance. A positive sum on a customer's account is money that
-the house owes; a positive sum on `house:revenue` is money earned.
+Customers' accounts have the customer's id; memo accounts that count caps begin with `cap:` and are outside the trial
+balance; the house's own begin with `house:` and store no balance. A positive sum on a customer's account is money
+that the house owes; a positive sum on `house:revenue` is money earned.
 """
 
 from __future__ import annotations

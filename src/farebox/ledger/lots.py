@@ -1,7 +1,7 @@
 """Granted credit by its lots: not refundable, counted as spent first, may expire (promises 1.8).
 
-A lot is no second balance: what is left of it is computed from what was charged since it was granted, over all lots
-that ever lay beside it: what a closed lot paid for does not eat the next one.
+A lot is not a second balance: what is left of it is computed from what was charged since it was granted, over all
+lots that ever lay beside it: what a closed lot paid for does not eat the next one.
 """
 
 from __future__ import annotations

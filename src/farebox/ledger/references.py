@@ -1,8 +1,8 @@
 """References from outside: of payments, codes, bank lines and scripts; each stands for one entry (promises 4.8, I17).
 
-They lie in a table of their own, which no call writes: unique by kind, source and reference, whatever account is
-booked. The row is written in the transaction that books; of two nodes with one reference the later one begins anew and
-then finds what the first has booked.
+They have a table of their own, which no call writes: unique by kind, source and reference, whatever account is
+booked. The row is written in the transaction that books; of two nodes with one reference the later one begins again
+and then finds what the first has booked.
 """
 
 from __future__ import annotations

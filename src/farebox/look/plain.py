@@ -1,4 +1,4 @@
-"""What no page can mean: a NUL in an address, a search or a form, and a field that comes twice.
+"""What no page can mean: a NUL in an address, a search or a form, and a field that is repeated.
 
 PostgreSQL stores no NUL, and nobody types one. Of two values the last would win here, and the first where somebody else
 reads the same request: a proxy that filters, a log, a person who looks at a link.
@@ -65,5 +65,5 @@ def _unclear(request: HttpRequest) -> HttpResponse | None:
     else:
         if twice is None:
             return None
-        message = f"The parameter '{twice[:_NAME_CHARS_MAX]}' comes twice in the query of this URL."
+        message = f"The parameter '{twice[:_NAME_CHARS_MAX]}' is repeated in the query of this URL."
     return JsonResponse({"error": {"code": "refused", "message": message}}, status=400)

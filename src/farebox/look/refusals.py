@@ -1,7 +1,7 @@
-"""The sentences of refusals: each front says what is wrong, and what to do next there, in the language of who reads it.
+"""The sentences of refusals: each front says what is wrong, and what to do next there, in the reader's language.
 
-They are data: `sentences/*.toml`, one file for each room that refuses. An entry has the sentence in English (`en`) and
-in Chinese (`zh`), and by front what to do next, which follows it: `cli` and `api` in English alone, `console` and
+They are data: `sentences/*.toml`, one file for each room that refuses. An entry has the sentence in English (`en`)
+and in Chinese (`zh`), and by front what to do next, which follows it: `cli` and `api` only in English, `console` and
 `office` in both languages. Plain Python: the terminal and the gateway read it without Django.
 """
 

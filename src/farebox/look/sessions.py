@@ -14,7 +14,7 @@ from farebox.accounts.sign_in.sessions import AREAS, SessionStore
 
 COOKIES = {"console": "__Host-s", "office": "__Host-o"}
 PERSON = "farebox.person"
-"""Where in a request's environment the id of its person stands once his session was read; empty where there is none."""
+"""Where a request's environment has the id of its person, once their session was read; empty for nobody."""
 _SAME_SITE = {"console": "Lax", "office": "Strict"}
 
 

@@ -1,4 +1,4 @@
-"""The page of what is no mistake: the store is away, or too much is going on. It says 503 and when to come back."""
+"""The page for what is nobody's mistake: the store is away, or too much to do. It says 503, and when to return."""
 
 from __future__ import annotations
 

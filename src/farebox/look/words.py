@@ -1,9 +1,8 @@
 """The words of the pages: every string of the rooms that show pages, their Chinese, and its compiled form.
 
-What the rooms below refuse are no strings but ids; `look/refusals.py` has their sentences.
+The rooms below refuse by ids, not by strings; `look/refusals.py` has their sentences.
 
-`python -m farebox.look.words` compiles the catalogues. A catalogue that is not compiled is no fault: its room then
-speaks English.
+`python -m farebox.look.words` compiles the catalogues. Without a compiled catalogue its room speaks English.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The changes that are proposed first: what gives money or bounds it, and what a script may not do by itself.
+"""The changes that are proposed first: what gives money or bounds it, and what a script may not do without a person.
 
 What gives money takes another administrator, as manual money does (decision 18). What a script wants to change about
 where calls go takes a person with a fresh proof, who may be the one for whom the script acts.

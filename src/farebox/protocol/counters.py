@@ -111,7 +111,7 @@ def gather(reported: dict[str, Any]) -> Gathered:
     """The counters of a report by what they count; BadUsage for one with more than 256 values."""
     roles: dict[str, int] = {}
     unknown: list[str] = []
-    wrong = [f"{name} is no object." for name in _DETAILS if type(reported.get(name)) not in _OBJECT]
+    wrong = [f"{name} is not an object." for name in _DETAILS if type(reported.get(name)) not in _OBJECT]
     found = leaves(reported)
     if len(found) > _LEAVES_MAX:
         raise BadUsage("The usage has too many counters.")
@@ -164,5 +164,5 @@ def _fault(path: str, value: Any) -> str:
     """Why a value is no count; empty for one."""
     name = path.rpartition(".")[2]
     if type(value) is not int:
-        return f"{name} is no whole number."
+        return f"{name} is not a whole number."
     return "" if 0 <= value <= UNITS_MAX else f"{name} is out of bounds."

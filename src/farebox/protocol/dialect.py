@@ -1,6 +1,6 @@
 """The socket of a dialect: what a wire format must do, and the words in which it speaks to the gateway.
 
-A dialect is pure: no network, no database, no clock. It lies in `dialects/`, one file each.
+A dialect is pure: no network, no database, no clock. Each is a file in `dialects/`.
 """
 
 from __future__ import annotations

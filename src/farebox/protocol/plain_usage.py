@@ -1,4 +1,4 @@
-"""The usage object as OpenAI itself writes it (API reference, "The usage object"), read at once.
+"""The usage object as OpenAI itself writes it (API reference, "The usage object"), read in one step.
 
 Nearly every report has this form, and taking one apart counter by counter takes ten times as long.
 """

@@ -1,4 +1,4 @@
-"""What a usage report means, in disjoint classes: whether its parts stand inside their wholes or beside them.
+"""What a usage report means, in disjoint classes: whether its parts are inside their wholes or beside them.
 
 OpenAI counts cached tokens and reasoning inside (API reference, "The usage object"); Anthropic counts cached tokens
 beside `input_tokens`, Google thoughts beside `candidatesTokenCount`, xAI reasoning beside `completion_tokens`;
@@ -104,7 +104,7 @@ def read(reported: Any, *, cached_in_prompt: bool | None = None, hidden_thinking
     if cached_in_prompt is not False and (found := plain_usage.read(reported)) is not None:
         return Reading(found)
     if not isinstance(reported, dict):
-        raise BadUsage("The usage is no object.")
+        raise BadUsage("The usage is not an object.")
     roles, seen, unknown, wrong = counters.gather(reported)
     if wrong or "prompt" not in roles:
         parts = _plainly(*(roles.get(role, 0) for role in ("prompt", "completion", "reasoning")))

@@ -1,8 +1,8 @@
 """Server-sent events of an upstream: bytes in, payloads out.
 
-The format is that of the WHATWG HTML standard, section "Interpreting an event stream", with two differences:
-an event without data is no event, and a last event that is not closed by an empty line counts if its payload
-is whole (`SseReader.end`).
+The format is that of the WHATWG HTML standard, section "Interpreting an event stream", with two differences: an event
+without data does not count, and a last event that is not closed by an empty line counts if its payload is whole
+(`SseReader.end`).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Every way the sandbox can misbehave, and how a request asks for it.
 
-A list of behaviours is `name` or `name=value`, joined with `+`. It may stand in three places, and a later
-place wins over an earlier one: the request header `x-sandbox: slow=2+no-usage`; the model name after its
-first `+`, as in `gpt-4+cut=5`; and the first line of the last user message (or of the prompt, or of the
-input of an embedding), as in `sandbox: cut=5`. The last one reaches the sandbox through a gateway that
-passes messages untouched. An unknown name, or a value that does not fit, is answered with a 400 that says so.
+A list of behaviours is `name` or `name=value`, joined with `+`. It may be in three places, and a later place wins
+over an earlier one: the request header `x-sandbox: slow=2+no-usage`; the model name after its first `+`, as in
+`gpt-4+cut=5`; and the first line of the last user message (or of the prompt, or of the input of an embedding), as in
+`sandbox: cut=5`. The last one reaches the sandbox through a gateway that passes messages untouched. An unknown name,
+or a value that does not fit, is answered with a 400 that says so.
 
 An event is one `data:` line of a stream. Where an answer is not streamed, `cut`, `reset` and `stall` count
 bytes of its body instead, and the faults of one event (`garbage` to `policy-event`) replace the whole body.
@@ -36,20 +36,20 @@ BEHAVIOURS: Final[dict[str, str]] = {
     "error-200": "error-200: 200 with an error object as JSON.",
     "error-event": "error-event=N: after N events an error event of the server, then the end of the body.",
     "policy-event": "policy-event=N: after N events an error event naming the content policy, then the end.",
-    "garbage": "garbage=N: after N events one of invalid JSON; the stream goes on.",
-    "bad-utf8": "bad-utf8=N: after N events one with invalid UTF-8; the stream goes on.",
-    "huge-line": "huge-line=N: after N events one of more than 10 MiB; the stream goes on.",
-    "deep": "deep=N: after N events one nested 10,000 deep; the stream goes on.",
-    "nan": "nan=N: after N events one with NaN in it; the stream goes on.",
-    "empty-choices": "empty-choices=N: after N events one with an empty list of choices; the stream goes on.",
+    "garbage": "garbage=N: after N events one of invalid JSON; the stream continues.",
+    "bad-utf8": "bad-utf8=N: after N events one with invalid UTF-8; the stream continues.",
+    "huge-line": "huge-line=N: after N events one of more than 10 MiB; the stream continues.",
+    "deep": "deep=N: after N events one nested 10,000 deep; the stream continues.",
+    "nan": "nan=N: after N events one with NaN in it; the stream continues.",
+    "empty-choices": "empty-choices=N: after N events one with an empty list of choices; the stream continues.",
     "noterminal": "noterminal: a clean end of the body without finish_reason and [DONE].",
     "nodone": "nodone: no [DONE].",
     "no-usage": "no-usage: never reports usage.",
-    "usage-null": "usage-null: usage is null wherever it would stand, in every event too.",
+    "usage-null": "usage-null: usage is null wherever it would be, in every event too.",
     "usage-zero": "usage-zero: reports zero tokens.",
     "usage-twice": "usage-twice: two usage events, the first smaller, the last right.",
     "usage-cumulative": "usage-cumulative: usage in every event, growing.",
-    "usage-early": "usage-early: the input alone in the first event, and no usage afterwards.",
+    "usage-early": "usage-early: only the input in the first event, and no usage afterwards.",
     "usage-late": "usage-late: the usage event comes after [DONE].",
     "usage-openai": "usage-openai: as OpenAI itself, usage is null in all events but the last (where asked).",
     "usage-negative": "usage-negative: reports negative output.",

@@ -1,8 +1,8 @@
 """How the sandbox counts, and what it says.
 
-A token is: any white space, and then up to four printable ASCII characters or one other character
-(white space at the end of a text is a token by itself). So a text has never more tokens than bytes of
-UTF-8, never none unless it is empty, and its tokens joined are the text.
+A token is: any white space, and then up to four printable ASCII characters or one other character (white space at the
+end of a text is a token of its own). So a text has never more tokens than bytes of UTF-8, never none unless it is
+empty, and its tokens joined are the text.
 
     "Hello world"  ->  "Hell" "o" " worl" "d"         "你好"  ->  "你" "好"
 

@@ -38,13 +38,13 @@ def _faults_of(row: Channel) -> list[str | Refusal]:
         try:
             secrets.sealed_under(row.secret)
         except CommandError:
-            found.append("its secret is no sealed text.")
+            found.append("its secret is not a sealed text.")
     if row.state not in channels.STATES:
         found.append(f"its state {row.state!r} does not exist.")
     if row.upstream.cancel_billing not in channels.CANCEL_BILLING:
         found.append(f"cancel_billing {row.upstream.cancel_billing!r} of its upstream does not exist.")
     if row.weight < 0 or row.tier < 0 or row.concurrency_max < 0:
-        found.append("tier, weight or calls at once are negative.")
+        found.append("tier, weight or concurrent calls are negative.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a person has seen of a channel before he lets calls go there: its parts by digest, to say which changed."""
+"""What people have seen of a channel before they let calls go there: its parts by digest, to say which changed."""
 
 from __future__ import annotations
 

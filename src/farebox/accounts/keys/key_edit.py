@@ -1,4 +1,4 @@
-"""Change everything of a key at once, as a form does it: only what differs is written and audited."""
+"""Change all terms of a key together, as a form does: only what differs is written and audited."""
 
 from __future__ import annotations
 

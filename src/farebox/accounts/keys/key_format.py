@@ -1,10 +1,10 @@
 """The form of our API keys (security 3): what is ours, what is mistyped, what is another installation's.
 
-`sk-` + tag of product and format version (4) + site code (4) + random (34) + CRC32 (6), all of `[A-Za-z0-9]`:
-48 after `sk-`, which is the form that GPT Academic's pattern takes (clients 1.1). The site code is
-the first 23 bits of the SHA-256 of the installation id in base 62; the checksum is the CRC32 of all
-characters before it in base 62 (0-9A-Za-z, left-padded with 0), as in GitHub's keys. It is no
-authentication: anybody can compute it. It saves look-ups, and tells "mistyped" from "unknown".
+`sk-` + tag of product and format version (4) + site code (4) + random (34) + CRC32 (6), all of `[A-Za-z0-9]`: 48
+after `sk-`, which is the form that GPT Academic's pattern takes (clients 1.1). The site code is the first 23 bits of
+the SHA-256 of the installation id in base 62; the checksum is the CRC32 of all characters before it in base 62
+(0-9A-Za-z, left-padded with 0), as in GitHub's keys. It does not authenticate: anybody can compute it. It saves
+look-ups, and tells "mistyped" from "unknown".
 """
 
 from __future__ import annotations

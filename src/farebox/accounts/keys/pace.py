@@ -1,4 +1,4 @@
-"""Limits a minute and at once: what one key, member, project or account may do."""
+"""Limits per minute, and of concurrent calls: what one key, member, project or account may do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limits a minute and at once of keys, projects, members and accounts, and those a day of invitations.
+"""Limits per minute and of concurrency, of keys, projects, members, accounts; daily limits of invitations.
 
 The former are set here and in force within a second. The latter keep a shop from being a way to mail strangers.
 """

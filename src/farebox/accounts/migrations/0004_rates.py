@@ -1,4 +1,4 @@
-"""Limits a minute and at once; keys of the playground; the successor of a rotated key."""
+"""Limits per minute and of concurrent calls; keys of the playground; the successor of a rotated key."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Up to three caps at once, a day, a month and ever; a rotated key is counted together with the one it replaces.
+"""Up to three caps together, per day, per month and in total; a rotated key is counted with the one it replaces.
 
-Keys that were rotated before go on counting alone, as they did: what each has used stands in its own memo account.
+Keys that were rotated earlier still count separately: what each has used is in its own memo account.
 """
 
 from __future__ import annotations

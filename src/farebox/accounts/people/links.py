@@ -1,6 +1,6 @@
-"""One-time links that sign in without a password: for the demo alone, from the same machine alone, for an hour.
+"""One-time links that sign in without a password: only for the demo, only from the same machine, for an hour.
 
-A link counts as both factors (method `link`). It is 128 random bits, kept as their digest; who uses it takes it away.
+A link counts as both factors (method `link`). It is 128 random bits, kept as their digest; using it removes it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Mailboxes: whether anybody has proved that he reads one.
+"""Mailboxes: whether anybody has proved that they read one.
 
-Who signs up types an address, his own or another's: until a code that went there is entered, the person is a claim.
+A person who signs up types an address, their own or another's: until a code that went there is entered, they only
+claim it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a member wants to be told of his account: by mail, or by a webhook signed with a secret of his own."""
+"""What members want to be told of their account: by mail, or by a webhook signed with a secret of their own."""
 
 from __future__ import annotations
 

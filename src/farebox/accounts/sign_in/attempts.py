@@ -1,6 +1,6 @@
 """Wrong passwords and codes are counted and slowed down (security 6); two processes count together.
 
-Each try is counted before it is looked at, so that many at once gain nothing; who succeeds is forgotten.
+Each try is counted before it is looked at, so many concurrent tries gain nothing; a success deletes the count.
 """
 
 from __future__ import annotations

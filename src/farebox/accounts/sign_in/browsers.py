@@ -1,6 +1,6 @@
-"""Browsers in which somebody has signed in before: they are counted by themselves.
+"""Browsers in which somebody has signed in before: they are counted separately.
 
-So nobody can lock another out of his own browser by typing wrong passwords elsewhere (security 6).
+So typing wrong passwords elsewhere locks nobody out of their own browser (security 6).
 """
 
 from __future__ import annotations

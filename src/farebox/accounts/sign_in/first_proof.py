@@ -1,8 +1,8 @@
 """What is void once somebody proves a mailbox for the first time, or becomes an operator.
 
-Whoever enters the first code that went to a mailbox is the one whom the address belongs to; what the sign-up with this
-address signs in with was chosen by somebody who may be another. What a person has after that is his, and no code, no
-invitation and no other person takes it away.
+The address belongs to the person who enters the first code that went to the mailbox; somebody else may have chosen
+the password of the sign-up with this address. What a person has after that is theirs, and no code, no invitation and
+no other person takes it away.
 """
 
 from __future__ import annotations

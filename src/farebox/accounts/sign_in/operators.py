@@ -1,9 +1,9 @@
 """Who works in the office, and the changes of that: each needs a second administrator (security 1 and 7).
 
-An installation of one person acts alone (the option `single_person`); that is written down with each change and shown.
-An approved role is an invitation of a mailbox: it binds when its one-time code is entered (`setup`), and to
-nobody before. The code goes there by `send`, in the same transaction: who approves never sees it, or he could become
-the one whom he has approved.
+In an installation of one person (the option `single_person`) no second one is needed; each change says so. An
+approved role is an invitation of a mailbox: it binds when its one-time code is entered (`setup`), and nobody earlier.
+The code goes there by `send`, in the same transaction: the administrator who approves never sees it, and so can't
+take the place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a browser answers for a passkey: read strictly before the library sees it, refused alike whatever is wrong.
 
-The shapes are RegistrationResponseJSON and AuthenticationResponseJSON of WebAuthn Level 3 (5.1.8). What is used of them
-is kept, the rest dropped: what else a stranger sends stands in no row of ours.
+The shapes are RegistrationResponseJSON and AuthenticationResponseJSON of WebAuthn Level 3 (5.1.8). What is used of
+them is kept, the rest dropped: no row of ours has what else a stranger sends.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Failed sign-ins and refused access, in the log and in the audit trail, so that no flood of them fills either.
+"""Failed sign-ins and refused access, in the log and in the audit trail, so that a flood of them fills neither.
 
-Of one kind, about one object, from one address, the 1st, 5th, 25th, 125th … within an hour is written, with the count.
-Above so many lines an hour in a process, what comes besides is counted together, as `many`. Passwords and codes are
-never written, nor what was typed in the place of an address: a mailbox that is nobody's stands as a digest.
+Of one kind, about one object, from one address, the 1st, 5th, 25th, 125th … within an hour is written, with the
+count. Above so many lines an hour in a process, further ones are counted together, as `many`. Passwords and codes are
+never written, nor what was typed in the place of an address: a mailbox that is nobody's is written as a digest.
 """
 
 from __future__ import annotations

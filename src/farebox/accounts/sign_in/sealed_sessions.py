@@ -1,7 +1,7 @@
 """What a session holds, sealed under the key in its browser's cookie: codes just mailed, seeds, challenges, all of it.
 
-The store knows that key as a digest alone, so a reader of the store, of a backup or of a replica reads no session, even
-with the key files beside it; and no rotation of those touches a session. A sealed text is `1.` and base64url of
+The store knows only a digest of that key, so a reader of the store, of a backup or of a replica reads no session,
+even with the key files beside it; and no rotation of those touches a session. A sealed text is `1.` and base64url of
 `nonce (12) ‖ text under the key (n + 16)`, AES-256-GCM, bound to the session's id and area.
 """
 

@@ -1,9 +1,9 @@
 """Signed-in browsers: 256 random bits in the cookie, their SHA-256 in the store, limits of idleness and age.
 
-What a session holds is sealed under the bits in the cookie (`sealed_sessions`): who reads the store reads none.
+What a session holds is sealed under the bits in the cookie (`sealed_sessions`): a reader of the store reads none.
 
 Two areas that know nothing of each other: `console` for customers, `office` for operators (security 2). Django reads
-and writes a session through `SessionStore`; what a person may see of his own sessions, and end, is here too.
+and writes a session through `SessionStore`; what people may see of their own sessions, and end, is here too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One-time codes of the office: how the first administrator begins, and how others become operators or get in again.
 
 There is no default account. A code has 128 bits, is kept as digest, works once and ends in time; the first
-administrator's exists only while there is no operator at all. Who is invited to a role has it from the moment that he
-enters the code of this invitation, and by no other way: what he had before it, or another in his name, opens nothing.
+administrator's exists only while there is no operator at all. A person who is invited to a role gets it by entering
+the code of this invitation, and in no other way: what they, or somebody in their name, had earlier opens nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Signing up: a person first, and his account when his mailbox is confirmed.
+"""Signing up: a person first, and their account when the mailbox is confirmed.
 
-A sign-up that is never confirmed leaves nothing in the books: it makes a person alone, who is forgotten after a day.
+A sign-up that is never confirmed leaves nothing in the books: it makes only a person, who is deleted after a day.
 With the confirmation come, in one transaction, account, ledger account, project, ownership and trial credit.
 """
 

@@ -1,4 +1,4 @@
-"""A person switched off everywhere at once, and on again; sessions of others ended (security 1)."""
+"""A person switched off everywhere in one step, and on again; sessions of others ended (security 1)."""
 
 from __future__ import annotations
 

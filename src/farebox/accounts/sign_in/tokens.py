@@ -1,6 +1,6 @@
 """Tokens of the management API: a script's secret with a role, an end and addresses; shown once, kept as digest.
 
-A token acts for the person who made it, so that nobody approves by script what he has proposed by hand.
+A token acts for the person who made it, so that nobody approves by script what they have proposed by hand.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Invitations: send, send again, take back, accept. The code stands in the mail alone; the store keeps its digest.
+"""Invitations: send, send again, take back, accept. Only the mail has the code; the store keeps its digest.
 
-Who has the code has read the mailbox that it was sent to: a person who is made by it needs no other confirmation. The
-place is that mailbox's: who signs in with another address can't take it, whoever has passed the link on. A person who
-is there already and has proved the mailbox keeps all that he signs in with, and has to be signed in.
+Whoever has the code has read the mailbox that it was sent to, so a person whom it creates needs no other
+confirmation. The place is that mailbox's: a person with another address can't take it, whoever has passed the link
+on. An existing person who has proved the mailbox keeps what they sign in with, and must be signed in.
 """
 
 from __future__ import annotations

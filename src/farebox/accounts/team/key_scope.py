@@ -1,4 +1,4 @@
-"""The keys that somebody may see: all of an account, those of the projects whose admin he is, and his own."""
+"""The keys that somebody may see: all of an account, those of projects of which they are an admin, and their own."""
 
 from __future__ import annotations
 

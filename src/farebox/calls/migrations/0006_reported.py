@@ -1,4 +1,4 @@
-"""The upstream's own usage report, kept with the receipt; calls of before have none."""
+"""The upstream's own usage report, kept with the receipt; earlier calls have none."""
 
 from django.db import migrations, models
 

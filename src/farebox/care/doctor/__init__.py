@@ -1,5 +1,5 @@
-"""`farebox doctor`: is this installation fit to take money? It reads, and changes nothing.
+"""`farebox doctor`: is this installation ready for money? It reads, and changes nothing.
 
-Each check gives findings; `examine` puts them together. What is `wrong` stands against taking money and against an
-upgrade; a `warning` is for a person to weigh.
+Each check gives findings; `examine` puts them together. A finding `wrong` forbids taking money and upgrading; a
+`warning` is for a person to weigh.
 """

@@ -53,7 +53,7 @@ def sure(look: Look) -> Iterator[Finding]:
     by = ", ".join(sorted({each["kind"] for each in found["witnesses"]}))
     gap = span(found["ahead_us"] // 1_000_000)
     if found["reset_begun"]:
-        yield wrong("time", "a reset of the clock was interrupted", "Run farebox clock reset again: it goes on.")
+        yield wrong("time", "a reset of the clock was interrupted", "Run farebox clock reset again: it continues.")
     elif found["state"] == timing.AHEAD:
         seen = f"{gap} ahead of all who say what time it is ({by}); the shop takes no calls"
         yield wrong("time", seen, "Set the clock right, stop the shop, run farebox clock reset.")
@@ -126,7 +126,7 @@ def frozen(look: Look) -> Iterator[Finding]:
     found = list(LedgerAccount.objects.filter(frozen=True).order_by("id").values_list("id", flat=True))
     if found:
         seen = f"spending of {some(found)} is frozen"
-        yield warning("frozen accounts", seen, "Once the cause is mended: farebox doctor --unfreeze ACCOUNT.")
+        yield warning("frozen accounts", seen, "Once the cause is fixed: farebox doctor --unfreeze ACCOUNT.")
     else:
         yield ok("frozen accounts", "none")
 

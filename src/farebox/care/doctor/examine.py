@@ -11,7 +11,7 @@ from farebox.look import refusals
 from . import backups, books, goods, keys, machine, post, trail
 from .finding import Check, Finding, Look, wrong
 
-_STORE = "Mend this first: the checks of the store were left out."
+_STORE = "Fix this first: the checks of the store were left out."
 
 
 def examine(look: Look) -> list[Finding]:
@@ -66,6 +66,6 @@ def _looked(look: Look, checks: Iterable[tuple[str, Check]]) -> Iterator[Finding
         try:
             yield from check(look)
         except FareboxError as refusal:
-            yield wrong(name, refusals.of(refusal, "cli"), "Mend this, then look again.")
+            yield wrong(name, refusals.of(refusal, "cli"), "Fix this, then look again.")
         except Exception as fault:  # a damaged store breaks in many ways, and each is news
             yield wrong(name, f"can't be looked at: {type(fault).__name__}: {str(fault)[:160]}", "Run farebox prove.")

@@ -15,7 +15,7 @@ Tell = Callable[[str], None]
 VERDICTS: Final[dict[Verdict, str]] = {
     "ok": "As it should be.",
     "warning": "Works, but a person should weigh it.",
-    "wrong": "Money, keys or the store are in danger: mend it before taking money or upgrading.",
+    "wrong": "Money, keys or the store are in danger: fix it before taking money or upgrading.",
 }
 
 

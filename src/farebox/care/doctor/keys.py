@@ -115,7 +115,7 @@ def rotation(look: Look) -> Iterator[Finding]:
         one = found[kind]
         if one["waiting"] or one["behind"]:
             where = f" on {some(one['behind'])}" if one["behind"] else ""
-            todo = f"Copy the {name} file to every node, then run farebox keys rotate-{kind} again: it goes on."
+            todo = f"Copy the {name} file to every node, then run farebox keys rotate-{kind} again: it continues."
             yield warning("rotation", f"the newest {name} does not work everywhere yet{where}", todo)
             told = True
         elif one["holding"]:
@@ -128,7 +128,9 @@ def rotation(look: Look) -> Iterator[Finding]:
     if found["master"]["older"]:
         left = sum(found["master"]["left"].values())
         yield warning(
-            "rotation", f"{left:,} secrets left under an old master key", "Run farebox keys rotate-master: it goes on."
+            "rotation",
+            f"{left:,} secrets left under an old master key",
+            "Run farebox keys rotate-master: it continues.",
         )
         told = True
     drop_us = found["pepper"]["drop_us"]

@@ -66,7 +66,7 @@ def order(look: Look) -> Iterator[Finding]:
     if db.read(db.in_byte_order):
         yield ok("order of texts", f"by bytes (LC_COLLATE {collation})")
     else:
-        todo = "Make the database anew with LC_COLLATE 'C' and restore the books into it."
+        todo = "Create the database again with LC_COLLATE 'C' and restore the books into it."
         yield wrong("order of texts", f"by a language (LC_COLLATE {collation})", todo)
 
 

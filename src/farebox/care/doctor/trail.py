@@ -14,7 +14,7 @@ _WORDS = {
     "gap": "seals from {n} are missing",
     "head": "the head noted at {n} is not in the chain: what came before it was changed, or its end was cut off",
 }
-_COMPARE = "Compare with a backup from before: somebody wrote to the store past the program."
+_COMPARE = "Compare with an earlier backup: somebody wrote to the store past the program."
 
 
 def chained(look: Look) -> Iterator[Finding]:

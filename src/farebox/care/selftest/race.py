@@ -1,4 +1,4 @@
-"""Fifty at once on the money for ten calls: never below zero, and exactly ten are served."""
+"""Fifty concurrent calls on the money for ten: never below zero, and exactly ten are served."""
 
 from __future__ import annotations
 

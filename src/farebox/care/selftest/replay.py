@@ -1,6 +1,6 @@
 """Replays recorded vendor streams through the production reader, meter and pricing, however they are cut.
 
-The recordings lie in `recordings/`: `cases.toml` says of each what it must come to. Streams named after a vendor are
+The recordings are in `recordings/`: `cases.toml` says of each what it must come to. Streams named after a vendor are
 shaped after its documentation; those of llama.cpp were recorded from its own server.
 """
 

@@ -1,4 +1,4 @@
-"""`farebox doctor` and `selftest`: is this installation fit to take money, and does this program do what it should."""
+"""`farebox doctor` and `selftest`: is this installation ready for money, and does this program do what it should."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def doctor(
     """
     if unfreeze is not None:
         if probe or freeze or heads or keys is not None or backups is not None:
-            raise click.UsageError("--unfreeze stands alone.")
+            raise click.UsageError("--unfreeze takes no other option.")
         done = write("ledger.unfreeze", account=unfreeze)
         emit(done, lambda: print(f"{done['account']} may spend again."))
         return

@@ -224,7 +224,7 @@ def _limit(text: str) -> int | None:
     if text == "none":
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 12):
-        raise click.UsageError(f"{text[:32]!r} is no limit: give a whole number, or `none`.")
+        raise click.UsageError(f"{text[:32]!r} is not a limit: give a whole number, or `none`.")
     return int(text)
 
 

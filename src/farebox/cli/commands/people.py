@@ -148,7 +148,7 @@ def cap(member: str, caps: tuple[str, ...]) -> None:
 def remove(member: str) -> None:
     """Remove MEMBER from the account; the member's keys are revoked."""
     done = write("member.remove", member=member)
-    emit(done, lambda: print(f"Member {done['id']} is removed, his keys are revoked."))
+    emit(done, lambda: print(f"Member {done['id']} is removed, and their keys are revoked."))
 
 
 def _password() -> str:

@@ -1,4 +1,4 @@
-"""Write verbs of the doctor: stop the spending of ledger accounts that have drifted, let it go on, note a copy."""
+"""Write verbs of the doctor: stop the spending of ledger accounts that have drifted, allow it again, note a copy."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def unfreeze(tx: Tx, *, actor: str, account: str) -> dict[str, Any]:
     if row.posted_micro != due_micro:
         raise CommandError(
             f"The balance of {row.id} says {money.exact(row.posted_micro)}, {whose} {money.exact(due_micro)}. "
-            "Mend that first (docs/operate/incidents.md)."
+            "Fix that first (docs/operate/incidents.md)."
         )
     if LedgerAccount.objects.filter(id=row.id, frozen=True).update(frozen=False) != 1:
         raise CommandError(f"The spending of {row.id} is not frozen.")

@@ -100,7 +100,7 @@ def _one_person(reason: str) -> None:
             "which the office asks for. A command has one person."
         )
     if not reason.strip() or len(reason) > 300 or not reason.isprintable():
-        raise CommandError("Say why, in one line of at most 300 characters: the reason stands in the books for ever.")
+        raise CommandError("Say why, in one line of at most 300 characters: the books keep the reason forever.")
 
 
 def _named(outside: references.Outside | None) -> dict[str, str]:

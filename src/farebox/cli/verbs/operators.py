@@ -1,4 +1,4 @@
-"""Write verbs on operators from the shell: the machine's administrator acts alone, and the trail says so (I27)."""
+"""Write verbs on operators from the shell: its administrator needs no second person, and the trail says so (I27)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write verb on the shop's settings: by the administrator of the machine, alone, as the trail says."""
+"""Write verb on the shop's settings: the administrator of the machine needs no second person, and the trail says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pages that call the API say of its refusals, by their codes: /v1 itself speaks English alone."""
+"""What pages that call the API say of its refusals, by their codes: /v1 itself speaks only English."""
 
 from __future__ import annotations
 

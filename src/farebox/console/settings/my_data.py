@@ -1,4 +1,4 @@
-"""Everything that the shop has of a person and of what he may see of his account, as one JSON file; it streams."""
+"""All that the shop has about a person, and about what they may see of their account, as one JSON file; it streams."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The proof of who has neither a password nor a second factor of his own: a code that goes to his proved mailbox.
+"""Proving one's identity without a password and a second factor: a code that goes to the person's proved mailbox.
 
-Who signs in by another service alone would otherwise prove nothing. Who has more to show is asked for that: whoever has
-got at an open browser and the mailbox in it must not pass for him.
+People who sign in only by another service would otherwise prove nothing. A person who has more is asked for that:
+whoever got at an open browser and the mailbox in it must not pass for its owner.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How many mails visitors may have sent to a mailbox by signing up, forgetting a password or changing an address.
 
-allauth counts a mailbox alone, so that five strangers' requests would keep its owner from his own reset for an hour.
+allauth counts only by mailbox, so five strangers' requests would keep its owner from their own reset for an hour.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A customer's second factor at the door: its tries are counted, wrong ones written down, and he is told of many."""
+"""A customer's second factor at sign-in: tries are counted, wrong ones recorded, and the customer is told of many."""
 
 from __future__ import annotations
 

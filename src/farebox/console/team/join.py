@@ -1,6 +1,6 @@
 """Joining an account by an invitation: signed in with the address that was invited, or as somebody new.
 
-Somebody new has no account of his own. Who is signed in with another address can't take the place.
+Somebody new gets no account of their own. A person who is signed in with another address can't take the place.
 """
 
 from __future__ import annotations

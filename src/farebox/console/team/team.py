@@ -1,4 +1,4 @@
-"""The team: its projects and members, for those who manage them; for a member his own place alone."""
+"""The team: its projects and members, for those who manage them; for members only their own place."""
 
 from __future__ import annotations
 

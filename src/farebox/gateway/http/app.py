@@ -89,7 +89,7 @@ class App:
             await self.pages(exchange)
             return
         if not self.metered:
-            raise errors.NotFound("This process serves the pages alone. Send API calls to one that serves the API.")
+            raise errors.NotFound("This process serves only the pages. Send API calls to one that serves the API.")
         if exchange.method == "OPTIONS":
             await exchange.answer(204, b"", PREFLIGHT)
             return
@@ -145,7 +145,7 @@ class App:
             raise errors.StoreUnavailable
         if shop.ground.ahead:  # caps and prices of a day that has not come (promises 4.7)
             raise errors.StoreUnavailable(
-                "The shop's clock is not right, and it takes no calls until that is mended. Please try again later."
+                "The shop's clock is not right, and it takes no calls until that is fixed. Please try again later."
             )
         if self.ports.journal.full:  # what is owed is written into the store first (promises: F33)
             raise errors.StoreUnavailable
@@ -180,7 +180,7 @@ def _query(query: bytes) -> dict[str, str]:
     if len(fields) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)[:64]
-        raise errors.BadRequest(f"The parameter '{twice}' comes twice in the query of this URL.", param=twice)
+        raise errors.BadRequest(f"The parameter '{twice}' is repeated in the query of this URL.", param=twice)
     return fields
 
 

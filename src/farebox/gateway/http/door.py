@@ -1,7 +1,8 @@
 """One connection of a customer: asyncio.Protocol on httptools.
 
-Trailers never become headers; whatever is no request is refused in OpenAI's form; a customer who leaves, or does not
-read, is noticed. One who closes his side after a whole request still reads: he is answered, then the connection ends.
+Trailers never become headers; whatever is not a request is refused in OpenAI's form; a customer who leaves, or does
+not read, is noticed. A customer whose side closes after a whole request still reads: they get the answer, then the
+connection ends.
 """
 
 from __future__ import annotations
@@ -293,7 +294,7 @@ class FrontDoor(asyncio.Protocol):
         text = value.decode("latin-1").strip(" \t")
         if key in exchange.head:
             if key in head.SINGLE:
-                self._refuse(errors.BadRequest(f"The field {key} came twice."))
+                self._refuse(errors.BadRequest(f"The field {key} is repeated."))
                 return
             # A list in several lines is one list (RFC 9110 5.3); cookies have a mark of their own (RFC 9113 8.2.3).
             text = f"{exchange.head[key]}{'; ' if key == 'cookie' else ', '}{text}"
@@ -323,7 +324,7 @@ class FrontDoor(asyncio.Protocol):
             target=exchange.target,
         )
         if fault is None and len(self._waiting) >= PIPELINED_MAX:
-            fault = errors.BadRequest("Too many requests were sent at once on one connection.")
+            fault = errors.BadRequest("Too many requests were pipelined on one connection.")
         if fault is None and self._surplus:
             fault = errors.Overloaded()
         if fault is None and self._field_bytes > HEAD_BYTES_FREE and not exchange.hold(self._field_bytes):

@@ -57,7 +57,7 @@ def _body_fault(fields: Mapping[str, str], version: str) -> FareboxError | None:
         if coding.lower() != "chunked":
             return errors.BadRequest("This transfer encoding is not understood.", status=501)
     if length is not None and not (length.isascii() and length.isdigit() and len(length) <= _LENGTH_DIGITS_MAX):
-        return errors.BadRequest("The Content-Length is none.")
+        return errors.BadRequest("The Content-Length is invalid.")
     if fields.get("content-encoding", "identity").lower() != "identity":
         return errors.WrongMediaType("Compressed request bodies are not understood; send plain JSON.")
     return None

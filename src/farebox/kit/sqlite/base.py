@@ -1,6 +1,6 @@
 """Django's SQLite backend on pysqlite3, whose wheel carries a current SQLite.
 
-Debian's SQLite 3.40 lies in the range whose WAL reset can corrupt a file that several connections write (decision 3),
+Debian's SQLite 3.40 is in the range whose WAL reset can corrupt a file that several connections write (decision 3),
 so the standard module is replaced while Django's backend is imported. One lock per process spans BEGIN IMMEDIATE to
 COMMIT: without it a committer running back to back starves every other writer (promises 1.7).
 """

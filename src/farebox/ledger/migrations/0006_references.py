@@ -1,7 +1,7 @@
 """References from outside: a table of their own, which no call writes (promises 4.8).
 
-What was booked before has no source: its references stay what they are, unique on their account alone, and `prove`
-names those that stand on several accounts.
+What was booked before has no source: its references stay what they are, unique only on their account, and `prove`
+names those that several accounts have.
 """
 
 from django.db import migrations, models

@@ -1,4 +1,4 @@
-"""Money, figures, times and signs as people read them."""
+"""Money, figures, times and symbols as people read them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The management API (`/office/api`): what the office does, for scripts with a token of their own.
 
-Its router takes no cookie and no API key. What a role may not see or do is not there (404). Money, prices and operators
-take a fresh proof of a person: a script proposes money and settings and draws up prices, and nothing here approves or
-publishes, or changes an operator.
+Its router takes no cookie and no API key. What a role may not see or do is not there (404). Money, prices and
+operators take a fresh proof of a person: a script proposes money and settings and drafts prices, and nothing here
+approves or publishes, or changes an operator.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Parser(Parser):
         except outline.TooMuch as fault:
             raise HttpError(400, f"{fault}.") from None
         except (msgspec.MsgspecError, ValueError):
-            raise HttpError(400, "The body is no JSON that can be read.") from None
+            raise HttpError(400, "The body is not JSON that can be read.") from None
         return super().parse_body(request)
 
 

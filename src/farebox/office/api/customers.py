@@ -1,4 +1,4 @@
-"""Management API: a customer's name, limits and end, and what is in his account: people, projects, holds, receipts."""
+"""Management API: a customer's name, limits and end, and what is in the account: people, projects, holds, receipts."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def set_settings(request: Any, body: shapes.SettingsIn) -> Any:
         return dict(before)
     kind = "settings.money" if settings.money_of(changed) else "settings"
     if kind == "settings" and request.auth.role != "admin":
-        raise CommandError("Your role proposes settings of money alone.")
+        raise CommandError("Your role can propose only settings of money.")
     return propose(request, kind, "settings", changed)
 
 

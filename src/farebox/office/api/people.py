@@ -47,7 +47,7 @@ def open_account(request: Any, body: shapes.CustomerIn) -> Any:
     """Open an account with balance 0 and the price list of new accounts."""
     if not db.read(kinds.is_list_of_new, body.price_list):
         raise CommandError(
-            "A script opens accounts by the price list of new accounts alone. Propose another one for the account "
+            "A script can open accounts only with the price list of new accounts. Propose another one for the account "
             "afterwards, or open it in the office."
         )
 

@@ -1,4 +1,4 @@
-"""Management API: proposals. A script makes them and takes them back; a person approves them, in the office alone."""
+"""Management API: proposals. A script makes them and takes them back; a person approves them, only in the office."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """An account's allowance in the office: what is left of it, another maximum, and accounts that are trusted without one.
 
-What lets an account be forgiven more takes two people (security 1); one alone takes it away.
+What lets an account be forgiven more takes two people (security 1); one is enough to take it away.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One person in the office: the sessions, and the ways to end them all, or everything, at once (security 1)."""
+"""One person in the office: the sessions, and the ways to end them all, or everything, in one step (security 1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person has seen before he activates or approves: a form carries its marks, and does nothing if they differ.
+"""What people have seen before they activate or approve: a form carries its marks, and does nothing if they differ.
 
 Between the look and the click a script, or another administrator, may change what is let in.
 """

@@ -1,4 +1,4 @@
-"""Shop settings in the office: a table of what is known, in both languages, audited, in force at once on every node.
+"""Shop settings in the office: a table of what is known, in both languages, audited, in force immediately.
 
 What gives money, or bounds what people give by hand, takes two people (kinds.py).
 """

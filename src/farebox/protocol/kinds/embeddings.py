@@ -117,7 +117,7 @@ class Embeddings(Endpoint):
                 return event.raw
             written = [_written(rows, as_text=as_text) for rows in lists]
         except (ValueError, OverflowError, struct.error):
-            raise BadAnswer("An embedding is no vector of numbers.") from None
+            raise BadAnswer("An embedding is not a vector of numbers.") from None
         return b"".join((before, b"[", b",".join(written), b"]", after))
 
 

@@ -1,4 +1,4 @@
-"""What of an answer in OpenAI's form a customer gets to see: tables, and what can be said with them alone.
+"""What of an answer in OpenAI's form a customer gets to see: tables, and what can be said with only them.
 
 A field that is not listed is not passed on: vendors tell there what the call costs us, and who has answered.
 Listed are OpenAI's own fields (API reference, "The chat completion chunk object" and its neighbours), texts that

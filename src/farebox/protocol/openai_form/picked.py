@@ -1,6 +1,6 @@
 """Events of which the fields that are passed are picked, and all others skipped unread: what most vendors' events need.
 
-Only an event that goes on with one choice can be read so, and only what stands in `fields.py`'s lists is in these
+Only an event that continues one choice can be read so, and only what is in the lists of `fields.py` is in these
 structures: what is decoded into them and encoded again has lost all else. Whatever these can't say is left to `tidy`.
 """
 

@@ -2,7 +2,7 @@
 
 What fits already passes as bytes: servers write what surrounds the choice the same in each event, so it is compared
 and exchanged as a whole, and only the choice itself is read (`fitting`). Where fields are only to be left out, those
-that stay are picked (`picked`). Anything else is decoded and written anew (`tidy`). All three read the same.
+that stay are picked (`picked`). Anything else is decoded and written again (`tidy`). All three read the same.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Reader:
         """Any event: decoded, tidied and written anew."""
         found = decoded(payload)
         if not isinstance(found, dict):
-            raise BadAnswer("An event of the stream is no object.")
+            raise BadAnswer("An event of the stream is not an object.")
         if (fault := error_of(found)) is not None:
             return Event(b"", error=fault)
         model = found.get("model")
@@ -125,7 +125,7 @@ class Reader:
         if choices is None:
             return event
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-            raise BadAnswer("The choices are no list of objects.")
+            raise BadAnswer("The choices are not a list of objects.")
         if choices and (rows := self._rows(choices)):
             self._write(event, rows, found)
         return event

@@ -1,4 +1,4 @@
-"""The texts of one choice: halves of signs joined across events, and images inside a text told from words."""
+"""The texts of one choice: halves of characters joined across events, and images inside a text told from words."""
 
 from __future__ import annotations
 

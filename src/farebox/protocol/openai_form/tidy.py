@@ -1,7 +1,7 @@
 """The steps that bring one choice of a chunk or an answer into the schema that OpenAI's SDKs demand.
 
 openai-node throws at a choice without role or finish reason and at a tool call without id, type, name or arguments;
-openai-python joins a role, id or name that comes twice, and lists by their `index`; LangChain loses a tool call
+openai-python joins a role, id or name that is repeated, and lists by their `index`; LangChain loses a tool call
 without `index`. All work on plain decoded JSON and on what is known of the choice so far.
 """
 
@@ -169,7 +169,7 @@ def _read_parts(content: Any, out: dict[str, Any]) -> None:
     texts, thoughts = [], []
     for part in content:
         if not isinstance(part, dict | str):
-            raise BadAnswer("The content of a choice holds something that is no part.")
+            raise BadAnswer("The content of a choice holds something that is not a part.")
         if isinstance(part, str):
             texts.append(part)
             continue

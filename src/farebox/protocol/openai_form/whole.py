@@ -67,7 +67,7 @@ def answer(body: bytes, ask: Ask) -> Event:
         return _of_stream(body, ask)
     found = decoded(body)
     if not isinstance(found, dict):
-        raise BadAnswer("The answer is no object.")
+        raise BadAnswer("The answer is not an object.")
     return _read(found, ask)
 
 
@@ -143,7 +143,7 @@ def _read(found: dict[str, Any], ask: Ask, *, done: bool = True) -> Event:
 def _placed(choices: list[Any], wanted: int) -> list[tuple[int, dict[str, Any]]]:
     """The choices by index; by their places where the indexes are not those of the choices that were asked for."""
     if not all(isinstance(choice, dict) for choice in choices):
-        raise BadAnswer("The choices are no list of objects.")
+        raise BadAnswer("The choices are not a list of objects.")
     own = [choice.get("index") for choice in choices]
     told = all(type(index) is int and 0 <= index < wanted for index in own) and len(set(own)) == len(own)
     rows = zip(own if told else range(wanted), choices, strict=False)

@@ -1,4 +1,4 @@
-"""A limit keeps the name that the customer gave it; a channel that wanted one name goes on having it, by `rename`."""
+"""A limit keeps the name that the customer gave it; a channel that wanted one name keeps it, by `rename`."""
 
 import json
 from typing import Any
