@@ -187,6 +187,22 @@ def test_where_does_it_go_names_folders_that_are_there():
             assert (source / place).exists() or not (source / place.partition("/")[0]).exists(), change
 
 
+def test_files_that_documents_and_comments_name_exist():
+    """By their path from the root, from `src/farebox`, `docs`, `tests` or `bench`, or from where they are named."""
+    texts = [*PAGES, *(ROOT / "src").rglob("*.py"), ROOT / "pyproject.toml", ROOT / "Makefile"]
+    named = {
+        (path, name)
+        for path in texts
+        for name in re.findall(r"(?<![\w./-])[a-z_]+/[a-z_0-9/]+\.py\b", path.read_text(encoding="utf-8"))
+    }
+    places = (ROOT, ROOT / "src", ROOT / "src" / "farebox", DOCS, ROOT / "tests", ROOT / "bench")
+    assert len(named) > 50
+    gone = {
+        (path, name) for path, name in named if not any((place / name).is_file() for place in (*places, path.parent))
+    }
+    assert {name for _, name in gone} == {"tiktoken_ext/openai_public.py"}, gone  # a file of another package
+
+
 def test_make_targets_that_the_docs_name_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = {name for page in PAGES for name in re.findall(r"`make ([a-z-]+)", page.read_text(encoding="utf-8"))}

@@ -152,7 +152,7 @@ LOGOUT_REDIRECT_URL = "landing"
 AUTH_USER_MODEL = "accounts.Person"
 PASSWORD_HASHERS = ["farebox.accounts.sign_in.hashing.Argon2"]
 EMAIL_BACKEND = "farebox.kit.mail.Backend"
-# Signing up and in at the customers' door (console/door.py). Codes by mail, not links: they work in one browser alone.
+# Signing up and in at the customers' door (console/sign_in/door.py). Codes by mail, not links: a code works in one browser.
 ACCOUNT_ADAPTER = "farebox.console.sign_in.door.Door"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
@@ -169,15 +169,15 @@ ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 # No mailed code: who has got at the mailbox or at an open browser alone must not pass for the person. Who has neither
-# a password nor a second factor has nothing else (console/again.py).
+# a password nor a second factor has nothing else (console/sign_in/again.py).
 ACCOUNT_REAUTHENTICATION_METHODS = ("password", "mfa")
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
-    "login_failed": None,  # counted with growing waits (accounts/attempts.py, accounts/second.py)
+    "login_failed": None,  # counted with growing waits (accounts/sign_in/attempts.py, accounts/sign_in/second.py)
     "signup": "60/m/ip",
-    "confirm_email": None,  # both are counted by address and mailbox together (console/mailing.py)
+    "confirm_email": None,  # both are counted by address and mailbox together (console/sign_in/mailing.py)
     "reset_password": None,
     "reset_password_from_key": "20/m/ip",
     "manage_email": "20/h/user",
@@ -217,7 +217,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = True
-# Signing in by another service (console/services.py); a person is kept under issuer and subject.
+# Signing in by another service (console/sign_in/services.py); a person is kept under issuer and subject.
 SOCIALACCOUNT_ADAPTER = "farebox.console.sign_in.services.Adapter"
 SOCIALACCOUNT_LOGIN_ON_GET = True  # a form that leads elsewhere is stopped by our own Content-Security-Policy
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
