@@ -152,7 +152,7 @@ LOGOUT_REDIRECT_URL = "landing"
 AUTH_USER_MODEL = "accounts.Person"
 PASSWORD_HASHERS = ["farebox.accounts.sign_in.hashing.Argon2"]
 EMAIL_BACKEND = "farebox.kit.mail.Backend"
-# Signing up and in at the customers' door (console/sign_in/door.py). Codes by mail, not links: a code works in one browser.
+# Signing up and in for customers (console/sign_in/door.py). Codes by mail, not links: a code works in one browser.
 ACCOUNT_ADAPTER = "farebox.console.sign_in.door.Door"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
