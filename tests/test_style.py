@@ -20,7 +20,7 @@ SOURCE = ROOT / "src" / "farebox"
 TURNS = {
     "who wants": r"(?-i:\bWho(?:ever)? wants\b)",
     "is no option, are no tokens": r"(?<!there )\b(?:is|are|was|were) no (?!longer\b|more\b|less\b|such\b|proof\b|way\b|need\b|place\b|test\b|room\b|file to\b)\w+",
-    "that is none, that are none": r"\b(?:is|are) none\b",
+    "that is none, that are none": r"(?<!there )\b(?:is|are) (?-i:none)\b",
     "alone (for *only*)": r"\balone\b",
     "anew": r"\banew\b",
     "at one time, at once": r"\bat (?:one time|once)\b",
@@ -49,7 +49,7 @@ TURNS = {
 }
 FOUND = {turn: re.compile(pattern, re.IGNORECASE) for turn, pattern in TURNS.items()}
 # Docstrings of functions and classes that are still to be rewritten: how many turns there may be. Only ever lower it.
-DOCSTRINGS_MAX = 657
+DOCSTRINGS_MAX = 379
 DECISION_MAX = 13  # on one page of decisions, which are history
 
 
@@ -161,7 +161,7 @@ def test_a_turn_is_found(said):
 
 
 @for_each("said", [
-    "There is no longer a limit.", "it stands for the account", "who signs in", "`alone`", "standalone", "[a link](#goes-on)", "once a day", "in all cases",
+    "There is no longer a limit.", "There is none.", "a name that is None", "it stands for the account", "who signs in", "`alone`", "standalone", "[a link](#goes-on)", "once a day", "in all cases",
 ])  # fmt: skip
 def test_plain_words_are_not(said):
     assert not turns(said)

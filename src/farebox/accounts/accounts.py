@@ -103,7 +103,7 @@ def unbar(tx: Tx, account: str, *, actor: str) -> Account:
 
 
 def close(tx: Tx, account: str, *, leave_money: bool = False, now_us: int, actor: str) -> Account:
-    """Close the account for good; its keys die with it.
+    """Close the account permanently; its keys die with it.
 
     Raises CommandError while money is held or left, unless `leave_money` says that it may stay in the books.
     """

@@ -16,7 +16,7 @@ from .caps import Capped
 class Use:
     """One cap, and what is used of it in the period that runs now, in micro-units.
 
-    `anew` is when it begins anew in the account's time, `2026-12-01 00:00`; empty if it never does.
+    `anew` is when it begins again in the account's time, `2026-12-01 00:00`; empty if it never does.
     """
 
     period: str

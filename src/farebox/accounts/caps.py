@@ -87,7 +87,7 @@ def check(caps_micro: Mapping[str, int | None]) -> None:
 
 
 def period_id(period: str, *, now_us: int, time_zone: str) -> str:
-    """The name of the period that `now_us` lies in: `2026-11-24`, `2026-11` or `ever`."""
+    """The name of the period that `now_us` is in: `2026-11-24`, `2026-11` or `ever`."""
     if period == "ever":
         return period
     today = _local(now_us, time_zone)
@@ -95,7 +95,7 @@ def period_id(period: str, *, now_us: int, time_zone: str) -> str:
 
 
 def period_end_us(period: str, *, now_us: int, time_zone: str) -> int:
-    """When the period that `now_us` lies in ends, in epoch microseconds."""
+    """When the period that `now_us` is in ends, in epoch microseconds."""
     if period == "ever":
         return NEVER_US
     now = _local(now_us, time_zone)
@@ -109,14 +109,14 @@ def period_end_us(period: str, *, now_us: int, time_zone: str) -> int:
 
 
 def anew(period: str, *, now_us: int, time_zone: str) -> str:
-    """When the cap of a period begins anew, in the account's own days, as the one whom it refuses is told."""
+    """When the cap of a period begins again, in the account's own days, as the one whom it refuses is told."""
     if period == "ever":
         return "It never resets."
     return f"It resets at {anew_at(period, now_us=now_us, time_zone=time_zone)} ({time_zone})."
 
 
 def anew_at(period: str, *, now_us: int, time_zone: str) -> str:
-    """The local time at which the cap of a period begins anew, `2026-12-01 00:00`; empty if it never does."""
+    """The local time at which the cap of a period begins again, `2026-12-01 00:00`; empty if it never does."""
     if period == "ever":
         return ""
     return f"{_local(period_end_us(period, now_us=now_us, time_zone=time_zone), time_zone):%Y-%m-%d %H:%M}"

@@ -113,7 +113,7 @@ def account_names(tx: Tx, ids: Iterable[str]) -> dict[str, str]:
 
 
 def named(actor: str, emails: dict[str, str]) -> str:
-    """An actor with the address of the person in the place of his id."""
+    """An actor with the address of the person in the place of their id."""
     return _PERSON.sub(lambda found: emails.get(found[1], found[0]), actor)
 
 

@@ -64,7 +64,7 @@ class Person(AbstractBaseUser):
 
 
 class Paced(models.Model):
-    """What account, project, member and key have in common: limits a minute and at once; null is none."""
+    """What account, project, member and key have in common: limits per minute and of concurrent calls; null is none."""
 
     rpm = models.IntegerField(null=True)  # calls that begin within a minute
     tpm = models.IntegerField(null=True)  # text tokens within a minute

@@ -69,7 +69,7 @@ def key_end(project: Project, expires_us: int | None, now_us: int) -> int | None
 
 
 def archive(tx: Tx, project: str, *, now_us: int, actor: str) -> Project:
-    """Take the project out of use for good; its keys are revoked, its calls and charges stay on record."""
+    """Take the project out of use permanently; its keys are revoked, its calls and charges stay on record."""
     found = find(project)
     if Project.objects.filter(id=found.id, state="active").update(state="archived") != 1:
         raise CommandError("project.state", project=found.id, state=word("state", found.state))

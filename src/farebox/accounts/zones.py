@@ -11,13 +11,13 @@ from . import statements
 
 
 def of(tx: Tx, account: str) -> str:
-    """The time zone of an account; UTC for what is none."""
+    """The time zone of an account; UTC for an invalid one."""
     row = tx.one(statements.READ_ZONE, (account,))
     return str(row[0]) if row is not None else "UTC"
 
 
 def day(at_us: int, time_zone: str) -> str:
-    """The day that a moment lies in: `2026-11-24`."""
+    """The day that a moment is in: `2026-11-24`."""
     return f"{datetime.fromtimestamp(at_us // 1_000_000, ZoneInfo(time_zone)):%Y-%m-%d}"
 
 

@@ -36,7 +36,7 @@ def undelivered(tx: Tx, epoch: str, *, first: str, waited_us: int) -> list[tuple
     """(call, account) of the charged answers that a dead epoch has left without a mark in its last 5 s.
 
     Calls whose id is smaller than `first` are not looked at. A settlement is as old as its commit, which may come up
-    to `waited_us` after the end that stands in its row.
+    to `waited_us` after the end that is in its row.
     """
     row = tx.one(statements.LAST_SETTLED, (first, epoch))
     if row is None or row[0] is None:

@@ -74,7 +74,7 @@ class AttemptFacts:
 
 @dataclass(slots=True)
 class Ended:
-    """How a call ended: its rule, its usage by class, what it shall be charged.
+    """How a call ended: its rule, its usage by class, what is to be charged.
 
     From version 2 of the rules on: `value_micro` is what it was worth, by the classes in `valued` where these are not
     `usage`; `most_micro` the most that it may be charged where its account's allowance does not forgive the rest;
@@ -474,7 +474,7 @@ _REFUSALS = frozenset({"request", "context", "policy"})
 
 
 def _told(error: str, told: str) -> str:
-    """What the customer may read of an attempt's error: whose key or money failed is no news to him (F12).
+    """What the customer may read of an attempt's error: whose key or money failed is no news to them (F12).
 
     Of a refusal it is what the call was `told`, without the upstream's name.
     """

@@ -28,7 +28,7 @@ def read(tx: Tx, call: str, scope: Scope) -> dict[str, Any] | None:
 
     Beside `log.receipt`: `sum`, the exact sum of the lines as a text, and `rounded_micro`; `due_micro`, the charge that
     its own facts give, which is the charge (None while it runs); `free`, whether the rule makes it free; `times` in
-    milliseconds: until the first attempt, until the first byte, in all.
+    milliseconds: until the first attempt, until the first byte, in total.
     """
     found = log.receipt(tx, call, scope.account)
     if found is None or not scope.sees(found):

@@ -29,7 +29,7 @@ class Scope:
         return "" if self.whole else "|" + "".join(f"{each}|" for each in sorted(self._projects | self._members))
 
     def sees(self, call: dict[str, Any]) -> bool:
-        """Whether this call, a row by column name, lies within."""
+        """Whether this call, a row by column name, is within."""
         return call["account"] == self.account and (
             self.whole or call["project"] in self._projects or call["member"] in self._members
         )

@@ -42,7 +42,7 @@ def make(
 ) -> Made:
     """Back up the store of this process to `target`, a new file of mode 0600, encrypted where there is a `key`.
 
-    The copy lies open in a folder in `where` (else in the data folder) until it is in the file. `say` hears how far it
+    The copy is open in a folder in `where` (else in the data folder) until it is in the file. `say` hears how far it
     is. CommandError if `target` exists or can't be written, if the store can't be copied, or if the copy is not whole.
     """
     chosen = options.current()

@@ -32,7 +32,7 @@ def store(place: Path | str) -> Iterator[None]:
 
 
 def address(text: str) -> dict[str, str]:
-    """The parameters of a PostgreSQL address, by libpq's names; CommandError where it is none."""
+    """The parameters of a PostgreSQL address, by libpq's names; CommandError where it is not one."""
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 

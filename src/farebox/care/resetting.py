@@ -61,7 +61,7 @@ def _stopped() -> Iterator[None]:
 
 
 def _begin(tx: Tx, *, actor: str, reason: str, trust_clock: bool) -> dict[str, int]:
-    """Write the jump down, with who says so and by which witnesses; one that was begun before goes on."""
+    """Write the jump down, with who says so and by which witnesses; one that was begun before continues."""
     begun: dict[str, int] = settings.get(tx, timing.JUMP, {})
     if begun:
         return begun

@@ -50,7 +50,7 @@ def to_folder(
 ) -> Restored:
     """Restore an SQLite store into a data folder that has none, and prove it; the key files of `keys` are copied there.
 
-    CommandError where the backup or a key file is not fit, and where a store lies there already: nothing is left then.
+    CommandError where the backup or a key file is not fit, and where a store is there already: nothing is left then.
     """
     if found := [name for name in _NAMES if (folder / name).exists()]:
         raise CommandError(f"There is a store in {folder} already ({', '.join(found)}). Name another folder.")
@@ -234,13 +234,13 @@ def _made(folder: Path) -> Iterator[None]:
 
 
 def _there(folder: Path) -> Path | None:
-    """The key files that lie in a data folder already, if they do."""
+    """The key files that are in a data folder already, if any."""
     keys = folder / "keys"
     return keys if (keys / "pepper").exists() and (keys / "master").exists() else None
 
 
 def _own_keys() -> Path | None:
-    """The folder of this process's own key files, for a drill on the machine of the shop, if both lie in one."""
+    """The folder of this process's own key files, for a drill on the machine of the shop, if both are in one."""
     own = options.current()
     together = own.pepper.parent == own.master_key.parent
     named = (own.pepper.name, own.master_key.name) == ("pepper", "master")
@@ -248,7 +248,7 @@ def _own_keys() -> Path | None:
 
 
 def _copy_keys(chosen: options.Options, target: Path, inner: Path) -> None:
-    """Both key files into `target`, mode 0400, each whole or not at all; CommandError if another lies there."""
+    """Both key files into `target`, mode 0400, each whole or not at all; CommandError if another is there."""
     try:
         target.mkdir(mode=0o700, exist_ok=True)
         for source, name in ((chosen.pepper, "pepper"), (chosen.master_key, "master")):

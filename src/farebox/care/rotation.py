@@ -92,7 +92,7 @@ def rewrap(tx: Tx, *, actor: str, place: str, after: str | int | None = None) ->
 
 
 def rehash(tx: Tx, *, actor: str, after: str | None = None) -> dict[str, Any]:
-    """Move one batch of what can be digested anew without its text: mailboxes that had trial credit."""
+    """Move one batch of what can be digested again without its text: mailboxes that had trial credit."""
     del actor
     last, moved = old_peppers.move_trials(tx, after)
     return {"last": last, "moved": moved}

@@ -91,7 +91,7 @@ def draw_up(
 def publish(
     tx: Tx, draft: str, *, actor: str, decider: str, single_person: bool, now_us: int
 ) -> tuple[PriceDraft, sheets.Sheet]:
-    """Publish what another person has drawn up, once; CommandError if it was decided, is out of date, or is one's own.
+    """Publish what another person has created, once; CommandError if it was decided, is out of date, or is one's own.
 
     `single_person` says that this shop lets one person do both; the row says so too then.
     """
@@ -129,7 +129,7 @@ def publish(
 
 
 def drop(tx: Tx, draft: str, *, actor: str, decider: str, now_us: int) -> PriceDraft:
-    """Put a draft away unpublished; CommandError if it was decided before."""
+    """Discard a draft unpublished; CommandError if it was decided before."""
     row = find(draft)
     changed = PriceDraft.objects.filter(id=row.id, state="open").update(
         state="dropped", decider=decider, decided_us=now_us
@@ -226,7 +226,7 @@ def _in_force(price_list: str, at_us: int) -> int | None:
 
 
 def _still(row: PriceDraft, plan: Plan, now_us: int) -> None:
-    """Refuse a draft whose list, source or day is no longer what it was drawn up for."""
+    """Refuse a draft whose list, source or day is no longer what it was created for."""
     if row.made_us <= now_us - LAPSES_US:
         raise CommandError("draft.lapsed")
     if versions.newest(row.price_list_id) != row.base_n:

@@ -166,7 +166,7 @@ def _factors(rows: Sequence[_Row], per_message: int) -> list[int]:
 
 
 def _parts(rows: Sequence[_Row]) -> dict[str, Normal]:
-    """The normal equations of each account, of one weight in all."""
+    """The normal equations of each account, of one weight in total."""
     telling = Counter[str]()
     for row in rows:
         telling[row.account] += min(row.reported, _TELLING_TOKENS)

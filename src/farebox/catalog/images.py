@@ -34,7 +34,7 @@ def image_tokens(formula: str, width: int, height: int, detail: str = "auto") ->
     """Tokens of one image of `width` x `height` pixels by `formula`; `auto` counts as high.
 
     A small image is not enlarged: the lower reading of the vendor's guide. ValueError for an unknown formula
-    or a size that is none.
+    or a size that is not one.
     """
     known = _known(formula)
     if width < 1 or height < 1:

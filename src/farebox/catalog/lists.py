@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 def create_list(tx: Tx, name: str, currency: str, *, about: str = "", actor: str) -> dict[str, Any]:
     """Create an empty price list in one currency, or do nothing if it exists in that currency; `changed` says which.
 
-    CommandError for a name or currency that is none, or a list of that name in another currency.
+    CommandError for a name or currency that is not one, or a list of that name in another currency.
     """
     if name == shelf.HOUSE:
         raise CommandError("price_list.built_in", price_list=name)

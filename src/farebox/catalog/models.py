@@ -129,7 +129,7 @@ class Price(models.Model):
 class PriceDraft(models.Model):
     """A version that somebody proposes: what `lists.publish` would be given, as JSON, and who decided what.
 
-    `base_n` is the newest version of the list when it was drawn up, `source_n` the version in force of the USD list
+    `base_n` is the newest version of the list when it was created, `source_n` the version in force of the USD list
     from which it takes prices: after another one of either it has to be created again.
     """
 

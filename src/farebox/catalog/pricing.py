@@ -158,7 +158,7 @@ class Due(NamedTuple):
 def due(facts: Facts) -> Due:
     """What a receipt's own facts give (I09), never above the hold; in version 1 nothing is valued.
 
-    UsageError for usage that is none, ValueError for a rule version that does not exist.
+    UsageError for usage that is not one, ValueError for a rule version that does not exist.
     """
     version = rules.of(facts.rule_version)
     used_micro = charge(facts.prices, usages.of(facts.usage)).amount_micro

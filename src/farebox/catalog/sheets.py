@@ -70,7 +70,7 @@ def check(row: PriceRow) -> PriceRow:
 
 
 def row(model: str, usage_class: str, price: str) -> PriceRow:
-    """The row of a price given as a decimal text for 1,000,000 units; CommandError if it is none."""
+    """The row of a price given as a decimal text for 1,000,000 units; CommandError if it is not one."""
     try:
         micro = money.parse(price)
     except money.MoneyError as fault:

@@ -206,7 +206,7 @@ def numbers(tokenizer: str, text: str) -> list[int] | None:
 
 
 def piece_of(tokenizer: str, number: int) -> bytes:
-    """The bytes that a token stands for; KeyError for a number that is none, or without the tokenizer."""
+    """The bytes that a token stands for; KeyError for a number that is not one, or without the tokenizer."""
     found = _get(tokenizer)
     if found is None:
         raise KeyError(number)

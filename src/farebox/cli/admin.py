@@ -155,7 +155,7 @@ class Admin:
 async def start(path: Path, registry: Registry) -> Admin:
     """Listen on `path` for the verbs of `registry`; a coroutine function runs in this loop as `fn(actor=, **args)`.
 
-    The caller holds the folder's lock. CommandError if something else than a socket lies there.
+    The caller holds the folder's lock. CommandError if something else than a socket is there.
     """
     admin = Admin(path, registry)
     await admin.listen()
@@ -230,7 +230,7 @@ def _answers(path: Path) -> bool:
 
 
 def _inode(path: Path) -> tuple[int, int, int] | None:
-    """Which file lies at `path`; the time beside it, for the kernel gives a number anew once it is free."""
+    """Which file is at `path`; the time beside it, for the kernel gives a number again once it is free."""
     try:
         found = path.lstat()
     except OSError:

@@ -34,7 +34,7 @@ def hundredths(number: int | None) -> str:
 
 
 def discount(least: int, most: int) -> str:
-    """How far a model's prices lie below the vendor's, in words; from the smallest to the largest discount."""
+    """How far a model's prices are below the vendor's, in words; from the smallest to the largest discount."""
     if least == most == 0:
         return _("same")
     if least >= 0:

@@ -67,7 +67,7 @@ def cap_initial(caps: Caps) -> dict[str, str]:
 
 
 class Limits(Cap):
-    """Caps, and limits a minute and at one time; an empty field lifts its limit."""
+    """Caps, and limits per minute and of concurrent calls; an empty field lifts its limit."""
 
     rpm = WholeField(label=gettext_lazy("Calls per minute"), required=False, min_value=1, max_value=pace.RPM_MAX)
     tpm = WholeField(label=gettext_lazy("Tokens per minute"), required=False, min_value=1, max_value=pace.TPM_MAX)
@@ -76,7 +76,7 @@ class Limits(Cap):
     )
 
     def paces(self) -> dict[str, int | None]:
-        """The limits a minute and at one time, as the domain's verbs take them."""
+        """The limits per minute and of concurrent calls, as the domain's verbs take them."""
         return {name: self.cleaned_data[name] for name in ("rpm", "tpm", "concurrency")}
 
 

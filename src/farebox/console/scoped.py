@@ -38,7 +38,7 @@ def scope(me: Principal) -> Scope:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names by id, of all that lies within somebody's scope; keys of the playground can be named, but not picked."""
+    """Names by id, of all that is within somebody's scope; keys of the playground can be named, but not picked."""
 
     keys: dict[str, str]
     projects: dict[str, str]

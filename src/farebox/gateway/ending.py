@@ -38,7 +38,7 @@ _AGAIN_S = 0.2
 
 
 async def refused(meter: Meter, along: Along, fault: Fault) -> Ending:
-    """The upstream refuses the request (R12), or stops it for its policy in mid-answer (R08).
+    """The upstream refuses the request (R12), or stops it for its policy mid-answer (R08).
 
     Before any output it is free in any case: the customer gets an HTTP status of 400 (I13). He reads what the
     upstream says, and not who that is.
@@ -58,7 +58,7 @@ async def refused(meter: Meter, along: Along, fault: Fault) -> Ending:
 async def failed(meter: Meter, along: Along, failure: send.UpstreamFailed, *, unread: bool = False) -> Ending:
     """Every attempt failed before output (R13), or the one that had put out something broke off (R14).
 
-    `unread`: its customer had kept it waiting, which by version 2 makes it his doing (R18).
+    `unread`: its customer had kept it waiting, which by version 2 makes it their doing (R18).
     """
     if failure.after_output and meter.version > 1:
         if unread:

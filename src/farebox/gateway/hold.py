@@ -101,7 +101,7 @@ class Cover:
         return wanted <= self.covered_tokens or self.covered_tokens >= self.need.whole_tokens
 
     async def _grow(self, want_tokens: int) -> None:
-        """Hold more, as far as the purses pay, so that it is enough for `want_tokens` in all."""
+        """Hold more, as far as the purses pay, so that it is enough for `want_tokens` in total."""
         missing_micro, fit = self.need.more(self.held_micro, want_tokens)
         if missing_micro:
             added_micro = await self.store.write(

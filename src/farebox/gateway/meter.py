@@ -64,7 +64,7 @@ class Ending:
 
     `spent` is what the upstream bills us where that is known and not what the customer pays. Version 2 of the rules
     knows more: `usage` of a free rule is what may be charged all the same, `valued` what the call was worth where that
-    is not `usage`; `draws` says that what is forgiven draws on the allowance, `cause` why, `over` that the output lies
+    is not `usage`; `draws` says that what is forgiven draws on the allowance, `cause` why, `over` that the output is
     beyond the limit and is charged as far as the hold reaches.
     """
 

@@ -217,7 +217,7 @@ def _ignored(call: Call, quirks: Quirks) -> list[str]:
 def record(
     call_id: str, shop: Shop, caller: Caller, call: Call, found: Offer, now_us: int, *, once: str | None
 ) -> Opened:
-    """What the record of the call holds from its beginning; BadRequest for an idempotency key that is none."""
+    """What the record of the call holds from its beginning; BadRequest for an idempotency key that is not one."""
     return Opened(
         id=call_id,
         account=caller.account,

@@ -86,7 +86,7 @@ class ClientPort(Protocol):
         """Call back once when the customer leaves; at once if he has."""
 
     def begin(self, headers: Sequence[tuple[str, str]], *, stream: bool, patient: bool = False) -> None:
-        """What the head of the answer shall hold; from now on silence is filled with empty lines."""
+        """What the head of the answer must hold; from now on silence is filled with empty lines."""
 
     async def send(self, data: bytes) -> None:
         """Send a piece of a stream; waits while the customer reads slowly, and cuts one who does not read."""
@@ -101,10 +101,10 @@ class ClientPort(Protocol):
         """Answer with an error in OpenAI's form: with its status, or inside a stream that has begun."""
 
     def cut(self) -> None:
-        """Wait for him no longer: `send` returns at once, and one who is behind with reading is dropped."""
+        """Wait for them no longer: `send` returns at once, and one who is behind with reading is dropped."""
 
     def drop(self) -> None:
-        """End the answer without a word: the connection breaks."""
+        """End the answer silently: the connection breaks."""
 
 
 @dataclass(slots=True, eq=False)

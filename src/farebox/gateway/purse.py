@@ -84,7 +84,7 @@ class Need:
         return self.price(each * self.outputs)
 
     def more(self, held_micro: int, want_tokens: int) -> tuple[int, Callable[[int], int]]:
-        """(micro-units to add for `want_tokens` in all, what to make of less)."""
+        """(micro-units to add for `want_tokens` in total, what to make of less)."""
         target_micro = self.price(min(want_tokens, self.whole_tokens))
         missing_micro = max(0, target_micro - held_micro)
         return missing_micro, lambda available_micro: min(missing_micro, available_micro)

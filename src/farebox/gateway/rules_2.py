@@ -49,7 +49,7 @@ async def conclude(meter: Meter, outcome: Outcome, reads: Reads, *, terminal: bo
 
 
 async def left(meter: Meter, judged: Judged) -> Ending:
-    """R17 to R19: the customer has left in the middle: what reached him, and what was thought for it."""
+    """R17 to R19: the customer has left in the middle: what reached them, and what was thought for it."""
     spoke = meter.spoke
     own = None if judged.input is not None and not spoke else await own_count.count(meter)
     if own is None or not spoke:
@@ -68,7 +68,7 @@ async def left(meter: Meter, judged: Judged) -> Ending:
 
 
 async def policy(meter: Meter, reads: Reads, fault: Fault) -> Ending:
-    """R08 in mid-answer: the upstream ends for its policy what was delivered until then."""
+    """R08 mid-answer: the upstream ends for its policy what was delivered until then."""
     end = await _complete(meter, judge(meter, reads))
     end.outcome, end.rule, end.fault = Outcome.SERVED, "R08", fault
     end.flags.append("policy")

@@ -233,7 +233,7 @@ class Stepped(Cover):
                 await self._lower()
 
     async def _lower(self) -> None:
-        """Give back what is far above the need of an answer that goes on. What was delivered stays covered.
+        """Give back what is far above the need of an answer that continues. What was delivered stays covered.
 
         Not the last money of the purses: what its limit was promised for would go to another call.
         """
@@ -262,7 +262,7 @@ def _texts(seen: Meter, coming: Event) -> tuple[Texts, list[tuple[int, str]]]:
 
 
 def _without(echo: Echo, texts: Texts, coming: list[tuple[int, str]]) -> Texts:
-    """The same texts in all, without the prompts that have come back."""
+    """The same texts in total, without the prompts that have come back."""
     whole = {index: "".join(pieces) for index, pieces in texts.items()}
     for index, text in coming:
         whole[index] = whole.get(index, "") + text

@@ -56,7 +56,7 @@ class Tally:
     _seen: dict[int, int] = field(default_factory=dict)  # pieces of each choice that are counted
 
     async def add(self, texts: Texts, coming: Sequence[tuple[int, str]], size_bytes: int) -> None:
-        """Count what is new; `texts` came before by choice, `coming` makes it `size_bytes` in all."""
+        """Count what is new; `texts` came before by choice, `coming` makes it `size_bytes` in total."""
         parts = {index: list(pieces[self._seen.get(index, 0) :]) for index, pieces in texts.items()}
         for index, text in coming:
             parts.setdefault(index, []).append(text)

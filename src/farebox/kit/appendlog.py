@@ -115,7 +115,7 @@ class AppendLog:
 
 
 def line(record: bytes) -> bytes:
-    """A record as it stands in the file."""
+    """A record as it is in the file."""
     return b"%08x %b\n" % (zlib.crc32(record), record)
 
 

@@ -18,7 +18,7 @@ class Ballast:
         self.there = False
 
     def make(self) -> bool:
-        """Put the file in place, unless it is; whether it is now. One of another size is made anew."""
+        """Put the file in place, unless it is; whether it is now. One of another size is made again."""
         try:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:

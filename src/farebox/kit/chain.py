@@ -60,7 +60,7 @@ class Trouble:
 
 @dataclass(slots=True)
 class Verdict:
-    """What `verify` has seen: the head, and what is wrong (the first `TROUBLES_MAX`, and how many in all).
+    """What `verify` has seen: the head, and what is wrong (the first `TROUBLES_MAX`, and how many in total).
 
     `waiting` events, at most `AT_MOST` are counted, have had no seal for longer than `UNSEALED_US`.
     """
@@ -78,7 +78,7 @@ class Verdict:
 
 
 def parse(text: str) -> Head:
-    """The head that somebody has noted as `number:hash`; CommandError if it is none."""
+    """The head that somebody has noted as `number:hash`; CommandError if it is not one."""
     found = _HEAD.match(text.strip())
     if found is None or int(found[1]) == 0:
         raise CommandError("chain.head")

@@ -20,7 +20,7 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock, held so that `now_us` never goes back, also over restarts (promises: F37).
 
-    While the machine's clock is behind, time goes on from the mark at half its speed, until the machine has caught
+    While the machine's clock is behind, time continues from the mark at half its speed, until the machine has caught
     up: it never stands still, or whoever waits for a moment would wait for ever.
     """
 

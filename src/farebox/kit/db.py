@@ -194,7 +194,7 @@ def read(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs)
 
 
 def bump(tx: Tx, name: str) -> None:
-    """Grow the version `name` (`keys`, `shelf`, `board`, `allowances`): every node loads anew within a second."""
+    """Grow the version `name` (`keys`, `shelf`, `board`, `allowances`): every node loads again within a second."""
     tx.execute(statements.BUMP_VERSION, (name,))
 
 

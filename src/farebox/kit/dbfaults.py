@@ -16,7 +16,7 @@ _LOST = (InterfaceError, sqlite.InterfaceError, psycopg.InterfaceError, psycopg.
 
 
 class Raced(OperationalError):
-    """Another transaction has written meanwhile what this one was about to: run anew, it finds that."""
+    """Another transaction has written meanwhile what this one was about to: run again, it finds that."""
 
 
 def on_sqlite() -> bool:

@@ -49,7 +49,7 @@ def trouble(fault: BaseException | None) -> Trouble:
 
 
 def file_system(path: Path) -> str:
-    """The type of the file system that `path` lies on, as the kernel names it (proc(5)); empty where nobody says."""
+    """The type of the file system that `path` is on, as the kernel names it (proc(5)); empty where nobody says."""
     try:
         lines = MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
@@ -66,7 +66,7 @@ def file_system(path: Path) -> str:
 
 
 def refuse_network(path: Path) -> None:
-    """CommandError if an SQLite file in `path` would lie on a network disk (promises: F40)."""
+    """CommandError if an SQLite file in `path` would be on a network disk (promises: F40)."""
     kind = file_system(path)
     if kind in NETWORK or (kind.startswith("fuse.") and kind[5:].startswith(NETWORK_FUSE)):
         raise CommandError("store.network_disk", path=str(path), kind=kind)

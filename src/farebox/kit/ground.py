@@ -106,7 +106,7 @@ class Ground:
         return True
 
     def damaged(self, words: str) -> None:
-        """The store file is damaged: nothing new is taken until somebody has restored it and started anew."""
+        """The store file is damaged: nothing new is taken until somebody has restored it and started again."""
         self._damage = words
         self.short = True
         log.error("ground.damaged", what=words)

@@ -75,7 +75,7 @@ def _group_bytes(cgroups: Path, controllers: str, group: str) -> list[int]:
 
 
 def rss_max_bytes(option_mb: int) -> int:
-    """The most memory that the process shall use: the option's, or half of what there is; 0 is no limit."""
+    """The most memory that the process should use: the option's, or half of what there is; 0 is no limit."""
     if option_mb:
         return option_mb * MIB
     total = memory_bytes()

@@ -31,7 +31,7 @@ class Machine:
         return None if found is None else time.clock_gettime_ns(found) // 1000
 
     def boot(self) -> str:
-        """The name of the time since it was started last, for which the counter goes on; empty where it has none."""
+        """The name of the time since it was started last, for which the counter continues; empty where it has none."""
         try:
             return _BOOT.read_text("ascii").strip()[:36]
         except OSError:

@@ -120,7 +120,7 @@ class Outbox(models.Model):
     """One message on its way out; `payload` is sealed (it may hold a code), and emptied when it has left or died.
 
     `kind`: `mail` or `webhook`. `state`: `waiting`, `sent`, `dead` (given up after `outbox.TRIES`). Whoever takes it
-    moves `due_us` on first: that is his lease.
+    moves `due_us` on first: that is their lease.
     """
 
     id = models.CharField(primary_key=True, max_length=40)

@@ -21,7 +21,7 @@ _SIGNS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£", "JPY": "JP¥", "HK
 
 
 class MoneyError(ValueError):
-    """An amount or a currency that is none; `refusal` says why."""
+    """An amount or a currency that is not one; `refusal` says why."""
 
     def __init__(self, ident: str, /, **fields: Field) -> None:
         self.refusal = Refusal(ident, fields)

@@ -62,7 +62,7 @@ def mail(tx: Tx, *, to: str, subject: str, text: str) -> str:
 
 
 def webhook(tx: Tx, *, url: str, secret: str, event: str, data: dict[str, Any]) -> str:
-    """POST `{id, event, at, data}` to a customer's address, signed with his secret; the message's id."""
+    """POST `{id, event, at, data}` to a customer's address, signed with their secret; the message's id."""
     return put(tx, kind="webhook", payload={"url": url, "secret": secret, "event": event, "data": data})
 
 

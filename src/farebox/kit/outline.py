@@ -68,7 +68,7 @@ class _Tally:
     open_long: bool = False
 
     def add(self, piece: bytes, *, plain: bool) -> None:
-        """Count a piece of which no character and no escape lies in the next one, too."""
+        """Count a piece of which no character and no escape is in the next one, too."""
         if not plain:
             # Escapes become bytes that are no ASCII, of the same length: what looks like a quote is one.
             piece = piece.replace(b"\\\\", b"\xff\xff").replace(b'\\"', b"\xff\xff").replace(b"\\", b"\xff")
@@ -110,7 +110,7 @@ class _Tally:
             self._grow(last, plain=plain)
 
     def _grow(self, part: bytes, *, plain: bool) -> None:
-        """The open string goes on."""
+        """The open string continues."""
         dear = not plain and not part.isascii()
         if self.open_dear:
             self.dear_bytes += len(part)
@@ -131,7 +131,7 @@ class _Tally:
 
 
 def check(body: bytes) -> None:
-    """Raise TooMuch or NotUtf8 for a body that nothing of ours shall decode.
+    """Raise TooMuch or NotUtf8 for a body that nothing of ours may decode.
 
     What comes behind the first fault of a malformed text may be judged wrongly; decoders stop there.
     """
@@ -161,7 +161,7 @@ def check(body: bytes) -> None:
 
 
 def _cut(body: bytes, start: int, end: int) -> int:
-    """Where a piece ends that shall not cut an escape in two: behind an even number of backslashes."""
+    """Where a piece ends that must not cut an escape in two: behind an even number of backslashes."""
     if end == len(body) or body[end - 1] != 0x5C:
         return end
     run = len(body[start:end]) - len(body[start:end].rstrip(b"\\"))

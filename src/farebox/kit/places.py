@@ -55,7 +55,7 @@ def once(text: str, what: str) -> None:
 
 
 def names_once(data: bytes) -> bool:
-    """Whether it is certain, by one look at the whole of a valid JSON text, that no name comes twice in an object."""
+    """Whether it is certain, by one look at the whole of a valid JSON text, that no name is repeated in an object."""
     if escapes_colons(data):
         return False
     try:
@@ -129,7 +129,7 @@ def largest(data: bytes) -> str | None:
 
 
 def _step(levels: list[_Level], token: bytes) -> bool:
-    """Go on by a token; whether that is a name that came before in its object."""
+    """Continue by a token; whether that is a name that came before in its object."""
     sign = token[:1]
     top = levels[-1] if levels else None
     if sign == b'"':

@@ -60,7 +60,7 @@ def batch(rows: models.QuerySet[Any], after: str | int | None, *, move: bool) ->
 
 
 def moved(sealed: str, master: Keys, step: Step, *, move: bool, table: str, column: str, row: str) -> str:
-    """The text under the key of now if it can and shall be moved, else as it is; counted in `step`."""
+    """The text under the key of now if it can and must be moved, else as it is; counted in `step`."""
     try:
         if secrets.sealed_under(sealed) == master.mints:
             return sealed

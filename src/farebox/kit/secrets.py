@@ -103,7 +103,7 @@ def activate(kind: str, options: Options) -> int:
 
 
 def drop_older(kind: str, options: Options) -> list[int]:
-    """Take the keys before the one that mints out of the file for good; their numbers."""
+    """Take the keys before the one that mints out of the file permanently; their numbers."""
     with _changing(kind, options) as keys:
         gone = [n for n in keys if n < keys.mints]
         for n in gone:

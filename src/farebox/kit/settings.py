@@ -163,7 +163,7 @@ _read: tuple[tuple[str, int], Mapping[str, Any]] | None = None
 
 
 def values(tx: Tx) -> Mapping[str, Any]:
-    """Every known setting as it is now; read anew only after one has changed, on any node."""
+    """Every known setting as it is now; read again only after one has changed, on any node."""
     global _read  # noqa: PLW0603 - one cache of a process
     row = tx.one(statements.READ_VERSION, ("settings",))
     state = (str(connection.settings_dict["NAME"]), int(row[0]) if row else 0)

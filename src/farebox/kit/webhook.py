@@ -42,7 +42,7 @@ def body(payload: Mapping[str, Any], *, ident: str, at_s: int) -> bytes:
 
 
 async def post(fetch: Fetch, payload: Mapping[str, Any], *, ident: str, at_s: int) -> None:
-    """Deliver one; AddressRefused for good, NotTaken or another FetchError to try again."""
+    """Deliver one; AddressRefused where it never can, NotTaken or another FetchError to try again."""
     target, path = Target.parse(payload["url"], ports=PORTS, query=True)
     sent = body(payload, ident=ident, at_s=at_s)
     signed = signature(payload["secret"], sent, at_s=at_s)

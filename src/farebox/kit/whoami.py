@@ -7,7 +7,7 @@ import os
 
 
 def actor() -> str:
-    """Who runs this command, as the audit trail names him: `cli:<user>`, the machine's administrator (I27)."""
+    """Who runs this command, as the audit trail names them: `cli:<user>`, the machine's administrator (I27)."""
     try:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):

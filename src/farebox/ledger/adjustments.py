@@ -50,7 +50,7 @@ def propose(
     actor: str,
     now_us: int,
 ) -> Adjustment:
-    """Write down what shall be moved and why; nothing moves yet. CommandError with what is wrong.
+    """Write down what is to be moved and why; nothing moves yet. CommandError with what is wrong.
 
     A reference from `outside` is taken when the row is booked; it is refused here if it is known already: booked, or
     named by a proposal that waits.

@@ -20,7 +20,7 @@ def accounts(tx: Tx, *, from_us: int) -> list[str]:
 
 
 def give_back(tx: Tx, account: str, *, from_us: int, at_us: int) -> list[tuple[str, int]]:
-    """Undo what expired of an account's credit though its end lies after `from_us`; (lot, micro-units) of each.
+    """Undo what expired of an account's credit though its end is after `from_us`; (lot, micro-units) of each.
 
     Twice is once. The lot is open again, and expires at its own end.
     """
@@ -43,14 +43,14 @@ def give_back(tx: Tx, account: str, *, from_us: int, at_us: int) -> list[tuple[s
 
 
 def closed(tx: Tx, *, from_us: int) -> list[str]:
-    """The accounts with a lot that is closed although its end lies after `from_us` and its grant stands."""
+    """The accounts with a lot that is closed although its end is after `from_us` and its grant stands."""
     del tx
     lots = CreditLot.objects.filter(closed=True, reversed_us=None, expires_us__gt=from_us)
     return sorted(set(lots.values_list("account", flat=True)))
 
 
 def caps(tx: Tx, *, after: str) -> list[str]:
-    """The memo accounts of caps whose day or month lies after the day `after` (ISO): they began in the jump."""
+    """The memo accounts of caps whose day or month is after the day `after` (ISO): they began in the jump."""
     del tx
     found = []
     for name in LedgerAccount.objects.filter(kind="memo").values_list("id", flat=True):

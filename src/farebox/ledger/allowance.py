@@ -146,7 +146,7 @@ def book(
     charge_micro: int,
     now_us: int,
 ) -> int:
-    """Book what a settled hold draws, its `short_micro` beside it, and its growth; what it drew in all.
+    """Book what a settled hold draws, its `short_micro` beside it, and its growth; what it drew in total.
 
     `found` is what `at_settlement` gave in this transaction, under the lock of the account's balance.
     """
@@ -225,7 +225,7 @@ def view(found: Allowance | None, terms: Terms | None) -> dict[str, Any] | None:
 
 
 def _share(charged_micro: int, terms: Terms) -> int:
-    """The growth for so much in all: of the sum, so that many small charges grow as one large one."""
+    """The growth for so much in total: of the sum, so that many small charges grow as one large one."""
     return charged_micro * terms.growth_percent // 100
 
 

@@ -22,7 +22,7 @@ LOCK_PURSES = statements.LOCK_PURSES
 class Purse:
     """A ledger account that a hold takes from; `cap_micro` is None for the balance itself.
 
-    `anew` says when a cap begins anew, in words for the one whom it refuses.
+    `anew` says when a cap begins again, in words for the one whom it refuses.
     """
 
     id: str

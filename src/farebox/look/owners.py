@@ -17,7 +17,7 @@ from .middleware import ENGLISH
 
 
 def joined(tx: Tx, member: Member, *, actor: str) -> None:
-    """Tell the owners of the account, the new one too, that `member` is one of them now; `actor` made him one."""
+    """Tell the owners of the account, the new one too, that `member` is one of them now; `actor` made them one."""
     for person in _of(member.account_id):
         words = words_of(
             person.language, account=member.account.name, email=member.person.email, by=_by(actor), invited=False

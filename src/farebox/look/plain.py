@@ -48,7 +48,7 @@ def _odd(fields: QueryDict) -> bool:
 
 
 def _twice(*parts: MultiValueDict[str, Any]) -> str:
-    """The first field that comes twice and is no list; "" if there is none."""
+    """The first field that is repeated and is no list; "" if there is none."""
     seen: Counter[str] = Counter()
     for fields in parts:
         for name, values in fields.lists():

@@ -26,7 +26,7 @@ def own_page(given: str) -> str:
 
 @require_GET
 def language(request: HttpRequest, code: str) -> HttpResponse:
-    """Go on in this language; it is remembered."""
+    """Continue in this language; it is remembered."""
     path = own_page(request.GET.get("next", "/"))
     if path.startswith(PREFIX + "/"):
         path = own_page(path.removeprefix(PREFIX))

@@ -70,7 +70,7 @@ def compiled(room: str) -> bytes:
 
 
 def target(room: str) -> Path:
-    """Where the compiled catalogue of a room lies."""
+    """Where the compiled catalogue of a room is."""
     return _source(room).with_suffix(".mo")
 
 

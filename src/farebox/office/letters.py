@@ -24,7 +24,7 @@ JOIN = "/join/"
 
 
 def way_in(tx: Tx, email: str, language: str, code: str) -> None:
-    """Send an operator his one-time link, in his language, or else in that of the page of who lets him in."""
+    """Send an operator their one-time link, in their language, or else in that of the page of who lets them in."""
     chosen = options.current()
     with translation.override(language or translation.get_language()):
         facts = {"shop": _shop(tx), "email": email}
@@ -43,7 +43,7 @@ def way_in(tx: Tx, email: str, language: str, code: str) -> None:
 
 
 def second_failed(tx: Tx, person: Person, address: str) -> None:
-    """Tell an operator that somebody with his password keeps failing at the second factor, from this address."""
+    """Tell an operator that somebody with their password keeps failing at the second factor, from this address."""
     chosen = options.current()
     with translation.override(person.language or translation.get_language()):
         facts = {"shop": _shop(tx), "address": address}

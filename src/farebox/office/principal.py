@@ -70,7 +70,7 @@ def operator(*roles: str) -> Callable[[View[P]], Callable[Concatenate[HttpReques
 
 
 def no_entry(request: HttpRequest, actor: str) -> None:
-    """Write down that somebody asked for what his role has not."""
+    """Write down that somebody asked for what their role has not."""
     page = request.resolver_match.view_name if request.resolver_match else ""
     refused.note("access.refused", object=page, address=str(request.META.get("REMOTE_ADDR", "")), actor=actor)
 

@@ -87,7 +87,7 @@ def _too_deep(body: bytes) -> NoReturn:
 
 
 def _check_repeats(body: bytes, found: dict[str, Raw]) -> None:
-    """Refuse a name that comes twice in an object: we would read the last, an upstream perhaps the first."""
+    """Refuse a name that is repeated in an object: we would read the last, an upstream perhaps the first."""
     if places.names_once(body):
         return
     given = {name: bytes(raw) for name, raw in found.items()}

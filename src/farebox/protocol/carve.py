@@ -57,7 +57,7 @@ class Part:
 
 
 class Carved:
-    """The parts of a JSON text; ValueError if it is none, TooDeep, TooLong."""
+    """The parts of a JSON text; ValueError if it is not one, TooDeep, TooLong."""
 
     __slots__ = ("_view", "body", "top")
 

@@ -102,7 +102,7 @@ class Ask:
     send; None sends none, and `limit_name` the customer's name for it, empty where he gave none. `want_usage` is what
     the customer asked for; the upstream is asked in any case. `extra` are unknown parameters; `beyond` the names of
     unknown fields inside `given_messages`, which are the messages as they came.
-    `choices` is how many choices (or embeddings) the answer shall have, `shown` what it is called.
+    `choices` is how many choices (or embeddings) the answer must have, `shown` what it is called.
     """
 
     kind: str
@@ -165,8 +165,8 @@ class Part(NamedTuple):
 class Event(msgspec.Struct, gc=False):
     """One event of a stream, or one whole answer, as far as the gateway must know it.
 
-    `raw` is what the customer gets where the upstream speaks his own form, one line of JSON in a stream of OpenAI's;
-    empty where there is nothing for him in it. It holds no more than this event's own pieces: a call may be cut
+    `raw` is what the customer gets where the upstream speaks their own form, one line of JSON in a stream of OpenAI's;
+    empty where there is nothing for them in it. It holds no more than this event's own pieces: a call may be cut
     after it, and what comes with the next is neither covered nor counted then. `parts` are what it says where it
     speaks another.
     `pieces` are (choice index, output text): text, names and arguments of tool calls, refusals, transcripts,
@@ -217,7 +217,7 @@ class StreamReading(Protocol):
         """Whether something of an answer has come."""
 
     def event(self, payload: bytes) -> Event | list[Event]:
-        """Read the payload of one event, `stream.Named` where the dialect wants names; BadAnswer if it is none."""
+        """Read the payload of one event, `stream.Named` where the dialect wants names; BadAnswer if it is not one."""
 
     def close(self) -> list[Event]:
         """What the stream lacks at its clean end."""
@@ -248,10 +248,10 @@ class Dialect(Protocol):
         """The reader of the stream that answers `ask`."""
 
     def answer(self, body: bytes, ask: Ask) -> Event:
-        """Read a whole answer to `ask`, or the stream that came instead of one; BadAnswer if it is none."""
+        """Read a whole answer to `ask`, or the stream that came instead of one; BadAnswer if it is not one."""
 
     def chunks(self, body: bytes, ask: Ask) -> list[bytes]:
-        """The payloads of a stream that say what this whole answer says; BadAnswer if it is none."""
+        """The payloads of a stream that say what this whole answer says; BadAnswer if it is not one."""
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         """Classify an answer that is not a 200; header names are in lower case."""

@@ -15,7 +15,7 @@ LOST: Final = "\ufffd"
 
 
 def loads(raw: bytes) -> Any:
-    """The value of a JSON text, with lone halves in its strings kept; ValueError or RecursionError if it is none."""
+    """The value of a JSON text, with lone halves in its strings kept; ValueError or RecursionError if it is not one."""
     try:
         return _strict(raw)
     except ValueError:

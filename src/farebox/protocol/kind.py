@@ -156,7 +156,7 @@ class Kind(ABC):
 
     @abstractmethod
     def answer(self, call: Call, event: Event, shown: Shown) -> bytes:
-        """The body of a whole answer, called `shown`; BadAnswer where it is none. May take a while."""
+        """The body of a whole answer, called `shown`; BadAnswer where it is not one. May take a while."""
 
     @abstractmethod
     def writer(self, call: Call, shown: Shown) -> Writer:

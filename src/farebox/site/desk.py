@@ -15,7 +15,7 @@ TEST_S = 30
 
 
 class Desk:
-    """`report` and `test` run in the loop alone; whoever asks waits in his own thread, and not for ever."""
+    """`report` and `test` run in the loop alone; whoever asks waits in their own thread, and not for ever."""
 
     def __init__(self, report: Callable[[], dict[str, dict[str, Any]]], test: Callable[..., Awaitable[Any]]) -> None:
         self._loop = asyncio.get_running_loop()

@@ -83,7 +83,7 @@ class Node:
         await self.poll()
 
     def jobs(self) -> list[tuple[float, Job]]:
-        """(seconds between, what to do) of everything that goes on while the node lives."""
+        """(seconds between, what to do) of everything that happens while the node lives."""
         options = self._options
         return [
             (options.version_poll_ms / 1000, self.poll),

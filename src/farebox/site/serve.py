@@ -91,7 +91,7 @@ class Server:
         self.fetch: Fetch
 
     async def start(self) -> None:
-        """Lock, open the books, end what a dead process left, listen. CommandError says what stands in the way."""
+        """Lock, open the books, end what a dead process left, listen. CommandError says what is in the way."""
         options = self.options
         options.data.mkdir(parents=True, exist_ok=True)
         if options.on_sqlite:

@@ -107,7 +107,7 @@ def set_quirks(tx: Tx, *, channel: str, quirks: Mapping[str, Any] | str, actor: 
 
 
 def set_state(tx: Tx, *, channel: str, state: str, actor: str, why: str = "") -> dict[str, Any]:
-    """Let a channel take calls (`active`) or not (`disabled`); calls under way go on."""
+    """Let a channel take calls (`active`) or not (`disabled`); calls under way continue."""
     row = _find(channel)
     if state not in STATES:
         raise CommandError("channel.state", states=tuple(STATES), state=state[:32])

@@ -203,12 +203,12 @@ class Along:
             self.on_late()
 
     def read_on(self, seconds: float) -> None:
-        """Go on reading a stream after Left, for `seconds` at most."""
+        """Continue reading a stream after Left, for `seconds` at most."""
         if self._exchange is not None:
             self._wait_on(self._exchange, seconds)
 
     def stop(self) -> None:
-        """Cancel the attempt under way: the upstream shall stop its work."""
+        """Cancel the attempt under way: the upstream must stop its work."""
         if self._exchange is not None:
             self._exchange.abort()
         self.done = True

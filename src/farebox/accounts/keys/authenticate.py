@@ -159,7 +159,7 @@ def _find(tx: Tx, digests: Sequence[str], only_imported: bool) -> tuple[tuple[An
 
 
 async def _rehash(ring: KeyRing, store: Store, known: Known, key: str) -> None:
-    """Put the digest under the newest pepper; the call goes on without, if the store is busy."""
+    """Put the digest under the newest pepper; the call continues without, if the store is busy."""
     try:
         for older in ring.older_digests(key):
             await store.write(_write_digest, known.caller.key, older, ring.digest(key), ring.pepper_n)

@@ -145,7 +145,7 @@ def check_networks(texts: Sequence[str]) -> None:
 
 
 def within(address: str, allowed: Sequence[Network]) -> bool:
-    """Whether a client's address lies in one of the networks; a text that is no address lies in none."""
+    """Whether a client's address is in one of the networks; a text that is no address is in none."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

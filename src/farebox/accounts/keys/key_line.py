@@ -36,7 +36,7 @@ def set_caps(tx: Tx, key: str, caps_micro: Mapping[str, int | None], *, now_us: 
 def rotate(tx: Tx, key: str, *, grace_s: int = 86_400, now_us: int, actor: str) -> tuple[ApiKey, str]:
     """A new key with the settings of the old one, and its text; the old one expires after `grace_s`.
 
-    Caps and limits go on counting: what both keys use counts together. Raises CommandError if the old one is dead.
+    Caps and limits continue to count: what both keys use counts together. Raises CommandError if the old one is dead.
     """
     if not 0 <= grace_s <= GRACE_S_MAX:
         raise CommandError("key.grace")

@@ -86,7 +86,7 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def paces(self) -> dict[str, int | None]:
-        """The limits a minute and at once."""
+        """The limits per minute and of concurrent calls."""
         return {"rpm": self.rpm, "tpm": self.tpm, "concurrency": self.concurrency}
 
 

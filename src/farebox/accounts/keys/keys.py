@@ -69,7 +69,7 @@ def import_key(
     now_us: int,
     actor: str,
 ) -> ApiKey:
-    """Take over a key that another system made: its text goes on working here and is kept as a digest only.
+    """Take over a key that another system made: its text continues working here and is kept as a digest only.
 
     Raises CommandError for a text that is too short to be safe, one of ours mistyped, or here already.
     """
@@ -90,7 +90,7 @@ def import_key(
 
 
 def revoke(tx: Tx, key: str, *, now_us: int, actor: str) -> ApiKey:
-    """Switch the key off for good: new calls are refused within a second."""
+    """Switch the key off permanently: new calls are refused within a second."""
     found = find(key)
     if found.id == HOUSE_KEY:
         raise CommandError("key.house")

@@ -83,7 +83,7 @@ class KeyRing:
         return self._no_imports and not self.stale
 
     def take_peppers(self, peppers: Mapping[int, bytes]) -> None:
-        """Go on with what the pepper file holds now: its keys have other digests, and are looked up again."""
+        """Continue with what the pepper file holds now: its keys have other digests, and are looked up again."""
         self._set_peppers(peppers)
         self.forget_all()
 

@@ -54,7 +54,7 @@ def read(tx: Tx, *, person: str, account: str) -> Wishes:
 
 
 def wishes(row: Notice) -> Wishes:
-    """What stands in a row."""
+    """What is in a row."""
     return Wishes(row.low_micro, row.low_days, row.prices, row.keys, row.by_mail, row.webhook_url, row.expiry)
 
 

@@ -198,7 +198,7 @@ def set_caps(tx: Tx, member: str, caps_micro: Mapping[str, int | None], *, now_u
 
 
 def remove_member(tx: Tx, member: str, *, now_us: int, actor: str) -> Member:
-    """Take a member out; his keys are revoked. CommandError for the last owner while others are left."""
+    """Take a member out; their keys are revoked. CommandError for the last owner while others are left."""
     lock_places(find_member(member).account_id)
     found = find_member(member)
     others = Member.objects.filter(account=found.account, state="active").exclude(id=found.id)

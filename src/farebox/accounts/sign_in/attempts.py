@@ -106,7 +106,7 @@ def place(address: str) -> str:
 
 
 def forget(tx: Tx, name: str) -> None:
-    """A right one: the count begins anew."""
+    """A right one: the count begins again."""
     del tx
     cache.delete(_key(name))
 

@@ -16,7 +16,7 @@ def by_password(email: str, password: str, *, address: str, known: str) -> Perso
     """The operator of this e-mail address and password, or None, in the same time for one who is none.
 
     `known` is what `browsers.mark` gave the browser when the person signed in there: who tries elsewhere can't keep it
-    out. Who signed up at the counter and never proved the mailbox is none, whatever role the store has for him (such
+    out. Who signed up at the counter and never proved the mailbox is none, whatever role the store has for them (such
     rows were made before a role took a code). Raises attempts.TooMany. The hash is computed outside of any transaction.
     """
     typed = email.strip().lower()

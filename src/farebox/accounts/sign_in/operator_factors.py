@@ -48,7 +48,7 @@ def recovery_left(person: str) -> int:
 
 
 def check_code(tx: Tx, person: Person, code: str) -> str:
-    """Which proof this code is, `totp` or `recovery_codes`, used up by it; empty if it is none."""
+    """Which proof this code is, `totp` or `recovery_codes`, used up by it; empty if it is not one."""
     typed = "".join(code.split())
     for kind in (_TYPES.TOTP, _TYPES.RECOVERY_CODES):
         row = Authenticator.objects.filter(user=person, type=kind).first()

@@ -215,7 +215,7 @@ def _approved(tx: Tx, row: OperatorChange, *, send: Send, mailed: bool, now_us: 
 
 
 def _changed(tx: Tx, row: OperatorChange, person: Person, *, now_us: int, actor: str) -> None:
-    """Another role, none, or a fresh start for an operator: his sessions and tokens end with each."""
+    """Another role, none, or a fresh start for an operator: their sessions and tokens end with each."""
     if row.kind == "role":
         people.set_operator_role(tx, person.id, operator_role=row.role_after, actor=actor)
     else:

@@ -35,7 +35,7 @@ _STEPS = (
 
 
 def made(answer: Any) -> dict[str, Any]:
-    """The answer of a browser that has made a passkey; CommandError for what is none."""
+    """The answer of a browser that has made a passkey; CommandError for an invalid one."""
     given = _read(answer, _MADE)
     outcome = given.get("clientExtensionResults")
     properties = outcome.get("credProps") if isinstance(outcome, dict) else None
@@ -44,7 +44,7 @@ def made(answer: Any) -> dict[str, Any]:
 
 
 def proved(answer: Any) -> dict[str, Any]:
-    """The answer of a browser that has proved a passkey; CommandError for what is none."""
+    """The answer of a browser that has proved a passkey; CommandError for an invalid one."""
     given = _read(answer, _PROVED)
     person = given["response"].get("userHandle")
     if person is not None:
@@ -66,7 +66,7 @@ def signs_in_alone(passkey: Authenticator) -> bool:
 
 
 def _install() -> None:
-    """Let whatever the library makes of an answer that is none be one refusal, never an error of ours."""
+    """Let whatever the library makes of an answer that is not one be one refusal, never an error of ours."""
     for name in _STEPS:
         setattr(auth, name, _guarded(getattr(auth, name)))
 

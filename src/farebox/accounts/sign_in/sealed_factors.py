@@ -31,7 +31,7 @@ _USED_S = 150  # longer than a code of TOTP is accepted
 
 
 def seal(text: str, *, person: str) -> str:
-    """A secret of this person's second factor, encrypted for him alone."""
+    """A secret of this person's second factor, encrypted for them alone."""
     return secrets.seal(secrets.master_keys(options.current()), text, table=PLACE[0], column=PLACE[1], row=person)
 
 

@@ -38,7 +38,7 @@ def begin(person: Person, *, known: str, address: str) -> Try:
 
 
 def right(found: Try) -> None:
-    """It was one: the count begins anew."""
+    """It was one: the count begins again."""
     db.write(attempts.forget, found.name)
 
 

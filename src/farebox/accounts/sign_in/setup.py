@@ -94,7 +94,7 @@ def find(tx: Tx, code: str, *, now_us: int) -> Offered | None:
 
 
 def use(tx: Tx, code: str, *, email: str, name: str, password_hash: str, now_us: int) -> Person:
-    """Make the first administrator or the operator of this code, or let him in again; CommandError if it is no good.
+    """Make the first administrator or the operator of this code, or let them in again; CommandError if it is no good.
 
     `password_hash` comes from `people.hashed`; `email` matters for the first administrator alone.
     """

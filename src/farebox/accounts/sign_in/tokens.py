@@ -101,7 +101,7 @@ def revoke_all(tx: Tx, person: str, *, now_us: int, actor: str) -> int:
 
 
 def revoke(tx: Tx, token: str, *, person: str | None, now_us: int, actor: str) -> OfficeToken:
-    """Switch a token off for good; with `person`, only one of his. CommandError if there is none or it is off."""
+    """Switch a token off permanently; with `person`, only one of his. CommandError if there is none or it is off."""
     rows = OfficeToken.objects.filter(id=token, revoked_us=None)
     if person is not None:
         rows = rows.filter(person=person)

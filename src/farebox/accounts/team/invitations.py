@@ -215,7 +215,7 @@ def accept(tx: Tx, code: str, *, person: str, now_us: int) -> Joined:
 def sign_up(
     tx: Tx, code: str, *, name: str, password_hash: str, language: str = "", now_us: int
 ) -> tuple[Person, Joined]:
-    """A new person by an invitation, without an account of his own, and his place; CommandError.
+    """A new person by an invitation, without an account of their own, and their place; CommandError.
 
     Where somebody has signed up with the address and never proved it, the person is who has the code: all that the
     other one signs in with ends. Whoever has proved it signs in instead.

@@ -56,7 +56,7 @@ def counted_with(tx: Tx, of: Scope, key: ApiKey, *, now_us: int) -> list[ApiKey]
 
 
 def places(tx: Tx, of: Scope) -> list[tuple[Project, str]]:
-    """The projects in use that a new key of this person may belong to, oldest first, each with his place there."""
+    """The projects in use that a new key of this person may belong to, oldest first, each with their place there."""
     del tx
     mine = {
         row.project_id: row.id for row in Member.objects.filter(account=of.account, person=of.person, state="active")

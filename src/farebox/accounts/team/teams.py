@@ -29,7 +29,7 @@ class Reach:
         return self.projects is None
 
     def has(self, project: str | None) -> bool:
-        """Whether this project lies within; None stands for a place in the whole account."""
+        """Whether this project is within; None stands for a place in the whole account."""
         return self.projects is None or project in self.projects
 
 
@@ -42,13 +42,13 @@ def reach(account: str, person: str, *, owner: bool) -> Reach:
 
 
 def project_within(within: Reach, project: str) -> Project | None:
-    """The project of this id if it lies within; foreign and absent are the same."""
+    """The project of this id if it is within; foreign and absent are the same."""
     found = Project.objects.select_related("account").filter(id=project, account=within.account).first()
     return found if found is not None and within.has(found.id) else None
 
 
 def projects_within(within: Reach) -> list[Project]:
-    """The projects that lie within, those in use first, oldest first."""
+    """The projects that are within, those in use first, oldest first."""
     rows = Project.objects.filter(account=within.account)
     if within.projects is not None:
         rows = rows.filter(id__in=within.projects)
@@ -56,14 +56,14 @@ def projects_within(within: Reach) -> list[Project]:
 
 
 def member_within(within: Reach, member: str) -> Member | None:
-    """The member of this id if his place lies within; foreign and absent are the same."""
+    """The member of this id if their place is within; foreign and absent are the same."""
     rows = Member.objects.select_related("account", "person", "project")
     found = rows.filter(id=member, account=within.account).first()
     return found if found is not None and within.has(found.project_id) else None
 
 
 def members_within(within: Reach, *, project: str | None = None) -> list[Member]:
-    """The members whose places lie within, owners first, then by name; removed ones are left out."""
+    """The members whose places are within, owners first, then by name; removed ones are left out."""
     rows = Member.objects.select_related("person", "project").filter(account=within.account, state="active")
     if project is not None:
         rows = rows.filter(project=project)

@@ -17,7 +17,7 @@ from .teams import Reach
 
 
 def read(tx: Tx, within: Reach, *, verbs: Iterable[str], before: str = "", limit: int = 50) -> list[Event]:
-    """Events of these verbs about what lies within, newest first, older than the id `before`.
+    """Events of these verbs about what is within, newest first, older than the id `before`.
 
     What happened to a member before he came from elsewhere in the account is left out.
     """
@@ -48,7 +48,7 @@ def names(tx: Tx, within: Reach, ids: Iterable[str]) -> dict[str, str]:
 
 
 def _objects(within: Reach) -> QuerySet[Any]:
-    """The ids of all that lies within; keys of the playground come and go unasked, so they are left out."""
+    """The ids of all that is within; keys of the playground come and go unasked, so they are left out."""
     parts = [
         _projects(within).values("id"),
         _of(ApiKey.objects, within).filter(kind="").values("id"),
@@ -71,7 +71,7 @@ def _of(manager: Any, within: Reach) -> QuerySet[Any]:
 
 
 def _came(within: Reach) -> dict[str, str]:
-    """The event by which each member came last to what lies within from elsewhere in the account."""
+    """The event by which each member came last to what is within from elsewhere in the account."""
     if within.whole:
         return {}
     moves = AuditEvent.objects.filter(object__in=_of(Member.objects, within).values("id"), verb="member.set_role")

@@ -51,7 +51,7 @@ def unbar(tx: Tx, *, actor: str, account: str) -> dict[str, Any]:
 
 
 def close(tx: Tx, *, actor: str, account: str, leave_money: bool = False) -> dict[str, Any]:
-    """Close for good; refused while money is left, unless it may stay in the books."""
+    """Close permanently; refused while money is left, unless it may stay in the books."""
     closed = accounts.close(tx, account, leave_money=leave_money, now_us=clock.now_us(), actor=actor)
     return accounts.view(closed)
 
@@ -89,7 +89,7 @@ def cap_project(tx: Tx, *, actor: str, project: str, caps_micro: Mapping[str, in
 
 
 def archive_project(tx: Tx, *, actor: str, project: str) -> dict[str, Any]:
-    """Take a project out of use for good, its keys with it."""
+    """Take a project out of use permanently, its keys with it."""
     return projects.view(projects.archive(tx, project, now_us=clock.now_us(), actor=actor))
 
 
@@ -145,7 +145,7 @@ def cap_member(tx: Tx, *, actor: str, member: str, caps_micro: Mapping[str, int 
 
 
 def remove_member(tx: Tx, *, actor: str, member: str) -> dict[str, Any]:
-    """Take a member out of an account; his keys are revoked."""
+    """Take a member out of an account; their keys are revoked."""
     return people.view_member(people.remove_member(tx, member, now_us=clock.now_us(), actor=actor))
 
 

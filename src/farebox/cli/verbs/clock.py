@@ -10,7 +10,7 @@ from farebox.kit.db import Tx
 
 
 def confirm(tx: Tx, *, actor: str) -> dict[str, Any]:
-    """Say that the shop's time is right, so that what waits for that goes on; CommandError where it is sure."""
+    """Say that the shop's time is right, so that what waits for that continues; CommandError where it is sure."""
     return {"at_us": timekeeping.confirm(tx, actor=actor)}
 
 

@@ -65,12 +65,12 @@ def _terms(
 
 
 def revoke(tx: Tx, *, actor: str, key: str) -> dict[str, Any]:
-    """Switch a key off for good."""
+    """Switch a key off permanently."""
     return keys.view(keys.revoke(tx, key, now_us=clock.now_us(), actor=actor))
 
 
 def rotate(tx: Tx, *, actor: str, key: str, grace_s: int = 86_400) -> dict[str, Any]:
-    """A new key with the old one's settings; the old one goes on for `grace_s`."""
+    """A new key with the old one's settings; the old one continues for `grace_s`."""
     new, plaintext = key_line.rotate(tx, key, grace_s=grace_s, now_us=clock.now_us(), actor=actor)
     return keys.view(new) | {"plaintext": plaintext}
 

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 
 
 def said(key_over: str = "") -> dict[str, str]:
-    """The sentences by error code; `key_over` is what is said of a key that is none any more."""
+    """The sentences by error code; `key_over` is what is said of a key that is no longer valid."""
     broken = _("The upstream gave no complete answer. Please retry, or choose another model.")
     trouble = _("The server is busy or has a problem. Please try again in a moment.")
     return {

@@ -141,7 +141,7 @@ def initial(key: ApiKey, zone: str) -> dict[str, Any]:
 
 
 class Rotate(forms.Form):
-    """How long the old key goes on."""
+    """How long the old key continues."""
 
     grace = forms.ChoiceField(label=gettext_lazy("The old key stays valid for"), choices=list(GRACES.items()))
 

@@ -31,7 +31,7 @@ def lead(request: HttpRequest, key: ApiKey, text: str) -> HttpResponseRedirect:
 
 
 def text(request: HttpRequest, key: ApiKey) -> str:
-    """The text of a key that this person made within ten minutes and has not put away, or an empty one."""
+    """The text of a key that this person made within ten minutes and has not closed, or an empty one."""
     return kept.get(request, f"key {key.id}") or ""
 
 

@@ -116,7 +116,7 @@ def new(request: HttpRequest, me: Principal) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def made(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
-    """The ticket stub of a key that was made just now, for ten minutes or until it was put away."""
+    """The ticket stub of a key that was made just now, for ten minutes or until it was closed."""
     row = _found(me, key)
     text = key_stub.text(request, row)
     if not text or request.method == "POST":
@@ -159,7 +159,7 @@ def change(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
 @_form_of_key
 @step_up
 def rotate(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
-    """A new key with the settings of this one, which goes on for a while."""
+    """A new key with the settings of this one, which continues for a while."""
     row = _found(me, key)
     form = Rotate(request.POST)
     if not form.is_valid():
@@ -178,7 +178,7 @@ def rotate(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
 @signed_in
 @_form_of_key
 def revoke(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
-    """Switch the key off for good."""
+    """Switch the key off permanently."""
     row = _found(me, key)
     try:
         db.write(domain.revoke, row.id, now_us=clock.now_us(), actor=me.actor)

@@ -125,13 +125,13 @@ def sold_by(tx: Tx, price_list: str, now_us: int) -> list[tuple[ModelCard, Mappi
 
 
 def discount_tenths(micro: int, official_micro: int, usd_rate: str) -> int | None:
-    """Tenths of a percent that a price lies below the vendor's at `usd_rate`, rounded down; None if that is 0."""
+    """Tenths of a percent that a price is below the vendor's at `usd_rate`, rounded down; None if that is 0."""
     there = official_micro * Fraction(usd_rate)
     return int((there - micro) * 1000 // there) if there else None
 
 
 def on_shelf(tx: Tx, now_us: int) -> Shelf:
-    """What is on sale; loaded anew only after a change."""
+    """What is on sale; loaded again only after a change."""
     global _kept  # noqa: PLW0603 - one snapshot for all threads that draw pages, swapped whole
     at = (connection.settings_dict["NAME"], db.versions(tx).get("shelf", 0))
     kept = _kept

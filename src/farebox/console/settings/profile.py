@@ -72,7 +72,7 @@ def _page(
 @require_POST
 @signed_in
 def save_person(request: HttpRequest, me: Principal) -> HttpResponse:
-    """Name, language, time zone; the page goes on in the new language."""
+    """Name, language, time zone; the page continues in the new language."""
     form = Myself(request.POST)
     if not form.is_valid():
         return _page(request, me, myself=form, status=400)
@@ -138,7 +138,7 @@ def end_sessions(request: HttpRequest, me: Principal) -> HttpResponse:
 @needs("owner")
 @step_up
 def close(request: HttpRequest, me: Principal) -> HttpResponse:
-    """Close the account for good, after its name was typed."""
+    """Close the account permanently, after its name was typed."""
     form = Closing(request.POST if request.method == "POST" else None, wanted=me.account_name)
     posted_micro, held_micro, available_micro = db.read(holds.balance, me.account)
     if request.method == "POST" and not held_micro and form.is_valid():

@@ -63,7 +63,7 @@ class Code(Worded):
 @login_required
 @require_http_methods(["GET", "POST"])
 def by_mail(request: HttpRequest) -> HttpResponse:
-    """Send a code, and take it; then what was to be done goes on."""
+    """Send a code, and take it; then what was to be done continues."""
     person = Person.objects.get(pk=request.user.pk)
     if get_reauthentication_flows(person):
         raise PermissionDenied

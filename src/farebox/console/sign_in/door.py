@@ -99,7 +99,7 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         return found is not None and found.pk == user.pk
 
     def is_reauthentication_required(self, *, app: str, **_kwargs: Any) -> bool:
-        """Whether the last proof of who this is lies more than five minutes back (security 2)."""
+        """Whether the last proof of who this is is more than five minutes back (security 2)."""
         del app
         proofs = [float(each.get("at", 0)) for each in self.request.session.get(RECORDS, [])]
         return max(proofs, default=0.0) < time.time() - STEP_UP_S
@@ -166,7 +166,7 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         return password
 
     def save_user(self, request: HttpRequest, user: Any, form: Any, commit: bool = True) -> Any:
-        """A new person; his account comes with the confirmed mailbox. This session knows who typed his password."""
+        """A new person; their account comes with the confirmed mailbox. This session knows who typed their password."""
         del user, commit
         password = form.cleaned_data.get("password1")
         facts = {
@@ -245,7 +245,7 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     def send_notification_mail(
         self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None
     ) -> None:
-        """Tell a person what was changed; with another second factor his other sessions end."""
+        """Tell a person what was changed; with another second factor their other sessions end."""
         if template_prefix.startswith(_NEW_FACTORS):
             keep = self.request.session.session_key or ""
             db.write_or_join(sessions.end_others, user.pk, keep=keep, actor=f"person:{user.pk}")
@@ -281,7 +281,7 @@ class Second(sealed_factors.Adapter):
 
 
 def _typed_password(request: HttpRequest, user: Any) -> bool:
-    """Whether it was in this session that this person typed his password."""
+    """Whether it was in this session that this person typed their password."""
     return any(each.get("method") == "password" for each in get_authentication_records(request, user))
 
 

@@ -43,7 +43,7 @@ class Service:
 def begun_here(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Signing in by a service begins on a page of ours, never by a link of another site.
 
-    Else a stranger could have a visitor signed in as somebody else, or tie his own person of the service to the
+    Else a stranger could have a visitor signed in as somebody else, or tie their own person of the service to the
     visitor's account. Connecting needs a browser that says where it comes from.
     """
 

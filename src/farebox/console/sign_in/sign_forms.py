@@ -228,7 +228,7 @@ class PasskeyAnswer(forms.Field):
         self._read = read
 
     def to_python(self, value: Any) -> dict[str, Any]:
-        """The answer; ValidationError for what is none."""
+        """The answer; ValidationError for an invalid one."""
         try:
             return self._read(value)
         except CommandError:

@@ -33,7 +33,7 @@ from .team_forms import Role
 @require_safe
 @needs("admin")
 def page(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
-    """One member, for those who manage his place."""
+    """One member, for those who manage their place."""
     return _page(request, me, _found(me, member))
 
 
@@ -110,7 +110,7 @@ def _ask(request: HttpRequest, me: Principal, row: Member, form: Role) -> HttpRe
 @needs("admin")
 @step_up
 def remove(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
-    """Take a member out; his keys are revoked."""
+    """Take a member out; their keys are revoked."""
     row = _changeable(me, member)
     try:
         db.write(people.remove_member, row.id, now_us=clock.now_us(), actor=me.actor)
@@ -156,5 +156,5 @@ def _changeable(me: Principal, member: str) -> Member:
 
 
 def _may_change(me: Principal, row: Member) -> bool:
-    """An owner changes everybody, an admin the plain members of his projects."""
+    """An owner changes everybody, an admin the plain members of their projects."""
     return me.role == "owner" or row.role == "member"

@@ -150,7 +150,7 @@ def archive(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
 @require_http_methods(["POST"])
 @signed_in
 def switch(request: HttpRequest, me: Principal) -> HttpResponse:
-    """Go on in another account, in which this person has a place too."""
+    """Continue in another account, in which this person has a place too."""
     wanted = request.POST.get("account", "")
     here = [place for place in teams.places(me.person) if place.account_id == wanted]
     if not here:

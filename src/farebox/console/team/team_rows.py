@@ -77,7 +77,7 @@ class _Spent:
 
 
 def everything(tx: Tx, me: Principal, within: Reach) -> dict[str, Any]:
-    """The projects, members and open invitations that lie within."""
+    """The projects, members and open invitations that are within."""
     zone = _zone(me)
     spent = _Spent(tx, me.account, zone)
     members = teams.members_within(within)
@@ -107,7 +107,7 @@ def of_project(tx: Tx, me: Principal, within: Reach, project: Project) -> dict[s
 
 
 def of_member(tx: Tx, member: Member) -> dict[str, Any]:
-    """One member, and his keys as they may be shown, the living ones first; those of the playground are none."""
+    """One member, and their keys as they may be shown, the living ones first; those of the playground are none."""
     spent = _Spent(tx, member.account_id, member.account.time_zone)
     rows = ApiKey.objects.filter(member=member, kind="").order_by("-created_us", "-id")
     shown = [{"name": row.name, "hint": row.hint, "state": keys.state(row, spent.now_us)} for row in rows]

@@ -30,7 +30,7 @@ _BY_ITSELF = ("system", "sign-up", "gateway")
 @require_safe
 @needs("admin")
 def page(request: HttpRequest, me: Principal) -> HttpResponse:
-    """Events, newest first: an owner's are those of the account, an admin's those of his projects."""
+    """Events, newest first: an owner's are those of the account, an admin's those of their projects."""
     within = teams.reach(me.account, me.person, owner=me.role == "owner")
     before = request.GET.get("before", "")
     if not _EVENT.fullmatch(before):

@@ -141,7 +141,7 @@ def _less(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sums(found: dict[str, Any]) -> dict[str, Any]:
-    """The lines and what they come to, filled up with blanks so that their points stand in a column."""
+    """The lines and what they come to, filled up with blanks so that their points are in a column."""
     amounts = [line["amount"] for line in found["lines"]]
     places = max((len(amount.partition(".")[2]) for amount in (*amounts, found["sum"])), default=6)
 

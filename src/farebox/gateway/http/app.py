@@ -196,7 +196,7 @@ def _find_free(path: str) -> tuple[Free | None, str]:
 
 
 def _named(text: str) -> str:
-    """The name at the end of a path, decoded once; empty if it is none."""
+    """The name at the end of a path, decoded once; empty if it is not one."""
     try:
         name = unquote_to_bytes(text.encode("latin-1")).decode()
     except UnicodeDecodeError:

@@ -169,7 +169,7 @@ class FrontDoor(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The customer is gone: tell whoever works for him."""
+        """The customer is gone: tell whoever works for them."""
         del exc
         self._dead = True
         self._parser = None  # it knows us: without this only the garbage collector ends the circle
@@ -421,7 +421,7 @@ class FrontDoor(asyncio.Protocol):
         await asyncio.shield(self._drain)
 
     def done(self, exchange: Exchange) -> None:
-        """The answer is complete: close, or go on with the next request."""
+        """The answer is complete: close, or continue with the next request."""
         if exchange is not self._current:
             return
         self._current = None
@@ -451,7 +451,7 @@ class FrontDoor(asyncio.Protocol):
 
     @property
     def account(self) -> str:
-        """Whose requests come on this connection; empty before a key of his was looked at."""
+        """Whose requests come on this connection; empty before a key of theirs was looked at."""
         return self._account
 
     def look(self, now: float) -> None:
@@ -563,7 +563,7 @@ class FrontDoor(asyncio.Protocol):
         return now - self._stuck_since > slow_s
 
     def _is_gone(self) -> bool:
-        """Whether the connection is no more: after his end nobody reads from it, so that nothing else says so."""
+        """Whether the connection is no more: after their end nobody reads from it, so that nothing else says so."""
         line = self._transport.get_extra_info("socket")
         try:
             return line is not None and line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[0] == _TCP_CLOSE

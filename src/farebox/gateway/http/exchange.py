@@ -228,7 +228,7 @@ class Exchange:
         await self._body_waiter
 
     def admit(self, account: str) -> None:
-        """Whose request this is: its bytes are his from now on; a body that his share has no room for fails."""
+        """Whose request this is: its bytes are theirs from now on; a body that their share has no room for fails."""
         if account == self.account:
             return
         self.account = account
@@ -238,7 +238,7 @@ class Exchange:
             self.fail(shares.crowded())
 
     def check(self) -> None:
-        """Raise what stands in the way of answering this request, if anything does."""
+        """Raise what is in the way of answering this request, if anything does."""
         if self._fault is not None:
             raise self._fault
 
@@ -309,7 +309,7 @@ class Exchange:
     def slow(self, now: float, *, reading: bool) -> bool:
         """Whether less of the body came in the last `body_grace_s` than had to; asked once or twice a second.
 
-        While we do not read, or have not asked for the body of a customer who waits for that, it is not his doing.
+        While we do not read, or have not asked for the body of a customer who waits for that, it is not their doing.
         """
         if self.complete or self._fault is not None:
             return False
@@ -347,7 +347,7 @@ class Exchange:
             self._callback = callback
 
     def begin(self, headers: Sequence[tuple[str, str]], *, stream: bool, patient: bool = False) -> None:
-        """What the head of the answer shall hold; from now on silence is filled with empty lines.
+        """What the head of the answer must hold; from now on silence is filled with empty lines.
 
         Not for OpenAI's own client where nothing is streamed: it waits by itself, and an error under a 200 raises
         nothing there (clients 1.3).
@@ -463,7 +463,7 @@ class Exchange:
             self._door.abort()
 
     def drop(self) -> None:
-        """End the answer without a word: the connection breaks."""
+        """End the answer silently: the connection breaks."""
         self._door.abort()
         self._end()
 

@@ -81,12 +81,12 @@ def path_of(target: bytes) -> bytes:
 
 
 class Networks:
-    """Addresses and networks; `address in networks` for an address as text, False for what is none."""
+    """Addresses and networks; `address in networks` for an address as text, False for an invalid one."""
 
     __slots__ = ("_networks",)
 
     def __init__(self, text: str) -> None:
-        """The networks of a text such as `10.0.0.0/8, ::1`; CommandError names the one that is none."""
+        """The networks of a text such as `10.0.0.0/8, ::1`; CommandError names the invalid one."""
         self._networks = tuple(_network(part.strip()) for part in text.split(",") if part.strip())
 
     def __contains__(self, address: str) -> bool:
@@ -106,7 +106,7 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address, or None for what is none; one of IPv4 that came through an IPv6 socket is that of IPv4."""
+    """The address, or None for an invalid one; one of IPv4 that came through an IPv6 socket is that of IPv4."""
     try:
         found = ipaddress.ip_address(text)
     except ValueError:

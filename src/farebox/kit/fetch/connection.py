@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
             cast("asyncio.Transport", self._transport).resume_reading()
 
     def finish(self) -> None:
-        """See Line. Kept only if answer and request have passed whole, and nothing lies behind them."""
+        """See Line. Kept only if answer and request have passed whole, and nothing is behind them."""
         self._exchange = None
         transport = self._transport
         if (

@@ -44,7 +44,7 @@ class Fetch:
     """Outgoing HTTP/1.1 for one event loop: no redirects, no cookies, no proxy, no pipelining.
 
     `per_target_max` bounds the exchanges under way to one target; an idle connection is closed after
-    `idle_keep_s`, and no more than `idle_max` are kept in all; `buffer_bytes_max` is how much of a body may
+    `idle_keep_s`, and no more than `idle_max` are kept in total; `buffer_bytes_max` is how much of a body may
     wait unread before reading from the network stops (one more read of the loop, 256 KiB, can come on top).
     """
 

@@ -43,7 +43,7 @@ _CODES = {
 
 class _Parser(Parser):
     def parse_body(self, request: HttpRequest) -> Any:
-        """The JSON body; 400 where a name comes twice in an object, for which of the two is meant can't be known.
+        """The JSON body; 400 where a name is repeated in an object, for which of the two is meant can't be known.
 
         What would take the interpreter for too long is refused before it is decoded.
         """

@@ -168,7 +168,7 @@ class Sheet(Schema):
 
 
 class DraftIn(In):
-    """A version to draw up. Prices that it does not name stay; they are decimal texts for 1,000,000 units."""
+    """A version to create. Prices that it does not name stay; they are decimal texts for 1,000,000 units."""
 
     prices: Annotated[dict[Name, dict[Ident, Decimal]], Field(max_length=1000)] = {}
     from_usd_source: Ident = ""

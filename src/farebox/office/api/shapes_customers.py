@@ -27,7 +27,7 @@ class CloseIn(In):
 
 
 class Limits(Schema):
-    """Calls a minute, tokens a minute, calls at once; null is no limit."""
+    """Calls per minute, tokens per minute, concurrent calls; null is no limit."""
 
     rpm: int | None
     tpm: int | None

@@ -86,7 +86,7 @@ class SettingsIn(In):
 
 
 class OperatorOut(Schema):
-    """Who works here; `factors` are his second factors."""
+    """Who works here; `factors` are their second factors."""
 
     id: str
     email: str

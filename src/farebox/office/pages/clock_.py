@@ -46,7 +46,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
 @operator("admin")
 @step_up
 def confirm(request: HttpRequest, me: Operator) -> HttpResponse:
-    """Say that the time is right: what waits for that goes on."""
+    """Say that the time is right: what waits for that continues."""
     here = reverse("office:clock")
     if request.method != "POST":
         return HttpResponseRedirect(here)

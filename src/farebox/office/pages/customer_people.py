@@ -108,7 +108,7 @@ def key(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
 @_both
 @operator("admin")
 def key_made(request: HttpRequest, me: Operator, account: str, key: str) -> HttpResponse:  # noqa: ARG001 - the session knows whose it is
-    """The text of a key that this administrator made just now, until it was put away; then the account's page."""
+    """The text of a key that this administrator made just now, until it was closed; then the account's page."""
     found, named = find(account), db.read(customers.key, account, key)
     if named is None:
         raise Http404

@@ -189,7 +189,7 @@ def rename(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
 @require_POST
 @operator("admin")
 def limits(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
-    """Calls a minute, tokens a minute and calls at once of the whole account; empty for no limit."""
+    """Calls per minute, tokens per minute and concurrent calls of the whole account; empty for no limit."""
     find(account)
     try:
         wanted = {
@@ -212,7 +212,7 @@ def limits(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @operator("support", "admin")
 def revoke(request: HttpRequest, me: Operator, account: str, key: str) -> HttpResponse:
-    """A page that names the key, and the button that switches it off for good."""
+    """A page that names the key, and the button that switches it off permanently."""
     found = find(account)
     named = db.read(customers.key, account, key)
     if named is None:
@@ -227,7 +227,7 @@ def revoke(request: HttpRequest, me: Operator, account: str, key: str) -> HttpRe
 @operator("admin")
 @step_up
 def close(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
-    """Close the account for good, once its name was typed."""
+    """Close the account permanently, once its name was typed."""
     found = find(account)
     error = ""
     if request.method == "POST":

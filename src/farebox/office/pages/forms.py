@@ -60,7 +60,7 @@ def line(request: HttpRequest, name: str, chars_max: int = 100) -> str:
 
 
 def count(given: str, what: str) -> int:
-    """A whole number that was typed; CommandError for what is none."""
+    """A whole number that was typed; CommandError for an invalid one."""
     plain = given.replace(",", "").replace(" ", "")
     if not (plain.isascii() and plain.isdigit()) or len(plain) > 12:
         raise CommandError(_("%(what)s: enter a whole number.") % {"what": what})
@@ -68,7 +68,7 @@ def count(given: str, what: str) -> int:
 
 
 def amount(given: str, what: str) -> int:
-    """An amount that was typed, in micro-units; CommandError for what is none."""
+    """An amount that was typed, in micro-units; CommandError for an invalid one."""
     try:
         return money.parse(given)
     except money.MoneyError:

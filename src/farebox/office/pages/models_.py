@@ -175,7 +175,7 @@ def _given(request: HttpRequest) -> dict[str, Any]:
 
 
 def _typed_again(request: HttpRequest) -> dict[str, str]:
-    """Single fields that were typed before a proof was asked for; what was ticked is ticked anew."""
+    """Single fields that were typed before a proof was asked for; what was ticked is ticked again."""
     names = ("name", "owned_by", "context_tokens", "output_tokens_max", "tokenizer", "image_formula")
     found = retyped.again(request)
     return {name: found[name] for name in (*names, "input_overhead_tokens") if name in found}

@@ -30,7 +30,7 @@ FIELDS = ("from_usd_source", "rate", "factor", "usd_rate", "remove", "begins", "
 @operator("admin")
 @step_up
 def change(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
-    """Draw up a version: prices by hand, prices of a USD list times rate and factor, models that are no longer sold."""
+    """Create a version: prices by hand, prices of a USD list times rate and factor, models that are no longer sold."""
     now_us = clock.now_us()
     head = head_of(name, now_us)
     values = {field: text(request, field, 2000) for field in FIELDS}

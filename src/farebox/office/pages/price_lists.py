@@ -178,7 +178,7 @@ def publish(request: HttpRequest, me: Operator, draft: str) -> HttpResponse:
 @require_POST
 @operator("admin")
 def drop(request: HttpRequest, me: Operator, draft: str) -> HttpResponse:
-    """Put a draft away."""
+    """Discard a draft."""
     row = _exists(draft)
     return carry_out(
         request,

@@ -143,7 +143,7 @@ def recovery(request: HttpRequest, me: Operator) -> HttpResponse:
 @_both
 @operator()
 def recovery_made(request: HttpRequest, me: Operator) -> HttpResponse:
-    """Recovery codes that were made just now, for ten minutes or until they were put away; then on."""
+    """Recovery codes that were made just now, for ten minutes or until they were closed; then on."""
     codes = kept.get(request, CODES)
     if not codes or request.method == "POST":
         kept.drop(request, CODES)

@@ -250,7 +250,7 @@ def write(known: Known, value: Any) -> str:
 
 
 def read(known: Known, given: str) -> Any:
-    """What was typed as a value; CommandError for what is none."""
+    """What was typed as a value; CommandError for an invalid one."""
     if known.kind == "count":
         return count(given, known.name)
     if known.kind == "amount":

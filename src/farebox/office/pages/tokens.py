@@ -76,7 +76,7 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @operator()
 def made(request: HttpRequest, me: Operator, token: str) -> HttpResponse:
-    """The text of a token that was made just now, for ten minutes or until it was put away; then the list."""
+    """The text of a token that was made just now, for ten minutes or until it was closed; then the list."""
     rows = db.read(tokens.listed, person=me.person, now_us=clock.now_us())
     row = next((each for each in rows if each["id"] == token), None)
     if row is None:

@@ -41,7 +41,7 @@ def _whole(label: Any, help_text: Any = "") -> WholeField:
 
 
 class Secretive(forms.Form):
-    """A form with an upstream's key, which is never written into a page: a form that failed goes on with `kept`.
+    """A form with an upstream's key, which is never written into a page: a form that failed continues with `kept`.
 
     The page then says so, and sends `secret_kept`; without it an empty field is an empty field.
     """
@@ -62,7 +62,7 @@ class Secretive(forms.Form):
         return found
 
     def secret_typed(self) -> str:
-        """The key that the next try goes on with; the page of this form says so from now on."""
+        """The key that the next try continues with; the page of this form says so from now on."""
         typed = str(self.cleaned_data.get("secret") or "") if self.is_bound else ""
         if typed:
             self.data = {**self.data.dict(), "secret_kept": "on"}  # type: ignore[attr-defined]  # a QueryDict

@@ -93,7 +93,7 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
 @require_POST
 @operator("admin")
 def state(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
-    """Pause a channel or switch it on; calls under way go on in any case."""
+    """Pause a channel or switch it on; calls under way continue in any case."""
     row, to = _find(channel), reverse("office:channel", args=[channel])
     wanted = "disabled" if request.POST.get("state") == "disabled" else "active"
     if wanted == "active" and (way := ask_first(request, to)):
@@ -263,7 +263,7 @@ def _short(costs: dict[str, str], me: Operator) -> dict[str, str]:
 def refuse_to_lead_away(row: dict[str, Any], base_url: str, secret: str) -> None:
     """CommandError where a channel's key would go to another place without being given again.
 
-    Else who may write a key, but never read it, would have it sent to a server of his own.
+    Else who may write a key, but never read it, would have it sent to a server of their own.
     """
     moved = urlsplit(base_url)[:2] != urlsplit(row["base_url"])[:2]
     if moved and row["secret"] != "none" and not secret:  # noqa: S105 - says whether there is one

@@ -60,11 +60,11 @@ class OpenAI:
         return Reader(ask)
 
     def answer(self, body: bytes, ask: Ask) -> Event:
-        """Read a whole answer; BadAnswer if it is none of its kind, and no error."""
+        """Read a whole answer; BadAnswer if it is not one of its kind, and no error."""
         return _endpoint(ask.kind).received(body, ask)
 
     def chunks(self, body: bytes, ask: Ask) -> list[bytes]:
-        """The payloads of a stream that say what this whole answer says; BadAnswer if it is none."""
+        """The payloads of a stream that say what this whole answer says; BadAnswer if it is not one."""
         return whole.chunks(body, ask)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:

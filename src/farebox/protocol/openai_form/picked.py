@@ -106,7 +106,7 @@ _text: Final = msgspec.json.Decoder(_TextEvent).decode
 
 
 def chat(payload: bytes, lanes: Mapping[int, tidy.Lane], wanted: int) -> Event | None:
-    """The event of a chunk of chat that goes on with one choice; its `raw` is that choice and all behind it.
+    """The event of a chunk of chat that continues with one choice; its `raw` is that choice and all behind it.
 
     `lanes` are the choices that have begun, `wanted` how many may be shown. None where more is to be done than to
     leave fields out; then nothing has changed.
@@ -222,7 +222,7 @@ def _numbered(details: list[_Detail], lane: tidy.Lane) -> list[_Detail]:
 
 
 def _read_calls(event: Event, delta: _Delta, lane: tidy.Lane) -> bool:
-    """Whether all pieces go on with tool calls that are under way; of each, what is new stays."""
+    """Whether all pieces continue with tool calls that are under way; of each, what is new stays."""
     for call in delta.tool_calls or ():
         function = call.function
         known = lane.by_id.get(call.id) if call.id else None

@@ -111,7 +111,7 @@ class Reader:
         return event
 
     def _any(self, payload: bytes) -> Event:
-        """Any event: decoded, tidied and written anew."""
+        """Any event: decoded, tidied and written again."""
         found = decoded(payload)
         if not isinstance(found, dict):
             raise BadAnswer("An event of the stream is not an object.")

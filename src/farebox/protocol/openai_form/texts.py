@@ -16,7 +16,7 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/=]*")
 
 
 def rejoin(row: dict[str, Any], lane: Lane, halves: Halves, *, ends: bool) -> None:
-    """Join halves of signs in the texts of a row with those before; where the choice `ends`, none is held back."""
+    """Join halves of characters in the texts of a row with those before; where the choice `ends`, none is held back."""
     said = row.get("delta", row)
     for holder, name, key in _texts(said, lane.index):
         holder[name] = halves.joined(key, holder[name])
@@ -59,7 +59,7 @@ def without_media(text: str, lane: Lane) -> tuple[str, int, str]:
 
     What makes images sends each in a piece. Base64 in short pieces was written sign by sign, and is output of a model
     that was asked to write like this: it is an image for version 1 of the charging rules, and text for version 2.
-    `lane.in_media` remembers one that goes on in the next event.
+    `lane.in_media` remembers one that continues in the next event.
     """
     if not lane.in_media and "base64," not in text:
         return text, 0, ""

@@ -73,7 +73,7 @@ class Lane:
 def place(choice: Mapping[str, Any], position: int, lanes: Mapping[int, Lane], wanted: int) -> tuple[int, int]:
     """A choice's own index, its position where it has none, and the one to show: 0 to `wanted` - 1 where it can be.
 
-    BadAnswer for an index that is none.
+    BadAnswer for an index that is not one.
     """
     own = choice.get("index")
     if isinstance(own, str) and own.isdecimal() and len(own) < len("10000"):
@@ -235,7 +235,7 @@ def _call(entry: Mapping[str, Any], lane: Lane, ident: str) -> dict[str, Any]:
 
 
 def _under_way(index: Any, known_as: str, name: str, lane: Lane) -> ToolCall | None:
-    """The call that a piece goes on with; None for a new one."""
+    """The call that a piece continues with; None for a new one."""
     if known_as in lane.by_id:
         return lane.by_id[known_as]
     if type(index) is int:

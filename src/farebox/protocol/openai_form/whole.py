@@ -41,7 +41,7 @@ class _Choice(Struct, gc=False, forbid_unknown_fields=True):
 
 
 class _Plain(Struct, gc=False):
-    """A whole answer of which the choices and the usage may pass as they are; the rest is written anew or left out."""
+    """A whole answer of which the choices and the usage may pass as they are; the rest is written again or left out."""
 
     choices: Raw
     model: str
@@ -244,7 +244,7 @@ def _numbered(known: dict[int, dict[str, Any]], entries: list[dict[str, Any]]) -
 
 
 def chunks(body: bytes, ask: Ask) -> list[bytes]:
-    """The payloads of a stream that say what this whole answer says; BadAnswer if it is none."""
+    """The payloads of a stream that say what this whole answer says; BadAnswer if it is not one."""
     event = answer(body, replace(ask, stream=False))
     if event.error is not None:
         return [body.removeprefix(BOM)]
