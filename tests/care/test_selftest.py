@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from farebox.care import pgtools
 from farebox.care.selftest import house, kills, parts, race, replay, restored
 from farebox.care.selftest.tried import Tried
 from farebox.kit.errors import CommandError
@@ -208,10 +209,10 @@ class Stub:
 
     keys = {"load": "sk-nobody"}
 
-    def __init__(self, folder: Path, database: str, sentence: str) -> None:
+    def __init__(self, folder: Path, database: str, sentence: str, code: str = "command_refused") -> None:
         self.folder = self.data = folder
         self.environment = {"FAREBOX_DATABASE": database}
-        self.sentence = sentence
+        self.sentence, self.code = sentence, code
 
     def serve(self) -> Any:
         return SimpleNamespace(port=0, stop=lambda: 0)
@@ -219,17 +220,20 @@ class Stub:
     def farebox(self, *words: str) -> subprocess.CompletedProcess[str]:
         if "--make-key" in words:
             return subprocess.CompletedProcess(words, 0, "{}", "")
-        return subprocess.CompletedProcess(words, 1, "", json.dumps({"error": {"message": self.sentence}}))
+        return subprocess.CompletedProcess(
+            words, 1, "", json.dumps({"error": {"message": self.sentence, "code": self.code}})
+        )
 
 
 @pytest.mark.slow
 def test_a_machine_without_pg_dump_is_told_so(tmp_path):
-    lacks = "There is no pg_dump on PATH."
-    tried = restored.run(quiet, Stub(tmp_path, "postgresql://db/x", lacks))
+    with pytest.raises(pgtools.NoProgram):
+        pgtools.find("pg_dump", tmp_path / "none")
+    lacks = "There is none on PATH."
+    tried = restored.run(quiet, Stub(tmp_path, "postgresql://db/x", lacks, pgtools.NoProgram.code))
     assert (tried.verdict, tried.note) == ("not tried", lacks)
-    for stub in (Stub(tmp_path, "", lacks), Stub(tmp_path, "postgresql://db/x", "The disk is full.")):
-        with pytest.raises(CommandError):
-            restored.run(quiet, stub)
+    with pytest.raises(CommandError):
+        restored.run(quiet, Stub(tmp_path, "postgresql://db/x", "pg_dump: the disk is full."))
 
 
 # what customers saw against the books

@@ -184,7 +184,7 @@ def test_proof_finds_what_no_command_writes(vendor):
     Offering.objects.update(costs='{"input":-1,"odd":1}')
     Upstream.objects.update(cancel_billing="maybe")
     words = "\n".join(map(str, db.read(proof.prove)))
-    for part in ("dozing", "no sealed text", "negative", "'odd'", "'maybe'", "cost of input"):
+    for part in ("dozing", "not a sealed text", "negative", "'odd'", "'maybe'", "cost of input"):
         assert part in words
     assert "plain" not in words
 

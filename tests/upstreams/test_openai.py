@@ -156,7 +156,7 @@ GOOD_USAGE = [
 ]  # fmt: skip
 
 BAD_USAGE = [
-    (None, "no object"), ([], "no object"), (7, "no object"), ({}, "prompt_tokens is missing"),
+    (None, "not an object"), ([], "not an object"), (7, "not an object"), ({}, "prompt_tokens is missing"),
     ({"completion_tokens": 1}, "prompt_tokens is missing"),
     ({"prompt_tokens": "10", "completion_tokens": 1}, "prompt_tokens is not a whole"),
     ({"prompt_tokens": 10, "completion_tokens": 1.0}, "completion_tokens is not a whole"),
@@ -170,7 +170,7 @@ BAD_USAGE = [
     ({"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9, "audio_tokens": 2}}, "parts of"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "completion_tokens_details": {"reasoning_tokens": 2}}, "parts of completion"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "completion_tokens_details": {"reasoning_tokens": -2}}, "out of bounds"),
-    ({"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": []}, "no object"),
+    ({"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": []}, "not an object"),
     ({"prompt_tokens": 10, "completion_tokens": 1, "prompt_cache_hit_tokens": 0.5}, "prompt_cache_hit_tokens is not a whole"),
 ]  # fmt: skip
 
