@@ -72,23 +72,23 @@ def test_a_call_under_way_is_not_passed_over(house):
 def test_a_batch_is_found_by_the_primary_key(house):
     from django.db import connection
 
-    from farebox.calls import statements
+    from farebox.calls import sql
 
-    def plan(sql: str, params: tuple[Any, ...]) -> str:
+    def plan(text: str, params: tuple[Any, ...]) -> str:
         with connection.cursor() as cursor:
             if connection.vendor == "sqlite":
-                cursor.execute("EXPLAIN QUERY PLAN " + sql, params)
+                cursor.execute("EXPLAIN QUERY PLAN " + text, params)
             else:
                 cursor.execute("SET enable_seqscan = off")  # a small table is read whole otherwise
-                cursor.execute("EXPLAIN " + sql, params)
+                cursor.execute("EXPLAIN " + text, params)
             return "\n".join(str(row) for row in cursor.fetchall())
 
-    for sql, params in (
-        (statements.FORGET_CALLS, ("call_1", "call_2")),
-        (statements.FORGET_ATTEMPTS, ("call_1", "call_2")),
-        (statements.LAST_TO_FORGET, ("call_1", "call_2", 10)),
+    for text, params in (
+        (sql.FORGET_CALLS, ("call_1", "call_2")),
+        (sql.FORGET_ATTEMPTS, ("call_1", "call_2")),
+        (sql.LAST_TO_FORGET, ("call_1", "call_2", 10)),
     ):
-        told = plan(sql, params)
+        told = plan(text, params)
         assert "Seq Scan on calls_" not in told
         assert "SCAN calls_call\n" not in told
         assert "SCAN calls_attempt" not in told

@@ -282,7 +282,7 @@ def test_lots_whose_lives_do_not_touch_are_not_looked_at(house, monkeypatch):
     books.expire(3 * DAY_US)
     books.grant(900 * DAY_US, 10, 901 * DAY_US)
     asked = []
-    between = lots.statements.CHARGED_BETWEEN
+    between = lots.sql.CHARGED_BETWEEN
     real = db.Tx.one
 
     def one(tx: Any, sql: str, params: Any = ()) -> Any:

@@ -11,16 +11,16 @@ from typing import Any
 
 from farebox.calls import delivery, once
 from farebox.calls import log as records
-from farebox.calls import statements as call_sql
+from farebox.calls import sql as call_sql
 from farebox.catalog import fitting
 from farebox.catalog.usage import Usage
 from farebox.gateway import ending, hold, journal, judging, meter, rules_2, serve, settlement, stepped
 from farebox.gateway.meter import Ending, Outcome
 from farebox.kit import clock, epochs, timing
-from farebox.kit import statements as kit_sql
+from farebox.kit import sql as kit_sql
 from farebox.ledger import allowance, booking, holds
 from farebox.ledger import journal as entries
-from farebox.ledger import statements as sql
+from farebox.ledger import sql as ledger_sql
 from farebox.site import node, prober
 from farebox.upstreams import breaker, health, send
 
@@ -69,12 +69,12 @@ def check_then_act_hold(put: Put) -> None:
         return await right(ports, opened, need)
 
     put(hold, "place", place)
-    put(sql, "TAKE", "UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s WHERE id = %s AND %s >= 0")
+    put(ledger_sql, "TAKE", "UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s WHERE id = %s AND %s >= 0")
 
 
 @bug("a process whose epoch was ended goes on holding money")
 def hold_of_an_ended_epoch(put: Put) -> None:
-    put(sql, "OPEN_HOLD", sql.OPEN_HOLD.replace("AND ended_us IS NOT NULL", "AND ended_us < 0"))
+    put(ledger_sql, "OPEN_HOLD", ledger_sql.OPEN_HOLD.replace("AND ended_us IS NOT NULL", "AND ended_us < 0"))
 
 
 @bug("after a commit of unknown outcome the hold is placed again")
@@ -94,7 +94,9 @@ def hold_placed_twice(put: Put) -> None:
 @bug("a hold that grows takes the money and does not note it")
 def extension_not_recorded(put: Put) -> None:
     put(
-        sql, "GROW_HOLD", "UPDATE ledger_hold SET amount_micro = amount_micro + 0 * %s WHERE id = %s AND state = 'open'"
+        ledger_sql,
+        "GROW_HOLD",
+        "UPDATE ledger_hold SET amount_micro = amount_micro + 0 * %s WHERE id = %s AND state = 'open'",
     )
 
 
@@ -125,7 +127,7 @@ def lowered_below_what_was_delivered(put: Put) -> None:
 
 @bug("a hold that has ended can be settled")
 def unguarded_settle(put: Put) -> None:
-    put(sql, "END_HOLD", sql.END_HOLD.replace("AND state = 'open'", ""))
+    put(ledger_sql, "END_HOLD", ledger_sql.END_HOLD.replace("AND state = 'open'", ""))
     right = holds.settle
 
     def settle(tx: Any, *, hold: str, charge_micro: int, **facts: Any) -> Any:
@@ -138,7 +140,7 @@ def unguarded_settle(put: Put) -> None:
 @bug("a charge has one posting")
 def one_legged_entry(put: Put) -> None:
     put(
-        sql,
+        ledger_sql,
         "WRITE_TWO_POSTINGS",
         "INSERT INTO ledger_posting (id, entry_id, account, amount_micro) SELECT %s, %s, %s, %s WHERE %s || %s || %s <> %s",
     )
@@ -220,7 +222,7 @@ def double_settle_on_repeat(put: Put) -> None:
             entries.write_charge(
                 tx, account=account, ref=f"{hold}.again", currency="USD", amount_micro=done.charge_micro, at_us=1
             )
-            tx.execute(sql.PAY, (0, done.charge_micro, account, 0))
+            tx.execute(ledger_sql.PAY, (0, done.charge_micro, account, 0))
         return done
 
     put(holds, "_ended", ended)
@@ -267,7 +269,7 @@ def cap_not_given_back(put: Put) -> None:
 @bug("a cap does not count what the call cost")
 def cap_not_charged(put: Put) -> None:
     put(
-        sql,
+        ledger_sql,
         "PAY",
         "UPDATE ledger_ledgeraccount SET held_micro = held_micro - %s, posted_micro = posted_micro -"
         " CASE WHEN kind = 'memo' THEN 0 ELSE %s END WHERE id = %s AND held_micro >= %s",
@@ -369,7 +371,7 @@ def no_sweeper(put: Put) -> None:
 def sweeper_charges_the_hold(put: Put) -> None:
     def expire(tx: Any, *, epoch: str, now_us: int, at_most: int = 500) -> list[str]:
         expired = []
-        for name, joined, amount_micro in tx.all(sql.OPEN_HOLDS_OF_EPOCH, (epoch, at_most)):
+        for name, joined, amount_micro in tx.all(ledger_sql.OPEN_HOLDS_OF_EPOCH, (epoch, at_most)):
             purses = [holds.Purse(each, None if each.startswith("acc") else 0) for each in str(joined).split()]
             holds.settle(tx, hold=name, purses=purses, currency="USD", charge_micro=amount_micro, now_us=now_us)
             expired.append(str(name))
@@ -449,7 +451,7 @@ def no_refund(put: Put) -> None:
 @bug("a refund is given as often as it is asked for")
 def refund_twice(put: Put) -> None:
     put(call_sql, "UNDELIVERED", call_sql.UNDELIVERED.replace("AND flags NOT LIKE '%%refunded'", ""))
-    put(sql, "FIND_ENTRY", sql.FIND_ENTRY.replace("ref = %s", "ref = %s AND kind <> 'refund'"))
+    put(ledger_sql, "FIND_ENTRY", ledger_sql.FIND_ENTRY.replace("ref = %s", "ref = %s AND kind <> 'refund'"))
     right = entries.post
     given: list[int] = [0]
 
@@ -511,7 +513,7 @@ def early_leaver_billed(put: Put) -> None:
 def _unguarded(put: Put) -> None:
     """The row of an allowance is moved whatever it has become since it was read."""
     guard = "AND drawn_micro = %s AND grown_micro = %s AND charged_micro = %s"
-    put(sql, "MOVE_ALLOWANCE", sql.MOVE_ALLOWANCE.replace(guard, "AND %s + %s + %s >= 0"))
+    put(ledger_sql, "MOVE_ALLOWANCE", ledger_sql.MOVE_ALLOWANCE.replace(guard, "AND %s + %s + %s >= 0"))
 
 
 @bug("what breaks off is forgiven, and nothing is drawn for it")
@@ -576,7 +578,7 @@ def factors_of_one_account(put: Put) -> None:
 
 @bug("an allowance grows with money that was given")
 def growth_of_granted_money(put: Put) -> None:
-    put(sql, "READ_ALLOWANCE_AND_PAID", sql.READ_ALLOWANCE_AND_PAID.replace("EXISTS", "TRUE OR EXISTS"))
+    put(ledger_sql, "READ_ALLOWANCE_AND_PAID", ledger_sql.READ_ALLOWANCE_AND_PAID.replace("EXISTS", "TRUE OR EXISTS"))
 
 
 @bug("a charge that is given back leaves what was drawn for it")

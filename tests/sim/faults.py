@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from farebox.accounts import accounts, forgiving, projects
 from farebox.accounts.keys import key_line, keys
-from farebox.kit import db, options, statements
+from farebox.kit import db, options, sql
 from farebox.kit.errors import CommandError
 from farebox.ledger import adjustments, lots
 
@@ -170,7 +170,7 @@ def set_right(world: World) -> None:
             world.stop_at_once(machine.life)
 
     def move(tx: db.Tx) -> None:
-        tx.execute(statements.MOVE_TIMES_BACK, (now_us,) * 13)
+        tx.execute(sql.MOVE_TIMES_BACK, (now_us,) * 13)
 
     db.write(move)
     world.note("the clock is set right")

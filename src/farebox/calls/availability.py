@@ -15,7 +15,7 @@ from farebox.accounts.names import HOUSE
 from farebox.kit import ids
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 
 FAILED = frozenset({"R13", "R14", "R15", "R24"})
 HOURS, DAYS = 24, 30
@@ -130,13 +130,13 @@ def read(tx: Tx, *, from_us: int, long_us: int) -> Span:
     most = parts * rows
     tallies: dict[str, Tally] = {}
     ends = _id(from_us), _id(from_us + long_us)
-    if tx.one(statements.CALL_BEYOND, (*ends, most)) is None:
-        _tally(tallies, tx.all(statements.ENDED_CALLS, (*ends, HOUSE, most)))
+    if tx.one(sql.CALL_BEYOND, (*ends, most)) is None:
+        _tally(tallies, tx.all(sql.ENDED_CALLS, (*ends, HOUSE, most)))
         return Span(from_us, tallies)
     part_us = long_us // parts
     for part in range(parts):
         begins_us = from_us + part * part_us
-        found = tx.all(statements.ENDED_CALLS, (_id(begins_us), _id(begins_us + part_us), HOUSE, rows))
+        found = tx.all(sql.ENDED_CALLS, (_id(begins_us), _id(begins_us + part_us), HOUSE, rows))
         _tally(tallies, found)
     return Span(from_us, tallies, sampled=True)
 

@@ -20,7 +20,7 @@ from farebox.ledger.allowance import Allowance, Claim, Given, Terms
 from farebox.ledger.holds import Purse
 from farebox.protocol import counters
 
-from . import once, refunds, statements
+from . import once, refunds, sql
 
 _json = msgspec.json.Encoder().encode
 _FIRST_ID = "call_"
@@ -128,10 +128,10 @@ def open_call(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) 
         epoch=call.epoch,
         now_us=call.opened_us,
     )
-    if tx.again and tx.one(statements.READ_CALL, (call.id, call.account)) is not None:
+    if tx.again and tx.one(sql.READ_CALL, (call.id, call.account)) is not None:
         return held_micro
     tx.execute(
-        statements.OPEN_CALL,
+        sql.OPEN_CALL,
         (
             call.id,
             call.account,
@@ -204,7 +204,7 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
         flags.append("short")
     forgiven_micro = None if ended.value_micro is None else max(0, ended.value_micro - done.charge_micro)
     changed = tx.execute(
-        statements.END_CALL,
+        sql.END_CALL,
         (
             ended.ended_us,
             done.held_micro,
@@ -264,20 +264,20 @@ def void_call(tx: Tx, call: Opened, ended: Ended) -> int:
 
 def give_back(tx: Tx, call: str, account: str, *, now_us: int) -> int:
     """Refund the charge of a call whose answer never left, once (R25); the micro-units given back now."""
-    row = tx.one(statements.READ_CALL, (call, account))
+    row = tx.one(sql.READ_CALL, (call, account))
     if row is None:
         return 0
     facts = as_dict(row)
     refund_micro = holds.refund(tx, hold=call, currency=facts["currency"], now_us=now_us)
     if refund_micro:
         allowance.give_back(tx, call)
-        tx.execute(statements.MARK_REFUNDED, (call,))
-        last = tx.all(statements.READ_ATTEMPTS, (call,))[-1:]
+        tx.execute(sql.MARK_REFUNDED, (call,))
+        last = tx.all(sql.READ_ATTEMPTS, (call,))[-1:]
         channel, cost_currency = (last[0][2], last[0][9]) if last else ("", "")
         of = (account, facts["project"], facts["key"], facts["model"], facts["currency"])
         own_day = zones.day(facts["opened_us"], zones.of(tx, account))
         day = _day_key(facts["opened_us"], own_day, of, channel, cost_currency)
-        tx.accumulate(statements.ADD_TO_DAY, day, (0, -refund_micro, 0, 0, 0))
+        tx.accumulate(sql.ADD_TO_DAY, day, (0, -refund_micro, 0, 0, 0))
     return refund_micro
 
 
@@ -285,7 +285,7 @@ def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> int:
     """End what a dead process left open: its holds expire, its calls cost nothing (R15). How many; ask until 0."""
     expired = holds.expire(tx, epoch=epoch, now_us=now_us, at_most=at_most)
     for call in expired:
-        tx.execute(statements.CLOSE_EXPIRED, (now_us, "R15", call))
+        tx.execute(sql.CLOSE_EXPIRED, (now_us, "R15", call))
     return len(expired)
 
 
@@ -294,7 +294,7 @@ def note_late(tx: Tx, call: str, attempts: Sequence[AttemptFacts]) -> bool:
 
     The call stays free; what its upstreams cost us is kept.
     """
-    if tx.execute(statements.NOTE_LATE, (len(attempts), call)) != 1:
+    if tx.execute(sql.NOTE_LATE, (len(attempts), call)) != 1:
         return False
     for number, attempt in enumerate(attempts, start=1):
         attempt.charged = False
@@ -309,7 +309,7 @@ def _text(text: str, chars_max: int) -> str:
 
 def _write_attempt(tx: Tx, call: str, number: int, attempt: AttemptFacts) -> None:
     tx.execute(
-        statements.WRITE_ATTEMPT,
+        sql.WRITE_ATTEMPT,
         (
             f"{call}.{number}",
             call,
@@ -334,7 +334,7 @@ def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
     last = ended.attempts[-1] if ended.attempts else None
     usage = ended.usage
     tx.accumulate(
-        statements.ADD_TO_DAY,
+        sql.ADD_TO_DAY,
         _day_key(
             call.opened_us,
             call.own_day,
@@ -355,7 +355,7 @@ def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
 def _add_forgiven(tx: Tx, call: Opened, ended: Ended, forgiven_micro: int, drawn_micro: int) -> None:
     channel = ended.attempts[-1].channel if ended.attempts else ""
     key = (day_of(call.opened_us), call.account, call.model, channel, ended.cause, call.currency)
-    tx.accumulate(statements.ADD_FORGIVEN, ("|".join(key), *key), (1, forgiven_micro, drawn_micro))
+    tx.accumulate(sql.ADD_FORGIVEN, ("|".join(key), *key), (1, forgiven_micro, drawn_micro))
 
 
 def _day_key(
@@ -388,7 +388,7 @@ def day_of(at_us: int) -> str:
 def add_refusals(tx: Tx, counts: dict[tuple[str, str, str], int]) -> None:
     """Add counted refusals by (day, account, code)."""
     for (day, account, code), refusals in sorted(counts.items()):
-        tx.execute(statements.ADD_REFUSALS, (f"{day}|{account}|{code}", day, account, code, refusals))
+        tx.execute(sql.ADD_REFUSALS, (f"{day}|{account}|{code}", day, account, code, refusals))
 
 
 _NAMES = (
@@ -432,7 +432,7 @@ def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
 
     Lines: usage class, units, price per 1,000,000 units, and the exact amount as a decimal text in currency units.
     """
-    row = tx.one(statements.READ_CALL, (call, account))
+    row = tx.one(sql.READ_CALL, (call, account))
     if row is None:
         return None
     found = as_dict(row)
@@ -457,7 +457,7 @@ def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
             "first_byte_ms": _ms(attempt[10], attempt[11]),
             "total_ms": _ms(attempt[10], attempt[12]),
         }
-        for attempt in tx.all(statements.READ_ATTEMPTS, (call,))
+        for attempt in tx.all(sql.READ_ATTEMPTS, (call,))
     ]
     return found
 
@@ -484,7 +484,7 @@ def _told(error: str, told: str) -> str:
 
 def reported(tx: Tx, call: str, account: str) -> Any:
     """The upstream's own usage report of a call as it came, for operators' eyes; None if none is kept."""
-    row = tx.one(statements.READ_CALL, (call, account))
+    row = tx.one(sql.READ_CALL, (call, account))
     kept = None if row is None else row[_NAMES.index("reported")]
     return msgspec.json.decode(kept) if kept else None
 
@@ -495,7 +495,7 @@ def attempts(tx: Tx, call: str) -> list[dict[str, Any]]:
         "n upstream channel model outcome status error charged cost_micro cost_currency started_us first_byte_us "
         "ended_us"
     ).split()
-    return [dict(zip(names, row, strict=True)) for row in tx.all(statements.READ_ATTEMPTS, (call,))]
+    return [dict(zip(names, row, strict=True)) for row in tx.all(sql.READ_ATTEMPTS, (call,))]
 
 
 def lines(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -517,9 +517,9 @@ def recent(tx: Tx, *, account: str, key: str | None, before: str | None, limit: 
     """Calls of an account, or of one key, newest first, older than the id `before`."""
     last = before or _LAST_ID
     if key is None:
-        rows = tx.all(statements.LIST_CALLS_OF_ACCOUNT, (account, last, limit))
+        rows = tx.all(sql.LIST_CALLS_OF_ACCOUNT, (account, last, limit))
     else:
-        rows = tx.all(statements.LIST_CALLS, (account, key, last, limit))
+        rows = tx.all(sql.LIST_CALLS, (account, key, last, limit))
     return [as_dict(row) for row in rows]
 
 
@@ -529,7 +529,7 @@ def spent(tx: Tx, *, account: str, from_day: str, until_day: str) -> int:
     What was refunded by hand of them is taken off.
     """
     beside = zones.later(from_day, -1), zones.later(until_day, 1)
-    row = tx.one(statements.SPENT_BETWEEN_DAYS, (account, *beside, from_day, until_day))
+    row = tx.one(sql.SPENT_BETWEEN_DAYS, (account, *beside, from_day, until_day))
     back = refunds.of_days(tx, account, from_day=from_day, until_day=until_day)
     return (int(row[0]) if row else 0) - sum(each.amount_micro for each in back)
 

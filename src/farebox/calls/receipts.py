@@ -12,7 +12,7 @@ from farebox.catalog import pricing, rules
 from farebox.kit import ids, money
 from farebox.kit.db import Tx
 
-from . import log, statements
+from . import log, sql
 from .scope import Scope
 
 _CALL_ID = re.compile(r"call_[0-9A-Za-z]{25}\Z")
@@ -47,12 +47,12 @@ def read(tx: Tx, call: str, scope: Scope) -> dict[str, Any] | None:
 
 def saw(tx: Tx, account: str, call: str, *, now_us: int) -> bool:
     """Note that somebody of the account has looked at a receipt; whether it was the first time."""
-    return tx.execute(statements.SAW, (account, call, now_us)) == 1
+    return tx.execute(sql.SAW, (account, call, now_us)) == 1
 
 
 def seen(tx: Tx, account: str) -> bool:
     """Whether somebody of the account has ever looked at a receipt."""
-    return tx.one(statements.SEEN, (account,)) is not None
+    return tx.one(sql.SEEN, (account,)) is not None
 
 
 def _times(tx: Tx, found: dict[str, Any]) -> dict[str, int | None]:

@@ -16,7 +16,7 @@ import msgspec
 from farebox.kit import ids, money
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 from .delivery import first_from
 from .scope import Scope
 
@@ -94,9 +94,9 @@ def page(tx: Tx, scope: Scope, wanted: Wanted, *, before: str | None, limit: int
     span = _span(wanted, before)
     if keys is not None and len(keys) <= KEYS_MAX:
         look = max(_LOOK_LEAST, LOOK_MAX // max(1, len(keys)))
-        looks = [_look(tx, statements.SEARCH_KEY, (key, *span), scope, wanted, limit, look) for key in keys]
+        looks = [_look(tx, sql.SEARCH_KEY, (key, *span), scope, wanted, limit, look) for key in keys]
     else:
-        looks = [_look(tx, statements.SEARCH_ACCOUNT, (scope.account, *span), scope, wanted, limit, LOOK_MAX)]
+        looks = [_look(tx, sql.SEARCH_ACCOUNT, (scope.account, *span), scope, wanted, limit, LOOK_MAX)]
     horizon = max((until for _, until in looks if until is not None), default=None)
     known = sorted((row for rows, _ in looks for row in rows), key=lambda row: row.id, reverse=True)
     certain = [row for row in known if horizon is None or row.id >= horizon]
@@ -109,7 +109,7 @@ def page(tx: Tx, scope: Scope, wanted: Wanted, *, before: str | None, limit: int
 
 def exists(tx: Tx, account: str) -> bool:
     """Whether the account has ever made a call."""
-    return tx.one(statements.ANY_CALL, (account,)) is not None
+    return tx.one(sql.ANY_CALL, (account,)) is not None
 
 
 def _keys(scope: Scope, wanted: Wanted) -> list[str] | None:
@@ -128,17 +128,17 @@ def _span(wanted: Wanted, before: str | None) -> tuple[str, str]:
 
 
 def _look(
-    tx: Tx, sql: str, of: tuple[str, str, str], scope: Scope, wanted: Wanted, limit: int, look: int
+    tx: Tx, text: str, of: tuple[str, str, str], scope: Scope, wanted: Wanted, limit: int, look: int
 ) -> tuple[list[Row], str | None]:
     """The first fitting calls of one source, and the id down to which it was looked through; None at its end."""
     fits = (wanted.project, wanted.member, wanted.model, wanted.outcome, wanted.rule)
-    twice = [value for text in fits for value in (text, text)]
+    twice = [value for fit in fits for value in (fit, fit)]
     amounts = (wanted.least_micro, wanted.most_micro)
-    found = tx.all(sql, (*of, look, scope.account, *(scope.places,) * 5, *twice, *amounts, limit + 1))
+    found = tx.all(text, (*of, look, scope.account, *(scope.places,) * 5, *twice, *amounts, limit + 1))
     rows = sorted((_row(each) for each in found), key=lambda row: row.id, reverse=True)
     if len(rows) > limit:
         return rows, rows[-1].id
-    ended = statements.SEARCH_KEY_END if sql == statements.SEARCH_KEY else statements.SEARCH_ACCOUNT_END
+    ended = sql.SEARCH_KEY_END if text == sql.SEARCH_KEY else sql.SEARCH_ACCOUNT_END
     last = tx.one(ended, (*of, look - 1))
     return rows, None if last is None else str(last[0])
 

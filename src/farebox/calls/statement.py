@@ -24,7 +24,7 @@ from farebox.kit.db import Tx
 from farebox.ledger import holds
 from farebox.ledger.models import CreditLot
 
-from . import by_key, statements
+from . import by_key, sql
 from .delivery import first_from
 from .models import Call
 
@@ -127,7 +127,7 @@ def read(tx: Tx, account: str, month: str, *, now_us: int) -> Statement | None:
     ends = dict(lots.values_list("entry_id", "expires_us"))
     wanted.entries = [replace(entry, expires_us=ends.get(entry.id)) for entry in wanted.entries]
     span = (f"ent_{ids.base62(wanted.from_us, 9)}", f"ent_{ids.base62(wanted.until_us, 9)}")
-    found = tx.one(statements.MOVED, (account, *span))
+    found = tx.one(sql.MOVED, (account, *span))
     assert found is not None  # noqa: S101 - an aggregate has a row
     return Statement(wanted, int(found[1]), int(found[0]))
 
@@ -207,7 +207,7 @@ def _entries(tx: Tx, account: str) -> Iterable[Booked]:
     """All entries of an account but its charges; kind by kind, so that charges are stepped over."""
     kind = ""
     while True:
-        found = tx.one(statements.NEXT_KIND, (account, kind))
+        found = tx.one(sql.NEXT_KIND, (account, kind))
         if found is None or found[0] is None:
             return
         kind = str(found[0])
@@ -220,9 +220,7 @@ def _refunds(tx: Tx, account: str) -> list[Booked]:
 
 
 def _of_kind(tx: Tx, account: str, kind: str) -> Iterable[Booked]:
-    for entry, named, ref, at_us, note, single_person, amount_micro in tx.all(
-        statements.ENTRIES_OF_KIND, (account, kind)
-    ):
+    for entry, named, ref, at_us, note, single_person, amount_micro in tx.all(sql.ENTRIES_OF_KIND, (account, kind)):
         yield Booked(entry, named, ref, at_us, note, bool(single_person), int(amount_micro))
 
 
@@ -241,7 +239,7 @@ def _calls(account: str, calls: Iterable[str]) -> Iterable[tuple[str, str, str, 
 def _carried(tx: Tx, account: str, edge_us: int) -> list[tuple[Any, ...]]:
     """The calls that began before a moment and ended at it or later, as the totals count them."""
     span = first_from(edge_us - LONGEST_US), first_from(edge_us)
-    rows = tx.all(statements.ACROSS, (account, *span, edge_us, edge_us))
+    rows = tx.all(sql.ACROSS, (account, *span, edge_us, edge_us))
     return [(*row[:4], int(row[4] or 0), row[5]) for row in rows if "expired" not in str(row[5]).split()]
 
 

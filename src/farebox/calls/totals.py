@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet, Sum
 from farebox.accounts.models import ApiKey
 from farebox.kit.db import Tx
 
-from . import by_key, refunds, statements
+from . import by_key, refunds, sql
 from .delivery import first_from
 from .models import DayTotal
 from .refunds import Refunded
@@ -103,8 +103,8 @@ def by_hour(
     offset = datetime.fromtimestamp(from_us // 1_000_000, zone).utcoffset() or timedelta()
     shift_us = int(offset.total_seconds()) * 1_000_000 % _HOUR_US
     span = first_from(from_us - _EARLIER_US), first_from(until_us)
-    rows = tx.all(statements.HOURS, (shift_us, scope.account, *span, HOURLY_CALLS_MAX, from_us, until_us))
-    complete = tx.one(statements.SEARCH_ACCOUNT_END, (scope.account, *span, HOURLY_CALLS_MAX)) is None
+    rows = tx.all(sql.HOURS, (shift_us, scope.account, *span, HOURLY_CALLS_MAX, from_us, until_us))
+    complete = tx.one(sql.SEARCH_ACCOUNT_END, (scope.account, *span, HOURLY_CALLS_MAX)) is None
     keys = set() if scope.whole else set(scope.keys())
     members = _members(scope) if way == "member" or "member" in (only or {}) else {}
     table: dict[tuple[int, str], Sums] = {}

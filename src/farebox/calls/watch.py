@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 
 CALLS_READ = 5000
 # Ends that a customer can bring about and that cost him nothing (promises 3.1).
@@ -37,7 +37,7 @@ def look(tx: Tx, *, since_us: int) -> Seen:
     """What the newest calls since then tell."""
     told: dict[str, set[str]] = {word: set() for word in ("disputed", "substituted", "unknown_counter")}
     free: Counter[tuple[str, str]] = Counter()
-    for account, key, model, rule, flags, opened_us in tx.all(statements.NEWEST_CALLS, (CALLS_READ,)):
+    for account, key, model, rule, flags, opened_us in tx.all(sql.NEWEST_CALLS, (CALLS_READ,)):
         if opened_us < since_us:
             break
         for word in told.keys() & set(flags.split()):
@@ -49,5 +49,5 @@ def look(tx: Tx, *, since_us: int) -> Seen:
 
 
 def _is_free(tx: Tx, key: str) -> bool:
-    rules = [rule for (rule,) in tx.all(statements.LAST_RULES_OF_KEY, (key, FREE_OF))]
+    rules = [rule for (rule,) in tx.all(sql.LAST_RULES_OF_KEY, (key, FREE_OF))]
     return len(rules) == FREE_OF and sum(rule in FREE_RULES for rule in rules) > FREE_MOST

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from farebox.kit import audit, clock, db, options, settings, statements, timing
+from farebox.kit import audit, clock, db, options, settings, sql, timing
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.lock import FolderLock
@@ -61,7 +61,7 @@ def _stopped() -> Iterator[None]:
 
 
 def _beats(tx: Tx) -> list[tuple[str, int]]:
-    return [(str(epoch), int(beats)) for epoch, beats in tx.all(statements.OPEN_EPOCHS)]
+    return [(str(epoch), int(beats)) for epoch, beats in tx.all(sql.OPEN_EPOCHS)]
 
 
 def _begin(tx: Tx, *, actor: str, reason: str, trust_clock: bool) -> dict[str, int]:
@@ -124,7 +124,7 @@ def _end(tx: Tx, *, actor: str, from_us: int, until_us: int) -> None:
     from farebox.accounts.models import Link, Session
     from farebox.kit.models import Setting
 
-    tx.execute(statements.MOVE_TIMES_BACK, (from_us,) * 13)
+    tx.execute(sql.MOVE_TIMES_BACK, (from_us,) * 13)
     Session.objects.filter(created_us__gt=from_us).delete()
     Session.objects.filter(seen_us__gt=from_us).update(seen_us=from_us)
     Link.objects.filter(expires_us__gt=from_us + _DAY_US).delete()

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from . import db, ids, statements
+from . import db, ids, sql
 from .db import Row, Tx
 from .errors import CommandError
 
@@ -87,7 +87,7 @@ def parse(text: str) -> Head:
 
 def head(tx: Tx) -> Head:
     """The newest seal."""
-    row = tx.one(statements.CHAIN_HEAD)
+    row = tx.one(sql.CHAIN_HEAD)
     return Head(0, _BEGIN) if row is None else Head(int(row[0]), str(row[1]))
 
 
@@ -96,12 +96,12 @@ def unsealed(tx: Tx, now_us: int | None = None) -> list[Row]:
 
     With `now_us` it looks from `LATE_US` before the newest sealed event, or before now, else at the whole trail.
     """
-    row = None if now_us is None else tx.one(statements.NEWEST_SEALED)
+    row = None if now_us is None else tx.one(sql.NEWEST_SEALED)
     floor = ""
     if now_us is not None and row is not None and row[0] is not None:
         floor_us = min(now_us, ids.time_us(row[0])) - LATE_US
         floor = f"aud_{ids.base62(max(0, floor_us), ids.TIME_DIGITS)}"
-    return tx.all(statements.UNSEALED, (floor, AT_MOST))
+    return tx.all(sql.UNSEALED, (floor, AT_MOST))
 
 
 def seal(tx: Tx, events: Sequence[Row]) -> int:
@@ -110,7 +110,7 @@ def seal(tx: Tx, events: Sequence[Row]) -> int:
     n, last = newest.n, newest.hash
     for many, event in enumerate(events):
         n, last = n + 1, _link(last, event)
-        if not tx.execute(statements.SEAL, (n, event[0], last)):
+        if not tx.execute(sql.SEAL, (n, event[0], last)):
             return many
     return len(events)
 
@@ -140,7 +140,7 @@ def verify(noted: Sequence[Head] = (), *, now_us: int, tell: Callable[[int], Non
 
 
 def _page(tx: Tx, after: int) -> list[Row]:
-    return tx.all(statements.SEALED, (after, AT_MOST))
+    return tx.all(sql.SEALED, (after, AT_MOST))
 
 
 def _link(before: str, event: Sequence[Any]) -> str:

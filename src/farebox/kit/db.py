@@ -23,7 +23,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import structlog
 from django.db import DatabaseError, connection, transaction
 
-from . import dbfaults, statements
+from . import dbfaults, sql
 from .commits import TRIES, TRY_AGAIN_S, Committer, Member
 from .dbfaults import on_sqlite
 from .errors import Overloaded, StoreUnavailable
@@ -56,38 +56,38 @@ class Tx:
         self._qmark = on_sqlite()
         self._sums: dict[str, dict[Row, list[int]]] = {}
 
-    def _sql(self, sql: str) -> str:
+    def _sql(self, text: str) -> str:
         if not self._qmark:
-            return sql
-        found = self._translated.get(sql)
+            return text
+        found = self._translated.get(text)
         if found is None:
-            found = self._translated[sql] = sql.replace("%s", "?")
+            found = self._translated[text] = text.replace("%s", "?")
         return found
 
-    def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
+    def execute(self, text: str, params: Sequence[Any] = ()) -> int:
         """Run one statement; the number of rows it touched."""
         point("tx.statement")
-        self._cursor.execute(self._sql(sql), params)
+        self._cursor.execute(self._sql(text), params)
         return int(self._cursor.rowcount)
 
-    def one(self, sql: str, params: Sequence[Any] = ()) -> Row | None:
+    def one(self, text: str, params: Sequence[Any] = ()) -> Row | None:
         """The first row, or None."""
         point("tx.statement")
-        row: Row | None = self._cursor.execute(self._sql(sql), params).fetchone()
+        row: Row | None = self._cursor.execute(self._sql(text), params).fetchone()
         return row
 
-    def all(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+    def all(self, text: str, params: Sequence[Any] = ()) -> list[Row]:
         """All rows."""
         point("tx.statement")
-        rows: list[Row] = self._cursor.execute(self._sql(sql), params).fetchall()
+        rows: list[Row] = self._cursor.execute(self._sql(text), params).fetchall()
         return rows
 
-    def accumulate(self, sql: str, key: Row, sums: Sequence[int]) -> None:
-        """Add `sums` under `key`; before the commit `sql` runs once a key with `key + sums`, in the order of keys.
+    def accumulate(self, text: str, key: Row, sums: Sequence[int]) -> None:
+        """Add `sums` under `key`; before the commit `text` runs once a key with `key + sums`, in the order of keys.
 
         So a hot total costs one statement a group, and two nodes lock its rows in the same order.
         """
-        totals = self._sums.setdefault(sql, {})
+        totals = self._sums.setdefault(text, {})
         have = totals.get(key)
         if have is None:
             totals[key] = list(sums)
@@ -97,9 +97,9 @@ class Tx:
 
     def flush(self) -> None:
         """Write what was accumulated; the committer calls it before the commit."""
-        for sql in sorted(self._sums):
-            for key in sorted(self._sums[sql]):
-                self.execute(sql, (*key, *self._sums[sql][key]))
+        for text in sorted(self._sums):
+            for key in sorted(self._sums[text]):
+                self.execute(text, (*key, *self._sums[text][key]))
         self._sums = {}
 
 
@@ -195,7 +195,7 @@ def read(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs)
 
 def bump(tx: Tx, name: str) -> None:
     """Grow the version `name` (`keys`, `shelf`, `board`, `allowances`): every node loads anew within a second."""
-    tx.execute(statements.BUMP_VERSION, (name,))
+    tx.execute(sql.BUMP_VERSION, (name,))
 
 
 def time_elsewhere_us(tx: Tx) -> int | None:
@@ -211,13 +211,13 @@ def time_elsewhere_us(tx: Tx) -> int | None:
 
 def in_byte_order(tx: Tx) -> bool:
     """Whether the database sorts texts by their bytes, as our ids need: they sort by time only then."""
-    row = tx.one(statements.IN_BYTE_ORDER)
+    row = tx.one(sql.IN_BYTE_ORDER)
     return row is not None and bool(row[0])
 
 
 def versions(tx: Tx) -> dict[str, int]:
     """All versions by name."""
-    return dict(tx.all(statements.READ_VERSIONS))
+    return dict(tx.all(sql.READ_VERSIONS))
 
 
 def _pause(most_s: float) -> None:

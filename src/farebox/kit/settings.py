@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from django.db import connection
 
-from . import audit, clock, db, money, statements
+from . import audit, clock, db, money, sql
 from .db import Tx
 from .errors import CommandError
 from .models import Setting
@@ -76,7 +76,7 @@ def note_option(tx: Tx, name: str, value: Any) -> None:
 
 def once_a_day(tx: Tx, name: str, day: str) -> bool:
     """Whether nobody has said so of `name` for this UTC day (ISO) or a later one; whoever asks first hears True."""
-    return bool(tx.execute(statements.ONCE_A_DAY, (name, _encode(day).decode())))
+    return bool(tx.execute(sql.ONCE_A_DAY, (name, _encode(day).decode())))
 
 
 def forget(tx: Tx, name: str) -> None:
@@ -165,7 +165,7 @@ _read: tuple[tuple[str, int], Mapping[str, Any]] | None = None
 def values(tx: Tx) -> Mapping[str, Any]:
     """Every known setting as it is now; read anew only after one has changed, on any node."""
     global _read  # noqa: PLW0603 - one cache of a process
-    row = tx.one(statements.READ_VERSION, ("settings",))
+    row = tx.one(sql.READ_VERSION, ("settings",))
     state = (str(connection.settings_dict["NAME"]), int(row[0]) if row else 0)
     if _read is None or _read[0] != state:
         found = dict(Setting.objects.filter(name__in=list(BY_NAME)).values_list("name", "value"))

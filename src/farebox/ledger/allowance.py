@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from farebox.kit import db
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Given(NamedTuple):
 
 def read(tx: Tx, account: str) -> Allowance | None:
     """The allowance of an account; None before anything has changed it."""
-    row = tx.one(statements.READ_ALLOWANCE, (account,))
+    row = tx.one(sql.READ_ALLOWANCE, (account,))
     return None if row is None else _row(account, row)
 
 
@@ -93,7 +93,7 @@ def at_settlement(tx: Tx, account: str, currency: str, terms: Terms) -> Allowanc
 
     Its `paid` is true of now.
     """
-    row = tx.one(statements.READ_ALLOWANCE_AND_PAID, (account, account))
+    row = tx.one(sql.READ_ALLOWANCE_AND_PAID, (account, account))
     if row is None:
         raise AssertionError("a left join of one row has one")
     if row[0] is None:
@@ -110,7 +110,7 @@ def _row(account: str, row: Sequence[Any]) -> Allowance:
 
 def low(tx: Tx, at_most: int) -> list[Allowance]:
     """Allowances of which a fifth or less is left of all that they had, by account; `at_most` so many."""
-    return [_row(str(row[0]), row[1:]) for row in tx.all(statements.LOW_ALLOWANCES, (at_most,))]
+    return [_row(str(row[0]), row[1:]) for row in tx.all(sql.LOW_ALLOWANCES, (at_most,))]
 
 
 def left_micro(tx: Tx, account: str, terms: Terms) -> int:
@@ -124,7 +124,7 @@ def overdrawn(tx: Tx) -> frozenset[str]:
 
     Where one comes or goes the version `allowances` grows.
     """
-    return frozenset(str(account) for (account,) in tx.all(statements.OVERDRAWN))
+    return frozenset(str(account) for (account,) in tx.all(sql.OVERDRAWN))
 
 
 def give(found: Allowance, claim: Claim) -> Given:
@@ -163,10 +163,10 @@ def book(
     room_micro = max(0, found.most(terms) - (found.left_micro - total_micro))
     grown_micro = min(growth_micro, room_micro)
     if total_micro:
-        tx.execute(statements.WRITE_DRAW, (hold, account, drawn_micro, short_micro, now_us))
+        tx.execute(sql.WRITE_DRAW, (hold, account, drawn_micro, short_micro, now_us))
     before = (found.drawn_micro, found.grown_micro, found.charged_micro, found.begun_micro)
     params = (total_micro, grown_micro, charged_micro, found.paid, account, *before)
-    if tx.execute(statements.MOVE_ALLOWANCE, params) != 1:
+    if tx.execute(sql.MOVE_ALLOWANCE, params) != 1:
         raise AssertionError(f"the allowance of {account} was changed between two statements of a locked account")
     # Nodes keep in memory who is below 0, and hold whole ceilings for them. Only a change of sides concerns them.
     if (found.left_micro < 0) != (found.left_micro - total_micro + grown_micro < 0):
@@ -176,11 +176,11 @@ def book(
 
 def give_back(tx: Tx, hold: str) -> int:
     """Give back what a call drew, once, when its charge is refunded; the micro-units given back now."""
-    row = tx.one(statements.RETURN_DRAW, (hold,))
+    row = tx.one(sql.RETURN_DRAW, (hold,))
     if row is None:
         return 0
     account, back_micro = str(row[0]), int(row[1]) + int(row[2])
-    if tx.execute(statements.RETURN_TO_ALLOWANCE, (back_micro, account)) != 1:
+    if tx.execute(sql.RETURN_TO_ALLOWANCE, (back_micro, account)) != 1:
         raise AssertionError(f"there is no allowance of {account}, from which {hold} drew")
     db.bump(tx, "allowances")
     return back_micro
@@ -194,7 +194,7 @@ def set_most(tx: Tx, *, account: str, currency: str, terms: Terms, most_micro: i
     # Raised, it is filled: an operator gives it to somebody whom he trusts so far.
     change_micro = most - found.left_micro if most_micro is not None else min(0, most - found.left_micro)
     before = (found.drawn_micro, found.grown_micro, found.returned_micro, found.begun_micro)
-    if tx.execute(statements.SET_ALLOWANCE, (most_micro, change_micro, account, *before)) != 1:
+    if tx.execute(sql.SET_ALLOWANCE, (most_micro, change_micro, account, *before)) != 1:
         raise AssertionError(f"the allowance of {account} was changed between two statements of a locked account")
     db.bump(tx, "allowances")
     return read(tx, account) or _gone(account)
@@ -204,13 +204,11 @@ def prove(tx: Tx) -> list[str]:
     """Findings of I33, one sentence each: drawn and returned are the calls', nothing is drawn that was not there."""
     findings = [
         f"I33 the allowance of {account} gave {drawn} and got back {returned}, its calls say {draws} and {back}"
-        for account, drawn, returned, draws, back in tx.all(statements.ALLOWANCES_OTHERWISE)
+        for account, drawn, returned, draws, back in tx.all(sql.ALLOWANCES_OTHERWISE)
     ]
+    findings += [f"I33 {account} drew more than its allowance had" for (account,) in tx.all(sql.OVERDRAWN_BEYOND)]
     findings += [
-        f"I33 {account} drew more than its allowance had" for (account,) in tx.all(statements.OVERDRAWN_BEYOND)
-    ]
-    findings += [
-        f"I33 the allowance of {account} grew by more than its share" for (account,) in tx.all(statements.GROWN_BEYOND)
+        f"I33 the allowance of {account} grew by more than its share" for (account,) in tx.all(sql.GROWN_BEYOND)
     ]
     return findings
 
@@ -230,7 +228,7 @@ def _share(charged_micro: int, terms: Terms) -> int:
 
 
 def _open(tx: Tx, account: str, currency: str, terms: Terms) -> None:
-    tx.execute(statements.OPEN_ALLOWANCE, (account, currency, min(terms.begin_micro, terms.most_micro)))
+    tx.execute(sql.OPEN_ALLOWANCE, (account, currency, min(terms.begin_micro, terms.most_micro)))
 
 
 def _gone(account: str) -> Allowance:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, Protocol
 
 import structlog
 
-from farebox.accounts import statements
+from farebox.accounts import sql
 from farebox.accounts.names import HOUSE_KEY
 from farebox.kit import db
 from farebox.kit.db import Tx
@@ -64,7 +64,7 @@ def account_of(ring: KeyRing, authorization: str | None) -> str:
 
 def house_caller(tx: Tx) -> Caller:
     """The caller of our own calls, on the house's account (promises 1.14); CommandError before it exists."""
-    row = tx.one(statements.READ_KEY, (HOUSE_KEY,))
+    row = tx.one(sql.READ_KEY, (HOUSE_KEY,))
     if row is None:
         raise CommandError("store.not_set_up")
     return from_row(row).caller
@@ -72,7 +72,7 @@ def house_caller(tx: Tx) -> Caller:
 
 def caller_of(tx: Tx, key: str) -> Caller:
     """The caller that this key (id) makes; CommandError if there is no such key."""
-    row = tx.one(statements.READ_KEY, (key,))
+    row = tx.one(sql.READ_KEY, (key,))
     if row is None:
         raise CommandError("key.not_live", key=key[:40])
     return from_row(row).caller
@@ -85,7 +85,7 @@ def ends_us(tx: Tx, keys: Sequence[str]) -> dict[str, int | None]:
     """
     out: dict[str, int | None] = {}
     for key in keys:
-        row = tx.one(statements.READ_KEY, (key,))
+        row = tx.one(sql.READ_KEY, (key,))
         known = None if row is None else from_row(row)
         ended = known is None or known.dead or known.caller.account_state != "active"
         out[key] = 0 if known is None or ended else known.caller.expires_us
@@ -154,7 +154,7 @@ def _find(tx: Tx, digests: Sequence[str], only_imported: bool) -> tuple[tuple[An
     """The row of the first digest that is there, and whether imported keys may be."""
     if only_imported and not db.versions(tx).get(IMPORTED):
         return None, False
-    rows = (tx.one(statements.FIND_KEY, (digest,)) for digest in digests)
+    rows = (tx.one(sql.FIND_KEY, (digest,)) for digest in digests)
     return next((row for row in rows if row is not None), None), True
 
 
@@ -168,7 +168,7 @@ async def _rehash(ring: KeyRing, store: Store, known: Known, key: str) -> None:
 
 
 def _write_digest(tx: Tx, key: str, old: str, new: str, pepper_n: int) -> int:
-    return tx.execute(statements.REHASH_KEY, (new, pepper_n, key, old))
+    return tx.execute(sql.REHASH_KEY, (new, pepper_n, key, old))
 
 
 def _refuse(ring: KeyRing, key: str, address: str, words: str, *, now_us: int) -> NoReturn:

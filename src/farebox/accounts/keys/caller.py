@@ -95,7 +95,7 @@ class Known:
 
 
 def from_row(row: Sequence[Any]) -> Known:
-    """The key of a row of statements.FIND_KEY."""
+    """The key of a row of sql.FIND_KEY."""
     (key, key_name, key_state, models, addresses, expires_us, counts_as, pepper_n) = row[:8]
     (project, project_state, account, account_name, kind, account_state, currency, price_list, time_zone) = row[8:17]
     (member, member_state) = row[17:19]
