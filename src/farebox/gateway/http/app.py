@@ -12,7 +12,7 @@ import structlog
 from farebox.accounts.keys import authenticate
 from farebox.accounts.keys.caller import Caller
 from farebox.calls import log as records
-from farebox.gateway import me, models
+from farebox.gateway import me, model_list
 from farebox.gateway.ports import Ports
 from farebox.gateway.serve import serve
 from farebox.kit import errors, limits
@@ -29,8 +29,8 @@ _json = msgspec.json.Encoder().encode
 Free = Callable[[Ports, Caller, str, dict[str, str]], Awaitable[dict[str, Any]]]
 # Free routes by path below /v1; one that ends in a slash takes a name after it.
 FREE: dict[str, Free] = {
-    "/models": models.listed,
-    "/models/": models.one,
+    "/models": model_list.listed,
+    "/models/": model_list.one,
     "/balance": me.balance,
     "/calls": me.calls,
     "/calls/": me.receipt,
