@@ -18,7 +18,7 @@ import pysqlite3.dbapi2 as sqlite
 import pytest
 
 from farebox.care import ready
-from farebox.kit import clock, db, disk, epochs, ground, limits, migrations, options, secrets, shape
+from farebox.kit import clock, db, disk, epochs, ground, migrations, options, process_limits, secrets, shape
 from farebox.kit.ballast import Ballast
 from farebox.kit.errors import CommandError, StoreUnavailable
 from farebox.kit.ground import Ground
@@ -597,11 +597,11 @@ def test_an_empty_file_is_nobodys(tmp_path):
     ],
 )
 def test_connections_fit_into_the_open_files(files, wanted, calls, allowed):
-    assert limits.connections_max(files, wanted=wanted, calls_max=calls) == allowed
+    assert process_limits.connections_max(files, wanted=wanted, calls_max=calls) == allowed
 
 
 def test_the_limit_of_open_files_is_raised():
-    program = "from farebox.kit import limits; import resource; print(limits.raise_open_files()); "
+    program = "from farebox.kit import process_limits as limits; import resource; print(limits.raise_open_files()); "
     program += "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
     ran = subprocess.run(
         ["/bin/sh", "-c", 'ulimit -S -n 256; ulimit -H -n 1000; exec "$0" -c "$1"', sys.executable, program],
@@ -611,11 +611,11 @@ def test_the_limit_of_open_files_is_raised():
 
 
 def test_memory_in_use_is_seen():
-    before = limits.rss_bytes()
+    before = process_limits.rss_bytes()
     big = bytearray(os.urandom(1)) * (64 * MIB)
-    assert limits.rss_bytes() - before > 48 * MIB
+    assert process_limits.rss_bytes() - before > 48 * MIB
     del big
-    assert limits.rss_bytes() - before < 32 * MIB
+    assert process_limits.rss_bytes() - before < 32 * MIB
 
 
 @pytest.mark.parametrize(
@@ -637,22 +637,22 @@ def test_the_memory_that_there_is(tmp_path, cgroup, files, limit):
     for name, text in files.items():
         (groups / name).parent.mkdir(parents=True, exist_ok=True)
         (groups / name).write_text(text + "\n")
-    assert limits.memory_bytes(proc=proc, cgroups=groups) == limit
+    assert process_limits.memory_bytes(proc=proc, cgroups=groups) == limit
 
 
 def test_the_limit_of_memory(monkeypatch):
-    assert limits.rss_max_bytes(700) == 700 * MIB
+    assert process_limits.rss_max_bytes(700) == 700 * MIB
     for total, limit in ((8192 * MIB, 4096 * MIB), (300 * MIB, 256 * MIB), (0, 0)):
-        monkeypatch.setattr(limits, "memory_bytes", lambda total=total: total)
-        assert limits.rss_max_bytes(0) == limit
+        monkeypatch.setattr(process_limits, "memory_bytes", lambda total=total: total)
+        assert process_limits.rss_max_bytes(0) == limit
 
 
 def test_calls_are_shed_until_memory_falls(monkeypatch):
     under = Ground(rss_max_bytes=100 * MIB)
     gave_back = []
-    monkeypatch.setattr(limits, "give_back", lambda: gave_back.append(1))
+    monkeypatch.setattr(process_limits, "give_back", lambda: gave_back.append(1))
     for used_mib, shed in ((90, False), (101, True), (99, True), (96, True), (94, False), (99, False), (200, True)):
-        monkeypatch.setattr(limits, "rss_bytes", lambda used_mib=used_mib: used_mib * MIB)
+        monkeypatch.setattr(process_limits, "rss_bytes", lambda used_mib=used_mib: used_mib * MIB)
         under.look()
         assert under.shed is shed, used_mib
     assert gave_back == [1], "at most once in ten seconds"
@@ -660,19 +660,19 @@ def test_calls_are_shed_until_memory_falls(monkeypatch):
 
 @pytest.mark.slow
 def test_memory_can_be_given_back():
-    limits.give_back()
+    process_limits.give_back()
 
 
 def test_what_says_that_the_machine_is_used_up():
-    assert limits.exhausted(OSError(errno.EMFILE, "x"))
-    assert limits.exhausted(MemoryError())
-    assert limits.exhausted(RuntimeError("can't start new thread"))
+    assert process_limits.exhausted(OSError(errno.EMFILE, "x"))
+    assert process_limits.exhausted(MemoryError())
+    assert process_limits.exhausted(RuntimeError("can't start new thread"))
     outer = ValueError("x")
     outer.__cause__ = OSError(errno.ENFILE, "x")
-    assert limits.exhausted(outer)
-    assert not limits.exhausted(RuntimeError("else"))
-    assert not limits.exhausted(OSError(errno.ENOENT, "x"))
-    assert not limits.exhausted(None)
+    assert process_limits.exhausted(outer)
+    assert not process_limits.exhausted(RuntimeError("else"))
+    assert not process_limits.exhausted(OSError(errno.ENOENT, "x"))
+    assert not process_limits.exhausted(None)
 
 
 def test_the_ground_of_a_store(tmp_path):

@@ -477,9 +477,9 @@ def test_damage_that_the_daily_check_finds_closes_the_shop(house):
 
 @pytest.mark.fault("F43")
 def test_calls_are_shed_while_memory_is_short(house):
-    from farebox.kit import limits
+    from farebox.kit import process_limits
 
-    with opened(house, rss_max_mb=limits.rss_bytes() // MIB + 128) as shop:
+    with opened(house, rss_max_mb=process_limits.rss_bytes() // MIB + 128) as shop:
         me = shop.account("10")
         running = Streaming(me)
         wait_for(lambda: held(me), 5, "the stream did not begin")

@@ -11,18 +11,18 @@ from contextlib import contextmanager
 from typing import Final
 from weakref import WeakValueDictionary
 
-from farebox.kit import limits
+from farebox.kit import process_limits
 from farebox.kit.errors import FareboxError, Overloaded
 from farebox.kit.options import Options
 from farebox.kit.shares import hogs
 
 from . import shares
 
-STRANGERS_BYTES_MAX: Final = 32 * limits.MIB
+STRANGERS_BYTES_MAX: Final = 32 * process_limits.MIB
 # A head of so many bytes is no weight; what is above counts.
 HEAD_BYTES_FREE: Final = 4096
 # Where nobody says how much memory there is, bodies may have what a quarter of a gigabyte's ceiling would give them.
-_UNKNOWN_CEILING_BYTES: Final = 1024 * limits.MIB
+_UNKNOWN_CEILING_BYTES: Final = 1024 * process_limits.MIB
 _BODIES: Final = "Too many requests are being read at once. Please try again in a moment."
 _ANSWERS: Final = "Too many large answers are on their way at once. Please try again in a moment, or ask for a stream."
 
@@ -149,5 +149,5 @@ def answers(options: Options) -> Accounts:
 def bytes_max(options: Options) -> int:
     """The most bytes of requests that a process holds: the option's, or a quarter of the memory that it may use."""
     if options.bodies_mb_max:
-        return int(options.bodies_mb_max) * limits.MIB
-    return (limits.rss_max_bytes(options.rss_max_mb) or _UNKNOWN_CEILING_BYTES) // 4
+        return int(options.bodies_mb_max) * process_limits.MIB
+    return (process_limits.rss_max_bytes(options.rss_max_mb) or _UNKNOWN_CEILING_BYTES) // 4

@@ -22,7 +22,7 @@ from farebox.upstreams.health import Health
 from farebox.upstreams.send import Along, Limits, UpstreamPort
 
 from . import flight
-from .limits import Rates
+from .rate_limits import Rates
 from .sampling import Sampler
 from .shares import Places
 from .slips import Slips

@@ -21,13 +21,13 @@ from farebox.protocol.kind import Billing, Call, Kind, Writer
 from farebox.upstreams import send
 from farebox.upstreams.send import Along
 
-from . import ending, opening, stepped
+from . import admission, ending, stepped
 from .ending import conclude
 from .heavy import HEAVY, LARGE_BYTES, SMALL_BYTES
 from .hold import Cover
-from .limits import Seat
 from .meter import CUT, Ending, Meter, Outcome
 from .ports import ClientPort, Ports, UnderWay
+from .rate_limits import Seat
 
 CUT_REPORT_S = 1  # how long the report is waited for of an answer that we cut
 FURTHER_TOKENS = 512  # of words, after their customer left: for a report of what was thought
@@ -84,7 +84,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, kind: Kind) 
     request.admit(caller.account)
     # Before the body is read: who has no money must not fill our memory with it.
     if await request.exceeds(LARGE_BYTES):
-        await opening.solvent(ports, caller)
+        await admission.solvent(ports, caller)
     body = await request.body()
     shop.places.take(caller.account)
     try:
@@ -103,19 +103,19 @@ async def _served(
     # It may be many MiB, and the call lives for minutes: from here on what was read of it is enough.
     del body
     now_us = ports.clock.now_us()
-    offer = opening.offer(shop, caller, call, kind, now_us)  # no price, no call
-    route = opening.route(shop, call, offer, only=request.channel)
-    need = await opening.size(call, offer, route, shop.options, whole=caller.account in shop.overdrawn)
-    await opening.spell(call, offer, route)
-    ask = opening.ask(call, route, request.id, now_us)
-    opened = opening.record(request.id, shop, caller, call, offer, now_us, once=request.once)
+    offer = admission.offer(shop, caller, call, kind, now_us)  # no price, no call
+    route = admission.route(shop, call, offer, only=request.channel)
+    need = await admission.size(call, offer, route, shop.options, whole=caller.account in shop.overdrawn)
+    await admission.spell(call, offer, route)
+    ask = admission.ask(call, route, request.id, now_us)
+    opened = admission.record(request.id, shop, caller, call, offer, now_us, once=request.once)
     # Refused requests cost nothing, so only a count bounds how many an account may make us check.
     shop.slips.check(caller.account, now_us)
-    with opening.room(shop, caller, need), opening.seat(shop, caller, call, need, now_us) as seat:
+    with admission.room(shop, caller, need), admission.seat(shop, caller, call, need, now_us) as seat:
         point("serve.before_hold")
         cover = await stepped.held(ports, opened, need, call)
         point("serve.held")
-        asked = opening.limited(ask, call, need, cover)
+        asked = admission.limited(ask, call, need, cover)
         delivery = Delivery(
             Along(
                 ports.upstream, ports.clock, shop.health, route, asked, shop.limits,
@@ -181,7 +181,7 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, kind: Kind, clie
     along, meter = delivery.along, delivery.meter
     try:
         client.on_left(along.leave)
-        headers = delivery.seat.headers(opening.headers(call, delivery.cover, along.route))
+        headers = delivery.seat.headers(admission.headers(call, delivery.cover, along.route))
         client.begin(headers, stream=call.stream)
         try:
             with delivery.cover.ahead(along.reads):

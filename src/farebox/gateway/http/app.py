@@ -15,7 +15,7 @@ from farebox.calls import log as records
 from farebox.gateway import me, model_list
 from farebox.gateway.ports import Ports
 from farebox.gateway.serve import serve
-from farebox.kit import errors, limits
+from farebox.kit import errors, process_limits
 from farebox.kit.errors import FareboxError
 from farebox.protocol import kinds
 from farebox.protocol.kind import Kind
@@ -69,7 +69,7 @@ class App:
             await exchange.refuse(refusal)
             refusal.__traceback__ = None  # its frames hold this request, and who refused may still hold it
         except Exception as bug:
-            if limits.exhausted(bug):  # no open files, memory or threads are left: it may pass (promises: F43)
+            if process_limits.exhausted(bug):  # no open files, memory or threads are left: it may pass (promises: F43)
                 log.warning("app.exhausted", request=exchange.id, error=str(bug)[:200])
                 await exchange.refuse(errors.Overloaded())
                 return

@@ -16,8 +16,8 @@ from farebox.calls.log import Opened
 from farebox.catalog import rules, tokens
 from farebox.catalog.pricing import Offer
 from farebox.kit import errors
-from farebox.kit.limits import MIB
 from farebox.kit.options import Options
+from farebox.kit.process_limits import MIB
 from farebox.ledger import holds
 from farebox.ledger.allowance import Terms
 from farebox.protocol import kinds
@@ -27,12 +27,12 @@ from farebox.protocol.quirks import INSIDE, Quirks
 from farebox.upstreams import plan
 from farebox.upstreams.board import Candidate
 
-from . import limits, purse
+from . import purse, rate_limits
 from .heavy import HEAVY
 from .hold import Cover
-from .limits import Seat
 from .ports import Ports, Shop
 from .purse import Need
+from .rate_limits import Seat
 
 ONCE_CHARS_MAX = 255
 # What calls that may have no larger answer hold in memory is bounded by their places.
@@ -189,7 +189,9 @@ def seat(shop: Shop, caller: Caller, call: Call, need: Need, now_us: int) -> Sea
     """The call's place within the limits a minute and at once; RateLimited. Without limits it costs nothing."""
     if not caller.paces:
         return shop.rates.admit((), 0, 0, now_us)
-    reserved = limits.tokens(text_bytes=call.text_bytes, input_tokens=call.input_tokens, bound_tokens=need.input_tokens)
+    reserved = rate_limits.tokens(
+        text_bytes=call.text_bytes, input_tokens=call.input_tokens, bound_tokens=need.input_tokens
+    )
     output_tokens = min(need.whole_tokens, shop.options.hold_output_tokens * need.outputs)
     return shop.rates.admit(caller.paces, reserved, output_tokens, now_us)
 
