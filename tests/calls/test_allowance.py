@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from farebox.calls import log
 from farebox.calls import proof as calls_proof
-from farebox.calls.log import Ended, Opened
+from farebox.calls.log import CallEnd, CallStart
 from farebox.kit import db, epochs, ids
 from farebox.ledger import allowance, chart, journal
 from farebox.ledger import proof as ledger_proof
@@ -46,7 +46,7 @@ class Life:
     def call(self, rule: str, usage: int, *, valued: int | None = None, hold: int = 10**5, draws: bool = True,
              terms: Terms | None = TERMS) -> dict[str, Any]:  # fmt: skip
         self.calls += 1
-        opened = Opened(
+        opened = CallStart(
             id=ids.new("call", NOW + self.calls), account=self.account, project="prj", key="key", member=None,
             endpoint="chat", model="m", asked="m", stream=True, epoch=EPOCH, currency="USD", limit_tokens=None,
             price_list="usd", price_version=1, prices=PRICE, rule_version=2, opened_us=NOW, allowance=terms,
@@ -54,7 +54,7 @@ class Life:
         )  # fmt: skip
         free = rule in {"R09", "R14"}
         worth = usage if valued is None else valued
-        ended = Ended(
+        ended = CallEnd(
             outcome="failed" if rule == "R14" else "served", rule=rule, status=200, charge_micro=0 if free else usage,
             usage={"output": usage} if usage else {}, usage_source="counted", finish_reason="", flags=[], attempts=[],
             ended_us=NOW, value_micro=worth, valued=None if valued is None else {"output": valued},

@@ -20,7 +20,7 @@ START_US = 1_800_000_000_000_000
 def called(tx: Any, at_us: int, *, end: bool = True) -> str:
     """A call opened then, ended with an attempt that says what its upstream said."""
     journal.open_account(tx, id="acc_1", kind="customer", currency="USD", floor_micro=-(10**9))
-    call = log.Opened(
+    call = log.CallStart(
         id=ids.new("call", at_us), account="acc_1", project="prj_1", key="key_1", member=None, endpoint="chat",
         model="m", asked="m", stream=False, epoch="ep", currency="USD", limit_tokens=None, price_list="l",
         price_version=1, prices="{}", rule_version=1, opened_us=at_us, purses=(Purse("acc_1"),),
@@ -29,7 +29,7 @@ def called(tx: Any, at_us: int, *, end: bool = True) -> str:
     if end:
         attempt = log.AttemptFacts("u", "c", "m", at_us, error="down: what it said", first_byte_us=at_us + 5,
                                    ended_us=at_us + 9)  # fmt: skip
-        log.end_call(tx, call, log.Ended(
+        log.end_call(tx, call, log.CallEnd(
             outcome="failed", rule="R03", status=502, charge_micro=0, usage={}, usage_source="", finish_reason="",
             flags=[], attempts=[attempt], ended_us=at_us + 9, error="told the customer", diagnostics={"ms": 3},
         ))  # fmt: skip

@@ -263,11 +263,11 @@ def test_a_node_of_the_release_before_works_beside_newer_ones(shop):
 
 def newer(older: Older, call: str, version: int) -> Any:
     """A call as a node of this release opens it, or knows it that the older one has opened."""
-    from farebox.calls.log import Opened
+    from farebox.calls.log import CallStart
     from farebox.ledger.allowance import Terms
     from farebox.ledger.holds import Purse
 
-    return Opened(
+    return CallStart(
         id=call, account=older.account, project=older.project, key=older.key, member=None, endpoint="chat",
         model="far", asked="far", stream=True, epoch="ep_newer", currency="USD", limit_tokens=None, price_list="usd",
         price_version=1, prices=json.dumps(before.PRICES), rule_version=version, opened_us=1, purses=(Purse(older.account),),
@@ -277,10 +277,10 @@ def newer(older: Older, call: str, version: int) -> Any:
 
 def ended(tokens: int, *, worth: int | None = None) -> Any:
     """The end of a call of so many tokens; `worth` more, which is forgiven, where it is of version 2."""
-    from farebox.calls.log import Ended
+    from farebox.calls.log import CallEnd
     from farebox.kit import clock
 
-    return Ended(
+    return CallEnd(
         outcome="served", rule="R02", status=200, charge_micro=tokens, usage={"output": tokens},
         usage_source="reported", finish_reason="stop", flags=[], attempts=[], ended_us=clock.now_us(),
         value_micro=worth, valued=None if worth is None else {"output": worth}, most_micro=worth or 0,

@@ -657,7 +657,7 @@ def test_an_extension_that_was_done_twice_costs_nothing(shop, priced, failing):
 
 
 MISTAKES = [
-    "gateway.ending._facts",
+    "gateway.settlement._facts",
     "gateway.serve.conclude",
     "gateway.admission.headers",
     "protocol.openai_form.writing.StreamWriter.write",

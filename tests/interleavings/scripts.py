@@ -17,7 +17,7 @@ from farebox.accounts import accounts
 from farebox.accounts.keys import keys
 from farebox.accounts.models import ApiKey, Project
 from farebox.calls import log
-from farebox.calls.log import Ended, Opened
+from farebox.calls.log import CallEnd, CallStart
 from farebox.catalog.models import PriceList
 from farebox.kit import db, dbfaults, settings
 from farebox.kit.commits import Committer, Member
@@ -128,16 +128,16 @@ def set_scene(tx: db.Tx, account: str, project: str) -> Scene:
     return Scene(account, entry, row.id)
 
 
-def _call(scene: Scene, hold: str) -> Opened:
-    return Opened(
+def _call(scene: Scene, hold: str) -> CallStart:
+    return CallStart(
         hold, scene.account, "prj", scene.key, None, "chat", "plain", "plain", stream=True, epoch="living",
         currency=USD, limit_tokens=None, price_list="standard", price_version=1, prices="{}", rule_version=2,
         opened_us=NOW, purses=scene.purses, allowance=TERMS,
     )  # fmt: skip
 
 
-def _ended(charge: int, worth: int) -> Ended:
-    return Ended(
+def _ended(charge: int, worth: int) -> CallEnd:
+    return CallEnd(
         "failed", "R14", 200, charge, {}, "counted", "", [], [], NOW,
         value_micro=worth, most_micro=worth, draws=True, cause="failed",
     )  # fmt: skip

@@ -14,8 +14,19 @@ from farebox.calls import log as records
 from farebox.calls import sql as call_sql
 from farebox.catalog import fitting
 from farebox.catalog.usage import Usage
-from farebox.gateway import ending, hold, journal, judging, meter, rules_2, serve, settlement, stepped
-from farebox.gateway.meter import Ending, Outcome
+from farebox.gateway import (
+    concluding,
+    hold,
+    journal,
+    judging,
+    meter,
+    rules_2,
+    second_write,
+    serve,
+    settlement,
+    stepped,
+)
+from farebox.gateway.meter import Conclusion, Outcome
 from farebox.kit import clock, epochs, timing
 from farebox.kit import sql as kit_sql
 from farebox.ledger import allowance, booking, holds
@@ -179,36 +190,36 @@ def usage_summed(put: Put) -> None:
 
 @bug("the prompt of a failed call is billed")
 def failed_prompt_billed(put: Put) -> None:
-    def failed(failure: Any) -> Ending:
+    def failed(failure: Any) -> Conclusion:
         rule = "R11" if failure.after_output else "R17"
-        return Ending(Outcome.FAILED, rule, usage=Usage(input=9), source="counted", fault=failure.fault)
+        return Conclusion(Outcome.FAILED, rule, usage=Usage(input=9), source="counted", fault=failure.fault)
 
-    put(ending, "failed", failed)
+    put(concluding, "failed", failed)
 
 
 @bug("a call that broke off after output is charged for it")
 def charge_after_a_break(put: Put) -> None:
-    right = ending.failed
+    right = concluding.failed
 
-    def failed(failure: Any) -> Ending:
+    def failed(failure: Any) -> Conclusion:
         end = right(failure)
         if failure.after_output:
             end.rule, end.usage, end.source, end.outcome = "R11", Usage(input=9, output=9), "counted", Outcome.SERVED
         return end
 
-    put(ending, "failed", failed)
+    put(concluding, "failed", failed)
 
 
 @bug("a failed call's hold is forgotten")
 def leak_on_error(put: Put) -> None:
-    right = ending.settle
+    right = settlement.settle
 
     async def settle(ports: Any, opened: Any, cover: Any, along: Any, of: Any, end: Any) -> Any:
         if end.outcome is Outcome.FAILED:
-            return ending._error(opened, end)
+            return settlement._error(opened, end)
         return await right(ports, opened, cover, along, of, end)
 
-    put(ending, "settle", settle)
+    put(settlement, "settle", settle)
 
 
 @bug("a settlement that is repeated charges again")
@@ -230,7 +241,7 @@ def double_settle_on_repeat(put: Put) -> None:
 
 @bug("a repeat of a settlement takes its own earlier one for somebody else's")
 def settled_without_again(put: Put) -> None:
-    right = ending._write
+    right = settlement._write
 
     async def write(ports: Any, *facts: Any) -> int:
         store = ports.store
@@ -248,7 +259,7 @@ def settled_without_again(put: Put) -> None:
         other.store = Forgets()
         return await right(other, *facts)
 
-    put(ending, "_write", write)
+    put(settlement, "_write", write)
 
 
 @bug("a charge above the hold is booked without stretching the hold")
@@ -278,15 +289,15 @@ def cap_not_charged(put: Put) -> None:
 
 @bug("the price of the end is charged, not that of the hold")
 def price_of_the_end(put: Put) -> None:
-    right = ending._ended
+    right = settlement._call_end
 
-    async def ended(ports: Any, opened: Any, cover: Any, *rest: Any) -> Any:
+    async def call_end(ports: Any, opened: Any, cover: Any, *rest: Any) -> Any:
         now = ports.shop.shelf.current.offer(opened.model, opened.price_list, ports.clock.now_us())
         if now is not None:
             cover.need.offer = now
         return await right(ports, opened, cover, *rest)
 
-    put(ending, "_ended", ended)
+    put(settlement, "_call_end", call_end)
 
 
 # the last byte
@@ -294,15 +305,15 @@ def price_of_the_end(put: Put) -> None:
 
 @bug("the last byte goes out before the settlement")
 def last_byte_before_settle(put: Put) -> None:
-    right = ending.settle
+    right = settlement.settle
 
     async def settle(*facts: Any) -> Any:
         import asyncio
 
         asyncio.get_running_loop().create_task(right(*facts))
-        return ending._error(facts[1], facts[5])
+        return settlement._error(facts[1], facts[5])
 
-    put(ending, "settle", settle)
+    put(settlement, "settle", settle)
 
 
 @bug("the journal is not synced before the last byte")
@@ -319,15 +330,15 @@ def journal_not_synced(put: Put) -> None:
 
 @bug("an answer is marked as delivered with its settlement")
 def mark_before_the_body(put: Put) -> None:
-    right = settlement.end_call
+    right = second_write.end_call
 
     def end_call(tx: Any, opened: Any, ended: Any, *more: Any) -> Any:
         receipt = right(tx, opened, ended, *more)
         delivery.mark(tx, [opened.id], now_us=ended.ended_us)
         return receipt
 
+    put(second_write, "end_call", end_call)
     put(settlement, "end_call", end_call)
-    put(ending, "end_call", end_call)
 
 
 @bug("after output another upstream is tried")
@@ -488,7 +499,7 @@ def refund_of_a_stream(put: Put) -> None:
 
 @bug("a call that failed while the store was away is forgotten")
 def not_voided_later(put: Put) -> None:
-    put(ending, "void_later", lambda *facts: None)
+    put(settlement, "void_later", lambda *facts: None)
     put(hold, "void_later", lambda *facts: None)
 
 
@@ -496,15 +507,15 @@ def not_voided_later(put: Put) -> None:
 def early_leaver_billed(put: Put) -> None:
     right = meter.conclude
 
-    async def conclude(of: Any, outcome: Any, dialect: Any, *, terminal: bool) -> Ending:
+    async def conclude(of: Any, outcome: Any, dialect: Any, *, terminal: bool) -> Conclusion:
         end = await right(of, outcome, dialect, terminal=terminal)
         if end.rule == "R16":
-            return Ending(outcome, "R17", Usage(input=9), "counted")
+            return Conclusion(outcome, "R17", Usage(input=9), "counted")
         return end
 
     put(meter, "conclude", conclude)
     put(serve, "conclude", conclude)
-    put(ending, "conclude", conclude)
+    put(concluding, "conclude", conclude)
 
 
 # what is forgiven (promises 4.5)
@@ -520,7 +531,7 @@ def _unguarded(put: Put) -> None:
 def forgiven_and_not_drawn(put: Put) -> None:
     right = rules_2.broke
 
-    async def broke(*facts: Any, draws: bool) -> Ending:
+    async def broke(*facts: Any, draws: bool) -> Conclusion:
         return await right(*facts, draws=False)
 
     put(rules_2, "broke", broke)

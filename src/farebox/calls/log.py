@@ -28,7 +28,7 @@ _LAST_ID = "call_~"
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class CallStart:
     """What is known of a call when its money is held; it never changes afterwards."""
 
     id: str
@@ -73,7 +73,7 @@ class AttemptFacts:
 
 
 @dataclass(slots=True)
-class Ended:
+class CallEnd:
     """How a call ended: its rule, its usage by class, what it shall be charged.
 
     From version 2 of the rules on: `value_micro` is what it was worth, by the classes in `valued` where these are not
@@ -112,7 +112,7 @@ class Receipt:
     drawn_micro: int = 0
 
 
-def open_call(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) -> int:
+def open_call(tx: Tx, call: CallStart, want_micro: int, fit: Callable[[int], int]) -> int:
     """First write: hold the money and open the record; the micro-units held.
 
     Refuses as `holds.place` does, and with Conflict where the call's idempotency key was used before.
@@ -158,29 +158,29 @@ def open_call(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) 
     return held_micro
 
 
-def extend_hold(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) -> int:
+def extend_hold(tx: Tx, call: CallStart, want_micro: int, fit: Callable[[int], int]) -> int:
     """Hold more for a call under way; the micro-units added, 0 if there is no money for it."""
     return holds.extend(tx, hold=call.id, purses=call.purses, currency=call.currency, want_micro=want_micro, fit=fit)
 
 
-def lower_hold(tx: Tx, call: Opened, to_micro: int) -> int:
+def lower_hold(tx: Tx, call: CallStart, to_micro: int) -> int:
     """Hold no more than this for a call under way; the micro-units held from then on. Raises `holds.HoldEnded`."""
     return holds.lower(tx, hold=call.id, purses=call.purses, to_micro=to_micro)
 
 
-def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
+def end_call(tx: Tx, call: CallStart, end: CallEnd) -> Receipt:
     """Second write: the hold ends exactly once, and the receipt's facts are written with it.
 
     Raises `holds.HoldEnded` if somebody else ended the hold before (R24).
     """
-    found, given = _forgive(tx, call, ended)
+    found, given = _forgive(tx, call, end)
     done = holds.settle(
         tx,
         hold=call.id,
         purses=call.purses,
         currency=call.currency,
         charge_micro=given.charge_micro,
-        now_us=ended.ended_us,
+        now_us=end.ended_us,
     )
     if done.repeated:
         return Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro)
@@ -192,74 +192,74 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
             call.allowance,
             hold=call.id,
             drawn_micro=given.drawn_micro,
-            short_micro=done.short_micro if ended.draws else 0,
+            short_micro=done.short_micro if end.draws else 0,
             charge_micro=done.charge_micro,
-            now_us=ended.ended_us,
+            now_us=end.ended_us,
         )
     receipt = Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro, drawn_micro)
-    flags = list(ended.flags)
+    flags = list(end.flags)
     if given.used:
         flags.append("allowance_used")
     if done.short_micro and "short" not in flags:
         flags.append("short")
-    forgiven_micro = None if ended.value_micro is None else max(0, ended.value_micro - done.charge_micro)
+    forgiven_micro = None if end.value_micro is None else max(0, end.value_micro - done.charge_micro)
     changed = tx.execute(
         sql.END_CALL,
         (
-            ended.ended_us,
+            end.ended_us,
             done.held_micro,
-            ended.outcome,
-            ended.rule,
-            ended.status,
+            end.outcome,
+            end.rule,
+            end.status,
             done.charge_micro,
-            _json(ended.usage).decode(),
-            ended.usage_source,
-            _text(ended.finish_reason, 24),
+            _json(end.usage).decode(),
+            end.usage_source,
+            _text(end.finish_reason, 24),
             " ".join(flags),
-            len(ended.attempts),
-            _text(ended.error, 300),
-            _json(ended.diagnostics).decode() if ended.diagnostics else "",
-            ended.reported or None,
-            ended.value_micro,
+            len(end.attempts),
+            _text(end.error, 300),
+            _json(end.diagnostics).decode() if end.diagnostics else "",
+            end.reported or None,
+            end.value_micro,
             forgiven_micro,
-            None if ended.value_micro is None else drawn_micro,
-            ended.cause if forgiven_micro else "",
-            None if ended.valued is None else _json(ended.valued).decode(),
+            None if end.value_micro is None else drawn_micro,
+            end.cause if forgiven_micro else "",
+            None if end.valued is None else _json(end.valued).decode(),
             call.id,
         ),
     )
     if changed != 1:
         raise AssertionError(f"call {call.id} has a hold and no open record")
-    if given.used and ended.attempts:
-        ended.attempts[-1].charged = True
-    for number, attempt in enumerate(ended.attempts, start=1):
+    if given.used and end.attempts:
+        end.attempts[-1].charged = True
+    for number, attempt in enumerate(end.attempts, start=1):
         _write_attempt(tx, call.id, number, attempt)
     if forgiven_micro:
-        _add_forgiven(tx, call, ended, forgiven_micro, drawn_micro)
-    _add_to_day(tx, call, ended, done.charge_micro)
+        _add_forgiven(tx, call, end, forgiven_micro, drawn_micro)
+    _add_to_day(tx, call, end, done.charge_micro)
     return receipt
 
 
-def _forgive(tx: Tx, call: Opened, ended: Ended) -> tuple[Allowance | None, Given]:
+def _forgive(tx: Tx, call: CallStart, end: CallEnd) -> tuple[Allowance | None, Given]:
     """The account's allowance, read under the lock of its balance, and what it gives for the call (promises 4.4)."""
     terms = call.allowance
-    if terms is None or not (ended.charge_micro or ended.draws):
-        return None, Given(0, ended.charge_micro, used=False)
+    if terms is None or not (end.charge_micro or end.draws):
+        return None, Given(0, end.charge_micro, used=False)
     found = allowance.at_settlement(tx, call.account, call.currency, terms)
-    if not ended.draws or ended.value_micro is None:
-        return found, Given(0, ended.charge_micro, used=False)
-    return found, allowance.give(found, Claim(ended.charge_micro, ended.most_micro, ended.value_micro))
+    if not end.draws or end.value_micro is None:
+        return found, Given(0, end.charge_micro, used=False)
+    return found, allowance.give(found, Claim(end.charge_micro, end.most_micro, end.value_micro))
 
 
-def void_call(tx: Tx, call: Opened, ended: Ended) -> int:
+def void_call(tx: Tx, call: CallStart, end: CallEnd) -> int:
     """End a call whose customer was told that it failed, at no charge; the micro-units given back.
 
     Where its settlement had been committed after all the charge is given back, once (R25): the row keeps it and is
     marked `refunded`. So it is for a stream too: what ends with an error of ours is free (I13).
     """
     with contextlib.suppress(holds.HoldEnded):  # it was never placed, or it has ended: by its settlement?
-        end_call(tx, call, ended)
-    return give_back(tx, call.id, call.account, now_us=ended.ended_us)
+        end_call(tx, call, end)
+    return give_back(tx, call.id, call.account, now_us=end.ended_us)
 
 
 def give_back(tx: Tx, call: str, account: str, *, now_us: int) -> int:
@@ -330,9 +330,9 @@ def _write_attempt(tx: Tx, call: str, number: int, attempt: AttemptFacts) -> Non
     )
 
 
-def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
-    last = ended.attempts[-1] if ended.attempts else None
-    usage = ended.usage
+def _add_to_day(tx: Tx, call: CallStart, end: CallEnd, charge_micro: int) -> None:
+    last = end.attempts[-1] if end.attempts else None
+    usage = end.usage
     tx.accumulate(
         sql.ADD_TO_DAY,
         _day_key(
@@ -345,16 +345,16 @@ def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
         (
             1,
             charge_micro,
-            sum(attempt.cost_micro or 0 for attempt in ended.attempts),
+            sum(attempt.cost_micro or 0 for attempt in end.attempts),
             usage.get("input", 0) + usage.get("cached_read", 0) + usage.get("cache_write", 0),
             usage.get("output", 0) + usage.get("reasoning", 0),
         ),
     )
 
 
-def _add_forgiven(tx: Tx, call: Opened, ended: Ended, forgiven_micro: int, drawn_micro: int) -> None:
-    channel = ended.attempts[-1].channel if ended.attempts else ""
-    key = (day_of(call.opened_us), call.account, call.model, channel, ended.cause, call.currency)
+def _add_forgiven(tx: Tx, call: CallStart, end: CallEnd, forgiven_micro: int, drawn_micro: int) -> None:
+    channel = end.attempts[-1].channel if end.attempts else ""
+    key = (day_of(call.opened_us), call.account, call.model, channel, end.cause, call.currency)
     tx.accumulate(sql.ADD_FORGIVEN, ("|".join(key), *key), (1, forgiven_micro, drawn_micro))
 
 

@@ -12,7 +12,7 @@ import msgspec
 from farebox.accounts import allowed
 from farebox.accounts.keys.caller import Caller
 from farebox.calls import once as once_keys
-from farebox.calls.log import Opened
+from farebox.calls.log import CallStart
 from farebox.catalog import rules, tokens
 from farebox.catalog.pricing import Offer
 from farebox.kit import errors
@@ -218,9 +218,9 @@ def _ignored(call: Call, quirks: Quirks) -> list[str]:
 
 def record(
     call_id: str, shop: Shop, caller: Caller, call: Call, found: Offer, now_us: int, *, once: str | None
-) -> Opened:
+) -> CallStart:
     """What the record of the call holds from its beginning; BadRequest for an idempotency key that is none."""
-    return Opened(
+    return CallStart(
         id=call_id,
         account=caller.account,
         project=caller.project,

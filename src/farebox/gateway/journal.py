@@ -16,12 +16,12 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from farebox.calls.log import Ended, Opened
+from farebox.calls.log import CallEnd, CallStart
 from farebox.kit import errors
 from farebox.kit.failpoints import point
 from farebox.ledger.holds import HoldEnded
 
-from . import settlement
+from . import second_write
 from .ports import StorePort
 
 log = structlog.get_logger(__name__)
@@ -48,8 +48,9 @@ class LogPort(Protocol):
 class Entry:
     """One settlement that waits: the call, its end, and the model to unlist, or nothing."""
 
-    opened: Opened
-    ended: Ended
+    # These names are on the disks of nodes that were stopped: another version must read them.
+    opened: CallStart
+    ended: CallEnd
     unlisted: str = ""
 
 
@@ -92,9 +93,9 @@ class Journal:
     def __len__(self) -> int:
         return len(self.waiting) + len(self._stuck)
 
-    async def keep(self, opened: Opened, ended: Ended, unlisted: str) -> None:
+    async def keep(self, start: CallStart, end: CallEnd, unlisted: str) -> None:
         """Put a settlement on the disk; those that come at one time share a sync. OSError."""
-        batch, entry = self._batch, Entry(opened, ended, unlisted)
+        batch, entry = self._batch, Entry(start, end, unlisted)
         batch.records.append(_encoder.encode(entry))
         batch.entries.append(entry)
         async with self._writing:
@@ -156,7 +157,7 @@ class Journal:
         locks = [purse.id for purse in entry.opened.purses]
         try:
             await store.write(
-                settlement.end_call,
+                second_write.end_call,
                 entry.opened,
                 entry.ended,
                 entry.unlisted,
@@ -168,7 +169,7 @@ class Journal:
         except HoldEnded:
             self.late += 1
             log.warning("settle.late", call=entry.opened.id, journalled=True)
-            await settlement.note_late(store, entry.opened, entry.ended)
+            await second_write.note_late(store, entry.opened, entry.ended)
         except errors.StoreUnavailable as trouble:
             return trouble
         except Exception:
@@ -188,7 +189,7 @@ class Journal:
         return entries
 
 
-def journalled(ended: Ended, now_us: int) -> Ended:
+def journalled(end: CallEnd, now_us: int) -> CallEnd:
     """The end, now, as it stands on the receipt of a call whose settlement went through the journal (R23)."""
-    rule = "R23" if ended.rule == "R02" else ended.rule
-    return replace(ended, rule=rule, flags=[*ended.flags, "journalled"], ended_us=max(ended.ended_us, now_us))
+    rule = "R23" if end.rule == "R02" else end.rule
+    return replace(end, rule=rule, flags=[*end.flags, "journalled"], ended_us=max(end.ended_us, now_us))

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from farebox.accounts.keys.caller import Caller
 from farebox.accounts.keys.ring import KeyRing
-from farebox.calls.log import AttemptFacts, Ended, Opened
+from farebox.calls.log import AttemptFacts, CallEnd, CallStart
 from farebox.catalog.shelf import ShelfKeeper
 from farebox.kit.clock import Clock
 from farebox.kit.errors import FareboxError
@@ -70,7 +70,7 @@ class JournalPort(Protocol):
 
     def __len__(self) -> int: ...
 
-    async def keep(self, opened: Opened, ended: Ended, unlisted: str) -> None:
+    async def keep(self, start: CallStart, end: CallEnd, unlisted: str) -> None:
         """Make a settlement durable without the store; OSError."""
 
     async def replay(self, store: StorePort) -> int:
@@ -152,7 +152,7 @@ class Shop:
     under_way: dict[UnderWay, None] = field(default_factory=dict)  # a set in the order of coming
     refusals: dict[tuple[str, str, str], int] = field(default_factory=dict)
     delivered: list[str] = field(default_factory=list)  # calls whose whole answer has left, to be marked (R25)
-    to_void: dict[str, tuple[Opened, list[AttemptFacts]]] = field(default_factory=dict)  # see voiding.void_later
+    to_void: dict[str, tuple[CallStart, list[AttemptFacts]]] = field(default_factory=dict)  # see voiding.void_later
     voider: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:

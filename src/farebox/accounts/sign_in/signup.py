@@ -25,7 +25,7 @@ UNCONFIRMED_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class NewAccount:
     """A new account, and the trial credit that it was given."""
 
     account: Account
@@ -53,7 +53,7 @@ def register(
     return person
 
 
-def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> Opened | None:
+def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> NewAccount | None:
     """The account of a person whose mailbox is confirmed, with its trial credit; None if he has a place already.
 
     CommandError while the shop has said by no setting and no list in what currency it sells.
@@ -84,7 +84,7 @@ def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> Opened | 
             concurrency=None, actor="system",
         )  # fmt: skip
     given_micro = trial.grant(tx, account=account, email=found.email, address=address, now_us=now_us)
-    return Opened(account, given_micro)
+    return NewAccount(account, given_micro)
 
 
 def price_list(tx: Tx) -> PriceList | None:

@@ -17,9 +17,9 @@ import msgspec
 from farebox.catalog import pricing
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
-from farebox.gateway import ending
-from farebox.gateway.ending import conclude
-from farebox.gateway.meter import Ending, Meter, Outcome
+from farebox.gateway import concluding
+from farebox.gateway.concluding import conclude
+from farebox.gateway.meter import Conclusion, Meter, Outcome
 from farebox.kit import clock
 from farebox.kit.fetch import Exchange, Outgoing, Response, Target
 from farebox.protocol import quirks
@@ -150,14 +150,14 @@ async def play(case: Case, pieces: Iterable[bytes]) -> Came:
     ask = Ask(kind=case.kind, stream=case.stream, params={}, choices=case.n)
     along = Along(played, clock.SYSTEM, Health(), (Candidate(_CHANNEL, "selftest", {}),), ask, _LIMITS)
     try:
-        end = await _read(along, meter)
+        conclusion = await _read(along, meter)
     finally:
         along.close()
-    usage = end.usage or Usage()
+    usage = conclusion.usage or Usage()
     return Came(
-        rule=end.rule,
-        outcome=end.outcome.name,
-        source=end.source,
+        rule=conclusion.rule,
+        outcome=conclusion.outcome.name,
+        source=conclusion.source,
         finish=meter.finish_reason,
         usage=dict(usage.items()),
         charge_micro=pricing.charge(PRICES, usage).amount_micro,
@@ -165,7 +165,7 @@ async def play(case: Case, pieces: Iterable[bytes]) -> Came:
     )
 
 
-async def _read(along: Along, meter: Meter) -> Ending:
+async def _read(along: Along, meter: Meter) -> Conclusion:
     try:
         async for events in along:
             meter.accepted = True
@@ -174,9 +174,9 @@ async def _read(along: Along, meter: Meter) -> Ending:
         along.served()
         return await conclude(meter, Outcome.SERVED, along.reads, terminal=along.terminal)
     except send.UpstreamRefused as refused:
-        return await ending.refused(meter, along, refused.fault)
+        return await concluding.refused(meter, along, refused.fault)
     except send.UpstreamFailed as failed:
-        return await ending.failed(meter, along, failed)
+        return await concluding.failed(meter, along, failed)
 
 
 def _call(case: Case) -> Call:
