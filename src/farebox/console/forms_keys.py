@@ -18,7 +18,7 @@ from farebox.console import refusals
 from farebox.kit import clock
 from farebox.kit.errors import CommandError
 
-from .team_forms import Amount, Limits, cap_initial
+from .team_forms import AmountField, LimitsForm, cap_initial
 
 GRACES = {
     "86400": gettext_lazy("one day"),
@@ -29,7 +29,7 @@ GRACES = {
 _DAY_FORMAT = "%Y-%m-%d"
 
 
-class KeyForm(Limits):
+class KeyForm(LimitsForm):
     """A key's name, models, caps, limits, addresses and last day; all but the name may stay empty."""
 
     name = forms.CharField(
@@ -150,4 +150,4 @@ class Rotate(forms.Form):
 class Mint(forms.Form):
     """What the playground may spend a day, where that is less than it may anyway."""
 
-    cap = Amount(label=gettext_lazy("Cap"))
+    cap = AmountField(label=gettext_lazy("Cap"))

@@ -26,7 +26,7 @@ from . import team, team_rows
 from .invite import letter
 from .principal import Principal, needs
 from .step_up import ask, step_up
-from .team_forms import Limits, Role, limits_initial
+from .team_forms import LimitsForm, Role, limits_initial
 
 
 @require_safe
@@ -42,7 +42,7 @@ def _page(request: HttpRequest, me: Principal, row: Member, **given: forms.Form)
         "member": row,
         "may_change": _may_change(me, row),
         "may_sign_out": me.role == "owner" and row.person_id != me.person,
-        "limits_form": Limits(initial=limits_initial(row)),
+        "limits_form": LimitsForm(initial=limits_initial(row)),
         **db.read(team_rows.of_member, row),
     }
     if me.role == "owner":
@@ -55,7 +55,7 @@ def _page(request: HttpRequest, me: Principal, row: Member, **given: forms.Form)
 @needs("admin")
 def cap(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     """Other caps and limits for a member."""
-    row, form = _changeable(me, member), Limits(request.POST)
+    row, form = _changeable(me, member), LimitsForm(request.POST)
     if not form.is_valid():
         return _page(request, me, row, limits_form=form)
     if lifting.place(row, form.limits(), form.paces()):

@@ -25,7 +25,7 @@ from farebox.kit.errors import CommandError
 from . import team_rows
 from .principal import CHOSEN, Principal, needs, proved_at, signed_in
 from .step_up import ask
-from .team_forms import KeysEnd, Limits, NewProject, limits_initial
+from .team_forms import KeysEnd, LimitsForm, NewProject, limits_initial
 
 
 def reach(me: Principal) -> Reach:
@@ -80,7 +80,7 @@ def project(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
 
 def _project(request: HttpRequest, me: Principal, row: Project, **given: forms.Form) -> HttpResponse:
     request.page_of_form = reverse("project", args=[row.id])  # type: ignore[attr-defined]
-    limits = Limits(initial=limits_initial(row))
+    limits = LimitsForm(initial=limits_initial(row))
     end = KeysEnd(
         zone=row.account.time_zone, initial={"day": team_rows.last_day(row.keys_end_us, row.account.time_zone)}
     )
@@ -97,7 +97,7 @@ def _project(request: HttpRequest, me: Principal, row: Project, **given: forms.F
 @needs("owner")
 def cap_project(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
     """Other caps and limits for a project."""
-    row, form = found(me, project), Limits(request.POST)
+    row, form = found(me, project), LimitsForm(request.POST)
     if not form.is_valid():
         return _project(request, me, row, limits_form=form)
     if lifting.place(row, form.limits(), form.paces()):

@@ -38,7 +38,7 @@ _LIST_CHARS_MAX = 50_000
 _SHOWN_FAULTS = 10
 
 
-class Amount(forms.CharField):
+class AmountField(forms.CharField):
     """An amount of money in micro-units; None where nothing is typed."""
 
     def __init__(self, **facts: Any) -> None:
@@ -60,12 +60,12 @@ class Amount(forms.CharField):
         return micro
 
 
-class Cap(forms.Form):
+class CapForm(forms.Form):
     """Up to three limits of spending, which hold at once; an empty amount lifts its limit."""
 
-    cap_day = Amount(label=CAPS["day"])
-    cap_month = Amount(label=CAPS["month"])
-    cap_ever = Amount(label=CAPS["ever"])
+    cap_day = AmountField(label=CAPS["day"])
+    cap_month = AmountField(label=CAPS["month"])
+    cap_ever = AmountField(label=CAPS["ever"])
 
     def limits(self) -> Caps:
         """What the domain's verbs take."""
@@ -78,7 +78,7 @@ def cap_initial(caps: Caps) -> dict[str, str]:
     return {f"cap_{period}": money.text(cap_micro).replace(",", "") for period, cap_micro in caps}
 
 
-class Limits(Cap):
+class LimitsForm(CapForm):
     """Caps, and limits a minute and at one time; an empty field lifts its limit."""
 
     rpm = WholeField(label=gettext_lazy("Calls per minute"), required=False, min_value=1, max_value=pace.RPM_MAX)
@@ -97,7 +97,7 @@ def limits_initial(of: Member | Project) -> dict[str, Any]:
     return {**cap_initial(of.caps), **rates.shown(of)}
 
 
-class NewProject(Cap):
+class NewProject(CapForm):
     """A project with its name, and a cap if one is wanted."""
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=100)
@@ -159,7 +159,7 @@ class Role(forms.Form):
         choose(self.fields["project"], projects)
 
 
-class Invite(Cap):
+class Invite(CapForm):
     """Whom to invite, to what."""
 
     people = forms.CharField(

@@ -19,7 +19,7 @@ from farebox.kit.ids import Ids
 from farebox.kit.options import Options
 from farebox.upstreams.board import BoardKeeper
 from farebox.upstreams.health import Health
-from farebox.upstreams.send import Along, Limits, UpstreamPort
+from farebox.upstreams.send import Along, UpstreamLimits, UpstreamPort
 
 from . import flight
 from .rate_limits import Rates
@@ -136,7 +136,7 @@ class Shop:
     board: BoardKeeper
     health: Health
     epoch: str
-    limits: Limits
+    limits: UpstreamLimits
     rng: Random
     ground: Ground = field(default_factory=Ground)
     rates: Rates = field(default_factory=Rates)

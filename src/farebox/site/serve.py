@@ -40,7 +40,7 @@ from farebox.look import refusals
 from farebox.office import ports as office
 from farebox.upstreams import board
 from farebox.upstreams.health import Health
-from farebox.upstreams.send import Limits
+from farebox.upstreams.send import UpstreamLimits
 
 from . import probe
 from .desk import Desk
@@ -142,7 +142,7 @@ class Server:
             board=board.BoardKeeper(),
             health=Health(lambda channel, why: self._alerts.append((channel, why))),
             epoch=epoch,
-            limits=Limits(
+            limits=UpstreamLimits(
                 connect_s=options.connect_s,
                 first_byte_s=options.first_byte_s,
                 idle_s=options.idle_s,

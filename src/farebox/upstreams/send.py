@@ -44,7 +44,7 @@ class UpstreamPort(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class UpstreamLimits:
     """Limits of one call at its upstreams: seconds, bytes of an answer that is not streamed, and of one event."""
 
     connect_s: float
@@ -124,7 +124,7 @@ class Along:
     health: Health
     route: Sequence[Candidate]
     ask: Ask
-    limits: Limits
+    limits: UpstreamLimits
     account: str = ""
     forced: bool = False
     last_s: float | None = None

@@ -29,7 +29,7 @@ from farebox.protocol.kinds import KINDS
 from farebox.upstreams import send
 from farebox.upstreams.board import Candidate
 from farebox.upstreams.health import Health
-from farebox.upstreams.send import Along, Limits
+from farebox.upstreams.send import Along, UpstreamLimits
 from farebox.upstreams.spec import ChannelSpec
 
 from .tried import Tell, Tried
@@ -57,7 +57,7 @@ _TARGET, _PREFIX = Target.parse("https://upstream.example/v1")
 _CHANNEL = ChannelSpec(
     "ch_selftest", "selftest", "selftest", "openai", _TARGET, _PREFIX, b"", quirks.parsed("{}"), 1, 1, 0, "stops", "USD"
 )
-_LIMITS = Limits(
+_LIMITS = UpstreamLimits(
     connect_s=1, first_byte_s=1, idle_s=1, answer_bytes_max=1 << 20, read_on_json_s=0, event_bytes_max=1 << 20
 )
 
