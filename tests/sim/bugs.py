@@ -348,7 +348,7 @@ def retry_after_output(put: Put) -> None:
     async def following(self: Any) -> Any:
         try:
             return await right(self)
-        except send.UpstreamFailed as failed:
+        except send.AttemptsFailed as failed:
             if not failed.after_output or len(self.route) < 2:
                 raise
             self.route = self.route[1:]

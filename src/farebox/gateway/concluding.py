@@ -36,7 +36,7 @@ async def refused(meter: Meter, along: Along, fault: Fault) -> Conclusion:
     return Conclusion(Outcome.REFUSED, "R08" if fault.kind == "policy" else "R12", fault=fault)
 
 
-async def failed(meter: Meter, along: Along, failure: send.UpstreamFailed, *, unread: bool = False) -> Conclusion:
+async def failed(meter: Meter, along: Along, failure: send.AttemptsFailed, *, unread: bool = False) -> Conclusion:
     """Every attempt failed before output (R13), or the one that had put out something broke off (R14).
 
     `unread`: its customer had kept it waiting, which by version 2 makes it his doing (R18).
@@ -89,7 +89,14 @@ async def follow(along: Along, meter: Meter, seconds: float, *, tokens_max: int 
                 words += len(event.pieces) if event.visible else 0  # a piece is a token at least
             if tokens_max is not None and words > tokens_max:
                 return
-    except (send.Left, send.Revoked, send.Halted, send.TooLong, send.UpstreamFailed, send.UpstreamRefused):
+    except (
+        send.CustomerLeft,
+        send.KeyRevoked,
+        send.Halted,
+        send.LastedTooLong,
+        send.AttemptsFailed,
+        send.UpstreamRefused,
+    ):
         return
 
 
@@ -116,5 +123,5 @@ async def read_rest(along: Along, meter: Meter, seconds: int) -> None:
         async for events in along:
             for event in events:
                 meter.report(event)
-    except (send.Left, send.Revoked, send.Halted, send.UpstreamFailed, send.UpstreamRefused):
+    except (send.CustomerLeft, send.KeyRevoked, send.Halted, send.AttemptsFailed, send.UpstreamRefused):
         return

@@ -186,15 +186,15 @@ async def deliver(ports: Ports, call: Call, delivery: Delivery, kind: Kind, clie
         try:
             with delivery.cover.ahead(along.reads):
                 conclusion = await _carry(call, delivery, kind, client)
-        except send.Left:
+        except send.CustomerLeft:
             conclusion = await _left(ports, delivery)
-        except send.Revoked:
+        except send.KeyRevoked:
             conclusion = await concluding.revoked(meter, along)
-        except send.TooLong:
+        except send.LastedTooLong:
             conclusion = await _cut(delivery, client, Outcome.TOO_LONG)
         except send.UpstreamRefused as refused:
             conclusion = await concluding.refused(meter, along, refused.fault)
-        except send.UpstreamFailed as failed:
+        except send.AttemptsFailed as failed:
             unread = delivery.unread_s > ports.shop.options.unread_s
             conclusion = await concluding.failed(meter, along, failed, unread=unread)
         await _write_last(call, delivery, kind, conclusion)

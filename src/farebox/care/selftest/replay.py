@@ -175,7 +175,7 @@ async def _read(along: Along, meter: Meter) -> Conclusion:
         return await conclude(meter, Outcome.SERVED, along.reads, terminal=along.terminal)
     except send.UpstreamRefused as refused:
         return await concluding.refused(meter, along, refused.fault)
-    except send.UpstreamFailed as failed:
+    except send.AttemptsFailed as failed:
         return await concluding.failed(meter, along, failed)
 
 
