@@ -128,7 +128,7 @@ def test_headers_can_not_be_broken_out_of(db, bad):
     facts = {"to": "a@example.com", "subject": "x", "text": "y"} | bad
     with pytest.raises(CommandError):
         db.write(outbox.mail, **facts)
-    with pytest.raises(mail.Refused):
+    with pytest.raises(mail.MailRefused):
         mail.send(options.current(), facts, ident="out_x")
 
 
@@ -227,7 +227,7 @@ def test_a_server_elsewhere_without_tls_gets_no_mail(house, monkeypatch):
         chosen.mail_url = ""
 
 
-@pytest.mark.parametrize(("code", "error"), [(550, mail.Refused), (450, smtplib.SMTPRecipientsRefused)])
+@pytest.mark.parametrize(("code", "error"), [(550, mail.MailRefused), (450, smtplib.SMTPRecipientsRefused)])
 def test_an_address_that_is_refused_for_good_is_not_tried_again(house, monkeypatch, code, error):
     monkeypatch.setattr(smtplib, "SMTP", Server(refuse=code))
     chosen = options.current()

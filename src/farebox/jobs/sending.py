@@ -55,7 +55,7 @@ async def _send(store: Store, fetch: Fetch, name: str) -> None:
         return
     try:
         await _bring(fetch, message)
-    except (mail.Refused, AddressRefused) as fault:
+    except (mail.MailRefused, AddressRefused) as fault:
         await _failed(store, message, fault, for_good=True)
     except (OSError, smtplib.SMTPException, FetchError, webhook.NotTaken, CommandError) as fault:
         await _failed(store, message, fault, for_good=False)
