@@ -69,7 +69,7 @@ def buyers(start_us: int) -> list[tuple[str, str, str]]:
     from farebox.accounts.keys.key_terms import KeyTerms
     from farebox.accounts.models import Account
     from farebox.accounts.people import people
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.kit import db, settings
     from farebox.ledger import lots
 
@@ -78,7 +78,7 @@ def buyers(start_us: int) -> list[tuple[str, str, str]]:
 
     def fill(tx: Any) -> None:
         settings.ensure_installation(tx)
-        lists.create_list(tx, name="bench", currency="USD", about="", actor="bench")
+        price_lists.create_list(tx, name="bench", currency="USD", about="", actor="bench")
         accounts.ensure_house(tx, now_us=start_us)
         for number in range(31):
             account, project = accounts.open_account(

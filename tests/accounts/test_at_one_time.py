@@ -114,11 +114,11 @@ def test_a_key_that_is_being_revoked_has_no_successor(shop):
 
 
 def test_two_drafts_of_one_version_are_published_once(shop):
-    from farebox.catalog import drafts, lists
+    from farebox.catalog import drafts, price_lists
     from farebox.catalog.models import PriceDraft, PriceListVersion
 
     name = f"race-{uuid.uuid4().hex[:6]}"
-    shop.write(lists.create_list, name, "USD", about="", actor="test")
+    shop.write(price_lists.create_list, name, "USD", about="", actor="test")
 
     def draw_up(output: int) -> str:
         plan = drafts.Plan(rows=[("gpt-4", "input", 10_000_000), ("gpt-4", "output", output)])

@@ -26,11 +26,11 @@ def test_every_cap_is_where_it_belongs(house):
     by_day, by_month, ever = Caps(day_micro=1), Caps(month_micro=2_000_000), Caps(ever_micro=0)
 
     def fill(tx):
-        from farebox.catalog import lists
+        from farebox.catalog import price_lists
         from farebox.kit import settings
 
         settings.ensure_installation(tx)
-        lists.create_list(tx, "usd", "USD", actor="test")
+        price_lists.create_list(tx, "usd", "USD", actor="test")
         account, default = accounts.open_account(tx, name="A", currency="USD", price_list="usd", **now)
         projects.create(tx, account=account.id, name="capped", caps=by_month, **now)
         person = people.create(tx, email="a@example.org", **now)

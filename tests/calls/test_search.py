@@ -21,7 +21,7 @@ def many(shared_house):
     """An account with two projects, five keys, two members and 300 calls; as (account, projects, keys, members)."""
     from farebox.accounts import accounts, projects
     from farebox.accounts.people import people
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.kit import settings
     from farebox.ledger import lots
 
@@ -30,7 +30,7 @@ def many(shared_house):
 
     def make(tx):
         settings.ensure_installation(tx)
-        lists.create_list(tx, name="usd", currency="USD", about="", actor="test")
+        price_lists.create_list(tx, name="usd", currency="USD", about="", actor="test")
         account, first = accounts.open_account(tx, name="Many", currency="USD", price_list="usd", **who)
         lots.grant(tx, account=account.id, currency="USD", amount_micro=10**10, ref="g", expires_us=None, note="",
                    requester="test", single_person=True, now_us=NOW - 10**12)  # fmt: skip

@@ -29,11 +29,11 @@ EDGES = [at(f"2026-0{month}-01") for month in (2, 3, 4)]
 
 def account(usd_micro: int = 10**9, now_us: int = BEGIN, time_zone: str = "UTC") -> str:
     from farebox.accounts import accounts
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.ledger import lots
 
     def make(tx):
-        lists.create_list(tx, name="usd", currency="USD", about="", actor="test")
+        price_lists.create_list(tx, name="usd", currency="USD", about="", actor="test")
         row, _ = accounts.open_account(
             tx,
             name=f"Statement {next(_names)}",

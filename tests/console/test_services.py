@@ -71,11 +71,11 @@ def open_shop(request: pytest.FixtureRequest, house: Any, issuer: str) -> Iterat
     from django.db import connection
 
     from farebox.care import setup
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.kit import db, options
 
     setup.migrate()
-    db.write(lists.create_list, "usd", "USD", actor="test")
+    db.write(price_lists.create_list, "usd", "USD", actor="test")
     connection.close()
     environ = {
         "FAREBOX_DATA_DIR": str(house.data), "FAREBOX_DATABASE": house.database, "FAREBOX_PORT": "0",

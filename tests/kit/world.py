@@ -137,7 +137,7 @@ class World:
 
     def _fill(self, models: dict[str, str]) -> tuple[str, str]:
         """The models, their price, the upstream's channels, and a customer with money and a key."""
-        from farebox.catalog import goods, lists, sheets
+        from farebox.catalog import definitions, price_lists, sheets
         from farebox.kit import clock
 
         shop = Shop(self.house)
@@ -145,9 +145,9 @@ class World:
             now_us = clock.now_us()
             for model, address in models.items():
                 facts = {**_FACTS, "name": model}
-                shop.write(goods.define_model, **facts, classes=sorted(_PRICES), actor="test", now_us=now_us)
+                shop.write(definitions.define_model, **facts, classes=sorted(_PRICES), actor="test", now_us=now_us)
                 rows = [sheets.row(model, usage_class, price) for usage_class, price in _PRICES.items()]
-                shop.write(lists.publish, "usd", rows, actor="test", now_us=now_us)
+                shop.write(price_lists.publish, "usd", rows, actor="test", now_us=now_us)
                 shop.add_channel(f"far-{model}", address, [model])
             customer = shop.account(str(GRANTED_MICRO // 1_000_000))
             return customer.account, customer.key

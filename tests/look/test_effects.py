@@ -450,12 +450,12 @@ def price_list_new(w):
 
 
 def _list(w, model=""):
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
 
     name, model = f"l{uuid.uuid4().hex[:8]}", model or w.model()
-    w.shop.write(lists.create_list, name, "USD", actor="test")
+    w.shop.write(price_lists.create_list, name, "USD", actor="test")
     rows = [sheets.row(model, "input", "1"), sheets.row(model, "output", "2")]
-    w.shop.write(lists.publish, name, rows, **w.stamp())
+    w.shop.write(price_lists.publish, name, rows, **w.stamp())
     return name, model
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from farebox.calls import delivery, once
 from farebox.calls import log as records
 from farebox.calls import sql as call_sql
-from farebox.catalog import fitting
+from farebox.catalog import factor_fitting
 from farebox.catalog.usage import Usage
 from farebox.gateway import (
     concluding,
@@ -579,12 +579,12 @@ def allowance_read_once_a_group(put: Put) -> None:
 
 @bug("the factors of own counts are learned from calls, whoever made them")
 def factors_of_one_account(put: Put) -> None:
-    right = fitting.fit
+    right = factor_fitting.fit
 
     def fit(samples: Any) -> Any:
         return right([each._replace(account=f"{each.account}.{number}") for number, each in enumerate(samples)])
 
-    put(fitting, "fit", fit)
+    put(factor_fitting, "fit", fit)
 
 
 @bug("an allowance grows with money that was given")

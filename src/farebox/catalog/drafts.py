@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from farebox.catalog import lists, pricing, sheets, versions
 from farebox.catalog.models import PriceDraft, PriceList
 from farebox.catalog.sheets import PriceRow
 from farebox.catalog.usage import Usage
@@ -17,6 +16,8 @@ from farebox.kit import audit, ids
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.refusal import word
+
+from . import price_lists, pricing, sheets, versions
 
 # The call by which people judge a price: so many units of each class.
 EXAMPLE = {"input": 1000, "output": 500}
@@ -113,7 +114,7 @@ def publish(
     )
     if changed != 1:
         raise CommandError("draft.decided", state=word("state", find(row.id).state))
-    sheet = lists.publish(
+    sheet = price_lists.publish(
         tx,
         row.price_list_id,
         [PriceRow(*line) for line in plan.rows],
@@ -205,7 +206,7 @@ def _by_model(sheet: sheets.Sheet | None) -> dict[str, dict[str, int]]:
 
 
 def _preview(tx: Tx, price_list: str, plan: Plan, now_us: int) -> tuple[sheets.Sheet | None, sheets.Sheet]:
-    return lists.preview(tx, price_list, [PriceRow(*line) for line in plan.rows], **_how(plan), now_us=now_us)
+    return price_lists.preview(tx, price_list, [PriceRow(*line) for line in plan.rows], **_how(plan), now_us=now_us)
 
 
 def _how(plan: Plan) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from farebox.catalog import goods, lists, making, sheets
 from farebox.catalog.models import PriceListVersion
 from farebox.catalog.sheets import PriceRow
 from farebox.kit.db import Tx
+
+from . import definitions, next_version, price_lists, sheets
 
 OFFICIAL = "official-usd"
 
@@ -100,15 +101,15 @@ DEMO_MODELS = (
 def define(tx: Tx, facts: Iterable[Facts], *, actor: str, now_us: int) -> None:
     """Define models by their vendor's facts. Twice is once."""
     for model in facts:
-        goods.define_model(tx, model.name, **model.card(), actor=actor, now_us=now_us)
+        definitions.define_model(tx, model.name, **model.card(), actor=actor, now_us=now_us)
 
 
 def seed_official(tx: Tx, *, actor: str, now_us: int) -> bool:
     """Define the seven models and publish `official-usd`; False, and nothing done, if it has a version."""
-    lists.create_list(tx, OFFICIAL, making.USD, about="List prices of the vendor, in USD", actor=actor)
+    price_lists.create_list(tx, OFFICIAL, next_version.USD, about="List prices of the vendor, in USD", actor=actor)
     if PriceListVersion.objects.filter(price_list=OFFICIAL).exists():
         return False
     define(tx, OFFICIAL_MODELS, actor=actor, now_us=now_us)
     rows = [line for model in OFFICIAL_MODELS for line in model.rows()]
-    lists.publish(tx, OFFICIAL, rows, note="As the vendor lists them", actor=actor, now_us=now_us)
+    price_lists.publish(tx, OFFICIAL, rows, note="As the vendor lists them", actor=actor, now_us=now_us)
     return True

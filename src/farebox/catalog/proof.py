@@ -6,7 +6,6 @@ import json
 
 from django.db.models import Count, Max, Min, Q
 
-from farebox.catalog import making, shelf
 from farebox.catalog.models import Alias, Model, Price, PriceList, PriceListVersion
 from farebox.catalog.pricing import PRICE_MICRO_MAX
 from farebox.catalog.usage import CLASSES
@@ -14,6 +13,8 @@ from farebox.kit import clock, money, refusal
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.refusal import Refusal
+
+from . import next_version, shelf
 
 
 def prove(tx: Tx) -> list[str | Refusal]:
@@ -72,10 +73,10 @@ def _versions() -> list[str | Refusal]:
             found.append(f"{name} began before it was published")
         for field in ("rate", "factor", "usd_rate"):
             try:
-                making.positive(getattr(row, field), field)
+                next_version.positive(getattr(row, field), field)
             except CommandError as fault:
                 found.append(refusal.of("proof.version", version=name, why=fault.reason))
-        if row.price_list.currency == making.USD and row.usd_rate != "1":
+        if row.price_list.currency == next_version.USD and row.usd_rate != "1":
             found.append(f"{name} is in USD and says that a USD is {row.usd_rate}")
     return found
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from django.db import connection
 
-from farebox.catalog import public, shelf
+from farebox.catalog import public_list, shelf
 from farebox.catalog.official import OFFICIAL
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.shelf import Edition, Shelf
@@ -79,7 +79,7 @@ _kept: tuple[tuple[object, int], Shelf] | None = None
 
 def read(tx: Tx, now_us: int, *, price_list: str = "") -> Book | None:
     """The book of this list now, of the public one if not named; None without one, or without a version in force."""
-    name = price_list or public.name(tx)
+    name = price_list or public_list.name(tx)
     if name is None:
         return None
     found = on_shelf(tx, now_us)

@@ -16,8 +16,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from farebox.catalog import history
-from farebox.catalog.history import Step
+from farebox.catalog import price_history
+from farebox.catalog.price_history import Step
 from farebox.catalog.sheets import price_text
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
@@ -158,7 +158,11 @@ def _book(price_list: str) -> tuple[Book | None, int]:
 
 def _model(tx: Tx, name: str, now_us: int, price_list: str) -> tuple[Book | None, Any, list[Step]]:
     book, card = pricebook.read(tx, now_us, price_list=price_list), pricebook.card(tx, name, now_us)
-    return book, card, history.steps(tx, book.price_list, card.name) if book is not None and card is not None else []
+    return (
+        book,
+        card,
+        price_history.steps(tx, book.price_list, card.name) if book is not None and card is not None else [],
+    )
 
 
 def _selection(request: HttpRequest, book: Book) -> Selection:

@@ -16,7 +16,7 @@ from farebox.accounts import accounts, adjusting, forgiving
 from farebox.accounts.keys import rates
 from farebox.accounts.people import people
 from farebox.accounts.sign_in import signup
-from farebox.catalog import goods, overview
+from farebox.catalog import definitions, overview
 from farebox.kit import clock, options, proposals, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -113,7 +113,7 @@ def _alias_of(tx: Tx, alias: str, _after: Any) -> Any:
 
 def _alias(tx: Tx, alias: str, after: Any, *, actor: str, now_us: int) -> None:
     del now_us
-    goods.alias(tx, alias, after, actor=actor)
+    definitions.alias(tx, alias, after, actor=actor)
 
 
 def _facts_of(tx: Tx, model: str, after: Any) -> Any:
@@ -127,7 +127,7 @@ def _facts_of(tx: Tx, model: str, after: Any) -> Any:
 def _define(tx: Tx, model: str, after: Any, *, actor: str, now_us: int) -> None:
     found = overview.model(tx, model, now_us=now_us)
     created_s = now_us // 1_000_000 if found is None else found.card.created_s
-    goods.define_model(tx, model, **after, created_s=created_s, actor=actor, now_us=now_us)
+    definitions.define_model(tx, model, **after, created_s=created_s, actor=actor, now_us=now_us)
 
 
 KINDS: dict[str, Kind] = {

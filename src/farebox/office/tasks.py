@@ -14,7 +14,7 @@ from farebox.accounts import forgiving, timekeeping
 from farebox.accounts.models import ApiKey
 from farebox.accounts.sign_in import operators
 from farebox.calls import margins, watch
-from farebox.catalog import drafts, official, overview, public, shelf
+from farebox.catalog import drafts, official, overview, public_list, shelf
 from farebox.catalog.shelf import Shelf
 from farebox.kit import db, options, outbox, proposals, secrets, settings, timing
 from farebox.kit.db import Tx
@@ -190,7 +190,7 @@ def _public(stock: Shelf, now_us: int) -> Iterator[Task]:
 
 def _shown(tx: Tx) -> tuple[str, str | None, int]:
     """What was chosen for visitors, what they see, and how many lists there are to choose from."""
-    return public.chosen(tx), public.name(tx), len(public.own(tx))
+    return public_list.chosen(tx), public_list.name(tx), len(public_list.own(tx))
 
 
 def _holds(standing: Standing, now_us: int) -> Iterator[Task]:

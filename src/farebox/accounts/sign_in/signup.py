@@ -15,7 +15,7 @@ from farebox.accounts import accounts, trial
 from farebox.accounts.keys import rates
 from farebox.accounts.models import Account, Member, Person
 from farebox.accounts.people import people
-from farebox.catalog import public
+from farebox.catalog import public_list
 from farebox.catalog.models import PriceList
 from farebox.kit import audit, options, settings
 from farebox.kit.db import Tx
@@ -93,7 +93,7 @@ def price_list(tx: Tx) -> PriceList | None:
     Where no list was chosen for visitors, `signup_currency` picks; a name that fits no list is as good as none.
     """
     known = settings.values(tx)
-    wanted = known["signup_price_list"] or public.name(tx, currency=known["signup_currency"])
+    wanted = known["signup_price_list"] or public_list.name(tx, currency=known["signup_currency"])
     return PriceList.objects.filter(name=wanted).first()
 
 

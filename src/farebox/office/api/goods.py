@@ -9,7 +9,7 @@ from django.http import Http404
 from ninja import Path, Router
 
 from farebox.accounts import adjusting
-from farebox.catalog import drafts, factors, goods, lists, overview, propose, sheets, shelf
+from farebox.catalog import definitions, drafts, factors, overview, price_lists, sheets, shelf, suggestions
 from farebox.catalog.models import PriceDraft
 from farebox.catalog.usage import CLASSES
 from farebox.kit import clock, db, options, secrets, settings
@@ -50,7 +50,9 @@ def define_model(request: Any, body: shapes.ModelIn) -> Any:
 
     def write(tx: Tx) -> overview.Stocked | None:
         now_us = clock.now_us()
-        goods.define_model(tx, **body.dict(), created_s=now_us // 1_000_000, actor=request.auth.actor, now_us=now_us)
+        definitions.define_model(
+            tx, **body.dict(), created_s=now_us // 1_000_000, actor=request.auth.actor, now_us=now_us
+        )
         return overview.model(tx, body.name, now_us=now_us)
 
     return _model(db.write(write))
@@ -93,7 +95,7 @@ def alias_model(request: Any, name: Path[types.Name], body: shapes.AliasIn) -> A
         return found if body.alias in found["aliases"] else propose_change(request, "model.alias", body.alias, name)
 
     def write(tx: Tx) -> overview.Stocked | None:
-        goods.unalias(tx, body.alias, actor=request.auth.actor)
+        definitions.unalias(tx, body.alias, actor=request.auth.actor)
         return overview.model(tx, name, now_us=clock.now_us())
 
     return _model(db.write(write))
@@ -103,14 +105,14 @@ def alias_model(request: Any, name: Path[types.Name], body: shapes.AliasIn) -> A
 def list_price_lists(request: Any) -> Any:
     """Every price list with its versions."""
     del request
-    found = db.read(lists.overview, now_us=clock.now_us())
+    found = db.read(price_lists.overview, now_us=clock.now_us())
     return {"data": [each for each in found if each["price_list"] != shelf.HOUSE]}
 
 
 @router.post("/price-lists", response=answers(shapes.PriceListOut), tags=["prices"], **for_roles(*ADMIN))
 def create_price_list(request: Any, body: shapes.PriceListIn) -> Any:
     """An empty price list in one currency; a draft gives it its first version."""
-    db.write(lists.create_list, body.name, body.currency, about=body.about, actor=request.auth.actor)
+    db.write(price_lists.create_list, body.name, body.currency, about=body.about, actor=request.auth.actor)
     return _head(body.name)
 
 
@@ -120,7 +122,7 @@ def read_price_list(request: Any, name: Path[types.Ident], version: types.Count 
     del request
     _head(name)
     try:
-        return sheets.to_json(db.read(lists.show, name, version=version, now_us=clock.now_us()))
+        return sheets.to_json(db.read(price_lists.show, name, version=version, now_us=clock.now_us()))
     except CommandError:
         raise Http404 from None
 
@@ -131,7 +133,7 @@ def read_proposal(request: Any, name: Path[types.Ident]) -> Any:
     del request
     if _head(name)["version"] is None:
         raise Http404
-    return {"data": [line._asdict() for line in db.read(propose.propose, name, now_us=clock.now_us())]}
+    return {"data": [line._asdict() for line in db.read(suggestions.propose, name, now_us=clock.now_us())]}
 
 
 @router.post("/price-lists/{name}/drafts", response=answers(shapes.Draft), tags=["prices"], **for_roles(*ADMIN))
@@ -291,7 +293,7 @@ def _model(found: overview.Stocked | None) -> dict[str, Any]:
 
 
 def _head(name: str) -> dict[str, Any]:
-    for each in db.read(lists.overview, now_us=clock.now_us()):
+    for each in db.read(price_lists.overview, now_us=clock.now_us()):
         if each["price_list"] == name and name != shelf.HOUSE:
             return each
     raise Http404

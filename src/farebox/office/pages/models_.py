@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.catalog import fitting, goods, overview, shelf
+from farebox.catalog import definitions, factor_fitting, overview, shelf
 from farebox.catalog.images import FORMULAS
 from farebox.catalog.tokens import TOKENIZERS
 from farebox.catalog.usage import CLASSES
@@ -92,7 +92,7 @@ def shelve(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseRedirect(here)
     if request.POST.get("listed") == "yes":
-        return carry_out(request, here, _("Model put on sale."), goods.relist, name, actor=me.actor)
+        return carry_out(request, here, _("Model put on sale."), definitions.relist, name, actor=me.actor)
     return carry_out(request, here, _("Model taken off sale."), shelf.unlist, name, text(request, "why", 200), me.actor)
 
 
@@ -106,10 +106,10 @@ def alias(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     if request.POST.get("do") == "remove":
         if other not in found.aliases:
             raise Http404
-        return carry_out(request, here, _("Alias removed."), goods.unalias, other, actor=me.actor)
+        return carry_out(request, here, _("Alias removed."), definitions.unalias, other, actor=me.actor)
     if way := ask_first(request, here):
         return way
-    return carry_out(request, here, _aliased, goods.alias, other, name, actor=me.actor)
+    return carry_out(request, here, _aliased, definitions.alias, other, name, actor=me.actor)
 
 
 def _aliased(made: dict[str, str]) -> str:
@@ -135,7 +135,7 @@ def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) ->
         "error": error,
         "kinds": [(each, words.said(called.KINDS, each), each in values["kinds"]) for each in KINDS],
         "modalities": [
-            (each, words.said(words.MODALITIES, each), each in values["modalities"]) for each in goods.MODALITIES
+            (each, words.said(words.MODALITIES, each), each in values["modalities"]) for each in definitions.MODALITIES
         ],
         "classes": [(each, words.said(called.CLASSES, each), each in values["classes"]) for each in CLASSES],
         "tokenizers": [(each, each == values["tokenizer"]) for each in TOKENIZERS],
@@ -148,7 +148,7 @@ def _define(tx: Tx, values: dict[str, Any], found: overview.Stocked | None, acto
     name = values["name"] if found is None else found.card.name
     if found is None and overview.model(tx, name, now_us=clock.now_us()) is not None:
         raise CommandError(_("A model with this name already exists."))
-    return goods.define_model(
+    return definitions.define_model(
         tx,
         name,
         owned_by=values["owned_by"],
@@ -218,8 +218,8 @@ def _learned(found: overview.Stocked) -> dict[str, Any]:
     return {
         "known": known,
         "fitted_us": found.fitted_us,
-        "needed": fitting.SAMPLES_LEAST,
-        "needed_accounts": fitting.ACCOUNTS_LEAST,
+        "needed": factor_fitting.SAMPLES_LEAST,
+        "needed_accounts": factor_fitting.ACCOUNTS_LEAST,
         "rows": [
             (words.said(words.TEXTS | words.QUARTILES, name), [_hundredths(getattr(side, name)) for side in sides])
             for name in names

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from farebox.catalog import drafts, lists, propose, sheets
+from farebox.catalog import drafts, price_lists, sheets, suggestions
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -52,7 +52,7 @@ def change(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
             error = refusals.said(fault)
         else:
             return done(request, reverse("office:price_draft", args=[made]), _("Draft created. Please review it."))
-    sources = [each["price_list"] for each in db.read(lists.overview, now_us=now_us) if each["currency"] == "USD"]
+    sources = [each["price_list"] for each in db.read(price_lists.overview, now_us=now_us) if each["currency"] == "USD"]
     context = {
         "head": head,
         "values": values,
@@ -71,7 +71,7 @@ def proposal(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     head = head_of(name, now_us)
     if head["version"] is None:
         raise Http404
-    found = db.read(propose.propose, name, now_us=now_us)
+    found = db.read(suggestions.propose, name, now_us=now_us)
     differing = {f"{line.model} {line.usage_class}": line for line in found if _differs(line)}
     error, begins, taken = "", text(request, "begins", 40), set(request.POST.getlist("take"))
     if request.method == "POST":
@@ -124,11 +124,11 @@ def _draw_up(price_list: str, plan: drafts.Plan, note: str, me: Operator) -> str
     return db.write(write)
 
 
-def _differs(line: propose.Proposal) -> bool:
+def _differs(line: suggestions.Proposal) -> bool:
     return line.proposed_micro is not None and line.proposed_micro != line.current_micro
 
 
-def _row(key: str, line: propose.Proposal, factor: str) -> dict[str, Any]:
+def _row(key: str, line: suggestions.Proposal, factor: str) -> dict[str, Any]:
     return {
         "key": key,
         "model": line.model,

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from farebox.accounts import customers
-from farebox.catalog import drafts, lists, overview, public, sheets
+from farebox.catalog import drafts, overview, price_lists, public_list, sheets
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -32,7 +32,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
     """Every price list with the version in force, what comes, and drafts that wait."""
     now_us = clock.now_us()
     rows = []
-    for head in db.read(lists.overview, now_us=now_us):
+    for head in db.read(price_lists.overview, now_us=now_us):
         current = next((each for each in head["versions"] if each["version"] == head["version"]), None)
         coming = [each for each in head["versions"] if each["valid_from_us"] > now_us]
         rows.append(head | {"current": current, "coming": coming})
@@ -56,7 +56,11 @@ def create(request: HttpRequest, me: Operator) -> HttpResponse:
     if request.method == "POST":
         try:
             made = db.write(
-                lists.create_list, values["name"], values["currency"].upper(), about=values["about"], actor=me.actor
+                price_lists.create_list,
+                values["name"],
+                values["currency"].upper(),
+                about=values["about"],
+                actor=me.actor,
             )
         except CommandError as fault:
             error = refusals.said(fault)
@@ -66,7 +70,7 @@ def create(request: HttpRequest, me: Operator) -> HttpResponse:
                 return done(request, here, _("Price list created."))
             messages.warning(request, _("This price list existed already. Nothing was changed."), extra_tags="warn")
             return HttpResponseRedirect(here)
-    context = {"values": values, "error": error, "public": db.read(public.name)}
+    context = {"values": values, "error": error, "public": db.read(public_list.name)}
     return render(request, "office/price_list_new.html", context, status=400 if error else 200)
 
 
@@ -83,7 +87,7 @@ def price_list(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     sheet = None
     if number is not None:
         try:
-            sheet = db.read(lists.show, name, version=number, now_us=now_us)
+            sheet = db.read(price_lists.show, name, version=number, now_us=now_us)
         except CommandError:
             raise Http404 from None
     emails = db.read(customers.names, [] if sheet is None else [sheet.published_by])
@@ -248,7 +252,7 @@ def _exists(draft: str) -> Any:
 
 def head_of(name: str, now_us: int) -> dict[str, Any]:
     """A list with its versions; the house's own, which is free by its nature, is none."""
-    found = [head for head in db.read(lists.overview, now_us=now_us) if head["price_list"] == name]
+    found = [head for head in db.read(price_lists.overview, now_us=now_us) if head["price_list"] == name]
     if not found or name not in db.read(overview.list_names):
         raise Http404
     return found[0]

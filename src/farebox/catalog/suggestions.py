@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from farebox.catalog import lists, making, sheets, shelf
 from farebox.catalog.models import Model
 from farebox.catalog.usage import CLASSES
 from farebox.kit import money
 from farebox.kit.db import Tx
+
+from . import next_version, price_lists, sheets, shelf
 
 # The catalogue's names for prices of 1,000,000 tokens. OpenAI and others bill reasoning as output.
 _KEYS = {
@@ -50,7 +51,7 @@ def propose(tx: Tx, price_list: str, *, now_us: int) -> list[Proposal]:
     In the list's currency, by the rate and factor frozen in that version. CommandError without a version in
     force.
     """
-    sheet = lists.show(tx, price_list, now_us=now_us)
+    sheet = price_lists.show(tx, price_list, now_us=now_us)
     current = {(line.model, line.usage_class): line.micro_per_million for line in sheet.rows}
     at = _EPOCH + timedelta(microseconds=now_us)
     out = []
@@ -60,7 +61,7 @@ def propose(tx: Tx, price_list: str, *, now_us: int) -> list[Proposal]:
         prices = None if found is None else found.get_prices(at)
         for usage_class in (name for name in CLASSES if name in card.classes):
             usd, note = (None, "not in the catalogue") if prices is None else _price(prices, usage_class)
-            proposed = None if usd is None else making.convert(usd, rate=sheet.rate, factor=sheet.factor)
+            proposed = None if usd is None else next_version.convert(usd, rate=sheet.rate, factor=sheet.factor)
             now = current.get((card.name, usage_class))
             out.append(Proposal(card.name, usage_class, now, proposed, _change(now, proposed), note))
     return out

@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from farebox.catalog import making, sheets, shelf, versions
 from farebox.catalog.models import Price, PriceList, PriceListVersion
 from farebox.catalog.sheets import PriceRow, Sheet
 from farebox.kit import audit, db, ids, money
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+
+from . import next_version, sheets, shelf, versions
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 
@@ -76,7 +77,7 @@ def publish(
     # Two operators who publish at once get numbers one after the other.
     PriceList.objects.select_for_update().get(name=price_list)
     how = {"from_usd_source": from_usd_source, "rate": rate, "factor": factor, "usd_rate": usd_rate}
-    begins_us, before, made, prices = making.draw_up(
+    begins_us, before, made, prices = next_version.draw_up(
         head, rows, how, remove=remove, valid_from_us=valid_from_us, now_us=now_us
     )
     version = PriceListVersion.objects.create(
@@ -125,7 +126,7 @@ def preview(
     """
     head = versions.head(price_list)
     how = {"from_usd_source": from_usd_source, "rate": rate, "factor": factor, "usd_rate": usd_rate}
-    begins_us, before, made, prices = making.draw_up(
+    begins_us, before, made, prices = next_version.draw_up(
         head, rows, how, remove=remove, valid_from_us=valid_from_us, now_us=now_us
     )
     lines = sheets.ordered(PriceRow(*key, micro) for key, micro in prices.items())
