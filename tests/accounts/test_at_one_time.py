@@ -121,7 +121,7 @@ def test_two_drafts_of_one_version_are_published_once(shop):
     shop.write(price_lists.create_list, name, "USD", about="", actor="test")
 
     def draw_up(output: int) -> str:
-        plan = drafts.Plan(rows=[("gpt-4", "input", 10_000_000), ("gpt-4", "output", output)])
+        plan = drafts.DraftContent(rows=[("gpt-4", "input", 10_000_000), ("gpt-4", "output", output)])
         return str(shop.write(drafts.draw_up, name, plan, actor="one", requester="one", now_us=clock.now_us()).id)
 
     def publish(tx: Any, draft: str) -> int:

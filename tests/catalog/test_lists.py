@@ -164,7 +164,7 @@ def test_a_version_that_is_to_come_takes_over_by_time_without_loading_anew(shop)
     assert shop.show().version == 1
     shop.now_us = begins_us
     assert shop.show().version == 2
-    assert [edition.n for edition in shop.load().editions["cny"]] == [2, 3]
+    assert [version.n for version in shop.load().versions["cny"]] == [2, 3]
     assert db.read(lambda tx: price_lists.overview(tx, now_us=shop.now_us))[0]["version"] == 2
 
 

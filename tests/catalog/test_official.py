@@ -119,7 +119,7 @@ def test_the_catalogue_agrees_with_the_seven_and_nothing_is_fetched_or_changed(s
     shop.seed()
     before = (shop.load(), shop.shelf_version())
     _no_network(monkeypatch)
-    found = db.read(lambda tx: suggestions.propose(tx, "official-usd", now_us=shop.now_us))
+    found = db.read(lambda tx: suggestions.suggest(tx, "official-usd", now_us=shop.now_us))
     assert [(line.model, line.usage_class) for line in found] == [
         (model, usage_class) for model in sorted(model for model, *_ in SEVEN) for usage_class in ("input", "output")
     ]
@@ -139,7 +139,7 @@ def test_a_proposal_is_a_diff_in_the_lists_own_currency(shop, monkeypatch):
     _no_network(monkeypatch)
     found = {
         (line.model, line.usage_class): line[2:]
-        for line in db.read(lambda tx: suggestions.propose(tx, "cny", now_us=shop.now_us))
+        for line in db.read(lambda tx: suggestions.suggest(tx, "cny", now_us=shop.now_us))
     }
     assert found["gpt-4", "input"] == (100_000_000, 108_000_000, "+8.00 %", "")
     assert found["gpt-4", "output"] == (0, 216_000_000, "was free", "")

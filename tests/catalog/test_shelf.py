@@ -159,7 +159,7 @@ def test_a_shelf_cannot_be_changed_only_swapped(stocked):
     with pytest.raises(TypeError):
         stock.cards["z"] = stock.cards["m"]
     with pytest.raises(TypeError):
-        stock.editions["cny"][0].prices["z"] = {}
+        stock.versions["cny"][0].prices["z"] = {}
     keeper = shelf.ShelfKeeper()
     assert keeper.current.offer("m", "cny", stocked.now_us) is None
     keeper.swap(stock)

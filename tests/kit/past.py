@@ -41,7 +41,7 @@ def call(
 
     usage = {"input": 1200, "output": 350} if usage is None else usage
     prices = PRICES if prices is None else prices
-    due_micro = pricing.due(pricing.Facts(rule, 1, usage, prices, 2**60)).charge_micro
+    due_micro = pricing.due(pricing.ReceiptMoney(rule, 1, usage, prices, 2**60)).charge_micro
     opened = CallStart(
         id=ids.new("call", begun_us or opened_us), account=account, project=project, key=key, member=member,
         endpoint="chat", model=model, asked=model, stream=False, epoch=EPOCH, currency="USD", limit_tokens=None,

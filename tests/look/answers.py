@@ -135,7 +135,7 @@ def _office(shop: Any) -> dict[str, str]:
     shop.write(price_lists.create_list, at["list"], "USD", actor="test")
     rows = [sheets.row(at["model"], "input", "1"), sheets.row(at["model"], "output", "2")]
     shop.write(price_lists.publish, at["list"], rows, **_stamp())
-    plan = drafts.Plan(rows=[(at["model"], "input", 2_000_000)])
+    plan = drafts.DraftContent(rows=[(at["model"], "input", 2_000_000)])
     at["draft"] = shop.write(drafts.draw_up, at["list"], plan, requester="operator:per_other", **_stamp()).id
     for name in ("money", "lost_money"):
         at[name] = shop.write(

@@ -463,7 +463,7 @@ def price_publish(w):
     from farebox.catalog import drafts
 
     name, model = _list(w)
-    plan = drafts.Plan(rows=[(model, "input", 0), (model, "output", 0)])
+    plan = drafts.DraftContent(rows=[(model, "input", 0), (model, "output", 0)])
     row = w.shop.write(drafts.draw_up, name, plan, requester="operator:per_other", **w.stamp())
     return reverse("office:price_publish", args=[row.id]), {}
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from farebox.catalog import samples
 from farebox.catalog.models import PriceList
+from farebox.catalog.shelf import HOUSE_LIST
 from farebox.kit import audit, db, ids, money
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -21,7 +22,6 @@ from farebox.ledger import holds, journal
 from .models import Account, ApiKey, Project
 from .names import HOUSE, HOUSE_KEY
 
-HOUSE_LIST = "house"
 HOUSE_CURRENCY = "USD"
 DEFAULT_PROJECT = "default"
 NAME_CHARS_MAX = 100

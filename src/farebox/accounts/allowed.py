@@ -12,8 +12,8 @@ from farebox.ledger.allowance import Terms
 
 def terms(stock: Shelf, price_list: str, now_us: int) -> Terms | None:
     """The shop's terms in the currency of a price list; None where that is not in force."""
-    edition = stock.edition(price_list, now_us)
-    return None if edition is None else at_rate(options.current(), edition.usd_rate)
+    version = stock.version(price_list, now_us)
+    return None if version is None else at_rate(options.current(), version.usd_rate)
 
 
 def at_rate(chosen: Options, usd_rate: str) -> Terms:

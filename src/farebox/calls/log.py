@@ -413,9 +413,9 @@ def as_dict(row: Sequence[Any]) -> dict[str, Any]:
     return found
 
 
-def facts(found: dict[str, Any]) -> pricing.Facts:
+def facts(found: dict[str, Any]) -> pricing.ReceiptMoney:
     """What a row, as `as_dict` gives it, says of the money of its call."""
-    return pricing.Facts(
+    return pricing.ReceiptMoney(
         rule=found["rule"],
         rule_version=found["rule_version"],
         usage=found["usage"],

@@ -17,7 +17,7 @@ from . import definitions, next_version, price_lists, sheets
 OFFICIAL = "official-usd"
 
 
-class Facts(NamedTuple):
+class OfficialModel(NamedTuple):
     """A model as its vendor describes it; `prices`: usage class -> USD for 1,000,000 units, a text."""
 
     name: str
@@ -48,8 +48,8 @@ def _prices(given: str, made: str) -> dict[str, str]:
 
 
 OFFICIAL_MODELS = (
-    Facts("gpt-3.5-turbo-0125", 16_385, 4_096, "cl100k_base", 1_706_140_800, _prices("0.50", "1.50")),
-    Facts(
+    OfficialModel("gpt-3.5-turbo-0125", 16_385, 4_096, "cl100k_base", 1_706_140_800, _prices("0.50", "1.50")),
+    OfficialModel(
         "gpt-3.5-turbo-instruct",
         4_096,
         4_096,
@@ -58,11 +58,11 @@ OFFICIAL_MODELS = (
         _prices("1.50", "2.00"),
         kinds=("completions",),
     ),
-    Facts("gpt-4", 8_192, 8_192, "cl100k_base", 1_678_752_000, _prices("30.00", "60.00")),
-    Facts("gpt-4-32k", 32_768, 32_768, "cl100k_base", 1_678_752_000, _prices("60.00", "120.00")),
-    Facts("gpt-4-0125-preview", 128_000, 4_096, "cl100k_base", 1_706_140_800, _prices("10.00", "30.00")),
-    Facts("gpt-4-1106-preview", 128_000, 4_096, "cl100k_base", 1_699_228_800, _prices("10.00", "30.00")),
-    Facts(
+    OfficialModel("gpt-4", 8_192, 8_192, "cl100k_base", 1_678_752_000, _prices("30.00", "60.00")),
+    OfficialModel("gpt-4-32k", 32_768, 32_768, "cl100k_base", 1_678_752_000, _prices("60.00", "120.00")),
+    OfficialModel("gpt-4-0125-preview", 128_000, 4_096, "cl100k_base", 1_706_140_800, _prices("10.00", "30.00")),
+    OfficialModel("gpt-4-1106-preview", 128_000, 4_096, "cl100k_base", 1_699_228_800, _prices("10.00", "30.00")),
+    OfficialModel(
         "gpt-4-1106-vision-preview",
         128_000,
         4_096,
@@ -76,7 +76,7 @@ OFFICIAL_MODELS = (
 
 # Sold by the demo beside the seven; no rows of `official-usd`.
 DEMO_MODELS = (
-    Facts(
+    OfficialModel(
         "gpt-4o-mini",
         128_000,
         16_384,
@@ -86,7 +86,7 @@ DEMO_MODELS = (
         modalities=("text", "image"),
         image_formula="openai_tile_mini",
     ),
-    Facts(
+    OfficialModel(
         "text-embedding-3-small",
         8_191,
         0,
@@ -98,7 +98,7 @@ DEMO_MODELS = (
 )
 
 
-def define(tx: Tx, facts: Iterable[Facts], *, actor: str, now_us: int) -> None:
+def define(tx: Tx, facts: Iterable[OfficialModel], *, actor: str, now_us: int) -> None:
     """Define models by their vendor's facts. Twice is once."""
     for model in facts:
         definitions.define_model(tx, model.name, **model.card(), actor=actor, now_us=now_us)

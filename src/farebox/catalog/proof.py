@@ -47,18 +47,18 @@ def _aliases() -> list[str]:
 
 def _lists() -> list[str | Refusal]:
     found: list[str | Refusal] = []
-    for head in PriceList.objects.order_by("name"):
+    for listed in PriceList.objects.order_by("name"):
         try:
-            money.check_currency(head.currency)
+            money.check_currency(listed.currency)
         except money.MoneyError as fault:
-            found.append(refusal.of("proof.price_list", price_list=head.name, why=fault.refusal))
-        numbers = PriceListVersion.objects.filter(price_list=head).aggregate(
+            found.append(refusal.of("proof.price_list", price_list=listed.name, why=fault.refusal))
+        numbers = PriceListVersion.objects.filter(price_list=listed).aggregate(
             low=Min("n"), high=Max("n"), many=Count("n")
         )
-        if head.name == shelf.HOUSE and numbers["many"]:
-            found.append(f"the built-in price list {shelf.HOUSE} has versions in the tables")
+        if listed.name == shelf.HOUSE_LIST and numbers["many"]:
+            found.append(f"the built-in price list {shelf.HOUSE_LIST} has versions in the tables")
         if numbers["many"] and (numbers["low"], numbers["high"]) != (1, numbers["many"]):
-            found.append(f"I24 price list {head.name}: versions are missing between 1 and {numbers['high']}")
+            found.append(f"I24 price list {listed.name}: versions are missing between 1 and {numbers['high']}")
     return found
 
 
@@ -97,14 +97,14 @@ def _shelf(tx: Tx) -> list[str]:
     """Listed models that a version, in force or to come, sells without a price for all that they produce."""
     found = []
     stock = shelf.load(tx, clock.now_us())
-    for editions in stock.editions.values():
-        for edition in editions:
-            for model, prices in sorted(edition.prices.items()):
+    for versions in stock.versions.values():
+        for version in versions:
+            for model, prices in sorted(version.prices.items()):
                 card = stock.cards.get(model)
                 if card is None or model not in stock.listed:
                     continue
                 found += [
-                    f"R05 {edition.price_list} v{edition.n} has no price for {name}, which {model} produces"
+                    f"R05 {version.price_list} v{version.n} has no price for {name}, which {model} produces"
                     for name in sorted(card.classes - prices.keys())
                 ]
     return found

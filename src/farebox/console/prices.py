@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from farebox.catalog import price_history
-from farebox.catalog.price_history import Step
+from farebox.catalog.price_history import PriceStep
 from farebox.catalog.sheets import price_text
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
@@ -156,7 +156,7 @@ def _book(price_list: str) -> tuple[Book | None, int]:
     return db.read(pricebook.read, now_us, price_list=price_list), now_us
 
 
-def _model(tx: Tx, name: str, now_us: int, price_list: str) -> tuple[Book | None, Any, list[Step]]:
+def _model(tx: Tx, name: str, now_us: int, price_list: str) -> tuple[Book | None, Any, list[PriceStep]]:
     book, card = pricebook.read(tx, now_us, price_list=price_list), pricebook.card(tx, name, now_us)
     return (
         book,
@@ -300,7 +300,7 @@ def _announcements(changes: Sequence[Announced], currency: str, now_us: int) -> 
     return out
 
 
-def _history(steps: Sequence[Step], classes: Sequence[str], now_us: int) -> list[dict[str, Any]]:
+def _history(steps: Sequence[PriceStep], classes: Sequence[str], now_us: int) -> list[dict[str, Any]]:
     """The steps as rows of a table, newest first, each price with its change against the step before."""
     in_force = max((step.valid_from_us for step in steps if step.valid_from_us <= now_us), default=None)
     rows = []
@@ -337,7 +337,7 @@ def _change(before: int | None, after: int | None) -> str:
     return f"{sign}{labels.tenths(abs(tenths))}%" if tenths else f"{sign}<0.1%"
 
 
-def _chart(steps: Sequence[Step], classes: Sequence[str], currency: str, now_us: int) -> SafeString | str:
+def _chart(steps: Sequence[PriceStep], classes: Sequence[str], currency: str, now_us: int) -> SafeString | str:
     if len(steps) < 2:
         return ""
     first_us, last_us = steps[0].valid_from_us, max(steps[-1].valid_from_us, now_us)

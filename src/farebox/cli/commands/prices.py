@@ -134,7 +134,7 @@ def propose(price_list: str, with_same: bool) -> None:
     ready.store()
     from farebox.catalog import suggestions
 
-    found = [line._asdict() for line in read(suggestions.propose, price_list, now_us=clock.now_us())]
+    found = [line._asdict() for line in read(suggestions.suggest, price_list, now_us=clock.now_us())]
     shown = [line for line in found if with_same or line["change"] != "same"]
     emit(
         shown,

@@ -48,7 +48,7 @@ def define_model(request: Any, body: shapes.ModelIn) -> Any:
             return _model(before)
         return propose_change(request, "model.define", body.name, facts)
 
-    def write(tx: Tx) -> overview.Stocked | None:
+    def write(tx: Tx) -> overview.ModelOverview | None:
         now_us = clock.now_us()
         definitions.define_model(
             tx, **body.dict(), created_s=now_us // 1_000_000, actor=request.auth.actor, now_us=now_us
@@ -72,7 +72,7 @@ def list_model(request: Any, name: Path[types.Name], body: shapes.Listing) -> An
     if body.listed and not found["listed"]:
         raise CommandError("A script puts no model back on sale. A person does, in the office.")
 
-    def write(tx: Tx) -> overview.Stocked | None:
+    def write(tx: Tx) -> overview.ModelOverview | None:
         if not body.listed:
             shelf.unlist(tx, name, body.why, request.auth.actor)
         return overview.model(tx, name, now_us=clock.now_us())
@@ -94,7 +94,7 @@ def alias_model(request: Any, name: Path[types.Name], body: shapes.AliasIn) -> A
     if not body.remove:
         return found if body.alias in found["aliases"] else propose_change(request, "model.alias", body.alias, name)
 
-    def write(tx: Tx) -> overview.Stocked | None:
+    def write(tx: Tx) -> overview.ModelOverview | None:
         definitions.unalias(tx, body.alias, actor=request.auth.actor)
         return overview.model(tx, name, now_us=clock.now_us())
 
@@ -106,7 +106,7 @@ def list_price_lists(request: Any) -> Any:
     """Every price list with its versions."""
     del request
     found = db.read(price_lists.overview, now_us=clock.now_us())
-    return {"data": [each for each in found if each["price_list"] != shelf.HOUSE]}
+    return {"data": [each for each in found if each["price_list"] != shelf.HOUSE_LIST]}
 
 
 @router.post("/price-lists", response=answers(shapes.PriceListOut), tags=["prices"], **for_roles(*ADMIN))
@@ -133,7 +133,7 @@ def read_proposal(request: Any, name: Path[types.Ident]) -> Any:
     del request
     if _head(name)["version"] is None:
         raise Http404
-    return {"data": [line._asdict() for line in db.read(suggestions.propose, name, now_us=clock.now_us())]}
+    return {"data": [line._asdict() for line in db.read(suggestions.suggest, name, now_us=clock.now_us())]}
 
 
 @router.post("/price-lists/{name}/drafts", response=answers(shapes.Draft), tags=["prices"], **for_roles(*ADMIN))
@@ -150,7 +150,7 @@ def draw_up(request: Any, name: Path[types.Ident], body: shapes.DraftIn) -> Any:
     row = db.write(
         drafts.draw_up,
         name,
-        drafts.Plan(rows=rows, **facts),
+        drafts.DraftContent(rows=rows, **facts),
         note=body.note,
         actor=request.auth.actor,
         requester=adjusting.person_of(request.auth.actor),
@@ -264,7 +264,7 @@ def set_state(request: Any, name: Path[types.Name], body: shapes.ChannelState) -
     return db.write(channels.set_state, channel=name, state=body.state, why=body.why, actor=request.auth.actor)
 
 
-def _model(found: overview.Stocked | None) -> dict[str, Any]:
+def _model(found: overview.ModelOverview | None) -> dict[str, Any]:
     if found is None:
         raise Http404
     card = found.card
@@ -294,7 +294,7 @@ def _model(found: overview.Stocked | None) -> dict[str, Any]:
 
 def _head(name: str) -> dict[str, Any]:
     for each in db.read(price_lists.overview, now_us=clock.now_us()):
-        if each["price_list"] == name and name != shelf.HOUSE:
+        if each["price_list"] == name and name != shelf.HOUSE_LIST:
             return each
     raise Http404
 

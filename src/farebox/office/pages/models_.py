@@ -118,7 +118,7 @@ def _aliased(made: dict[str, str]) -> str:
     return _("%(name)s is now an alias of %(model)s, no longer of %(before)s.") % {**made, "name": made["alias"]}
 
 
-def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) -> HttpResponse:
+def _form(request: HttpRequest, me: Operator, found: overview.ModelOverview | None) -> HttpResponse:
     error = ""
     values = _values(found) | _typed_again(request)
     if request.method == "POST":
@@ -144,7 +144,7 @@ def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) ->
     return render(request, "office/model_form.html", context, status=400 if error else 200)
 
 
-def _define(tx: Tx, values: dict[str, Any], found: overview.Stocked | None, actor: str) -> str:
+def _define(tx: Tx, values: dict[str, Any], found: overview.ModelOverview | None, actor: str) -> str:
     name = values["name"] if found is None else found.card.name
     if found is None and overview.model(tx, name, now_us=clock.now_us()) is not None:
         raise CommandError(_("A model with this name already exists."))
@@ -181,7 +181,7 @@ def _typed_again(request: HttpRequest) -> dict[str, str]:
     return {name: found[name] for name in (*names, "input_overhead_tokens") if name in found}
 
 
-def _values(found: overview.Stocked | None) -> dict[str, Any]:
+def _values(found: overview.ModelOverview | None) -> dict[str, Any]:
     if found is None:
         return {
             "name": "",
@@ -202,7 +202,7 @@ def _values(found: overview.Stocked | None) -> dict[str, Any]:
     return values | {name: sorted(getattr(card, name)) for name in ("kinds", "modalities", "classes")}
 
 
-def _missing(found: overview.Stocked) -> list[tuple[str, str]]:
+def _missing(found: overview.ModelOverview) -> list[tuple[str, str]]:
     """(price list, classes without a price there) of a model."""
     return [
         (price_list, marks.listed(words.said(called.CLASSES, each) for each in lacking))
@@ -210,7 +210,7 @@ def _missing(found: overview.Stocked) -> list[tuple[str, str]]:
     ]
 
 
-def _learned(found: overview.Stocked) -> dict[str, Any]:
+def _learned(found: overview.ModelOverview) -> dict[str, Any]:
     """What is known of how the model's vendor counts, as the page shows it."""
     known = found.card.factors
     names = (*words.TEXTS, *words.QUARTILES)
@@ -235,7 +235,7 @@ def _hundredths(millionths: int) -> str:
     return f"{whole}.{part:02}"
 
 
-def _find(name: str) -> overview.Stocked:
+def _find(name: str) -> overview.ModelOverview:
     found = db.read(overview.model, name, now_us=clock.now_us())
     if found is None:
         raise Http404

@@ -32,10 +32,10 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
     """Every price list with the version in force, what comes, and drafts that wait."""
     now_us = clock.now_us()
     rows = []
-    for head in db.read(price_lists.overview, now_us=now_us):
-        current = next((each for each in head["versions"] if each["version"] == head["version"]), None)
-        coming = [each for each in head["versions"] if each["valid_from_us"] > now_us]
-        rows.append(head | {"current": current, "coming": coming})
+    for listed in db.read(price_lists.overview, now_us=now_us):
+        current = next((each for each in listed["versions"] if each["version"] == listed["version"]), None)
+        coming = [each for each in listed["versions"] if each["valid_from_us"] > now_us]
+        rows.append(listed | {"current": current, "coming": coming})
     waiting = db.read(drafts.of_list)
     emails = db.read(customers.names, [row.requester for row in waiting])
     context = {
@@ -79,11 +79,11 @@ def create(request: HttpRequest, me: Operator) -> HttpResponse:
 def price_list(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     """One list: the prices of a version, all versions with their dates, drafts, and who buys by it."""
     now_us = clock.now_us()
-    head = head_of(name, now_us)
+    listed = listed_of(name, now_us)
     asked = request.GET.get("version", "")
     if asked and not (asked.isascii() and asked.isdigit() and len(asked) < 8):
         raise Http404
-    number = int(asked) if asked else head["version"]
+    number = int(asked) if asked else listed["version"]
     sheet = None
     if number is not None:
         try:
@@ -93,11 +93,11 @@ def price_list(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     emails = db.read(customers.names, [] if sheet is None else [sheet.published_by])
     buyers = db.read(customers.search, price_list=name, limit=11)
     context = {
-        "head": head,
+        "listed": listed,
         "sheet": sheet,
         "by": "" if sheet is None else customers.named(sheet.published_by, emails),
         "table": None if sheet is None else table(sheet),
-        "versions": [each | {"state": _version_state(each, head, now_us)} for each in reversed(head["versions"])],
+        "versions": [each | {"state": _version_state(each, listed, now_us)} for each in reversed(listed["versions"])],
         "drafts": db.read(drafts.of_list, name),
         "buyers": buyers[:10],
         "more_buyers": len(buyers) > 10,
@@ -112,7 +112,7 @@ def price_list(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
 @operator(*kinds.PROPOSES)
 def assign(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     """Sell to an account by this list from now on, once another administrator has approved it."""
-    head_of(name, clock.now_us())
+    listed_of(name, clock.now_us())
     here = reverse("office:price_list", args=[name])
     account = text(request, "account", 100)
     if db.read(customers.find, account) is None:
@@ -138,7 +138,7 @@ def draft(request: HttpRequest, me: Operator, draft: str) -> HttpResponse:
     own = row.requester == me.actor
     context = {
         "row": row,
-        "plan": drafts.plan_of(row),
+        "content": drafts.content_of(row),
         "difference": difference,
         "lines": [] if difference is None else _lines(difference),
         "examples": [] if difference is None else difference.examples,
@@ -237,8 +237,8 @@ def _difference(tx: Tx, row: Any, now_us: int) -> drafts.Difference:
     return drafts.difference(tx, row, warn_factor=settings.values(tx)["price_warn_factor"], now_us=now_us)
 
 
-def _version_state(version: dict[str, Any], head: dict[str, Any], now_us: int) -> str:
-    if version["version"] == head["version"]:
+def _version_state(version: dict[str, Any], listed: dict[str, Any], now_us: int) -> str:
+    if version["version"] == listed["version"]:
         return "in force"
     return "coming" if version["valid_from_us"] > now_us else "past"
 
@@ -250,9 +250,9 @@ def _exists(draft: str) -> Any:
         raise Http404 from None
 
 
-def head_of(name: str, now_us: int) -> dict[str, Any]:
+def listed_of(name: str, now_us: int) -> dict[str, Any]:
     """A list with its versions; the house's own, which is free by its nature, is none."""
-    found = [head for head in db.read(price_lists.overview, now_us=now_us) if head["price_list"] == name]
+    found = [listed for listed in db.read(price_lists.overview, now_us=now_us) if listed["price_list"] == name]
     if not found or name not in db.read(overview.list_names):
         raise Http404
     return found[0]

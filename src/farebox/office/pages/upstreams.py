@@ -297,8 +297,8 @@ def _preset(name: str, vendor: presets.Preset | None) -> dict[str, Any]:
 
 def _official() -> dict[str, dict[str, str]]:
     """The official list's prices by model, as decimal texts: what this upstream costs, for those it lists."""
-    edition = db.read(shelf.load, clock.now_us()).edition(official.OFFICIAL, clock.now_us())
-    prices = {} if edition is None else edition.prices
+    version = db.read(shelf.load, clock.now_us()).version(official.OFFICIAL, clock.now_us())
+    prices = {} if version is None else version.prices
     return {model: {name: money.exact(micro) for name, micro in rows.items()} for model, rows in prices.items()}
 
 
