@@ -180,7 +180,7 @@ def test_keys_do_not_outlive_a_place_in_their_project(shop):
 def invite(tx: Any, who: Any, *emails: str) -> Any:
     from farebox.accounts.team import invitations
 
-    guests, terms = [invitations.Guest(email) for email in emails], invitations.Terms(role="owner")
+    guests, terms = [invitations.Guest(email) for email in emails], invitations.InvitationTerms(role="owner")
     by = {"now_us": clock.now_us(), "actor": f"person:{who.person}"}
     return invitations.invite(tx, who.customer.account, guests, terms, lambda _tx, _row, _code: None, **by)
 

@@ -39,7 +39,7 @@ def test_every_cap_is_where_it_belongs(house):
             minting.issue(tx, project=default.id, name=name, caps=caps, **now)
         minting.issue(tx, project=default.id, name="all", caps=Caps(5, 6, 7), **now)
         guests = [invitations.Guest("b@example.org")]
-        terms = invitations.Terms(role="owner", caps=ever)
+        terms = invitations.InvitationTerms(role="owner", caps=ever)
         invitations.invite(tx, account.id, guests, terms, lambda _tx, _row, _code: None, **now)
 
     db.write(fill)

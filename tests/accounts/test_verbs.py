@@ -329,7 +329,7 @@ def test_a_key_is_shown_once_and_kept_as_a_digest(shop):
         expires_us=NOW + 1_000_000, caps=Caps(day_micro=2_000_000), **BY,
     )  # fmt: skip
     assert keys_version() == before + 1
-    assert key_format.check(text, new_ring().site) is key_format.Verdict.GOOD
+    assert key_format.check(text, new_ring().site) is key_format.KeyVerdict.GOOD
     caller = ask(new_ring(), text)
     assert (caller.key, caller.key_name, caller.models) == (key.id, "app", {"gpt-4", "four"})
     assert caller.caps == ((key.id, 2_000_000, "day"),)

@@ -15,12 +15,12 @@ from farebox.calls.log import CallEnd, CallStart
 from farebox.kit import db, epochs, ids
 from farebox.ledger import allowance, chart, journal
 from farebox.ledger import proof as ledger_proof
-from farebox.ledger.allowance import Terms
+from farebox.ledger.allowance import AllowanceTerms
 from farebox.ledger.holds import Purse
 
 pytestmark = pytest.mark.store
 
-TERMS = Terms(begin_micro=1_000, growth_percent=3, most_micro=1_500)
+TERMS = AllowanceTerms(begin_micro=1_000, growth_percent=3, most_micro=1_500)
 PRICE = '{"output":1000000}'  # a micro-unit a token
 EPOCH = "ep_allowance"
 NOW = 1_795_500_000_000_000
@@ -44,7 +44,7 @@ class Life:
                              lines=[(self.account, amount), (house, -amount)])  # fmt: skip
 
     def call(self, rule: str, usage: int, *, valued: int | None = None, hold: int = 10**5, draws: bool = True,
-             terms: Terms | None = TERMS) -> dict[str, Any]:  # fmt: skip
+             terms: AllowanceTerms | None = TERMS) -> dict[str, Any]:  # fmt: skip
         self.calls += 1
         opened = CallStart(
             id=ids.new("call", NOW + self.calls), account=self.account, project="prj", key="key", member=None,

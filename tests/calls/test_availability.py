@@ -63,7 +63,7 @@ def test_what_counts(house):
     assert tally.first_ms == [40] * 4
     assert found.tallies["n"].hundredths == 10_000
     assert not found.sampled
-    assert availability.Tally().hundredths is None
+    assert availability.SpanTally().hundredths is None
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_a_look_sums_hours_and_days(house):
         called(now_us - 29 * DAY_US),
         called(now_us - 31 * DAY_US, "R13"),
     )
-    watch = availability.Watch()
+    watch = availability.AvailabilityWatch()
     seen = db.read(watch.look, now_us)
     assert (len(seen.hours), len(seen.days)) == (24, 30)
     assert seen.hours[-1].from_us == now_us

@@ -264,14 +264,14 @@ def test_a_node_of_the_release_before_works_beside_newer_ones(shop):
 def newer(older: Older, call: str, version: int) -> Any:
     """A call as a node of this release opens it, or knows it that the older one has opened."""
     from farebox.calls.log import CallStart
-    from farebox.ledger.allowance import Terms
+    from farebox.ledger.allowance import AllowanceTerms
     from farebox.ledger.holds import Purse
 
     return CallStart(
         id=call, account=older.account, project=older.project, key=older.key, member=None, endpoint="chat",
         model="far", asked="far", stream=True, epoch="ep_newer", currency="USD", limit_tokens=None, price_list="usd",
         price_version=1, prices=json.dumps(before.PRICES), rule_version=version, opened_us=1, purses=(Purse(older.account),),
-        allowance=Terms(100_000, 3, 5_000_000) if version == 2 else None,
+        allowance=AllowanceTerms(100_000, 3, 5_000_000) if version == 2 else None,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pytest
 from django.db import OperationalError
 
 from farebox.kit import db, errors, failpoints
-from farebox.kit.commits import Committer, Member
+from farebox.kit.commits import Committer, PendingWrite
 from farebox.kit.db import Store, Tx
 from kit.talk import PROMPTLY_S
 
@@ -316,7 +316,7 @@ def test_only_what_failed_in_its_commit_may_have_been_done(stage, perhaps, toget
             raise gone
 
     loop = asyncio.new_event_loop()
-    members = [Member(work, (), patient=True, since_s=0.0, future=loop.create_future()) for _ in range(together)]
+    members = [PendingWrite(work, (), patient=True, since_s=0.0, future=loop.create_future()) for _ in range(together)]
     Committer(opening, pause=lambda _most_s: None, monotonic_s=time.monotonic, wait_s=5).run(members)
     loop.close()
     for member in members:

@@ -22,7 +22,7 @@ from farebox.kit import clock, db, disk, epochs, ground, migrations, options, pr
 from farebox.kit.ballast import Ballast
 from farebox.kit.errors import CommandError, StoreUnavailable
 from farebox.kit.ground import Ground
-from farebox.kit.lock import Watch
+from farebox.kit.lock import FileWatch
 from farebox.kit.refusal import of as refusal_of
 from kit import cli
 
@@ -305,7 +305,7 @@ def test_a_file_that_is_gone_or_another_is_noticed(tmp_path):
     store, lock = tmp_path / "farebox.db", tmp_path / "serve.lock"
     store.write_text("a")
     lock.write_text("b")
-    watch = Watch()
+    watch = FileWatch()
     for path in (store, lock, tmp_path / "absent"):
         watch.add(path)
     store.write_text("other words in the same file")
@@ -314,7 +314,7 @@ def test_a_file_that_is_gone_or_another_is_noticed(tmp_path):
     (tmp_path / "new").replace(store)
     assert watch.fault() == refusal_of("store.replaced", file=str(store))
     lock.unlink()
-    watch = Watch()
+    watch = FileWatch()
     watch.add(store)
     store.unlink()
     assert watch.fault() == refusal_of("store.deleted", file=str(store))

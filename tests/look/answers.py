@@ -104,7 +104,7 @@ def _customers(shop: Any, owner: Any) -> dict[str, str]:
     for name in ("member", "lost_member"):
         at[name] = people.customer(shop, role="member", of=owner, project=at["project"]).member
     codes: list[str] = []
-    terms = invitations.Terms(project=at["project"], with_key=True)
+    terms = invitations.InvitationTerms(project=at["project"], with_key=True)
     for _ in range(2):
         guest = invitations.Guest(f"{_name()}@example.com")
         shop.write(invitations.invite, account, [guest], terms, lambda *given: codes.append(given[2]), **_stamp())

@@ -328,7 +328,10 @@ def invite(w):
 def invitation_resend(w):
     from farebox.accounts.team import invitations
 
-    guest, terms = invitations.Guest(f"{uuid.uuid4().hex}@example.com"), invitations.Terms(project=w.project())
+    guest, terms = (
+        invitations.Guest(f"{uuid.uuid4().hex}@example.com"),
+        invitations.InvitationTerms(project=w.project()),
+    )
     sent = w.shop.write(
         invitations.invite, w.owner.customer.account, [guest], terms, lambda *_: None, now_us=w.stamp()["now_us"],
         actor=f"person:{w.owner.person}",

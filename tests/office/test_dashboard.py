@@ -253,7 +253,9 @@ def test_messages_that_were_given_up(shop, operator):
 
     def give_up(tx):  # in one transaction, before the post looks
         name = outbox.mail(tx, to="nobody@example.com", subject="A", text="A")
-        outbox.failed(tx, outbox.Message(name, "mail", {}, 1), fault="550 nobody", for_good=True, now_us=clock.now_us())
+        outbox.failed(
+            tx, outbox.OutboxMessage(name, "mail", {}, 1), fault="550 nobody", for_good=True, now_us=clock.now_us()
+        )
 
     admin = operator()
     assert "could not be delivered" not in admin.page("/office/").text

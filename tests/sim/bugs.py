@@ -321,7 +321,7 @@ def journal_not_synced(put: Put) -> None:
     async def keep(self: Any, opened: Any, ended: Any, unlisted: str) -> None:
         import asyncio
 
-        entry = journal.Entry(opened, ended, unlisted)
+        entry = journal.WaitingSettlement(opened, ended, unlisted)
         self.waiting.append(entry)
         asyncio.get_running_loop().create_task(self._log.append([journal._encoder.encode(entry)]))
 

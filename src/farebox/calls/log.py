@@ -16,7 +16,7 @@ from farebox.catalog import usage as usages
 from farebox.kit import money
 from farebox.kit.db import Tx
 from farebox.ledger import allowance, holds, journal
-from farebox.ledger.allowance import Allowance, Claim, Given, Terms
+from farebox.ledger.allowance import Allowance, AllowanceTerms, Claim, Given
 from farebox.ledger.holds import Purse
 from farebox.protocol import counters
 
@@ -51,7 +51,7 @@ class CallStart:
     purses: tuple[Purse, ...]
     once: str = ""  # the idempotency key, see once.ident
     own_day: str = ""  # the account's day on which it began; empty: the UTC day
-    allowance: Terms | None = None  # None: what is forgiven draws on nothing
+    allowance: AllowanceTerms | None = None  # None: what is forgiven draws on nothing
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from farebox.kit.db import Tx
 
 from . import log, receipts
 from .models import Call, DayTotal
-from .scope import Scope
+from .scope import CallScope
 
 
 def calls(tx: Tx, account: str, *, before: str = "", limit: int = 50, actor: str, logged: bool) -> list[dict[str, Any]]:
@@ -34,7 +34,7 @@ def receipt(tx: Tx, call: str, account: str, *, actor: str, logged: bool) -> dic
 
     For operators' eyes beside: its attempts (`tries`), and the upstream's usage report as it came (`told`).
     """
-    found = receipts.read(tx, call, Scope(account))
+    found = receipts.read(tx, call, CallScope(account))
     if found is None:
         return None
     if logged:

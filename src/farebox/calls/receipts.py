@@ -13,7 +13,7 @@ from farebox.kit import ids, money
 from farebox.kit.db import Tx
 
 from . import log, sql
-from .scope import Scope
+from .scope import CallScope
 
 _CALL_ID = re.compile(r"call_[0-9A-Za-z]{25}\Z")
 
@@ -23,7 +23,7 @@ def is_id(text: str) -> bool:
     return bool(_CALL_ID.match(text))
 
 
-def read(tx: Tx, call: str, scope: Scope) -> dict[str, Any] | None:
+def read(tx: Tx, call: str, scope: CallScope) -> dict[str, Any] | None:
     """The receipt of a call within `scope`, or None.
 
     Beside `log.receipt`: `sum`, the exact sum of the lines as a text, and `rounded_micro`; `due_micro`, the charge that

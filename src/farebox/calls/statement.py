@@ -48,7 +48,7 @@ class Booked:
 
 
 @dataclass(slots=True)
-class Part:
+class ChargeSum:
     """What the calls of one day, model or project were charged."""
 
     calls: int = 0
@@ -67,9 +67,9 @@ class Month:
     charged_micro: int = 0
     calls: int = 0
     entries: list[Booked] = field(default_factory=list)
-    days: dict[str, Part] = field(default_factory=dict)
-    models: dict[str, Part] = field(default_factory=dict)
-    projects: dict[str, Part] = field(default_factory=dict)
+    days: dict[str, ChargeSum] = field(default_factory=dict)
+    models: dict[str, ChargeSum] = field(default_factory=dict)
+    projects: dict[str, ChargeSum] = field(default_factory=dict)
 
     @property
     def booked_micro(self) -> int:
@@ -163,9 +163,9 @@ def _chain(tx: Tx, account: str, newest_first: list[Month]) -> list[Month]:
 
 def _split(tx: Tx, account: str, month: Month, time_zone: str) -> None:
     """The month's charges by day, model and project, each adding up to the same."""
-    days: dict[str, Part] = defaultdict(Part)
-    models: dict[str, Part] = defaultdict(Part)
-    projects: dict[str, Part] = defaultdict(Part)
+    days: dict[str, ChargeSum] = defaultdict(ChargeSum)
+    models: dict[str, ChargeSum] = defaultdict(ChargeSum)
+    projects: dict[str, ChargeSum] = defaultdict(ChargeSum)
 
     def count(day: str, model: str, project: str, calls: int, charge_micro: int) -> None:
         for part in (days[day], models[model], projects[project]):
@@ -188,7 +188,7 @@ def _split(tx: Tx, account: str, month: Month, time_zone: str) -> None:
     month.models, month.projects = _largest(models), _largest(projects)
 
 
-def _largest(parts: dict[str, Part]) -> dict[str, Part]:
+def _largest(parts: dict[str, ChargeSum]) -> dict[str, ChargeSum]:
     kept = [(name, part) for name, part in parts.items() if part.calls or part.charge_micro]
     return dict(sorted(kept, key=lambda pair: (-pair[1].charge_micro, pair[0])))
 

@@ -20,7 +20,7 @@ FREE_MOST = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class OddModels:
     """Models whose upstream reported usage that can't be (R06), or answered with another model (F24), by name.
 
     `unknown` are those whose upstream reported counters that no row of protocol/counters.py has.
@@ -33,7 +33,7 @@ class Seen:
     unknown: tuple[str, ...] = ()
 
 
-def look(tx: Tx, *, since_us: int) -> Seen:
+def look(tx: Tx, *, since_us: int) -> OddModels:
     """What the newest calls since then tell."""
     told: dict[str, set[str]] = {word: set() for word in ("disputed", "substituted", "unknown_counter")}
     free: Counter[tuple[str, str]] = Counter()
@@ -45,7 +45,7 @@ def look(tx: Tx, *, since_us: int) -> Seen:
         free[key, account] += rule in FREE_RULES
     often = sorted(both for both, many in free.items() if many > FREE_MOST and _is_free(tx, both[0]))
     disputed, substituted, unknown = (tuple(sorted(models)) for models in told.values())
-    return Seen(disputed, substituted, tuple(often), unknown)
+    return OddModels(disputed, substituted, tuple(often), unknown)
 
 
 def _is_free(tx: Tx, key: str) -> bool:

@@ -28,7 +28,7 @@ _HOUSE_PRICES = dict.fromkeys(CLASSES, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class ListVersion:
     """A version of a price list; `prices`: model -> usage class -> micro-units for 1,000,000 units.
 
     `whole` are the same with those that classes take from their parents by the newest rules (R05).
@@ -58,14 +58,14 @@ class Shelf:
     cards: Mapping[str, ModelCard] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    versions: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
+    versions: Mapping[str, tuple[ListVersion, ...]] = field(default_factory=dict)
     rules_2_from_us: int | None = None
 
     def rule_version(self, now_us: int) -> int:
         """The version of the charging rules for calls whose money is held at `now_us`."""
         return 2 if self.rules_2_from_us is not None and self.rules_2_from_us <= now_us else 1
 
-    def version(self, price_list: str, now_us: int) -> Version | None:
+    def version(self, price_list: str, now_us: int) -> ListVersion | None:
         """The version of a price list in force at `now_us`; None if there is none yet."""
         for version in reversed(self.versions.get(price_list, ())):
             if version.valid_from_us <= now_us:
@@ -108,7 +108,7 @@ class Shelf:
         others = {alias: sold[name] for alias, name in self.aliases.items() if name in sold}
         return tuple(sorted({**sold, **others}.items()))
 
-    def _sells(self, version: Version, card: ModelCard) -> bool:
+    def _sells(self, version: ListVersion, card: ModelCard) -> bool:
         prices = version.prices.get(card.name)
         # A class that came to the model after the publication leaves it without a price: no price, no call.
         return prices is not None and card.name in self.listed and card.classes <= prices.keys()
@@ -144,7 +144,7 @@ def load(tx: Tx, now_us: int) -> Shelf:
     )
 
 
-def _load_versions(now_us: int) -> Mapping[str, tuple[Version, ...]]:
+def _load_versions(now_us: int) -> Mapping[str, tuple[ListVersion, ...]]:
     """Versions by list. They are read first and never change, so all their prices are there by then."""
     from farebox.catalog import models  # noqa: PLC0415
 
@@ -168,8 +168,8 @@ def _load_versions(now_us: int) -> Mapping[str, tuple[Version, ...]]:
     )
 
 
-def _version(version: models.PriceListVersion, prices: dict[str, dict[str, int]]) -> Version:
-    return Version(
+def _version(version: models.PriceListVersion, prices: dict[str, dict[str, int]]) -> ListVersion:
+    return ListVersion(
         price_list=version.price_list_id,
         n=version.n,
         currency=version.price_list.currency,

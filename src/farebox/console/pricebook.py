@@ -11,7 +11,7 @@ from django.db import connection
 from farebox.catalog import public_list, shelf
 from farebox.catalog.official import OFFICIAL
 from farebox.catalog.pricing import ModelCard
-from farebox.catalog.shelf import Shelf, Version
+from farebox.catalog.shelf import ListVersion, Shelf
 from farebox.catalog.usage import CLASSES
 from farebox.kit import db, options
 from farebox.kit.db import Tx
@@ -41,7 +41,7 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ModelQuotes:
     """A model on sale with its quotes by usage class, its other names, and what is announced for it."""
 
     card: ModelCard
@@ -65,7 +65,7 @@ class Book:
     currency: str
     usd_rate: str
     valid_from_us: int
-    lines: tuple[Line, ...]
+    lines: tuple[ModelQuotes, ...]
     announced: tuple[Announced, ...]
 
     @property
@@ -98,7 +98,7 @@ def read(tx: Tx, now_us: int, *, price_list: str = "") -> Book | None:
         usd_rate=version.usd_rate,
         valid_from_us=version.valid_from_us,
         lines=tuple(
-            Line(
+            ModelQuotes(
                 card=card,
                 quotes=_quotes(version, official, card),
                 aliases=tuple(aliases.get(card.name, ())),
@@ -140,7 +140,7 @@ def on_shelf(tx: Tx, now_us: int) -> Shelf:
     return kept[1]
 
 
-def _quotes(version: Version, official: Version | None, of: ModelCard) -> dict[str, Quote]:
+def _quotes(version: ListVersion, official: ListVersion | None, of: ModelCard) -> dict[str, Quote]:
     vendor = official.prices.get(of.name, {}) if official is not None else {}
     quotes = {}
     for name in CLASSES:
@@ -155,7 +155,7 @@ def _quotes(version: Version, official: Version | None, of: ModelCard) -> dict[s
     return quotes
 
 
-def _announced(found: Shelf, now: Version, now_us: int) -> Iterator[Announced]:
+def _announced(found: Shelf, now: ListVersion, now_us: int) -> Iterator[Announced]:
     """What the versions to come change, each against the one before it, of models that are listed."""
     coming = {
         version.valid_from_us: version

@@ -25,7 +25,7 @@ from farebox.look import called
 from farebox.look.templatetags.look import money
 
 from . import cells, drawing, labels, pricebook, whose
-from .pricebook import Announced, Book, Line
+from .pricebook import Announced, Book, ModelQuotes
 
 _TEXT_CHARS_MAX = 100
 _DAY_US = 86_400_000_000
@@ -181,7 +181,7 @@ def _selection(request: HttpRequest, book: Book) -> Selection:
     )
 
 
-def _select(book: Book, chosen: Selection) -> list[Line]:
+def _select(book: Book, chosen: Selection) -> list[ModelQuotes]:
     """The lines that were asked for, in the order that was asked for; what has no such value stands last."""
     words = chosen.q.casefold().split()
     found = []
@@ -198,7 +198,7 @@ def _select(book: Book, chosen: Selection) -> list[Line]:
     return known + sorted((line for line in found if value(line) is None), key=lambda line: line.card.name)
 
 
-def _value(column: str) -> Callable[[Line], Any]:
+def _value(column: str) -> Callable[[ModelQuotes], Any]:
     """What a line is sorted by."""
     if column == "model":
         return lambda line: line.card.name.casefold()
@@ -252,7 +252,7 @@ def _has(book: Book, kind: str) -> bool:
     return any(kind in line.card.kinds for line in book.lines)
 
 
-def _row(line: Line, book: Book) -> dict[str, Any]:
+def _row(line: ModelQuotes, book: Book) -> dict[str, Any]:
     return {
         "card": line.card,
         "kinds": [called.KINDS[kind] for kind in sorted(line.card.kinds)],
@@ -268,7 +268,7 @@ def _row(line: Line, book: Book) -> dict[str, Any]:
     }
 
 
-def _quote(name: str, line: Line, book: Book) -> dict[str, Any]:
+def _quote(name: str, line: ModelQuotes, book: Book) -> dict[str, Any]:
     quote = line.quotes[name]
     tenths = quote.discount_tenths
     return {
@@ -355,7 +355,7 @@ def _chart(steps: Sequence[PriceStep], classes: Sequence[str], currency: str, no
     )
 
 
-def _as_json(line: Line) -> dict[str, Any]:
+def _as_json(line: ModelQuotes) -> dict[str, Any]:
     card = line.card
     known = {name: quote for name, quote in line.quotes.items() if quote.official_micro is not None}
     return {

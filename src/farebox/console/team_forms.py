@@ -215,11 +215,11 @@ class Invite(CapForm):
             self.add_error("project", _("Choose a project."))
         return found
 
-    def terms(self) -> invitations.Terms:
+    def terms(self) -> invitations.InvitationTerms:
         """What the domain's verb takes."""
         given = self.cleaned_data
         with_key = given["with_key"] and bool(given["project"])
-        return invitations.Terms(
+        return invitations.InvitationTerms(
             role=given["role"],
             project=given["project"] or None,
             with_key=with_key,

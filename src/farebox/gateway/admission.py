@@ -19,7 +19,7 @@ from farebox.kit import errors
 from farebox.kit.options import Options
 from farebox.kit.process_limits import MIB
 from farebox.ledger import holds
-from farebox.ledger.allowance import Terms
+from farebox.ledger.allowance import AllowanceTerms
 from farebox.protocol import kinds
 from farebox.protocol.dialect import Ask, Shown
 from farebox.protocol.kind import Call, Kind
@@ -245,7 +245,7 @@ def record(
     )
 
 
-def _terms(options: Options, caller: Caller, found: Offer) -> Terms | None:
+def _terms(options: Options, caller: Caller, found: Offer) -> AllowanceTerms | None:
     """The terms of the account's allowance; None where what is forgiven draws on none (promises 4.4)."""
     if caller.house or caller.trusted or not rules.VERSIONS[found.rule_version].forgives:
         return None

@@ -90,7 +90,7 @@ class AccountShare(Share):
         return shares.crowded() if his else super().refusal()
 
 
-class Accounts:
+class AccountShares:
     """The parts that accounts have of a share."""
 
     __slots__ = ("_by", "whole")
@@ -129,7 +129,7 @@ class Flight:
         self.strangers = Share(min(STRANGERS_BYTES_MAX, whole // 2))
         self.texts = Share(self.strangers.bytes_max // 2, self.strangers)
         self.callers = Share(max(whole - self.strangers.bytes_max, options.body_bytes_max))
-        self._accounts = Accounts(self.callers)
+        self._accounts = AccountShares(self.callers)
 
     def of(self, account: str) -> Share:
         """The share that the requests of an account count in."""
@@ -141,9 +141,9 @@ class Flight:
         return self.strangers.held_bytes + self.callers.held_bytes
 
 
-def answers(options: Options) -> Accounts:
+def answers(options: Options) -> AccountShares:
     """Room for answers that may be large and have to be whole before they are sent: as much as for bodies again."""
-    return Accounts(Share(max(bytes_max(options), options.answer_bytes_max), full=_ANSWERS))
+    return AccountShares(Share(max(bytes_max(options), options.answer_bytes_max), full=_ANSWERS))
 
 
 def bytes_max(options: Options) -> int:

@@ -45,7 +45,7 @@ class LogPort(Protocol):
 
 
 @dataclass(slots=True)
-class Entry:
+class WaitingSettlement:
     """One settlement that waits: the call, its end, and the model to unlist, or nothing."""
 
     # These names are on the disks of nodes that were stopped: another version must read them.
@@ -56,13 +56,13 @@ class Entry:
 
 @dataclass(slots=True)
 class _Batch:
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[WaitingSettlement] = field(default_factory=list)
     records: list[bytes] = field(default_factory=list)
     fault: OSError | None = None
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Entry)
+_decoder = msgspec.json.Decoder(WaitingSettlement)
 
 
 class Journal:
@@ -74,9 +74,10 @@ class Journal:
         self._batch = _Batch()
         self._writing = asyncio.Lock()
         self._replaying = asyncio.Lock()
-        self._stuck: list[Entry] = []  # refused by the store for a mistake of ours; tried again a minute later
+        # Refused by the store for a mistake of ours; tried again a minute later.
+        self._stuck: list[WaitingSettlement] = []
         self._stuck_until = 0.0  # loop time
-        self.waiting: deque[Entry] = deque(self._read(log_.inherited))
+        self.waiting: deque[WaitingSettlement] = deque(self._read(log_.inherited))
         self._dirty = bool(self.waiting)  # whether the log under it holds anything
         # The smallest id of a call of each dead epoch, for their refunds: the id is older than the time of the hold.
         self.inherited: dict[str, str] = {}
@@ -95,7 +96,7 @@ class Journal:
 
     async def keep(self, start: CallStart, end: CallEnd, unlisted: str) -> None:
         """Put a settlement on the disk; those that come at one time share a sync. OSError."""
-        batch, entry = self._batch, Entry(start, end, unlisted)
+        batch, entry = self._batch, WaitingSettlement(start, end, unlisted)
         batch.records.append(_encoder.encode(entry))
         batch.entries.append(entry)
         async with self._writing:
@@ -152,7 +153,7 @@ class Journal:
             log.info("journal.replayed", settlements=done, waiting=len(self.waiting))
         return done
 
-    async def _settle(self, store: StorePort, entry: Entry) -> Exception | None:
+    async def _settle(self, store: StorePort, entry: WaitingSettlement) -> Exception | None:
         """Write one; what kept it from the store, or None where it is done with."""
         locks = [purse.id for purse in entry.opened.purses]
         try:
@@ -179,7 +180,7 @@ class Journal:
         return None
 
     @staticmethod
-    def _read(records: Sequence[bytes]) -> list[Entry]:
+    def _read(records: Sequence[bytes]) -> list[WaitingSettlement]:
         entries = []
         for record in records:
             try:

@@ -144,7 +144,7 @@ class Shop:
     sampler: Sampler = field(default_factory=Sampler)
     places: Places = field(init=False)  # of calls, among `calls_max`
     lookups: Places = field(init=False)  # of free requests that ask the store
-    answers: flight.Accounts = field(init=False)  # bytes of large answers under way
+    answers: flight.AccountShares = field(init=False)  # bytes of large answers under way
     overdrawn: frozenset[str] = frozenset()  # accounts whose allowance is below 0: they hold all that a call may cost
     stopping: bool = False
     halted: bool = False

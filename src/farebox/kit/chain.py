@@ -46,7 +46,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class BrokenSeal:
     """One thing that is not as it was sealed.
 
     `changed`: event `event`, or seal `n` itself, is not what was sealed. `gone`: the event of seal `n` is missing.
@@ -59,18 +59,18 @@ class Trouble:
 
 
 @dataclass(slots=True)
-class Verdict:
+class ChainVerdict:
     """What `verify` has seen: the head, and what is wrong (the first `TROUBLES_MAX`, and how many in all).
 
     `waiting` events, at most `AT_MOST` are counted, have had no seal for longer than `UNSEALED_US`.
     """
 
     head: Head = field(default_factory=lambda: Head(0, _BEGIN))
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: list[BrokenSeal] = field(default_factory=list)
     many: int = 0
     waiting: int = 0
 
-    def add(self, trouble: Trouble) -> None:
+    def add(self, trouble: BrokenSeal) -> None:
         """One more."""
         self.many += 1
         if len(self.troubles) < TROUBLES_MAX:
@@ -115,26 +115,26 @@ def seal(tx: Tx, events: Sequence[Row]) -> int:
     return len(events)
 
 
-def verify(noted: Sequence[Head] = (), *, now_us: int, tell: Callable[[int], None] = lambda _n: None) -> Verdict:
+def verify(noted: Sequence[Head] = (), *, now_us: int, tell: Callable[[int], None] = lambda _n: None) -> ChainVerdict:
     """Recompute the whole chain, and look for the noted heads in it; `tell` hears how far it is."""
-    verdict, wanted = Verdict(), {(one.n, one.hash) for one in noted}
+    verdict, wanted = ChainVerdict(), {(one.n, one.hash) for one in noted}
     n, last = 0, _BEGIN
     while rows := db.read(_page, n):
         for at, sealed, name, *event in rows:
             meant = _link(last, event)
             if at != n + 1:
-                verdict.add(Trouble("gap", n + 1))
+                verdict.add(BrokenSeal("gap", n + 1))
             elif event[0] is None:
-                verdict.add(Trouble("gone", at, name))
+                verdict.add(BrokenSeal("gone", at, name))
             elif meant != sealed:
-                verdict.add(Trouble("changed", at, name))
+                verdict.add(BrokenSeal("changed", at, name))
             # On from what stands there, so that one change is one finding.
             n, last = at, sealed if _HASH.match(sealed) else meant
             wanted.discard((n, sealed))
         tell(n)
     verdict.head = Head(n, last)
     for at, _hash in sorted(wanted):
-        verdict.add(Trouble("head", at))
+        verdict.add(BrokenSeal("head", at))
     verdict.waiting = sum(event[1] < now_us - UNSEALED_US for event in db.read(unsealed))
     return verdict
 

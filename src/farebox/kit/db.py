@@ -24,7 +24,7 @@ import structlog
 from django.db import DatabaseError, connection, transaction
 
 from . import dbfaults, sql
-from .commits import TRIES, TRY_AGAIN_S, Committer, Member
+from .commits import TRIES, TRY_AGAIN_S, Committer, PendingWrite
 from .dbfaults import on_sqlite
 from .errors import Overloaded, StoreUnavailable
 from .failpoints import point
@@ -242,7 +242,7 @@ class Store:
         alone: bool | None = None,
         on_fault: Callable[[BaseException], object] = lambda _fault: None,
     ) -> None:
-        self._queue: SimpleQueue[Member | None] = SimpleQueue()
+        self._queue: SimpleQueue[PendingWrite | None] = SimpleQueue()
         self._queue_max = queue_max
         self._wait_s = wait_s
         self._group_max = group_max
@@ -289,7 +289,9 @@ class Store:
         if self._waiting >= self._queue_max and not patient:
             raise Overloaded
         future: asyncio.Future[T] = self._loop.create_future()
-        member = Member(fn, args, locks=locks, patient=patient, again=again, since_s=time.monotonic(), future=future)
+        member = PendingWrite(
+            fn, args, locks=locks, patient=patient, again=again, since_s=time.monotonic(), future=future
+        )
         if within_s is None and not patient:
             within_s = self._wait_s + _HANG_S
         if within_s is not None:
@@ -298,7 +300,7 @@ class Store:
         self._queue.put(member)
         return await future
 
-    def _give_up(self, member: Member) -> None:
+    def _give_up(self, member: PendingWrite) -> None:
         """The store hangs: whoever waits is told; a write not begun yet is never begun, one under way may be done."""
         member.timer = None
         if not member.future.done():
@@ -374,7 +376,7 @@ class Store:
             self._serve(batch)
         connection.close()
 
-    def _serve(self, batch: list[Member]) -> None:
+    def _serve(self, batch: list[PendingWrite]) -> None:
         try:
             self._committer.run(batch)
         except BaseException as end:
@@ -383,7 +385,7 @@ class Store:
         # Also after the worst: whoever awaits a write hears of its end, or would wait for ever.
         self._loop.call_soon_threadsafe(self._deliver, batch)
 
-    def _deliver(self, batch: list[Member]) -> None:
+    def _deliver(self, batch: list[PendingWrite]) -> None:
         self._waiting -= len(batch)
         for member in batch:
             future = member.future

@@ -17,7 +17,7 @@ from . import disk, process_limits
 from .ballast import Ballast
 from .errors import CommandError
 from .lock import NAME as LOCK_NAME
-from .lock import Watch
+from .lock import FileWatch
 from .options import Options
 from .refusal import Refusal
 
@@ -49,7 +49,7 @@ class Ground:
         self.shed = False
         self.ahead = False  # the clock is ahead of every witness (timing.py)
         self.connections_max = connections_max
-        self.watch = Watch()
+        self.watch = FileWatch()
         self.ballast = ballast
         self._rss_max_bytes = rss_max_bytes
         self._wal = wal

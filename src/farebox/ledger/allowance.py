@@ -20,7 +20,7 @@ from . import sql
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class AllowanceTerms:
     """What an account's allowance begins at, how many percent of each charge it grows by, and the most it holds."""
 
     begin_micro: int
@@ -29,11 +29,11 @@ class Terms:
 
 
 @lru_cache(maxsize=256)
-def terms(begin_usd_micro: int, growth_percent: int, most_usd_micro: int, usd_rate: str) -> Terms:
+def terms(begin_usd_micro: int, growth_percent: int, most_usd_micro: int, usd_rate: str) -> AllowanceTerms:
     """The terms in a currency of which `usd_rate`, a decimal text, is worth one USD."""
     rate = Fraction(usd_rate)
     begin, most = (int(usd_micro * rate) for usd_micro in (begin_usd_micro, most_usd_micro))
-    return Terms(min(begin, most), growth_percent, most)
+    return AllowanceTerms(min(begin, most), growth_percent, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Allowance:
         """What calls may still draw; below 0 after a call that its hold did not cover."""
         return self.begun_micro + self.grown_micro + self.returned_micro - self.drawn_micro
 
-    def most(self, terms: Terms) -> int:
+    def most(self, terms: AllowanceTerms) -> int:
         """The most that it holds."""
         return terms.most_micro if self.most_micro is None else self.most_micro
 
@@ -88,7 +88,7 @@ def read(tx: Tx, account: str) -> Allowance | None:
     return None if row is None else _row(account, row)
 
 
-def at_settlement(tx: Tx, account: str, currency: str, terms: Terms) -> Allowance:
+def at_settlement(tx: Tx, account: str, currency: str, terms: AllowanceTerms) -> Allowance:
     """The allowance that a call under settlement finds, by the terms where nothing has changed it before.
 
     Its `paid` is true of now.
@@ -113,7 +113,7 @@ def low(tx: Tx, at_most: int) -> list[Allowance]:
     return [_row(str(row[0]), row[1:]) for row in tx.all(sql.LOW_ALLOWANCES, (at_most,))]
 
 
-def left_micro(tx: Tx, account: str, terms: Terms) -> int:
+def left_micro(tx: Tx, account: str, terms: AllowanceTerms) -> int:
     """What an account's calls may still draw."""
     found = read(tx, account)
     return found.left_micro if found is not None else terms.begin_micro
@@ -138,7 +138,7 @@ def give(found: Allowance, claim: Claim) -> Given:
 def book(
     tx: Tx,
     found: Allowance,
-    terms: Terms,
+    terms: AllowanceTerms,
     *,
     hold: str,
     drawn_micro: int,
@@ -186,7 +186,7 @@ def give_back(tx: Tx, hold: str) -> int:
     return back_micro
 
 
-def set_most(tx: Tx, *, account: str, currency: str, terms: Terms, most_micro: int | None) -> Allowance:
+def set_most(tx: Tx, *, account: str, currency: str, terms: AllowanceTerms, most_micro: int | None) -> Allowance:
     """Set the most that this account's allowance holds, None for the shop's own; what is above it goes. The row."""
     _open(tx, account, currency, terms)
     found = read(tx, account) or _gone(account)
@@ -213,7 +213,7 @@ def prove(tx: Tx) -> list[str]:
     return findings
 
 
-def view(found: Allowance | None, terms: Terms | None) -> dict[str, Any] | None:
+def view(found: Allowance | None, terms: AllowanceTerms | None) -> dict[str, Any] | None:
     """What may be shown of an allowance, JSON-able; None where an account has none."""
     if terms is None:
         return None
@@ -222,12 +222,12 @@ def view(found: Allowance | None, terms: Terms | None) -> dict[str, Any] | None:
     return {"left_micro": found.left_micro, "most_micro": found.most(terms), "drawn_micro": found.drawn_micro}
 
 
-def _share(charged_micro: int, terms: Terms) -> int:
+def _share(charged_micro: int, terms: AllowanceTerms) -> int:
     """The growth for so much in all: of the sum, so that many small charges grow as one large one."""
     return charged_micro * terms.growth_percent // 100
 
 
-def _open(tx: Tx, account: str, currency: str, terms: Terms) -> None:
+def _open(tx: Tx, account: str, currency: str, terms: AllowanceTerms) -> None:
     tx.execute(sql.OPEN_ALLOWANCE, (account, currency, min(terms.begin_micro, terms.most_micro)))
 
 

@@ -12,7 +12,7 @@ from . import allowance, sql
 
 
 @dataclass(slots=True)
-class Proof:
+class LedgerProof:
     """What was looked at, and what was found wrong."""
 
     findings: list[str] = field(default_factory=list)
@@ -22,12 +22,12 @@ class Proof:
     entries: int = 0
 
 
-def prove(tx: Tx, *, now_us: int, grace_us: int) -> Proof:
+def prove(tx: Tx, *, now_us: int, grace_us: int) -> LedgerProof:
     """Check I01 to I07, I17, I20 and I27 of the ledger on one snapshot.
 
     A hold may stay open for `grace_us` after the end of its epoch; `now_us` is the time of the snapshot.
     """
-    proof = Proof()
+    proof = LedgerProof()
     _journal(tx, proof)
     _balances(tx, proof)
     _holds(tx, proof)
@@ -40,7 +40,7 @@ def prove(tx: Tx, *, now_us: int, grace_us: int) -> Proof:
     return proof
 
 
-def _journal(tx: Tx, proof: Proof) -> None:
+def _journal(tx: Tx, proof: LedgerProof) -> None:
     for (entry,) in tx.all(sql.UNBALANCED):
         proof.findings.append(f"I01 entry {entry} does not add up to 0 or has fewer than two postings")
     for (posting,) in tx.all(sql.ORPHAN_POSTINGS):
@@ -55,7 +55,7 @@ def _journal(tx: Tx, proof: Proof) -> None:
     proof.house = {str(name): int(total) for name, total in tx.all(sql.HOUSE_SUMS)}
 
 
-def _balances(tx: Tx, proof: Proof) -> None:
+def _balances(tx: Tx, proof: LedgerProof) -> None:
     for (account,) in tx.all(sql.BELOW_FLOOR):
         proof.findings.append(f"I03 ledger account {account} lies below its floor")
     for account, posted, summed in tx.all(sql.DRIFT):
@@ -80,7 +80,7 @@ def capped_micro(tx: Tx) -> dict[str, int]:
     return spent
 
 
-def _holds(tx: Tx, proof: Proof) -> None:
+def _holds(tx: Tx, proof: LedgerProof) -> None:
     held: dict[str, int] = defaultdict(int)
     for _hold, joined, amount, _epoch, _placed in tx.all(sql.OPEN_HOLDS):
         for purse in str(joined).split():
@@ -99,7 +99,7 @@ def _holds(tx: Tx, proof: Proof) -> None:
         proof.findings.append(f"I07 refund entry {entry} gives back other than what its call was charged")
 
 
-def _orphans(tx: Tx, proof: Proof, ended_before_us: int) -> None:
+def _orphans(tx: Tx, proof: LedgerProof, ended_before_us: int) -> None:
     """Open holds whose process is gone: nobody will end them."""
     lives: dict[str, bool] = {}
     for hold, _joined, _amount, epoch, _placed in tx.all(sql.OPEN_HOLDS):
@@ -110,7 +110,7 @@ def _orphans(tx: Tx, proof: Proof, ended_before_us: int) -> None:
             proof.findings.append(f"I06 hold {hold} is open, and its process {epoch} has ended")
 
 
-def _manual(tx: Tx, proof: Proof) -> None:
+def _manual(tx: Tx, proof: LedgerProof) -> None:
     """Manual money: each row that was booked has its entry, each such entry its row, and no charge goes back twice."""
     for (adjustment,) in tx.all(sql.ADJUSTMENTS_OTHERWISE):
         proof.findings.append(f"I27 adjustment {adjustment} and its entry disagree")
@@ -120,7 +120,7 @@ def _manual(tx: Tx, proof: Proof) -> None:
         proof.findings.append(f"I20 of call {call} more was given back than it was charged")
 
 
-def _references(tx: Tx, proof: Proof) -> None:
+def _references(tx: Tx, proof: LedgerProof) -> None:
     """Each reference from outside has its entry, and each entry that has one alone its reference (promises 4.8)."""
     for source, reference in tx.all(sql.REFERENCES_OTHERWISE):
         proof.findings.append(f"I17 reference {reference} of {source} and its entry disagree")

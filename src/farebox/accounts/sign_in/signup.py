@@ -33,7 +33,7 @@ class NewAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class TrialOffer:
     """Trial credit as it is told beforehand: how much, and the days that it lasts."""
 
     amount_micro: int
@@ -97,14 +97,14 @@ def price_list(tx: Tx) -> PriceList | None:
     return PriceList.objects.filter(name=wanted).first()
 
 
-def offered(tx: Tx) -> Offered | None:
+def offered(tx: Tx) -> TrialOffer | None:
     """The trial credit that a new account is given now; None where there is none."""
     known = settings.values(tx)
     sold_by = price_list(tx) if known["trial_micro"] else None
     amount_micro = 0 if sold_by is None else int(known["trial_micro"].get(sold_by.currency, 0))
     if sold_by is None or amount_micro <= 0:
         return None
-    return Offered(amount_micro, sold_by.currency, int(known["trial_days"]))
+    return TrialOffer(amount_micro, sold_by.currency, int(known["trial_days"]))
 
 
 def forget(tx: Tx, *, now_us: int) -> int:

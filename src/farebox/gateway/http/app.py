@@ -56,7 +56,7 @@ class App:
         self.ports = ports
         self.pages = pages
         self.metered = metered
-        self.leaks: leaks.Desk | None = None
+        self.leaks: leaks.LeakDesk | None = None
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. Never raises."""

@@ -127,7 +127,7 @@ def read_price_list(request: Any, name: Path[types.Ident], version: types.Count 
         raise Http404 from None
 
 
-@router.get("/price-lists/{name}/catalogue", response=answers(shapes.Proposal), tags=["prices"], **for_roles(*ADMIN))
+@router.get("/price-lists/{name}/catalogue", response=answers(shapes.Suggestions), tags=["prices"], **for_roles(*ADMIN))
 def read_proposal(request: Any, name: Path[types.Ident]) -> Any:
     """The catalogue's list prices beside those in force, in the list's currency."""
     del request
