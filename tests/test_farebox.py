@@ -1,4 +1,4 @@
-"""The house's rules that import contracts cannot see."""
+"""Rules of the code that import contracts cannot see."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def test_freeze_and_bar_stop_calls_and_can_be_lifted(shop):
 def test_an_account_with_money_is_closed_only_if_told(shop):
     acme = accounts.find("Acme")
     key, text = do(minting.issue, project="Acme", name="app", **BY)
-    lines = [(acme.id, 5_000_000), (chart.house("grants", "USD"), -5_000_000)]
+    lines = [(acme.id, 5_000_000), (chart.own("grants", "USD"), -5_000_000)]
     do(
         journal.post, account=acme.id, kind="grant", ref="1", currency="USD", lines=lines, at_us=NOW,
         requester="test", single_person=True,

@@ -39,9 +39,9 @@ class Life:
         journal.open_account(tx, id=self.account, kind="customer", currency="USD", floor_micro=0)
         for kind, amount in (("grant", given_away), ("credit", paid)):
             if amount:
-                house = chart.house("grants", "USD")
+                grants = chart.own("grants", "USD")
                 journal.post(tx, account=self.account, kind=kind, ref=f"{kind}1", currency="USD", at_us=1,
-                             lines=[(self.account, amount), (house, -amount)])  # fmt: skip
+                             lines=[(self.account, amount), (grants, -amount)])  # fmt: skip
 
     def call(self, rule: str, usage: int, *, valued: int | None = None, hold: int = 10**5, draws: bool = True,
              terms: AllowanceTerms | None = TERMS) -> dict[str, Any]:  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from farebox.care.selftest import house, kills, parts, race, replay, restored
+from farebox.care.selftest import inside, kills, parts, race, replay, restored
 from farebox.care.selftest.tried import Tried
 from farebox.kit.errors import CommandError
 from kit import backups, cli
@@ -176,7 +176,7 @@ def test_the_command_says_what_failed(few, monkeypatch):
 @pytest.mark.slow
 def test_a_race_that_ends_otherwise_fails(none, monkeypatch):
     """The scratch house is filled for ten calls by a process of its own; this one expects nine."""
-    monkeypatch.setattr(house, "RACE_CALLS", 9)
+    monkeypatch.setattr(inside, "RACE_CALLS", 9)
     monkeypatch.setattr(parts, "_ON_A_SHOP", (race.run,))
     raced = parts.run(quiet, recordings=none)[-1]
     assert raced.verdict == "failed"

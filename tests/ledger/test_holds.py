@@ -23,7 +23,7 @@ def fund(tx, amount_micro: int, account: str = ACC) -> None:
             ref="g1",
             currency="USD",
             at_us=1,
-            lines=[(account, amount_micro), (chart.house("grants", "USD"), -amount_micro)],
+            lines=[(account, amount_micro), (chart.own("grants", "USD"), -amount_micro)],
             requester="cli",
             single_person=True,
         )
@@ -212,7 +212,7 @@ def test_no_balance_falls_below_its_floor_by_any_statement(house):
             ref="r",
             currency="USD",
             at_us=4,
-            lines=[(ACC, -41), (chart.house("adjustments", "USD"), 41)],
+            lines=[(ACC, -41), (chart.own("adjustments", "USD"), 41)],
         )
     with pytest.raises(Exception, match="ledger_never_below_floor"):
         db.write(lambda tx: LedgerAccount.objects.filter(id=ACC).update(posted_micro=59))

@@ -71,8 +71,8 @@ class Books:
             self._post("debit", "adjustments", at, -amount)
             self.give_away(amount)
 
-    def _post(self, kind: str, house: str, at: int, amount: int) -> None:
-        lines = [(self.account, amount), (chart.house(house, "USD"), -amount)]
+    def _post(self, kind: str, own: str, at: int, amount: int) -> None:
+        lines = [(self.account, amount), (chart.own(own, "USD"), -amount)]
         db.write(
             journal.post, account=self.account, kind=kind, ref=f"{kind}{at}", currency="USD", lines=lines, at_us=at
         )

@@ -185,9 +185,9 @@ def _paid(tx, account):
     from farebox.kit import clock
     from farebox.ledger import chart, journal
 
-    house = chart.house("revenue", "USD")
+    revenue = chart.own("revenue", "USD")
     journal.post(tx, account=account, kind="topup", ref="paid", currency="USD", at_us=clock.now_us(),
-                 lines=[(account, 1_000_000), (house, -1_000_000)])  # fmt: skip
+                 lines=[(account, 1_000_000), (revenue, -1_000_000)])  # fmt: skip
 
 
 def test_what_is_forgiven_is_shown_by_customer_model_upstream_and_cause(two):

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from farebox.accounts.names import HOUSE
+from farebox.accounts.names import HOUSE_ACCOUNT
 from farebox.kit import ids
 from farebox.kit.db import Tx
 
@@ -131,12 +131,12 @@ def read(tx: Tx, *, from_us: int, long_us: int) -> Span:
     tallies: dict[str, SpanTally] = {}
     ends = _id(from_us), _id(from_us + long_us)
     if tx.one(sql.CALL_BEYOND, (*ends, most)) is None:
-        _tally(tallies, tx.all(sql.ENDED_CALLS, (*ends, HOUSE, most)))
+        _tally(tallies, tx.all(sql.ENDED_CALLS, (*ends, HOUSE_ACCOUNT, most)))
         return Span(from_us, tallies)
     part_us = long_us // parts
     for part in range(parts):
         begins_us = from_us + part * part_us
-        found = tx.all(sql.ENDED_CALLS, (_id(begins_us), _id(begins_us + part_us), HOUSE, rows))
+        found = tx.all(sql.ENDED_CALLS, (_id(begins_us), _id(begins_us + part_us), HOUSE_ACCOUNT, rows))
         _tally(tallies, found)
     return Span(from_us, tallies, sampled=True)
 

@@ -23,7 +23,7 @@ def calls(tx: Tx, account: str, *, before: str = "", limit: int = 50, actor: str
 
 
 def account_of(tx: Tx, call: str) -> str | None:
-    """The account whose call this is, or None; the house's own calls are nobody's."""
+    """The account whose call this is, or None; the shop's own calls are nobody's."""
     del tx  # the ORM reads in the same transaction
     rows = Call.objects.filter(id=call, account__in=Account.objects.filter(kind="customer").values("id"))
     return rows.values_list("account", flat=True).first()

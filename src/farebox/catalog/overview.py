@@ -52,7 +52,7 @@ def unpriced(tx: Tx) -> list[str]:
 
 
 def list_names(tx: Tx, *, currency: str = "") -> list[str]:
-    """The price lists by name, of one currency if given, without the house's own."""
+    """The price lists by name, of one currency if given, without the house account's."""
     del tx  # the ORM reads in the same transaction
     rows = PriceList.objects.exclude(name=shelf.HOUSE_LIST).order_by("name")
     return list((rows.filter(currency=currency) if currency else rows).values_list("name", flat=True))

@@ -22,7 +22,7 @@ from farebox.kit.errors import CommandError
 if TYPE_CHECKING:
     from farebox.catalog import models
 
-# The built-in list of the house's own account (channel tests): every model, also an unlisted one, at 0.
+# The built-in list of the house account (channel tests): every model, also an unlisted one, at 0.
 HOUSE_LIST = "house"
 _HOUSE_PRICES = dict.fromkeys(CLASSES, 0)
 

@@ -1,6 +1,6 @@
 """What the page of changes says of an event of the audit trail: what was done, and the facts before and after.
 
-An event or a fact that is not named here is not shown: what the trail keeps for the house stays in the house.
+An event or a fact that is not named here is not shown: what the trail keeps for the shop stays in the shop.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ FACTS: dict[str, Any] = {
     "call": gettext_lazy("Call"),
     "statement": gettext_lazy("Month"),
 }
-# What is shown of events that keep other facts beside, of the house or of one person.
+# What is shown of events that keep other facts beside, of the shop or of one person.
 ONLY: dict[str, dict[str, Any]] = {
     "account.open": {"name": FACTS["name"]},
     "account.set_price_list": {},

@@ -1,4 +1,4 @@
-"""What the demo house holds: models, a price list, upstreams, two customers. Filled twice is filled once."""
+"""What the demo shop holds: models, a price list, upstreams, two customers. Filled twice is filled once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is in the demo house: two owners, a team with two projects, a class, four operators. No password exists."""
+"""Who is in the demo shop: two owners, a team with two projects, a class, four operators. No password exists."""
 
 from __future__ import annotations
 

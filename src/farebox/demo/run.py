@@ -1,4 +1,4 @@
-"""A filled house for trying out: two customers, two upstreams, ten models; run again it goes on with the same store."""
+"""A filled shop for trying out: two customers, two upstreams, ten models; run again it goes on with the same store."""
 
 from __future__ import annotations
 

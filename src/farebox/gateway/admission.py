@@ -70,7 +70,7 @@ def offer(shop: Shop, caller: Caller, call: Call, kind: Kind, now_us: int) -> Of
 
 
 def route(shop: Shop, call: Call, found: Offer, *, only: str) -> Sequence[Candidate]:
-    """The candidates in the order to try; `only` names the one channel of a call of the house, whatever its health."""
+    """The candidates in the order to try; `only` names the one channel of the shop's own call, whatever its health."""
     current = shop.board.current
     if only:
         return [candidate for candidate in current.candidates(found.card.name) if candidate.channel.name == only]

@@ -1,4 +1,4 @@
-"""What leaves the house after the commit: mail and webhooks, kept in the store until they are out.
+"""What leaves the shop after the commit: mail and webhooks, kept in the store until they are out.
 
 `put` writes a message in the transaction of what it tells of, so that neither is there without the other. A serving
 process takes what is due (`take` is a lease: who dies gives it back by doing nothing), hands it to `kit.mail` or

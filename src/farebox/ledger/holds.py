@@ -173,7 +173,7 @@ def refund(tx: Tx, *, hold: str, currency: str, now_us: int) -> int:
         kind="refund",
         ref=hold,
         currency=currency,
-        lines=[(account, charge_micro), (chart.house("revenue", currency), -charge_micro)],
+        lines=[(account, charge_micro), (chart.own("revenue", currency), -charge_micro)],
         at_us=now_us,
         note="refund:call",
     )

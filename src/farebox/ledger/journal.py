@@ -19,11 +19,11 @@ from .references import Outside
 def open_account(tx: Tx, *, id: str, kind: str, currency: str, floor_micro: int | None) -> None:  # noqa: A002
     """Make a ledger account of `kind` (`customer`, `memo`, `house`) if it does not exist yet.
 
-    With a customer's first account in a currency the house's revenue account in it comes to be.
+    With a customer's first account in a currency the shop's revenue account in it comes to be.
     """
     money.check_currency(currency)
     if kind == "customer":
-        open_account(tx, id=chart.house("revenue", currency), kind="house", currency=currency, floor_micro=None)
+        open_account(tx, id=chart.own("revenue", currency), kind="house", currency=currency, floor_micro=None)
     tx.execute(sql.OPEN_ACCOUNT, (id, kind, currency, floor_micro, False))
 
 
@@ -48,7 +48,7 @@ def write_charge(tx: Tx, *, account: str, ref: str, currency: str, amount_micro:
     # Not by `post`, which looks for repeats first: a hold ends once, so this happens once, and it runs for each call.
     entry = ids.new("ent", at_us)
     tx.execute(sql.WRITE_ENTRY, (entry, account, "charge", ref, currency, at_us, "", "", None, False))
-    revenue = chart.house("revenue", currency)
+    revenue = chart.own("revenue", currency)
     tx.execute(
         sql.WRITE_TWO_POSTINGS,
         (f"{entry}.1", entry, account, -amount_micro, f"{entry}.2", entry, revenue, amount_micro),
@@ -90,7 +90,7 @@ def post(
     for name, amount_micro in lines:
         # The shop's own accounts store no balance: each charge would change the same row, and calls would wait for
         # each other.
-        if chart.is_house(name):
+        if chart.is_own(name):
             open_account(tx, id=name, kind="house", currency=currency, floor_micro=None)
         elif tx.execute(sql.POST, (amount_micro, name, currency, *_room(amount_micro), amount_micro)) != 1:
             raise _refusal(tx, name, currency, amount_micro)

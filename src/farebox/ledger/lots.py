@@ -81,7 +81,7 @@ def grant(
     single_person: bool = False,
     outside: Outside | None = None,
 ) -> str:
-    """Give `amount_micro` to `account` from the house's grants, as a lot; the entry's id.
+    """Give `amount_micro` to `account` from the shop's grants, as a lot; the entry's id.
 
     The same `ref` gives once to an account, the same reference from `outside` once at all.
     """
@@ -95,7 +95,7 @@ def grant(
         kind="grant",
         ref=ref,
         currency=currency,
-        lines=[(account, amount_micro), (chart.house("grants", currency), -amount_micro)],
+        lines=[(account, amount_micro), (chart.own("grants", currency), -amount_micro)],
         at_us=now_us,
         note=note,
         requester=requester,
@@ -220,7 +220,7 @@ def expire(tx: Tx, *, account: str, currency: str, now_us: int) -> int:
                 # of the clock gave back expires again under another one.
                 ref=f"{lot.id}.{lot.expired_micro}" + (f".{lot.resets}" if lot.resets else ""),
                 currency=currency,
-                lines=[(account, -take_micro), (chart.house("grants", currency), take_micro)],
+                lines=[(account, -take_micro), (chart.own("grants", currency), take_micro)],
                 at_us=now_us,
                 note="granted credit expired",
             )

@@ -18,7 +18,7 @@ class LedgerProof:
     findings: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)  # nothing is wrong in the books, a person should look
     trial_balance: dict[str, int] = field(default_factory=dict)  # currency -> micro-units that changed hands
-    house: dict[str, int] = field(default_factory=dict)
+    own: dict[str, int] = field(default_factory=dict)
     entries: int = 0
 
 
@@ -52,7 +52,7 @@ def _journal(tx: Tx, proof: LedgerProof) -> None:
         proof.trial_balance[str(currency)] = int(moved)
         if total:
             proof.findings.append(f"I22 the trial balance of {currency} is off by {money.exact(int(total))}")
-    proof.house = {str(name): int(total) for name, total in tx.all(sql.HOUSE_SUMS)}
+    proof.own = {str(name): int(total) for name, total in tx.all(sql.OWN_SUMS)}
 
 
 def _balances(tx: Tx, proof: LedgerProof) -> None:

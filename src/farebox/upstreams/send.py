@@ -112,7 +112,7 @@ class _Next(Exception):
 class Along:
     """One call's way to its upstreams; iterate over it for the events of its answer, in the batches they came in.
 
-    `account` is whose call it is. `forced` is a call of the house: it takes the channels of the route whatever their
+    `account` is whose call it is. `forced` is the shop's own: it takes the channels of the route whatever their
     health, and what it finds is what they are. The whole ends after `last_s` seconds, whatever the
     upstream sends meanwhile; `on_late` is called then. `close` it when the call has ended, in every case.
     `ask_bytes` is about how long the request is; `aside` does work on long ones where it holds up nobody else.

@@ -63,7 +63,7 @@ def account_of(ring: KeyRing, authorization: str | None) -> str:
 
 
 def house_caller(tx: Tx) -> Caller:
-    """The caller of our own calls, on the house's account (promises 1.14); CommandError before it exists."""
+    """The caller of our own calls, on the house account (promises 1.14); CommandError before it exists."""
     row = tx.one(sql.READ_KEY, (HOUSE_KEY,))
     if row is None:
         raise CommandError("store.not_set_up")

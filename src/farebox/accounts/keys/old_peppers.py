@@ -72,7 +72,7 @@ def end(tx: Tx, newest: int, *, now_us: int, actor: str) -> SwitchedOff:
 
 
 def _keys(newest: int) -> Any:
-    """The house's own key has no text, and needs no pepper."""
+    """The house account's key has no text, and needs no pepper."""
     return ApiKey.objects.filter(state="active", pepper_n__lt=newest).exclude(id=HOUSE_KEY)
 
 

@@ -1,6 +1,6 @@
 """Second factors as allauth keeps them, with seeds sealed for their person and recovery codes of 80 bits, hashed.
 
-allauth asks its own classes for both. `install` puts ours in their place when the house opens, so that every caller of
+allauth asks its own classes for both. `install` puts ours in their place when the shop starts, so that every caller of
 allauth's functions has them, in the console as in the office.
 """
 

@@ -251,7 +251,7 @@ def _exists(draft: str) -> Any:
 
 
 def listed_of(name: str, now_us: int) -> dict[str, Any]:
-    """A list with its versions; the house's own, which is free by its nature, is none."""
+    """A list with its versions; that of the house account, which is free by its nature, is none."""
     found = [listed for listed in db.read(price_lists.overview, now_us=now_us) if listed["price_list"] == name]
     if not found or name not in db.read(overview.list_names):
         raise Http404

@@ -109,7 +109,7 @@ def state(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
 @require_POST
 @operator("admin")
 def test(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
-    """A real call on this channel, paid by the house; the page of the channel shows its answer and cost."""
+    """A real call on this channel, paid by the shop; the page of the channel shows its answer and cost."""
     row, desk = _find(channel), ports.desk()
     if desk is None:
         raise Http404

@@ -1,6 +1,6 @@
 """What the self-test's own processes do with the scratch store: make it, fill it, read it, copy facts out of it.
 
-`python -m farebox.care.selftest.house fill URL`, `… facts`; each prints one JSON object.
+`python -m farebox.care.selftest.inside fill URL`, `… facts`; each prints one JSON object.
 """
 
 from __future__ import annotations
