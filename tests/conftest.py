@@ -104,14 +104,16 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 # Files that take long, some of them only waiting; the others fill the gaps after them.
 _LONGEST = (
-    "test_walk.py", "test_ground.py", "test_selftest.py", "test_answers.py", "test_matrix.py", "test_sim.py",
-    "test_docs.py", "test_doctor.py", "test_away.py", "test_corners.py", "test_odd_streams.py", "test_team.py",
-    "test_demo.py", "test_backup.py", "test_pairs.py", "test_rights.py", "test_nodes.py", "test_api_schema.py",
-    "test_shares.py", "test_holds.py", "test_rules.py", "test_rules_2.py", "test_langchain.py", "test_kill.py", "test_ready.py",
-    "test_proxy.py", "test_store_away.py", "test_rotation.py", "test_machine.py", "test_drain.py",
-    "test_backup_live.py", "test_statement.py", "test_queries.py", "test_fetch.py", "test_connections.py",
-    "test_cli.py", "test_sdk_errors.py", "test_passkey.py", "test_small_model.py", "test_sdk_chat.py",
-    "test_zombie.py", "test_endings.py", "test_answers_large.py", "test_gpt_academic.py",
+    "test_walk.py", "test_ground_gives_way.py", "test_ground.py", "test_selftest.py", "test_faulty_answers.py",
+    "test_form_answers.py", "test_matrix.py", "test_sim.py", "test_docs.py", "test_doctor.py",
+    "test_settled_while_away.py", "test_second_faults.py", "test_odd_streams.py", "test_team.py", "test_demo.py",
+    "test_backup.py", "test_pairs.py", "test_offered_rights.py", "test_nodes.py", "test_api_schema.py",
+    "test_shares.py", "test_fair_holds.py", "test_holds.py", "test_charging_rules.py", "test_delivered_is_paid.py",
+    "test_langchain.py", "test_kill.py", "test_ready.py", "test_proxy.py", "test_store_away.py", "test_rotation.py",
+    "test_machine.py", "test_drain.py", "test_backup_live.py", "test_statement.py", "test_queries.py", "test_fetch.py",
+    "test_connections.py", "test_cli.py", "test_sdk_errors.py", "test_passkey.py", "test_small_model.py",
+    "test_sdk_chat.py", "test_zombie.py", "test_late_and_long_calls.py", "test_large_answers.py",
+    "test_gpt_academic.py",
 )  # fmt: skip
 
 
