@@ -25,6 +25,7 @@ from farebox.kit.ground import Ground
 from farebox.kit.lock import FileWatch
 from farebox.kit.refusal import of as refusal_of
 from kit import cli
+from kit.damage import spoil
 
 MIB = 1024 * 1024
 
@@ -321,18 +322,6 @@ def test_a_file_that_is_gone_or_another_is_noticed(tmp_path):
 
 
 # a damaged file (F41)
-
-
-def spoil(file: Path, *, pages: int = 3, seed: int = 41) -> None:
-    """Overwrite some pages in the middle of an SQLite file."""
-    rng = random.Random(seed)
-    with file.open("r+b") as handle:
-        handle.seek(16)
-        page_bytes = int.from_bytes(handle.read(2), "big")
-        count = file.stat().st_size // page_bytes
-        for page in rng.sample(range(2, count), pages):
-            handle.seek(page * page_bytes)
-            handle.write(rng.randbytes(page_bytes))
 
 
 def filled(path: Path) -> Path:

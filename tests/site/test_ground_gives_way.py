@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit.test_ground import spoil
 
 from farebox.kit import disk, ground
 from farebox.kit.errors import CommandError
+from kit.damage import spoil
 from kit.serving import PROGRAM
 from kit.shop import Answer, Customer, Shop, opened
 
