@@ -29,7 +29,7 @@ def texts() -> list[tuple[str, str]]:
     return found
 
 
-def test_the_database_understands(shared_house: Any) -> None:
+def test_the_database_understands(shared_instance: Any) -> None:
     from django.db import Error, connection
 
     misunderstood = {}

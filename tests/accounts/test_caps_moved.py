@@ -13,7 +13,7 @@ KEPT = ("accounts_project", "accounts_member", "accounts_apikey", "accounts_invi
 
 
 @pytest.mark.slow
-def test_every_cap_is_where_it_belongs(house):
+def test_every_cap_is_where_it_belongs(instance):
     from django.core.management import call_command
 
     from farebox.accounts import accounts, projects, proof

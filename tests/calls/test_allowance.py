@@ -82,7 +82,7 @@ class Life:
         return [each for each in found if each[:3] in {"I07", "I09", "I13", "I33"}]
 
 
-def test_failed_calls_are_free_until_the_allowance_is_used_and_charged_then(shared_house):
+def test_failed_calls_are_free_until_the_allowance_is_used_and_charged_then(shared_instance):
     life = Life("acc_used", given_away=10_000)
     first, second, third = life.call("R14", 700), life.call("R14", 700), life.call("R14", 700)
     assert [each["charge_micro"] for each in (first, second, third)] == [0, 400, 700]
@@ -93,7 +93,7 @@ def test_failed_calls_are_free_until_the_allowance_is_used_and_charged_then(shar
     assert life.findings() == []
 
 
-def test_it_grows_by_a_share_of_charges_once_money_was_paid(shared_house):
+def test_it_grows_by_a_share_of_charges_once_money_was_paid(shared_instance):
     granted, paid = Life("acc_granted", given_away=10_000), Life("acc_paid", paid=10_000)
     for life in (granted, paid):
         for _ in range(10):
@@ -104,7 +104,7 @@ def test_it_grows_by_a_share_of_charges_once_money_was_paid(shared_house):
     assert Life.findings() == []
 
 
-def test_it_holds_no_more_than_its_maximum_and_growth_that_it_has_no_room_for_is_gone(shared_house):
+def test_it_holds_no_more_than_its_maximum_and_growth_that_it_has_no_room_for_is_gone(shared_instance):
     life = Life("acc_full", paid=100_000)
     life.call("R02", 50_000)
     assert life.left == TERMS.most_micro
@@ -114,7 +114,7 @@ def test_it_holds_no_more_than_its_maximum_and_growth_that_it_has_no_room_for_is
     assert life.left == TERMS.most_micro - 170
 
 
-def test_what_no_hold_covers_draws_too_and_may_bring_it_below_0(shared_house):
+def test_what_no_hold_covers_draws_too_and_may_bring_it_below_0(shared_instance):
     life = Life("acc_short", given_away=500)
     row = life.call("R02", 2_500, hold=100)
     assert (row["charge_micro"], row["drawn_micro"], row["forgiven_micro"]) == (500, 2_000, 2_000)
@@ -125,7 +125,7 @@ def test_what_no_hold_covers_draws_too_and_may_bring_it_below_0(shared_house):
     assert Life.findings() == []
 
 
-def test_a_refund_gives_back_what_the_call_drew_once(shared_house):
+def test_a_refund_gives_back_what_the_call_drew_once(shared_instance):
     life = Life("acc_back", given_away=10_000)
     life.call("R14", 900)
     row = life.call("R14", 300)  # 100 are left: 200 are charged
@@ -136,7 +136,7 @@ def test_a_refund_gives_back_what_the_call_drew_once(shared_house):
     assert Life.findings() == []
 
 
-def test_whom_nothing_is_counted_of_is_forgiven_as_the_rule_says(shared_house):
+def test_whom_nothing_is_counted_of_is_forgiven_as_the_rule_says(shared_instance):
     life = Life("acc_trusted", given_away=10_000)
     rows = [life.call("R14", 5_000, terms=None), life.call("R14", 5_000, draws=False)]
     assert [(row["charge_micro"], row["forgiven_micro"], row["drawn_micro"]) for row in rows] == [(0, 5_000, 0)] * 2
@@ -152,7 +152,7 @@ ENDS = st.lists(
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ENDS, st.booleans())
-def test_whatever_ends_how_it_adds_up(shared_house, ends, paid):
+def test_whatever_ends_how_it_adds_up(shared_instance, ends, paid):
     life = Life(ids.new("acc", NOW), paid=10_000 if paid else 0, given_away=0 if paid else 10_000)
     left, charged = 1_000, 0
     for rule, usage, more, draws in ends:

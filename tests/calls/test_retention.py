@@ -47,7 +47,7 @@ def kept(call: str) -> tuple[bool, bool]:
     return row.error != "", attempt.error != ""
 
 
-def test_all_older_ones_are_forgotten_in_batches_and_the_newer_kept(house):
+def test_all_older_ones_are_forgotten_in_batches_and_the_newer_kept(instance):
     old = [db.write(called, START_US - days * DAY_US) for days in (400, 200, 131, 91, 90)]
     new = [db.write(called, START_US + days * DAY_US) for days in (0, 5)]
     edge = {"older_than_us": START_US, "at_most": 2}
@@ -58,7 +58,7 @@ def test_all_older_ones_are_forgotten_in_batches_and_the_newer_kept(house):
     assert [kept(call) for call in new] == [(False, False), (True, True)]
 
 
-def test_a_call_under_way_is_not_passed_over(house):
+def test_a_call_under_way_is_not_passed_over(instance):
     first = db.write(called, START_US)
     db.write(called, START_US + 1, end=False)
     last = db.write(called, START_US + 2)
@@ -69,7 +69,7 @@ def test_a_call_under_way_is_not_passed_over(house):
     assert kept(last) == (False, False)
 
 
-def test_a_batch_is_found_by_the_primary_key(house):
+def test_a_batch_is_found_by_the_primary_key(instance):
     from django.db import connection
 
     from farebox.calls import sql

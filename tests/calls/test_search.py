@@ -17,7 +17,7 @@ _names = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def many(shared_house):
+def many(shared_instance):
     """An account with two projects, five keys, two members and 300 calls; as (account, projects, keys, members)."""
     from farebox.accounts import accounts, projects
     from farebox.accounts.people import people

@@ -47,14 +47,14 @@ def unsound() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def upgraded(stocked_house: Any, request: pytest.FixtureRequest) -> Iterator[Upgraded]:
+def upgraded(stocked_instance: Any, request: pytest.FixtureRequest) -> Iterator[Upgraded]:
     of_new_shop = unsound()
-    house_before = request.getfixturevalue("house_before")
+    instance_before = request.getfixturevalue("instance_before")
     applied = cli.ok("migrate")["applied"]
     clean = cli.ok("prove")["clean"]
     news = {check: seen for check, seen in unsound().items() if check not in of_new_shop}
-    before.leave_journal(house_before.data)
-    with opened(house_before, settle_wait_s=1) as shop:
+    before.leave_journal(instance_before.data)
+    with opened(instance_before, settle_wait_s=1) as shop:
         on_sale(shop, shop.model("far", {"input": "0", "output": "1"}))
         yield Upgraded(shop, applied, clean, news, with_old_key(shop))
         assert shop.findings() == []

@@ -49,5 +49,5 @@ class Shop:
 
 
 @pytest.fixture
-def shop(house) -> Shop:
+def shop(instance) -> Shop:
     return Shop()

@@ -29,7 +29,7 @@ def fit(model: str = "m") -> bool:
     return db.write(samples.learn, model, factor_fitting.fit(db.read(samples.of, model)), newest, 77)
 
 
-def test_the_newest_are_kept(house):
+def test_the_newest_are_kept(instance):
     add(1, own_output=7)
     assert db.read(samples.of, "m") == [one(own_output=7)]
     add(25, hidden=1)

@@ -81,7 +81,7 @@ def test_r01_overload_and_no_channel(shop, me, option):
 
 @pytest.mark.rule("R01")
 def test_r01_a_price_list_in_another_currency(shop, me):
-    """A mistake of the house's that no command lets through: 60 cents are not taken for 60 fen, nor the reverse."""
+    """A mistake of the shop's that no command lets through: 60 cents are not taken for 60 fen, nor the reverse."""
     from farebox.accounts.models import Account
     from farebox.catalog import price_lists, sheets
     from farebox.kit import clock

@@ -204,7 +204,7 @@ def test_nothing_expires_while_the_journal_still_waits(shop_here, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.rule("R25")
-def test_what_ended_before_there_were_marks_is_not_refunded(house):
+def test_what_ended_before_there_were_marks_is_not_refunded(instance):
     """An epoch that ended under an older version left no delivery marks; its answers were delivered all the same."""
     from django.core.management import call_command
     from django.db import connection
@@ -422,9 +422,9 @@ asyncio.run(main())
 
 @pytest.mark.slow
 @pytest.mark.fault("F29")
-def test_a_process_ends_though_readers_of_its_store_hang(house):
+def test_a_process_ends_though_readers_of_its_store_hang(instance):
     done = subprocess.run(
-        [sys.executable, "-c", HANGS], env={**os.environ, **house.environ}, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", HANGS], env={**os.environ, **instance.environ}, stdout=subprocess.PIPE, text=True,
         stderr=subprocess.DEVNULL, timeout=40, check=False,
     )  # fmt: skip
     assert done.stdout == "closed\n"

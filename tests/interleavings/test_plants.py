@@ -18,7 +18,7 @@ pytestmark = pytest.mark.store
 
 
 @pytest.fixture
-def theatre(house: Any) -> Iterator[Theatre]:
+def theatre(instance: Any) -> Iterator[Theatre]:
     found = Theatre()
     with found.stage.armed():
         yield found

@@ -91,10 +91,10 @@ def stock() -> None:
 class Shop:
     """The running shop. Prices are USD for 1,000,000 units unless said otherwise."""
 
-    def __init__(self, house: Any, **changes: Any) -> None:
+    def __init__(self, instance: Any, **changes: Any) -> None:
         from farebox.kit import db, options
 
-        self.house = house
+        self.instance = instance
         self.options = options.current()
         self.options.port = 0
         for name, value in {
@@ -301,7 +301,7 @@ class Shop:
         return {table.__name__: table.objects.count() for table in (Call, Attempt, Entry, Posting, Hold)}
 
     def rest(self, channel: Any, why: str = "no money") -> None:
-        """Let a channel rest as one that refused the house's own call."""
+        """Let a channel rest as one that refused the shop's own call."""
         from farebox.kit import clock
         from farebox.protocol.dialect import Fault
 
@@ -393,9 +393,9 @@ class Away:
 
 
 @contextlib.contextmanager
-def opened(house: Any, **changes: Any) -> Iterator[Shop]:
-    """A shop on this house."""
-    shop = Shop(house, **changes)
+def opened(instance: Any, **changes: Any) -> Iterator[Shop]:
+    """A shop on this instance."""
+    shop = Shop(instance, **changes)
     try:
         yield shop
     finally:

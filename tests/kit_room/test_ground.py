@@ -222,7 +222,7 @@ def test_a_clock_far_behind_the_books_is_refused(monkeypatch):
 
 
 @pytest.mark.store
-def test_the_books_know_the_newest_time(house):
+def test_the_books_know_the_newest_time(instance):
     assert db.read(epochs.newest_us) == 0
     db.write(epochs.begin, epoch="ep_a", node="a", now_us=1000)
     assert db.read(epochs.newest_us) == 1000
@@ -237,7 +237,7 @@ def test_the_books_know_the_newest_time(house):
 
 
 @pytest.mark.store
-def test_the_drift_against_the_database_is_told(house):
+def test_the_drift_against_the_database_is_told(instance):
     now_us = time.time_ns() // 1000
     assert abs(db.read(epochs.drift_us, now_us)) < 30_000_000
     assert 3_500_000_000 < db.read(epochs.drift_us, now_us + HOUR_US) < 3_700_000_000
@@ -399,7 +399,7 @@ def refusal() -> str:
 
 
 @pytest.mark.store
-def test_a_fresh_store_is_as_it_should_be_and_that_is_found_out_fast(house):
+def test_a_fresh_store_is_as_it_should_be_and_that_is_found_out_fast(instance):
     from django.db import connection
 
     ready.foreign()
@@ -416,7 +416,7 @@ def test_a_fresh_store_is_as_it_should_be_and_that_is_found_out_fast(house):
 
 
 @pytest.mark.store
-def test_a_process_of_its_own_misses_the_triggers(house):
+def test_a_process_of_its_own_misses_the_triggers(instance):
     from django.db import connection
 
     on = "" if connection.vendor == "sqlite" else " ON ledger_posting"
@@ -425,7 +425,7 @@ def test_a_process_of_its_own_misses_the_triggers(house):
     connection.close()
     ran = subprocess.run(
         [cli.PROGRAM, "doctor", "--json"],
-        env=cli.environment(**house.environ),
+        env=cli.environment(**instance.environ),
         capture_output=True,
         text=True,
         check=False,
@@ -435,7 +435,7 @@ def test_a_process_of_its_own_misses_the_triggers(house):
 
 
 @pytest.mark.store
-def test_books_without_their_triggers_are_refused(house):
+def test_books_without_their_triggers_are_refused(instance):
     from django.db import connection
 
     if connection.vendor == "sqlite":
@@ -452,7 +452,7 @@ def test_books_without_their_triggers_are_refused(house):
 
 
 @pytest.mark.store
-def test_a_rebuilt_table_is_refused(house):
+def test_a_rebuilt_table_is_refused(instance):
     """As SQLite's own instructions for ALTER TABLE do it: a new table, the rows over, the old one dropped."""
     run_sql(
         "CREATE TABLE rebuilt AS SELECT * FROM ledger_posting",
@@ -474,14 +474,14 @@ def test_a_rebuilt_table_is_refused(house):
     ],
 )
 @pytest.mark.fault("F42")
-def test_changed_tables_are_refused(house, change, says):
+def test_changed_tables_are_refused(instance, change, says):
     run_sql(change)
     assert says in refusal()
 
 
 @pytest.mark.store
 @pytest.mark.fault("F42")
-def test_a_store_migrated_halfway_is_refused(house):
+def test_a_store_migrated_halfway_is_refused(instance):
     run_sql("DELETE FROM django_migrations WHERE app = 'ledger' AND name = '0002_append_only'")
     words = refusal()
     assert words.startswith("The store was migrated halfway: ")
@@ -490,7 +490,7 @@ def test_a_store_migrated_halfway_is_refused(house):
 
 @pytest.mark.store
 @pytest.mark.fault("F42")
-def test_an_older_and_a_newer_store_are_refused(house):
+def test_an_older_and_a_newer_store_are_refused(instance):
     newest = max(path.stem for path in Path(migrations.__file__).parent.glob("0*.py"))
     run_sql(f"DELETE FROM django_migrations WHERE app = 'kit' AND name = '{newest}'")
     assert "is of an older version (1 migrations to do). Run `farebox migrate` first." in refusal()
@@ -502,13 +502,13 @@ def test_an_older_and_a_newer_store_are_refused(house):
 
 @pytest.mark.fault("F07")
 @pytest.mark.parametrize(("patience_s", "tries"), [(0.1, 1), (60, 3)])
-def test_nobody_waits_twice_for_a_lock_that_another_program_keeps(house, monkeypatch, patience_s, tries):
+def test_nobody_waits_twice_for_a_lock_that_another_program_keeps(instance, monkeypatch, patience_s, tries):
     from django.db import connection
 
     monkeypatch.setattr(db, "_PATIENCE_S", patience_s)
     paused = []
     monkeypatch.setattr(db, "_pause", paused.append)
-    other = sqlite.connect(house.data / "farebox.db", isolation_level=None)
+    other = sqlite.connect(instance.data / "farebox.db", isolation_level=None)
     connection.ensure_connection()
     connection.connection.execute("PRAGMA busy_timeout = 200")
     other.execute("BEGIN IMMEDIATE")
@@ -524,14 +524,14 @@ def test_nobody_waits_twice_for_a_lock_that_another_program_keeps(house, monkeyp
 
 
 @pytest.mark.store
-def test_tables_of_others_beside_ours_do_not_matter(house):
+def test_tables_of_others_beside_ours_do_not_matter(instance):
     run_sql("CREATE TABLE report (x INTEGER)")
     ready.foreign()
     ready.schema()
 
 
 @pytest.mark.store
-def test_the_database_of_another_program_is_refused(house):
+def test_the_database_of_another_program_is_refused(instance):
     run_sql("ALTER TABLE kit_version RENAME TO blog_post")
     with pytest.raises(CommandError, match="belongs to another program: it has blog_post, and no table of Farebox"):
         ready.foreign()

@@ -288,7 +288,7 @@ FOUND = (AssertionError, pytest.fail.Exception, errors.FareboxError, HoldEnded, 
 
 
 @pytest.fixture
-def hurried(house: Any) -> None:
+def hurried(instance: Any) -> None:
     """Durability is no part of these tests."""
     from django.db import connection
 

@@ -125,7 +125,7 @@ TABLE: dict[str, Up | str] = {
     # the office: goods
     "office:channel_new": Up("channel.add", "channel_new"),
     "office:channel_state": Up("channel.state", "channel_on", "channel_off"),
-    "office:channel_test": "a call of the house to a channel that people made, shown to an administrator",
+    "office:channel_test": "a call of the shop's own to a channel that people made, shown to an administrator",
     "office:channel_edit": Up("channel.address", "channel_edit"),
     "office:channel_offer": Up("channel.offer", "channel_offer"),
     "office:channel_withdraw": TAKES,
@@ -157,7 +157,7 @@ TABLE: dict[str, Up | str] = {
     "office:money_decline": TAKES,
     "office:proposal_approve": Up("proposal.approve", "proposal_approve"),
     "office:proposal_decline": TAKES,
-    # the office: the house
+    # the office: the shop
     "office:announcements": "words for a time, in the trail",
     "office:announcement_end": TAKES,
     "office:clock_confirm": Up("clock.confirm", "clock_confirm"),

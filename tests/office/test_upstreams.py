@@ -327,7 +327,7 @@ def test_order_is_changed_and_nothing_else_is_noted(shop, operator):
 
 
 def test_why_a_channel_rests_is_shown_with_the_accounts_behind_it(shop, operator):
-    """A customer's refusal alone is a doubt; the house's own makes it rest, and nobody's name is kept from support."""
+    """A customer's refusal alone is a doubt; the shop's own makes it rest, and nobody's name is kept from support."""
     from farebox.kit import clock
     from farebox.protocol.dialect import Fault
 

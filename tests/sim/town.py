@@ -255,7 +255,7 @@ def publish(version: int, now_us: int, tx: Any = None) -> None:
 
 
 def grant(account: str, micro: int, ref: str, now_us: int, expires_us: int | None = None) -> None:
-    """Give money from the house."""
+    """Give money from the shop."""
     from farebox.kit import db
     from farebox.ledger import lots
 
