@@ -53,9 +53,9 @@ nightly: $(VENV)/.dev ## Prove at length: 200,000 seeds, all planted bugs, kills
 	MATRIX=all CLIENTS=all WALK=all CLASS=60 $(PYTEST) tests/site/test_matrix.py tests/clients tests/look/test_walk.py tests/console/test_team.py
 	PROXY=all AWAY_S=30 $(PYTEST) tests/faults/test_proxy.py tests/faults/test_store_away.py
 	PROXY=all AWAY_S=30 $(PYTEST) tests/faults/test_proxy.py tests/faults/test_store_away.py --db postgresql
-	BOUNDS_S=60 $(PYTEST) -s tests/gateway/test_bounds.py
-	BOUNDS_S=60 $(PYTEST) -s tests/gateway/test_bounds.py --db postgresql
-	NIGHT=1 $(PYTEST) -s tests/gateway/test_shares.py tests/upstreams/test_reader.py tests/upstreams/test_carve.py tests/gateway/test_answers_large.py tests/office/test_api_bodies.py
+	BOUNDS_S=60 $(PYTEST) -s tests/gateway/test_hostile_neighbour.py
+	BOUNDS_S=60 $(PYTEST) -s tests/gateway/test_hostile_neighbour.py --db postgresql
+	NIGHT=1 $(PYTEST) -s tests/gateway/test_shares.py tests/upstreams/test_reader.py tests/upstreams/test_carve.py tests/gateway/test_large_answers.py tests/office/test_api_bodies.py
 	NIGHT=1 $(PYTEST) tests/office/test_api_schema.py
 	NIGHT=1 $(PYTEST) tests/site/test_queries.py --db postgresql
 	NIGHT=1 $(PYTEST) $(SPREAD) -m night

@@ -64,10 +64,10 @@ def fill(tx, *, key: str, model: str, upstream: str) -> None:
     """An account with a million dollars, a price list, a channel to the mock."""
     from farebox.accounts.keys import keys
     from farebox.accounts.keys.key_terms import KeyTerms
-    from farebox.catalog import lists, official
+    from farebox.catalog import official, price_lists
     from farebox.kit import clock
 
-    lists.create_list(tx, "bench", "USD", actor=WHO)
+    price_lists.create_list(tx, "bench", "USD", actor=WHO)
     sell(tx, [facts for facts in official.DEMO_MODELS if facts.name == model], channel="mock", port=upstream)
     keys.import_key(
         tx, KeyTerms(name="bench"), project=open_account(tx, "Bench", 10**6), plaintext=key, now_us=clock.now_us(),
@@ -98,14 +98,14 @@ def fill_hostile(tx, *, accounts: dict[str, int]) -> dict[str, str]:
 
 def sell(tx, models, *, channel: str, port: str) -> None:
     """Sell models through a channel of their own, to an upstream on this port."""
-    from farebox.catalog import lists, official
+    from farebox.catalog import official, price_lists
     from farebox.kit import clock, options, secrets
     from farebox.upstreams import channels
     from farebox.upstreams.channel_terms import ChannelTerms
 
     now_us = clock.now_us()
     official.define(tx, models, actor=WHO, now_us=now_us)
-    lists.publish(tx, "bench", [row for facts in models for row in facts.rows()], actor=WHO, now_us=now_us)
+    price_lists.publish(tx, "bench", [row for facts in models for row in facts.rows()], actor=WHO, now_us=now_us)
     channels.add_upstream(tx, name=channel, actor=WHO)
     channels.add_channel(
         tx, ChannelTerms(name=channel, upstream=channel, base_url=f"http://127.0.0.1:{port}/v1", local=True),

@@ -69,7 +69,7 @@ def buyers(start_us: int) -> list[tuple[str, str, str]]:
     from farebox.accounts.keys.key_terms import KeyTerms
     from farebox.accounts.models import Account
     from farebox.accounts.people import people
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.kit import db, settings
     from farebox.ledger import lots
 
@@ -78,7 +78,7 @@ def buyers(start_us: int) -> list[tuple[str, str, str]]:
 
     def fill(tx: Any) -> None:
         settings.ensure_installation(tx)
-        lists.create_list(tx, name="bench", currency="USD", about="", actor="bench")
+        price_lists.create_list(tx, name="bench", currency="USD", about="", actor="bench")
         accounts.ensure_house(tx, now_us=start_us)
         for number in range(31):
             account, project = accounts.open_account(
@@ -249,7 +249,7 @@ def measure(folder: Path) -> None:
     from farebox.accounts.people import people
     from farebox.accounts.sign_in import sessions
     from farebox.calls.models import Call
-    from farebox.kit import clock, db, limits, options
+    from farebox.kit import clock, db, options, process_limits
     from farebox.site.serve import Server
 
     call_command("migrate", verbosity=0)
@@ -317,12 +317,12 @@ def measure(folder: Path) -> None:
             times.append((time.perf_counter() - began) * 1000)
             assert status == 200, (path, status)
         print(f"{name:28} first {times[0]:7.0f} ms   median {sorted(times)[2]:7.0f} ms", flush=True)
-    rss, most, done = limits.rss_bytes(), 0, threading.Event()
+    rss, most, done = process_limits.rss_bytes(), 0, threading.Event()
 
     def watch() -> None:
         nonlocal most
         while not done.wait(0.05):
-            most = max(most, limits.rss_bytes())
+            most = max(most, process_limits.rss_bytes())
 
     watcher = threading.Thread(target=watch)
     watcher.start()

@@ -104,14 +104,16 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 # Files that take long, some of them only waiting; the others fill the gaps after them.
 _LONGEST = (
-    "test_walk.py", "test_ground.py", "test_selftest.py", "test_answers.py", "test_matrix.py", "test_sim.py",
-    "test_docs.py", "test_doctor.py", "test_away.py", "test_corners.py", "test_odd_streams.py", "test_team.py",
-    "test_demo.py", "test_backup.py", "test_pairs.py", "test_rights.py", "test_nodes.py", "test_api_schema.py",
-    "test_shares.py", "test_holds.py", "test_rules.py", "test_rules_2.py", "test_langchain.py", "test_kill.py", "test_ready.py",
-    "test_proxy.py", "test_store_away.py", "test_rotation.py", "test_machine.py", "test_drain.py",
-    "test_backup_live.py", "test_statement.py", "test_queries.py", "test_fetch.py", "test_connections.py",
-    "test_cli.py", "test_sdk_errors.py", "test_passkey.py", "test_small_model.py", "test_sdk_chat.py",
-    "test_zombie.py", "test_endings.py", "test_answers_large.py", "test_gpt_academic.py",
+    "test_walk.py", "test_ground_gives_way.py", "test_ground.py", "test_selftest.py", "test_faulty_answers.py",
+    "test_form_answers.py", "test_matrix.py", "test_sim.py", "test_docs.py", "test_doctor.py",
+    "test_settled_while_away.py", "test_second_faults.py", "test_odd_streams.py", "test_team.py", "test_demo.py",
+    "test_backup.py", "test_pairs.py", "test_offered_rights.py", "test_nodes.py", "test_api_schema.py",
+    "test_shares.py", "test_fair_holds.py", "test_holds.py", "test_charging_rules.py", "test_delivered_is_paid.py",
+    "test_langchain.py", "test_kill.py", "test_ready.py", "test_proxy.py", "test_store_away.py", "test_rotation.py",
+    "test_machine.py", "test_drain.py", "test_backup_live.py", "test_statement.py", "test_queries.py", "test_fetch.py",
+    "test_connections.py", "test_cli.py", "test_sdk_errors.py", "test_passkey.py", "test_small_model.py",
+    "test_sdk_chat.py", "test_zombie.py", "test_late_and_long_calls.py", "test_large_answers.py",
+    "test_gpt_academic.py",
 )  # fmt: skip
 
 
@@ -166,7 +168,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(_scratch, ignore_errors=True)
 
 
-class House:
+class Instance:
     """A freshly migrated store of its own; `data` is its folder, `database` its address (empty on SQLite)."""
 
     def __init__(self, data: Path, database: str) -> None:
@@ -189,13 +191,13 @@ class Mould:
 
 @pytest.fixture(scope="session")
 def template() -> Mould:
-    """The migrated store that every house is a copy of."""
+    """The migrated store that every instance is a copy of."""
     from django.core.management import call_command
     from django.db import connection
 
     from farebox.kit import options
 
-    mould = Mould(_scratch / "template", "" if options.current().on_sqlite else "template_house")
+    mould = Mould(_scratch / "template", "" if options.current().on_sqlite else "template_instance")
     if mould.database:
         _in_database("postgres", f"CREATE DATABASE {mould.database}")
         connection.settings_dict["NAME"] = mould.database
@@ -250,16 +252,16 @@ def _copy(mould: Mould) -> tuple[Path, str]:
     from django.db import connection
 
     _databases += 1
-    data = _scratch / f"house{_databases}"
+    data = _scratch / f"instance{_databases}"
     shutil.copytree(mould.data, data)
     connection.close()
     if not mould.database:
         connection.settings_dict["NAME"] = str(data / "farebox.db")
         return data, ""
-    _in_database("postgres", _copied(f"house{_databases}", mould.database))
-    connection.settings_dict["NAME"] = f"house{_databases}"
+    _in_database("postgres", _copied(f"instance{_databases}", mould.database))
+    connection.settings_dict["NAME"] = f"instance{_databases}"
     base = os.environ["FAREBOX_DATABASE"]
-    return data, base.replace("/postgres?", f"/house{_databases}?")
+    return data, base.replace("/postgres?", f"/instance{_databases}?")
 
 
 @pytest.fixture
@@ -268,15 +270,15 @@ def empty_database(template: Mould) -> Iterator[str]:
     if not template.database:
         yield ""
         return
-    _in_database("postgres", "CREATE DATABASE empty_house TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'")
-    yield os.environ["FAREBOX_DATABASE"].replace("/postgres?", "/empty_house?")
-    _in_database("postgres", "DROP DATABASE empty_house WITH (FORCE)")
+    _in_database("postgres", "CREATE DATABASE empty_instance TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'")
+    yield os.environ["FAREBOX_DATABASE"].replace("/postgres?", "/empty_instance?")
+    _in_database("postgres", "DROP DATABASE empty_instance WITH (FORCE)")
 
 
 @pytest.fixture
-def house(template: Mould) -> Iterator[House]:
+def instance(template: Mould) -> Iterator[Instance]:
     """A fresh store; the process's own connection and options point at it."""
-    yield from open_house(template)
+    yield from open_instance(template)
 
 
 @pytest.fixture(scope="session")
@@ -287,24 +289,24 @@ def moulds(template: Mould) -> Callable[[Callable[[], None]], Mould]:
     def filled(fill: Callable[[], None]) -> Mould:
         name = f"{fill.__module__}.{fill.__qualname__}"
         if name not in made:
-            opened = open_house(template)
-            house = next(opened)
+            opened = open_instance(template)
+            instance = next(opened)
             fill()
-            made[name] = _kept(house)
+            made[name] = _kept(instance)
             opened.close()
         return made[name]
 
     return filled
 
 
-def _kept(house: House) -> Mould:
-    """A house that stays as it is when it is closed."""
+def _kept(instance: Instance) -> Mould:
+    """An instance that stays as it is when it is closed."""
     from django.db import connection
 
     connection.close()
-    database = urlsplit(house.database).path.lstrip("/") if house.database else ""
-    mould = Mould(house.data.with_name(f"mould-{house.data.name}"), f"mould_{database}" if database else "")
-    shutil.copytree(house.data, mould.data)
+    database = urlsplit(instance.database).path.lstrip("/") if instance.database else ""
+    mould = Mould(instance.data.with_name(f"mould-{instance.data.name}"), f"mould_{database}" if database else "")
+    shutil.copytree(instance.data, mould.data)
     if database:
         _in_database("postgres", _copied(mould.database, database))
         connection.settings_dict["NAME"] = database
@@ -318,46 +320,46 @@ def _by_command() -> None:
 
 
 @pytest.fixture
-def house_after(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[Callable[[Callable[[], None]], House]]:
+def instance_after(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[Callable[[Callable[[], None]], Instance]]:
     """A fresh store as a function leaves it, which is called once a process."""
     with contextlib.ExitStack() as stack:
-        yield lambda fill: stack.enter_context(contextlib.contextmanager(open_house)(moulds(fill)))
+        yield lambda fill: stack.enter_context(contextlib.contextmanager(open_instance)(moulds(fill)))
 
 
 @pytest.fixture
-def ready_house(house_after: Callable[[Callable[[], None]], House]) -> House:
+def ready_instance(instance_after: Callable[[Callable[[], None]], Instance]) -> Instance:
     """A store as `farebox migrate` leaves it."""
-    return house_after(_by_command)
+    return instance_after(_by_command)
 
 
 @pytest.fixture(scope="module")
-def shared_house(template: Mould) -> Iterator[House]:
+def shared_instance(template: Mould) -> Iterator[Instance]:
     """A fresh store for all tests of a module."""
-    yield from open_house(template)
+    yield from open_instance(template)
 
 
 @pytest.fixture(scope="module")
-def stocked_house(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[House]:
+def stocked_instance(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[Instance]:
     """A store that sells what a shop under test sells, for all tests of a module."""
     from kit import shop as shops
 
-    yield from open_house(moulds(shops.stock))
+    yield from open_instance(moulds(shops.stock))
 
 
 @pytest.fixture(scope="module")
-def house_before(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[House]:
+def instance_before(moulds: Callable[[Callable[[], None]], Mould]) -> Iterator[Instance]:
     """A store of the release before version 2 of the charging rules, not yet migrated, for all tests of a module."""
     from kit import before
 
-    yield from open_house(moulds(before.store))
+    yield from open_instance(moulds(before.store))
 
 
 @pytest.fixture(scope="module")
-def shop(stocked_house: House) -> Iterator[Any]:
+def shop(stocked_instance: Instance) -> Iterator[Any]:
     """A running shop (server, sandbox upstream, the official models) for all tests of a module."""
     from kit import shop as shops
 
-    with shops.opened(stocked_house) as running:
+    with shops.opened(stocked_instance) as running:
         yield running
         findings = running.findings()
         assert findings == [], findings
@@ -371,8 +373,8 @@ def rules_1(shop: Any) -> Iterator[None]:
     shop.rules(2)
 
 
-def open_house(mould: Mould) -> Iterator[House]:
-    """Make a house as a copy of another store and put it in force; close it afterwards."""
+def open_instance(mould: Mould) -> Iterator[Instance]:
+    """Make an instance as a copy of another store and put it in force; close it afterwards."""
     from django.db import connection
 
     from farebox.kit import options
@@ -383,7 +385,7 @@ def open_house(mould: Mould) -> Iterator[House]:
         options.read({"FAREBOX_DATA_DIR": str(data), "FAREBOX_DATABASE": database, "FAREBOX_LOG_LEVEL": "error"})
     )
     try:
-        yield House(data, database)
+        yield Instance(data, database)
     finally:
         connection.close()
         options.use(before)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from farebox.accounts import statements
+from farebox.accounts import sql
 from farebox.accounts.keys import authenticate, key_format
 from farebox.accounts.keys.authenticate import KeyRing
 from farebox.kit import secrets
@@ -53,16 +53,16 @@ class FakeStore:
     async def write(self, fn, *args):
         return fn(self, *args)
 
-    def one(self, sql, params):
-        assert sql == statements.FIND_KEY
+    def one(self, text, params):
+        assert text == sql.FIND_KEY
         return self.rows.get(params[0])
 
-    def all(self, sql, params=()):
-        assert "kit_version" in sql
+    def all(self, text, params=()):
+        assert "kit_version" in text
         return list(self.versions.items())
 
-    def execute(self, sql, params):
-        assert sql == statements.REHASH_KEY
+    def execute(self, text, params):
+        assert text == sql.REHASH_KEY
         self.rehashed.append(params)
         return 1
 

@@ -13,7 +13,7 @@ KEPT = ("accounts_project", "accounts_member", "accounts_apikey", "accounts_invi
 
 
 @pytest.mark.slow
-def test_every_cap_is_where_it_belongs(house):
+def test_every_cap_is_where_it_belongs(instance):
     from django.core.management import call_command
 
     from farebox.accounts import accounts, projects, proof
@@ -26,11 +26,11 @@ def test_every_cap_is_where_it_belongs(house):
     by_day, by_month, ever = Caps(day_micro=1), Caps(month_micro=2_000_000), Caps(ever_micro=0)
 
     def fill(tx):
-        from farebox.catalog import lists
+        from farebox.catalog import price_lists
         from farebox.kit import settings
 
         settings.ensure_installation(tx)
-        lists.create_list(tx, "usd", "USD", actor="test")
+        price_lists.create_list(tx, "usd", "USD", actor="test")
         account, default = accounts.open_account(tx, name="A", currency="USD", price_list="usd", **now)
         projects.create(tx, account=account.id, name="capped", caps=by_month, **now)
         person = people.create(tx, email="a@example.org", **now)
@@ -39,7 +39,7 @@ def test_every_cap_is_where_it_belongs(house):
             minting.issue(tx, project=default.id, name=name, caps=caps, **now)
         minting.issue(tx, project=default.id, name="all", caps=Caps(5, 6, 7), **now)
         guests = [invitations.Guest("b@example.org")]
-        terms = invitations.Terms(role="owner", caps=ever)
+        terms = invitations.InvitationTerms(role="owner", caps=ever)
         invitations.invite(tx, account.id, guests, terms, lambda _tx, _row, _code: None, **now)
 
     db.write(fill)

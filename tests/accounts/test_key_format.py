@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.accounts.keys import key_format
-from farebox.accounts.keys.key_format import Verdict
+from farebox.accounts.keys.key_format import KeyVerdict
 
 SITE = key_format.site_code("0123456789abcdef")
 OTHER = key_format.site_code("another installation")
@@ -29,7 +29,7 @@ def test_a_new_key_has_the_form_that_clients_take():
         assert re.match(GPT_ACADEMIC[0], key)
         assert key.startswith("sk-FBX1" + SITE)
         assert len(key) == key_format.KEY_CHARS == 51
-        assert key_format.check(key, SITE) is Verdict.GOOD
+        assert key_format.check(key, SITE) is KeyVerdict.GOOD
 
 
 def test_keys_differ():
@@ -55,7 +55,7 @@ def test_any_single_wrong_character_is_noticed(index, char):
     key = key_format.mint(SITE)
     wrong = key[:index] + char + key[index + 1 :]
     if wrong != key:
-        expected = Verdict.FOREIGN if index < 7 else Verdict.MISTYPED
+        expected = KeyVerdict.FOREIGN if index < 7 else KeyVerdict.MISTYPED
         assert key_format.check(wrong, SITE) is expected
 
 
@@ -69,23 +69,23 @@ def test_cut_doubled_swapped_and_flipped_keys_are_mistyped():
             wrong.append(key[:at] + key[at + 1] + key[at] + key[at + 2 :])
         if key[at].swapcase() != key[at]:
             wrong.append(key[:at] + key[at].swapcase() + key[at + 1 :])
-        assert {key_format.check(text, SITE) for text in wrong} == {Verdict.MISTYPED}
+        assert {key_format.check(text, SITE) for text in wrong} == {KeyVerdict.MISTYPED}
 
 
 def test_another_installations_key_is_told_from_a_mistyped_one():
-    assert key_format.check(key_format.mint(OTHER), SITE) is Verdict.OTHER_SITE
+    assert key_format.check(key_format.mint(OTHER), SITE) is KeyVerdict.OTHER_SITE
 
 
 @pytest.mark.slow
 @given(st.text())
 def test_any_text_has_a_verdict(text):
-    assert key_format.check(text, SITE) is not Verdict.GOOD
-    assert key_format.check("sk-FBX1" + text, SITE) is not Verdict.GOOD
+    assert key_format.check(text, SITE) is not KeyVerdict.GOOD
+    assert key_format.check("sk-FBX1" + text, SITE) is not KeyVerdict.GOOD
 
 
 @pytest.mark.parametrize("text", ["", "sk-", "sk-" + "a" * 48, "sk-proj-" + "a" * 48, "fbx1"])
 def test_other_forms_are_foreign(text):
-    assert key_format.check(text, SITE) is Verdict.FOREIGN
+    assert key_format.check(text, SITE) is KeyVerdict.FOREIGN
 
 
 def test_minting_refuses_what_scanners_or_clients_would_misread(monkeypatch):

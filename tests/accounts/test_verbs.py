@@ -29,8 +29,8 @@ BY = {"actor": "test", "now_us": NOW}
 
 
 @pytest.fixture
-def shop(house):
-    """A house with two price lists, a model, and an account `Acme`."""
+def shop(instance):
+    """An instance with two price lists, a model, and an account `Acme`."""
 
     def fill(tx):
         settings.ensure_installation(tx)
@@ -41,7 +41,7 @@ def shop(house):
         accounts.open_account(tx, name="Acme", currency="USD", price_list="standard", **BY)
 
     db.write(fill)
-    return house
+    return instance
 
 
 def do(verb, *args, **more):
@@ -80,7 +80,7 @@ def ask(ring, key, *, address="127.0.0.1", now_us=NOW):
     return asyncio.run(main())
 
 
-def test_an_installation_is_made_once(house):
+def test_an_installation_is_made_once(instance):
     with pytest.raises(CommandError, match="store.not_set_up"):
         db.read(settings.installation_id)
     first = do(settings.ensure_installation)
@@ -89,7 +89,7 @@ def test_an_installation_is_made_once(house):
     assert Setting.objects.filter(name="installation_id").count() == 1
 
 
-def test_settings_are_values_with_a_trail(house):
+def test_settings_are_values_with_a_trail(instance):
     assert db.read(settings.get, "limits", "none") == "none"
     assert do(settings.put, "limits", {"a": [1, None]}, actor="test") is None
     assert do(settings.put, "limits", 7, actor="test") == {"a": [1, None]}
@@ -169,7 +169,7 @@ def test_freeze_and_bar_stop_calls_and_can_be_lifted(shop):
 def test_an_account_with_money_is_closed_only_if_told(shop):
     acme = accounts.find("Acme")
     key, text = do(minting.issue, project="Acme", name="app", **BY)
-    lines = [(acme.id, 5_000_000), (chart.house("grants", "USD"), -5_000_000)]
+    lines = [(acme.id, 5_000_000), (chart.own("grants", "USD"), -5_000_000)]
     do(
         journal.post, account=acme.id, kind="grant", ref="1", currency="USD", lines=lines, at_us=NOW,
         requester="test", single_person=True,
@@ -329,7 +329,7 @@ def test_a_key_is_shown_once_and_kept_as_a_digest(shop):
         expires_us=NOW + 1_000_000, caps=Caps(day_micro=2_000_000), **BY,
     )  # fmt: skip
     assert keys_version() == before + 1
-    assert key_format.check(text, new_ring().site) is key_format.Verdict.GOOD
+    assert key_format.check(text, new_ring().site) is key_format.KeyVerdict.GOOD
     caller = ask(new_ring(), text)
     assert (caller.key, caller.key_name, caller.models) == (key.id, "app", {"gpt-4", "four"})
     assert caller.caps == ((key.id, 2_000_000, "day"),)

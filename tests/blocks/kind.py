@@ -12,7 +12,7 @@ from farebox.catalog.usage import Usage
 from farebox.kit.errors import FareboxError
 from farebox.protocol import body as bodies
 from farebox.protocol.dialect import Event, Shown
-from farebox.protocol.kind import Call, Kind, Refusal
+from farebox.protocol.kind import Call, ErrorAnswer, Kind
 
 
 class Body(msgspec.Struct):
@@ -60,9 +60,9 @@ class Notes(Kind):
     def tells(self, reported: Any) -> bool:
         return False
 
-    def refusal(self, error: FareboxError) -> Refusal:
+    def error_answer(self, error: FareboxError) -> ErrorAnswer:
         status = 402 if error.code == "insufficient_quota" else error.status
-        return Refusal(status, json.dumps({"trouble": error.message}).encode(), error.headers())
+        return ErrorAnswer(status, json.dumps({"trouble": error.message}).encode(), error.headers())
 
     def broken(self, error: FareboxError) -> bytes:
         return frame("trouble", {"why": error.message})

@@ -48,11 +48,11 @@ def page(shop):
 
 
 @pytest.fixture
-def shop(house, request):
+def shop(instance, request):
     """A shop of its own for each journey, prepared before the browser's loop runs in this thread."""
     from farebox.kit import settings
 
-    with shops.opened(house, public_price_list="usd", single_person=True) as running:
+    with shops.opened(instance, public_price_list="usd", single_person=True) as running:
         running.write(settings.put_all, {"trial_micro": {"USD": 1_000_000}, "signup_price_list": "usd"}, actor="test")
         request.node.prepared = _prepared(running)
         yield running

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from farebox.calls import log
 from farebox.calls import proof as calls_proof
-from farebox.calls.log import Ended, Opened
+from farebox.calls.log import CallEnd, CallStart
 from farebox.kit import db, epochs, ids
 from farebox.ledger import allowance, chart, journal
 from farebox.ledger import proof as ledger_proof
-from farebox.ledger.allowance import Terms
+from farebox.ledger.allowance import AllowanceTerms
 from farebox.ledger.holds import Purse
 
 pytestmark = pytest.mark.store
 
-TERMS = Terms(begin_micro=1_000, growth_percent=3, most_micro=1_500)
+TERMS = AllowanceTerms(begin_micro=1_000, growth_percent=3, most_micro=1_500)
 PRICE = '{"output":1000000}'  # a micro-unit a token
 EPOCH = "ep_allowance"
 NOW = 1_795_500_000_000_000
@@ -39,14 +39,14 @@ class Life:
         journal.open_account(tx, id=self.account, kind="customer", currency="USD", floor_micro=0)
         for kind, amount in (("grant", given_away), ("credit", paid)):
             if amount:
-                house = chart.house("grants", "USD")
+                grants = chart.own("grants", "USD")
                 journal.post(tx, account=self.account, kind=kind, ref=f"{kind}1", currency="USD", at_us=1,
-                             lines=[(self.account, amount), (house, -amount)])  # fmt: skip
+                             lines=[(self.account, amount), (grants, -amount)])  # fmt: skip
 
     def call(self, rule: str, usage: int, *, valued: int | None = None, hold: int = 10**5, draws: bool = True,
-             terms: Terms | None = TERMS) -> dict[str, Any]:  # fmt: skip
+             terms: AllowanceTerms | None = TERMS) -> dict[str, Any]:  # fmt: skip
         self.calls += 1
-        opened = Opened(
+        opened = CallStart(
             id=ids.new("call", NOW + self.calls), account=self.account, project="prj", key="key", member=None,
             endpoint="chat", model="m", asked="m", stream=True, epoch=EPOCH, currency="USD", limit_tokens=None,
             price_list="usd", price_version=1, prices=PRICE, rule_version=2, opened_us=NOW, allowance=terms,
@@ -54,7 +54,7 @@ class Life:
         )  # fmt: skip
         free = rule in {"R09", "R14"}
         worth = usage if valued is None else valued
-        ended = Ended(
+        ended = CallEnd(
             outcome="failed" if rule == "R14" else "served", rule=rule, status=200, charge_micro=0 if free else usage,
             usage={"output": usage} if usage else {}, usage_source="counted", finish_reason="", flags=[], attempts=[],
             ended_us=NOW, value_micro=worth, valued=None if valued is None else {"output": valued},
@@ -82,7 +82,7 @@ class Life:
         return [each for each in found if each[:3] in {"I07", "I09", "I13", "I33"}]
 
 
-def test_failed_calls_are_free_until_the_allowance_is_used_and_charged_then(shared_house):
+def test_failed_calls_are_free_until_the_allowance_is_used_and_charged_then(shared_instance):
     life = Life("acc_used", given_away=10_000)
     first, second, third = life.call("R14", 700), life.call("R14", 700), life.call("R14", 700)
     assert [each["charge_micro"] for each in (first, second, third)] == [0, 400, 700]
@@ -93,7 +93,7 @@ def test_failed_calls_are_free_until_the_allowance_is_used_and_charged_then(shar
     assert life.findings() == []
 
 
-def test_it_grows_by_a_share_of_charges_once_money_was_paid(shared_house):
+def test_it_grows_by_a_share_of_charges_once_money_was_paid(shared_instance):
     granted, paid = Life("acc_granted", given_away=10_000), Life("acc_paid", paid=10_000)
     for life in (granted, paid):
         for _ in range(10):
@@ -104,7 +104,7 @@ def test_it_grows_by_a_share_of_charges_once_money_was_paid(shared_house):
     assert Life.findings() == []
 
 
-def test_it_holds_no_more_than_its_maximum_and_growth_that_it_has_no_room_for_is_gone(shared_house):
+def test_it_holds_no_more_than_its_maximum_and_growth_that_it_has_no_room_for_is_gone(shared_instance):
     life = Life("acc_full", paid=100_000)
     life.call("R02", 50_000)
     assert life.left == TERMS.most_micro
@@ -114,7 +114,7 @@ def test_it_holds_no_more_than_its_maximum_and_growth_that_it_has_no_room_for_is
     assert life.left == TERMS.most_micro - 170
 
 
-def test_what_no_hold_covers_draws_too_and_may_bring_it_below_0(shared_house):
+def test_what_no_hold_covers_draws_too_and_may_bring_it_below_0(shared_instance):
     life = Life("acc_short", given_away=500)
     row = life.call("R02", 2_500, hold=100)
     assert (row["charge_micro"], row["drawn_micro"], row["forgiven_micro"]) == (500, 2_000, 2_000)
@@ -125,7 +125,7 @@ def test_what_no_hold_covers_draws_too_and_may_bring_it_below_0(shared_house):
     assert Life.findings() == []
 
 
-def test_a_refund_gives_back_what_the_call_drew_once(shared_house):
+def test_a_refund_gives_back_what_the_call_drew_once(shared_instance):
     life = Life("acc_back", given_away=10_000)
     life.call("R14", 900)
     row = life.call("R14", 300)  # 100 are left: 200 are charged
@@ -136,7 +136,7 @@ def test_a_refund_gives_back_what_the_call_drew_once(shared_house):
     assert Life.findings() == []
 
 
-def test_whom_nothing_is_counted_of_is_forgiven_as_the_rule_says(shared_house):
+def test_whom_nothing_is_counted_of_is_forgiven_as_the_rule_says(shared_instance):
     life = Life("acc_trusted", given_away=10_000)
     rows = [life.call("R14", 5_000, terms=None), life.call("R14", 5_000, draws=False)]
     assert [(row["charge_micro"], row["forgiven_micro"], row["drawn_micro"]) for row in rows] == [(0, 5_000, 0)] * 2
@@ -152,7 +152,7 @@ ENDS = st.lists(
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ENDS, st.booleans())
-def test_whatever_ends_how_it_adds_up(shared_house, ends, paid):
+def test_whatever_ends_how_it_adds_up(shared_instance, ends, paid):
     life = Life(ids.new("acc", NOW), paid=10_000 if paid else 0, given_away=0 if paid else 10_000)
     left, charged = 1_000, 0
     for rule, usage, more, draws in ends:

@@ -46,7 +46,7 @@ def span(from_us: int = START_US, long_us: int = HOUR_US) -> availability.Span:
     return db.read(availability.read, from_us=from_us, long_us=long_us)
 
 
-def test_what_counts(house):
+def test_what_counts(instance):
     others = [("left", "R18"), ("refused", "R12"), ("revoked", "R21"), ("open", "")]
     wrote(
         *(called(START_US + n, took_us=(n + 1) * 100_000) for n in range(4)),
@@ -63,11 +63,11 @@ def test_what_counts(house):
     assert tally.first_ms == [40] * 4
     assert found.tallies["n"].hundredths == 10_000
     assert not found.sampled
-    assert availability.Tally().hundredths is None
+    assert availability.SpanTally().hundredths is None
 
 
 @pytest.mark.slow
-def test_of_a_busy_hour_a_sample_of_all_its_parts(house, monkeypatch):
+def test_of_a_busy_hour_a_sample_of_all_its_parts(instance, monkeypatch):
     most = 12 * 40
     wrote(*(called(START_US + n * (HOUR_US // most)) for n in range(most)))
     assert not span().sampled
@@ -82,7 +82,7 @@ def test_of_a_busy_hour_a_sample_of_all_its_parts(house, monkeypatch):
 
 
 @pytest.mark.slow
-def test_of_a_busy_day(house):
+def test_of_a_busy_day(instance):
     most = 96 * 12
     wrote(*(called(START_US + n * (DAY_US // (2 * most))) for n in range(2 * most)))
     found = span(long_us=DAY_US)
@@ -90,7 +90,7 @@ def test_of_a_busy_day(house):
     assert found.tallies["m"].served == most
 
 
-def test_a_look_sums_hours_and_days(house):
+def test_a_look_sums_hours_and_days(instance):
     now_us = START_US + 5 * HOUR_US
     wrote(
         called(now_us - 1000),
@@ -99,7 +99,7 @@ def test_a_look_sums_hours_and_days(house):
         called(now_us - 29 * DAY_US),
         called(now_us - 31 * DAY_US, "R13"),
     )
-    watch = availability.Watch()
+    watch = availability.AvailabilityWatch()
     seen = db.read(watch.look, now_us)
     assert (len(seen.hours), len(seen.days)) == (24, 30)
     assert seen.hours[-1].from_us == now_us

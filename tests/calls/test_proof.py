@@ -26,14 +26,14 @@ def found(now_us: int, grace_us: int = 0) -> list[str]:
         return ledger.prove(tx, now_us=now_us, grace_us=grace_us).findings
 
 
-def test_an_open_hold_of_an_unknown_epoch_is_an_orphan(house):
+def test_an_open_hold_of_an_unknown_epoch_is_an_orphan(instance):
     db.write(place, "call_1", "ep_gone")
     assert found(NOW) == ["I06 hold call_1 is open, and its process ep_gone has ended"]
     db.write(holds.expire, epoch="ep_gone", now_us=2)
     assert found(NOW) == []
 
 
-def test_an_open_hold_of_an_ended_epoch_is_one_after_the_grace(house):
+def test_an_open_hold_of_an_ended_epoch_is_one_after_the_grace(instance):
     db.write(epochs.begin, epoch="ep_1", node="n", now_us=1)
     db.write(place, "call_1", "ep_1")
     assert found(NOW) == []
@@ -42,7 +42,7 @@ def test_an_open_hold_of_an_ended_epoch_is_one_after_the_grace(house):
     assert len(found(NOW + 7, grace_us=6)) == 1
 
 
-def test_the_command_knows_the_grace(house):
+def test_the_command_knows_the_grace(instance):
     from farebox.care import proof
     from farebox.kit import options
 
@@ -58,7 +58,7 @@ def test_the_command_knows_the_grace(house):
     assert orphans == ["I06 hold call_long_ago is open, and its process long_ago has ended"]
 
 
-def test_a_charge_on_a_hold_without_a_call(house):
+def test_a_charge_on_a_hold_without_a_call(instance):
     from farebox.calls import proof
 
     db.write(place, "call_1", "ep_1")
@@ -69,11 +69,11 @@ def test_a_charge_on_a_hold_without_a_call(house):
 
 
 @pytest.mark.slow
-def test_an_account_whose_day_totals_are_gone(house):
+def test_an_account_whose_day_totals_are_gone(instance):
     from farebox.calls import proof
     from kit import shop as shops
 
-    with shops.opened(house) as shop:
+    with shops.opened(instance) as shop:
         me = shop.account("1")
         charge_micro = me.receipt(me.chat("gpt-4"))["charge_micro"]
         assert charge_micro > 0

@@ -17,11 +17,11 @@ _names = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def many(shared_house):
+def many(shared_instance):
     """An account with two projects, five keys, two members and 300 calls; as (account, projects, keys, members)."""
     from farebox.accounts import accounts, projects
     from farebox.accounts.people import people
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.kit import settings
     from farebox.ledger import lots
 
@@ -30,7 +30,7 @@ def many(shared_house):
 
     def make(tx):
         settings.ensure_installation(tx)
-        lists.create_list(tx, name="usd", currency="USD", about="", actor="test")
+        price_lists.create_list(tx, name="usd", currency="USD", about="", actor="test")
         account, first = accounts.open_account(tx, name="Many", currency="USD", price_list="usd", **who)
         lots.grant(tx, account=account.id, currency="USD", amount_micro=10**10, ref="g", expires_us=None, note="",
                    requester="test", single_person=True, now_us=NOW - 10**12)  # fmt: skip
@@ -85,9 +85,9 @@ def collect(scope, wanted=None, limit=7):
 
 def part(account, *, project=None, member=None):
     """The scope of one project's or one member's calls."""
-    from farebox.calls.scope import Scope
+    from farebox.calls.scope import CallScope
 
-    return Scope(
+    return CallScope(
         account, projects=frozenset({project} if project else ()), members=frozenset({member} if member else ())
     )
 
@@ -101,19 +101,19 @@ def rows_of(**fields):
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 7, 50, 300, 301])
 def test_pages_show_each_call_once_newest_first(many, limit):
-    from farebox.calls.scope import Scope
+    from farebox.calls.scope import CallScope
 
-    assert [row.id for row in collect(Scope(many[0]), limit=limit)] == many[4][::-1]
+    assert [row.id for row in collect(CallScope(many[0]), limit=limit)] == many[4][::-1]
 
 
 def test_each_sees_what_is_his(many):
-    from farebox.calls.scope import Scope
+    from farebox.calls.scope import CallScope
 
     account, projects, _, members, _, other = many
     assert [row.id for row in collect(part(account, project=projects[1]))] == rows_of(project=projects[1])
     assert [row.id for row in collect(part(account, member=members[0]))] == rows_of(member=members[0])
     assert len(rows_of(member=members[0])) > 10
-    for nothing in (Scope(other), part(account, project="prj_none"), part(other, project=projects[0]),
+    for nothing in (CallScope(other), part(account, project="prj_none"), part(other, project=projects[0]),
                     part(account, member="mem_none"), part(other, member=members[0])):  # fmt: skip
         assert collect(nothing) == []
 
@@ -123,17 +123,17 @@ def test_each_sees_what_is_his(many):
 def test_who_has_several_places_sees_all_of_them(many, few_keys, monkeypatch):
     from farebox.calls import search, totals
     from farebox.calls.models import Call
-    from farebox.calls.scope import Scope
+    from farebox.calls.scope import CallScope
 
     if not few_keys:
         monkeypatch.setattr(search, "KEYS_MAX", 0)
     account, projects, _, members, _, _ = many
     calls = list(Call.objects.filter(account=account).order_by("-id").values())
     for scope in (
-        Scope(account, projects=frozenset({projects[1]}), members=frozenset({members[0]})),
-        Scope(account, projects=frozenset(projects)),
-        Scope(account, members=frozenset(members)),
-        Scope(account, projects=frozenset(), members=frozenset()),
+        CallScope(account, projects=frozenset({projects[1]}), members=frozenset({members[0]})),
+        CallScope(account, projects=frozenset(projects)),
+        CallScope(account, members=frozenset(members)),
+        CallScope(account, projects=frozenset(), members=frozenset()),
     ):
         places = {*(scope.projects or ()), *(scope.members or ())}
         within = [row for row in calls if places & {row["project"], row["member"]}]
@@ -141,7 +141,7 @@ def test_who_has_several_places_sees_all_of_them(many, few_keys, monkeypatch):
         assert [row["id"] for row in calls if scope.sees(row)] == [row["id"] for row in within]
         days = db.read(totals.days, scope, from_day="2000-01-01", until_day="2100-01-01")
         assert sum(sums.charge_micro for sums in days.values()) == sum(row["charge_micro"] or 0 for row in within)
-    both = Scope(account, projects=frozenset({projects[1]}), members=frozenset({members[0]}))
+    both = CallScope(account, projects=frozenset({projects[1]}), members=frozenset({members[0]}))
     for wanted, fields in (
         (search.Wanted(project=projects[0]), {"project": projects[0], "member": members[0]}),
         (search.Wanted(member=members[0]), {"member": members[0]}),
@@ -157,7 +157,7 @@ def test_who_has_several_places_sees_all_of_them(many, few_keys, monkeypatch):
 def test_filters(many, few_keys, look, monkeypatch):
     from farebox.calls import search
     from farebox.calls.delivery import first_from
-    from farebox.calls.scope import Scope
+    from farebox.calls.scope import CallScope
     from farebox.calls.search import Wanted
 
     monkeypatch.setattr(search, "LOOK_MAX", look)
@@ -180,18 +180,18 @@ def test_filters(many, few_keys, look, monkeypatch):
         (Wanted(model="none"), {"model": "none"}),
         (Wanted(key="key_none"), {"key": "key_none"}),
     ]
-    for scope, own in ((Scope(account), {}), (part(account, project=projects[0]), {"project": projects[0]})):
+    for scope, own in ((CallScope(account), {}), (part(account, project=projects[0]), {"project": projects[0]})):
         for wanted, fields in cases:
             assert [row.id for row in collect(scope, wanted)] == rows_of(account=account, **own, **fields), wanted
 
 
 def test_a_page_reads_no_more_than_it_may(many, monkeypatch):
     from farebox.calls import search
-    from farebox.calls.scope import Scope
+    from farebox.calls.scope import CallScope
     from farebox.calls.search import Wanted
 
     monkeypatch.setattr(search, "LOOK_MAX", 40)
-    found = db.read(search.page, Scope(many[0]), Wanted(model="none"), before=None, limit=10)
+    found = db.read(search.page, CallScope(many[0]), Wanted(model="none"), before=None, limit=10)
     assert found.rows == ()
     assert found.after == many[4][-40]  # the fortieth from the end: so far it has looked
     assert found.looked_until_us is not None
@@ -199,15 +199,15 @@ def test_a_page_reads_no_more_than_it_may(many, monkeypatch):
 
 def test_what_came_after_the_first_page_disturbs_no_page(many):
     from farebox.calls import search
-    from farebox.calls.scope import Scope
+    from farebox.calls.scope import CallScope
     from farebox.calls.search import Wanted
 
-    first = db.read(search.page, Scope(many[0]), Wanted(), before=None, limit=20)
+    first = db.read(search.page, CallScope(many[0]), Wanted(), before=None, limit=20)
     late = db.write(past.call, many[0], opened_us=NOW + 10, key=many[2][0], project=many[1][0], ends=False)
     try:
-        second = db.read(search.page, Scope(many[0]), Wanted(), before=first.after, limit=20)
+        second = db.read(search.page, CallScope(many[0]), Wanted(), before=first.after, limit=20)
         assert [row.id for row in (*first.rows, *second.rows)] == many[4][:-41:-1]
-        newest = db.read(search.page, Scope(many[0]), Wanted(), before=None, limit=1).rows[0]
+        newest = db.read(search.page, CallScope(many[0]), Wanted(), before=None, limit=1).rows[0]
         assert (newest.id, newest.outcome, newest.charge_micro) == (late, "open", None)
     finally:
         many[4].append(late)
@@ -220,13 +220,13 @@ def test_totals_by_day_and_by_hour_are_the_calls(many):
 
     from farebox.calls import log, totals
     from farebox.calls.models import Call
-    from farebox.calls.scope import Scope
+    from farebox.calls.scope import CallScope
 
     account, projects, keys, members, _, _ = many
     rows = list(Call.objects.filter(account=account).exclude(outcome="open").values())
     span = {"from_day": log.day_of(NOW - 20 * 86_400_000_000), "until_day": log.day_of(NOW)}
     for scope, own in (
-        (Scope(account), lambda row: True),
+        (CallScope(account), lambda row: True),
         (part(account, project=projects[1]), lambda row: row["project"] == projects[1]),
         (part(account, member=members[1]), lambda row: row["member"] == members[1]),
     ):
@@ -239,12 +239,12 @@ def test_totals_by_day_and_by_hour_are_the_calls(many):
             table = db.read(totals.by_day, scope, way=way, **span)
             assert {spot: sums.calls for spot, sums in table.items()} == dict(calls)
             assert {spot: sums.charge_micro for spot, sums in table.items()} == dict(charges)
-    only = db.read(totals.by_day, Scope(account), way="model", **span, only={"key": keys[2]})
+    only = db.read(totals.by_day, CallScope(account), way="model", **span, only={"key": keys[2]})
     assert sum(sums.calls for sums in only.values()) == sum(row["key"] == keys[2] for row in rows)
 
     zone = ZoneInfo("Asia/Kolkata")  # half an hour beside everybody's
     from_us, until_us = NOW - 30 * 3_600_000_000, NOW
-    for scope, own in ((Scope(account), lambda row: True),
+    for scope, own in ((CallScope(account), lambda row: True),
                        (part(account, member=members[0]), lambda row: row["member"] == members[0])):  # fmt: skip
         table, complete = db.read(totals.by_hour, scope, way="member", from_us=from_us, until_us=until_us, zone=zone)
         assert complete
@@ -262,14 +262,14 @@ def test_what_a_dead_process_left_open_is_in_no_hour(many):
 
     from farebox.calls import totals
     from farebox.calls.models import Call
-    from farebox.calls.scope import Scope
+    from farebox.calls.scope import CallScope
 
     span = {"way": "", "from_us": NOW - 30 * 3_600_000_000, "until_us": NOW, "zone": ZoneInfo("UTC")}
     row = Call.objects.filter(account=many[0], opened_us__gte=span["from_us"]).exclude(outcome="open").first()
-    before = sum(sums.calls for sums in db.read(totals.by_hour, Scope(many[0]), **span)[0].values())
+    before = sum(sums.calls for sums in db.read(totals.by_hour, CallScope(many[0]), **span)[0].values())
     try:
         Call.objects.filter(id=row.id).update(flags="expired")
-        assert sum(sums.calls for sums in db.read(totals.by_hour, Scope(many[0]), **span)[0].values()) == before - 1
+        assert sum(sums.calls for sums in db.read(totals.by_hour, CallScope(many[0]), **span)[0].values()) == before - 1
     finally:
         Call.objects.filter(id=row.id).update(flags=row.flags)
 
@@ -278,11 +278,16 @@ def test_a_busy_span_of_hours_says_that_it_is_cut(many, monkeypatch):
     from zoneinfo import ZoneInfo
 
     from farebox.calls import totals
-    from farebox.calls.scope import Scope
+    from farebox.calls.scope import CallScope
 
     monkeypatch.setattr(totals, "HOURLY_CALLS_MAX", 10)
     table, complete = db.read(
-        totals.by_hour, Scope(many[0]), way="", from_us=NOW - 40 * 3_600_000_000, until_us=NOW - 1, zone=ZoneInfo("UTC")
+        totals.by_hour,
+        CallScope(many[0]),
+        way="",
+        from_us=NOW - 40 * 3_600_000_000,
+        until_us=NOW - 1,
+        zone=ZoneInfo("UTC"),
     )
     assert not complete
     assert sum(sums.calls for sums in table.values()) == 10

@@ -29,11 +29,11 @@ EDGES = [at(f"2026-0{month}-01") for month in (2, 3, 4)]
 
 def account(usd_micro: int = 10**9, now_us: int = BEGIN, time_zone: str = "UTC") -> str:
     from farebox.accounts import accounts
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.ledger import lots
 
     def make(tx):
-        lists.create_list(tx, name="usd", currency="USD", about="", actor="test")
+        price_lists.create_list(tx, name="usd", currency="USD", about="", actor="test")
         row, _ = accounts.open_account(
             tx,
             name=f"Statement {next(_names)}",
@@ -150,7 +150,7 @@ def happen(name: str, calls, others) -> None:
     calls=st.lists(calls, max_size=12), others=st.lists(others, max_size=5),
     zone=st.sampled_from([("UTC", 0), ("Asia/Shanghai", -8), ("America/New_York", 5)]),
 )  # fmt: skip
-def test_a_statement_is_the_journal_of_its_month(shared_house, calls, others, zone):
+def test_a_statement_is_the_journal_of_its_month(shared_instance, calls, others, zone):
     """Months are the account's own: the edges of its months are as many hours off."""
     name, off_us = account(time_zone=zone[0]), zone[1] * 3_600_000_000
     happen(name, [each | {"opened_us": each["opened_us"] + off_us} for each in calls], others)
@@ -158,7 +158,7 @@ def test_a_statement_is_the_journal_of_its_month(shared_house, calls, others, zo
     compare(name, now_us=EDGES[1] + off_us + 1)  # as if it were March: what is booked later is not in it
 
 
-def test_a_call_across_the_edge_is_charged_in_the_month_in_which_it_ended(shared_house):
+def test_a_call_across_the_edge_is_charged_in_the_month_in_which_it_ended(shared_instance):
     name = account()
     edge = EDGES[0]
     db.write(past.call, name, opened_us=edge - 1_000_000, lasted_us=2_000_000)
@@ -171,7 +171,7 @@ def test_a_call_across_the_edge_is_charged_in_the_month_in_which_it_ended(shared
     compare(name)
 
 
-def test_a_refund_stands_in_its_own_month_and_the_charge_stays_in_the_other(shared_house):
+def test_a_refund_stands_in_its_own_month_and_the_charge_stays_in_the_other(shared_instance):
     from farebox.calls import log
 
     name = account()
@@ -186,7 +186,7 @@ def test_a_refund_stands_in_its_own_month_and_the_charge_stays_in_the_other(shar
     compare(name)
 
 
-def test_a_call_that_expired_is_in_no_statement(shared_house):
+def test_a_call_that_expired_is_in_no_statement(shared_instance):
     from farebox.calls import log
 
     name = account()
@@ -196,7 +196,7 @@ def test_a_call_that_expired_is_in_no_statement(shared_house):
     compare(name)
 
 
-def test_a_statement_that_does_not_add_up_says_so(shared_house):
+def test_a_statement_that_does_not_add_up_says_so(shared_instance):
     from farebox.calls.models import DayTotal
 
     name = account()
@@ -207,7 +207,7 @@ def test_a_statement_that_does_not_add_up_says_so(shared_house):
     assert not february.adds_up
 
 
-def test_an_account_has_the_months_since_its_opening(shared_house):
+def test_an_account_has_the_months_since_its_opening(shared_instance):
     from farebox.calls import statement
 
     name = account(0, at("2025-11-30"))
@@ -218,7 +218,7 @@ def test_an_account_has_the_months_since_its_opening(shared_house):
 
 
 @pytest.mark.slow
-def test_parts_of_a_busy_month_add_up(shared_house):
+def test_parts_of_a_busy_month_add_up(shared_instance):
     name = account()
     chance = random.Random(5)
     facts = [

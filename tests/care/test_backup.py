@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 
 @pytest.fixture
-def store(ready_house, monkeypatch):
+def store(ready_instance, monkeypatch):
     """A store with an account, a key, money, and an upstream's secret; PostgreSQL's programs on PATH."""
     tools_on_path(monkeypatch)
     cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
@@ -32,7 +32,7 @@ def store(ready_house, monkeypatch):
     cli.ok("upstream", "add", "lab", "--cancel-billing", "stops")
     monkeypatch.setenv("LAB_SECRET", "sk-upstreams-own-canary")
     cli.ok("channel", "add", "lab-1", "lab", "http://127.0.0.1:9/v1", "--local", "--secret-env", "LAB_SECRET")
-    return ready_house
+    return ready_instance
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def place(tmp_path):
     if options.current().on_sqlite:
         yield ["--into", str(tmp_path / "new")], tmp_path / "new" / "farebox.db"
         return
-    with on_the_server("restored_house") as (address,):
+    with on_the_server("restored_instance") as (address,):
         yield ["--database", address], address
 
 

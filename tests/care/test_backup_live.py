@@ -49,7 +49,7 @@ def test_under_load_the_copy_is_one_moment_of_the_books(shop, tmp_path, monkeypa
     slow = threading.Thread(target=waiting.chat, args=("gpt-4", "sandbox: slow=8\nHello"))
     slow.start()
     callers = Callers(customers)
-    env = shop.house.environ
+    env = shop.instance.environ
     made = []
     try:
         until = time.monotonic() + 2
@@ -78,15 +78,15 @@ def restored_elsewhere(shop, tmp_path, customer, number: int, said) -> None:
     file = str(tmp_path / f"{number}.backup")
     if shop.options.on_sqlite:
         folder = tmp_path / "new"
-        ran = cli.program("restore", file, "--into", str(folder), "--keys", str(shop.house.data / "keys"), env={})
+        ran = cli.program("restore", file, "--into", str(folder), "--keys", str(shop.instance.data / "keys"), env={})
         assert ran.code == 0, ran.out + ran.err
         proved(said, {"FAREBOX_DATA_DIR": str(folder), "FAREBOX_DATABASE": ""}, folder / "farebox.db")
         sells_on(folder, customer)
         return
-    with on_the_server("elsewhere_house") as (address,):
-        ran = cli.program("restore", file, "--database", address, *keys_of(shop.house), env={})
+    with on_the_server("elsewhere_instance") as (address,):
+        ran = cli.program("restore", file, "--database", address, *keys_of(shop.instance), env={})
         assert ran.code == 0, ran.out + ran.err
-        proved(said, {"FAREBOX_DATA_DIR": str(shop.house.data), "FAREBOX_DATABASE": address}, address)
+        proved(said, {"FAREBOX_DATA_DIR": str(shop.instance.data), "FAREBOX_DATABASE": address}, address)
 
 
 def proved(said, env, place) -> None:

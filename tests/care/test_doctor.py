@@ -1,4 +1,4 @@
-"""`farebox doctor`: a sound house is fit, every fault that is planted is found, nothing is changed by looking."""
+"""`farebox doctor`: a sound instance is fit, every fault that is planted is found, nothing is changed by looking."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def verdict(check: str, *args: str) -> str:
     return look(*args)[1][check]["verdict"]
 
 
-def close_modes(house: Any) -> None:
-    for path in (house.data, house.data / "keys"):
+def close_modes(instance: Any) -> None:
+    for path in (instance.data, instance.data / "keys"):
         path.chmod(0o700)
-    for path in (*house.data.glob("farebox.db*"), *house.data.glob("keys/*")):
+    for path in (*instance.data.glob("farebox.db*"), *instance.data.glob("keys/*")):
         path.chmod(0o600)
 
 
@@ -72,15 +72,15 @@ def _sound() -> None:
 
 
 @pytest.fixture
-def fit(house_after, monkeypatch, tmp_path):
-    """A house that is fit: migrated, closed to others, with a channel for all that is on sale, a customer and a key."""
-    house = house_after(_sound)
-    close_modes(house)
+def fit(instance_after, monkeypatch, tmp_path):
+    """An instance that is fit: migrated, closed to others, with a channel for all that is on sale, a customer and a key."""
+    instance = instance_after(_sound)
+    close_modes(instance)
     monkeypatch.setattr(machine, "_synchronised", lambda: True)
     mounts = tmp_path / "one-disk"
     mounts.write_text("36 35 98:0 / / rw - ext4 /dev/root rw\n")
-    monkeypatch.setattr(disk, "MOUNTS", mounts)  # the house may lie in memory
-    return house
+    monkeypatch.setattr(disk, "MOUNTS", mounts)  # the instance may lie in memory
+    return instance
 
 
 def call(ident: str, **facts: Any) -> Any:
@@ -106,7 +106,7 @@ def attempt(n: int, outcome: str, at_us: int, channel: str = "one") -> None:
     )  # fmt: skip
 
 
-# a sound house
+# a sound instance
 
 
 @pytest.mark.slow
@@ -626,9 +626,9 @@ def test_backups(fit, tmp_path):
 
 
 @pytest.mark.slow
-def test_beside_a_server_freezing_goes_through_it(house):
-    with opened(house) as shop:
-        close_modes(house)
+def test_beside_a_server_freezing_goes_through_it(instance):
+    with opened(instance) as shop:
+        close_modes(instance)
         me = shop.account("5.00")
         assert me.chat("gpt-4", max_tokens=5).status == 200
         assert look()[1]["balances"]["verdict"] == "ok"
@@ -687,7 +687,7 @@ def test_once_a_day_a_server_looks_freezes_and_tells_the_administrators(fit, mon
 
 
 @pytest.mark.slow
-def test_a_look_that_does_not_end_is_told_and_one_that_is_stopped_is_done_again(house, monkeypatch):
+def test_a_look_that_does_not_end_is_told_and_one_that_is_stopped_is_done_again(instance, monkeypatch):
     from farebox.jobs import daily, schedule
     from farebox.kit.models import Outbox
 

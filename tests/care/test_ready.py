@@ -84,9 +84,9 @@ def test_what_commands_make_is_its_owners_alone(tmp_path):
 
 
 @pytest.mark.store
-def test_on_any_store_the_modes_are_looked_at(house, capsys):
-    house.data.chmod(0o700)
-    for path in house.data.rglob("*"):
+def test_on_any_store_the_modes_are_looked_at(instance, capsys):
+    instance.data.chmod(0o700)
+    for path in instance.data.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
     assert ready.modes() == []
     options.current().pepper.chmod(0o640)
@@ -118,7 +118,7 @@ def test_the_reception_refuses_them_too(tmp_path):
 
 
 @pytest.mark.store
-def test_refusals_are_shown(ready_house):
+def test_refusals_are_shown(ready_instance):
     from farebox.calls import log
     from farebox.kit import db
 

@@ -82,7 +82,7 @@ def verdict(check: str) -> str:
     return next(row["verdict"] for row in ran.json["checks"] if row["check"] == check)
 
 
-def test_a_new_master_key_moves_everything_and_the_old_one_is_gone(house, tmp_path):
+def test_a_new_master_key_moves_everything_and_the_old_one_is_gone(instance, tmp_path):
     cli.ok("migrate")
     before = filled()
     assert cli.ok("keys", "show")["master"] | {"since_us": None} == {
@@ -92,7 +92,7 @@ def test_a_new_master_key_moves_everything_and_the_old_one_is_gone(house, tmp_pa
     assert (done["n"], done["new"], done["dropped"], done["lost"]) == (2, True, [1], 0)
     assert done["moved"] == len(before)
     assert list(secrets.master_keys(options.current())) == [2]
-    assert (house.data / "keys" / "master").stat().st_mode & 0o777 == 0o400
+    assert (instance.data / "keys" / "master").stat().st_mode & 0o777 == 0o400
     assert opened() == before
     assert verdict("rotation") == "ok" and verdict("sealed secrets") == "ok"
     assert verdict("copy of the keys") == "warning"
@@ -104,7 +104,7 @@ def test_a_new_master_key_moves_everything_and_the_old_one_is_gone(house, tmp_pa
     assert "webhooks' secrets: " in shown.err
 
 
-def test_killed_in_the_middle_it_goes_on(house, monkeypatch):
+def test_killed_in_the_middle_it_goes_on(instance, monkeypatch):
     from farebox.kit import rewrapping
 
     cli.ok("migrate")
@@ -123,7 +123,7 @@ def test_killed_in_the_middle_it_goes_on(house, monkeypatch):
     assert list(master) == [1, 2] and master.mints == 2
 
     with subprocess.Popen(
-        [cli.PROGRAM, "keys", "rotate-master"], env=cli.environment(**house.environ), stderr=subprocess.PIPE, text=True,
+        [cli.PROGRAM, "keys", "rotate-master"], env=cli.environment(**instance.environ), stderr=subprocess.PIPE, text=True,
         stdout=subprocess.DEVNULL,
     ) as child:  # fmt: skip
         assert child.stderr is not None and child.stderr.readline()  # a batch is done
@@ -145,7 +145,7 @@ def cli_drop() -> str:
     return refused.value.message
 
 
-def test_old_peppers_verify_move_on_use_and_go_after_90_days(house, monkeypatch):
+def test_old_peppers_verify_move_on_use_and_go_after_90_days(instance, monkeypatch):
     from farebox.accounts import trial
     from farebox.accounts.models import ApiKey, Trial
     from farebox.kit import clock
@@ -192,7 +192,7 @@ def test_old_peppers_verify_move_on_use_and_go_after_90_days(house, monkeypatch)
     assert cli.ok("account", "list")
 
 
-def test_a_node_that_lacks_the_new_key_holds_it_back(house):
+def test_a_node_that_lacks_the_new_key_holds_it_back(instance):
     from farebox.kit import clock, keyfiles
     from farebox.kit.models import Epoch
 

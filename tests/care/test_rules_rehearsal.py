@@ -47,14 +47,14 @@ def unsound() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def upgraded(stocked_house: Any, request: pytest.FixtureRequest) -> Iterator[Upgraded]:
+def upgraded(stocked_instance: Any, request: pytest.FixtureRequest) -> Iterator[Upgraded]:
     of_new_shop = unsound()
-    house_before = request.getfixturevalue("house_before")
+    instance_before = request.getfixturevalue("instance_before")
     applied = cli.ok("migrate")["applied"]
     clean = cli.ok("prove")["clean"]
     news = {check: seen for check, seen in unsound().items() if check not in of_new_shop}
-    before.leave_journal(house_before.data)
-    with opened(house_before, settle_wait_s=1) as shop:
+    before.leave_journal(instance_before.data)
+    with opened(instance_before, settle_wait_s=1) as shop:
         on_sale(shop, shop.model("far", {"input": "0", "output": "1"}))
         yield Upgraded(shop, applied, clean, news, with_old_key(shop))
         assert shop.findings() == []
@@ -263,24 +263,24 @@ def test_a_node_of_the_release_before_works_beside_newer_ones(shop):
 
 def newer(older: Older, call: str, version: int) -> Any:
     """A call as a node of this release opens it, or knows it that the older one has opened."""
-    from farebox.calls.log import Opened
-    from farebox.ledger.allowance import Terms
+    from farebox.calls.log import CallStart
+    from farebox.ledger.allowance import AllowanceTerms
     from farebox.ledger.holds import Purse
 
-    return Opened(
+    return CallStart(
         id=call, account=older.account, project=older.project, key=older.key, member=None, endpoint="chat",
         model="far", asked="far", stream=True, epoch="ep_newer", currency="USD", limit_tokens=None, price_list="usd",
         price_version=1, prices=json.dumps(before.PRICES), rule_version=version, opened_us=1, purses=(Purse(older.account),),
-        allowance=Terms(100_000, 3, 5_000_000) if version == 2 else None,
+        allowance=AllowanceTerms(100_000, 3, 5_000_000) if version == 2 else None,
     )  # fmt: skip
 
 
 def ended(tokens: int, *, worth: int | None = None) -> Any:
     """The end of a call of so many tokens; `worth` more, which is forgiven, where it is of version 2."""
-    from farebox.calls.log import Ended
+    from farebox.calls.log import CallEnd
     from farebox.kit import clock
 
-    return Ended(
+    return CallEnd(
         outcome="served", rule="R02", status=200, charge_micro=tokens, usage={"output": tokens},
         usage_source="reported", finish_reason="stop", flags=[], attempts=[], ended_us=clock.now_us(),
         value_micro=worth, valued=None if worth is None else {"output": worth}, most_micro=worth or 0,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from farebox.care import pgtools
-from farebox.care.selftest import house, kills, parts, race, replay, restored
+from farebox.care.selftest import inside, kills, parts, race, replay, restored
 from farebox.care.selftest.tried import Tried
 from farebox.kit.errors import CommandError
 from kit import backups, cli
@@ -123,23 +123,23 @@ def test_a_stream_that_is_billed_by_the_first_report_is_found(tmp_path, monkeypa
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_all_of_it_passes_and_leaves_the_real_store_alone(ready_house, few, empty_database, monkeypatch):
-    all_of_it(ready_house, few, empty_database, monkeypatch)
+def test_all_of_it_passes_and_leaves_the_real_store_alone(ready_instance, few, empty_database, monkeypatch):
+    all_of_it(ready_instance, few, empty_database, monkeypatch)
 
 
 @pytest.mark.night
 @pytest.mark.slow
 @pytest.mark.store
 @pytest.mark.timeout(240)
-def test_all_of_it_passes_on_an_empty_database(ready_house, few, empty_database, monkeypatch):
-    all_of_it(ready_house, few, empty_database, monkeypatch)
+def test_all_of_it_passes_on_an_empty_database(ready_instance, few, empty_database, monkeypatch):
+    all_of_it(ready_instance, few, empty_database, monkeypatch)
 
 
-def all_of_it(ready_house, few, empty_database, monkeypatch):
+def all_of_it(ready_instance, few, empty_database, monkeypatch):
     monkeypatch.setattr(kills, "KILLS", 2)
     if empty_database:
         backups.tools_on_path(monkeypatch)
-    before = {path.name: path.read_bytes() for path in ready_house.data.glob("farebox.db*")}
+    before = {path.name: path.read_bytes() for path in ready_instance.data.glob("farebox.db*")}
     ran = cli.run("selftest", "--json", "--recordings", str(few), "--database", empty_database)
     assert ran.code == 0, ran.out
     assert ran.json["passed"] is True
@@ -150,7 +150,7 @@ def all_of_it(ready_house, few, empty_database, monkeypatch):
     assert killed["times"] == 2
     (restore,) = [part for what, part in found.items() if what.startswith("backup")]
     assert "facts the same" in restore["note"]
-    assert {path.name: path.read_bytes() for path in ready_house.data.glob("farebox.db*")} == before
+    assert {path.name: path.read_bytes() for path in ready_instance.data.glob("farebox.db*")} == before
     assert cli.ok("prove")["postings"] == 0
     if empty_database:  # it is not empty any more, and the self-test takes nobody's shop for its own
         monkeypatch.setattr(parts, "_ON_A_SHOP", ())
@@ -176,8 +176,8 @@ def test_the_command_says_what_failed(few, monkeypatch):
 @pytest.mark.night
 @pytest.mark.slow
 def test_a_race_that_ends_otherwise_fails(none, monkeypatch):
-    """The scratch house is filled for ten calls by a process of its own; this one expects nine."""
-    monkeypatch.setattr(house, "RACE_CALLS", 9)
+    """The scratch shop is filled for ten calls by a process of its own; this one expects nine."""
+    monkeypatch.setattr(inside, "RACE_CALLS", 9)
     monkeypatch.setattr(parts, "_ON_A_SHOP", (race.run,))
     raced = parts.run(quiet, recordings=none)[-1]
     assert raced.verdict == "failed"

@@ -12,10 +12,10 @@ class Shop:
 
     def __init__(self) -> None:
         # Named on the command line, this file is read before Django is set up.
-        from farebox.catalog import goods, lists, official, sheets, shelf
+        from farebox.catalog import definitions, official, price_lists, sheets, shelf
         from farebox.kit import db
 
-        self.goods, self.lists, self.official = goods, lists, official
+        self.goods, self.lists, self.official = definitions, price_lists, official
         self.sheets, self.shelf, self.db = sheets, shelf, db
         self.now_us = NOW_US
 
@@ -49,5 +49,5 @@ class Shop:
 
 
 @pytest.fixture
-def shop(house) -> Shop:
+def shop(instance) -> Shop:
     return Shop()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farebox.catalog import counting, factors, fitting
+from farebox.catalog import counting, factor_fitting, factors
 from farebox.catalog.factors import ONE, Factors, Quartile, Sample, Side, Vector
 from kit import standin
 from kit.rows import for_each
@@ -60,7 +60,7 @@ def linear(draw) -> tuple[list[Sample], Side]:
 @settings(max_examples=25)
 def test_a_vendor_who_counts_by_classes_is_found_out(found):
     samples, side = found
-    learned = fitting.fit(samples)
+    learned = factor_fitting.fit(samples)
     assert learned.in_force
     for each in samples:
         if each.reported_output >= 200:
@@ -78,18 +78,18 @@ ROWS = st.lists(
 
 @given(ROWS, st.lists(st.tuples(FACTOR, FACTOR, FACTOR, FACTOR, FACTOR), min_size=5, max_size=5))
 def test_no_factors_within_the_bounds_leave_less_over(rows, others):
-    parts = fitting._parts([fitting._Row(f"a{who}", counts, reported) for who, counts, reported in rows])
-    whole = fitting._sum(list(parts.values()))
-    best = fitting.solve(whole)
+    parts = factor_fitting._parts([factor_fitting._Row(f"a{who}", counts, reported) for who, counts, reported in rows])
+    whole = factor_fitting._sum(list(parts.values()))
+    best = factor_fitting.solve(whole)
     assert all(factors.FACTOR_LEAST <= factor <= factors.FACTOR_MOST for factor in best)
     for other in others:
         # What draws a class of little text to the others counts one part in 100,000 of the weights.
-        assert whole.misfit(best) <= whole.misfit(other) + 2 * 5 * fitting._UNIT // fitting._SHRINK
+        assert whole.misfit(best) <= whole.misfit(other) + 2 * 5 * factor_fitting._UNIT // factor_fitting._SHRINK
 
 
 @pytest.fixture(scope="module")
 def learned() -> Factors:
-    return fitting.fit(standin.sampled(Random(14), accounts=4, each=20))
+    return factor_fitting.fit(standin.sampled(Random(14), accounts=4, each=20))
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_one_hostile_account_teaches_nothing(kind):
         for _ in range(20)
     ]
     for percent in (50, 70, 200):
-        found = fitting.fit(
+        found = factor_fitting.fit(
             honest
             + [
                 each._replace(
@@ -163,7 +163,7 @@ def plain(account: str, many: int, **more) -> list[Sample]:
     ],
 )
 def test_factors_are_in_force_from_fifty_samples_of_three_accounts_or_of_trusted_ones(samples, in_force):
-    found = fitting.fit(samples)
+    found = factor_fitting.fit(samples)
     assert found.in_force is in_force
     if not in_force:
         assert (found.input, found.output) == (factors.DEFAULT.input, factors.DEFAULT.output)
@@ -173,13 +173,13 @@ def test_factors_are_in_force_from_fifty_samples_of_three_accounts_or_of_trusted
 def test_every_account_weighs_the_same():
     """One has 20 samples beside others' few, and the middle is the others'."""
     few = [each for who in "abcdefghij" for each in plain(who, 4, reported_output=1000)]
-    found = fitting.fit([*few, *plain("busy", 20, reported_output=1500)])
+    found = factor_fitting.fit([*few, *plain("busy", 20, reported_output=1500)])
     assert found.output.tokens(Vector(1000), 0, Quartile.MEDIAN) == pytest.approx(1000, abs=2)
 
 
 def test_what_else_is_learned():
     rng = Random(3)
-    found = fitting.fit(
+    found = factor_fitting.fit(
         [
             each._replace(hidden=hidden, bound=bound)
             for who in "abc"
@@ -200,7 +200,7 @@ def test_what_else_is_learned():
 
 def test_one_account_that_thinks_for_long_makes_nobody_hold_more():
     thinking = [each for who in "abcd" for each in plain(who, 20, hidden=500, bound=900)]
-    found = fitting.fit([*thinking, *plain("evil", 20, hidden=90_000, bound=10)])
+    found = factor_fitting.fit([*thinking, *plain("evil", 20, hidden=90_000, bound=10)])
     assert (found.hidden_p99, found.bound_slack) == (500, factors.SLACK_LEAST)
 
 
@@ -209,15 +209,15 @@ def test_one_account_that_thinks_for_long_makes_nobody_hold_more():
 )
 def test_a_tokenizer_is_confirmed_by_the_reports_or_off(off, confirmed, is_off):
     samples = [each for who in "abcd" for each in plain(who, 20, own_output=int(1000 * off), own_input=1000)]
-    found = fitting.fit(samples)
+    found = factor_fitting.fit(samples)
     assert (found.confirmed, found.off) == (confirmed, is_off)
     assert found.tokenizer_p95 == pytest.approx((off - 1) * ONE, abs=1500)
     # One account whose reports are wrong neither takes a confirmation away nor gives one.
     odd = [each._replace(reported_output=1500, reported_input=1500) for each in samples if each.account == "a"]
-    found = fitting.fit([each for each in samples if each.account != "a"] + odd)
+    found = factor_fitting.fit([each for each in samples if each.account != "a"] + odd)
     assert (found.confirmed, found.off) == (confirmed, is_off)
 
 
 def test_nothing_is_known_without_a_tokenizer_of_its_own():
-    found = fitting.fit([each for who in "abcd" for each in plain(who, 20)])
+    found = factor_fitting.fit([each for who in "abcd" for each in plain(who, 20)])
     assert (found.tokenizer_p95, found.confirmed, found.off) == (None, False, False)

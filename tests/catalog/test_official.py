@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farebox.catalog import lists, official, pricing, proof, propose
+from farebox.catalog import official, price_lists, pricing, proof, suggestions
 from farebox.catalog.usage import Usage
 from farebox.kit import db, money
 
@@ -97,7 +97,7 @@ def test_the_demo_models_are_no_part_of_the_official_list(shop):
     shop.create("demo", "USD")
     db.write(official.define, official.DEMO_MODELS, actor="ann", now_us=shop.now_us)
     rows = [line for model in official.DEMO_MODELS for line in model.rows()]
-    db.write(lists.publish, "demo", rows, actor="ann", now_us=shop.now_us)
+    db.write(price_lists.publish, "demo", rows, actor="ann", now_us=shop.now_us)
     stock = shop.load()
     assert stock.offer("gpt-4o-mini", "official-usd", shop.now_us) is None
     mini = stock.offer("gpt-4o-mini", "demo", shop.now_us)
@@ -119,13 +119,13 @@ def test_the_catalogue_agrees_with_the_seven_and_nothing_is_fetched_or_changed(s
     shop.seed()
     before = (shop.load(), shop.shelf_version())
     _no_network(monkeypatch)
-    found = db.read(lambda tx: propose.propose(tx, "official-usd", now_us=shop.now_us))
+    found = db.read(lambda tx: suggestions.suggest(tx, "official-usd", now_us=shop.now_us))
     assert [(line.model, line.usage_class) for line in found] == [
         (model, usage_class) for model in sorted(model for model, *_ in SEVEN) for usage_class in ("input", "output")
     ]
     assert {(line.change, line.note) for line in found} == {("same", "")}
     assert all(line.proposed_micro == line.current_micro for line in found)
-    assert propose.rows(found) == []
+    assert suggestions.rows(found) == []
     assert (shop.load(), shop.shelf_version()) == before
 
 
@@ -139,7 +139,7 @@ def test_a_proposal_is_a_diff_in_the_lists_own_currency(shop, monkeypatch):
     _no_network(monkeypatch)
     found = {
         (line.model, line.usage_class): line[2:]
-        for line in db.read(lambda tx: propose.propose(tx, "cny", now_us=shop.now_us))
+        for line in db.read(lambda tx: suggestions.suggest(tx, "cny", now_us=shop.now_us))
     }
     assert found["gpt-4", "input"] == (100_000_000, 108_000_000, "+8.00 %", "")
     assert found["gpt-4", "output"] == (0, 216_000_000, "was free", "")
@@ -155,9 +155,9 @@ def test_a_proposal_is_a_diff_in_the_lists_own_currency(shop, monkeypatch):
 
 
 def test_changes_are_told_in_hundredths_of_a_percent():
-    assert propose._change(3, 2) == "-33.33 %"
-    assert propose._change(1, 30) == "+2,900.00 %"
-    assert propose._change(0, 0) == "same"
+    assert suggestions._change(3, 2) == "-33.33 %"
+    assert suggestions._change(1, 30) == "+2,900.00 %"
+    assert suggestions._change(0, 0) == "same"
 
 
 def test_tiers_and_odd_prices_are_left_to_a_person():
@@ -169,16 +169,16 @@ def test_tiers_and_odd_prices_are_left_to_a_person():
         output_reasoning_mtok=None,
         output_mtok=Decimal("1e-7"),
     )
-    assert propose._price(tiered, "input") == (
+    assert suggestions._price(tiered, "input") == (
         1_250_000,
         "the vendor has tiers by length; this is the lowest",
     )
-    assert propose._price(tiered, "output") == (
+    assert suggestions._price(tiered, "output") == (
         None,
         "the catalogue says 1E-7, which is no price in whole micro-units",
     )
     tiered.output_mtok = Decimal(10)
-    assert propose._price(tiered, "reasoning") == (10_000_000, "")
+    assert suggestions._price(tiered, "reasoning") == (10_000_000, "")
 
 
 def _no_network(monkeypatch):

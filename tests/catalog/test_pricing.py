@@ -36,8 +36,8 @@ def test_a_gpt_4_call_of_1000_and_500_tokens_costs_6_cents_line_by_line():
     assert money.exact(charge.amount_micro) == "0.060000"
     assert charge.unpriced == ()
     assert charge.lines == (
-        pricing.Line("input", 1000, 30_000_000, 30_000_000_000),
-        pricing.Line("output", 500, 60_000_000, 30_000_000_000),
+        pricing.ChargeLine("input", 1000, 30_000_000, 30_000_000_000),
+        pricing.ChargeLine("output", 500, 60_000_000, 30_000_000_000),
     )
     assert [pricing.fraction(line.numerator) for line in charge.lines] == ["0.030000", "0.030000"]
 
@@ -173,22 +173,22 @@ def test_a_receipt_alone_gives_its_charge(prices, used, hold_micro, rule):
         "hold_micro": hold_micro,
     }
     for version in (1, 2):
-        charged = pricing.due(pricing.Facts(**facts, rule=rule, rule_version=version)).charge_micro
+        charged = pricing.due(pricing.ReceiptMoney(**facts, rule=rule, rule_version=version)).charge_micro
         assert charged == min(pricing.charge(prices, used).amount_micro, hold_micro)
         for free in ("R01", "R09", "R12", "R13", "R14", "R15", "R16", "R24", "R26", "R33"):
-            assert pricing.due(pricing.Facts(**facts, rule=free, rule_version=version)).charge_micro == 0
+            assert pricing.due(pricing.ReceiptMoney(**facts, rule=free, rule_version=version)).charge_micro == 0
 
 
 def test_a_receipt_of_an_unknown_rule_version_or_class_is_not_recomputed():
     with pytest.raises(ValueError, match="rule version 3"):
-        pricing.due(pricing.Facts("R02", 3, {}, {}, 0))
+        pricing.due(pricing.ReceiptMoney("R02", 3, {}, {}, 0))
     with pytest.raises(UsageError, match="points"):
-        pricing.due(pricing.Facts("R02", 1, {"points": 3}, {}, 0))
+        pricing.due(pricing.ReceiptMoney("R02", 1, {"points": 3}, {}, 0))
 
 
 def test_a_free_rule_does_not_excuse_usage_that_is_none():
     with pytest.raises(UsageError):
-        pricing.due(pricing.Facts("R14", 1, {"input": -1}, {}, 0))
+        pricing.due(pricing.ReceiptMoney("R14", 1, {"input": -1}, {}, 0))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_receipt_of_version_2_says_what_was_forgiven_and_what_that_left(rule, 
     prices = {"output": 1_000_000}
     worth = used if valued is None else valued
     flags = [] if charged == (0 if rule in {"R14", "R09", "R16"} else used) else ["allowance_used"]
-    facts = pricing.Facts(
+    facts = pricing.ReceiptMoney(
         rule, 2, {"output": used}, prices, 10**6, flags, None if valued is None else {"output": valued}, drawn
     )
     assert pricing.due(facts) == (charged, worth, worth - charged)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farebox.catalog import factors, fitting, models, samples
+from farebox.catalog import factor_fitting, factors, models, samples
 from farebox.catalog.factors import Sample, Vector
 from farebox.kit import db
 
@@ -26,10 +26,10 @@ def add(many: int, model: str = "m", **facts) -> None:
 
 def fit(model: str = "m") -> bool:
     newest = db.read(samples.due)[model]
-    return db.write(samples.learn, model, fitting.fit(db.read(samples.of, model)), newest, 77)
+    return db.write(samples.learn, model, factor_fitting.fit(db.read(samples.of, model)), newest, 77)
 
 
-def test_the_newest_are_kept(house):
+def test_the_newest_are_kept(instance):
     add(1, own_output=7)
     assert db.read(samples.of, "m") == [one(own_output=7)]
     add(25, hidden=1)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from farebox.catalog import goods, models, pricing, shelf
+from farebox.catalog import definitions, models, pricing, shelf
 from farebox.catalog.usage import CLASSES, Usage
 from farebox.kit import db
 from farebox.kit.errors import CommandError
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.store
 def stocked(shop):
     shop.define("m", owned_by="us", tokenizer="cl100k_base", input_overhead_tokens=64, created_s=7)
     shop.define("n")
-    db.write(goods.alias, "short", "m", actor="ann")
+    db.write(definitions.alias, "short", "m", actor="ann")
     shop.create()
     shop.publish(prices={"m input": "1", "m output": "2"}, usd_rate="7.2")
     return shop
@@ -63,10 +63,10 @@ def test_an_unlisted_model_is_off_the_shelf_until_it_is_listed_again(stocked):
     assert stock.names("cny", stocked.now_us) == ()
     stocked.define("m", output_tokens_max=99)
     assert stocked.load().offer("m", "cny", stocked.now_us) is None  # defining anew does not list it
-    assert db.write(goods.relist, "m", actor="ann")
-    assert not db.write(goods.relist, "m", actor="ann")
+    assert db.write(definitions.relist, "m", actor="ann")
+    assert not db.write(definitions.relist, "m", actor="ann")
     assert stocked.load().offer("short", "cny", stocked.now_us).card.output_tokens_max == 99
-    for verb in (lambda tx: shelf.unlist(tx, "x", "", "ann"), lambda tx: goods.relist(tx, "x", actor="ann")):
+    for verb in (lambda tx: shelf.unlist(tx, "x", "", "ann"), lambda tx: definitions.relist(tx, "x", actor="ann")):
         with pytest.raises(CommandError, match="model.unknown model='x'"):
             db.write(verb)
 
@@ -105,7 +105,7 @@ def test_defining_the_same_again_changes_nothing(stocked):
     before = stocked.shelf_version()
     stocked.define("n")
     assert stocked.shelf_version() == before
-    db.write(goods.alias, "short", "m", actor="ann")
+    db.write(definitions.alias, "short", "m", actor="ann")
     assert stocked.shelf_version() == before
     stocked.define("n", context_tokens=5000)
     assert stocked.shelf_version() == before + 1
@@ -137,7 +137,7 @@ def test_a_fact_that_is_wrong_is_refused(stocked, facts, words):
 
 
 def test_aliases_move_but_never_hide_a_model(stocked):
-    db.write(goods.alias, "short", "n", actor="ann")
+    db.write(definitions.alias, "short", "n", actor="ann")
     assert stocked.load().card("short").name == "n"
     for name, model, words in (
         ("m", "n", "alias.is_model"),
@@ -145,10 +145,10 @@ def test_aliases_move_but_never_hide_a_model(stocked):
         ("a b", "m", "model.name"),
     ):
         with pytest.raises(CommandError, match=words):
-            db.write(goods.alias, name, model, actor="ann")
-    assert db.write(goods.unalias, "short", actor="ann") == {"alias": "short", "model": "n"}
+            db.write(definitions.alias, name, model, actor="ann")
+    assert db.write(definitions.unalias, "short", actor="ann") == {"alias": "short", "model": "n"}
     with pytest.raises(CommandError, match="alias.unknown"):
-        db.write(goods.unalias, "short", actor="ann")
+        db.write(definitions.unalias, "short", actor="ann")
     assert stocked.load().card("short") is None
 
 
@@ -159,7 +159,7 @@ def test_a_shelf_cannot_be_changed_only_swapped(stocked):
     with pytest.raises(TypeError):
         stock.cards["z"] = stock.cards["m"]
     with pytest.raises(TypeError):
-        stock.editions["cny"][0].prices["z"] = {}
+        stock.versions["cny"][0].prices["z"] = {}
     keeper = shelf.ShelfKeeper()
     assert keeper.current.offer("m", "cny", stocked.now_us) is None
     keeper.swap(stock)

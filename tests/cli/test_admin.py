@@ -47,7 +47,7 @@ class Running:
 
 
 @pytest.fixture
-def running(ready_house):
+def running(ready_instance):
     """A store, and a server's socket on it; the folder's lock is taken as a server takes it."""
     from farebox.cli.verbs import VERBS
 
@@ -64,7 +64,7 @@ def running(ready_house):
         seen.append(actor)
         return {"ok": False, "call": "call_1", "usage": {}, "attempts": [], "answer": "", "error": f"{channel}/{model}"}
 
-    with FolderLock(ready_house.data):
+    with FolderLock(ready_instance.data):
         server = Running({**VERBS, "broken": Verb(broken), "half": Verb(half), "channel.test": probe})
         server.seen = seen
         yield server
@@ -153,11 +153,11 @@ def test_many_at_once_are_each_done_once(running):
     assert cli.ok("account", "show", "Ada")["posted_micro"] == 10_000_000
 
 
-def test_without_a_server_the_lock_is_held_meanwhile(ready_house, monkeypatch):
+def test_without_a_server_the_lock_is_held_meanwhile(ready_instance, monkeypatch):
     from farebox.cli.verbs import VERBS
 
     held: list[bool] = []
-    others = FolderLock(ready_house.data)
+    others = FolderLock(ready_instance.data)
     run = VERBS["upstream.add"].run
 
     def watched(tx: Any, **args: Any) -> Any:
@@ -168,7 +168,7 @@ def test_without_a_server_the_lock_is_held_meanwhile(ready_house, monkeypatch):
     monkeypatch.setitem(VERBS, "upstream.add", Verb(watched))
     monkeypatch.setattr(Verb, "perform", lambda self, args, *, actor: _perform(self, args, actor))
     cli.ok("upstream", "add", "lab")
-    assert held == [not ready_house.database]
+    assert held == [not ready_instance.database]
     assert others.try_take()
     others.release()
 
@@ -180,13 +180,13 @@ def _perform(verb: Verb, args: Any, actor: str) -> Any:
 
 
 @pytest.mark.slow
-def test_a_server_that_starts_is_waited_for(ready_house, monkeypatch):
+def test_a_server_that_starts_is_waited_for(ready_instance, monkeypatch):
     from farebox.cli.verbs import VERBS
 
-    if ready_house.database:
+    if ready_instance.database:
         assert cli.ok("upstream", "add", "lab")["name"] == "lab"
         return
-    lock = FolderLock(ready_house.data)
+    lock = FolderLock(ready_instance.data)
     lock.take()
     late: list[Running] = []
     timer = threading.Timer(0.5, lambda: late.append(Running(VERBS)))
@@ -203,7 +203,7 @@ def test_a_server_that_starts_is_waited_for(ready_house, monkeypatch):
     assert cli.ok("upstream", "add", "two")["name"] == "two"
 
 
-def test_a_socket_that_a_dead_process_left_is_replaced(ready_house):
+def test_a_socket_that_a_dead_process_left_is_replaced(ready_instance):
     path = options.current().admin_socket
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -221,7 +221,7 @@ def test_a_socket_that_a_dead_process_left_is_replaced(ready_house):
     path.unlink()
 
 
-def test_a_server_that_answers_keeps_its_socket(ready_house):
+def test_a_server_that_answers_keeps_its_socket(ready_instance):
     first = Running({})
     loop = asyncio.new_event_loop()
     with pytest.raises(CommandError, match=r"Another Farebox server listens on .*data folder of its own"):
@@ -233,7 +233,7 @@ def test_a_server_that_answers_keeps_its_socket(ready_house):
     assert not first.path.exists()
 
 
-def test_a_server_takes_only_its_own_socket_away(ready_house):
+def test_a_server_takes_only_its_own_socket_away(ready_instance):
     first = Running({})
     first.path.unlink()
     second = Running({})
@@ -244,7 +244,7 @@ def test_a_server_takes_only_its_own_socket_away(ready_house):
     assert not second.path.exists()
 
 
-def test_a_path_longer_than_the_kernel_takes(house, tmp_path):
+def test_a_path_longer_than_the_kernel_takes(instance, tmp_path):
     folder = tmp_path / ("d" * 60) / ("e" * 60)
     folder.mkdir(parents=True)
     running = Running({}, folder / "admin.sock")
@@ -253,7 +253,7 @@ def test_a_path_longer_than_the_kernel_takes(house, tmp_path):
     running.stop()
 
 
-def test_a_server_that_dies_before_it_answers(house, tmp_path):
+def test_a_server_that_dies_before_it_answers(instance, tmp_path):
     path = tmp_path / "admin.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

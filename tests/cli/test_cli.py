@@ -31,9 +31,9 @@ def verbs(group: click.Group, path: tuple[str, ...] = ()):
 
 
 @pytest.fixture
-def shop(ready_house):
+def shop(ready_instance):
     """A store as `farebox migrate` leaves it."""
-    return ready_house
+    return ready_instance
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_every_group_takes_json():
 
 @pytest.mark.slow
 @pytest.mark.store
-def test_migrate_twice_is_once(house):
+def test_migrate_twice_is_once(instance):
     first = cli.ok("migrate")
     second = cli.ok("migrate")
     assert first["official_usd"] == "published"
@@ -149,14 +149,14 @@ def test_migrate_makes_an_empty_folder_a_store(tmp_path):
 @pytest.mark.slow
 @pytest.mark.store
 @pytest.mark.parametrize("name", ["pepper", "master"])
-def test_migrate_makes_no_second_key_file_for_a_store_that_is_used(ready_house, name):
+def test_migrate_makes_no_second_key_file_for_a_store_that_is_used(ready_instance, name):
     from farebox.kit.models import AuditEvent
 
-    (ready_house.data / "keys" / name).unlink()
+    (ready_instance.data / "keys" / name).unlink()
     refusal = cli.refused("migrate")
-    assert str(ready_house.data / "keys" / name) in refusal
+    assert str(ready_instance.data / "keys" / name) in refusal
     assert "--new-keys" in refusal
-    assert not (ready_house.data / "keys" / name).exists()
+    assert not (ready_instance.data / "keys" / name).exists()
     cli.ok("migrate", "--new-keys")
     assert cli.ok("account", "list")
     assert AuditEvent.objects.filter(verb="keys.replaced").count() == 1
@@ -164,7 +164,7 @@ def test_migrate_makes_no_second_key_file_for_a_store_that_is_used(ready_house, 
 
 @pytest.mark.store
 @pytest.mark.fault("F42")
-def test_migrate_refuses_a_newer_store_and_one_that_was_migrated_halfway(ready_house):
+def test_migrate_refuses_a_newer_store_and_one_that_was_migrated_halfway(ready_instance):
     from django.db.migrations.recorder import MigrationRecorder
 
     rows = MigrationRecorder.Migration.objects
@@ -176,9 +176,9 @@ def test_migrate_refuses_a_newer_store_and_one_that_was_migrated_halfway(ready_h
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_said(ready_house):
+def test_a_port_that_is_taken_is_said(ready_instance):
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        env = ready_house.environ | {"FAREBOX_PORT": str(listener.getsockname()[1])}
+        env = ready_instance.environ | {"FAREBOX_PORT": str(listener.getsockname()[1])}
         ran = cli.program("serve", env=env)
     assert ran.code == 1
     assert "can't listen on" in ran.err.splitlines()[-1]
@@ -514,8 +514,8 @@ def test_without_calls_the_lists_say_so(shop):
 # what runs
 
 
-def test_on_sqlite_only_role_all(house):
-    assert house.database == ""
+def test_on_sqlite_only_role_all(instance):
+    assert instance.database == ""
     for role in ("api", "console"):
         assert "On SQLite one process serves everything" in cli.refused("serve", "--role", role)
 
@@ -546,7 +546,7 @@ def cli_error():
 
 
 @pytest.mark.store
-def test_a_database_that_sorts_by_a_language_is_refused(house, monkeypatch):
+def test_a_database_that_sorts_by_a_language_is_refused(instance, monkeypatch):
     from farebox.care import setup
     from farebox.kit import db, errors
 

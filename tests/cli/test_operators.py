@@ -22,7 +22,7 @@ def come(link):
     db.write(setup.use, code, email="", name="", password_hash=hashed, now_us=clock.now_us())
 
 
-def test_set_up_only_while_there_is_nobody(house):
+def test_set_up_only_while_there_is_nobody(instance):
     first, second = cli.ok("operator", "set-up"), cli.ok("operator", "set-up")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/office/set-up\?code=[A-Za-z0-9_-]{22}", first["link"])
     assert first["link"] != second["link"]
@@ -31,7 +31,7 @@ def test_set_up_only_while_there_is_nobody(house):
 
 
 @pytest.mark.slow
-def test_invite_list_and_reset(house):
+def test_invite_list_and_reset(instance):
     made = cli.ok("operator", "invite", "ada@example.org", "--role", "admin")
     assert made["state"] == "approved"
     assert made["single_person"] is True
@@ -52,7 +52,7 @@ def test_invite_list_and_reset(house):
     assert "ada@example.org" in cli.run("operator", "list").out
 
 
-def test_alone_even_where_two_are_needed(house):
+def test_alone_even_where_two_are_needed(instance):
     """The machine's administrator acts alone (I27), and the record says so."""
     from farebox.kit import options
 
@@ -61,7 +61,7 @@ def test_alone_even_where_two_are_needed(house):
 
 
 @pytest.mark.slow
-def test_what_a_server_prints_at_its_start(house):
+def test_what_a_server_prints_at_its_start(instance):
     from farebox.care import setup
 
     code = setup.first_code()

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.store
 
 
 @pytest.fixture
-def ada(ready_house):
+def ada(ready_instance):
     return cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
 
 

@@ -11,7 +11,7 @@ FACTS = ("--reason", "bank transfer", "--ref")
 
 
 @pytest.fixture
-def two(ready_house):
+def two(ready_instance):
     return [cli.ok("account", "open", name, "--currency", "USD", "--price-list", "official-usd")["id"] for name in "AB"]
 
 

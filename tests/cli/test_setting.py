@@ -10,7 +10,7 @@ from kit import cli
 
 
 @pytest.mark.slow
-def test_settings_by_command(house):
+def test_settings_by_command(instance):
     from farebox.kit.models import AuditEvent
 
     cli.ok("migrate")
@@ -27,7 +27,7 @@ def test_settings_by_command(house):
 
 
 @pytest.mark.slow
-def test_administrators_hear_of_channels_that_a_command_makes(house):
+def test_administrators_hear_of_channels_that_a_command_makes(instance):
     from farebox.accounts.people import people
     from farebox.kit import clock, db
     from farebox.kit.models import Outbox
@@ -50,7 +50,7 @@ def _doctor():
 
 
 @pytest.mark.slow
-def test_when_version_2_of_the_rules_begins_by_command(house, monkeypatch):
+def test_when_version_2_of_the_rules_begins_by_command(instance, monkeypatch):
     """A shop of a release before chooses a date a week ahead, may move it until it has come, and keeps it then."""
     from farebox.catalog import shelf
     from farebox.kit import clock, db, settings
@@ -85,7 +85,7 @@ def test_when_version_2_of_the_rules_begins_by_command(house, monkeypatch):
 @pytest.mark.store
 @pytest.mark.slow
 @pytest.mark.parametrize("begins", [True, False])
-def test_only_a_new_shop_begins_with_version_2(house, begins):
+def test_only_a_new_shop_begins_with_version_2(instance, begins):
     from farebox.kit import db, settings
 
     if not begins:  # a store of a release before has an id and no date
@@ -100,7 +100,7 @@ def test_only_a_new_shop_begins_with_version_2(house, begins):
         assert "has passed" in cli.refused("setting", "set", "rules_2_from", "10d")
 
 
-def test_owners_are_told_once_for_each_date(ready_house, monkeypatch):
+def test_owners_are_told_once_for_each_date(ready_instance, monkeypatch):
     from farebox.accounts.people import people
     from farebox.jobs import new_rules, schedule
     from farebox.kit import clock, db, settings

@@ -32,13 +32,13 @@ def running(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def sold(shop, running):
     """The demo's card, prices and channel of the model, on this shop's price list."""
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
     from farebox.kit import clock
 
     now_us = clock.now_us()
     shop.write(goods.fill, goods.Sources(sandbox=shop.sandbox.base_url, small=running.base_url), {})
     rows = [sheets.row(NAME, usage_class, price) for usage_class, price in goods.SMALL_PRICES.items()]
-    shop.write(lists.publish, "usd", rows, actor="test", now_us=now_us)
+    shop.write(price_lists.publish, "usd", rows, actor="test", now_us=now_us)
     shop.refresh()
 
 

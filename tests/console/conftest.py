@@ -37,10 +37,10 @@ def publish(shop: Any) -> Callable[..., None]:
     def go(
         price_list: str, prices: dict[str, dict[str, str]] | None = None, currency: str = "CNY", **facts: Any
     ) -> Any:
-        from farebox.catalog import lists, sheets
+        from farebox.catalog import price_lists, sheets
         from farebox.kit import clock
 
-        shop.write(lists.create_list, price_list, currency, actor="test")
+        shop.write(price_lists.create_list, price_list, currency, actor="test")
         rows = [
             sheets.row(model, usage_class, price)
             for model, classes in (prices or {}).items()
@@ -49,7 +49,7 @@ def publish(shop: Any) -> Callable[..., None]:
         made = {"actor": "test", "now_us": clock.now_us(), **facts}
         if currency != "USD" and "rate" not in made:
             made.setdefault("usd_rate", "7.25")
-        sheet = shop.write(lists.publish, price_list, rows, **made)
+        sheet = shop.write(price_lists.publish, price_list, rows, **made)
         shop.refresh()
         return sheet
 

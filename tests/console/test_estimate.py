@@ -107,7 +107,7 @@ def test_nothing_of_a_text_stays(shop, visitor, capfd):
     assert MARK not in visitor.page("/estimate").html
     said = capfd.readouterr()
     assert MARK not in said.out + said.err
-    for file in shop.house.data.rglob("*"):
+    for file in shop.instance.data.rglob("*"):
         assert not file.is_file() or MARK.encode() not in file.read_bytes(), file
 
 

@@ -42,10 +42,10 @@ def insider(shop, publish):
 
 
 def sheet(shop, name):
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.kit import clock
 
-    return shop.read(lists.show, name, now_us=clock.now_us())
+    return shop.read(price_lists.show, name, now_us=clock.now_us())
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_sorted_by_any_column_both_ways(shop, visitor, retail):
 
 
 def test_searched_and_filtered(shop, visitor, retail):
-    from farebox.catalog import goods
+    from farebox.catalog import definitions
 
     every = set(visitor.page("/prices").rows())
     assert set(visitor.page("/prices?q=PREVIEW").rows()) == {name for name in every if "preview" in name}
@@ -144,7 +144,7 @@ def test_searched_and_filtered(shop, visitor, retail):
     assert set(visitor.page("/prices?kind=completions").rows()) == {"gpt-3.5-turbo-instruct"}
     assert set(visitor.page("/prices?kind=nonsense").rows()) == every
     assert set(visitor.page("/prices?owner=openai").rows()) == every
-    shop.write(goods.alias, "four", "gpt-4", actor="test")
+    shop.write(definitions.alias, "four", "gpt-4", actor="test")
     assert set(visitor.page("/prices?q=four").rows()) == {"gpt-4"}
     empty = visitor.page("/prices?owner=nobody")
     assert empty.tables == []
@@ -227,12 +227,12 @@ def test_announced_changes_and_history(shop, visitor, retail, publish):
 
 @pytest.mark.slow
 def test_pages_of_models_that_are_not_public(shop, visitor, retail, publish):
-    from farebox.catalog import goods, shelf
+    from farebox.catalog import definitions, shelf
 
     publish("secret", {"text-embedding-3-small": {"input": "1"}})
     assert visitor.page("/prices/text-embedding-3-small").status == 404
     assert visitor.page("/prices/nothing").status == 404
-    shop.write(goods.alias, "vendor/four", "gpt-4", actor="test")
+    shop.write(definitions.alias, "vendor/four", "gpt-4", actor="test")
     moved = visitor.page("/prices/vendor/four")
     assert (moved.status, moved.headers["location"]) == (302, "/prices/gpt-4")
     shop.write(shelf.unlist, "gpt-4-32k", "test", "test")
@@ -240,7 +240,7 @@ def test_pages_of_models_that_are_not_public(shop, visitor, retail, publish):
         assert "gpt-4-32k" not in visitor.page("/prices").rows()
         assert "not on sale" in visitor.page("/prices/gpt-4-32k").text
     finally:
-        shop.write(goods.relist, "gpt-4-32k", actor="test")
+        shop.write(definitions.relist, "gpt-4-32k", actor="test")
     assert "gpt-4-32k" in visitor.page("/prices").rows()
 
 
@@ -257,14 +257,14 @@ def test_without_a_public_list(shop, visitor, option, retail):
 
 def test_of_several_lists_the_first_stays_public(shop, visitor, option, publish):
     """A new list, with or without prices, takes nothing from the shop until it is chosen."""
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.kit import settings
 
     def shown():
         return visitor.request("GET", "/prices.json").json["price_list"]
 
     option(public_price_list="")
-    shop.write(lists.create_list, "a-new-one", "USD", actor="test")
+    shop.write(price_lists.create_list, "a-new-one", "USD", actor="test")
     assert shown() == "usd"
     publish("a-new-one", {"gpt-4": {"input": "1", "output": "2"}}, "USD")
     assert shown() == "usd"
@@ -281,7 +281,7 @@ def test_of_several_lists_the_first_stays_public(shop, visitor, option, publish)
 
 def test_new_accounts_go_on_buying_by_the_public_list(shop, option, publish):
     from farebox.accounts.sign_in import signup
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.kit import settings
 
     def bought_by(**values):
@@ -290,7 +290,7 @@ def test_new_accounts_go_on_buying_by_the_public_list(shop, option, publish):
         return None if found is None else found.name
 
     option(public_price_list="")
-    shop.write(lists.create_list, "empty", "JPY", actor="test")
+    shop.write(price_lists.create_list, "empty", "JPY", actor="test")
     publish("later", {"gpt-4": {"input": "1", "output": "2"}}, "JPY")
     try:
         assert bought_by(signup_price_list="") == "usd"
@@ -351,10 +351,10 @@ def test_prices_of_one_are_never_served_to_another(shop, visitor, retail, inside
 
 def test_an_account_whose_list_has_no_prices_yet(shop, retail):
     from farebox.accounts import accounts
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
 
     who = people.customer(shop)
-    shop.write(lists.create_list, "to-come", "USD", actor="test")
+    shop.write(price_lists.create_list, "to-come", "USD", actor="test")
     shop.write(accounts.set_price_list, who.customer.account, price_list="to-come", actor="test")
     for path in ("/prices", "/estimate", "/"):
         assert "Your account's price list has no prices in force yet." in who.page(path).text

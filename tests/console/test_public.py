@@ -105,10 +105,10 @@ def test_without_a_public_list_no_price_is_shown(shop, visitor, monkeypatch):
 
 
 def test_a_second_list_hides_no_prices(shop, visitor):
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.catalog.models import PriceList
 
-    shop.write(lists.create_list, name="friends", currency="USD", about="", actor="test")
+    shop.write(price_lists.create_list, name="friends", currency="USD", about="", actor="test")
     try:
         assert "$30.00" in text(visitor.get("/"))
     finally:
@@ -116,12 +116,12 @@ def test_a_second_list_hides_no_prices(shop, visitor):
 
 
 def test_models_that_do_not_chat_are_shown_as_well(shop, visitor, monkeypatch):
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
     from farebox.kit import clock
 
-    shop.write(lists.create_list, name="vectors", currency="USD", about="", actor="test")
+    shop.write(price_lists.create_list, name="vectors", currency="USD", about="", actor="test")
     rows = [sheets.row("text-embedding-3-small", "input", "0.02")]
-    shop.write(lists.publish, "vectors", rows, actor="test", now_us=clock.now_us())
+    shop.write(price_lists.publish, "vectors", rows, actor="test", now_us=clock.now_us())
     shop.refresh()
     monkeypatch.setattr(shop.options, "public_price_list", "vectors")
     page = visitor.page("/")

@@ -66,19 +66,19 @@ def issuer() -> Iterator[str]:
 
 
 @pytest.fixture
-def open_shop(request: pytest.FixtureRequest, house: Any, issuer: str) -> Iterator[Any]:
+def open_shop(request: pytest.FixtureRequest, instance: Any, issuer: str) -> Iterator[Any]:
     """A shop in a process of its own, whose options name the issuer; a parameter is its limit of sign-ups."""
     from django.db import connection
 
     from farebox.care import setup
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.kit import db, options
 
     setup.migrate()
-    db.write(lists.create_list, "usd", "USD", actor="test")
+    db.write(price_lists.create_list, "usd", "USD", actor="test")
     connection.close()
     environ = {
-        "FAREBOX_DATA_DIR": str(house.data), "FAREBOX_DATABASE": house.database, "FAREBOX_PORT": "0",
+        "FAREBOX_DATA_DIR": str(instance.data), "FAREBOX_DATABASE": instance.database, "FAREBOX_PORT": "0",
         "FAREBOX_OIDC_ISSUER": issuer, "FAREBOX_OIDC_NAME": "School", "FAREBOX_OIDC_CLIENT_ID": "shop",
         "FAREBOX_OIDC_CLIENT_SECRET": "s", "FAREBOX_SIGN_UPS_PER_H": getattr(request, "param", "100"),
     }  # fmt: skip

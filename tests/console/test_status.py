@@ -117,7 +117,7 @@ def test_it_is_read_at_most_every_30_seconds(shop, visitor, monkeypatch):
 def test_while_nothing_was_called(shop, visitor, monkeypatch):
     from farebox.calls import availability
 
-    monkeypatch.setattr(availability.statements, "ENDED_CALLS", availability.statements.ENDED_CALLS.replace(
+    monkeypatch.setattr(availability.sql, "ENDED_CALLS", availability.sql.ENDED_CALLS.replace(
         "WHERE", "WHERE 1 = 0 AND"))  # fmt: skip
     page = visitor.page("/status")
     assert "No calls in the last two hours" in page.text

@@ -233,13 +233,13 @@ def test_who_joins_keeps_the_language_of_the_page(shop):
 
 def test_the_page_after_joining_offers_what_the_page_of_a_key_does(shop):
     from farebox.accounts.models import Account
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
     from farebox.kit import clock
 
     owner = people.customer(shop, "5")
-    shop.write(lists.create_list, "of-a-school", "USD", actor="test")
+    shop.write(price_lists.create_list, "of-a-school", "USD", actor="test")
     rows = [sheets.row(name, each, "1") for name in ("gpt-4", "gpt-4-32k") for each in ("input", "output")]
-    shop.write(lists.publish, "of-a-school", rows, actor="test", now_us=clock.now_us())
+    shop.write(price_lists.publish, "of-a-school", rows, actor="test", now_us=clock.now_us())
     Account.objects.filter(id=owner.customer.account).update(price_list="of-a-school")
     shop.refresh()
     invite(owner, email := fresh(), project(owner, "Set up"), with_key="on")

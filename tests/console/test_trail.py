@@ -1,4 +1,4 @@
-"""The changes of an account over HTTP: whose they are, in words, without what is the house's; pages by cursor."""
+"""The changes of an account over HTTP: whose they are, in words, without what is the shop's; pages by cursor."""
 
 from __future__ import annotations
 

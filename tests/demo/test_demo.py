@@ -33,7 +33,7 @@ def offered() -> dict[str, set[str]]:
 
 @pytest.mark.slow
 @pytest.mark.store
-def test_filled_twice_is_filled_once(ready_house):
+def test_filled_twice_is_filled_once(ready_instance):
     first = run.fill(FULL)
     run.write_env(first, smallmodel.NAME)
     assert first.available_micro == 5_000_000
@@ -53,7 +53,7 @@ def test_filled_twice_is_filled_once(ready_house):
 
 
 @pytest.mark.slow
-def test_keys_survive_unless_their_file_is_gone(ready_house):
+def test_keys_survive_unless_their_file_is_gone(ready_instance):
     first = run.fill(FULL)
     path = run.write_env(first, smallmodel.NAME)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -77,7 +77,7 @@ def test_keys_survive_unless_their_file_is_gone(ready_house):
 
 
 @pytest.mark.slow
-def test_a_month_lies_behind_it(ready_house):
+def test_a_month_lies_behind_it(ready_instance):
     """Everything that a page could show is there, and the books add up."""
     from farebox.accounts.models import Invitation, Member, Person, Project
     from farebox.calls.models import Call
@@ -105,7 +105,7 @@ def test_a_month_lies_behind_it(ready_house):
 
 
 @pytest.mark.slow
-def test_prices_that_somebody_changed_stay(ready_house):
+def test_prices_that_somebody_changed_stay(ready_instance):
     run.fill(FULL)
     cli.ok("prices", "publish", goods.LIST, "--set", "gpt-4", "input", "99.00")
     run.fill(FULL)
@@ -113,7 +113,7 @@ def test_prices_that_somebody_changed_stay(ready_house):
 
 
 @pytest.mark.slow
-def test_without_the_small_model_the_demo_goes_on(ready_house):
+def test_without_the_small_model_the_demo_goes_on(ready_instance):
     run.fill(FULL)
     run.fill(goods.Sources(FULL.sandbox, None))
     rows = {row["name"]: row for row in cli.ok("model", "list")}
@@ -126,7 +126,7 @@ def test_without_the_small_model_the_demo_goes_on(ready_house):
 
 
 @pytest.mark.slow
-def test_the_real_openai_takes_the_sandboxs_place(ready_house):
+def test_the_real_openai_takes_the_sandboxs_place(ready_instance):
     run.fill(FULL)
     run.fill(goods.Sources(None, FULL.small, "sk-the-operators-own-key-0123456789"))
     assert set(offered()) == {"openai", "smollm2"}
@@ -139,7 +139,7 @@ def test_the_real_openai_takes_the_sandboxs_place(ready_house):
 
 
 @pytest.mark.slow
-def test_the_real_thing_needs_its_own_key(house, monkeypatch):
+def test_the_real_thing_needs_its_own_key(instance, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-ours")
     monkeypatch.delenv(run.OPENAI_KEY, raising=False)
     with pytest.raises(CommandError, match="FAREBOX_DEMO_OPENAI_KEY"):

@@ -27,12 +27,12 @@ def own_server(pytestconfig: pytest.Config) -> Iterator[Any]:
 
 
 @pytest.fixture
-def fragile_house(request: pytest.FixtureRequest, own_server: Any, tmp_path: Path) -> Iterator[Any]:
-    """A fresh store; on PostgreSQL on a server of its own, `house.server`."""
+def fragile_instance(request: pytest.FixtureRequest, own_server: Any, tmp_path: Path) -> Iterator[Any]:
+    """A fresh store; on PostgreSQL on a server of its own, `instance.server`."""
     if own_server is None:
-        yield request.getfixturevalue("house")
+        yield request.getfixturevalue("instance")
         return
     from kit import postgres
 
-    with postgres.opened(own_server, tmp_path / "data") as house:
-        yield house
+    with postgres.opened(own_server, tmp_path / "data") as instance:
+        yield instance

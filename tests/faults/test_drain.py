@@ -21,12 +21,12 @@ pytestmark = [pytest.mark.store, pytest.mark.slow]
 
 
 @contextlib.contextmanager
-def serving(house: Any, *, drain_s: int) -> Iterator[tuple[Any, Any, Any]]:
+def serving(instance: Any, *, drain_s: int) -> Iterator[tuple[Any, Any, Any]]:
     """A shop whose own server is stopped, an account with 10, and a real process that serves the store."""
-    shop = Shop(house)
+    shop = Shop(instance)
     me = shop.account("10")
     shop.stop()
-    process = Serving({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_DRAIN_S": str(drain_s)})
+    process = Serving({**instance.environ, "FAREBOX_PORT": "0", "FAREBOX_DRAIN_S": str(drain_s)})
     try:
         yield shop, me, process
     finally:
@@ -39,11 +39,11 @@ def serving(house: Any, *, drain_s: int) -> Iterator[tuple[Any, Any, Any]]:
 
 @pytest.mark.rule("R15")
 @pytest.mark.fault("F29")
-def test_sigterm_lets_calls_under_way_end_and_cuts_what_lasts_longer(house):
+def test_sigterm_lets_calls_under_way_end_and_cuts_what_lasts_longer(instance):
     """Two streams: one ends within the drain, one does not: it gets an error event, costs nothing, holds nothing."""
     from farebox.ledger.models import Hold
 
-    with serving(house, drain_s=5) as (shop, me, running):
+    with serving(instance, drain_s=5) as (shop, me, running):
         bodies: dict[str, bytes] = {}
         begun = threading.Semaphore(0)
 
@@ -83,13 +83,13 @@ def test_sigterm_lets_calls_under_way_end_and_cuts_what_lasts_longer(house):
 
 
 @pytest.mark.fault("F29")
-def test_sigterm_lets_an_answer_leave_that_was_charged_before(house):
+def test_sigterm_lets_an_answer_leave_that_was_charged_before(instance):
     """A slow reader gets all of a body of many MB, and nobody is waited for once he has it."""
     from farebox.calls.models import Call
     from farebox.ledger.models import Entry
 
     with (
-        serving(house, drain_s=60) as (shop, me, running),
+        serving(instance, drain_s=60) as (shop, me, running),
         contextlib.closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)) as line,
     ):
         line.sock = socket.socket()
@@ -116,7 +116,7 @@ def test_sigterm_lets_an_answer_leave_that_was_charged_before(house):
 
 
 @pytest.mark.fault("F29")
-def test_a_store_that_hangs_does_not_keep_a_process_that_stops(house, monkeypatch):
+def test_a_store_that_hangs_does_not_keep_a_process_that_stops(instance, monkeypatch):
     """Writes that never come back: the process is gone ten seconds after the drain all the same."""
     import asyncio
 
@@ -128,7 +128,7 @@ def test_a_store_that_hangs_does_not_keep_a_process_that_stops(house, monkeypatc
         hung.append(getattr(fn, "__name__", ""))
         await asyncio.Event().wait()
 
-    shop = Shop(house)
+    shop = Shop(instance)
     try:
         me = shop.account("10")
         assert me.chat("gpt-4", "hello").status == 200

@@ -41,7 +41,7 @@ def hit(tested: World, locker: Any, child: Any, name: str) -> bool:
     locker.say("lock")
     try:
         if name == "journal.replayed":
-            tested.wait_journal(child, tested.house.data, _AWAY_S)
+            tested.wait_journal(child, tested.instance.data, _AWAY_S)
         else:
             child.wait_ended(_AWAY_S)
     finally:
@@ -56,7 +56,7 @@ def kill_while_away(tested: World, locker: Any) -> None:
     tested.wait_busy(child)
     locker.say("lock")
     try:
-        if tested.wait_journal(child, tested.house.data, _AWAY_S):
+        if tested.wait_journal(child, tested.instance.data, _AWAY_S):
             time.sleep(0.2)
         child.kill()
     finally:
@@ -89,13 +89,13 @@ def one_kill(
 
 @pytest.mark.timeout(60 + 6 * KILLS)
 @pytest.mark.fault("F01", "F04", "F09", "F28", "F31", "F32")
-def test_kill_9_on_sqlite(house: Any, tmp_path: Path, capsys: Any) -> None:
+def test_kill_9_on_sqlite(instance: Any, tmp_path: Path, capsys: Any) -> None:
     from django.db import connection
 
     if connection.vendor != "sqlite":
         return  # test_nodes.py kills nodes on PostgreSQL
     rng = random.Random(20261124)
-    with world.opened(house, tmp_path) as tested:
+    with world.opened(instance, tmp_path) as tested:
         locker = tested.locker()
         points = Points(rng)
         starts_s: list[float] = []
@@ -124,12 +124,12 @@ def test_kill_9_on_sqlite(house: Any, tmp_path: Path, capsys: Any) -> None:
             assert all(points.hits.values()), "a failpoint was never hit"
 
 
-def test_a_second_server_is_refused_on_sqlite(house: Any, tmp_path: Path) -> None:
+def test_a_second_server_is_refused_on_sqlite(instance: Any, tmp_path: Path) -> None:
     from django.db import connection
 
     if connection.vendor != "sqlite":
         return  # several nodes are the point of PostgreSQL
-    with world.opened(house, tmp_path) as tested:
+    with world.opened(instance, tmp_path) as tested:
         child = tested.start()
         assert child.wait_ready()
         done = subprocess.run(

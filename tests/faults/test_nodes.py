@@ -39,12 +39,12 @@ class Nodes:
         self.places: list[Child | None] = [None, None]
 
     def environ(self, place: int) -> dict[str, str]:
-        house = self.tested.house
+        instance = self.tested.instance
         return {
             **_LEASE,
             "FAREBOX_DATA_DIR": str(self.tested.folder / f"node{place}"),
-            "FAREBOX_PEPPER_FILE": str(house.data / "keys" / "pepper"),
-            "FAREBOX_MASTER_KEY_FILE": str(house.data / "keys" / "master"),
+            "FAREBOX_PEPPER_FILE": str(instance.data / "keys" / "pepper"),
+            "FAREBOX_MASTER_KEY_FILE": str(instance.data / "keys" / "master"),
         }
 
     def start(self, place: int, failpoint: str = "") -> Child:
@@ -141,7 +141,7 @@ def kill_database(nodes: Nodes, points: Points, rng: random.Random, number: int)
     """The database crashes under load; for so long that settlements are journalled, or for a moment."""
     from django.db import connection
 
-    server = nodes.tested.house.server
+    server = nodes.tested.instance.server
     long = number % 8 == 5
     name = points.next(lambda name: name.startswith("journal.")) if long else ""
     child = None
@@ -204,14 +204,14 @@ def pause_node(nodes: Nodes, rng: random.Random) -> bool:
 
 @pytest.mark.timeout(90 + 6 * KILLS)
 @pytest.mark.fault("F28", "F30", "F31")
-def test_kill_9_on_postgresql(fragile_house: Any, tmp_path: Path, capsys: Any) -> None:
+def test_kill_9_on_postgresql(fragile_instance: Any, tmp_path: Path, capsys: Any) -> None:
     from django.db import connection
 
     if connection.vendor == "sqlite":
         return  # one process is the point of SQLite: test_kill.py
     rng = random.Random(20261125)
     zombies = 0
-    with world.opened(fragile_house, tmp_path, nodes=2, seed=2) as tested:
+    with world.opened(fragile_instance, tmp_path, nodes=2, seed=2) as tested:
         points = Points(rng)
         nodes = Nodes(tested)
         begin = time.monotonic()

@@ -78,7 +78,7 @@ class Got:
 class Links:
     """A shop with a proxy on each link, and its client."""
 
-    def __init__(self, stack: contextlib.ExitStack, house: Any, folder: Path, server: Any) -> None:
+    def __init__(self, stack: contextlib.ExitStack, instance: Any, folder: Path, server: Any) -> None:
         self.loop = Loop()
         stack.callback(self.loop.close)
         self._stack = stack
@@ -87,9 +87,9 @@ class Links:
         self.store: Proxy | None = None
         if server is not None:
             self.store = self._proxy(server.port)
-            environ["FAREBOX_DATABASE"] = server.uri(house.name, self.store.port) + "&connect_timeout=2"
+            environ["FAREBOX_DATABASE"] = server.uri(instance.name, self.store.port) + "&connect_timeout=2"
         self.world = stack.enter_context(
-            world.opened(house, folder, callers=0, reach=self._reach, environ=environ)
+            world.opened(instance, folder, callers=0, reach=self._reach, environ=environ)
         )  # fmt: skip
         port = self.world.ports[0]
         self.client, self.client_tls = self._proxy(port), self._proxy(port, tls=True)
@@ -217,12 +217,12 @@ def links(request: pytest.FixtureRequest, own_server: Any, tmp_path_factory: Any
     folder = tmp_path_factory.mktemp("links")
     with contextlib.ExitStack() as stack:
         if own_server is None:
-            house = request.getfixturevalue("shared_house")
+            instance = request.getfixturevalue("shared_instance")
         else:
             from kit import postgres
 
-            house = stack.enter_context(postgres.opened(own_server, folder / "data"))
-        yield Links(stack, house, folder, own_server)
+            instance = stack.enter_context(postgres.opened(own_server, folder / "data"))
+        yield Links(stack, instance, folder, own_server)
 
 
 def served_exactly(links: Links, got: Got, rules: set[str]) -> None:

@@ -30,7 +30,7 @@ def answers(tested: World) -> list[dict[str, Any]]:
     return [line for line in lines if not line.get("begin")]
 
 
-def take_away(tested: World, house: Any) -> Any:
+def take_away(tested: World, instance: Any) -> Any:
     """Take the store away; what gives it back."""
     from django.db import connection
 
@@ -39,21 +39,21 @@ def take_away(tested: World, house: Any) -> Any:
         locker.say("lock")
         return lambda: locker.say("free")
     connection.close()
-    house.server.stop()
-    return house.server.start
+    instance.server.stop()
+    return instance.server.start
 
 
 @pytest.mark.timeout(120 + 3 * AWAY_S)
 @pytest.mark.fault("F33")
-def test_the_store_is_away_under_load(fragile_house: Any, tmp_path: Path, capsys: Any) -> None:
+def test_the_store_is_away_under_load(fragile_instance: Any, tmp_path: Path, capsys: Any) -> None:
     environ = {"FAREBOX_STORE_WAIT_MS": "100"}
-    with world.opened(fragile_house, tmp_path, callers=12, seed=3, environ=environ) as tested:
+    with world.opened(fragile_instance, tmp_path, callers=12, seed=3, environ=environ) as tested:
         child = tested.start()
         assert child.wait_ready(), tested.nursery.said
         tested.client.go()
         wait_until(lambda: len(answers(tested)) > 50, 30, "the client gets no answers")
         tested.wait_busy(child)
-        give_back = take_away(tested, fragile_house)
+        give_back = take_away(tested, fragile_instance)
         begin = time.time()
         time.sleep(AWAY_S)
         end = time.time()
@@ -75,4 +75,4 @@ def test_the_store_is_away_under_load(fragile_house: Any, tmp_path: Path, capsys
         assert {status for status, _ in statuses} <= {0, 200, 502, 503}
         assert child.alive
         assert child.stop() == 0
-        assert not list((fragile_house.data / "journal").glob("*.log")), "the journal was not emptied"
+        assert not list((fragile_instance.data / "journal").glob("*.log")), "the journal was not emptied"

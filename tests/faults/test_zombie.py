@@ -27,9 +27,9 @@ class Door:
 
 
 @contextlib.contextmanager
-def filled(house):
+def filled(instance):
     """A shop whose server has stopped, for another process to serve."""
-    shop = Shop(house)
+    shop = Shop(instance)
     me = shop.account("1")
     shop.stop()
     try:
@@ -59,11 +59,11 @@ def end_as_a_neighbour_does(shop) -> None:
 @pytest.mark.fault("F30")
 @pytest.mark.rule("R24")
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
-def test_a_zombie_charges_nothing_and_leaves(house, stream):
+def test_a_zombie_charges_nothing_and_leaves(instance, stream):
     from farebox.kit import errors
 
-    with filled(house) as (shop, me):
-        serving = Serving({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_LEASE_BEAT_MS": "200"})
+    with filled(instance) as (shop, me):
+        serving = Serving({**instance.environ, "FAREBOX_PORT": "0", "FAREBOX_LEASE_BEAT_MS": "200"})
         try:
             shop.server = Door(serving.port)
             how = "tokens=20+pace=40" if stream else "tokens=20+slow=0.8"
@@ -118,12 +118,12 @@ def log_end(kind: str) -> tuple[int, int | None]:
 
 @pytest.mark.fault("F38")
 @pytest.mark.parametrize("kind", ["pipe", "gone", "disk"])
-def test_a_log_that_takes_nothing_hurts_no_call(house, kind):
-    with filled(house) as (shop, me):
+def test_a_log_that_takes_nothing_hurts_no_call(instance, kind):
+    with filled(instance) as (shop, me):
         number, close_later = log_end(kind)
         environ = {
             **os.environ,
-            **house.environ,
+            **instance.environ,
             "FAREBOX_PORT": "0",
             "FAREBOX_LOG_LEVEL": "info",
             "FAREBOX_DRAIN_S": "1",

@@ -56,9 +56,9 @@ def limits(shop):
 
 
 @pytest.fixture
-def shop_here(house_after):
+def shop_here(instance_after):
     """A shop of the test's own, to be stopped and started; the books are proved at the end."""
-    with opened(house_after(stock), settle_wait_s=1) as running:
+    with opened(instance_after(stock), settle_wait_s=1) as running:
         running.model("far", {"input": "0", "output": "10"})
         yield running
         assert running.findings() == []

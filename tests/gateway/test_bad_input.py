@@ -31,8 +31,8 @@ LONG_S = 10.0  # a refusal takes far less, and what hangs takes longer; the mach
 
 
 @pytest.fixture(scope="module")
-def shop(stocked_house):
-    with shops.opened(stocked_house, wrong_keys_per_min=100_000) as running:
+def shop(stocked_instance):
+    with shops.opened(stocked_instance, wrong_keys_per_min=100_000) as running:
         yield running
         assert running.findings() == []
 

@@ -125,9 +125,9 @@ def test_a_whole_answer_has_one_form(shop, me, quirk):
 
 
 def test_an_alias_is_answered_under_the_name_that_was_asked(shop, me):
-    from farebox.catalog import goods
+    from farebox.catalog import definitions
 
-    shop.write(goods.alias, "my-gpt", "gpt-4", actor="test")
+    shop.write(definitions.alias, "my-gpt", "gpt-4", actor="test")
     shop.refresh()
     assert me.chat("my-gpt").json["model"] == "my-gpt"
     assert {event["model"] for event in check_lines(me.chat("my-gpt", stream=True))} == {"my-gpt"}

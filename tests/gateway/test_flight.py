@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 
 from farebox.gateway.flight import Flight, Share
-from farebox.kit import limits
+from farebox.kit import process_limits
 from farebox.kit.options import Options
 from farebox.site.pages import FORM_BYTES_MAX
 from kit import people, raw
@@ -69,7 +69,7 @@ def many(shop: Any, count: int, data: bytes) -> Iterator[list[Any]]:
 @pytest.mark.parametrize("length", [31 * MIB, None])
 def test_what_a_stranger_announces_is_refused_before_it_is_read(shop, me, path, length):
     """Twelve who announced 31 MiB and sent 30 made 503s of all calls."""
-    before = limits.rss_bytes()
+    before = process_limits.rss_bytes()
     some = b"x" * 200_000 if length else b"100000\r\n" + b"x" * MIB + b"\r\n"
     with many(shop, 12, form(path, length, body=some)) as lines:
         for line in lines:
@@ -79,7 +79,9 @@ def test_what_a_stranger_announces_is_refused_before_it_is_read(shop, me, path, 
                 assert answer.json["error"]["code"] == "request_too_large"
             else:
                 assert answer.headers["content-type"].startswith("text/html") and b"too large" in answer.body
-    assert limits.rss_bytes() - before < 40 * MIB  # the test's own bytes too, and what the pages needed at their first
+    assert (
+        process_limits.rss_bytes() - before < 40 * MIB
+    )  # the test's own bytes too, and what the pages needed at their first
 
 
 @pytest.mark.slow
@@ -154,11 +156,11 @@ def test_small_chunks_weigh_no_more_than_what_they_carry(shop, me):
         line.sendall(head + piece)
         callers = shop.server.reception.flight.callers
         until(lambda: callers.held_bytes >= 20_000)
-        before = limits.rss_bytes()
+        before = process_limits.rss_bytes()
         for _ in range(40):
             line.sendall(piece)
         until(lambda: callers.held_bytes >= 41 * 20_000)
-        assert limits.rss_bytes() - before < 12 * MIB  # 400,000 objects would be 20
+        assert process_limits.rss_bytes() - before < 12 * MIB  # 400,000 objects would be 20
 
 
 def test_large_heads_count(shop, monkeypatch):

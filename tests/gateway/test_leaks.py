@@ -124,12 +124,12 @@ def test_a_webhooks_secret_and_links_of_invitations(shop):
     wanted = notices.Wishes(prices=True, by_mail=False, webhook_url="https://example.com/hook")
     secret = shop.write(notices.put, person=member.person, account=account, wanted=wanted, actor="test")
     for name in ("one", "two", "three"):
-        guests, terms = [invitations.Guest(f"{name}.{account}@example.com")], invitations.Terms(role="owner")
+        guests, terms = [invitations.Guest(f"{name}.{account}@example.com")], invitations.InvitationTerms(role="owner")
         shop.write(
             invitations.invite, account, guests, terms, lambda _tx, _row, code: codes.append(code),
             now_us=clock.now_us(), actor=f"person:{owner.person}",
         )  # fmt: skip
-    new = setup.Offered("", email=f"new.{account}@example.com", role="support")
+    new = setup.CodePurpose("", email=f"new.{account}@example.com", role="support")
     office = shop.write(setup.invite, new, change="", now_us=clock.now_us(), actor="test")
     unknown = report(shop, {"key": "whsec_nobody-knows-0123456789"})
     links = [codes[0], f"https://shop.example/zh/join/{codes[1]}?x=1", f"http://x/office/set-up?code={office}"]

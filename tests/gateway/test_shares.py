@@ -16,7 +16,7 @@ import pytest
 from farebox.gateway.heavy import Heavy
 from farebox.gateway.shares import Places, Turns
 from farebox.gateway.slips import PER_HOUR, Slips
-from farebox.kit import limits, loopwatch, outline
+from farebox.kit import loopwatch, outline, process_limits
 from farebox.kit.errors import Overloaded, RateLimited
 from farebox.look.sessions import PERSON
 from farebox.site.whose import Whose
@@ -244,7 +244,7 @@ def test_who_was_refused_and_still_sends_keeps_nobody_out(shop, rich, option):
 def test_who_has_no_money_sends_no_large_bodies(shop):
     """24 unfinished ones of 31 MB took 833 MB."""
     poor = shop.account("0")
-    before = limits.rss_bytes()
+    before = process_limits.rss_bytes()
     with contextlib.ExitStack() as stack:
         lines = [stack.enter_context(contextlib.closing(raw.connect(shop))) for _ in range(24)]
         for line in lines:
@@ -252,16 +252,16 @@ def test_who_has_no_money_sends_no_large_bodies(shop):
         for line in lines:
             answer = raw.listen(line, quiet_s=60)
             assert (answer.status, answer.json["error"]["code"]) == (429, "insufficient_quota") and answer.closed
-    assert limits.rss_bytes() - before < 40 * MIB
+    assert process_limits.rss_bytes() - before < 40 * MIB
 
 
 def test_large_memory_goes_back(shop):
-    limits.return_large()
-    before = limits.rss_bytes()
+    process_limits.return_large()
+    before = process_limits.rss_bytes()
     bodies = [bytearray(31 * MIB) for _ in range(6)]
-    assert limits.rss_bytes() - before > 150 * MIB
+    assert process_limits.rss_bytes() - before > 150 * MIB
     del bodies
-    assert limits.rss_bytes() - before < 20 * MIB
+    assert process_limits.rss_bytes() - before < 20 * MIB
 
 
 def test_pages_have_a_share_per_address(shop):

@@ -17,13 +17,13 @@ from farebox.accounts import accounts
 from farebox.accounts.keys import keys
 from farebox.accounts.models import ApiKey, Project
 from farebox.calls import log
-from farebox.calls.log import Ended, Opened
+from farebox.calls.log import CallEnd, CallStart
 from farebox.catalog.models import PriceList
 from farebox.kit import db, dbfaults, settings
-from farebox.kit.commits import Committer, Member
+from farebox.kit.commits import Committer, PendingWrite
 from farebox.kit.errors import FareboxError
 from farebox.ledger import adjustments, allowance, holds, journal, lots, references
-from farebox.ledger.allowance import Terms
+from farebox.ledger.allowance import AllowanceTerms
 from farebox.ledger.holds import HoldEnded, Purse
 from ledger.books import Books, Refused
 
@@ -34,7 +34,7 @@ REFUSED = -1
 BY_HAND = 50
 PLENTY = 10**9
 # Of the allowance, what it begins with, and what each call that is forgiven is worth: two of them are more than there is.
-TERMS = Terms(begin_micro=200, growth_percent=3, most_micro=1_000)
+TERMS = AllowanceTerms(begin_micro=200, growth_percent=3, most_micro=1_000)
 WORTH, WORTH_BEFORE, MOST = 130, 40, 90
 
 
@@ -128,16 +128,16 @@ def set_scene(tx: db.Tx, account: str, project: str) -> Scene:
     return Scene(account, entry, row.id)
 
 
-def _call(scene: Scene, hold: str) -> Opened:
-    return Opened(
+def _call(scene: Scene, hold: str) -> CallStart:
+    return CallStart(
         hold, scene.account, "prj", scene.key, None, "chat", "plain", "plain", stream=True, epoch="living",
         currency=USD, limit_tokens=None, price_list="standard", price_version=1, prices="{}", rule_version=2,
         opened_us=NOW, purses=scene.purses, allowance=TERMS,
     )  # fmt: skip
 
 
-def _ended(charge: int, worth: int) -> Ended:
-    return Ended(
+def _ended(charge: int, worth: int) -> CallEnd:
+    return CallEnd(
         "failed", "R14", 200, charge, {}, "counted", "", [], [], NOW,
         value_micro=worth, most_micro=worth, draws=True, cause="failed",
     )  # fmt: skip
@@ -412,7 +412,7 @@ def script(operation: Operation, scene: Scene, who: str, *, locking: bool) -> Ca
             monotonic_s=time.monotonic,
             wait_s=60,
         )
-        member = Member(operation.run, (scene, who), locks=locks, patient=True, since_s=0, future=None)
+        member = PendingWrite(operation.run, (scene, who), locks=locks, patient=True, since_s=0, future=None)
         committer.run([member])
         if member.error is not None:
             raise member.error

@@ -30,7 +30,7 @@ PAIRS = list(itertools.combinations_with_replacement(OPERATIONS, 2))
 
 
 @pytest.fixture(scope="module")
-def theatre(shared_house: Any, request: pytest.FixtureRequest) -> Iterator[Theatre]:
+def theatre(shared_instance: Any, request: pytest.FixtureRequest) -> Iterator[Theatre]:
     found = Theatre()
     with found.stage.armed():
         yield found

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.store
 
 
 @pytest.mark.slow
-def test_expired_credit_is_taken_back_and_the_books_balance(ready_house):
+def test_expired_credit_is_taken_back_and_the_books_balance(ready_instance):
     from farebox.ledger.models import CreditLot
 
     cli.ok("account", "open", "Ada", "--currency", "USD", "--price-list", "official-usd")
@@ -38,7 +38,7 @@ def test_expired_credit_is_taken_back_and_the_books_balance(ready_house):
     assert cli.ok("prove")["clean"]
 
 
-def test_refusals_are_counted_also_the_last_ones(ready_house):
+def test_refusals_are_counted_also_the_last_ones(ready_instance):
     from farebox.calls.models import RefusalTotal
 
     counts: list[dict[tuple[str, str, str], int]] = [
@@ -58,7 +58,7 @@ def test_refusals_are_counted_also_the_last_ones(ready_house):
     assert rows == {("", "invalid_api_key"): 5, ("acc_1", "insufficient_quota"): 1}
 
 
-def test_old_diagnostics_are_forgotten(ready_house):
+def test_old_diagnostics_are_forgotten(ready_instance):
     asyncio.run(cli.with_store(schedule.forget))
 
 
@@ -69,7 +69,7 @@ def operator(role):
     db.write(people.create, email="una@example.com", operator_role=role, now_us=clock.now_us(), actor="test")
 
 
-def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(ready_house, capsys):
+def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(ready_instance, capsys):
     from farebox.kit import audit, chain, db, settings
     from farebox.kit.models import Outbox
 
@@ -90,7 +90,7 @@ def test_the_audit_trail_is_sealed_and_its_head_told_once_a_day(ready_house, cap
 
 
 @pytest.mark.fault("F12")
-def test_a_channel_that_refuses_us_is_told_once_a_day(ready_house):
+def test_a_channel_that_refuses_us_is_told_once_a_day(ready_instance):
     from farebox.kit.models import Outbox
 
     operator("admin")
@@ -104,7 +104,7 @@ def test_a_channel_that_refuses_us_is_told_once_a_day(ready_house):
 
 
 @pytest.mark.fault("F12")
-def test_the_mail_about_a_channel_leads_to_its_page(ready_house, monkeypatch):
+def test_the_mail_about_a_channel_leads_to_its_page(ready_instance, monkeypatch):
     from django.urls import resolve
 
     from farebox.kit import db
@@ -124,7 +124,7 @@ def test_the_mail_about_a_channel_leads_to_its_page(ready_house, monkeypatch):
 
 
 @pytest.mark.parametrize(("fault", "left"), [(StoreUnavailable("away"), 2), (ValueError("a mistake of ours"), 1)])
-def test_an_alert_waits_for_the_store_and_keeps_no_other_waiting(house, fault, left):
+def test_an_alert_waits_for_the_store_and_keeps_no_other_waiting(instance, fault, left):
     async def fails(context: schedule.Context) -> None:
         async def write(*_: Any) -> None:
             raise fault

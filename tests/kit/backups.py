@@ -55,5 +55,5 @@ def database_or_nothing() -> list[str]:
     return [] if options.current().on_sqlite else ["--database", os.environ["FAREBOX_DATABASE"]]
 
 
-def keys_of(house) -> list[str]:
-    return ["--keys", str(house.data / "keys")]
+def keys_of(instance) -> list[str]:
+    return ["--keys", str(instance.data / "keys")]

@@ -42,7 +42,7 @@ def _fill(tx: Any) -> None:
 
 
 def insert(tx: Any, table: str, row: dict[str, Any]) -> None:
-    """One row with the columns that this release knows; the house may have its ledger accounts already."""
+    """One row with the columns that this release knows; the instance may have its ledger accounts already."""
     names, places = ", ".join(f'"{name}"' for name in row), ", ".join(["%s"] * len(row))
     again = " ON CONFLICT DO NOTHING" if table == "ledger_ledgeraccount" else ""
     tx.execute(f"INSERT INTO {table} ({names}) VALUES ({places}){again}", tuple(row.values()))

@@ -34,15 +34,15 @@ def call(
     """One call, opened and, unless `ends` is false, ended; its id. Charged what its receipt recomputes to."""
     from farebox.accounts import zones
     from farebox.calls import log
-    from farebox.calls.log import AttemptFacts, Ended, Opened
+    from farebox.calls.log import AttemptFacts, CallEnd, CallStart
     from farebox.catalog import pricing
     from farebox.kit import ids
     from farebox.ledger.holds import Purse
 
     usage = {"input": 1200, "output": 350} if usage is None else usage
     prices = PRICES if prices is None else prices
-    due_micro = pricing.due(pricing.Facts(rule, 1, usage, prices, 2**60)).charge_micro
-    opened = Opened(
+    due_micro = pricing.due(pricing.ReceiptMoney(rule, 1, usage, prices, 2**60)).charge_micro
+    opened = CallStart(
         id=ids.new("call", begun_us or opened_us), account=account, project=project, key=key, member=member,
         endpoint="chat", model=model, asked=model, stream=False, epoch=EPOCH, currency="USD", limit_tokens=None,
         price_list="usd", price_version=1, prices=json.dumps(dict(prices)), rule_version=1, opened_us=opened_us,
@@ -61,7 +61,7 @@ def call(
         )
         for number in range(1, attempts + 1)
     ]  # fmt: skip
-    ended = Ended(
+    ended = CallEnd(
         outcome=outcome, rule=rule, status=200 if outcome == "served" else 502,
         charge_micro=min(due_micro, held_micro), usage=dict(usage), usage_source="reported", finish_reason="stop",
         flags=list(flags), attempts=tries, ended_us=opened_us + lasted_us, error=error,

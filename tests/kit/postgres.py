@@ -82,7 +82,7 @@ class Server:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr}\n{said}")
 
 
-class House:
+class Instance:
     """A migrated store on a server of its own; the process's own connection and options point at it."""
 
     def __init__(self, server: Server, data: Path) -> None:
@@ -97,7 +97,7 @@ class House:
 
 
 @contextlib.contextmanager
-def opened(server: Server, data: Path) -> Iterator[House]:
+def opened(server: Server, data: Path) -> Iterator[Instance]:
     """Migrate a new database of the server and put it in force for this process; as before afterwards."""
     from django.core.management import call_command
     from django.db import connection
@@ -105,16 +105,16 @@ def opened(server: Server, data: Path) -> Iterator[House]:
     from farebox.kit import options, secrets
 
     before, settings = options.current(), dict(connection.settings_dict)
-    house = House(server, data)
-    chosen = options.read(house.environ)
+    instance = Instance(server, data)
+    chosen = options.read(instance.environ)
     connection.close()
-    connection.settings_dict.update(NAME=house.name, HOST="127.0.0.1", PORT=str(server.port))
+    connection.settings_dict.update(NAME=instance.name, HOST="127.0.0.1", PORT=str(server.port))
     options.use(chosen)
     try:
         data.mkdir(exist_ok=True)
         secrets.ensure(chosen)
         call_command("migrate", verbosity=0)
-        yield house
+        yield instance
     finally:
         connection.close()
         connection.settings_dict.update(settings)

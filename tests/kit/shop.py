@@ -75,7 +75,7 @@ class Answer:
 def stock() -> None:
     """What a shop under test sells: the official models and those of the demo, with their prices as the list `usd`."""
     from farebox.accounts import accounts
-    from farebox.catalog import lists, official
+    from farebox.catalog import official, price_lists
     from farebox.kit import clock, db, settings
 
     now_us = clock.now_us()
@@ -83,18 +83,18 @@ def stock() -> None:
     db.write(official.seed_official, actor="test", now_us=now_us)
     db.write(accounts.ensure_house, now_us=now_us)
     db.write(official.define, official.DEMO_MODELS, actor="test", now_us=now_us)
-    db.write(lists.create_list, name="usd", currency="USD", about="", actor="test")
+    db.write(price_lists.create_list, name="usd", currency="USD", about="", actor="test")
     rows = [row for facts in (*official.OFFICIAL_MODELS, *official.DEMO_MODELS) for row in facts.rows()]
-    db.write(lists.publish, "usd", rows, actor="test", now_us=now_us)
+    db.write(price_lists.publish, "usd", rows, actor="test", now_us=now_us)
 
 
 class Shop:
     """The running shop. Prices are USD for 1,000,000 units unless said otherwise."""
 
-    def __init__(self, house: Any, **changes: Any) -> None:
+    def __init__(self, instance: Any, **changes: Any) -> None:
         from farebox.kit import db, options
 
-        self.house = house
+        self.instance = instance
         self.options = options.current()
         self.options.port = 0
         for name, value in {
@@ -203,7 +203,7 @@ class Shop:
 
     def model(self, name: str, prices: dict[str, str], **facts: Any) -> str:
         """Define a model, price it, and let the sandbox answer it; its name."""
-        from farebox.catalog import goods, lists, sheets
+        from farebox.catalog import definitions, price_lists, sheets
         from farebox.kit import clock
 
         known = {
@@ -212,9 +212,9 @@ class Shop:
             "image_formula": "", "input_overhead_tokens": 0, "classes": sorted(prices), **facts,
         }  # fmt: skip
         now_us = clock.now_us()
-        self.write(goods.define_model, **known, actor="test", now_us=now_us)
+        self.write(definitions.define_model, **known, actor="test", now_us=now_us)
         rows = [sheets.row(name, usage_class, price) for usage_class, price in prices.items()]
-        self.write(lists.publish, "usd", rows, actor="test", now_us=now_us)
+        self.write(price_lists.publish, "usd", rows, actor="test", now_us=now_us)
         self.offer("sandbox", name)
         self.refresh()
         return name
@@ -301,7 +301,7 @@ class Shop:
         return {table.__name__: table.objects.count() for table in (Call, Attempt, Entry, Posting, Hold)}
 
     def rest(self, channel: Any, why: str = "no money") -> None:
-        """Let a channel rest as one that refused the house's own call."""
+        """Let a channel rest as one that refused the shop's own call."""
         from farebox.kit import clock
         from farebox.protocol.dialect import Fault
 
@@ -393,9 +393,9 @@ class Away:
 
 
 @contextlib.contextmanager
-def opened(house: Any, **changes: Any) -> Iterator[Shop]:
-    """A shop on this house."""
-    shop = Shop(house, **changes)
+def opened(instance: Any, **changes: Any) -> Iterator[Shop]:
+    """A shop on this instance."""
+    shop = Shop(instance, **changes)
     try:
         yield shop
     finally:

@@ -99,7 +99,7 @@ class World:
     def __init__(
         self,
         stack: contextlib.ExitStack,
-        house: Any,
+        instance: Any,
         folder: Path,
         *,
         nodes: int = 1,
@@ -108,7 +108,7 @@ class World:
         reach: Callable[[str], dict[str, str]] | None = None,
         environ: dict[str, str] | None = None,
     ) -> None:
-        self.house = house
+        self.instance = instance
         self.folder = folder
         self.ports = [free_port() for _ in range(nodes)]
         self.upstream_journal = folder / "upstream.jsonl"
@@ -122,7 +122,7 @@ class World:
         self.upstream_url = self.sandbox.line().split()[-1]
         self.account, self.key = self._fill({MODEL: self.upstream_url} if reach is None else reach(self.upstream_url))
         self.environ = {
-            **house.environ, "FAREBOX_SETTLE_WAIT_S": "1", "FAREBOX_DRAIN_S": "2", "FAREBOX_VERSION_POLL_MS": "500",
+            **instance.environ, "FAREBOX_SETTLE_WAIT_S": "1", "FAREBOX_DRAIN_S": "2", "FAREBOX_VERSION_POLL_MS": "500",
             "FAREBOX_STORE_WAIT_MS": "1000", "FAREBOX_CALL_S_MAX": "30", "FAREBOX_HOLD_GRACE_S": "1", **(environ or {}),
         }  # fmt: skip
         self.nursery = self._keep(Nursery(self.environ, folder / "serve.log"))
@@ -137,17 +137,17 @@ class World:
 
     def _fill(self, models: dict[str, str]) -> tuple[str, str]:
         """The models, their price, the upstream's channels, and a customer with money and a key."""
-        from farebox.catalog import goods, lists, sheets
+        from farebox.catalog import definitions, price_lists, sheets
         from farebox.kit import clock
 
-        shop = Shop(self.house)
+        shop = Shop(self.instance)
         try:
             now_us = clock.now_us()
             for model, address in models.items():
                 facts = {**_FACTS, "name": model}
-                shop.write(goods.define_model, **facts, classes=sorted(_PRICES), actor="test", now_us=now_us)
+                shop.write(definitions.define_model, **facts, classes=sorted(_PRICES), actor="test", now_us=now_us)
                 rows = [sheets.row(model, usage_class, price) for usage_class, price in _PRICES.items()]
-                shop.write(lists.publish, "usd", rows, actor="test", now_us=now_us)
+                shop.write(price_lists.publish, "usd", rows, actor="test", now_us=now_us)
                 shop.add_channel(f"far-{model}", address, [model])
             customer = shop.account(str(GRANTED_MICRO // 1_000_000))
             return customer.account, customer.key
@@ -164,7 +164,7 @@ class World:
 
     def locker(self) -> Process:
         """A process that can hold SQLite's write lock: say `lock` and `free`."""
-        return self._keep(Process("-c", _LOCKER, str(self.house.data / "farebox.db"), talks=True))
+        return self._keep(Process("-c", _LOCKER, str(self.instance.data / "farebox.db"), talks=True))
 
     def open_holds(self) -> int:
         from farebox.ledger.models import Hold
@@ -228,10 +228,10 @@ class World:
 
 
 @contextlib.contextmanager
-def opened(house: Any, folder: Path, **facts: Any) -> Iterator[World]:
+def opened(instance: Any, folder: Path, **facts: Any) -> Iterator[World]:
     """A world, closed afterwards whatever happens."""
     with contextlib.ExitStack() as stack:
-        yield World(stack, house, folder, **facts)
+        yield World(stack, instance, folder, **facts)
 
 
 class Command:

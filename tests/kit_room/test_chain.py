@@ -12,7 +12,7 @@ pytestmark = pytest.mark.store
 
 
 @pytest.fixture
-def trail(ready_house):
+def trail(ready_instance):
     """Five sealed events; their ids."""
 
     for number in range(5):
@@ -49,7 +49,7 @@ def test_a_whole_chain(trail):
     assert troubles(head, db.read(chain.head)) == []
 
 
-def test_what_was_never_sealed_is_empty_and_well(ready_house):
+def test_what_was_never_sealed_is_empty_and_well(ready_instance):
 
     assert db.read(chain.head).n == 0
     assert chain.verify(now_us=0).head.n == 0

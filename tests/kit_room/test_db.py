@@ -14,7 +14,7 @@ import pytest
 from django.db import OperationalError
 
 from farebox.kit import db, errors, failpoints
-from farebox.kit.commits import Committer, Member
+from farebox.kit.commits import Committer, PendingWrite
 from farebox.kit.db import Store, Tx
 from kit.talk import PROMPTLY_S
 
@@ -88,7 +88,7 @@ async def grouped(store: Store, *jobs: tuple[Any, ...]) -> list[Any]:
     return await asyncio.gather(*rest, return_exceptions=True)
 
 
-def test_a_refusal_leaves_the_rest_of_its_group_alone(house):
+def test_a_refusal_leaves_the_rest_of_its_group_alone(instance):
     async def job(store: Store) -> list[Any]:
         return await grouped(store, (add, "t1"), (refuse,), (add, "t2"))
 
@@ -99,7 +99,7 @@ def test_a_refusal_leaves_the_rest_of_its_group_alone(house):
     assert db.read(count) == 2
 
 
-def test_a_mistake_rolls_back_alone_and_the_others_are_tried_again(house):
+def test_a_mistake_rolls_back_alone_and_the_others_are_tried_again(instance):
     async def job(store: Store) -> list[Any]:
         return await grouped(store, (add, "t1"), (mistake, "t2"), (twice, "t3"), (add, "t4"))
 
@@ -113,7 +113,7 @@ def test_a_mistake_rolls_back_alone_and_the_others_are_tried_again(house):
 
 @pytest.mark.parametrize("done", [False, True])
 @pytest.mark.parametrize("members", [1, 3])
-def test_a_commit_whose_outcome_is_unknown_is_repeated_by_its_key(house, monkeypatch, done, members):
+def test_a_commit_whose_outcome_is_unknown_is_repeated_by_its_key(instance, monkeypatch, done, members):
     from django.db import OperationalError, connections
 
     wrapper = type(connections["default"])
@@ -142,7 +142,7 @@ def test_a_commit_whose_outcome_is_unknown_is_repeated_by_its_key(house, monkeyp
     assert len(commits) == 2 + members
 
 
-def test_sums_are_written_once_a_group_in_order(house):
+def test_sums_are_written_once_a_group_in_order(instance):
     def one(tx: Tx, key: str, amount: int) -> None:
         tx.accumulate(SUM, (key,), (amount,))
 
@@ -157,7 +157,7 @@ def test_sums_are_written_once_a_group_in_order(house):
     }
 
 
-def test_sums_of_a_member_that_failed_are_not_written(house):
+def test_sums_of_a_member_that_failed_are_not_written(instance):
     def one(tx: Tx, fail: bool) -> None:
         tx.accumulate(SUM, ("t",), (1,))
         if fail:
@@ -171,7 +171,7 @@ def test_sums_of_a_member_that_failed_are_not_written(house):
     assert db.read(db.versions)["t"] == 2
 
 
-def test_too_many_waiting_writes_are_turned_away_but_never_a_patient_one(house):
+def test_too_many_waiting_writes_are_turned_away_but_never_a_patient_one(instance):
     async def job(store: Store) -> None:
         gate = Gate()
         first = asyncio.ensure_future(store.write(gate.wait))
@@ -189,7 +189,7 @@ def test_too_many_waiting_writes_are_turned_away_but_never_a_patient_one(house):
     assert db.read(count) == 2
 
 
-def test_a_write_that_waited_too_long_is_503_and_did_nothing(house):
+def test_a_write_that_waited_too_long_is_503_and_did_nothing(instance):
     async def job(store: Store) -> None:
         gate = Gate()
         first = asyncio.ensure_future(store.write(gate.wait))
@@ -205,7 +205,7 @@ def test_a_write_that_waited_too_long_is_503_and_did_nothing(house):
     assert db.read(count) == 0
 
 
-def test_writers_of_other_threads_get_their_turn(house):
+def test_writers_of_other_threads_get_their_turn(instance):
     """Without the lock around BEGIN … COMMIT a committer running back to back starves everybody else on SQLite."""
     stop = threading.Event()
     taken: list[float] = []
@@ -238,7 +238,7 @@ def test_writers_of_other_threads_get_their_turn(house):
     assert max(taken) < PROMPTLY_S
 
 
-def test_readers_see_one_unchanging_view(house):
+def test_readers_see_one_unchanging_view(instance):
     db.write(add, "t1")
     with db.reading() as tx:
         assert count(tx) == 1
@@ -249,7 +249,7 @@ def test_readers_see_one_unchanging_view(house):
     assert db.read(count) == 2
 
 
-def test_what_one_look_up_reads_is_of_one_moment(house):
+def test_what_one_look_up_reads_is_of_one_moment(instance):
     """Also by the ORM, while others write; and nothing is written in it, on either database."""
     from farebox.kit.models import Setting
 
@@ -278,7 +278,7 @@ def _add_in_thread(name: str) -> None:
     connection.close()
 
 
-def test_a_store_that_hangs_is_not_waited_for(house):
+def test_a_store_that_hangs_is_not_waited_for(instance):
     async def job(store: Store) -> None:
         gate = Gate()
         first = asyncio.ensure_future(store.write(gate.wait, within_s=0.1))
@@ -316,7 +316,7 @@ def test_only_what_failed_in_its_commit_may_have_been_done(stage, perhaps, toget
             raise gone
 
     loop = asyncio.new_event_loop()
-    members = [Member(work, (), patient=True, since_s=0.0, future=loop.create_future()) for _ in range(together)]
+    members = [PendingWrite(work, (), patient=True, since_s=0.0, future=loop.create_future()) for _ in range(together)]
     Committer(opening, pause=lambda _most_s: None, monotonic_s=time.monotonic, wait_s=5).run(members)
     loop.close()
     for member in members:
@@ -324,7 +324,7 @@ def test_only_what_failed_in_its_commit_may_have_been_done(stage, perhaps, toget
         assert (member.error.__cause__ is not None) == perhaps
 
 
-def test_an_observer_ends_an_epoch_whose_heart_stopped_and_counts_each_tick_once(house):
+def test_an_observer_ends_an_epoch_whose_heart_stopped_and_counts_each_tick_once(instance):
     from farebox.kit import epochs
 
     for name in ("own", "alive", "dead"):
@@ -342,7 +342,7 @@ def test_an_observer_ends_an_epoch_whose_heart_stopped_and_counts_each_tick_once
     assert db.write(epochs.beat, "alive", 1, 1)
 
 
-def test_again_is_said_of_each_member_by_itself(house):
+def test_again_is_said_of_each_member_by_itself(instance):
     said: dict[str, bool] = {}
 
     def tell(tx: Tx, name: str) -> None:
@@ -365,7 +365,7 @@ def test_again_is_said_of_each_member_by_itself(house):
     assert said == {"fresh": False, "repeat": True, "after": False}
 
 
-def test_whether_the_store_is_written_alone_is_said_not_guessed(house):
+def test_whether_the_store_is_written_alone_is_said_not_guessed(instance):
     async def job(store: Store) -> bool:
         return store.alone
 
@@ -374,7 +374,7 @@ def test_whether_the_store_is_written_alone_is_said_not_guessed(house):
     assert with_store(job, alone=True) is True
 
 
-def test_each_write_passes_its_points_in_order(house):
+def test_each_write_passes_its_points_in_order(instance):
     passed: list[str] = []
     failpoints.arm(passed.append)
     try:
@@ -384,7 +384,7 @@ def test_each_write_passes_its_points_in_order(house):
     assert passed == ["tx.statement", "store.before_commit", "store.after_commit"]
 
 
-def test_what_ends_the_writer_reaches_whoever_waits(house):
+def test_what_ends_the_writer_reaches_whoever_waits(instance):
     class End(BaseException):
         pass
 

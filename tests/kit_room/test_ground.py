@@ -18,11 +18,11 @@ import pysqlite3.dbapi2 as sqlite
 import pytest
 
 from farebox.care import ready
-from farebox.kit import clock, db, disk, epochs, ground, limits, migrations, options, secrets, shape
+from farebox.kit import clock, db, disk, epochs, ground, migrations, options, process_limits, secrets, shape
 from farebox.kit.ballast import Ballast
 from farebox.kit.errors import CommandError, StoreUnavailable
 from farebox.kit.ground import Ground
-from farebox.kit.lock import Watch
+from farebox.kit.lock import FileWatch
 from farebox.kit.refusal import of as refusal_of
 from kit import cli
 from kit.damage import spoil
@@ -222,7 +222,7 @@ def test_a_clock_far_behind_the_books_is_refused(monkeypatch):
 
 
 @pytest.mark.store
-def test_the_books_know_the_newest_time(house):
+def test_the_books_know_the_newest_time(instance):
     assert db.read(epochs.newest_us) == 0
     db.write(epochs.begin, epoch="ep_a", node="a", now_us=1000)
     assert db.read(epochs.newest_us) == 1000
@@ -237,7 +237,7 @@ def test_the_books_know_the_newest_time(house):
 
 
 @pytest.mark.store
-def test_the_drift_against_the_database_is_told(house):
+def test_the_drift_against_the_database_is_told(instance):
     now_us = time.time_ns() // 1000
     assert abs(db.read(epochs.drift_us, now_us)) < 30_000_000
     assert 3_500_000_000 < db.read(epochs.drift_us, now_us + HOUR_US) < 3_700_000_000
@@ -306,7 +306,7 @@ def test_a_file_that_is_gone_or_another_is_noticed(tmp_path):
     store, lock = tmp_path / "farebox.db", tmp_path / "serve.lock"
     store.write_text("a")
     lock.write_text("b")
-    watch = Watch()
+    watch = FileWatch()
     for path in (store, lock, tmp_path / "absent"):
         watch.add(path)
     store.write_text("other words in the same file")
@@ -315,7 +315,7 @@ def test_a_file_that_is_gone_or_another_is_noticed(tmp_path):
     (tmp_path / "new").replace(store)
     assert watch.fault() == refusal_of("store.replaced", file=str(store))
     lock.unlink()
-    watch = Watch()
+    watch = FileWatch()
     watch.add(store)
     store.unlink()
     assert watch.fault() == refusal_of("store.deleted", file=str(store))
@@ -399,7 +399,7 @@ def refusal() -> str:
 
 
 @pytest.mark.store
-def test_a_fresh_store_is_as_it_should_be_and_that_is_found_out_fast(house):
+def test_a_fresh_store_is_as_it_should_be_and_that_is_found_out_fast(instance):
     from django.db import connection
 
     ready.foreign()
@@ -416,7 +416,7 @@ def test_a_fresh_store_is_as_it_should_be_and_that_is_found_out_fast(house):
 
 
 @pytest.mark.store
-def test_a_process_of_its_own_misses_the_triggers(house):
+def test_a_process_of_its_own_misses_the_triggers(instance):
     from django.db import connection
 
     on = "" if connection.vendor == "sqlite" else " ON ledger_posting"
@@ -425,7 +425,7 @@ def test_a_process_of_its_own_misses_the_triggers(house):
     connection.close()
     ran = subprocess.run(
         [cli.PROGRAM, "doctor", "--json"],
-        env=cli.environment(**house.environ),
+        env=cli.environment(**instance.environ),
         capture_output=True,
         text=True,
         check=False,
@@ -435,7 +435,7 @@ def test_a_process_of_its_own_misses_the_triggers(house):
 
 
 @pytest.mark.store
-def test_books_without_their_triggers_are_refused(house):
+def test_books_without_their_triggers_are_refused(instance):
     from django.db import connection
 
     if connection.vendor == "sqlite":
@@ -452,7 +452,7 @@ def test_books_without_their_triggers_are_refused(house):
 
 
 @pytest.mark.store
-def test_a_rebuilt_table_is_refused(house):
+def test_a_rebuilt_table_is_refused(instance):
     """As SQLite's own instructions for ALTER TABLE do it: a new table, the rows over, the old one dropped."""
     run_sql(
         "CREATE TABLE rebuilt AS SELECT * FROM ledger_posting",
@@ -474,14 +474,14 @@ def test_a_rebuilt_table_is_refused(house):
     ],
 )
 @pytest.mark.fault("F42")
-def test_changed_tables_are_refused(house, change, says):
+def test_changed_tables_are_refused(instance, change, says):
     run_sql(change)
     assert says in refusal()
 
 
 @pytest.mark.store
 @pytest.mark.fault("F42")
-def test_a_store_migrated_halfway_is_refused(house):
+def test_a_store_migrated_halfway_is_refused(instance):
     run_sql("DELETE FROM django_migrations WHERE app = 'ledger' AND name = '0002_append_only'")
     words = refusal()
     assert words.startswith("The store was migrated halfway: ")
@@ -490,7 +490,7 @@ def test_a_store_migrated_halfway_is_refused(house):
 
 @pytest.mark.store
 @pytest.mark.fault("F42")
-def test_an_older_and_a_newer_store_are_refused(house):
+def test_an_older_and_a_newer_store_are_refused(instance):
     newest = max(path.stem for path in Path(migrations.__file__).parent.glob("0*.py"))
     run_sql(f"DELETE FROM django_migrations WHERE app = 'kit' AND name = '{newest}'")
     assert "is of an older version (1 migrations to do). Run `farebox migrate` first." in refusal()
@@ -502,13 +502,13 @@ def test_an_older_and_a_newer_store_are_refused(house):
 
 @pytest.mark.fault("F07")
 @pytest.mark.parametrize(("patience_s", "tries"), [(0.1, 1), (60, 3)])
-def test_nobody_waits_twice_for_a_lock_that_another_program_keeps(house, monkeypatch, patience_s, tries):
+def test_nobody_waits_twice_for_a_lock_that_another_program_keeps(instance, monkeypatch, patience_s, tries):
     from django.db import connection
 
     monkeypatch.setattr(db, "_PATIENCE_S", patience_s)
     paused = []
     monkeypatch.setattr(db, "_pause", paused.append)
-    other = sqlite.connect(house.data / "farebox.db", isolation_level=None)
+    other = sqlite.connect(instance.data / "farebox.db", isolation_level=None)
     connection.ensure_connection()
     connection.connection.execute("PRAGMA busy_timeout = 200")
     other.execute("BEGIN IMMEDIATE")
@@ -524,14 +524,14 @@ def test_nobody_waits_twice_for_a_lock_that_another_program_keeps(house, monkeyp
 
 
 @pytest.mark.store
-def test_tables_of_others_beside_ours_do_not_matter(house):
+def test_tables_of_others_beside_ours_do_not_matter(instance):
     run_sql("CREATE TABLE report (x INTEGER)")
     ready.foreign()
     ready.schema()
 
 
 @pytest.mark.store
-def test_the_database_of_another_program_is_refused(house):
+def test_the_database_of_another_program_is_refused(instance):
     run_sql("ALTER TABLE kit_version RENAME TO blog_post")
     with pytest.raises(CommandError, match="belongs to another program: it has blog_post, and no table of Farebox"):
         ready.foreign()
@@ -586,11 +586,11 @@ def test_an_empty_file_is_nobodys(tmp_path):
     ],
 )
 def test_connections_fit_into_the_open_files(files, wanted, calls, allowed):
-    assert limits.connections_max(files, wanted=wanted, calls_max=calls) == allowed
+    assert process_limits.connections_max(files, wanted=wanted, calls_max=calls) == allowed
 
 
 def test_the_limit_of_open_files_is_raised():
-    program = "from farebox.kit import limits; import resource; print(limits.raise_open_files()); "
+    program = "from farebox.kit import process_limits as limits; import resource; print(limits.raise_open_files()); "
     program += "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
     ran = subprocess.run(
         ["/bin/sh", "-c", 'ulimit -S -n 256; ulimit -H -n 1000; exec "$0" -c "$1"', sys.executable, program],
@@ -600,11 +600,11 @@ def test_the_limit_of_open_files_is_raised():
 
 
 def test_memory_in_use_is_seen():
-    before = limits.rss_bytes()
+    before = process_limits.rss_bytes()
     big = bytearray(os.urandom(1)) * (64 * MIB)
-    assert limits.rss_bytes() - before > 48 * MIB
+    assert process_limits.rss_bytes() - before > 48 * MIB
     del big
-    assert limits.rss_bytes() - before < 32 * MIB
+    assert process_limits.rss_bytes() - before < 32 * MIB
 
 
 @pytest.mark.parametrize(
@@ -626,22 +626,22 @@ def test_the_memory_that_there_is(tmp_path, cgroup, files, limit):
     for name, text in files.items():
         (groups / name).parent.mkdir(parents=True, exist_ok=True)
         (groups / name).write_text(text + "\n")
-    assert limits.memory_bytes(proc=proc, cgroups=groups) == limit
+    assert process_limits.memory_bytes(proc=proc, cgroups=groups) == limit
 
 
 def test_the_limit_of_memory(monkeypatch):
-    assert limits.rss_max_bytes(700) == 700 * MIB
+    assert process_limits.rss_max_bytes(700) == 700 * MIB
     for total, limit in ((8192 * MIB, 4096 * MIB), (300 * MIB, 256 * MIB), (0, 0)):
-        monkeypatch.setattr(limits, "memory_bytes", lambda total=total: total)
-        assert limits.rss_max_bytes(0) == limit
+        monkeypatch.setattr(process_limits, "memory_bytes", lambda total=total: total)
+        assert process_limits.rss_max_bytes(0) == limit
 
 
 def test_calls_are_shed_until_memory_falls(monkeypatch):
     under = Ground(rss_max_bytes=100 * MIB)
     gave_back = []
-    monkeypatch.setattr(limits, "give_back", lambda: gave_back.append(1))
+    monkeypatch.setattr(process_limits, "give_back", lambda: gave_back.append(1))
     for used_mib, shed in ((90, False), (101, True), (99, True), (96, True), (94, False), (99, False), (200, True)):
-        monkeypatch.setattr(limits, "rss_bytes", lambda used_mib=used_mib: used_mib * MIB)
+        monkeypatch.setattr(process_limits, "rss_bytes", lambda used_mib=used_mib: used_mib * MIB)
         under.look()
         assert under.shed is shed, used_mib
     assert gave_back == [1], "at most once in ten seconds"
@@ -649,19 +649,19 @@ def test_calls_are_shed_until_memory_falls(monkeypatch):
 
 @pytest.mark.slow
 def test_memory_can_be_given_back():
-    limits.give_back()
+    process_limits.give_back()
 
 
 def test_what_says_that_the_machine_is_used_up():
-    assert limits.exhausted(OSError(errno.EMFILE, "x"))
-    assert limits.exhausted(MemoryError())
-    assert limits.exhausted(RuntimeError("can't start new thread"))
+    assert process_limits.exhausted(OSError(errno.EMFILE, "x"))
+    assert process_limits.exhausted(MemoryError())
+    assert process_limits.exhausted(RuntimeError("can't start new thread"))
     outer = ValueError("x")
     outer.__cause__ = OSError(errno.ENFILE, "x")
-    assert limits.exhausted(outer)
-    assert not limits.exhausted(RuntimeError("else"))
-    assert not limits.exhausted(OSError(errno.ENOENT, "x"))
-    assert not limits.exhausted(None)
+    assert process_limits.exhausted(outer)
+    assert not process_limits.exhausted(RuntimeError("else"))
+    assert not process_limits.exhausted(OSError(errno.ENOENT, "x"))
+    assert not process_limits.exhausted(None)
 
 
 def test_the_ground_of_a_store(tmp_path):

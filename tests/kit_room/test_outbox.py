@@ -20,7 +20,7 @@ from kit.rows import for_each
 
 
 @pytest.fixture
-def db(house: Any) -> Any:
+def db(instance: Any) -> Any:
     from farebox.care import setup
     from farebox.kit import db
 
@@ -128,11 +128,11 @@ def test_headers_can_not_be_broken_out_of(db, bad):
     facts = {"to": "a@example.com", "subject": "x", "text": "y"} | bad
     with pytest.raises(CommandError):
         db.write(outbox.mail, **facts)
-    with pytest.raises(mail.Refused):
+    with pytest.raises(mail.MailRefused):
         mail.send(options.current(), facts, ident="out_x")
 
 
-def test_mail_becomes_one_file_of_its_owner(house):
+def test_mail_becomes_one_file_of_its_owner(instance):
     chosen = options.current()
     facts = {"to": "li@example.com", "subject": "验证码 1234", "text": "您好。\n" + "长" * 300}
     for _ in range(2):
@@ -194,7 +194,7 @@ class Server:
         ("smtps://me:p%40ss@mail.example", ("mail.example", 465, True, mail.PATIENCE_S), False),
     ],
 )
-def test_mail_by_smtp_is_encrypted_before_the_password(house, monkeypatch, url, connects, begins_tls):
+def test_mail_by_smtp_is_encrypted_before_the_password(instance, monkeypatch, url, connects, begins_tls):
     server = Server()
     monkeypatch.setattr(smtplib, "SMTP", server)
     monkeypatch.setattr(smtplib, "SMTP_SSL", server)
@@ -209,7 +209,7 @@ def test_mail_by_smtp_is_encrypted_before_the_password(house, monkeypatch, url, 
     options.current().mail_url = ""
 
 
-def test_a_server_elsewhere_without_tls_gets_no_mail(house, monkeypatch):
+def test_a_server_elsewhere_without_tls_gets_no_mail(instance, monkeypatch):
     monkeypatch.setattr(smtplib, "SMTP", Server(extensions=()))
     chosen = options.current()
     facts = {"to": "a@example.com", "subject": "x", "text": "y"}
@@ -227,8 +227,8 @@ def test_a_server_elsewhere_without_tls_gets_no_mail(house, monkeypatch):
         chosen.mail_url = ""
 
 
-@pytest.mark.parametrize(("code", "error"), [(550, mail.Refused), (450, smtplib.SMTPRecipientsRefused)])
-def test_an_address_that_is_refused_for_good_is_not_tried_again(house, monkeypatch, code, error):
+@pytest.mark.parametrize(("code", "error"), [(550, mail.MailRefused), (450, smtplib.SMTPRecipientsRefused)])
+def test_an_address_that_is_refused_for_good_is_not_tried_again(instance, monkeypatch, code, error):
     monkeypatch.setattr(smtplib, "SMTP", Server(refuse=code))
     chosen = options.current()
     chosen.mail_url = "smtp://mail.example"

@@ -27,7 +27,7 @@ class Books:
 
     def _open(self, tx: Any) -> None:
         journal.open_account(tx, id=self.account, kind="customer", currency="USD", floor_micro=0)
-        lines = [(self.account, 10_000), (chart.house("clearing", "USD"), -10_000)]
+        lines = [(self.account, 10_000), (chart.own("clearing", "USD"), -10_000)]
         journal.post(tx, account=self.account, kind="payment", ref="p", currency="USD", lines=lines, at_us=self.now_us)
         epochs.begin(tx, epoch=f"ep_{self.call}", node="n", now_us=self.now_us)
         purses = [Purse(self.account), *(Purse(cap, CAP_MICRO) for cap in self.caps)]

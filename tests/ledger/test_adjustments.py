@@ -18,8 +18,8 @@ pytestmark = pytest.mark.store
 
 
 @pytest.fixture
-def books(shared_house: Any) -> Books:
-    del shared_house
+def books(shared_instance: Any) -> Books:
+    del shared_instance
     return Books()
 
 
@@ -177,7 +177,7 @@ def test_prove_knows_every_kind(books, kind):
 
 def test_prove_sees_manual_money_without_a_row(books):
     def slip(tx: Any) -> str:
-        lines = [(books.account, 7), (chart.house("adjustments", "USD"), -7)]
+        lines = [(books.account, 7), (chart.own("adjustments", "USD"), -7)]
         return journal.post(
             tx, account=books.account, kind="credit", ref="slip", currency="USD", lines=lines, at_us=books.now_us
         )

@@ -23,7 +23,7 @@ def fund(tx, amount_micro: int, account: str = ACC) -> None:
             ref="g1",
             currency="USD",
             at_us=1,
-            lines=[(account, amount_micro), (chart.house("grants", "USD"), -amount_micro)],
+            lines=[(account, amount_micro), (chart.own("grants", "USD"), -amount_micro)],
             requester="cli",
             single_person=True,
         )
@@ -52,7 +52,7 @@ def clean() -> None:
         assert proof.prove(tx, now_us=1, grace_us=0).findings == []
 
 
-def test_a_hold_ends_once(house):
+def test_a_hold_ends_once(instance):
     db.write(fund, 100)
     assert db.write(place, "h", 60) == 60
     assert db.read(holds.balance, ACC) == (100, 60, 40)
@@ -65,7 +65,7 @@ def test_a_hold_ends_once(house):
     clean()
 
 
-def test_a_hold_may_be_less_than_asked_and_tells_held_from_spent(house):
+def test_a_hold_may_be_less_than_asked_and_tells_held_from_spent(instance):
     db.write(fund, 100)
     assert db.write(place, "a", 90) == 90
     with pytest.raises(errors.RateLimited):
@@ -80,7 +80,7 @@ def test_a_hold_may_be_less_than_asked_and_tells_held_from_spent(house):
     clean()
 
 
-def test_caps_are_held_with_the_balance_or_not_at_all(house):
+def test_caps_are_held_with_the_balance_or_not_at_all(instance):
     db.write(fund, 100)
     purses = (Purse(ACC), Purse("cap:key_1:2026-11-24", 30))
     assert db.write(place, "a", 20, purses=purses) == 20
@@ -101,7 +101,7 @@ def test_caps_are_held_with_the_balance_or_not_at_all(house):
     clean()
 
 
-def test_a_raised_cap_is_whole_where_a_caller_who_knows_the_old_one_is_first(house):
+def test_a_raised_cap_is_whole_where_a_caller_who_knows_the_old_one_is_first(instance):
     """Who has not seen the change yet makes no memo account with the floor of before, which would bar the rest."""
     db.write(fund, 100)
     memo = "cap:key_1:2026-11-24"
@@ -112,7 +112,7 @@ def test_a_raised_cap_is_whole_where_a_caller_who_knows_the_old_one_is_first(hou
         db.write(place, "c", 1, purses=(Purse(ACC), Purse(memo, 50)))
 
 
-def test_a_charge_above_the_hold_stretches_it_as_far_as_the_purse_pays(house):
+def test_a_charge_above_the_hold_stretches_it_as_far_as_the_purse_pays(instance):
     db.write(fund, 100)
     db.write(place, "a", 60)
     done = db.write(settle, "a", 130)
@@ -121,7 +121,7 @@ def test_a_charge_above_the_hold_stretches_it_as_far_as_the_purse_pays(house):
     clean()
 
 
-def test_a_hold_is_lowered_while_it_is_open(house):
+def test_a_hold_is_lowered_while_it_is_open(instance):
     """To what the caller names and never below, in every purse; twice is once; an ended hold stays as it ended."""
     db.write(fund, 100)
     purses = (Purse(ACC), Purse("cap:key_1:ever", 90))
@@ -144,7 +144,7 @@ def test_a_hold_is_lowered_while_it_is_open(house):
     clean()
 
 
-def test_expiry_gives_everything_back_and_a_late_settlement_is_refused(house):
+def test_expiry_gives_everything_back_and_a_late_settlement_is_refused(instance):
     db.write(fund, 100)
     purses = (Purse(ACC), Purse("cap:prj_1:ever", 90))
     db.write(place, "a", 60, purses=purses)
@@ -156,7 +156,7 @@ def test_expiry_gives_everything_back_and_a_late_settlement_is_refused(house):
     clean()
 
 
-def test_the_journal_is_append_only_and_an_entry_happens_once(house):
+def test_the_journal_is_append_only_and_an_entry_happens_once(instance):
     from farebox.ledger.models import Entry, Posting
 
     db.write(fund, 100)
@@ -176,7 +176,7 @@ def test_the_journal_is_append_only_and_an_entry_happens_once(house):
 
 
 @pytest.mark.parametrize("first", ["refund", "reversal"])
-def test_a_charge_is_given_back_once_by_whichever_way(house, first):
+def test_a_charge_is_given_back_once_by_whichever_way(instance, first):
     from farebox.kit import errors
     from farebox.ledger.models import Entry
 
@@ -199,7 +199,7 @@ def test_a_charge_is_given_back_once_by_whichever_way(house, first):
     clean()
 
 
-def test_no_balance_falls_below_its_floor_by_any_statement(house):
+def test_no_balance_falls_below_its_floor_by_any_statement(instance):
     from farebox.ledger.models import LedgerAccount
 
     db.write(fund, 100)
@@ -212,13 +212,13 @@ def test_no_balance_falls_below_its_floor_by_any_statement(house):
             ref="r",
             currency="USD",
             at_us=4,
-            lines=[(ACC, -41), (chart.house("adjustments", "USD"), 41)],
+            lines=[(ACC, -41), (chart.own("adjustments", "USD"), 41)],
         )
     with pytest.raises(Exception, match="ledger_never_below_floor"):
         db.write(lambda tx: LedgerAccount.objects.filter(id=ACC).update(posted_micro=59))
 
 
-def test_proof_finds_a_changed_balance(house):
+def test_proof_finds_a_changed_balance(instance):
     from farebox.ledger.models import LedgerAccount
 
     db.write(fund, 100)
@@ -229,7 +229,7 @@ def test_proof_finds_a_changed_balance(house):
     assert "I05" in found
 
 
-def test_granted_credit_is_spent_first_and_expires(house):
+def test_granted_credit_is_spent_first_and_expires(instance):
     db.write(fund, 0)
     grant = {"account": ACC, "currency": "USD", "note": "trial", "requester": "cli", "single_person": True}
     db.write(lots.grant, amount_micro=50, ref="t", expires_us=1_000, now_us=10, **grant)

@@ -71,8 +71,8 @@ class Books:
             self._post("debit", "adjustments", at, -amount)
             self.give_away(amount)
 
-    def _post(self, kind: str, house: str, at: int, amount: int) -> None:
-        lines = [(self.account, amount), (chart.house(house, "USD"), -amount)]
+    def _post(self, kind: str, own: str, at: int, amount: int) -> None:
+        lines = [(self.account, amount), (chart.own(own, "USD"), -amount)]
         db.write(
             journal.post, account=self.account, kind=kind, ref=f"{kind}{at}", currency="USD", lines=lines, at_us=at
         )
@@ -207,7 +207,7 @@ STEPS = st.lists(
 @example(paid=0, steps=[GIVEN, ("debit", 4, 0), EXPIRE, LATER, EXPIRE])
 @example(paid=0, steps=[GIVEN, ("begin", 3, 0), EXPIRE, ("end", 0, 3), LATER, EXPIRE])
 @example(paid=0, steps=[GIVEN, EXPIRE, ("charge", 3, 0), LATER, EXPIRE])
-def test_any_history_leaves_what_the_reference_says(house, paid, steps):
+def test_any_history_leaves_what_the_reference_says(instance, paid, steps):
     books = Books(paid)
     for at, (what, number, days) in enumerate(steps, start=2):
         at_us = at * DAY_US
@@ -223,7 +223,7 @@ def test_any_history_leaves_what_the_reference_says(house, paid, steps):
         books.check()
 
 
-def test_a_charge_that_a_closed_lot_paid_for_eats_no_other(house):
+def test_a_charge_that_a_closed_lot_paid_for_eats_no_other(instance):
     books = Books()
     books.grant(1 * DAY_US, 10, 10 * DAY_US)
     books.grant(1 * DAY_US + 1, 10, 20 * DAY_US)
@@ -235,7 +235,7 @@ def test_a_charge_that_a_closed_lot_paid_for_eats_no_other(house):
     assert db.read(holds.balance, books.account)[0] == PAID_MICRO
 
 
-def test_a_reversal_leaves_the_other_lots_what_the_balance_has(house):
+def test_a_reversal_leaves_the_other_lots_what_the_balance_has(instance):
     """10 and 10 were given, 8 spent, one 10 taken back: 2 of credit are left, and no paid money ever expires."""
     books = Books()
     first = books.grant(1 * DAY_US, 10, 10 * DAY_US)
@@ -248,7 +248,7 @@ def test_a_reversal_leaves_the_other_lots_what_the_balance_has(house):
     assert first in books.undone
 
 
-def test_a_grant_of_which_part_has_expired_is_not_reversed(house):
+def test_a_grant_of_which_part_has_expired_is_not_reversed(instance):
     books = Books()
     books.grant(1 * DAY_US, 10, 10 * DAY_US)
     books.charge(2 * DAY_US, 4)
@@ -258,7 +258,7 @@ def test_a_grant_of_which_part_has_expired_is_not_reversed(house):
 
 
 @pytest.mark.parametrize("how", ["refund", "reversal"])
-def test_a_charge_that_was_given_back_has_eaten_nothing(house, how):
+def test_a_charge_that_was_given_back_has_eaten_nothing(instance, how):
     from farebox.ledger.models import Entry
 
     books = Books()
@@ -275,14 +275,14 @@ def test_a_charge_that_was_given_back_has_eaten_nothing(house, how):
     assert db.read(holds.balance, books.account)[0] == PAID_MICRO
 
 
-def test_lots_whose_lives_do_not_touch_are_not_looked_at(house, monkeypatch):
+def test_lots_whose_lives_do_not_touch_are_not_looked_at(instance, monkeypatch):
     """An account that got credit long ago does not have all its charges since then added up again."""
     books = Books()
     books.grant(1 * DAY_US, 10, 2 * DAY_US)
     books.expire(3 * DAY_US)
     books.grant(900 * DAY_US, 10, 901 * DAY_US)
     asked = []
-    between = lots.statements.CHARGED_BETWEEN
+    between = lots.sql.CHARGED_BETWEEN
     real = db.Tx.one
 
     def one(tx: Any, sql: str, params: Any = ()) -> Any:
@@ -296,7 +296,7 @@ def test_lots_whose_lives_do_not_touch_are_not_looked_at(house, monkeypatch):
     assert min(asked) == 900 * DAY_US
 
 
-def test_a_lot_that_a_debit_ate_takes_nothing_that_was_paid_later(house):
+def test_a_lot_that_a_debit_ate_takes_nothing_that_was_paid_later(instance):
     """10 were given, 4 of it taken by hand: at its end 6 are there, and 6 go."""
     books = Books(paid=0)
     books.grant(1 * DAY_US, 10, 10 * DAY_US)
@@ -311,7 +311,7 @@ def test_a_lot_that_a_debit_ate_takes_nothing_that_was_paid_later(house):
 
 
 @pytest.mark.parametrize(("worth", "taken"), [(3, 0), (1, 2), (0, 3)])
-def test_what_is_held_at_the_end_of_a_lot_is_taken_of_what_the_call_leaves(house, worth, taken):
+def test_what_is_held_at_the_end_of_a_lot_is_taken_of_what_the_call_leaves(instance, worth, taken):
     """10 given, 3 of it held at the end: what the call does not cost goes, whatever was paid meanwhile."""
     books = Books(paid=0)
     books.grant(1 * DAY_US, 10, 10 * DAY_US)
@@ -327,7 +327,7 @@ def test_what_is_held_at_the_end_of_a_lot_is_taken_of_what_the_call_leaves(house
     books.check()
 
 
-def test_what_is_spent_before_the_first_look_at_an_expired_lot_is_not_taken_later(house):
+def test_what_is_spent_before_the_first_look_at_an_expired_lot_is_not_taken_later(instance):
     books = Books(paid=0)
     books.grant(1 * DAY_US, 10, 10 * DAY_US)
     books.charge(10 * DAY_US + 1, 3)
@@ -337,7 +337,7 @@ def test_what_is_spent_before_the_first_look_at_an_expired_lot_is_not_taken_late
     books.check()
 
 
-def test_each_of_several_lots_leaves_what_came_after_its_own_end(house):
+def test_each_of_several_lots_leaves_what_came_after_its_own_end(instance):
     """Two lots that one call held: it costs 15 of their 20, and the 20 that were paid and the 7 given stay."""
     books = Books(paid=0)
     books.grant(1 * DAY_US, 10, 10 * DAY_US)
@@ -355,7 +355,7 @@ def test_each_of_several_lots_leaves_what_came_after_its_own_end(house):
 
 
 @pytest.mark.parametrize("how", ["refund", "by hand", "reversal"])
-def test_what_comes_back_of_a_charge_after_the_end_of_its_lot_stays(house, how):
+def test_what_comes_back_of_a_charge_after_the_end_of_its_lot_stays(instance, how):
     """Of 10 given 6 were spent and 1 is held at the end: 3 go, later the 1; the 6 come back and are the customer's."""
     from farebox.ledger.models import Entry
 

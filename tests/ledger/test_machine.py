@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from farebox.kit import db, dbfaults, errors
-from farebox.ledger import adjustments, holds, journal, lots, proof, statements
+from farebox.ledger import adjustments, holds, journal, lots, proof, sql
 from farebox.ledger.holds import HoldEnded, Purse
 from ledger.books import Books, Purses, Refused
 
@@ -266,10 +266,10 @@ class Ledger(RuleBasedStateMachine):
         entries: Counter[tuple[str, str]] = Counter()
         for _entry, kind, ref, amount in rows:
             entries[kind, known.get(ref, ref)] += amount
-        sql = "SELECT id, state, amount_micro, charge_micro FROM ledger_hold WHERE account = %s"
+        text = "SELECT id, state, amount_micro, charge_micro FROM ledger_hold WHERE account = %s"
         return {
             "pots": pots,
-            "holds": {hold: tuple(rest) for hold, *rest in tx.all(sql, (self.name,))},
+            "holds": {hold: tuple(rest) for hold, *rest in tx.all(text, (self.name,))},
             "entries": dict(entries),
         }
 
@@ -288,7 +288,7 @@ FOUND = (AssertionError, pytest.fail.Exception, errors.FareboxError, HoldEnded, 
 
 
 @pytest.fixture
-def hurried(house: Any) -> None:
+def hurried(instance: Any) -> None:
     """Durability is no part of these tests."""
     from django.db import connection
 
@@ -338,7 +338,7 @@ def test_a_planted_mistake_is_found(
     `early` is a seed with which it is seen soon. Hypothesis also draws the constants of all modules that are loaded, so what a
     seed means depends on the tests before this one: others are tried after it, a hundred and more examples each.
     """
-    found = getattr(statements, name)
+    found = getattr(sql, name)
     assert right in found
-    monkeypatch.setattr(statements, name, found.replace(right, wrong))
+    monkeypatch.setattr(sql, name, found.replace(right, wrong))
     assert seen(60, early) or any(seen(150, another) for another in range(20))

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.store
 
 
 @pytest.fixture
-def books(shared_house: Any) -> Books:
-    del shared_house
+def books(shared_instance: Any) -> Books:
+    del shared_instance
     return Books("key", "prj")
 
 

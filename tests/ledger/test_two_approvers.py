@@ -18,8 +18,8 @@ LIMIT_MICRO = 100
 
 
 @pytest.fixture
-def books(shared_house: Any) -> Books:
-    del shared_house
+def books(shared_instance: Any) -> Books:
+    del shared_instance
     return Books()
 
 

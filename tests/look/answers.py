@@ -104,7 +104,7 @@ def _customers(shop: Any, owner: Any) -> dict[str, str]:
     for name in ("member", "lost_member"):
         at[name] = people.customer(shop, role="member", of=owner, project=at["project"]).member
     codes: list[str] = []
-    terms = invitations.Terms(project=at["project"], with_key=True)
+    terms = invitations.InvitationTerms(project=at["project"], with_key=True)
     for _ in range(2):
         guest = invitations.Guest(f"{_name()}@example.com")
         shop.write(invitations.invite, account, [guest], terms, lambda *given: codes.append(given[2]), **_stamp())
@@ -118,7 +118,7 @@ def _office(shop: Any) -> dict[str, str]:
     from farebox.accounts import accounts
     from farebox.accounts.models import Project
     from farebox.accounts.sign_in import operators
-    from farebox.catalog import drafts, lists, sheets
+    from farebox.catalog import drafts, price_lists, sheets
     from farebox.ledger import adjustments
     from farebox.office import kinds
     from farebox.upstreams.models import Channel
@@ -132,10 +132,10 @@ def _office(shop: Any) -> dict[str, str]:
     at["channel"] = Channel.objects.get(name="sandbox").id
     at["model"] = shop.model(f"m{_name()}", {"input": "1", "output": "2"})
     at["list"] = f"l{_name()}"
-    shop.write(lists.create_list, at["list"], "USD", actor="test")
+    shop.write(price_lists.create_list, at["list"], "USD", actor="test")
     rows = [sheets.row(at["model"], "input", "1"), sheets.row(at["model"], "output", "2")]
-    shop.write(lists.publish, at["list"], rows, **_stamp())
-    plan = drafts.Plan(rows=[(at["model"], "input", 2_000_000)])
+    shop.write(price_lists.publish, at["list"], rows, **_stamp())
+    plan = drafts.DraftContent(rows=[(at["model"], "input", 2_000_000)])
     at["draft"] = shop.write(drafts.draw_up, at["list"], plan, requester="operator:per_other", **_stamp()).id
     for name in ("money", "lost_money"):
         at[name] = shop.write(

@@ -125,7 +125,7 @@ TABLE: dict[str, Up | str] = {
     # the office: goods
     "office:channel_new": Up("channel.add", "channel_new"),
     "office:channel_state": Up("channel.state", "channel_on", "channel_off"),
-    "office:channel_test": "a call of the house to a channel that people made, shown to an administrator",
+    "office:channel_test": "a call of the shop's own to a channel that people made, shown to an administrator",
     "office:channel_edit": Up("channel.address", "channel_edit"),
     "office:channel_offer": Up("channel.offer", "channel_offer"),
     "office:channel_withdraw": TAKES,
@@ -157,7 +157,7 @@ TABLE: dict[str, Up | str] = {
     "office:money_decline": TAKES,
     "office:proposal_approve": Up("proposal.approve", "proposal_approve"),
     "office:proposal_decline": TAKES,
-    # the office: the house
+    # the office: the shop
     "office:announcements": "words for a time, in the trail",
     "office:announcement_end": TAKES,
     "office:clock_confirm": Up("clock.confirm", "clock_confirm"),
@@ -328,7 +328,10 @@ def invite(w):
 def invitation_resend(w):
     from farebox.accounts.team import invitations
 
-    guest, terms = invitations.Guest(f"{uuid.uuid4().hex}@example.com"), invitations.Terms(project=w.project())
+    guest, terms = (
+        invitations.Guest(f"{uuid.uuid4().hex}@example.com"),
+        invitations.InvitationTerms(project=w.project()),
+    )
     sent = w.shop.write(
         invitations.invite, w.owner.customer.account, [guest], terms, lambda *_: None, now_us=w.stamp()["now_us"],
         actor=f"person:{w.owner.person}",
@@ -450,12 +453,12 @@ def price_list_new(w):
 
 
 def _list(w, model=""):
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
 
     name, model = f"l{uuid.uuid4().hex[:8]}", model or w.model()
-    w.shop.write(lists.create_list, name, "USD", actor="test")
+    w.shop.write(price_lists.create_list, name, "USD", actor="test")
     rows = [sheets.row(model, "input", "1"), sheets.row(model, "output", "2")]
-    w.shop.write(lists.publish, name, rows, **w.stamp())
+    w.shop.write(price_lists.publish, name, rows, **w.stamp())
     return name, model
 
 
@@ -463,7 +466,7 @@ def price_publish(w):
     from farebox.catalog import drafts
 
     name, model = _list(w)
-    plan = drafts.Plan(rows=[(model, "input", 0), (model, "output", 0)])
+    plan = drafts.DraftContent(rows=[(model, "input", 0), (model, "output", 0)])
     row = w.shop.write(drafts.draw_up, name, plan, requester="operator:per_other", **w.stamp())
     return reverse("office:price_publish", args=[row.id]), {}
 

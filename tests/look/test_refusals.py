@@ -20,7 +20,7 @@ from farebox.look import refusals
 from kit import people
 from kit.rows import for_each
 
-HOUSE = Path(refusals.__file__).parents[1]
+ROOT = Path(refusals.__file__).parents[1]
 BELOW = ("kit", "catalog", "ledger", "protocol", "upstreams", "accounts", "calls", "payments", "gateway", "site")
 RAISED = frozenset({"CommandError", "MoneyError", "AddressRefused"})
 # Where a refusal is put together from what its caller gives; the others take `refusal.of`.
@@ -42,11 +42,11 @@ class Site(NamedTuple):
 @functools.cache
 def sites() -> list[Site]:
     found = []
-    for path in (path for room in BELOW for path in sorted((HOUSE / room).rglob("*.py"))):
+    for path in (path for room in BELOW for path in sorted((ROOT / room).rglob("*.py"))):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and node.args and called(node.func):
                 fields = frozenset(str(each.arg) for each in node.keywords) - OF_THE_ANSWER
-                found.append(Site(f"{path.relative_to(HOUSE)}:{node.lineno}", node.args[0], fields))
+                found.append(Site(f"{path.relative_to(ROOT)}:{node.lineno}", node.args[0], fields))
     return found
 
 
@@ -111,9 +111,9 @@ def test_no_room_below_the_fronts_raises_a_sentence():
 
 def test_refusals_are_made_where_their_ids_can_be_read():
     made = {
-        str(path.relative_to(HOUSE))
+        str(path.relative_to(ROOT))
         for room in BELOW
-        for path in (HOUSE / room).rglob("*.py")
+        for path in (ROOT / room).rglob("*.py")
         if "kit/" in str(path) or "kit.refusal import" in path.read_text(encoding="utf-8")
         if re.search(r"\bRefusal\(", path.read_text(encoding="utf-8"))
     }
@@ -171,7 +171,7 @@ def test_chinese_is_set_as_chinese_is():
 
 def test_every_kind_of_word_is_known_in_both_languages():
     kinds = set()
-    for path in (path for room in BELOW for path in sorted((HOUSE / room).rglob("*.py"))):
+    for path in (path for room in BELOW for path in sorted((ROOT / room).rglob("*.py"))):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
             if isinstance(node, ast.Call) and (name == "word" or getattr(node.func, "id", "") == "word"):
@@ -205,7 +205,7 @@ def states_of(model: Any) -> set[str]:
 
 def states_written(model: Any) -> set[str]:
     """What a row's state is at first, and what the verbs of its room make of it, where the table has no constraint."""
-    source = "\n".join(path.read_text(encoding="utf-8") for path in sorted((HOUSE / "accounts").rglob("*.py")))
+    source = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "accounts").rglob("*.py")))
     moved = re.findall(rf'{model.__name__}\.objects\.[^\n]*\.update\(state="(\w+)"', source)
     return {model._meta.get_field("state").default, *moved}
 

@@ -91,7 +91,7 @@ def examples(shop, owner):
     project = shop.write(projects.create, account=account, name="一个名字很长的项目，" * 6, **stamp)
     people.customer(shop, role="member", of=owner, project=project.id)
     code = []
-    terms = invitations.Terms(project=project.id, with_key=True)
+    terms = invitations.InvitationTerms(project=project.id, with_key=True)
     guest = invitations.Guest("a.person.with.a.very.long.address@subdomain.of.a.long.example.com")
     shop.write(invitations.invite, account, [guest], terms, lambda *given: code.append(given[2]), **stamp)
     owner.customer.chat("gpt-4", "Hello")

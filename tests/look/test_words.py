@@ -12,7 +12,7 @@ from farebox.look import words
 TEMPLATES = sorted(
     path
     for room in words.ROOMS
-    for path in (words.HOUSE / room / "templates").rglob("*")
+    for path in (words.ROOT / room / "templates").rglob("*")
     if path.suffix in {".html", ".txt"}
 )
 PLACE = re.compile(r"%\(\w+\)[sd]|%%|</?[a-z]+")

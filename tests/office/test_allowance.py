@@ -110,7 +110,7 @@ def drawing(shop, customer, drawn_micro, *, cause="left", charge_micro=0):
     from farebox.accounts import allowed
     from farebox.accounts.models import ApiKey
     from farebox.calls import log
-    from farebox.calls.log import AttemptFacts, Ended, Opened
+    from farebox.calls.log import AttemptFacts, CallEnd, CallStart
     from farebox.catalog import shelf
     from farebox.kit import clock, ids
     from farebox.ledger.holds import Purse
@@ -120,7 +120,7 @@ def drawing(shop, customer, drawn_micro, *, cause="left", charge_micro=0):
 
     def run(tx):
         epoch = tx.one("SELECT id FROM kit_epoch ORDER BY id DESC LIMIT 1", ())[0]
-        opened = Opened(
+        opened = CallStart(
             id=ids.new("call", now_us), account=customer.account, project=key.project_id, key=key.id, member=None,
             endpoint="chat", model="gpt-4o-mini", asked="gpt-4o-mini", stream=True, epoch=epoch, currency="USD",
             limit_tokens=None, price_list="usd", price_version=1, prices='{"output":1000000}', rule_version=2,
@@ -131,7 +131,7 @@ def drawing(shop, customer, drawn_micro, *, cause="left", charge_micro=0):
             upstream="lab", channel="sandbox", model="gpt-4o-mini", started_us=now_us, outcome="failed", status=200,
             error="", charged=False, cost_micro=0, cost_currency="USD", first_byte_us=now_us, ended_us=now_us,
         )]  # fmt: skip
-        ended = Ended(
+        ended = CallEnd(
             outcome="failed" if not charge_micro else "served", rule="R14" if not charge_micro else "R02", status=200,
             charge_micro=charge_micro, usage={"output": drawn_micro or charge_micro}, usage_source="counted",
             finish_reason="", flags=[], attempts=tries, ended_us=now_us, value_micro=drawn_micro + charge_micro,
@@ -185,9 +185,9 @@ def _paid(tx, account):
     from farebox.kit import clock
     from farebox.ledger import chart, journal
 
-    house = chart.house("revenue", "USD")
+    revenue = chart.own("revenue", "USD")
     journal.post(tx, account=account, kind="topup", ref="paid", currency="USD", at_us=clock.now_us(),
-                 lines=[(account, 1_000_000), (house, -1_000_000)])  # fmt: skip
+                 lines=[(account, 1_000_000), (revenue, -1_000_000)])  # fmt: skip
 
 
 def test_what_is_forgiven_is_shown_by_customer_model_upstream_and_cause(two):

@@ -128,7 +128,7 @@ def test_the_receipt_of_a_call(shop, scripts):
 
 @pytest.mark.slow
 def test_roles(shop, scripts):
-    """What a role may not do is not there, nor is the house's own account or one that does not exist."""
+    """What a role may not do is not there, nor is the house account or one that does not exist."""
     here = f"customers/{shop.account('1').account}"
     may = {
         ("POST", "rename"): "X", ("POST", "bar"): "X", ("POST", "unbar"): "X", ("POST", "close"): "X",

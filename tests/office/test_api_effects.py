@@ -17,7 +17,7 @@ TABLE = {
     "define_model": PROPOSES, "list_model": TAKES, "alias_model": PROPOSES, "create_price_list": NOTHING,
     "draw_up": PROPOSES, "drop": TAKES, "add_upstream": NOTHING, "add_channel": "the channel is paused",
     "set_secret": REFUSED, "offer": PROPOSES, "set_state": TAKES, "set_address": REFUSED, "set_order": TAKES,
-    "withdraw": TAKES, "test_channel": "a call of the house", "open_account": "balance 0, by the list of new accounts",
+    "withdraw": TAKES, "test_channel": "a call of the shop's own", "open_account": "balance 0, by the list of new accounts",
     "freeze": TAKES, "unfreeze": REFUSED, "set_price_list": PROPOSES, "revoke_key": TAKES, "propose": PROPOSES,
     "decline": TAKES, "rename": NOTHING, "bar": TAKES, "unbar": REFUSED, "close": TAKES, "set_limits": PROPOSES,
     "set_allowance": PROPOSES, "set_trusted": PROPOSES,
@@ -27,7 +27,7 @@ TABLE = {
 
 
 @pytest.mark.slow
-def test_every_operation_that_writes_is_in_the_table(house):
+def test_every_operation_that_writes_is_in_the_table(instance):
     from farebox.office.api.app import described
 
     found = {

@@ -105,10 +105,10 @@ def test_reading_calls_leaves_a_trace(shop, buyer):
 
 
 def test_limits_name_and_price_list(shop, buyer):
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
 
     admin = people.operator(shop, "admin")
-    shop.write(lists.create_list, "usd-two", "USD", actor="test")
+    shop.write(price_lists.create_list, "usd-two", "USD", actor="test")
     here = f"/office/customers/{buyer.customer.account}"
     assert "Limits saved" in admin.follow(admin.fill(here, f"{here}/limits", rpm="60", tpm="", concurrency="2")).text
     assert 'value="60"' in admin.page(here).html

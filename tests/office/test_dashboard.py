@@ -165,11 +165,11 @@ def test_tasks_appear_and_go(shop, operator, option):
 
     admin = operator()
     assert "These models have a channel but no price" not in admin.page("/office/").text
-    from farebox.catalog import goods
+    from farebox.catalog import definitions
     from farebox.kit import clock
 
     shop.write(
-        goods.define_model, name="dash-unpriced", owned_by="t", kinds=["chat"], modalities=["text"],
+        definitions.define_model, name="dash-unpriced", owned_by="t", kinds=["chat"], modalities=["text"],
         context_tokens=1000, output_tokens_max=100, hidden_output=False, tokenizer="", image_formula="",
         input_overhead_tokens=0, classes=["input", "output"], actor="test", now_us=clock.now_us(),
     )  # fmt: skip
@@ -227,7 +227,7 @@ def test_what_the_newest_calls_tell(shop, operator, monkeypatch):
 
 
 def test_a_model_that_went_off_sale_by_itself(shop, operator):
-    from farebox.catalog import goods
+    from farebox.catalog import definitions
 
     admin, me = operator(), shop.account("1")
     model = shop.model("dash-unpriced-class", {"input": "1", "output": "1"})
@@ -235,7 +235,7 @@ def test_a_model_that_went_off_sale_by_itself(shop, operator):
     me.chat(model, "sandbox: cached=4+tokens=5\nHello there, how are you?")
     shop.rules(2)
     assert "went off sale: dash-unpriced-class." in admin.page("/office/").text
-    shop.write(goods.relist, model, actor="test")
+    shop.write(definitions.relist, model, actor="test")
     assert "went off sale" not in admin.page("/office/").text
 
 
@@ -253,7 +253,9 @@ def test_messages_that_were_given_up(shop, operator):
 
     def give_up(tx):  # in one transaction, before the post looks
         name = outbox.mail(tx, to="nobody@example.com", subject="A", text="A")
-        outbox.failed(tx, outbox.Message(name, "mail", {}, 1), fault="550 nobody", for_good=True, now_us=clock.now_us())
+        outbox.failed(
+            tx, outbox.OutboxMessage(name, "mail", {}, 1), fault="550 nobody", for_good=True, now_us=clock.now_us()
+        )
 
     admin = operator()
     assert "could not be delivered" not in admin.page("/office/").text

@@ -93,7 +93,7 @@ def test_by_command(shop):
     known = customer(shop)
     assert perform("person.sign-out", known.email)["ended"]["sessions"] == 1
     assert known.get("/console/keys").status == 302
-    env = shop.house.environ
+    env = shop.instance.environ
     ran = cli.program("person", "off", known.email, env=env)  # by the server, over its socket
     assert ran.code == 0 and f"{known.email} is switched off" in ran.out, ran.err
     with pytest.raises(CommandError, match="person.off"):

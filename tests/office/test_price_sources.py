@@ -23,7 +23,7 @@ def admin(shop):
 @pytest.fixture
 def lists(shop):
     """The names of a list in dollars that sells gpt-4, and of an empty one in yuan."""
-    from farebox.catalog import lists as price_lists
+    from farebox.catalog import price_lists
 
     n = next(_names)
     dollars, yuan = f"dollars{n}", f"yuan{n}"
@@ -44,7 +44,7 @@ def rows_of(given, made):
 
 
 def publish(shop, name, given, made, **facts):
-    from farebox.catalog import lists as price_lists
+    from farebox.catalog import price_lists
 
     shop.write(price_lists.publish, name, rows_of(given, made), actor="test", now_us=now_us(), **facts)
 
@@ -130,7 +130,7 @@ def decide(tx, draft):
 
 
 def test_the_source_changes_while_the_draft_is_published(shop, admin, lists):
-    from farebox.catalog import lists as price_lists
+    from farebox.catalog import price_lists
     from farebox.kit.errors import CommandError
 
     source, name = lists

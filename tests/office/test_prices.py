@@ -22,13 +22,13 @@ def admin(shop):
 @pytest.fixture
 def retail(shop):
     """A list in yuan with two prices; its name."""
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
     from farebox.kit import clock
 
     name = f"retail{next(_names)}"
-    shop.write(lists.create_list, name, "CNY", actor="test")
+    shop.write(price_lists.create_list, name, "CNY", actor="test")
     rows = [sheets.row("gpt-4", "input", "200"), sheets.row("gpt-4", "output", "400")]
-    shop.write(lists.publish, name, rows, usd_rate="7.25", actor="test", now_us=clock.now_us())
+    shop.write(price_lists.publish, name, rows, usd_rate="7.25", actor="test", now_us=clock.now_us())
     return name
 
 
@@ -217,7 +217,7 @@ def test_models(shop, admin):
 
 
 def test_how_a_vendor_counts_is_shown_and_a_tokenizer_that_is_off_is_a_task(shop, admin):
-    from farebox.catalog import fitting, samples
+    from farebox.catalog import factor_fitting, samples
     from farebox.catalog.factors import Sample, Vector
 
     name = shop.model(f"counted-{next(_names)}", {"input": "1", "output": "1"}, tokenizer="cl100k_base")
@@ -229,7 +229,7 @@ def test_how_a_vendor_counts_is_shown_and_a_tokenizer_that_is_off_is_a_task(shop
     for account in ("acc_1", "acc_2", "acc_3"):
         for number in range(20):
             shop.write(samples.add, name, row._replace(account=account, hidden=number), 1)
-    fitted = fitting.fit(shop.read(samples.of, name))
+    fitted = factor_fitting.fit(shop.read(samples.of, name))
     shop.write(samples.learn, name, fitted, shop.read(samples.due)[name], 1_800_000_000_000_000)
     page = admin.page(f"/office/models/show/{name}").text
     assert "In force, from 60 calls of 3 accounts." in page

@@ -134,10 +134,10 @@ def test_one_person_where_one_may_is_written_down(shop, first):
 def test_the_price_list_of_an_account(shop, first, second, two_people):
     """A list that costs nothing, for a friend's account, is money too."""
     from farebox.accounts.models import Account
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
     from farebox.kit import clock
 
-    shop.write(lists.create_list, "gift", "USD", actor="test")
+    shop.write(price_lists.create_list, "gift", "USD", actor="test")
     account = shop.account("1").account
     here = f"/office/customers/{account}"
     path = path_of(first.fill(here, f"{here}/price-list", price_list="gift"))
@@ -145,7 +145,7 @@ def test_the_price_list_of_an_account(shop, first, second, two_people):
     assert first.follow(first.send(f"{path}/approve", {})).text.count("Another person must approve")
     rows = [sheets.row("gpt-4o-mini", each, "0") for each in ("input", "cached_read", "output")]
     looked = {"seen": re.search(r'name="seen" value="([^"]+)"', second.page(path).html)[1]}
-    shop.write(lists.publish, "gift", rows, actor="test", now_us=clock.now_us())
+    shop.write(price_lists.publish, "gift", rows, actor="test", now_us=clock.now_us())
     late = second.follow(second.send(f"{path}/approve", looked)).text
     assert "this has changed since you loaded the page: the prices of the list" in late
     assert (Account.objects.get(id=account).price_list_id, row(path).state) == ("usd", "proposed")
@@ -161,9 +161,9 @@ def test_the_price_list_of_an_account(shop, first, second, two_people):
 
 def test_nobody_gives_his_own_account_a_list(shop, second, two_people):
     from farebox.accounts.models import Account
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
 
-    shop.write(lists.create_list, "own", "USD", actor="test")
+    shop.write(price_lists.create_list, "own", "USD", actor="test")
     owner = people.customer(shop, "1")
     from farebox.accounts.models import Member, Person
 
@@ -180,9 +180,9 @@ def test_nobody_gives_his_own_account_a_list(shop, second, two_people):
 
 def test_an_account_that_buys_by_another_list_is_opened_by_two(shop, first, second, two_people):
     from farebox.accounts.models import Account
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
 
-    shop.write(lists.create_list, "partners", "USD", actor="test")
+    shop.write(price_lists.create_list, "partners", "USD", actor="test")
     given = {"currency": "USD", "name": "Partner & Co"}
     path = path_of(first.fill("/office/customers/new", price_list="partners", **given))
     assert not Account.objects.filter(name="Partner & Co").exists()
@@ -195,9 +195,9 @@ def test_an_account_that_buys_by_another_list_is_opened_by_two(shop, first, seco
 def test_a_script_proposes_and_approves_nothing(shop, admin, scripts, second):
     """Also where one person may do both: a token has proved nobody."""
     from farebox.accounts.models import Account
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
 
-    shop.write(lists.create_list, "script-gift", "USD", actor="test")
+    shop.write(price_lists.create_list, "script-gift", "USD", actor="test")
     made = admin.post("settings", {"trial_micro": {"USD": 1_000_000_000}})
     assert (made.status, made.json["state"], made.json["two_people"]) == (202, "proposed", True)
     assert (made.json["before"], made.json["after"]) == ({"trial_micro": {}}, {"trial_micro": {"USD": 1_000_000_000}})

@@ -87,14 +87,14 @@ def test_bad_values_change_nothing(shop, admin, name, value):
 
 def test_the_public_price_list(shop, admin):
     """It is chosen here, at once and audited; what is amiss with it waits on the first page of the office."""
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
     from farebox.kit import clock
 
     several = "There are several price lists, and visitors see usd."
     new = admin.page("/office/price-lists/new")
     assert "Visitors see the price list usd ." in new.text
     assert several not in admin.page("/office/").text
-    shop.write(lists.create_list, "yen", "JPY", actor="test")
+    shop.write(price_lists.create_list, "yen", "JPY", actor="test")
     assert several in admin.page("/office/").text
     assert Visitor(shop).get("/prices.json").json["price_list"] == "usd"
     try:
@@ -108,7 +108,7 @@ def test_the_public_price_list(shop, admin):
         assert "the public price list yen has no version in force" in office
         assert several not in office
         rows = [sheets.row("gpt-4", "input", "1000"), sheets.row("gpt-4", "output", "2000")]
-        shop.write(lists.publish, "yen", rows, usd_rate="150", actor="test", now_us=clock.now_us())
+        shop.write(price_lists.publish, "yen", rows, usd_rate="150", actor="test", now_us=clock.now_us())
         shop.refresh()
         assert Visitor(shop).get("/prices.json").json["price_list"] == "yen"
         assert "price list yen" not in admin.page("/office/").text

@@ -114,14 +114,14 @@ def test_connect_test_and_sell(shop, operator):
 
 
 def test_a_paused_channel_answers_a_test_and_no_customer(shop, operator):
-    from farebox.catalog import goods, lists, sheets
+    from farebox.catalog import definitions, price_lists, sheets
     from farebox.kit import clock
 
     admin, model = operator(), f"solo-{uuid.uuid4().hex[:6]}"
     facts = {"kinds": ["chat"], "classes": ["input", "output"], "context_tokens": 4096, "output_tokens_max": 100}
-    shop.write(goods.define_model, model, **facts, actor="test", now_us=clock.now_us())
+    shop.write(definitions.define_model, model, **facts, actor="test", now_us=clock.now_us())
     rows = [sheets.row(model, each, "1") for each in ("input", "output")]
-    shop.write(lists.publish, "usd", rows, actor="test", now_us=clock.now_us())
+    shop.write(price_lists.publish, "usd", rows, actor="test", now_us=clock.now_us())
     address, _, name = connected(shop, admin, models=f"{model} = gpt-4o-mini")
     assert "The test succeeded" in admin.through(address, to=f"{address}/test", model=model).text
     customer = shop.account("1")
@@ -327,7 +327,7 @@ def test_order_is_changed_and_nothing_else_is_noted(shop, operator):
 
 
 def test_why_a_channel_rests_is_shown_with_the_accounts_behind_it(shop, operator):
-    """A customer's refusal alone is a doubt; the house's own makes it rest, and nobody's name is kept from support."""
+    """A customer's refusal alone is a doubt; the shop's own makes it rest, and nobody's name is kept from support."""
     from farebox.kit import clock
     from farebox.protocol.dialect import Fault
 

@@ -31,7 +31,7 @@ from kit import openai_later as openai
 pytestmark = pytest.mark.slow  # a test of what other tests stand on
 
 
-class House:
+class LoopThread:
     """A loop in a thread of its own, so that tests may block."""
 
     def __init__(self) -> None:
@@ -49,17 +49,17 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    made = House()
+def loop_thread() -> Iterator[LoopThread]:
+    made = LoopThread()
     yield made
     made.close()
 
 
 @pytest.fixture(scope="module")
-def box(house: House) -> Iterator[Sandbox]:
-    made = house.do(sandboxes.start("127.0.0.1", 0))
+def box(loop_thread: LoopThread) -> Iterator[Sandbox]:
+    made = loop_thread.do(sandboxes.start("127.0.0.1", 0))
     yield made
-    house.do(made.stop())
+    loop_thread.do(made.stop())
 
 
 @pytest.fixture
@@ -186,8 +186,8 @@ OUTPUT = texts.count(SAID)
 WHOLE = OUTPUT + 4  # role, pieces, finish, usage, [DONE]
 
 
-def ended(box: Sandbox, house: House) -> str:
-    house.do(box.idle())
+def ended(box: Sandbox, loop_thread: LoopThread) -> str:
+    loop_thread.do(box.idle())
     return box.requests[-1].ended
 
 
@@ -560,8 +560,8 @@ def test_what_is_not_http_is_refused(box):
         assert receive(sock).status == 400
 
 
-def test_the_key(house):
-    locked = house.do(sandboxes.start("127.0.0.1", 0, key="sk-right"))
+def test_the_key(loop_thread):
+    locked = loop_thread.do(sandboxes.start("127.0.0.1", 0, key="sk-right"))
     try:
         for headers in (
             {"authorization": "Bearer sk-right"},
@@ -574,7 +574,7 @@ def test_the_key(house):
             assert (seen.status, seen.json["error"]["code"]) == (401, "invalid_api_key")
             assert "Incorrect API key provided" in seen.json["error"]["message"]
     finally:
-        house.do(locked.stop())
+        loop_thread.do(locked.stop())
 
 
 # --- the connection
@@ -626,16 +626,16 @@ def test_expect_continue(box):
         ("echo+stall=3", [3]),
     ],
 )
-def test_a_client_that_leaves_is_noticed(box, house, model, events):
+def test_a_client_that_leaves_is_noticed(box, loop_thread, model, events):
     with socket.create_connection(("127.0.0.1", box.port), timeout=5) as sock:
         sock.sendall(message("/v1/chat/completions", stream(model)))
         time.sleep(0.1)
         assert box.requests[-1].ended == "open"
-    assert ended(box, house) == "client-left"
+    assert ended(box, loop_thread) == "client-left"
     assert box.requests[-1].events in events
 
 
-def test_a_client_that_does_not_read_holds_the_answer_back(box, house):
+def test_a_client_that_does_not_read_holds_the_answer_back(box, loop_thread):
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(("127.0.0.1", box.port))
@@ -645,10 +645,10 @@ def test_a_client_that_does_not_read_holds_the_answer_back(box, house):
         first = record.events
         time.sleep(0.2)
         assert record.events == first < 100_000
-    assert ended(box, house) == "client-left"
+    assert ended(box, loop_thread) == "client-left"
 
 
-def test_hundreds_of_streams_at_once(house):
+def test_hundreds_of_streams_at_once(loop_thread):
     async def all_of_them() -> list[bytes]:
         busy = await sandboxes.start("127.0.0.1", 0, pace_ms=50)
 
@@ -665,7 +665,7 @@ def test_hundreds_of_streams_at_once(house):
         finally:
             await busy.stop()
 
-    assert all(got.endswith(b"0\r\n\r\n") and b"[DONE]" in got for got in house.do(all_of_them()))
+    assert all(got.endswith(b"0\r\n\r\n") and b"[DONE]" in got for got in loop_thread.do(all_of_them()))
 
 
 # --- misbehaviour, each at least once
@@ -970,9 +970,9 @@ def test_the_sdk_raises_what_it_should(sdk):
 # --- journal and command
 
 
-def test_the_journal(house, tmp_path: Path):
+def test_the_journal(loop_thread, tmp_path: Path):
     path = tmp_path / "journal"
-    told = house.do(sandboxes.start("127.0.0.1", 0, journal=path))
+    told = loop_thread.do(sandboxes.start("127.0.0.1", 0, journal=path))
     try:
         ask(told, stream("echo+usage=3,4"), authorization="Bearer sk-secret", x_trace="abc")
         ask(told, chat("echo+cut=5"))
@@ -981,13 +981,13 @@ def test_the_journal(house, tmp_path: Path):
         with socket.create_connection(("127.0.0.1", told.port), timeout=5) as left:
             left.sendall(message("/v1/chat/completions", stream("echo+stall=2")))
             time.sleep(0.1)
-        house.do(told.idle())
+        loop_thread.do(told.idle())
         with socket.create_connection(("127.0.0.1", told.port), timeout=5) as open_one:
             open_one.sendall(message("/v1/chat/completions", chat("echo+silent")))
             time.sleep(0.1)
-            house.do(told.stop())
+            loop_thread.do(told.stop())
     finally:
-        house.do(told.stop())
+        loop_thread.do(told.stop())
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["ended"] for line in lines] == [
         "complete",
@@ -1015,8 +1015,8 @@ def test_the_journal(house, tmp_path: Path):
     assert [record.ended for record in told.requests] == [line["ended"] for line in lines]
 
 
-def test_the_deque_is_bounded(house):
-    small = house.do(sandboxes.start("127.0.0.1", 0, keep=2))
+def test_the_deque_is_bounded(loop_thread):
+    small = loop_thread.do(sandboxes.start("127.0.0.1", 0, keep=2))
     try:
         for said in "abc":
             ask(small, chat(said=said))
@@ -1024,12 +1024,12 @@ def test_the_deque_is_bounded(house):
         ask(small, chat(said="x" * 1_100_000))
         assert small.requests[-1].body["body_bytes"] > 1_100_000
     finally:
-        house.do(small.stop())
+        loop_thread.do(small.stop())
 
 
-def test_a_port_that_is_taken(house, box):
+def test_a_port_that_is_taken(loop_thread, box):
     with pytest.raises(OSError, match="address already in use"):
-        house.do(sandboxes.start("127.0.0.1", box.port))
+        loop_thread.do(sandboxes.start("127.0.0.1", box.port))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

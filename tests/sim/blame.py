@@ -81,18 +81,18 @@ class Judged(Health):
 
     def failed(self, slot: Slot, fault: Fault, now_us: int) -> None:
         before, seen = self.state(slot.channel_id, now_us), self._seen[slot.channel_id]
-        house = slot.account == "acc_house"
-        if not house and fault.kind in {"down", "timeout", "busy"} and not fault.own and fault.status // 100 != 4:
+        own = slot.account == "acc_house"
+        if not own and fault.kind in {"down", "timeout", "busy"} and not fault.own and fault.status // 100 != 4:
             seen.failed.append(slot.account)
         super().failed(slot, fault, now_us)
-        seen.probe_failed = seen.probe_failed or house
+        seen.probe_failed = seen.probe_failed or own
         if before != "closed" or self.state(slot.channel_id, now_us) == "closed":
             return
         world = self._life.world
-        world.note(f"{self._life.name} {slot.name} rests, by {'a probe' if house else 'customers'}")
+        world.note(f"{self._life.name} {slot.name} rests, by {'a probe' if own else 'customers'}")
         lately = [at_us for at_us in seen.called_us.values() if now_us - at_us <= CALLED_S * 1_000_000]
         many = len(set(seen.failed)) >= ACCOUNTS and len(lately) >= ACCOUNTS
-        if not house and not (len(seen.failed) >= IN_A_ROW and many):
+        if not own and not (len(seen.failed) >= IN_A_ROW and many):
             self._find(
                 slot, f"rests for {len(seen.failed)} failures of {sorted(set(seen.failed))}, and no probe failed"
             )

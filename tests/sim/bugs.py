@@ -11,16 +11,27 @@ from typing import Any
 
 from farebox.calls import delivery, once
 from farebox.calls import log as records
-from farebox.calls import statements as call_sql
-from farebox.catalog import fitting
+from farebox.calls import sql as call_sql
+from farebox.catalog import factor_fitting
 from farebox.catalog.usage import Usage
-from farebox.gateway import ending, hold, journal, judging, meter, rules_2, serve, settlement, stepped
-from farebox.gateway.meter import Ending, Outcome
+from farebox.gateway import (
+    concluding,
+    hold,
+    journal,
+    judging,
+    meter,
+    rules_2,
+    second_write,
+    serve,
+    settlement,
+    stepped,
+)
+from farebox.gateway.meter import Conclusion, Outcome
 from farebox.kit import clock, epochs, timing
-from farebox.kit import statements as kit_sql
+from farebox.kit import sql as kit_sql
 from farebox.ledger import allowance, booking, holds
 from farebox.ledger import journal as entries
-from farebox.ledger import statements as sql
+from farebox.ledger import sql as ledger_sql
 from farebox.site import node, prober
 from farebox.upstreams import breaker, health, send
 
@@ -69,12 +80,12 @@ def check_then_act_hold(put: Put) -> None:
         return await right(ports, opened, need)
 
     put(hold, "place", place)
-    put(sql, "TAKE", "UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s WHERE id = %s AND %s >= 0")
+    put(ledger_sql, "TAKE", "UPDATE ledger_ledgeraccount SET held_micro = held_micro + %s WHERE id = %s AND %s >= 0")
 
 
 @bug("a process whose epoch was ended goes on holding money")
 def hold_of_an_ended_epoch(put: Put) -> None:
-    put(sql, "OPEN_HOLD", sql.OPEN_HOLD.replace("AND ended_us IS NOT NULL", "AND ended_us < 0"))
+    put(ledger_sql, "OPEN_HOLD", ledger_sql.OPEN_HOLD.replace("AND ended_us IS NOT NULL", "AND ended_us < 0"))
 
 
 @bug("after a commit of unknown outcome the hold is placed again")
@@ -94,7 +105,9 @@ def hold_placed_twice(put: Put) -> None:
 @bug("a hold that grows takes the money and does not note it")
 def extension_not_recorded(put: Put) -> None:
     put(
-        sql, "GROW_HOLD", "UPDATE ledger_hold SET amount_micro = amount_micro + 0 * %s WHERE id = %s AND state = 'open'"
+        ledger_sql,
+        "GROW_HOLD",
+        "UPDATE ledger_hold SET amount_micro = amount_micro + 0 * %s WHERE id = %s AND state = 'open'",
     )
 
 
@@ -125,7 +138,7 @@ def lowered_below_what_was_delivered(put: Put) -> None:
 
 @bug("a hold that has ended can be settled")
 def unguarded_settle(put: Put) -> None:
-    put(sql, "END_HOLD", sql.END_HOLD.replace("AND state = 'open'", ""))
+    put(ledger_sql, "END_HOLD", ledger_sql.END_HOLD.replace("AND state = 'open'", ""))
     right = holds.settle
 
     def settle(tx: Any, *, hold: str, charge_micro: int, **facts: Any) -> Any:
@@ -138,7 +151,7 @@ def unguarded_settle(put: Put) -> None:
 @bug("a charge has one posting")
 def one_legged_entry(put: Put) -> None:
     put(
-        sql,
+        ledger_sql,
         "WRITE_TWO_POSTINGS",
         "INSERT INTO ledger_posting (id, entry_id, account, amount_micro) SELECT %s, %s, %s, %s WHERE %s || %s || %s <> %s",
     )
@@ -177,36 +190,36 @@ def usage_summed(put: Put) -> None:
 
 @bug("the prompt of a failed call is billed")
 def failed_prompt_billed(put: Put) -> None:
-    def failed(failure: Any) -> Ending:
+    def failed(failure: Any) -> Conclusion:
         rule = "R11" if failure.after_output else "R17"
-        return Ending(Outcome.FAILED, rule, usage=Usage(input=9), source="counted", fault=failure.fault)
+        return Conclusion(Outcome.FAILED, rule, usage=Usage(input=9), source="counted", fault=failure.fault)
 
-    put(ending, "failed", failed)
+    put(concluding, "failed", failed)
 
 
 @bug("a call that broke off after output is charged for it")
 def charge_after_a_break(put: Put) -> None:
-    right = ending.failed
+    right = concluding.failed
 
-    def failed(failure: Any) -> Ending:
+    def failed(failure: Any) -> Conclusion:
         end = right(failure)
         if failure.after_output:
             end.rule, end.usage, end.source, end.outcome = "R11", Usage(input=9, output=9), "counted", Outcome.SERVED
         return end
 
-    put(ending, "failed", failed)
+    put(concluding, "failed", failed)
 
 
 @bug("a failed call's hold is forgotten")
 def leak_on_error(put: Put) -> None:
-    right = ending.settle
+    right = settlement.settle
 
     async def settle(ports: Any, opened: Any, cover: Any, along: Any, of: Any, end: Any) -> Any:
         if end.outcome is Outcome.FAILED:
-            return ending._error(opened, end)
+            return settlement._error(opened, end)
         return await right(ports, opened, cover, along, of, end)
 
-    put(ending, "settle", settle)
+    put(settlement, "settle", settle)
 
 
 @bug("a settlement that is repeated charges again")
@@ -220,7 +233,7 @@ def double_settle_on_repeat(put: Put) -> None:
             entries.write_charge(
                 tx, account=account, ref=f"{hold}.again", currency="USD", amount_micro=done.charge_micro, at_us=1
             )
-            tx.execute(sql.PAY, (0, done.charge_micro, account, 0))
+            tx.execute(ledger_sql.PAY, (0, done.charge_micro, account, 0))
         return done
 
     put(holds, "_ended", ended)
@@ -228,7 +241,7 @@ def double_settle_on_repeat(put: Put) -> None:
 
 @bug("a repeat of a settlement takes its own earlier one for somebody else's")
 def settled_without_again(put: Put) -> None:
-    right = ending._write
+    right = settlement._write
 
     async def write(ports: Any, *facts: Any) -> int:
         store = ports.store
@@ -246,7 +259,7 @@ def settled_without_again(put: Put) -> None:
         other.store = Forgets()
         return await right(other, *facts)
 
-    put(ending, "_write", write)
+    put(settlement, "_write", write)
 
 
 @bug("a charge above the hold is booked without stretching the hold")
@@ -267,7 +280,7 @@ def cap_not_given_back(put: Put) -> None:
 @bug("a cap does not count what the call cost")
 def cap_not_charged(put: Put) -> None:
     put(
-        sql,
+        ledger_sql,
         "PAY",
         "UPDATE ledger_ledgeraccount SET held_micro = held_micro - %s, posted_micro = posted_micro -"
         " CASE WHEN kind = 'memo' THEN 0 ELSE %s END WHERE id = %s AND held_micro >= %s",
@@ -276,15 +289,15 @@ def cap_not_charged(put: Put) -> None:
 
 @bug("the price of the end is charged, not that of the hold")
 def price_of_the_end(put: Put) -> None:
-    right = ending._ended
+    right = settlement._call_end
 
-    async def ended(ports: Any, opened: Any, cover: Any, *rest: Any) -> Any:
+    async def call_end(ports: Any, opened: Any, cover: Any, *rest: Any) -> Any:
         now = ports.shop.shelf.current.offer(opened.model, opened.price_list, ports.clock.now_us())
         if now is not None:
             cover.need.offer = now
         return await right(ports, opened, cover, *rest)
 
-    put(ending, "_ended", ended)
+    put(settlement, "_call_end", call_end)
 
 
 # the last byte
@@ -292,15 +305,15 @@ def price_of_the_end(put: Put) -> None:
 
 @bug("the last byte goes out before the settlement")
 def last_byte_before_settle(put: Put) -> None:
-    right = ending.settle
+    right = settlement.settle
 
     async def settle(*facts: Any) -> Any:
         import asyncio
 
         asyncio.get_running_loop().create_task(right(*facts))
-        return ending._error(facts[1], facts[5])
+        return settlement._error(facts[1], facts[5])
 
-    put(ending, "settle", settle)
+    put(settlement, "settle", settle)
 
 
 @bug("the journal is not synced before the last byte")
@@ -308,7 +321,7 @@ def journal_not_synced(put: Put) -> None:
     async def keep(self: Any, opened: Any, ended: Any, unlisted: str) -> None:
         import asyncio
 
-        entry = journal.Entry(opened, ended, unlisted)
+        entry = journal.WaitingSettlement(opened, ended, unlisted)
         self.waiting.append(entry)
         asyncio.get_running_loop().create_task(self._log.append([journal._encoder.encode(entry)]))
 
@@ -317,15 +330,15 @@ def journal_not_synced(put: Put) -> None:
 
 @bug("an answer is marked as delivered with its settlement")
 def mark_before_the_body(put: Put) -> None:
-    right = settlement.end_call
+    right = second_write.end_call
 
     def end_call(tx: Any, opened: Any, ended: Any, *more: Any) -> Any:
         receipt = right(tx, opened, ended, *more)
         delivery.mark(tx, [opened.id], now_us=ended.ended_us)
         return receipt
 
+    put(second_write, "end_call", end_call)
     put(settlement, "end_call", end_call)
-    put(ending, "end_call", end_call)
 
 
 @bug("after output another upstream is tried")
@@ -335,7 +348,7 @@ def retry_after_output(put: Put) -> None:
     async def following(self: Any) -> Any:
         try:
             return await right(self)
-        except send.UpstreamFailed as failed:
+        except send.AttemptsFailed as failed:
             if not failed.after_output or len(self.route) < 2:
                 raise
             self.route = self.route[1:]
@@ -369,7 +382,7 @@ def no_sweeper(put: Put) -> None:
 def sweeper_charges_the_hold(put: Put) -> None:
     def expire(tx: Any, *, epoch: str, now_us: int, at_most: int = 500) -> list[str]:
         expired = []
-        for name, joined, amount_micro in tx.all(sql.OPEN_HOLDS_OF_EPOCH, (epoch, at_most)):
+        for name, joined, amount_micro in tx.all(ledger_sql.OPEN_HOLDS_OF_EPOCH, (epoch, at_most)):
             purses = [holds.Purse(each, None if each.startswith("acc") else 0) for each in str(joined).split()]
             holds.settle(tx, hold=name, purses=purses, currency="USD", charge_micro=amount_micro, now_us=now_us)
             expired.append(str(name))
@@ -449,7 +462,7 @@ def no_refund(put: Put) -> None:
 @bug("a refund is given as often as it is asked for")
 def refund_twice(put: Put) -> None:
     put(call_sql, "UNDELIVERED", call_sql.UNDELIVERED.replace("AND flags NOT LIKE '%%refunded'", ""))
-    put(sql, "FIND_ENTRY", sql.FIND_ENTRY.replace("ref = %s", "ref = %s AND kind <> 'refund'"))
+    put(ledger_sql, "FIND_ENTRY", ledger_sql.FIND_ENTRY.replace("ref = %s", "ref = %s AND kind <> 'refund'"))
     right = entries.post
     given: list[int] = [0]
 
@@ -486,7 +499,7 @@ def refund_of_a_stream(put: Put) -> None:
 
 @bug("a call that failed while the store was away is forgotten")
 def not_voided_later(put: Put) -> None:
-    put(ending, "void_later", lambda *facts: None)
+    put(settlement, "void_later", lambda *facts: None)
     put(hold, "void_later", lambda *facts: None)
 
 
@@ -494,15 +507,15 @@ def not_voided_later(put: Put) -> None:
 def early_leaver_billed(put: Put) -> None:
     right = meter.conclude
 
-    async def conclude(of: Any, outcome: Any, dialect: Any, *, terminal: bool) -> Ending:
+    async def conclude(of: Any, outcome: Any, dialect: Any, *, terminal: bool) -> Conclusion:
         end = await right(of, outcome, dialect, terminal=terminal)
         if end.rule == "R16":
-            return Ending(outcome, "R17", Usage(input=9), "counted")
+            return Conclusion(outcome, "R17", Usage(input=9), "counted")
         return end
 
     put(meter, "conclude", conclude)
     put(serve, "conclude", conclude)
-    put(ending, "conclude", conclude)
+    put(concluding, "conclude", conclude)
 
 
 # what is forgiven (promises 4.5)
@@ -511,14 +524,14 @@ def early_leaver_billed(put: Put) -> None:
 def _unguarded(put: Put) -> None:
     """The row of an allowance is moved whatever it has become since it was read."""
     guard = "AND drawn_micro = %s AND grown_micro = %s AND charged_micro = %s"
-    put(sql, "MOVE_ALLOWANCE", sql.MOVE_ALLOWANCE.replace(guard, "AND %s + %s + %s >= 0"))
+    put(ledger_sql, "MOVE_ALLOWANCE", ledger_sql.MOVE_ALLOWANCE.replace(guard, "AND %s + %s + %s >= 0"))
 
 
 @bug("what breaks off is forgiven, and nothing is drawn for it")
 def forgiven_and_not_drawn(put: Put) -> None:
     right = rules_2.broke
 
-    async def broke(*facts: Any, draws: bool) -> Ending:
+    async def broke(*facts: Any, draws: bool) -> Conclusion:
         return await right(*facts, draws=False)
 
     put(rules_2, "broke", broke)
@@ -566,17 +579,17 @@ def allowance_read_once_a_group(put: Put) -> None:
 
 @bug("the factors of own counts are learned from calls, whoever made them")
 def factors_of_one_account(put: Put) -> None:
-    right = fitting.fit
+    right = factor_fitting.fit
 
     def fit(samples: Any) -> Any:
         return right([each._replace(account=f"{each.account}.{number}") for number, each in enumerate(samples)])
 
-    put(fitting, "fit", fit)
+    put(factor_fitting, "fit", fit)
 
 
 @bug("an allowance grows with money that was given")
 def growth_of_granted_money(put: Put) -> None:
-    put(sql, "READ_ALLOWANCE_AND_PAID", sql.READ_ALLOWANCE_AND_PAID.replace("EXISTS", "TRUE OR EXISTS"))
+    put(ledger_sql, "READ_ALLOWANCE_AND_PAID", ledger_sql.READ_ALLOWANCE_AND_PAID.replace("EXISTS", "TRUE OR EXISTS"))
 
 
 @bug("a charge that is given back leaves what was drawn for it")

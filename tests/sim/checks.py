@@ -108,18 +108,18 @@ def held(world: World, life: Life, sent: Sent) -> None:
 
 
 def held_by_house(world: World) -> None:
-    """I12 for a probe: the house's hold of 0. One whose node was paused may have lost it meanwhile."""
+    """I12 for a probe: the shop's hold of 0. One whose node was paused may have lost it meanwhile."""
     found = rows("SELECT 1 FROM ledger_hold WHERE state = 'open' AND purses LIKE '%acc_house%'")
     if not found and "pause" not in world.counts and "kill at a time" not in world.counts:
         world.find("I12 a probe went upstream without a hold")
 
 
-def of_the_house(world: World) -> set[str]:
-    """The house's own calls: what they cost, nobody was charged."""
+def of_the_instance(world: World) -> set[str]:
+    """The shop's own calls: what they cost, nobody was charged."""
     found = rows("SELECT id, charge_micro FROM calls_call WHERE account = 'acc_house'")
     for call, charge_micro in found:
         if charge_micro:
-            world.find(f"the house's call {call} was charged {charge_micro}")
+            world.find(f"the shop's call {call} was charged {charge_micro}")
     return {call for call, _ in found}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from farebox.catalog import factors, fitting, samples
+from farebox.catalog import factor_fitting, factors, samples
 from farebox.catalog.factors import Quartile, Sample, Vector
 from farebox.kit import db
 
@@ -154,7 +154,7 @@ def teach(world: World) -> None:
             input_bytes=given.latin * 4, output_bytes=made.latin * 4, bound=given.latin * 4 + 80,
         )  # fmt: skip
         db.write(samples.add, LEARNED, sample, world.wall_us() + number)
-    learned = fitting.fit(db.read(samples.of, LEARNED))
+    learned = factor_fitting.fit(db.read(samples.of, LEARNED))
     for side, vector in ((learned.input, Vector(latin=1000)), (learned.output, Vector(latin=1000))):
         for quartile in Quartile:
             counted, due = side.tokens(vector, 0, quartile), 1000 * VENDOR // factors.ONE

@@ -21,7 +21,7 @@ from farebox.kit import epochs, timing
 from farebox.kit.errors import FareboxError
 from farebox.site.node import Node
 from farebox.upstreams import board
-from farebox.upstreams.send import Limits
+from farebox.upstreams.send import UpstreamLimits
 
 from .blame import Judged
 from .client import Door, Sent
@@ -104,7 +104,7 @@ class Life:
             ring=KeyRing(peppers=town.peppers, site=town.site, wrong_keys_per_min=chosen.wrong_keys_per_min),
             shelf=shelf.ShelfKeeper(), board=board.BoardKeeper(), health=Judged(self),
             epoch=world.ids.new("ep", machine.clock.now_us()),
-            limits=Limits(
+            limits=UpstreamLimits(
                 connect_s=chosen.connect_s, first_byte_s=chosen.first_byte_s, idle_s=chosen.idle_s,
                 answer_bytes_max=chosen.answer_bytes_max, read_on_json_s=chosen.read_on_json_s,
                 event_bytes_max=chosen.event_bytes_max,

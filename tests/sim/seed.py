@@ -173,7 +173,7 @@ def _judge(world: World, model: Model) -> None:
         model.judge(sent, world.produced.get(sent.id, []), claim, key.account, doubt=_doubt(world, sent),
                     ended=ended_s is not None and (sent.end_s or 1e9) >= ended_s,
                     by_hand_micro=world.by_hand[sent.id], broke=world.faults_of(sent, key.account))  # fmt: skip
-    for hold in books.keys() - checks.of_the_house(world):
+    for hold in books.keys() - checks.of_the_instance(world):
         world.find(f"hold {hold} belongs to no call that was sent")
     for once, charged in charged_once.items():
         if charged > 1:

@@ -13,7 +13,7 @@ from django.db import OperationalError
 
 from farebox.calls import log
 from farebox.kit import db, epochs
-from farebox.kit.commits import Committer, Member
+from farebox.kit.commits import Committer, PendingWrite
 from farebox.kit.errors import Overloaded, StoreUnavailable
 
 from . import checks, faults
@@ -67,7 +67,7 @@ class SimStore:
         self._loop = life.world.loop
         self._weather = weather
         self._rng = rng
-        self._queue: list[Member] = []
+        self._queue: list[PendingWrite] = []
         self._queue_max = queue_max
         self._working = False
         self._waiting = 0
@@ -93,7 +93,9 @@ class SimStore:
             raise Overloaded
         loop = self._loop
         future = loop.create_future()
-        member = Member(fn, args, locks=locks, patient=patient, again=again, since_s=self._monotonic_s(), future=future)
+        member = PendingWrite(
+            fn, args, locks=locks, patient=patient, again=again, since_s=self._monotonic_s(), future=future
+        )
         if within_s is None and not patient:
             within_s = self._committer._wait_s + _HANG_S
         if within_s is not None:
@@ -105,7 +107,7 @@ class SimStore:
             loop.call_later(self._latency_s(), self._work)
         return await future
 
-    def _give_up(self, member: Member) -> None:
+    def _give_up(self, member: PendingWrite) -> None:
         member.timer = None
         if not member.future.done():
             member.abandoned = True
@@ -159,7 +161,7 @@ class SimStore:
         took_s, self._paused_s = self._paused_s + self._latency_s(), 0.0
         self._loop.call_later(took_s, self._deliver, batch)
 
-    def _deliver(self, batch: list[Member]) -> None:
+    def _deliver(self, batch: list[PendingWrite]) -> None:
         self._waiting -= len(batch)
         for member in batch:
             if member.timer is not None:

@@ -174,7 +174,7 @@ def _fill(town: Town) -> None:
     from farebox.accounts import accounts, projects
     from farebox.accounts.caps import Caps
     from farebox.accounts.keys import key_format
-    from farebox.catalog import goods, lists
+    from farebox.catalog import definitions, price_lists
     from farebox.kit import clock, db, settings
     from farebox.upstreams import channels
     from farebox.upstreams.channel_terms import ChannelTerms
@@ -185,12 +185,12 @@ def _fill(town: Town) -> None:
     for name in PRICES:
         has_output = name != "vector"
         db.write(
-            goods.define_model, name=name, owned_by="sim", kinds=["chat"] if has_output else ["embeddings"],
+            definitions.define_model, name=name, owned_by="sim", kinds=["chat"] if has_output else ["embeddings"],
             modalities=["text"], context_tokens=8_000, output_tokens_max=OUTPUT_MAX[name],
             hidden_output=name == "thinker", tokenizer="", image_formula="", input_overhead_tokens=0,
             classes=_classes(name), actor="sim", now_us=now_us,
         )  # fmt: skip
-    db.write(lists.create_list, name="usd", currency="USD", about="", actor="sim")
+    db.write(price_lists.create_list, name="usd", currency="USD", about="", actor="sim")
     publish(0, now_us)
     for tier, name in enumerate(CHANNELS):
         db.write(
@@ -241,7 +241,7 @@ def _classes(model: str) -> list[str]:
 
 def publish(version: int, now_us: int, tx: Any = None) -> None:
     """Publish version `version` of the prices, in `tx` or one of its own."""
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.catalog.sheets import PriceRow
     from farebox.kit import db
 
@@ -251,13 +251,13 @@ def publish(version: int, now_us: int, tx: Any = None) -> None:
         for usage_class in _classes(model):
             rows.append(PriceRow(model, usage_class, given if usage_class == "input" else made))
     if tx is None:
-        db.write(lists.publish, "usd", rows, actor="sim", now_us=now_us)
+        db.write(price_lists.publish, "usd", rows, actor="sim", now_us=now_us)
     else:
-        lists.publish(tx, "usd", rows, actor="sim", now_us=now_us)
+        price_lists.publish(tx, "usd", rows, actor="sim", now_us=now_us)
 
 
 def grant(account: str, micro: int, ref: str, now_us: int, expires_us: int | None = None) -> None:
-    """Give money from the house."""
+    """Give money from the shop."""
     from farebox.kit import db
     from farebox.ledger import lots
 

@@ -189,7 +189,7 @@ class SimUpstream:
 
 
 def asked(outgoing: Outgoing) -> tuple[int | None, int, dict[str, Any]]:
-    """(call of the plan or None for one of the house, its repeat, the body) of a request that came to an upstream."""
+    """(call of the plan or None for one of the shop's own, its repeat, the body) of a request that came to an upstream."""
     found, body = _MARK.search(outgoing.body), json.loads(outgoing.body)
     if found is not None:
         return int(found[1]), int(found[2]), body

@@ -51,8 +51,8 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 
 
 @contextlib.contextmanager
-def shop_of(house: Any) -> Iterator[Shop]:
-    with opened(house) as shop:
+def shop_of(instance: Any) -> Iterator[Shop]:
+    with opened(instance) as shop:
         yield shop
 
 
@@ -85,8 +85,8 @@ def refused(me: Customer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.fault("F37")
-def test_a_clock_100_days_ahead_for_a_minute_takes_no_credit_and_a_reset_puts_it_right(house, watch):
-    with shop_of(house) as shop:
+def test_a_clock_100_days_ahead_for_a_minute_takes_no_credit_and_a_reset_puts_it_right(instance, watch):
+    with shop_of(instance) as shop:
         me = given(shop)
         short = shop.account("0", expires_us=clock.now_us() + 50 * DAY_US)
         assert look(shop) == timing.SURE
@@ -131,13 +131,13 @@ def reset_refused(shop: Shop) -> str:
 
 
 @pytest.mark.slow
-def test_what_expired_in_a_jump_is_given_back_also_after_an_interruption(house, watch, monkeypatch):
+def test_what_expired_in_a_jump_is_given_back_also_after_an_interruption(instance, watch, monkeypatch):
     """A person had confirmed the wrong time, so credit went; the reset gives it back, and is killed in the middle."""
     from farebox.accounts import timekeeping
     from farebox.kit import settings
     from farebox.ledger.models import CreditLot, Entry
 
-    with shop_of(house) as shop:
+    with shop_of(instance) as shop:
         buyers = [given(shop), given(shop, "2")]
         spent = buyers[1].chat("gpt-4", "Hello")
         assert spent.status == 200
@@ -211,8 +211,8 @@ def switched_off(days: int) -> None:
 
 
 @pytest.mark.slow
-def test_after_a_week_off_without_a_witness_a_person_confirms_once(house, watch):
-    with shop_of(house) as shop:
+def test_after_a_week_off_without_a_witness_a_person_confirms_once(instance, watch):
+    with shop_of(instance) as shop:
         me = given(shop)
         shop.stop()
         switched_off(7)
@@ -258,8 +258,8 @@ def reset_epochs() -> None:
 
 
 @pytest.mark.slow
-def test_after_a_week_off_a_disciplined_clock_needs_nobody(house, watch):
-    with shop_of(house) as shop:
+def test_after_a_week_off_a_disciplined_clock_needs_nobody(instance, watch):
+    with shop_of(instance) as shop:
         me = given(shop)
         shop.stop()
         switched_off(7)
@@ -272,7 +272,7 @@ def test_after_a_week_off_a_disciplined_clock_needs_nobody(house, watch):
         assert me.chat("gpt-4", "Hello").status == 200
 
 
-def test_a_reset_of_a_shop_that_never_ran_ahead_is_refused(ready_house, watch):
+def test_a_reset_of_a_shop_that_never_ran_ahead_is_refused(ready_instance, watch):
     assert "nothing to put right" in cli.refused("clock", "reset", "--reason", "x")
     assert "Say why" in cli.refused("clock", "reset", "--reason", " ")
     shown = cli.ok("clock", "show")
@@ -281,7 +281,7 @@ def test_a_reset_of_a_shop_that_never_ran_ahead_is_refused(ready_house, watch):
     assert "sure" in cli.run("clock").out
 
 
-def test_a_reset_takes_a_witness_and_in_a_shop_of_two_persons_no_trust_will_do(ready_house, watch, monkeypatch):
+def test_a_reset_takes_a_witness_and_in_a_shop_of_two_persons_no_trust_will_do(ready_instance, watch, monkeypatch):
     from farebox.kit import options
     from farebox.kit.models import Epoch
 
@@ -295,7 +295,7 @@ def test_a_reset_takes_a_witness_and_in_a_shop_of_two_persons_no_trust_will_do(r
     assert Epoch.objects.get().seen_us < mark_us - LEAP_US + HOUR_US
 
 
-def test_nothing_is_deleted_by_a_time_that_is_not_sure(ready_house, monkeypatch):
+def test_nothing_is_deleted_by_a_time_that_is_not_sure(ready_instance, monkeypatch):
     asked: list[str] = []
     monkeypatch.setattr(schedule, "_forget_once", lambda *_: asked.append("once") or 0)
     monkeypatch.setattr(schedule, "_forget_of_people", lambda *_: asked.append("people"))

@@ -19,13 +19,13 @@ PATHS = (
 
 @pytest.mark.slow
 @pytest.mark.store
-def test_codes_of_links_are_in_no_line(house, capfd):
+def test_codes_of_links_are_in_no_line(instance, capfd):
     from django.db import connection
 
     from farebox.care import setup
 
     setup.migrate()
-    server = Serving({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_LOG_LEVEL": "debug"})
+    server = Serving({**instance.environ, "FAREBOX_PORT": "0", "FAREBOX_LOG_LEVEL": "debug"})
     try:
         visitor = Visitor(SimpleNamespace(server=server), "en")
         said = [visitor.get(path).status for path in PATHS]

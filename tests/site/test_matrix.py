@@ -150,7 +150,7 @@ class World:
         code: list[str] = []
         guest = invitations.Guest(f"{uuid.uuid4().hex}@example.com")
         sent = self.shop.write(
-            invitations.invite, owner.customer.account, [guest], invitations.Terms(project=project),
+            invitations.invite, owner.customer.account, [guest], invitations.InvitationTerms(project=project),
             lambda tx, row, text: code.append(text), **self.stamp(),
         )  # fmt: skip
         return sent.invited[0].id, code[-1]

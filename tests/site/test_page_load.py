@@ -46,8 +46,8 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-def test_pages_are_imported_when_they_are_asked_for_and_not_on_the_event_loop(ready_house):
-    environ = {**os.environ, **ready_house.environ, "FAREBOX_PORT": "0"}
+def test_pages_are_imported_when_they_are_asked_for_and_not_on_the_event_loop(ready_instance):
+    environ = {**os.environ, **ready_instance.environ, "FAREBOX_PORT": "0"}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environ, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     seen, threads = json.loads(done.stdout.splitlines()[-1])

@@ -43,7 +43,7 @@ def stamp():
 def grow(shop, owner, number):
     """One more of everything that pages list."""
     from farebox.accounts import projects
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
 
     account = owner.customer.account
     project = shop.write(projects.create, account=account, name=f"Project {number}", **stamp()).id
@@ -57,7 +57,7 @@ def grow(shop, owner, number):
     people.customer(shop, role="member", of=owner)
     shop.write(minting.issue, project=f"{account}/default", name=f"other {number}", **stamp())
     shop.account("1")
-    shop.write(lists.create_list, f"list-{number}", "USD", about="", actor="test")
+    shop.write(price_lists.create_list, f"list-{number}", "USD", about="", actor="test")
     people.operator(shop, "support")
 
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.store
 
 @pytest.mark.slow
 def test_a_change_is_seen_though_the_first_look_at_it_fails(shop, monkeypatch):
-    from farebox.catalog import goods, lists, sheets, shelf
+    from farebox.catalog import definitions, price_lists, sheets, shelf
     from farebox.kit import clock, errors
 
     me = shop.account("1")
@@ -26,9 +26,9 @@ def test_a_change_is_seen_though_the_first_look_at_it_fails(shop, monkeypatch):
 
     monkeypatch.setattr(shelf, "load", load)
     facts = {"kinds": ["chat"], "classes": ["input", "output"], "context_tokens": 4096, "output_tokens_max": 100}
-    shop.write(goods.define_model, "later", **facts, actor="test", now_us=clock.now_us())
+    shop.write(definitions.define_model, "later", **facts, actor="test", now_us=clock.now_us())
     rows = [sheets.row("later", name, "1") for name in ("input", "output")]
-    shop.write(lists.publish, "usd", rows, actor="test", now_us=clock.now_us())
+    shop.write(price_lists.publish, "usd", rows, actor="test", now_us=clock.now_us())
     for _ in range(40):
         if "later" in {model["id"] for model in me.get("/v1/models").json["data"]}:
             break

@@ -40,9 +40,9 @@ def loaded():
 
 
 @pytest.fixture
-def vendor(house):
+def vendor(instance):
     run(channels.add_upstream, name="vendor", cancel_billing="stops", cost_currency="CNY")
-    return house
+    return instance
 
 
 @pytest.mark.store

@@ -26,7 +26,7 @@ def end(health: Health, now_us: int, fault: Fault | None = DOWN, *, account: str
 
 
 def probe(health: Health, now_us: int, fault: Fault | None = None, model: str = "m") -> None:
-    """The house's own call."""
+    """The shop's own call."""
     slot = health.take(ONE, now_us, model=model, forced=True)
     assert slot is not None
     assert slot.probe

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from farebox.catalog import samples
 from farebox.catalog.models import PriceList
+from farebox.catalog.shelf import HOUSE_LIST
 from farebox.kit import audit, db, ids, money
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -19,9 +20,8 @@ from farebox.kit.refusal import Amount, word
 from farebox.ledger import holds, journal
 
 from .models import Account, ApiKey, Project
-from .names import HOUSE, HOUSE_KEY
+from .names import HOUSE_ACCOUNT, HOUSE_KEY
 
-HOUSE_LIST = "house"
 HOUSE_CURRENCY = "USD"
 DEFAULT_PROJECT = "default"
 NAME_CHARS_MAX = 100
@@ -54,17 +54,17 @@ def open_account(
 
 
 def ensure_house(tx: Tx, *, now_us: int) -> Account:
-    """The house's own account, for calls of our own (promises 1.14), with its list, project and key."""
-    found = Account.objects.filter(id=HOUSE).first()
+    """The house account, for calls of our own (promises 1.14), with its list, project and key."""
+    found = Account.objects.filter(id=HOUSE_ACCOUNT).first()
     if found is not None:
         return found
     listed, _ = PriceList.objects.get_or_create(
         name=HOUSE_LIST,
         defaults={"currency": HOUSE_CURRENCY, "about": "Calls of our own: free, and counted."},
     )
-    journal.open_account(tx, id=HOUSE, kind="customer", currency=HOUSE_CURRENCY, floor_micro=None)
+    journal.open_account(tx, id=HOUSE_ACCOUNT, kind="customer", currency=HOUSE_CURRENCY, floor_micro=None)
     account = Account.objects.create(
-        id=HOUSE, name="House", kind="house", currency=HOUSE_CURRENCY, price_list=listed, created_us=now_us
+        id=HOUSE_ACCOUNT, name="House", kind="house", currency=HOUSE_CURRENCY, price_list=listed, created_us=now_us
     )
     project = Project.objects.create(id="prj_house", account=account, name=DEFAULT_PROJECT, created_us=now_us)
     # Its text was never made: nobody can send it, and our own calls have a key to be recorded under.
@@ -77,7 +77,7 @@ def ensure_house(tx: Tx, *, now_us: int) -> Account:
         hint="none",
         created_us=now_us,
     )
-    audit.record(tx, actor="system", verb="account.open", object=HOUSE, after=view(account))
+    audit.record(tx, actor="system", verb="account.open", object=HOUSE_ACCOUNT, after=view(account))
     db.bump(tx, "keys")
     return account
 
@@ -197,7 +197,7 @@ def checked_name(name: str) -> str:
 
 
 def customer(account: str) -> Account:
-    """The customer's account of this id or name; CommandError for none, and for the house's own."""
+    """The customer's account of this id or name; CommandError for none, and for the house account."""
     found = find(account)
     if found.kind == "house":
         raise CommandError("account.house")

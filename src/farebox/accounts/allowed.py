@@ -7,16 +7,16 @@ from farebox.catalog.shelf import Shelf
 from farebox.kit import options
 from farebox.kit.options import Options
 from farebox.ledger import allowance
-from farebox.ledger.allowance import Terms
+from farebox.ledger.allowance import AllowanceTerms
 
 
-def terms(stock: Shelf, price_list: str, now_us: int) -> Terms | None:
+def terms(stock: Shelf, price_list: str, now_us: int) -> AllowanceTerms | None:
     """The shop's terms in the currency of a price list; None where that is not in force."""
-    edition = stock.edition(price_list, now_us)
-    return None if edition is None else at_rate(options.current(), edition.usd_rate)
+    version = stock.version(price_list, now_us)
+    return None if version is None else at_rate(options.current(), version.usd_rate)
 
 
-def at_rate(chosen: Options, usd_rate: str) -> Terms:
+def at_rate(chosen: Options, usd_rate: str) -> AllowanceTerms:
     """The terms that these options make, in a currency of which `usd_rate` is worth one USD."""
     begin, most = chosen.allowance_begin_usd_micro, chosen.allowance_most_usd_micro
     return allowance.terms(begin, chosen.allowance_growth_percent, most, usd_rate)

@@ -1,4 +1,4 @@
-"""What is done once when the house opens."""
+"""What is done once when the shop starts."""
 
 from __future__ import annotations
 

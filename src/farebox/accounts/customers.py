@@ -47,7 +47,7 @@ def search(
 
 
 def find(tx: Tx, account: str) -> dict[str, Any] | None:
-    """One customer with its money, or None; the house's own account is none."""
+    """One customer with its money, or None; the house account is none."""
     del tx
     row = Account.objects.filter(id=account, kind="customer").first()
     if row is None:

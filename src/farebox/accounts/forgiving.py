@@ -13,7 +13,7 @@ from farebox.kit import audit, db, money
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.ledger import allowance, journal
-from farebox.ledger.allowance import Terms
+from farebox.ledger.allowance import AllowanceTerms
 
 from . import accounts, allowed
 from .models import Account
@@ -103,7 +103,7 @@ def gives(tx: Tx, account: str, most_micro: int | None, *, now_us: int) -> bool:
     return most_micro > allowance.left_micro(tx, found.id, shop)
 
 
-def _terms(tx: Tx, found: Account, now_us: int) -> Terms:
+def _terms(tx: Tx, found: Account, now_us: int) -> AllowanceTerms:
     shop = allowed.terms(shelf.load(tx, now_us), found.price_list_id, now_us)
     if shop is None:
         raise CommandError("price_list.not_in_force", price_list=found.price_list_id)

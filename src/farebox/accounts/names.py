@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Final
 
-HOUSE: Final = "acc_house"
+HOUSE_ACCOUNT: Final = "acc_house"
 HOUSE_KEY: Final = "key_house"

@@ -28,7 +28,7 @@ def grant(tx: Tx, *, account: Account, email: str, address: str, now_us: int) ->
         return 0
     where = network(address)
     # Sign-ups at one time come one after the other: each sees what the one before was given.
-    grants = chart.house("grants", account.currency)
+    grants = chart.own("grants", account.currency)
     journal.open_account(tx, id=grants, kind="house", currency=account.currency, floor_micro=None)
     journal.lock(tx, grants)
     today = Trial.objects.filter(network=where, granted_us__gt=now_us - _DAY_US)

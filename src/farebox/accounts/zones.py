@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 
 
 def of(tx: Tx, account: str) -> str:
     """The time zone of an account; UTC for an invalid one."""
-    row = tx.one(statements.READ_ZONE, (account,))
+    row = tx.one(sql.READ_ZONE, (account,))
     return str(row[0]) if row is not None else "UTC"
 
 

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from farebox.accounts.names import HOUSE
+from farebox.accounts.names import HOUSE_ACCOUNT
 from farebox.kit import ids
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 
 FAILED = frozenset({"R13", "R14", "R15", "R24"})
 HOURS, DAYS = 24, 30
@@ -29,7 +29,7 @@ _ROWS_A_PART = 40, 12  # of an hour, of a day
 
 
 @dataclass(slots=True)
-class Tally:
+class SpanTally:
     """One model in one span: calls answered and failed, and how long the answered ones took, in milliseconds."""
 
     served: int = 0
@@ -47,7 +47,7 @@ class Tally:
         """Availability in hundredths of a percent, rounded down: 10,000 only if no call failed. None without calls."""
         return self.served * 10_000 // self.calls if self.calls else None
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: SpanTally) -> None:
         """Take another span's calls in."""
         self.served += other.served
         self.failed += other.failed
@@ -60,12 +60,12 @@ class Span:
     """A span of time with its tallies by model; `sampled` says that not every call of it was read."""
 
     from_us: int
-    tallies: dict[str, Tally]
+    tallies: dict[str, SpanTally]
     sampled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Availability:
     """What a look has found: the last 24 hours by hour, the last 30 days by UTC day, oldest first, and their sums."""
 
     at_us: int
@@ -75,15 +75,15 @@ class Seen:
     last_month: Span
 
 
-class Watch:
+class AvailabilityWatch:
     """Looks at most every 30 seconds, and reads each past hour and day once. Threads may share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen: Seen | None = None
+        self._seen: Availability | None = None
         self._settled: dict[tuple[int, int], Span] = {}
 
-    def look(self, tx: Tx, now_us: int) -> Seen:
+    def look(self, tx: Tx, now_us: int) -> Availability:
         """What is known now; who comes while another reads gets what was known before."""
         seen = self._seen
         if seen is not None and 0 <= now_us - seen.at_us < _KEPT_US:
@@ -103,12 +103,12 @@ class Watch:
             self._seen = None
             self._settled = {}
 
-    def _read(self, tx: Tx, now_us: int) -> Seen:
+    def _read(self, tx: Tx, now_us: int) -> Availability:
         hours = tuple(self._span(tx, from_us, _HOUR_US, now_us) for from_us in _starts(now_us, _HOUR_US, HOURS))
         days = tuple(self._span(tx, from_us, _DAY_US, now_us) for from_us in _starts(now_us, _DAY_US, DAYS))
         oldest_us = days[0].from_us
         self._settled = {key: span for key, span in self._settled.items() if key[1] >= oldest_us}
-        return Seen(now_us, hours, days, _sum(hours), _sum(days))
+        return Availability(now_us, hours, days, _sum(hours), _sum(days))
 
     def _span(self, tx: Tx, from_us: int, long_us: int, now_us: int) -> Span:
         kept = self._settled.get((long_us, from_us))
@@ -120,7 +120,7 @@ class Watch:
         return span
 
 
-WATCH = Watch()  # the one of this process
+WATCH = AvailabilityWatch()  # the one of this process
 
 
 def read(tx: Tx, *, from_us: int, long_us: int) -> Span:
@@ -128,15 +128,15 @@ def read(tx: Tx, *, from_us: int, long_us: int) -> Span:
     hourly = long_us == _HOUR_US
     parts, rows = (_PARTS_OF_HOUR, _ROWS_A_PART[0]) if hourly else (_PARTS_OF_DAY, _ROWS_A_PART[1])
     most = parts * rows
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, SpanTally] = {}
     ends = _id(from_us), _id(from_us + long_us)
-    if tx.one(statements.CALL_BEYOND, (*ends, most)) is None:
-        _tally(tallies, tx.all(statements.ENDED_CALLS, (*ends, HOUSE, most)))
+    if tx.one(sql.CALL_BEYOND, (*ends, most)) is None:
+        _tally(tallies, tx.all(sql.ENDED_CALLS, (*ends, HOUSE_ACCOUNT, most)))
         return Span(from_us, tallies)
     part_us = long_us // parts
     for part in range(parts):
         begins_us = from_us + part * part_us
-        found = tx.all(statements.ENDED_CALLS, (_id(begins_us), _id(begins_us + part_us), HOUSE, rows))
+        found = tx.all(sql.ENDED_CALLS, (_id(begins_us), _id(begins_us + part_us), HOUSE_ACCOUNT, rows))
         _tally(tallies, found)
     return Span(from_us, tallies, sampled=True)
 
@@ -148,23 +148,23 @@ def rank(values_ms: list[int], percent: int) -> int | None:
     return sorted(values_ms)[-(-len(values_ms) * percent // 100) - 1]
 
 
-def _tally(tallies: dict[str, Tally], rows: Iterable[tuple[str, str, str, int, int, int | None]]) -> None:
+def _tally(tallies: dict[str, SpanTally], rows: Iterable[tuple[str, str, str, int, int, int | None]]) -> None:
     for model, outcome, rule, opened_us, ended_us, first_byte_us in rows:
         if outcome == "served":
-            tally = tallies.setdefault(model, Tally())
+            tally = tallies.setdefault(model, SpanTally())
             tally.served += 1
             tally.total_ms.append(max(0, ended_us - opened_us) // 1000)
             if first_byte_us is not None:
                 tally.first_ms.append(max(0, first_byte_us - opened_us) // 1000)
         elif rule in FAILED:
-            tallies.setdefault(model, Tally()).failed += 1
+            tallies.setdefault(model, SpanTally()).failed += 1
 
 
 def _sum(spans: tuple[Span, ...]) -> Span:
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, SpanTally] = {}
     for span in spans:
         for model, tally in span.tallies.items():
-            tallies.setdefault(model, Tally()).add(tally)
+            tallies.setdefault(model, SpanTally()).add(tally)
     for tally in tallies.values():
         tally.total_ms.sort()
         tally.first_ms.sort()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from farebox.kit import ids
 from farebox.kit.db import Tx
 
-from . import log, statements
+from . import log, sql
 
 LAST_US = 5_000_000  # what a dead process settled earlier than this before its last settlement was delivered
 
@@ -18,7 +18,7 @@ LAST_US = 5_000_000  # what a dead process settled earlier than this before its 
 def mark(tx: Tx, calls: Sequence[str], *, now_us: int) -> None:
     """Note that the answers of these calls have left."""
     for call in calls:
-        tx.execute(statements.MARK_DELIVERED, (now_us, call))
+        tx.execute(sql.MARK_DELIVERED, (now_us, call))
 
 
 def first_from(from_us: int) -> str:
@@ -38,15 +38,15 @@ def undelivered(tx: Tx, epoch: str, *, first: str, waited_us: int) -> list[tuple
     Calls whose id is smaller than `first` are not looked at. A settlement is as old as its commit, which may come up
     to `waited_us` after the end that is in its row.
     """
-    row = tx.one(statements.LAST_SETTLED, (first, epoch))
+    row = tx.one(sql.LAST_SETTLED, (first, epoch))
     if row is None or row[0] is None:
         return []
-    rows = tx.all(statements.UNDELIVERED, (first, epoch, int(row[0]) - LAST_US - waited_us))
+    rows = tx.all(sql.UNDELIVERED, (first, epoch, int(row[0]) - LAST_US - waited_us))
     return [(str(found[0]), str(found[1])) for found in rows]
 
 
 def refund(tx: Tx, call: str, account: str, *, now_us: int) -> int:
     """Give back what an answer was charged that never left, once; the micro-units given back now."""
-    if tx.one(statements.DELIVERED, (call,)) is not None:  # its process lives after all
+    if tx.one(sql.DELIVERED, (call,)) is not None:  # its process lives after all
         return 0
     return log.give_back(tx, call, account, now_us=now_us)

@@ -11,8 +11,8 @@ from farebox.kit import db
 from farebox.kit.db import Tx
 
 from . import search
-from .scope import Scope
-from .search import Row, Wanted
+from .scope import CallScope
+from .search import CallRow, Wanted
 
 PAGE = 1000
 PER_MINUTE = 6
@@ -31,7 +31,7 @@ def take(tx: Tx, person: str, *, now_us: int) -> int:
     return 0
 
 
-def pages(scope: Scope, wanted: Wanted) -> Iterator[tuple[Row, ...]]:
+def pages(scope: CallScope, wanted: Wanted) -> Iterator[tuple[CallRow, ...]]:
     """All calls of `scope` that are `wanted`, newest first, a page at a time; a page may be empty.
 
     Each page is a read of its own: no view of the store is held while somebody reads slowly.

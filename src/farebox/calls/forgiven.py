@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 
 DRAWS_READ = 1000
 
@@ -43,15 +43,13 @@ def by_key(tx: Tx, account: str) -> list[OfKey]:
     """The newest calls that drew from an account's allowance, by key and member, those that drew most first."""
     return [
         OfKey(str(key), str(member), int(calls), int(forgiven_micro or 0), int(drawn_micro or 0), str(last))
-        for key, member, calls, forgiven_micro, drawn_micro, last in tx.all(
-            statements.DRAWN_BY_KEY, (account, DRAWS_READ)
-        )
+        for key, member, calls, forgiven_micro, drawn_micro, last in tx.all(sql.DRAWN_BY_KEY, (account, DRAWS_READ))
     ]
 
 
 def read(tx: Tx, by: str, *, currency: str, from_day: str, until_day: str) -> list[Forgiven]:
     """By `by` (`account`, `model`, `channel` or `cause`), the most first; days such as `2026-11-24`, both included."""
-    rows = tx.all(statements.FORGIVEN[by], (from_day, until_day))
+    rows = tx.all(sql.FORGIVEN[by], (from_day, until_day))
     found = [
         Forgiven(str(key), int(calls), int(forgiven_micro), int(drawn_micro))
         for key, of, calls, forgiven_micro, drawn_micro in rows

@@ -16,11 +16,11 @@ from farebox.catalog import usage as usages
 from farebox.kit import money
 from farebox.kit.db import Tx
 from farebox.ledger import allowance, holds, journal
-from farebox.ledger.allowance import Allowance, Claim, Given, Terms
+from farebox.ledger.allowance import Allowance, AllowanceTerms, Claim, Given
 from farebox.ledger.holds import Purse
 from farebox.protocol import counters
 
-from . import once, refunds, statements
+from . import once, refunds, sql
 
 _json = msgspec.json.Encoder().encode
 _FIRST_ID = "call_"
@@ -28,7 +28,7 @@ _LAST_ID = "call_~"
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class CallStart:
     """What is known of a call when its money is held; it never changes afterwards."""
 
     id: str
@@ -51,7 +51,7 @@ class Opened:
     purses: tuple[Purse, ...]
     once: str = ""  # the idempotency key, see once.ident
     own_day: str = ""  # the account's day on which it began; empty: the UTC day
-    allowance: Terms | None = None  # None: what is forgiven draws on nothing
+    allowance: AllowanceTerms | None = None  # None: what is forgiven draws on nothing
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class AttemptFacts:
 
 
 @dataclass(slots=True)
-class Ended:
+class CallEnd:
     """How a call ended: its rule, its usage by class, what is to be charged.
 
     From version 2 of the rules on: `value_micro` is what it was worth, by the classes in `valued` where these are not
@@ -112,7 +112,7 @@ class Receipt:
     drawn_micro: int = 0
 
 
-def open_call(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) -> int:
+def open_call(tx: Tx, call: CallStart, want_micro: int, fit: Callable[[int], int]) -> int:
     """First write: hold the money and open the record; the micro-units held.
 
     Refuses as `holds.place` does, and with Conflict where the call's idempotency key was used before.
@@ -128,10 +128,10 @@ def open_call(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) 
         epoch=call.epoch,
         now_us=call.opened_us,
     )
-    if tx.again and tx.one(statements.READ_CALL, (call.id, call.account)) is not None:
+    if tx.again and tx.one(sql.READ_CALL, (call.id, call.account)) is not None:
         return held_micro
     tx.execute(
-        statements.OPEN_CALL,
+        sql.OPEN_CALL,
         (
             call.id,
             call.account,
@@ -158,29 +158,29 @@ def open_call(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) 
     return held_micro
 
 
-def extend_hold(tx: Tx, call: Opened, want_micro: int, fit: Callable[[int], int]) -> int:
+def extend_hold(tx: Tx, call: CallStart, want_micro: int, fit: Callable[[int], int]) -> int:
     """Hold more for a call under way; the micro-units added, 0 if there is no money for it."""
     return holds.extend(tx, hold=call.id, purses=call.purses, currency=call.currency, want_micro=want_micro, fit=fit)
 
 
-def lower_hold(tx: Tx, call: Opened, to_micro: int) -> int:
+def lower_hold(tx: Tx, call: CallStart, to_micro: int) -> int:
     """Hold no more than this for a call under way; the micro-units held from then on. Raises `holds.HoldEnded`."""
     return holds.lower(tx, hold=call.id, purses=call.purses, to_micro=to_micro)
 
 
-def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
+def end_call(tx: Tx, call: CallStart, end: CallEnd) -> Receipt:
     """Second write: the hold ends exactly once, and the receipt's facts are written with it.
 
     Raises `holds.HoldEnded` if somebody else ended the hold before (R24).
     """
-    found, given = _forgive(tx, call, ended)
+    found, given = _forgive(tx, call, end)
     done = holds.settle(
         tx,
         hold=call.id,
         purses=call.purses,
         currency=call.currency,
         charge_micro=given.charge_micro,
-        now_us=ended.ended_us,
+        now_us=end.ended_us,
     )
     if done.repeated:
         return Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro)
@@ -192,92 +192,92 @@ def end_call(tx: Tx, call: Opened, ended: Ended) -> Receipt:
             call.allowance,
             hold=call.id,
             drawn_micro=given.drawn_micro,
-            short_micro=done.short_micro if ended.draws else 0,
+            short_micro=done.short_micro if end.draws else 0,
             charge_micro=done.charge_micro,
-            now_us=ended.ended_us,
+            now_us=end.ended_us,
         )
     receipt = Receipt(call.id, done.charge_micro, done.held_micro, done.short_micro, drawn_micro)
-    flags = list(ended.flags)
+    flags = list(end.flags)
     if given.used:
         flags.append("allowance_used")
     if done.short_micro and "short" not in flags:
         flags.append("short")
-    forgiven_micro = None if ended.value_micro is None else max(0, ended.value_micro - done.charge_micro)
+    forgiven_micro = None if end.value_micro is None else max(0, end.value_micro - done.charge_micro)
     changed = tx.execute(
-        statements.END_CALL,
+        sql.END_CALL,
         (
-            ended.ended_us,
+            end.ended_us,
             done.held_micro,
-            ended.outcome,
-            ended.rule,
-            ended.status,
+            end.outcome,
+            end.rule,
+            end.status,
             done.charge_micro,
-            _json(ended.usage).decode(),
-            ended.usage_source,
-            _text(ended.finish_reason, 24),
+            _json(end.usage).decode(),
+            end.usage_source,
+            _text(end.finish_reason, 24),
             " ".join(flags),
-            len(ended.attempts),
-            _text(ended.error, 300),
-            _json(ended.diagnostics).decode() if ended.diagnostics else "",
-            ended.reported or None,
-            ended.value_micro,
+            len(end.attempts),
+            _text(end.error, 300),
+            _json(end.diagnostics).decode() if end.diagnostics else "",
+            end.reported or None,
+            end.value_micro,
             forgiven_micro,
-            None if ended.value_micro is None else drawn_micro,
-            ended.cause if forgiven_micro else "",
-            None if ended.valued is None else _json(ended.valued).decode(),
+            None if end.value_micro is None else drawn_micro,
+            end.cause if forgiven_micro else "",
+            None if end.valued is None else _json(end.valued).decode(),
             call.id,
         ),
     )
     if changed != 1:
         raise AssertionError(f"call {call.id} has a hold and no open record")
-    if given.used and ended.attempts:
-        ended.attempts[-1].charged = True
-    for number, attempt in enumerate(ended.attempts, start=1):
+    if given.used and end.attempts:
+        end.attempts[-1].charged = True
+    for number, attempt in enumerate(end.attempts, start=1):
         _write_attempt(tx, call.id, number, attempt)
     if forgiven_micro:
-        _add_forgiven(tx, call, ended, forgiven_micro, drawn_micro)
-    _add_to_day(tx, call, ended, done.charge_micro)
+        _add_forgiven(tx, call, end, forgiven_micro, drawn_micro)
+    _add_to_day(tx, call, end, done.charge_micro)
     return receipt
 
 
-def _forgive(tx: Tx, call: Opened, ended: Ended) -> tuple[Allowance | None, Given]:
+def _forgive(tx: Tx, call: CallStart, end: CallEnd) -> tuple[Allowance | None, Given]:
     """The account's allowance, read under the lock of its balance, and what it gives for the call (promises 4.4)."""
     terms = call.allowance
-    if terms is None or not (ended.charge_micro or ended.draws):
-        return None, Given(0, ended.charge_micro, used=False)
+    if terms is None or not (end.charge_micro or end.draws):
+        return None, Given(0, end.charge_micro, used=False)
     found = allowance.at_settlement(tx, call.account, call.currency, terms)
-    if not ended.draws or ended.value_micro is None:
-        return found, Given(0, ended.charge_micro, used=False)
-    return found, allowance.give(found, Claim(ended.charge_micro, ended.most_micro, ended.value_micro))
+    if not end.draws or end.value_micro is None:
+        return found, Given(0, end.charge_micro, used=False)
+    return found, allowance.give(found, Claim(end.charge_micro, end.most_micro, end.value_micro))
 
 
-def void_call(tx: Tx, call: Opened, ended: Ended) -> int:
+def void_call(tx: Tx, call: CallStart, end: CallEnd) -> int:
     """End a call whose customer was told that it failed, at no charge; the micro-units given back.
 
     Where its settlement had been committed after all the charge is given back, once (R25): the row keeps it and is
     marked `refunded`. So it is for a stream too: what ends with an error of ours is free (I13).
     """
     with contextlib.suppress(holds.HoldEnded):  # it was never placed, or it has ended: by its settlement?
-        end_call(tx, call, ended)
-    return give_back(tx, call.id, call.account, now_us=ended.ended_us)
+        end_call(tx, call, end)
+    return give_back(tx, call.id, call.account, now_us=end.ended_us)
 
 
 def give_back(tx: Tx, call: str, account: str, *, now_us: int) -> int:
     """Refund the charge of a call whose answer never left, once (R25); the micro-units given back now."""
-    row = tx.one(statements.READ_CALL, (call, account))
+    row = tx.one(sql.READ_CALL, (call, account))
     if row is None:
         return 0
     facts = as_dict(row)
     refund_micro = holds.refund(tx, hold=call, currency=facts["currency"], now_us=now_us)
     if refund_micro:
         allowance.give_back(tx, call)
-        tx.execute(statements.MARK_REFUNDED, (call,))
-        last = tx.all(statements.READ_ATTEMPTS, (call,))[-1:]
+        tx.execute(sql.MARK_REFUNDED, (call,))
+        last = tx.all(sql.READ_ATTEMPTS, (call,))[-1:]
         channel, cost_currency = (last[0][2], last[0][9]) if last else ("", "")
         of = (account, facts["project"], facts["key"], facts["model"], facts["currency"])
         own_day = zones.day(facts["opened_us"], zones.of(tx, account))
         day = _day_key(facts["opened_us"], own_day, of, channel, cost_currency)
-        tx.accumulate(statements.ADD_TO_DAY, day, (0, -refund_micro, 0, 0, 0))
+        tx.accumulate(sql.ADD_TO_DAY, day, (0, -refund_micro, 0, 0, 0))
     return refund_micro
 
 
@@ -285,7 +285,7 @@ def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> int:
     """End what a dead process left open: its holds expire, its calls cost nothing (R15). How many; ask until 0."""
     expired = holds.expire(tx, epoch=epoch, now_us=now_us, at_most=at_most)
     for call in expired:
-        tx.execute(statements.CLOSE_EXPIRED, (now_us, "R15", call))
+        tx.execute(sql.CLOSE_EXPIRED, (now_us, "R15", call))
     return len(expired)
 
 
@@ -294,7 +294,7 @@ def note_late(tx: Tx, call: str, attempts: Sequence[AttemptFacts]) -> bool:
 
     The call stays free; what its upstreams cost us is kept.
     """
-    if tx.execute(statements.NOTE_LATE, (len(attempts), call)) != 1:
+    if tx.execute(sql.NOTE_LATE, (len(attempts), call)) != 1:
         return False
     for number, attempt in enumerate(attempts, start=1):
         attempt.charged = False
@@ -309,7 +309,7 @@ def _text(text: str, chars_max: int) -> str:
 
 def _write_attempt(tx: Tx, call: str, number: int, attempt: AttemptFacts) -> None:
     tx.execute(
-        statements.WRITE_ATTEMPT,
+        sql.WRITE_ATTEMPT,
         (
             f"{call}.{number}",
             call,
@@ -330,11 +330,11 @@ def _write_attempt(tx: Tx, call: str, number: int, attempt: AttemptFacts) -> Non
     )
 
 
-def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
-    last = ended.attempts[-1] if ended.attempts else None
-    usage = ended.usage
+def _add_to_day(tx: Tx, call: CallStart, end: CallEnd, charge_micro: int) -> None:
+    last = end.attempts[-1] if end.attempts else None
+    usage = end.usage
     tx.accumulate(
-        statements.ADD_TO_DAY,
+        sql.ADD_TO_DAY,
         _day_key(
             call.opened_us,
             call.own_day,
@@ -345,17 +345,17 @@ def _add_to_day(tx: Tx, call: Opened, ended: Ended, charge_micro: int) -> None:
         (
             1,
             charge_micro,
-            sum(attempt.cost_micro or 0 for attempt in ended.attempts),
+            sum(attempt.cost_micro or 0 for attempt in end.attempts),
             usage.get("input", 0) + usage.get("cached_read", 0) + usage.get("cache_write", 0),
             usage.get("output", 0) + usage.get("reasoning", 0),
         ),
     )
 
 
-def _add_forgiven(tx: Tx, call: Opened, ended: Ended, forgiven_micro: int, drawn_micro: int) -> None:
-    channel = ended.attempts[-1].channel if ended.attempts else ""
-    key = (day_of(call.opened_us), call.account, call.model, channel, ended.cause, call.currency)
-    tx.accumulate(statements.ADD_FORGIVEN, ("|".join(key), *key), (1, forgiven_micro, drawn_micro))
+def _add_forgiven(tx: Tx, call: CallStart, end: CallEnd, forgiven_micro: int, drawn_micro: int) -> None:
+    channel = end.attempts[-1].channel if end.attempts else ""
+    key = (day_of(call.opened_us), call.account, call.model, channel, end.cause, call.currency)
+    tx.accumulate(sql.ADD_FORGIVEN, ("|".join(key), *key), (1, forgiven_micro, drawn_micro))
 
 
 def _day_key(
@@ -388,7 +388,7 @@ def day_of(at_us: int) -> str:
 def add_refusals(tx: Tx, counts: dict[tuple[str, str, str], int]) -> None:
     """Add counted refusals by (day, account, code)."""
     for (day, account, code), refusals in sorted(counts.items()):
-        tx.execute(statements.ADD_REFUSALS, (f"{day}|{account}|{code}", day, account, code, refusals))
+        tx.execute(sql.ADD_REFUSALS, (f"{day}|{account}|{code}", day, account, code, refusals))
 
 
 _NAMES = (
@@ -413,9 +413,9 @@ def as_dict(row: Sequence[Any]) -> dict[str, Any]:
     return found
 
 
-def facts(found: dict[str, Any]) -> pricing.Facts:
+def facts(found: dict[str, Any]) -> pricing.ReceiptMoney:
     """What a row, as `as_dict` gives it, says of the money of its call."""
-    return pricing.Facts(
+    return pricing.ReceiptMoney(
         rule=found["rule"],
         rule_version=found["rule_version"],
         usage=found["usage"],
@@ -432,7 +432,7 @@ def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
 
     Lines: usage class, units, price per 1,000,000 units, and the exact amount as a decimal text in currency units.
     """
-    row = tx.one(statements.READ_CALL, (call, account))
+    row = tx.one(sql.READ_CALL, (call, account))
     if row is None:
         return None
     found = as_dict(row)
@@ -457,7 +457,7 @@ def receipt(tx: Tx, call: str, account: str) -> dict[str, Any] | None:
             "first_byte_ms": _ms(attempt[10], attempt[11]),
             "total_ms": _ms(attempt[10], attempt[12]),
         }
-        for attempt in tx.all(statements.READ_ATTEMPTS, (call,))
+        for attempt in tx.all(sql.READ_ATTEMPTS, (call,))
     ]
     return found
 
@@ -484,7 +484,7 @@ def _told(error: str, told: str) -> str:
 
 def reported(tx: Tx, call: str, account: str) -> Any:
     """The upstream's own usage report of a call as it came, for operators' eyes; None if none is kept."""
-    row = tx.one(statements.READ_CALL, (call, account))
+    row = tx.one(sql.READ_CALL, (call, account))
     kept = None if row is None else row[_NAMES.index("reported")]
     return msgspec.json.decode(kept) if kept else None
 
@@ -495,7 +495,7 @@ def attempts(tx: Tx, call: str) -> list[dict[str, Any]]:
         "n upstream channel model outcome status error charged cost_micro cost_currency started_us first_byte_us "
         "ended_us"
     ).split()
-    return [dict(zip(names, row, strict=True)) for row in tx.all(statements.READ_ATTEMPTS, (call,))]
+    return [dict(zip(names, row, strict=True)) for row in tx.all(sql.READ_ATTEMPTS, (call,))]
 
 
 def lines(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -517,9 +517,9 @@ def recent(tx: Tx, *, account: str, key: str | None, before: str | None, limit: 
     """Calls of an account, or of one key, newest first, older than the id `before`."""
     last = before or _LAST_ID
     if key is None:
-        rows = tx.all(statements.LIST_CALLS_OF_ACCOUNT, (account, last, limit))
+        rows = tx.all(sql.LIST_CALLS_OF_ACCOUNT, (account, last, limit))
     else:
-        rows = tx.all(statements.LIST_CALLS, (account, key, last, limit))
+        rows = tx.all(sql.LIST_CALLS, (account, key, last, limit))
     return [as_dict(row) for row in rows]
 
 
@@ -529,7 +529,7 @@ def spent(tx: Tx, *, account: str, from_day: str, until_day: str) -> int:
     What was refunded by hand of them is taken off.
     """
     beside = zones.later(from_day, -1), zones.later(until_day, 1)
-    row = tx.one(statements.SPENT_BETWEEN_DAYS, (account, *beside, from_day, until_day))
+    row = tx.one(sql.SPENT_BETWEEN_DAYS, (account, *beside, from_day, until_day))
     back = refunds.of_days(tx, account, from_day=from_day, until_day=until_day)
     return (int(row[0]) if row else 0) - sum(each.amount_micro for each in back)
 

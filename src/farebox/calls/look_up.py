@@ -12,7 +12,7 @@ from farebox.kit.db import Tx
 
 from . import log, receipts
 from .models import Call, DayTotal
-from .scope import Scope
+from .scope import CallScope
 
 
 def calls(tx: Tx, account: str, *, before: str = "", limit: int = 50, actor: str, logged: bool) -> list[dict[str, Any]]:
@@ -23,7 +23,7 @@ def calls(tx: Tx, account: str, *, before: str = "", limit: int = 50, actor: str
 
 
 def account_of(tx: Tx, call: str) -> str | None:
-    """The account whose call this is, or None; the house's own calls are nobody's."""
+    """The account whose call this is, or None; the shop's own calls are nobody's."""
     del tx  # the ORM reads in the same transaction
     rows = Call.objects.filter(id=call, account__in=Account.objects.filter(kind="customer").values("id"))
     return rows.values_list("account", flat=True).first()
@@ -34,7 +34,7 @@ def receipt(tx: Tx, call: str, account: str, *, actor: str, logged: bool) -> dic
 
     For operators' eyes beside: its attempts (`tries`), and the upstream's usage report as it came (`told`).
     """
-    found = receipts.read(tx, call, Scope(account))
+    found = receipts.read(tx, call, CallScope(account))
     if found is None:
         return None
     if logged:

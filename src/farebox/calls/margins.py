@@ -16,7 +16,7 @@ from fractions import Fraction
 from farebox.kit.db import Tx
 from farebox.ledger import given
 
-from . import log, statements
+from . import log, sql
 from .models import Attempt, Call
 
 ATTEMPTS_READ = 2000
@@ -76,9 +76,7 @@ def read(
     Days are UTC days such as `2026-11-24`, both included; `rates` are units of a currency for one USD.
     """
     found: dict[str, dict[str, Margin]] = defaultdict(dict)
-    for key, currency, cost_currency, calls, charge_micro, cost_micro in tx.all(
-        statements.MARGINS[by], (from_day, until_day)
-    ):
+    for key, currency, cost_currency, calls, charge_micro, cost_micro in tx.all(sql.MARGINS[by], (from_day, until_day)):
         row = Margin(key, int(calls), int(charge_micro))
         worth_micro = convert(int(cost_micro), cost_currency or currency, currency, rates)
         if worth_micro is None:
@@ -130,7 +128,7 @@ def total(rows: Iterable[Margin]) -> Margin:
 def failing(tx: Tx, channels: Collection[str], *, since_us: int) -> dict[str, int]:
     """Those of the channels whose last attempts all failed, with how many: ten at most, three at least."""
     last: dict[str, list[str]] = defaultdict(list)
-    for channel, outcome, started_us in tx.all(statements.LAST_ATTEMPTS, (ATTEMPTS_READ,)):
+    for channel, outcome, started_us in tx.all(sql.LAST_ATTEMPTS, (ATTEMPTS_READ,)):
         if started_us < since_us:
             break
         if channel in channels and len(last[channel]) < LAST_ATTEMPTS:

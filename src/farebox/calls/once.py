@@ -11,7 +11,7 @@ import hashlib
 from farebox.kit.db import Tx
 from farebox.kit.errors import Conflict
 
-from . import statements
+from . import sql
 
 KEPT_US = 24 * 3600 * 1_000_000
 
@@ -23,7 +23,7 @@ def ident(project: str, text: str) -> str:
 
 def check(tx: Tx, *, key: str, call: str, now_us: int) -> str | None:
     """The call that used this key last, if `call` may take it over; None if nobody did. Conflict otherwise."""
-    row = tx.one(statements.READ_ONCE, (key,))
+    row = tx.one(sql.READ_ONCE, (key,))
     if row is None:
         return None
     first, at_us = str(row[0]), int(row[1])
@@ -34,22 +34,22 @@ def check(tx: Tx, *, key: str, call: str, now_us: int) -> str | None:
 
 def take(tx: Tx, *, key: str, call: str, before: str | None, now_us: int) -> None:
     """Note that `call` uses this key now, after `before`, which `check` has just named in the same transaction."""
-    if tx.execute(statements.TAKE_ONCE, (key, call, now_us, before or "")) != 1:
+    if tx.execute(sql.TAKE_ONCE, (key, call, now_us, before or "")) != 1:
         raise AssertionError("an idempotency key changed hands while its account was locked")
 
 
 def forget(tx: Tx, *, now_us: int, at_most: int = 1000) -> int:
     """Drop keys older than 24 hours; how many, `at_most` of them."""
-    return tx.execute(statements.FORGET_ONCE, (now_us - KEPT_US, at_most))
+    return tx.execute(sql.FORGET_ONCE, (now_us - KEPT_US, at_most))
 
 
 def _is_open(tx: Tx, call: str) -> bool:
-    row = tx.one(statements.READ_END, (call,))
+    row = tx.one(sql.READ_END, (call,))
     return row is not None and row[0] == "open"
 
 
 def _is_free(tx: Tx, call: str) -> bool:
-    row = tx.one(statements.READ_END, (call,))
+    row = tx.one(sql.READ_END, (call,))
     if row is None:
         return True
     outcome, status, charge_micro, flags = row

@@ -7,28 +7,28 @@ from typing import Any
 from farebox.catalog import pricing
 from farebox.kit.db import Tx
 
-from . import log, statements
+from . import log, sql
 
 _PAGE = 5000
 
 
 def prove(tx: Tx) -> list[str]:
     """Findings of I07, I09, I11, I13 and the day totals, one sentence each."""
-    findings = [f"I07 call {call} and its hold disagree" for (call,) in tx.all(statements.CHARGED_OTHERWISE)]
-    for hold, charge_micro in tx.all(statements.HOLDS_WITHOUT_CALL):
+    findings = [f"I07 call {call} and its hold disagree" for (call,) in tx.all(sql.CHARGED_OTHERWISE)]
+    for hold, charge_micro in tx.all(sql.HOLDS_WITHOUT_CALL):
         charged = f" and was charged {charge_micro}" if charge_micro else ""
         findings.append(f"I07 hold {hold} belongs to no call{charged}")
-    findings += [f"I13 call {call} failed and was charged" for (call,) in tx.all(statements.FAILED_BUT_CHARGED)]
-    findings += [f"I11 attempt {name} belongs to no call" for (name,) in tx.all(statements.ORPHAN_ATTEMPTS)]
-    for account, totals, charged in tx.all(statements.DAYS_OFF):
+    findings += [f"I13 call {call} failed and was charged" for (call,) in tx.all(sql.FAILED_BUT_CHARGED)]
+    findings += [f"I11 attempt {name} belongs to no call" for (name,) in tx.all(sql.ORPHAN_ATTEMPTS)]
+    for account, totals, charged in tx.all(sql.DAYS_OFF):
         findings.append(f"day totals of {account} say {totals}, its calls {charged}")
     after = ""
-    while rows := tx.all(statements.RECEIPTS, (after, _PAGE)):
+    while rows := tx.all(sql.RECEIPTS, (after, _PAGE)):
         after = str(rows[-1][0])
         for row in rows:
             found = log.as_dict(row)
             findings += _receipt(found)
-    findings += [f"I33 call {call} and what it drew disagree" for (call,) in tx.all(statements.DRAWN_OTHERWISE)]
+    findings += [f"I33 call {call} and what it drew disagree" for (call,) in tx.all(sql.DRAWN_OTHERWISE)]
     return findings
 
 

@@ -12,8 +12,8 @@ from farebox.catalog import pricing, rules
 from farebox.kit import ids, money
 from farebox.kit.db import Tx
 
-from . import log, statements
-from .scope import Scope
+from . import log, sql
+from .scope import CallScope
 
 _CALL_ID = re.compile(r"call_[0-9A-Za-z]{25}\Z")
 
@@ -23,7 +23,7 @@ def is_id(text: str) -> bool:
     return bool(_CALL_ID.match(text))
 
 
-def read(tx: Tx, call: str, scope: Scope) -> dict[str, Any] | None:
+def read(tx: Tx, call: str, scope: CallScope) -> dict[str, Any] | None:
     """The receipt of a call within `scope`, or None.
 
     Beside `log.receipt`: `sum`, the exact sum of the lines as a text, and `rounded_micro`; `due_micro`, the charge that
@@ -47,12 +47,12 @@ def read(tx: Tx, call: str, scope: Scope) -> dict[str, Any] | None:
 
 def saw(tx: Tx, account: str, call: str, *, now_us: int) -> bool:
     """Note that somebody of the account has looked at a receipt; whether it was the first time."""
-    return tx.execute(statements.SAW, (account, call, now_us)) == 1
+    return tx.execute(sql.SAW, (account, call, now_us)) == 1
 
 
 def seen(tx: Tx, account: str) -> bool:
     """Whether somebody of the account has ever looked at a receipt."""
-    return tx.one(statements.SEEN, (account,)) is not None
+    return tx.one(sql.SEEN, (account,)) is not None
 
 
 def _times(tx: Tx, found: dict[str, Any]) -> dict[str, int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from farebox.kit import ids
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 
 _MARK = "forgotten"
 
@@ -15,13 +15,13 @@ def forget(tx: Tx, *, older_than_us: int, at_most: int = 1000) -> int:
 
     Goes on where the last run ended, by the calls' primary key; what an upstream said of an attempt goes with them.
     """
-    found = tx.one(statements.READ_MARK, (_MARK,))
+    found = tx.one(sql.READ_MARK, (_MARK,))
     after = str(found[0]) if found else ""
-    row = tx.one(statements.LAST_TO_FORGET, (after, "call_" + ids.base62(max(0, older_than_us), 9), at_most))
+    row = tx.one(sql.LAST_TO_FORGET, (after, "call_" + ids.base62(max(0, older_than_us), 9), at_most))
     if row is None or row[0] is None:
         return 0
     last = str(row[0])
-    tx.execute(statements.FORGET_ATTEMPTS, (after, last))
-    forgotten = tx.execute(statements.FORGET_CALLS, (after, last))
-    tx.execute(statements.MOVE_MARK, (_MARK, last))
+    tx.execute(sql.FORGET_ATTEMPTS, (after, last))
+    forgotten = tx.execute(sql.FORGET_CALLS, (after, last))
+    tx.execute(sql.MOVE_MARK, (_MARK, last))
     return forgotten

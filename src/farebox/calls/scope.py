@@ -11,7 +11,7 @@ from farebox.accounts.models import ApiKey
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class CallScope:
     """All calls of `account`; or, unless both are None, those of these projects and those of these members' keys."""
 
     account: str

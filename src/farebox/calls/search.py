@@ -16,9 +16,9 @@ import msgspec
 from farebox.kit import ids, money
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 from .delivery import first_from
-from .scope import Scope
+from .scope import CallScope
 
 OUTCOMES = ("served", "left", "revoked", "refused", "failed", "broken", "open")
 LOOK_MAX = 20_000  # calls that one page reads at most
@@ -28,7 +28,7 @@ _FIRST, _LAST = "call_", "call_~"
 _decode = msgspec.json.Decoder(dict[str, int]).decode
 
 
-class Row(NamedTuple):
+class CallRow(NamedTuple):
     """A call as a list shows it; amounts in micro-units, times in epoch microseconds."""
 
     id: str
@@ -77,42 +77,42 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CallPage:
     """A page: its calls, newest first. `after` is where the next page begins, None at the end.
 
     `looked_until_us` is set where the page ended before it was full: no call younger than that was left out.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[CallRow, ...]
     after: str | None
     looked_until_us: int | None = None
 
 
-def page(tx: Tx, scope: Scope, wanted: Wanted, *, before: str | None, limit: int) -> Found:
+def page(tx: Tx, scope: CallScope, wanted: Wanted, *, before: str | None, limit: int) -> CallPage:
     """The next calls of `scope` that are `wanted`, older than the id `before`; `limit` of them at most."""
     keys = _keys(scope, wanted)
     span = _span(wanted, before)
     if keys is not None and len(keys) <= KEYS_MAX:
         look = max(_LOOK_LEAST, LOOK_MAX // max(1, len(keys)))
-        looks = [_look(tx, statements.SEARCH_KEY, (key, *span), scope, wanted, limit, look) for key in keys]
+        looks = [_look(tx, sql.SEARCH_KEY, (key, *span), scope, wanted, limit, look) for key in keys]
     else:
-        looks = [_look(tx, statements.SEARCH_ACCOUNT, (scope.account, *span), scope, wanted, limit, LOOK_MAX)]
+        looks = [_look(tx, sql.SEARCH_ACCOUNT, (scope.account, *span), scope, wanted, limit, LOOK_MAX)]
     horizon = max((until for _, until in looks if until is not None), default=None)
     known = sorted((row for rows, _ in looks for row in rows), key=lambda row: row.id, reverse=True)
     certain = [row for row in known if horizon is None or row.id >= horizon]
     if len(certain) > limit or (len(certain) == limit and horizon is not None):
-        return Found(tuple(certain[:limit]), certain[limit - 1].id)
+        return CallPage(tuple(certain[:limit]), certain[limit - 1].id)
     if horizon is None:
-        return Found(tuple(certain), None)
-    return Found(tuple(certain), horizon, ids.time_us(horizon))
+        return CallPage(tuple(certain), None)
+    return CallPage(tuple(certain), horizon, ids.time_us(horizon))
 
 
 def exists(tx: Tx, account: str) -> bool:
     """Whether the account has ever made a call."""
-    return tx.one(statements.ANY_CALL, (account,)) is not None
+    return tx.one(sql.ANY_CALL, (account,)) is not None
 
 
-def _keys(scope: Scope, wanted: Wanted) -> list[str] | None:
+def _keys(scope: CallScope, wanted: Wanted) -> list[str] | None:
     """The keys whose calls are read; None for all of the account."""
     if scope.whole and not (wanted.key or wanted.project or wanted.member):
         return None
@@ -128,23 +128,23 @@ def _span(wanted: Wanted, before: str | None) -> tuple[str, str]:
 
 
 def _look(
-    tx: Tx, sql: str, of: tuple[str, str, str], scope: Scope, wanted: Wanted, limit: int, look: int
-) -> tuple[list[Row], str | None]:
+    tx: Tx, text: str, of: tuple[str, str, str], scope: CallScope, wanted: Wanted, limit: int, look: int
+) -> tuple[list[CallRow], str | None]:
     """The first fitting calls of one source, and the id down to which it was looked through; None at its end."""
     fits = (wanted.project, wanted.member, wanted.model, wanted.outcome, wanted.rule)
-    twice = [value for text in fits for value in (text, text)]
+    twice = [value for fit in fits for value in (fit, fit)]
     amounts = (wanted.least_micro, wanted.most_micro)
-    found = tx.all(sql, (*of, look, scope.account, *(scope.places,) * 5, *twice, *amounts, limit + 1))
+    found = tx.all(text, (*of, look, scope.account, *(scope.places,) * 5, *twice, *amounts, limit + 1))
     rows = sorted((_row(each) for each in found), key=lambda row: row.id, reverse=True)
     if len(rows) > limit:
         return rows, rows[-1].id
-    ended = statements.SEARCH_KEY_END if sql == statements.SEARCH_KEY else statements.SEARCH_ACCOUNT_END
+    ended = sql.SEARCH_KEY_END if text == sql.SEARCH_KEY else sql.SEARCH_ACCOUNT_END
     last = tx.one(ended, (*of, look - 1))
     return rows, None if last is None else str(last[0])
 
 
-def _row(found: tuple[Any, ...]) -> Row:
-    row = Row(*found)
+def _row(found: tuple[Any, ...]) -> CallRow:
+    row = CallRow(*found)
     return row._replace(
         stream=bool(row.stream),
         usage=_decode(str(row.usage)),

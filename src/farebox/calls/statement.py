@@ -24,7 +24,7 @@ from farebox.kit.db import Tx
 from farebox.ledger import holds
 from farebox.ledger.models import CreditLot
 
-from . import by_key, statements
+from . import by_key, sql
 from .delivery import first_from
 from .models import Call
 
@@ -48,7 +48,7 @@ class Booked:
 
 
 @dataclass(slots=True)
-class Part:
+class ChargeSum:
     """What the calls of one day, model or project were charged."""
 
     calls: int = 0
@@ -67,9 +67,9 @@ class Month:
     charged_micro: int = 0
     calls: int = 0
     entries: list[Booked] = field(default_factory=list)
-    days: dict[str, Part] = field(default_factory=dict)
-    models: dict[str, Part] = field(default_factory=dict)
-    projects: dict[str, Part] = field(default_factory=dict)
+    days: dict[str, ChargeSum] = field(default_factory=dict)
+    models: dict[str, ChargeSum] = field(default_factory=dict)
+    projects: dict[str, ChargeSum] = field(default_factory=dict)
 
     @property
     def booked_micro(self) -> int:
@@ -127,7 +127,7 @@ def read(tx: Tx, account: str, month: str, *, now_us: int) -> Statement | None:
     ends = dict(lots.values_list("entry_id", "expires_us"))
     wanted.entries = [replace(entry, expires_us=ends.get(entry.id)) for entry in wanted.entries]
     span = (f"ent_{ids.base62(wanted.from_us, 9)}", f"ent_{ids.base62(wanted.until_us, 9)}")
-    found = tx.one(statements.MOVED, (account, *span))
+    found = tx.one(sql.MOVED, (account, *span))
     assert found is not None  # noqa: S101 - an aggregate has a row
     return Statement(wanted, int(found[1]), int(found[0]))
 
@@ -163,9 +163,9 @@ def _chain(tx: Tx, account: str, newest_first: list[Month]) -> list[Month]:
 
 def _split(tx: Tx, account: str, month: Month, time_zone: str) -> None:
     """The month's charges by day, model and project, each adding up to the same."""
-    days: dict[str, Part] = defaultdict(Part)
-    models: dict[str, Part] = defaultdict(Part)
-    projects: dict[str, Part] = defaultdict(Part)
+    days: dict[str, ChargeSum] = defaultdict(ChargeSum)
+    models: dict[str, ChargeSum] = defaultdict(ChargeSum)
+    projects: dict[str, ChargeSum] = defaultdict(ChargeSum)
 
     def count(day: str, model: str, project: str, calls: int, charge_micro: int) -> None:
         for part in (days[day], models[model], projects[project]):
@@ -188,7 +188,7 @@ def _split(tx: Tx, account: str, month: Month, time_zone: str) -> None:
     month.models, month.projects = _largest(models), _largest(projects)
 
 
-def _largest(parts: dict[str, Part]) -> dict[str, Part]:
+def _largest(parts: dict[str, ChargeSum]) -> dict[str, ChargeSum]:
     kept = [(name, part) for name, part in parts.items() if part.calls or part.charge_micro]
     return dict(sorted(kept, key=lambda pair: (-pair[1].charge_micro, pair[0])))
 
@@ -207,7 +207,7 @@ def _entries(tx: Tx, account: str) -> Iterable[Booked]:
     """All entries of an account but its charges; kind by kind, so that charges are stepped over."""
     kind = ""
     while True:
-        found = tx.one(statements.NEXT_KIND, (account, kind))
+        found = tx.one(sql.NEXT_KIND, (account, kind))
         if found is None or found[0] is None:
             return
         kind = str(found[0])
@@ -220,9 +220,7 @@ def _refunds(tx: Tx, account: str) -> list[Booked]:
 
 
 def _of_kind(tx: Tx, account: str, kind: str) -> Iterable[Booked]:
-    for entry, named, ref, at_us, note, single_person, amount_micro in tx.all(
-        statements.ENTRIES_OF_KIND, (account, kind)
-    ):
+    for entry, named, ref, at_us, note, single_person, amount_micro in tx.all(sql.ENTRIES_OF_KIND, (account, kind)):
         yield Booked(entry, named, ref, at_us, note, bool(single_person), int(amount_micro))
 
 
@@ -241,7 +239,7 @@ def _calls(account: str, calls: Iterable[str]) -> Iterable[tuple[str, str, str, 
 def _carried(tx: Tx, account: str, edge_us: int) -> list[tuple[Any, ...]]:
     """The calls that began before a moment and ended at it or later, as the totals count them."""
     span = first_from(edge_us - LONGEST_US), first_from(edge_us)
-    rows = tx.all(statements.ACROSS, (account, *span, edge_us, edge_us))
+    rows = tx.all(sql.ACROSS, (account, *span, edge_us, edge_us))
     return [(*row[:4], int(row[4] or 0), row[5]) for row in rows if "expired" not in str(row[5]).split()]
 
 

@@ -17,11 +17,11 @@ from django.db.models import Q, QuerySet, Sum
 from farebox.accounts.models import ApiKey
 from farebox.kit.db import Tx
 
-from . import by_key, refunds, statements
+from . import by_key, refunds, sql
 from .delivery import first_from
 from .models import DayTotal
 from .refunds import Refunded
-from .scope import Scope
+from .scope import CallScope
 
 WAYS = ("model", "key", "project", "member")
 DAYS_MAX = 92
@@ -51,13 +51,13 @@ class Sums:
 Table = dict[tuple[str, str], Sums]  # by (when, what): a day or the begin of an hour, and the name of the part
 
 
-def days(tx: Tx, scope: Scope, *, from_day: str, until_day: str) -> dict[str, Sums]:
+def days(tx: Tx, scope: CallScope, *, from_day: str, until_day: str) -> dict[str, Sums]:
     """The sums of each of the account's own days that has any, both days included."""
     return {day: sums for (day, _), sums in by_day(tx, scope, way="", from_day=from_day, until_day=until_day).items()}
 
 
 def by_day(
-    tx: Tx, scope: Scope, *, way: str, from_day: str, until_day: str, only: Mapping[str, str] | None = None
+    tx: Tx, scope: CallScope, *, way: str, from_day: str, until_day: str, only: Mapping[str, str] | None = None
 ) -> Table:
     """Sums by the account's day and by `way` (one of WAYS, or empty); `only` keeps one of each way that it names."""
     column = {"member": "key"}.get(way, way)
@@ -76,7 +76,7 @@ def by_day(
     return table
 
 
-def spent_by_key(tx: Tx, scope: Scope, *, from_day: str, until_day: str) -> dict[str, int]:
+def spent_by_key(tx: Tx, scope: CallScope, *, from_day: str, until_day: str) -> dict[str, int]:
     """Charges of each key on the account's own days from and until which, both included."""
     rows = _within(scope, from_day, until_day, {}).values_list("key").annotate(Sum("charge_micro"))
     found = Counter({str(key): int(charge_micro) for key, charge_micro in rows})
@@ -88,7 +88,7 @@ def spent_by_key(tx: Tx, scope: Scope, *, from_day: str, until_day: str) -> dict
 
 def by_hour(
     tx: Tx,
-    scope: Scope,
+    scope: CallScope,
     *,
     way: str,
     from_us: int,
@@ -103,8 +103,8 @@ def by_hour(
     offset = datetime.fromtimestamp(from_us // 1_000_000, zone).utcoffset() or timedelta()
     shift_us = int(offset.total_seconds()) * 1_000_000 % _HOUR_US
     span = first_from(from_us - _EARLIER_US), first_from(until_us)
-    rows = tx.all(statements.HOURS, (shift_us, scope.account, *span, HOURLY_CALLS_MAX, from_us, until_us))
-    complete = tx.one(statements.SEARCH_ACCOUNT_END, (scope.account, *span, HOURLY_CALLS_MAX)) is None
+    rows = tx.all(sql.HOURS, (shift_us, scope.account, *span, HOURLY_CALLS_MAX, from_us, until_us))
+    complete = tx.one(sql.SEARCH_ACCOUNT_END, (scope.account, *span, HOURLY_CALLS_MAX)) is None
     keys = set() if scope.whole else set(scope.keys())
     members = _members(scope) if way == "member" or "member" in (only or {}) else {}
     table: dict[tuple[int, str], Sums] = {}
@@ -125,7 +125,7 @@ def by_hour(
     return table, complete
 
 
-def _seen(scope: Scope, back: list[Refunded], way: str, only: Mapping[str, str]) -> Iterator[tuple[Refunded, str]]:
+def _seen(scope: CallScope, back: list[Refunded], way: str, only: Mapping[str, str]) -> Iterator[tuple[Refunded, str]]:
     """The refunds of calls within scope and `only`, each with the part of `way` that its call belongs to."""
     if not back:
         return
@@ -139,7 +139,7 @@ def _seen(scope: Scope, back: list[Refunded], way: str, only: Mapping[str, str])
             yield each, parts.get(way, "")
 
 
-def _within(scope: Scope, from_day: str, until_day: str, only: Mapping[str, str]) -> QuerySet[DayTotal]:
+def _within(scope: CallScope, from_day: str, until_day: str, only: Mapping[str, str]) -> QuerySet[DayTotal]:
     rows: QuerySet[DayTotal] = by_key.own(scope.account, from_day, until_day)
     if not scope.whole:
         rows = rows.filter(Q(project__in=scope.projects or ()) | Q(key__in=scope.own_keys()))
@@ -149,7 +149,7 @@ def _within(scope: Scope, from_day: str, until_day: str, only: Mapping[str, str]
     return rows.filter(**columns).order_by()
 
 
-def _members(scope: Scope) -> dict[str, str]:
+def _members(scope: CallScope) -> dict[str, str]:
     """The member of each key of the account that has one."""
     rows = ApiKey.objects.filter(account=scope.account, member__isnull=False).values_list("id", "member_id")
     return {str(key): str(member) for key, member in rows}

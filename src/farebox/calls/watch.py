@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 
 CALLS_READ = 5000
 # Ends that a customer can bring about and that cost him nothing (promises 3.1).
@@ -20,7 +20,7 @@ FREE_MOST = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class OddModels:
     """Models whose upstream reported usage that can't be (R06), or answered with another model (F24), by name.
 
     `unknown` are those whose upstream reported counters that no row of protocol/counters.py has.
@@ -33,11 +33,11 @@ class Seen:
     unknown: tuple[str, ...] = ()
 
 
-def look(tx: Tx, *, since_us: int) -> Seen:
+def look(tx: Tx, *, since_us: int) -> OddModels:
     """What the newest calls since then tell."""
     told: dict[str, set[str]] = {word: set() for word in ("disputed", "substituted", "unknown_counter")}
     free: Counter[tuple[str, str]] = Counter()
-    for account, key, model, rule, flags, opened_us in tx.all(statements.NEWEST_CALLS, (CALLS_READ,)):
+    for account, key, model, rule, flags, opened_us in tx.all(sql.NEWEST_CALLS, (CALLS_READ,)):
         if opened_us < since_us:
             break
         for word in told.keys() & set(flags.split()):
@@ -45,9 +45,9 @@ def look(tx: Tx, *, since_us: int) -> Seen:
         free[key, account] += rule in FREE_RULES
     often = sorted(both for both, many in free.items() if many > FREE_MOST and _is_free(tx, both[0]))
     disputed, substituted, unknown = (tuple(sorted(models)) for models in told.values())
-    return Seen(disputed, substituted, tuple(often), unknown)
+    return OddModels(disputed, substituted, tuple(often), unknown)
 
 
 def _is_free(tx: Tx, key: str) -> bool:
-    rules = [rule for (rule,) in tx.all(statements.LAST_RULES_OF_KEY, (key, FREE_OF))]
+    rules = [rule for (rule,) in tx.all(sql.LAST_RULES_OF_KEY, (key, FREE_OF))]
     return len(rules) == FREE_OF and sum(rule in FREE_RULES for rule in rules) > FREE_MOST

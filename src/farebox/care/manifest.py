@@ -58,7 +58,7 @@ def take(tx: Tx, *, at_us: int, grace_us: int) -> dict[str, Any]:
         "schema": applied(),
         "installation": str(settings.get(tx, "installation_id", "")),
         "trial_balance_micro": books.trial_balance,
-        "house_micro": books.house,
+        "house_micro": books.own,
         "postings": books.entries,
         "rows": {
             model._meta.db_table: model._default_manager.count()

@@ -21,7 +21,7 @@ class Proof:
     findings: dict[str, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)  # nothing is wrong in the books, a person should look
     trial_balance: dict[str, int] = field(default_factory=dict)
-    house: dict[str, int] = field(default_factory=dict)
+    own: dict[str, int] = field(default_factory=dict)
     postings: int = 0
 
     @property
@@ -73,7 +73,7 @@ def _rooms(
 
     tell("ledger")
     books = ledger.prove(tx, now_us=now_us, grace_us=grace_us)
-    proof.trial_balance, proof.house, proof.postings = books.trial_balance, books.house, books.entries
+    proof.trial_balance, proof.own, proof.postings = books.trial_balance, books.own, books.entries
     proof.warnings += books.warnings
     yield "ledger", books.findings
     tell("calls")

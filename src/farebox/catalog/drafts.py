@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from farebox.catalog import lists, pricing, sheets, versions
 from farebox.catalog.models import PriceDraft, PriceList
 from farebox.catalog.sheets import PriceRow
 from farebox.catalog.usage import Usage
@@ -18,6 +17,8 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.refusal import word
 
+from . import price_lists, pricing, sheets, versions
+
 # The call by which people judge a price: so many units of each class.
 EXAMPLE = {"input": 1000, "output": 500}
 ROWS_MAX = 5000
@@ -25,7 +26,7 @@ LAPSES_US = 72 * 3600 * 1_000_000
 _encode = msgspec.json.Encoder().encode
 
 
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DraftContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `lists.publish` is given; rows are (model, usage class, micro-units for 1,000,000 units)."""
 
     rows: list[tuple[str, str, int]] = []
@@ -37,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     valid_from_us: int | None = None
 
 
-class Line(NamedTuple):
+class DraftedChange(NamedTuple):
     """A price that would change; `steep` where by more than the shop's factor, or to or from nothing."""
 
     model: str
@@ -61,25 +62,25 @@ class Difference:
 
     before: sheets.Sheet | None
     after: sheets.Sheet
-    lines: tuple[Line, ...]
+    lines: tuple[DraftedChange, ...]
     examples: tuple[Example, ...]
 
 
 def draw_up(
-    tx: Tx, price_list: str, plan: Plan, *, note: str = "", actor: str, requester: str, now_us: int
+    tx: Tx, price_list: str, content: DraftContent, *, note: str = "", actor: str, requester: str, now_us: int
 ) -> PriceDraft:
-    """Write a plan down for somebody to publish; CommandError where it could not be, or would change nothing."""
-    if len(plan.rows) > ROWS_MAX:
+    """Write a draft down for somebody to publish; CommandError where it could not be, or would change nothing."""
+    if len(content.rows) > ROWS_MAX:
         raise CommandError("draft.too_many", many=ROWS_MAX)
-    before, after = _preview(tx, price_list, plan, now_us)
+    before, after = _preview(tx, price_list, content, now_us)
     if before is not None and not sheets.diff(before, after) and after.usd_rate == before.usd_rate:
         raise CommandError("draft.no_change")
     draft = PriceDraft.objects.create(
         id=ids.new("pld", now_us),
         price_list_id=price_list,
         base_n=versions.newest(price_list),
-        source_n=_in_force(plan.from_usd_source, now_us),
-        plan=_encode(plan).decode(),
+        source_n=_in_force(content.from_usd_source, now_us),
+        plan=_encode(content).decode(),
         note=note[:300],
         requester=requester,
         made_us=now_us,
@@ -99,25 +100,25 @@ def publish(
     alone = row.requester == decider
     if alone and not single_person:
         raise CommandError("draft.own")
-    plan = plan_of(row)
+    content = content_of(row)
     # Two drafts of one version that are published at one time: the second one waits here, and then is out of date. And
     # nobody publishes another version of the source meanwhile.
-    names = {row.price_list_id, plan.from_usd_source}
+    names = {row.price_list_id, content.from_usd_source}
     list(PriceList.objects.select_for_update().filter(name__in=names).order_by("name"))
     row = find(draft)
     if row.state != "open":
         raise CommandError("draft.decided", state=word("state", row.state))
-    _still(row, plan, now_us)
+    _still(row, content, now_us)
     changed = PriceDraft.objects.filter(id=row.id, state="open").update(
         state="published", decider=decider, decided_us=now_us, single_person=alone
     )
     if changed != 1:
         raise CommandError("draft.decided", state=word("state", find(row.id).state))
-    sheet = lists.publish(
+    sheet = price_lists.publish(
         tx,
         row.price_list_id,
-        [PriceRow(*line) for line in plan.rows],
-        **_how(plan),
+        [PriceRow(*line) for line in content.rows],
+        **_how(content),
         note=row.note,
         actor=actor,
         now_us=now_us,
@@ -155,23 +156,23 @@ def of_list(tx: Tx, price_list: str = "", *, limit: int = 20) -> list[PriceDraft
     return list((rows.filter(price_list=price_list) if price_list else rows)[:limit])
 
 
-def plan_of(row: PriceDraft) -> Plan:
+def content_of(row: PriceDraft) -> DraftContent:
     """What a draft would publish."""
-    return msgspec.json.decode(row.plan, type=Plan)
+    return msgspec.json.decode(row.plan, type=DraftContent)
 
 
 def difference(tx: Tx, row: PriceDraft, *, warn_factor: str, now_us: int) -> Difference:
     """What publishing the draft now would change; CommandError where it can't be published any more."""
-    plan = plan_of(row)
-    _still(row, plan, now_us)
-    before, after = _preview(tx, row.price_list_id, plan, now_us)
+    content = content_of(row)
+    _still(row, content, now_us)
+    before, after = _preview(tx, row.price_list_id, content, now_us)
     return compare(before, after, warn_factor=warn_factor)
 
 
 def compare(before: sheets.Sheet | None, after: sheets.Sheet, *, warn_factor: str) -> Difference:
     """Two sheets line by line, steep changes marked, and an example call of each model that differs."""
     changes = sheets.diff(before, after)
-    lines = tuple(Line(*each, steep(each.before_micro, each.after_micro, warn_factor)) for each in changes)
+    lines = tuple(DraftedChange(*each, steep(each.before_micro, each.after_micro, warn_factor)) for each in changes)
     old, new = _by_model(before), _by_model(after)
     models = dict.fromkeys(line.model for line in lines)
     examples = tuple(Example(model, example(old.get(model)), example(new.get(model))) for model in models)
@@ -204,18 +205,20 @@ def _by_model(sheet: sheets.Sheet | None) -> dict[str, dict[str, int]]:
     return found
 
 
-def _preview(tx: Tx, price_list: str, plan: Plan, now_us: int) -> tuple[sheets.Sheet | None, sheets.Sheet]:
-    return lists.preview(tx, price_list, [PriceRow(*line) for line in plan.rows], **_how(plan), now_us=now_us)
+def _preview(tx: Tx, price_list: str, content: DraftContent, now_us: int) -> tuple[sheets.Sheet | None, sheets.Sheet]:
+    return price_lists.preview(
+        tx, price_list, [PriceRow(*line) for line in content.rows], **_how(content), now_us=now_us
+    )
 
 
-def _how(plan: Plan) -> dict[str, Any]:
+def _how(content: DraftContent) -> dict[str, Any]:
     return {
-        "from_usd_source": plan.from_usd_source,
-        "rate": plan.rate,
-        "factor": plan.factor,
-        "usd_rate": plan.usd_rate,
-        "remove": plan.remove,
-        "valid_from_us": plan.valid_from_us,
+        "from_usd_source": content.from_usd_source,
+        "rate": content.rate,
+        "factor": content.factor,
+        "usd_rate": content.usd_rate,
+        "remove": content.remove,
+        "valid_from_us": content.valid_from_us,
     }
 
 
@@ -225,18 +228,18 @@ def _in_force(price_list: str, at_us: int) -> int | None:
     return None if version is None else version.n
 
 
-def _still(row: PriceDraft, plan: Plan, now_us: int) -> None:
+def _still(row: PriceDraft, content: DraftContent, now_us: int) -> None:
     """Refuse a draft whose list, source or day is no longer what it was created for."""
     if row.made_us <= now_us - LAPSES_US:
         raise CommandError("draft.lapsed")
     if versions.newest(row.price_list_id) != row.base_n:
         raise CommandError("draft.newer_version")
-    # What the plan does not name is taken from the version that it follows. Of several that were published already
+    # What the draft does not name is taken from the version that it follows. Of several that were published already
     # another may have begun.
-    begins_us = plan.valid_from_us
+    begins_us = content.valid_from_us
     if begins_us is None and _in_force(row.price_list_id, row.made_us) != _in_force(row.price_list_id, now_us):
         raise CommandError("draft.another_began")
-    if plan.from_usd_source and _in_force(plan.from_usd_source, now_us) != row.source_n:
+    if content.from_usd_source and _in_force(content.from_usd_source, now_us) != row.source_n:
         raise CommandError("draft.source_changed")
     if begins_us is not None and begins_us < now_us:
         raise CommandError("draft.too_late")

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from farebox.catalog import goods, lists, making, sheets
 from farebox.catalog.models import PriceListVersion
 from farebox.catalog.sheets import PriceRow
 from farebox.kit.db import Tx
 
+from . import definitions, next_version, price_lists, sheets
+
 OFFICIAL = "official-usd"
 
 
-class Facts(NamedTuple):
+class OfficialModel(NamedTuple):
     """A model as its vendor describes it; `prices`: usage class -> USD for 1,000,000 units, a text."""
 
     name: str
@@ -47,8 +48,8 @@ def _prices(given: str, made: str) -> dict[str, str]:
 
 
 OFFICIAL_MODELS = (
-    Facts("gpt-3.5-turbo-0125", 16_385, 4_096, "cl100k_base", 1_706_140_800, _prices("0.50", "1.50")),
-    Facts(
+    OfficialModel("gpt-3.5-turbo-0125", 16_385, 4_096, "cl100k_base", 1_706_140_800, _prices("0.50", "1.50")),
+    OfficialModel(
         "gpt-3.5-turbo-instruct",
         4_096,
         4_096,
@@ -57,11 +58,11 @@ OFFICIAL_MODELS = (
         _prices("1.50", "2.00"),
         kinds=("completions",),
     ),
-    Facts("gpt-4", 8_192, 8_192, "cl100k_base", 1_678_752_000, _prices("30.00", "60.00")),
-    Facts("gpt-4-32k", 32_768, 32_768, "cl100k_base", 1_678_752_000, _prices("60.00", "120.00")),
-    Facts("gpt-4-0125-preview", 128_000, 4_096, "cl100k_base", 1_706_140_800, _prices("10.00", "30.00")),
-    Facts("gpt-4-1106-preview", 128_000, 4_096, "cl100k_base", 1_699_228_800, _prices("10.00", "30.00")),
-    Facts(
+    OfficialModel("gpt-4", 8_192, 8_192, "cl100k_base", 1_678_752_000, _prices("30.00", "60.00")),
+    OfficialModel("gpt-4-32k", 32_768, 32_768, "cl100k_base", 1_678_752_000, _prices("60.00", "120.00")),
+    OfficialModel("gpt-4-0125-preview", 128_000, 4_096, "cl100k_base", 1_706_140_800, _prices("10.00", "30.00")),
+    OfficialModel("gpt-4-1106-preview", 128_000, 4_096, "cl100k_base", 1_699_228_800, _prices("10.00", "30.00")),
+    OfficialModel(
         "gpt-4-1106-vision-preview",
         128_000,
         4_096,
@@ -75,7 +76,7 @@ OFFICIAL_MODELS = (
 
 # Sold by the demo beside the seven; no rows of `official-usd`.
 DEMO_MODELS = (
-    Facts(
+    OfficialModel(
         "gpt-4o-mini",
         128_000,
         16_384,
@@ -85,7 +86,7 @@ DEMO_MODELS = (
         modalities=("text", "image"),
         image_formula="openai_tile_mini",
     ),
-    Facts(
+    OfficialModel(
         "text-embedding-3-small",
         8_191,
         0,
@@ -97,18 +98,18 @@ DEMO_MODELS = (
 )
 
 
-def define(tx: Tx, facts: Iterable[Facts], *, actor: str, now_us: int) -> None:
+def define(tx: Tx, facts: Iterable[OfficialModel], *, actor: str, now_us: int) -> None:
     """Define models by their vendor's facts. Twice is once."""
     for model in facts:
-        goods.define_model(tx, model.name, **model.card(), actor=actor, now_us=now_us)
+        definitions.define_model(tx, model.name, **model.card(), actor=actor, now_us=now_us)
 
 
 def seed_official(tx: Tx, *, actor: str, now_us: int) -> bool:
     """Define the seven models and publish `official-usd`; False, and nothing done, if it has a version."""
-    lists.create_list(tx, OFFICIAL, making.USD, about="List prices of the vendor, in USD", actor=actor)
+    price_lists.create_list(tx, OFFICIAL, next_version.USD, about="List prices of the vendor, in USD", actor=actor)
     if PriceListVersion.objects.filter(price_list=OFFICIAL).exists():
         return False
     define(tx, OFFICIAL_MODELS, actor=actor, now_us=now_us)
     rows = [line for model in OFFICIAL_MODELS for line in model.rows()]
-    lists.publish(tx, OFFICIAL, rows, note="As the vendor lists them", actor=actor, now_us=now_us)
+    price_lists.publish(tx, OFFICIAL, rows, note="As the vendor lists them", actor=actor, now_us=now_us)
     return True

@@ -12,7 +12,7 @@ from farebox.kit.db import Tx
 
 
 @dataclass(frozen=True, slots=True)
-class Stocked:
+class ModelOverview:
     """A model. `sold` are the lists that sell it now; `missing` are, by list, classes without a price.
 
     `fitted_us` is when its card's factors were fitted last; 0 for never.
@@ -27,21 +27,21 @@ class Stocked:
     fitted_us: int = 0
 
 
-def models(tx: Tx, *, now_us: int) -> list[Stocked]:
+def models(tx: Tx, *, now_us: int) -> list[ModelOverview]:
     """Every model by name."""
     whole = shelf.load(tx, now_us)
     why = dict(Model.objects.values_list("name", "unlisted_why"))
     fitted_us = samples.fitted_us(tx)
-    return [_stocked(whole, name, why.get(name, ""), now_us, fitted_us.get(name, 0)) for name in sorted(whole.cards)]
+    return [_overview(whole, name, why.get(name, ""), now_us, fitted_us.get(name, 0)) for name in sorted(whole.cards)]
 
 
-def model(tx: Tx, name: str, *, now_us: int) -> Stocked | None:
+def model(tx: Tx, name: str, *, now_us: int) -> ModelOverview | None:
     """One model, or None."""
     whole = shelf.load(tx, now_us)
     if name not in whole.cards:
         return None
     why = Model.objects.filter(name=name).values_list("unlisted_why", flat=True).first()
-    return _stocked(whole, name, why or "", now_us, samples.fitted_us(tx).get(name, 0))
+    return _overview(whole, name, why or "", now_us, samples.fitted_us(tx).get(name, 0))
 
 
 def unpriced(tx: Tx) -> list[str]:
@@ -52,18 +52,18 @@ def unpriced(tx: Tx) -> list[str]:
 
 
 def list_names(tx: Tx, *, currency: str = "") -> list[str]:
-    """The price lists by name, of one currency if given, without the house's own."""
+    """The price lists by name, of one currency if given, without the house account's."""
     del tx  # the ORM reads in the same transaction
-    rows = PriceList.objects.exclude(name=shelf.HOUSE).order_by("name")
+    rows = PriceList.objects.exclude(name=shelf.HOUSE_LIST).order_by("name")
     return list((rows.filter(currency=currency) if currency else rows).values_list("name", flat=True))
 
 
-def _stocked(whole: shelf.Shelf, name: str, why: str, now_us: int, fitted_us: int) -> Stocked:
+def _overview(whole: shelf.Shelf, name: str, why: str, now_us: int, fitted_us: int) -> ModelOverview:
     card = whole.cards[name]
     sold, missing = [], {}
-    for price_list in sorted(whole.editions):
-        edition = whole.edition(price_list, now_us)
-        prices = None if edition is None else edition.prices.get(name)
+    for price_list in sorted(whole.versions):
+        version = whole.version(price_list, now_us)
+        prices = None if version is None else version.prices.get(name)
         if prices is None:
             continue
         lacking = [each for each in CLASSES if each in card.classes and each not in prices]
@@ -72,4 +72,4 @@ def _stocked(whole: shelf.Shelf, name: str, why: str, now_us: int, fitted_us: in
         else:
             sold.append(price_list)
     aliases = tuple(sorted(other for other, target in whole.aliases.items() if target == name))
-    return Stocked(card, name in whole.listed, why, aliases, tuple(sold), missing, fitted_us)
+    return ModelOverview(card, name in whole.listed, why, aliases, tuple(sold), missing, fitted_us)

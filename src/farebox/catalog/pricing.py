@@ -63,7 +63,7 @@ class Offer:
     rule_version: int = 1
 
 
-class Line(NamedTuple):
+class ChargeLine(NamedTuple):
     """A line of a charge: `numerator` = `units` x `micro_per_million`, exact millionths of a micro-unit."""
 
     usage_class: str
@@ -76,7 +76,7 @@ class Charge(NamedTuple):
     """What a call costs: the lines, their sum rounded up once, and used classes that have no price (R05)."""
 
     amount_micro: int
-    lines: tuple[Line, ...]
+    lines: tuple[ChargeLine, ...]
     unpriced: tuple[str, ...]
 
 
@@ -85,7 +85,7 @@ def charge(prices: Mapping[str, int], usage: Usage) -> Charge:
 
     MoneyError if the amount leaves the bounds of money, which no usage within a held ceiling does.
     """
-    lines: list[Line] = []
+    lines: list[ChargeLine] = []
     unpriced: list[str] = []
     numerator = 0
     for name, units in usage.items():
@@ -95,7 +95,7 @@ def charge(prices: Mapping[str, int], usage: Usage) -> Charge:
             price = 0
         part = units * price
         numerator += part
-        lines.append(Line(name, units, price, part))
+        lines.append(ChargeLine(name, units, price, part))
     amount_micro = money.check_micro(money.per_million_up(numerator))
     return Charge(amount_micro, tuple(lines), tuple(unpriced))
 
@@ -130,7 +130,7 @@ def affordable_output(prices: Mapping[str, int], *, input_tokens: int, available
     return min(output_tokens, left // price) if price else output_tokens
 
 
-class Facts(NamedTuple):
+class ReceiptMoney(NamedTuple):
     """What a receipt says of the money of an ended call; amounts in micro-units.
 
     `usage` and `prices` are its objects by usage class; `valued` is the usage that its value is computed from, None
@@ -155,7 +155,7 @@ class Due(NamedTuple):
     forgiven_micro: int
 
 
-def due(facts: Facts) -> Due:
+def due(facts: ReceiptMoney) -> Due:
     """What a receipt's own facts give (I09), never above the hold; in version 1 nothing is valued.
 
     UsageError for usage that is not one, ValueError for a rule version that does not exist.

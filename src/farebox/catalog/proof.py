@@ -6,7 +6,6 @@ import json
 
 from django.db.models import Count, Max, Min, Q
 
-from farebox.catalog import making, shelf
 from farebox.catalog.models import Alias, Model, Price, PriceList, PriceListVersion
 from farebox.catalog.pricing import PRICE_MICRO_MAX
 from farebox.catalog.usage import CLASSES
@@ -14,6 +13,8 @@ from farebox.kit import clock, money, refusal
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.refusal import Refusal
+
+from . import next_version, shelf
 
 
 def prove(tx: Tx) -> list[str | Refusal]:
@@ -46,18 +47,18 @@ def _aliases() -> list[str]:
 
 def _lists() -> list[str | Refusal]:
     found: list[str | Refusal] = []
-    for head in PriceList.objects.order_by("name"):
+    for listed in PriceList.objects.order_by("name"):
         try:
-            money.check_currency(head.currency)
+            money.check_currency(listed.currency)
         except money.MoneyError as fault:
-            found.append(refusal.of("proof.price_list", price_list=head.name, why=fault.refusal))
-        numbers = PriceListVersion.objects.filter(price_list=head).aggregate(
+            found.append(refusal.of("proof.price_list", price_list=listed.name, why=fault.refusal))
+        numbers = PriceListVersion.objects.filter(price_list=listed).aggregate(
             low=Min("n"), high=Max("n"), many=Count("n")
         )
-        if head.name == shelf.HOUSE and numbers["many"]:
-            found.append(f"the built-in price list {shelf.HOUSE} has versions in the tables")
+        if listed.name == shelf.HOUSE_LIST and numbers["many"]:
+            found.append(f"the built-in price list {shelf.HOUSE_LIST} has versions in the tables")
         if numbers["many"] and (numbers["low"], numbers["high"]) != (1, numbers["many"]):
-            found.append(f"I24 price list {head.name}: versions are missing between 1 and {numbers['high']}")
+            found.append(f"I24 price list {listed.name}: versions are missing between 1 and {numbers['high']}")
     return found
 
 
@@ -72,10 +73,10 @@ def _versions() -> list[str | Refusal]:
             found.append(f"{name} began before it was published")
         for field in ("rate", "factor", "usd_rate"):
             try:
-                making.positive(getattr(row, field), field)
+                next_version.positive(getattr(row, field), field)
             except CommandError as fault:
                 found.append(refusal.of("proof.version", version=name, why=fault.reason))
-        if row.price_list.currency == making.USD and row.usd_rate != "1":
+        if row.price_list.currency == next_version.USD and row.usd_rate != "1":
             found.append(f"{name} is in USD and says that a USD is {row.usd_rate}")
     return found
 
@@ -96,14 +97,14 @@ def _shelf(tx: Tx) -> list[str]:
     """Listed models that a version, in force or to come, sells without a price for all that they produce."""
     found = []
     stock = shelf.load(tx, clock.now_us())
-    for editions in stock.editions.values():
-        for edition in editions:
-            for model, prices in sorted(edition.prices.items()):
+    for versions in stock.versions.values():
+        for version in versions:
+            for model, prices in sorted(version.prices.items()):
                 card = stock.cards.get(model)
                 if card is None or model not in stock.listed:
                     continue
                 found += [
-                    f"R05 {edition.price_list} v{edition.n} has no price for {name}, which {model} produces"
+                    f"R05 {version.price_list} v{version.n} has no price for {name}, which {model} produces"
                     for name in sorted(card.classes - prices.keys())
                 ]
     return found

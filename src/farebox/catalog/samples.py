@@ -6,10 +6,11 @@ from typing import Final
 
 import msgspec
 
-from farebox.catalog import factors, statements
 from farebox.catalog.factors import Factors, Sample, Vector
 from farebox.kit import db
 from farebox.kit.db import Tx
+
+from . import factors, sql
 
 KEPT_PER_ACCOUNT: Final = 20
 KEPT_OF_TRUSTED: Final = 50  # as many as bring factors in force alone
@@ -18,12 +19,12 @@ KEPT_PER_MODEL: Final = 500
 
 def add(tx: Tx, model: str, sample: Sample, now_us: int) -> None:
     """Keep a sample; the account's oldest and the model's oldest beyond what is kept go."""
-    counts = [getattr(sample, name) for name in statements.COUNTS_OF_SAMPLE]
-    tx.execute(statements.ADD_SAMPLE, (model, now_us, _text(sample.input), _text(sample.output), *counts))
+    counts = [getattr(sample, name) for name in sql.COUNTS_OF_SAMPLE]
+    tx.execute(sql.ADD_SAMPLE, (model, now_us, _text(sample.input), _text(sample.output), *counts))
     most = KEPT_OF_TRUSTED if sample.trusted else KEPT_PER_ACCOUNT
     account = (model, sample.account)
-    tx.execute(statements.FORGET_SAMPLES_OF_ACCOUNT, (*account, *account, most))
-    tx.execute(statements.FORGET_SAMPLES_OF_MODEL, (model, model, KEPT_PER_MODEL))
+    tx.execute(sql.FORGET_SAMPLES_OF_ACCOUNT, (*account, *account, most))
+    tx.execute(sql.FORGET_SAMPLES_OF_MODEL, (model, model, KEPT_PER_MODEL))
 
 
 def forget(tx: Tx, account: str) -> int:
@@ -54,7 +55,7 @@ def of(tx: Tx, model: str) -> list[Sample]:
     rows = (
         tables.Sample.objects.filter(model=model)
         .order_by("id")
-        .values("input_vector", "output_vector", *statements.COUNTS_OF_SAMPLE)
+        .values("input_vector", "output_vector", *sql.COUNTS_OF_SAMPLE)
     )
     return [
         Sample(input=_vector(row.pop("input_vector")), output=_vector(row.pop("output_vector")), **row) for row in rows

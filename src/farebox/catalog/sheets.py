@@ -46,7 +46,7 @@ class Sheet:
     rows: tuple[PriceRow, ...]
 
 
-class Change(NamedTuple):
+class PriceChange(NamedTuple):
     """One price that differs between two sheets; None where it is absent."""
 
     model: str
@@ -83,7 +83,7 @@ def price_text(micro_per_million: int) -> str:
     return money.text(micro_per_million).replace(",", "")
 
 
-def diff(before: Sheet | None, after: Sheet) -> list[Change]:
+def diff(before: Sheet | None, after: Sheet) -> list[PriceChange]:
     """The prices in which two sheets differ; all of them if there is none before.
 
     CommandError if the sheets are in different currencies.
@@ -99,7 +99,7 @@ def diff(before: Sheet | None, after: Sheet) -> list[Change]:
     old = {} if before is None else {(line.model, line.usage_class): line.micro_per_million for line in before.rows}
     new = {(line.model, line.usage_class): line.micro_per_million for line in after.rows}
     keys = sorted(old.keys() | new.keys(), key=lambda key: (key[0], CLASSES.index(key[1])))
-    return [Change(*key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
+    return [PriceChange(*key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
 
 
 def to_csv(sheet: Sheet) -> str:

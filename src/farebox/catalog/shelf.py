@@ -22,13 +22,13 @@ from farebox.kit.errors import CommandError
 if TYPE_CHECKING:
     from farebox.catalog import models
 
-# The built-in list of the house's own account (channel tests): every model, also an unlisted one, at 0.
-HOUSE = "house"
+# The built-in list of the house account (channel tests): every model, also an unlisted one, at 0.
+HOUSE_LIST = "house"
 _HOUSE_PRICES = dict.fromkeys(CLASSES, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class ListVersion:
     """A version of a price list; `prices`: model -> usage class -> micro-units for 1,000,000 units.
 
     `whole` are the same with those that classes take from their parents by the newest rules (R05).
@@ -49,27 +49,27 @@ class Edition:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What is on sale: cards of all models, which of them are listed, aliases, and editions by price list.
+    """What is on sale: cards of all models, which of them are listed, aliases, and versions by price list.
 
-    Editions are in the order in which they come into force: by `valid_from_us`, then by number. From `rules_2_from_us`
+    Versions are in the order in which they come into force: by `valid_from_us`, then by number. From `rules_2_from_us`
     on (None: not set) offers are of the charging rules version 2.
     """
 
     cards: Mapping[str, ModelCard] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    editions: Mapping[str, tuple[Edition, ...]] = field(default_factory=dict)
+    versions: Mapping[str, tuple[ListVersion, ...]] = field(default_factory=dict)
     rules_2_from_us: int | None = None
 
     def rule_version(self, now_us: int) -> int:
         """The version of the charging rules for calls whose money is held at `now_us`."""
         return 2 if self.rules_2_from_us is not None and self.rules_2_from_us <= now_us else 1
 
-    def edition(self, price_list: str, now_us: int) -> Edition | None:
-        """The edition of a price list in force at `now_us`; None if there is none yet."""
-        for edition in reversed(self.editions.get(price_list, ())):
-            if edition.valid_from_us <= now_us:
-                return edition
+    def version(self, price_list: str, now_us: int) -> ListVersion | None:
+        """The version of a price list in force at `now_us`; None if there is none yet."""
+        for version in reversed(self.versions.get(price_list, ())):
+            if version.valid_from_us <= now_us:
+                return version
         return None
 
     def card(self, asked: str) -> ModelCard | None:
@@ -84,23 +84,23 @@ class Shelf:
         card = self.card(asked)
         if card is None:
             return None
-        if price_list == HOUSE:
-            return Offer(card, asked, HOUSE, 0, currency, _HOUSE_PRICES, "1", self.rule_version(now_us))
-        edition = self.edition(price_list, now_us)
-        if edition is None or not self._sells(edition, card):
+        if price_list == HOUSE_LIST:
+            return Offer(card, asked, HOUSE_LIST, 0, currency, _HOUSE_PRICES, "1", self.rule_version(now_us))
+        version = self.version(price_list, now_us)
+        if version is None or not self._sells(version, card):
             return None
-        version = self.rule_version(now_us)
-        prices = (edition.prices if version == 1 else edition.whole)[card.name]
-        return Offer(card, asked, price_list, edition.n, edition.currency, prices, edition.usd_rate, version)
+        rule_version = self.rule_version(now_us)
+        prices = (version.prices if rule_version == 1 else version.whole)[card.name]
+        return Offer(card, asked, price_list, version.n, version.currency, prices, version.usd_rate, rule_version)
 
     def models(self, price_list: str, now_us: int) -> tuple[ModelCard, ...]:
         """The models that a price list sells now, by name."""
-        if price_list == HOUSE:
+        if price_list == HOUSE_LIST:
             return tuple(self.cards[name] for name in sorted(self.cards))
-        edition = self.edition(price_list, now_us)
-        if edition is None:
+        version = self.version(price_list, now_us)
+        if version is None:
             return ()
-        return tuple(card for name, card in sorted(self.cards.items()) if self._sells(edition, card))
+        return tuple(card for name, card in sorted(self.cards.items()) if self._sells(version, card))
 
     def names(self, price_list: str, now_us: int) -> tuple[tuple[str, ModelCard], ...]:
         """Every name under which a price list sells a model now, aliases included, with the model's card."""
@@ -108,8 +108,8 @@ class Shelf:
         others = {alias: sold[name] for alias, name in self.aliases.items() if name in sold}
         return tuple(sorted({**sold, **others}.items()))
 
-    def _sells(self, edition: Edition, card: ModelCard) -> bool:
-        prices = edition.prices.get(card.name)
+    def _sells(self, version: ListVersion, card: ModelCard) -> bool:
+        prices = version.prices.get(card.name)
         # A class that came to the model after the publication leaves it without a price: no price, no call.
         return prices is not None and card.name in self.listed and card.classes <= prices.keys()
 
@@ -128,24 +128,24 @@ class ShelfKeeper:
 
 
 def load(tx: Tx, now_us: int) -> Shelf:
-    """Read the whole shelf: editions in force at `now_us` and later ones, models, aliases, and when rules begin."""
+    """Read the whole shelf: versions in force at `now_us` and later ones, models, aliases, and when rules begin."""
     from farebox.catalog import models  # noqa: PLC0415 - the hot path needs no Django
     from farebox.kit import settings  # noqa: PLC0415
 
-    editions = _load_editions(now_us)
+    versions = _load_versions(now_us)
     rows = list(models.Model.objects.order_by("name"))
     learned = dict(models.ModelFactors.objects.values_list("model", "factors"))
     return Shelf(
         cards=MappingProxyType({row.name: card_of(row, learned.get(row.name, "")) for row in rows}),
         listed=frozenset(row.name for row in rows if row.listed),
         aliases=MappingProxyType(dict(models.Alias.objects.values_list("name", "model_id"))),
-        editions=editions,
+        versions=versions,
         rules_2_from_us=settings.get(tx, settings.RULES_2_FROM),
     )
 
 
-def _load_editions(now_us: int) -> Mapping[str, tuple[Edition, ...]]:
-    """Editions by list. Versions are read first and never change, so all their prices are there by then."""
+def _load_versions(now_us: int) -> Mapping[str, tuple[ListVersion, ...]]:
+    """Versions by list. They are read first and never change, so all their prices are there by then."""
     from farebox.catalog import models  # noqa: PLC0415
 
     by_list: dict[str, list[models.PriceListVersion]] = {}
@@ -162,14 +162,14 @@ def _load_editions(now_us: int) -> Mapping[str, tuple[Edition, ...]]:
         of_version.setdefault(price.model, {})[price.usage_class] = price.micro_per_million
     return MappingProxyType(
         {
-            name: tuple(_edition(version, prices.get(version.id, {})) for version in kept)
+            name: tuple(_version(version, prices.get(version.id, {})) for version in kept)
             for name, kept in by_list.items()
         }
     )
 
 
-def _edition(version: models.PriceListVersion, prices: dict[str, dict[str, int]]) -> Edition:
-    return Edition(
+def _version(version: models.PriceListVersion, prices: dict[str, dict[str, int]]) -> ListVersion:
+    return ListVersion(
         price_list=version.price_list_id,
         n=version.n,
         currency=version.price_list.currency,

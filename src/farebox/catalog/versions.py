@@ -10,7 +10,7 @@ from farebox.kit.errors import CommandError
 Prices = dict[tuple[str, str], int]
 
 
-def head(price_list: str) -> PriceList:
+def price_list_named(price_list: str) -> PriceList:
     """The price list of this name; CommandError naming those that there are."""
     found = PriceList.objects.filter(name=price_list).first()
     if found is None:

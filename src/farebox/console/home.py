@@ -15,7 +15,7 @@ from farebox.accounts import cap_use, forgiving
 from farebox.accounts.cap_use import Use
 from farebox.accounts.models import Account, ApiKey, Member, Project
 from farebox.calls import receipts, search, totals
-from farebox.calls.scope import Scope
+from farebox.calls.scope import CallScope
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
 from farebox.ledger import holds, lots
@@ -50,7 +50,7 @@ class KeyRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FirstStep:
     """One of the first steps; `route` is where it is done."""
 
     name: str
@@ -143,7 +143,7 @@ def _cap(tx: Tx, me: Principal, now_us: int) -> Use | None:
     return min(uses, key=lambda use: use.left_micro, default=None)
 
 
-def _keys(tx: Tx, scope: Scope, from_day: str, until_day: str, now_us: int) -> list[KeyRow]:
+def _keys(tx: Tx, scope: CallScope, from_day: str, until_day: str, now_us: int) -> list[KeyRow]:
     """The living keys that have spent most this month, then the newest."""
     spent = totals.spent_by_key(tx, scope, from_day=from_day, until_day=until_day)
     rows = scope.key_rows().filter(state="active", kind="").select_related("project")
@@ -177,17 +177,17 @@ def _alerts(
     return out + [("warn", _("The key “%(name)s” expires within a week.") % {"name": name}) for name in expiring]
 
 
-def _steps(tx: Tx, me: Principal, scope: Scope, posted_micro: int) -> list[Step]:
+def _steps(tx: Tx, me: Principal, scope: CallScope, posted_micro: int) -> list[FirstStep]:
     """The first steps of an account; nothing once all are done."""
     called = search.exists(tx, me.account)
     money_came = posted_micro > 0 or called or Entry.objects.filter(account=me.account).exists()
     keyed = ApiKey.objects.filter(account=scope.account, kind="").exists()
     steps = [
-        Step(_("Sign up"), "", done=True, route="home"),
-        Step(pgettext("step", "Add credit"), _("Granted credit or a top-up"), money_came, "statements"),
-        Step(_("Create a key"), _("Shown once, with settings for your app"), keyed, "keys"),
-        Step(_("Make your first call"), _("From your app or in the playground"), called, "playground"),
-        Step(_("Check a receipt"), _("The call's usage and cost"), receipts.seen(tx, me.account), "calls"),
+        FirstStep(_("Sign up"), "", done=True, route="home"),
+        FirstStep(pgettext("step", "Add credit"), _("Granted credit or a top-up"), money_came, "statements"),
+        FirstStep(_("Create a key"), _("Shown once, with settings for your app"), keyed, "keys"),
+        FirstStep(_("Make your first call"), _("From your app or in the playground"), called, "playground"),
+        FirstStep(_("Check a receipt"), _("The call's usage and cost"), receipts.seen(tx, me.account), "calls"),
     ]
     steps = steps if me.role == "owner" else [step for step in steps if step.route != "statements"]
     return [] if all(step.done for step in steps) else steps

@@ -26,7 +26,7 @@ CAPS = {
 }
 
 
-class Amount(forms.CharField):
+class AmountField(forms.CharField):
     """An amount of money in micro-units; None where nothing is typed."""
 
     def __init__(self, **facts: Any) -> None:
@@ -48,12 +48,12 @@ class Amount(forms.CharField):
         return micro
 
 
-class Cap(forms.Form):
+class CapForm(forms.Form):
     """Up to three limits of spending, which hold at once; an empty amount lifts its limit."""
 
-    cap_day = Amount(label=CAPS["day"])
-    cap_month = Amount(label=CAPS["month"])
-    cap_ever = Amount(label=CAPS["ever"])
+    cap_day = AmountField(label=CAPS["day"])
+    cap_month = AmountField(label=CAPS["month"])
+    cap_ever = AmountField(label=CAPS["ever"])
 
     def limits(self) -> Caps:
         """What the domain's verbs take."""
@@ -66,7 +66,7 @@ def cap_initial(caps: Caps) -> dict[str, str]:
     return {f"cap_{period}": money.text(cap_micro).replace(",", "") for period, cap_micro in caps}
 
 
-class Limits(Cap):
+class LimitsForm(CapForm):
     """Caps, and limits per minute and of concurrent calls; an empty field lifts its limit."""
 
     rpm = WholeField(label=gettext_lazy("Calls per minute"), required=False, min_value=1, max_value=pace.RPM_MAX)

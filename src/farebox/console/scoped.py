@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from farebox.accounts import zones
 from farebox.accounts.models import Member, Project
-from farebox.calls.scope import Scope
+from farebox.calls.scope import CallScope
 from farebox.look import called
 
 from . import labels
@@ -29,11 +29,11 @@ NAMED: dict[str, Any] = {
 _DAY_US = 86_400_000_000
 
 
-def scope(me: Principal) -> Scope:
+def scope(me: Principal) -> CallScope:
     """Owners see the account, others the projects whose admin and their own as the members they are (security 1)."""
     if me.role == "owner":
-        return Scope(me.account)
-    return Scope(me.account, projects=me.admin_of, members=me.member_as)
+        return CallScope(me.account)
+    return CallScope(me.account, projects=me.admin_of, members=me.member_as)
 
 
 @dataclass(frozen=True, slots=True)

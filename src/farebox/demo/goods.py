@@ -1,4 +1,4 @@
-"""What the demo house holds: models, a price list, upstreams, two customers. Filled twice is filled once."""
+"""What the demo shop holds: models, a price list, upstreams, two customers. Filled twice is filled once."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def fill(tx: Tx, sources: Sources, known: Mapping[str, str]) -> Filled:
 
 def _past(tx: Tx, sources: Sources, now_us: int) -> None:
     """The month before: prices, customers, a team, its calls, an announced change, credit that has expired."""
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
     from farebox.ledger import lots
 
     begin_us = now_us - (history.DAYS + 1) * _DAY_US
@@ -96,13 +96,13 @@ def _past(tx: Tx, sources: Sources, now_us: int) -> None:
         move(now_us - CHEAPER_DAYS * _DAY_US)
         rows = [row for row in _sold() if row.model == CHANGED]
         cheaper_us = now_us - CHEAPER_DAYS * _DAY_US
-        lists.publish(tx, LIST, rows, note="cheaper from today", actor=ACTOR, now_us=cheaper_us)
+        price_lists.publish(tx, LIST, rows, note="cheaper from today", actor=ACTOR, now_us=cheaper_us)
         history.write(tx, team, demo_key, until_us=now_us, move=move)
         move(now_us)
         lots.expire(tx, account=customer, currency="USD", now_us=now_us)
         later = _times(ANNOUNCED, 9, 10)
         begins_us = (now_us // _DAY_US + ANNOUNCED_DAYS) * _DAY_US
-        lists.publish(
+        price_lists.publish(
             tx, LIST, later, valid_from_us=begins_us, note="announced a week ahead", actor=ACTOR, now_us=now_us
         )
 
@@ -132,12 +132,12 @@ def _times(model: str, up: int, down: int) -> list[PriceRow]:
 
 def _dearer(tx: Tx, now_us: int) -> None:
     """The list as it began: one model cost more then."""
-    from farebox.catalog import lists, official
+    from farebox.catalog import official, price_lists
 
     official.define(tx, official.DEMO_MODELS, actor=ACTOR, now_us=now_us)
-    lists.create_list(tx, LIST, "USD", about="What the demo's customers pay", actor=ACTOR)
+    price_lists.create_list(tx, LIST, "USD", about="What the demo's customers pay", actor=ACTOR)
     rows = [row for row in _sold() if row.model != CHANGED]
-    lists.publish(
+    price_lists.publish(
         tx, LIST, [*rows, *_times(CHANGED, 6, 5)], note="first prices of the demo", actor=ACTOR, now_us=now_us
     )
 
@@ -152,13 +152,13 @@ def _own_key(tx: Tx, account: str, now_us: int) -> str:
 
 def _goods(tx: Tx, *, small: bool, now_us: int) -> None:
     """The models, and the demo's price list with a price for each; prices that somebody changed since stay."""
-    from farebox.catalog import goods, lists, official, sheets, shelf
+    from farebox.catalog import definitions, official, price_lists, sheets, shelf
     from farebox.catalog.models import PriceListVersion
 
     official.define(tx, official.DEMO_MODELS, actor=ACTOR, now_us=now_us)
     rows = _sold()
     if small:
-        goods.define_model(
+        definitions.define_model(
             tx,
             smallmodel.NAME,
             kinds=("chat", "completions"),
@@ -170,18 +170,18 @@ def _goods(tx: Tx, *, small: bool, now_us: int) -> None:
             actor=ACTOR,
             now_us=now_us,
         )
-        goods.relist(tx, smallmodel.NAME, actor=ACTOR)
+        definitions.relist(tx, smallmodel.NAME, actor=ACTOR)
         rows += [sheets.row(smallmodel.NAME, usage_class, price) for usage_class, price in SMALL_PRICES.items()]
     elif smallmodel.NAME in shelf.load(tx, now_us).cards:
         shelf.unlist(tx, smallmodel.NAME, "it does not run on this machine now", ACTOR)
-    lists.create_list(tx, LIST, "USD", about="What the demo's customers pay", actor=ACTOR)
+    price_lists.create_list(tx, LIST, "USD", about="What the demo's customers pay", actor=ACTOR)
     priced: set[tuple[str, str]] = set()
     if PriceListVersion.objects.filter(price_list=LIST).exists():
-        sheet = lists.show(tx, LIST, now_us=now_us)
+        sheet = price_lists.show(tx, LIST, now_us=now_us)
         priced = {(row.model, row.usage_class) for row in sheet.rows}
     missing = [row for row in rows if (row.model, row.usage_class) not in priced]
     if missing:
-        lists.publish(tx, LIST, missing, note="prices of the demo", actor=ACTOR, now_us=now_us)
+        price_lists.publish(tx, LIST, missing, note="prices of the demo", actor=ACTOR, now_us=now_us)
 
 
 def _upstreams(tx: Tx, sources: Sources) -> None:

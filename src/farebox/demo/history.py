@@ -17,7 +17,7 @@ from .people import Team
 
 if TYPE_CHECKING:
     from farebox.accounts.keys.caller import Caller
-    from farebox.calls.log import Ended, Opened
+    from farebox.calls.log import CallEnd, CallStart
     from farebox.catalog.pricing import Offer
     from farebox.catalog.shelf import Shelf
     from farebox.catalog.usage import Usage
@@ -137,13 +137,13 @@ def _call(
     if offer is None:
         return 0
     usage = _usage(offer, habit, chance)
-    opened = _opened(caller, offer, at_us, stream=chance.random() < 0.6 and kinds.chats(offer.card))
+    start = _start(caller, offer, at_us, stream=chance.random() < 0.6 and kinds.chats(offer.card))
     want_micro = pricing.ceiling(offer.prices, input_tokens=habit.input_tokens[1] + 400, output_tokens=4096)
     try:
-        log.open_call(tx, opened, want_micro, lambda _available_micro: -1)
+        log.open_call(tx, start, want_micro, lambda _available_micro: -1)
     except errors.FareboxError:
         return 0
-    log.end_call(tx, opened, _ended(opened, offer, usage, costs.get(model), chance))
+    log.end_call(tx, start, _end(start, offer, usage, costs.get(model), chance))
     return 1
 
 
@@ -156,16 +156,16 @@ def _usage(offer: Offer, habit: Habit, chance: random.Random) -> Usage:
     return Usage(input=given - cached, cached_read=cached, output=output)
 
 
-def _opened(caller: Caller, offer: Offer, at_us: int, *, stream: bool) -> Opened:
+def _start(caller: Caller, offer: Offer, at_us: int, *, stream: bool) -> CallStart:
     import msgspec
 
     from farebox.accounts import zones
-    from farebox.calls.log import Opened
+    from farebox.calls.log import CallStart
     from farebox.kit import ids
     from farebox.protocol.kinds import KINDS
 
     kind = next(name for name in KINDS if name in offer.card.kinds)
-    return Opened(
+    return CallStart(
         id=ids.new("call", at_us), account=caller.account, project=caller.project, key=caller.key,
         member=caller.member, endpoint=kind, model=offer.card.name,
         asked=offer.asked, stream=stream, epoch=EPOCH, currency=offer.currency, limit_tokens=None,
@@ -175,20 +175,20 @@ def _opened(caller: Caller, offer: Offer, at_us: int, *, stream: bool) -> Opened
     )  # fmt: skip
 
 
-def _ended(opened: Opened, offer: Offer, usage: Usage, costs: dict[str, int] | None, chance: random.Random) -> Ended:
-    from farebox.calls.log import AttemptFacts, Ended
+def _end(start: CallStart, offer: Offer, usage: Usage, costs: dict[str, int] | None, chance: random.Random) -> CallEnd:
+    from farebox.calls.log import AttemptFacts, CallEnd
     from farebox.catalog import pricing
 
     _, rule, outcome, status = chance.choices(_ENDS, [end[0] for end in _ENDS])[0]
-    if rule in {"R14", "R18"} and not opened.stream:
+    if rule in {"R14", "R18"} and not start.stream:
         rule, outcome, status = "R02", "served", 200
     free = rule in _FREE
-    first_us = opened.opened_us + chance.randint(180, 900) * 1000
+    first_us = start.opened_us + chance.randint(180, 900) * 1000
     ended_us = first_us + chance.randint(20, 60) * 1000 + usage.output * chance.randint(6, 14) * 1000
 
     def attempt(word: str, *, code: int | None, error: str, charged: bool) -> AttemptFacts:
         return AttemptFacts(
-            upstream=CHANNEL, channel=CHANNEL, model=opened.model, started_us=opened.opened_us + 2000, outcome=word,
+            upstream=CHANNEL, channel=CHANNEL, model=start.model, started_us=start.opened_us + 2000, outcome=word,
             status=code, error=error, charged=charged, cost_currency="USD", ended_us=ended_us,
             first_byte_us=None if word == "failed" else first_us,
             cost_micro=pricing.charge(costs, usage).amount_micro if charged and costs else None,
@@ -205,7 +205,7 @@ def _ended(opened: Opened, offer: Offer, usage: Usage, costs: dict[str, int] | N
         "R12": [attempt("failed", code=400, error=wrong, charged=False)],
         "R14": [attempt("broken", code=200, error=cut, charged=False)],
     }.get(rule) or [attempt("served", code=200, error="", charged=True)]
-    return Ended(
+    return CallEnd(
         outcome=outcome, rule=rule, status=status,
         charge_micro=0 if free else pricing.charge(offer.prices, usage).amount_micro,
         usage={} if free else dict(usage.items()),
@@ -213,7 +213,7 @@ def _ended(opened: Opened, offer: Offer, usage: Usage, costs: dict[str, int] | N
         finish_reason="" if free or rule == "R18" else "stop", flags=["estimated"] if rule == "R03" else [],
         attempts=list(attempts), ended_us=ended_us,
         error={"R13": down, "R12": wrong, "R14": cut}.get(rule, ""),
-        diagnostics={"total_ms": (ended_us - opened.opened_us) // 1000},
+        diagnostics={"total_ms": (ended_us - start.opened_us) // 1000},
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Who is in the demo house: two owners, a team with two projects, a class, four operators. No password exists."""
+"""Who is in the demo shop: two owners, a team with two projects, a class, four operators. No password exists."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def team(tx: Tx, account: str, now_us: int) -> Team:
         students=tuple(key(lesson, who, name) for who, name in zip(students, STUDENTS, strict=True)),
     )
     teams.set_keys_end(tx, lesson, ends_us=_midnight(now_us, TERM_DAYS), now_us=now_us, actor=ACTOR)
-    terms = invitations.Terms(project=lesson, with_key=True, caps=Caps.given(capped))
+    terms = invitations.InvitationTerms(project=lesson, with_key=True, caps=Caps.given(capped))
     guest = invitations.Guest(f"student7@{DOMAIN}", "Tom Okoye")
     late_us = now_us + 29 * _DAY_US
     invitations.invite(tx, account, [guest], terms, lambda _tx, _row, _code: None, now_us=late_us, actor=ACTOR)

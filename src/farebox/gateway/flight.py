@@ -11,18 +11,18 @@ from contextlib import contextmanager
 from typing import Final
 from weakref import WeakValueDictionary
 
-from farebox.kit import limits
+from farebox.kit import process_limits
 from farebox.kit.errors import FareboxError, Overloaded
 from farebox.kit.options import Options
 from farebox.kit.shares import hogs
 
 from . import shares
 
-STRANGERS_BYTES_MAX: Final = 32 * limits.MIB
+STRANGERS_BYTES_MAX: Final = 32 * process_limits.MIB
 # A head of so many bytes is no weight; what is above counts.
 HEAD_BYTES_FREE: Final = 4096
 # Where nobody says how much memory there is, bodies may have what a quarter of a gigabyte's ceiling would give them.
-_UNKNOWN_CEILING_BYTES: Final = 1024 * limits.MIB
+_UNKNOWN_CEILING_BYTES: Final = 1024 * process_limits.MIB
 _BODIES: Final = "Too many requests are being read at the same time. Please try again in a moment."
 _ANSWERS: Final = (
     "Too many large answers are being sent at the same time. Please try again in a moment, or ask for a stream."
@@ -92,7 +92,7 @@ class AccountShare(Share):
         return shares.crowded() if his else super().refusal()
 
 
-class Accounts:
+class AccountShares:
     """The parts that accounts have of a share."""
 
     __slots__ = ("_by", "whole")
@@ -131,7 +131,7 @@ class Flight:
         self.strangers = Share(min(STRANGERS_BYTES_MAX, whole // 2))
         self.texts = Share(self.strangers.bytes_max // 2, self.strangers)
         self.callers = Share(max(whole - self.strangers.bytes_max, options.body_bytes_max))
-        self._accounts = Accounts(self.callers)
+        self._accounts = AccountShares(self.callers)
 
     def of(self, account: str) -> Share:
         """The share that the requests of an account count in."""
@@ -143,13 +143,13 @@ class Flight:
         return self.strangers.held_bytes + self.callers.held_bytes
 
 
-def answers(options: Options) -> Accounts:
+def answers(options: Options) -> AccountShares:
     """Room for answers that may be large and have to be whole before they are sent: as much as for bodies again."""
-    return Accounts(Share(max(bytes_max(options), options.answer_bytes_max), full=_ANSWERS))
+    return AccountShares(Share(max(bytes_max(options), options.answer_bytes_max), full=_ANSWERS))
 
 
 def bytes_max(options: Options) -> int:
     """The most bytes of requests that a process holds: the option's, or a quarter of the memory that it may use."""
     if options.bodies_mb_max:
-        return int(options.bodies_mb_max) * limits.MIB
-    return (limits.rss_max_bytes(options.rss_max_mb) or _UNKNOWN_CEILING_BYTES) // 4
+        return int(options.bodies_mb_max) * process_limits.MIB
+    return (process_limits.rss_max_bytes(options.rss_max_mb) or _UNKNOWN_CEILING_BYTES) // 4

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from farebox.calls import log
-from farebox.calls.log import Opened
+from farebox.calls.log import CallStart
 from farebox.kit import errors
 
 from .ports import Ports, StorePort
@@ -25,20 +25,20 @@ NOTHING: Final = nullcontext()
 GROW_S = 8  # a store that is silent for longer ends the answer, which is free then
 
 
-async def place(ports: Ports, opened: Opened, need: Need) -> int:
+async def place(ports: Ports, start: CallStart, need: Need) -> int:
     """First write: hold the money and open the record; the micro-units held. Refuses as `holds.place` does.
 
     Where nobody can say whether it was done, the hold is voided as soon as the store can be asked.
     """
-    locks = [purse.id for purse in opened.purses]
+    locks = [purse.id for purse in start.purses]
     try:
-        return await ports.store.write(log.open_call, opened, need.first_micro, need.fit, locks=locks)
+        return await ports.store.write(log.open_call, start, need.first_micro, need.fit, locks=locks)
     except errors.StoreUnavailable as trouble:
         if trouble.__cause__ is not None:  # it was tried, and the database failed: perhaps after the commit
-            void_later(ports, opened)
+            void_later(ports, start)
         raise
     except asyncio.CancelledError:
-        void_later(ports, opened)
+        void_later(ports, start)
         raise
 
 
@@ -51,7 +51,7 @@ class Cover:
     """
 
     store: StorePort
-    opened: Opened
+    start: CallStart
     need: Need
     held_micro: int
     echoed_bytes: int = 0
@@ -106,10 +106,10 @@ class Cover:
         if missing_micro:
             added_micro = await self.store.write(
                 log.extend_hold,
-                self.opened,
+                self.start,
                 missing_micro,
                 fit,
-                locks=[purse.id for purse in self.opened.purses],
+                locks=[purse.id for purse in self.start.purses],
                 patient=True,
                 within_s=GROW_S,
             )

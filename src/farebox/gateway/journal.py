@@ -16,12 +16,12 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from farebox.calls.log import Ended, Opened
+from farebox.calls.log import CallEnd, CallStart
 from farebox.kit import errors
 from farebox.kit.failpoints import point
 from farebox.ledger.holds import HoldEnded
 
-from . import settlement
+from . import second_write
 from .ports import StorePort
 
 log = structlog.get_logger(__name__)
@@ -45,23 +45,24 @@ class LogPort(Protocol):
 
 
 @dataclass(slots=True)
-class Entry:
+class WaitingSettlement:
     """One settlement that waits: the call, its end, and the model to unlist, or nothing."""
 
-    opened: Opened
-    ended: Ended
+    # These names are on the disks of nodes that were stopped: another version must read them.
+    opened: CallStart
+    ended: CallEnd
     unlisted: str = ""
 
 
 @dataclass(slots=True)
 class _Batch:
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[WaitingSettlement] = field(default_factory=list)
     records: list[bytes] = field(default_factory=list)
     fault: OSError | None = None
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Entry)
+_decoder = msgspec.json.Decoder(WaitingSettlement)
 
 
 class Journal:
@@ -73,9 +74,10 @@ class Journal:
         self._batch = _Batch()
         self._writing = asyncio.Lock()
         self._replaying = asyncio.Lock()
-        self._stuck: list[Entry] = []  # refused by the store for a mistake of ours; tried again a minute later
+        # Refused by the store for a mistake of ours; tried again a minute later.
+        self._stuck: list[WaitingSettlement] = []
         self._stuck_until = 0.0  # loop time
-        self.waiting: deque[Entry] = deque(self._read(log_.inherited))
+        self.waiting: deque[WaitingSettlement] = deque(self._read(log_.inherited))
         self._dirty = bool(self.waiting)  # whether the log under it holds anything
         # The smallest id of a call of each dead epoch, for their refunds: the id is older than the time of the hold.
         self.inherited: dict[str, str] = {}
@@ -92,9 +94,9 @@ class Journal:
     def __len__(self) -> int:
         return len(self.waiting) + len(self._stuck)
 
-    async def keep(self, opened: Opened, ended: Ended, unlisted: str) -> None:
+    async def keep(self, start: CallStart, end: CallEnd, unlisted: str) -> None:
         """Put a settlement on the disk; those that come at one time share a sync. OSError."""
-        batch, entry = self._batch, Entry(opened, ended, unlisted)
+        batch, entry = self._batch, WaitingSettlement(start, end, unlisted)
         batch.records.append(_encoder.encode(entry))
         batch.entries.append(entry)
         async with self._writing:
@@ -151,12 +153,12 @@ class Journal:
             log.info("journal.replayed", settlements=done, waiting=len(self.waiting))
         return done
 
-    async def _settle(self, store: StorePort, entry: Entry) -> Exception | None:
+    async def _settle(self, store: StorePort, entry: WaitingSettlement) -> Exception | None:
         """Write one; what kept it from the store, or None where it is done with."""
         locks = [purse.id for purse in entry.opened.purses]
         try:
             await store.write(
-                settlement.end_call,
+                second_write.end_call,
                 entry.opened,
                 entry.ended,
                 entry.unlisted,
@@ -168,7 +170,7 @@ class Journal:
         except HoldEnded:
             self.late += 1
             log.warning("settle.late", call=entry.opened.id, journalled=True)
-            await settlement.note_late(store, entry.opened, entry.ended)
+            await second_write.note_late(store, entry.opened, entry.ended)
         except errors.StoreUnavailable as trouble:
             return trouble
         except Exception:
@@ -178,7 +180,7 @@ class Journal:
         return None
 
     @staticmethod
-    def _read(records: Sequence[bytes]) -> list[Entry]:
+    def _read(records: Sequence[bytes]) -> list[WaitingSettlement]:
         entries = []
         for record in records:
             try:
@@ -188,7 +190,7 @@ class Journal:
         return entries
 
 
-def journalled(ended: Ended, now_us: int) -> Ended:
+def journalled(end: CallEnd, now_us: int) -> CallEnd:
     """The end, now, as it stands on the receipt of a call whose settlement went through the journal (R23)."""
-    rule = "R23" if ended.rule == "R02" else ended.rule
-    return replace(ended, rule=rule, flags=[*ended.flags, "journalled"], ended_us=max(ended.ended_us, now_us))
+    rule = "R23" if end.rule == "R02" else end.rule
+    return replace(end, rule=rule, flags=[*end.flags, "journalled"], ended_us=max(end.ended_us, now_us))

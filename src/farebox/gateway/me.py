@@ -124,8 +124,8 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 def _usd(ports: Ports, caller: Caller, amount_micro: int) -> float:
     """The amount in dollars, at the rate that the price-list version in force has frozen."""
-    edition = ports.shop.shelf.current.edition(caller.price_list, ports.clock.now_us())
-    rate = Decimal(edition.usd_rate) if edition is not None else Decimal(1)
+    version = ports.shop.shelf.current.version(caller.price_list, ports.clock.now_us())
+    rate = Decimal(version.usd_rate) if version is not None else Decimal(1)
     return float(round(Decimal(amount_micro) / money.MICRO / rate, 6))
 
 

@@ -59,7 +59,7 @@ CUT = {
 
 
 @dataclass(slots=True)
-class Ending:
+class Conclusion:
     """How a call ended: the rule, what is to be charged by class, and what the customer is told.
 
     `spent` is what the upstream bills us where that is known and not what the customer pays. Version 2 of the rules
@@ -238,28 +238,28 @@ def prompts(call: Call, card: ModelCard) -> list[str]:
         return []
 
 
-async def conclude(meter: Meter, outcome: Outcome, reads: Reads, *, terminal: bool) -> Ending:
+async def conclude(meter: Meter, outcome: Outcome, reads: Reads, *, terminal: bool) -> Conclusion:
     """The rule and the usage of a call that was served, or left by the customer, to its end or to this point."""
     belief = believed(meter, reads)
-    end = await _concluded(meter, outcome, belief, terminal=terminal)
-    if belief.usage is None and end.usage is not None:
-        end.spent = belief.likely  # whether we believe it or not, it is what the upstream bills
-    return end
+    conclusion = await _concluded(meter, outcome, belief, terminal=terminal)
+    if belief.usage is None and conclusion.usage is not None:
+        conclusion.spent = belief.likely  # whether we believe it or not, it is what the upstream bills
+    return conclusion
 
 
-async def _concluded(meter: Meter, outcome: Outcome, belief: Belief, *, terminal: bool) -> Ending:
+async def _concluded(meter: Meter, outcome: Outcome, belief: Belief, *, terminal: bool) -> Conclusion:
     left = outcome is Outcome.LEFT
     if left and not meter.accepted:
-        return Ending(outcome, "R16")
+        return Conclusion(outcome, "R16")
     if left and kinds.is_whole(meter.call):
-        return Ending(outcome, "R27")
+        return Conclusion(outcome, "R27")
     usage, report, flags = belief.usage, belief.report, list(belief.flags)
     if left and not meter.complete:
         return await _left(meter, usage, flags)
     empty = not meter.output_bytes and not meter.visible and not (usage is not None and usage.reasoning)
     rule = rule_of(meter, outcome, empty=empty, terminal=terminal)
     if rule == "R09" or (rule == "R08" and usage is None):
-        return Ending(outcome, rule, flags=flags)
+        return Conclusion(outcome, rule, flags=flags)
     if rule == "R07" and meter.lowered:
         flags.append("limit_lowered")
     if rule == "R11":
@@ -267,11 +267,11 @@ async def _concluded(meter: Meter, outcome: Outcome, belief: Belief, *, terminal
     if usage is not None:
         if rule == "R02" and meter.reported > 1:
             rule = "R04"
-        return Ending(outcome, as_left(rule) if left else rule, usage, "reported", report, flags)
+        return Conclusion(outcome, as_left(rule) if left else rule, usage, "reported", report, flags)
     if rule == "R02":
         rule = "R06" if "disputed" in flags else "R03"
     rule = as_left(rule) if left else rule
-    return Ending(outcome, rule, await count(meter), "counted", None, [*flags, "estimated"])
+    return Conclusion(outcome, rule, await count(meter), "counted", None, [*flags, "estimated"])
 
 
 def as_left(rule: str) -> str:
@@ -296,20 +296,20 @@ def rule_of(meter: Meter, outcome: Outcome, *, empty: bool, terminal: bool) -> s
     return "R02" if terminal else "R11"
 
 
-async def _left(meter: Meter, usage: Usage | None, flags: list[str]) -> Ending:
+async def _left(meter: Meter, usage: Usage | None, flags: list[str]) -> Conclusion:
     """R17 to R19: the customer has left after the upstream accepted, in the middle of the answer."""
     call = meter.call
     if not meter.output_bytes:
         own = await count(meter)
         rule = "R17" if call.stream else "R19"
         if usage is None:
-            return Ending(Outcome.LEFT, rule, Usage(input=own.input), "counted", None, [*flags, "estimated"])
-        return Ending(Outcome.LEFT, rule, usage.inputs, "reported", None, flags)
+            return Conclusion(Outcome.LEFT, rule, Usage(input=own.input), "counted", None, [*flags, "estimated"])
+        return Conclusion(Outcome.LEFT, rule, usage.inputs, "reported", None, flags)
     own = await count(meter)
     if usage is None:
-        return Ending(Outcome.LEFT, "R18", own, "counted", None, [*flags, "estimated"])
+        return Conclusion(Outcome.LEFT, "R18", own, "counted", None, [*flags, "estimated"])
     output = min(own.output, usage.output_tokens)
-    return Ending(Outcome.LEFT, "R18", Usage(output=output).with_inputs(usage), "counted", None, flags)
+    return Conclusion(Outcome.LEFT, "R18", Usage(output=output).with_inputs(usage), "counted", None, flags)
 
 
 class Belief(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from farebox.accounts.keys.caller import Caller
 from farebox.accounts.keys.ring import KeyRing
-from farebox.calls.log import AttemptFacts, Ended, Opened
+from farebox.calls.log import AttemptFacts, CallEnd, CallStart
 from farebox.catalog.shelf import ShelfKeeper
 from farebox.kit.clock import Clock
 from farebox.kit.errors import FareboxError
@@ -19,10 +19,10 @@ from farebox.kit.ids import Ids
 from farebox.kit.options import Options
 from farebox.upstreams.board import BoardKeeper
 from farebox.upstreams.health import Health
-from farebox.upstreams.send import Along, Limits, UpstreamPort
+from farebox.upstreams.send import Along, UpstreamLimits, UpstreamPort
 
 from . import flight
-from .limits import Rates
+from .rate_limits import Rates
 from .sampling import Sampler
 from .shares import Places
 from .slips import Slips
@@ -70,7 +70,7 @@ class JournalPort(Protocol):
 
     def __len__(self) -> int: ...
 
-    async def keep(self, opened: Opened, ended: Ended, unlisted: str) -> None:
+    async def keep(self, start: CallStart, end: CallEnd, unlisted: str) -> None:
         """Make a settlement durable without the store; OSError."""
 
     async def replay(self, store: StorePort) -> int:
@@ -136,7 +136,7 @@ class Shop:
     board: BoardKeeper
     health: Health
     epoch: str
-    limits: Limits
+    limits: UpstreamLimits
     rng: Random
     ground: Ground = field(default_factory=Ground)
     rates: Rates = field(default_factory=Rates)
@@ -144,7 +144,7 @@ class Shop:
     sampler: Sampler = field(default_factory=Sampler)
     places: Places = field(init=False)  # of calls, among `calls_max`
     lookups: Places = field(init=False)  # of free requests that ask the store
-    answers: flight.Accounts = field(init=False)  # bytes of large answers under way
+    answers: flight.AccountShares = field(init=False)  # bytes of large answers under way
     overdrawn: frozenset[str] = frozenset()  # accounts whose allowance is below 0: they hold all that a call may cost
     stopping: bool = False
     halted: bool = False
@@ -152,7 +152,7 @@ class Shop:
     under_way: dict[UnderWay, None] = field(default_factory=dict)  # a set in the order of coming
     refusals: dict[tuple[str, str, str], int] = field(default_factory=dict)
     delivered: list[str] = field(default_factory=list)  # calls whose whole answer has left, to be marked (R25)
-    to_void: dict[str, tuple[Opened, list[AttemptFacts]]] = field(default_factory=dict)  # see voiding.void_later
+    to_void: dict[str, tuple[CallStart, list[AttemptFacts]]] = field(default_factory=dict)  # see voiding.void_later
     voider: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:

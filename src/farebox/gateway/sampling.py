@@ -21,7 +21,7 @@ from farebox.protocol import kinds
 
 from . import purse
 from .heavy import HEAVY
-from .meter import Ending, Meter, Outcome
+from .meter import Conclusion, Meter, Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -47,17 +47,17 @@ class Sampler:
         self._next_us: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def offer(self, store: Store, caller: Caller, meter: Meter, end: Ending, now_us: int) -> None:
+    def offer(self, store: Store, caller: Caller, meter: Meter, conclusion: Conclusion, now_us: int) -> None:
         """Take this settled call, if one of its model is due and it tells how the vendor counts; returns at once."""
         model = meter.card.name
         due_us = self._next_us.get(model, 0)
         if due_us - EVERY_US <= now_us < due_us or len(self._tasks) >= self.at_once:
             return
-        if caller.house or end.usage is None or not _tells(meter, end, end.usage):
+        if caller.house or conclusion.usage is None or not _tells(meter, conclusion, conclusion.usage):
             return
         self._next_us[model] = now_us + EVERY_US
         task = asyncio.get_running_loop().create_task(
-            self._take(store, caller, meter, end.usage, now_us), name="sample"
+            self._take(store, caller, meter, conclusion.usage, now_us), name="sample"
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -78,10 +78,10 @@ class Sampler:
             log.exception("sample.failed", model=meter.card.name)
 
 
-def _tells(meter: Meter, end: Ending, usage: Usage) -> bool:
+def _tells(meter: Meter, conclusion: Conclusion, usage: Usage) -> bool:
     """Whether all of the text is known that the believed report speaks of."""
     call = meter.call
-    if end.source != "reported" or end.outcome is not Outcome.SERVED or end.flags:
+    if conclusion.source != "reported" or conclusion.outcome is not Outcome.SERVED or conclusion.flags:
         return False
     if call.token_arrays is not None or call.low_tokens is not None or call.echoed_bytes or meter.media_bytes:
         return False

@@ -21,13 +21,13 @@ from farebox.protocol.kind import Billing, Call, Kind, Writer
 from farebox.upstreams import send
 from farebox.upstreams.send import Along
 
-from . import ending, opening, stepped
-from .ending import conclude
+from . import admission, concluding, settlement, stepped
+from .concluding import conclude
 from .heavy import HEAVY, LARGE_BYTES, SMALL_BYTES
 from .hold import Cover
-from .limits import Seat
-from .meter import CUT, Ending, Meter, Outcome
+from .meter import CUT, Conclusion, Meter, Outcome
 from .ports import ClientPort, Ports, UnderWay
+from .rate_limits import Seat
 
 CUT_REPORT_S = 1  # how long the report is waited for of an answer that we cut
 FURTHER_TOKENS = 512  # of words, after their customer left: for a report of what was thought
@@ -84,7 +84,7 @@ async def serve(ports: Ports, request: Request, client: ClientPort, kind: Kind) 
     request.admit(caller.account)
     # Before the body is read: who has no money must not fill our memory with it.
     if await request.exceeds(LARGE_BYTES):
-        await opening.solvent(ports, caller)
+        await admission.solvent(ports, caller)
     body = await request.body()
     shop.places.take(caller.account)
     try:
@@ -103,19 +103,19 @@ async def _served(
     # It may be many MiB, and the call lives for minutes: from here on what was read of it is enough.
     del body
     now_us = ports.clock.now_us()
-    offer = opening.offer(shop, caller, call, kind, now_us)  # no price, no call
-    route = opening.route(shop, call, offer, only=request.channel)
-    need = await opening.size(call, offer, route, shop.options, whole=caller.account in shop.overdrawn)
-    await opening.spell(call, offer, route)
-    ask = opening.ask(call, route, request.id, now_us)
-    opened = opening.record(request.id, shop, caller, call, offer, now_us, once=request.once)
+    offer = admission.offer(shop, caller, call, kind, now_us)  # no price, no call
+    route = admission.route(shop, call, offer, only=request.channel)
+    need = await admission.size(call, offer, route, shop.options, whole=caller.account in shop.overdrawn)
+    await admission.spell(call, offer, route)
+    ask = admission.ask(call, route, request.id, now_us)
+    start = admission.record(request.id, shop, caller, call, offer, now_us, once=request.once)
     # Refused requests cost nothing, so only a count bounds how many an account may make us check.
     shop.slips.check(caller.account, now_us)
-    with opening.room(shop, caller, need), opening.seat(shop, caller, call, need, now_us) as seat:
+    with admission.room(shop, caller, need), admission.seat(shop, caller, call, need, now_us) as seat:
         point("serve.before_hold")
-        cover = await stepped.held(ports, opened, need, call)
+        cover = await stepped.held(ports, start, need, call)
         point("serve.held")
-        asked = opening.limited(ask, call, need, cover)
+        asked = admission.limited(ask, call, need, cover)
         delivery = Delivery(
             Along(
                 ports.upstream, ports.clock, shop.health, route, asked, shop.limits,
@@ -135,21 +135,21 @@ async def _served(
         shop.under_way[under_way] = None
         if shop.halted:  # the others have been stopped while this one's money was set aside
             under_way.halt()
-        end = await deliver(ports, call, delivery, kind, client)
+        conclusion = await deliver(ports, call, delivery, kind, client)
         del shop.under_way[under_way]
         delivery.along.close()
-        if end.outcome is Outcome.REFUSED:
+        if conclusion.outcome is Outcome.REFUSED:
             shop.slips.note(caller.account, now_us)
         # The hold ends exactly once.
-        error = await ending.settle(ports, opened, cover, delivery.along, delivery.meter, end)
+        error = await settlement.settle(ports, start, cover, delivery.along, delivery.meter, conclusion)
         settled_us = ports.clock.now_us()
         # What was estimated for the limit of tokens makes room for what was used.
-        seat.used(end.usage.total if end.usage is not None else 0, settled_us)
+        seat.used(conclusion.usage.total if conclusion.usage is not None else 0, settled_us)
         if error is None:
-            shop.sampler.offer(ports.store, caller, delivery.meter, end, settled_us)
+            shop.sampler.offer(ports.store, caller, delivery.meter, conclusion, settled_us)
     # The call has ended and is paid: whether its customer is still there changes nothing any more.
     client.on_left(None)
-    if isinstance(error, ending.Unsure) and call.stream:
+    if isinstance(error, settlement.Unsure) and call.stream:
         client.drop()  # an error would say that it is free; R25 looks after the others
     elif error is not None:
         await client.refuse(error)
@@ -159,7 +159,7 @@ async def _served(
         await client.answer(200, delivery.body)
         # Marked within a second. A whole answer that is charged and not marked when its process dies is refunded
         # (R25).
-        shop.delivered.append(opened.id)
+        shop.delivered.append(start.id)
     point("serve.answered")
 
 
@@ -173,51 +173,51 @@ async def _caller(ports: Ports, request: Request) -> Caller:
     )
 
 
-async def deliver(ports: Ports, call: Call, delivery: Delivery, kind: Kind, client: ClientPort) -> Ending:
+async def deliver(ports: Ports, call: Call, delivery: Delivery, kind: Kind, client: ClientPort) -> Conclusion:
     """Carry the answer from the upstream to the customer.
 
-    Never raises: every way a call can end is an Ending with its rule. A task that is cancelled ends its call as well.
+    Never raises: every way a call can end is a Conclusion with its rule. A cancelled task ends its call as well.
     """
     along, meter = delivery.along, delivery.meter
     try:
         client.on_left(along.leave)
-        headers = delivery.seat.headers(opening.headers(call, delivery.cover, along.route))
+        headers = delivery.seat.headers(admission.headers(call, delivery.cover, along.route))
         client.begin(headers, stream=call.stream)
         try:
             with delivery.cover.ahead(along.reads):
-                end = await _carry(call, delivery, kind, client)
-        except send.Left:
-            end = await _left(ports, delivery)
-        except send.Revoked:
-            end = await ending.revoked(meter, along)
-        except send.TooLong:
-            end = await _cut(delivery, client, Outcome.TOO_LONG)
+                conclusion = await _carry(call, delivery, kind, client)
+        except send.CustomerLeft:
+            conclusion = await _left(ports, delivery)
+        except send.KeyRevoked:
+            conclusion = await concluding.revoked(meter, along)
+        except send.LastedTooLong:
+            conclusion = await _cut(delivery, client, Outcome.TOO_LONG)
         except send.UpstreamRefused as refused:
-            end = await ending.refused(meter, along, refused.fault)
-        except send.UpstreamFailed as failed:
+            conclusion = await concluding.refused(meter, along, refused.fault)
+        except send.AttemptsFailed as failed:
             unread = delivery.unread_s > ports.shop.options.unread_s
-            end = await ending.failed(meter, along, failed, unread=unread)
-        await _write_last(call, delivery, kind, end)
+            conclusion = await concluding.failed(meter, along, failed, unread=unread)
+        await _write_last(call, delivery, kind, conclusion)
     except (send.Halted, asyncio.CancelledError):
         # Swallowed on purpose: a hold that nobody ends would stay until the lease is over. The settlement voids it
         # now.
         along.settle_attempt("unknown", "the service stopped")
-        return Ending(Outcome.BROKEN, "R15", error="the service stops")
+        return Conclusion(Outcome.BROKEN, "R15", error="the service stops")
     except HoldEnded:  # we slept for too long; the settlement will find the same (R24)
-        return Ending(Outcome.BROKEN, "R15", error="the hold has ended")
+        return Conclusion(Outcome.BROKEN, "R15", error="the hold has ended")
     except FareboxError as trouble:  # the store is away while the hold should grow
-        return Ending(Outcome.BROKEN, "R15", error=trouble.message)
+        return Conclusion(Outcome.BROKEN, "R15", error=trouble.message)
     except Exception as bug:
-        return ending.broken(bug)
-    return end
+        return concluding.broken(bug)
+    return conclusion
 
 
-async def _write_last(call: Call, delivery: Delivery, kind: Kind, end: Ending) -> None:
+async def _write_last(call: Call, delivery: Delivery, kind: Kind, conclusion: Conclusion) -> None:
     """Write what goes out last, before the settlement: nothing may fail between that and the customer."""
     if call.stream:
-        delivery.body = delivery.writer.last(end.usage, end.reported)
-    elif delivery.body and end.usage is not None and not kind.tells(end.reported):
-        work = partial(kind.counted, call, delivery.body, end.usage, end.reported)
+        delivery.body = delivery.writer.last(conclusion.usage, conclusion.reported)
+    elif delivery.body and conclusion.usage is not None and not kind.tells(conclusion.reported):
+        work = partial(kind.counted, call, delivery.body, conclusion.usage, conclusion.reported)
         delivery.body = await _aside(call.account, delivery.body, work)
 
 
@@ -229,7 +229,7 @@ async def _aside(who: str, body: bytes, work: Callable[[], bytes]) -> bytes:
     return written
 
 
-async def _carry(call: Call, delivery: Delivery, kind: Kind, client: ClientPort) -> Ending:
+async def _carry(call: Call, delivery: Delivery, kind: Kind, client: ClientPort) -> Conclusion:
     """Event for event: cover it, count it, deliver it."""
     along, meter, writer = delivery.along, delivery.meter, delivery.writer
     cover, watch, now = delivery.cover, meter.watch, asyncio.get_running_loop().time
@@ -266,13 +266,15 @@ async def _carry(call: Call, delivery: Delivery, kind: Kind, client: ClientPort)
         raise send.Halted
     along.served()
     in_the_middle = client.left and call.stream and not along.terminal
-    end = await conclude(meter, Outcome.LEFT if in_the_middle else Outcome.SERVED, along.reads, terminal=along.terminal)
+    conclusion = await conclude(
+        meter, Outcome.LEFT if in_the_middle else Outcome.SERVED, along.reads, terminal=along.terminal
+    )
     if client.left:
-        end.flags.append("left")
-    return end
+        conclusion.flags.append("left")
+    return conclusion
 
 
-async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Ending:
+async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Conclusion:
     """Stop the answer here: the rest is not covered, took too long, or is far beyond the limit (R07)."""
     along, meter = delivery.along, delivery.meter
     if meter.version == 1:
@@ -285,15 +287,15 @@ async def _cut(delivery: Delivery, client: ClientPort, outcome: Outcome) -> Endi
     if open_choices:
         await client.send(delivery.writer.cut(open_choices))
     if meter.version > 1:  # its report says what was thought for it, and bounds our count
-        await ending.follow(along, meter, CUT_REPORT_S)
+        await concluding.follow(along, meter, CUT_REPORT_S)
         along.stop()
         along.settle_attempt("served", "stopped by us")
-    end = await conclude(meter, outcome, along.reads, terminal=True)
-    end.flags.append(CUT[outcome])
-    return end
+    conclusion = await conclude(meter, outcome, along.reads, terminal=True)
+    conclusion.flags.append(CUT[outcome])
+    return conclusion
 
 
-async def _left(ports: Ports, delivery: Delivery) -> Ending:
+async def _left(ports: Ports, delivery: Delivery) -> Conclusion:
     """The customer left while we waited: cancel, or read on where the upstream bills the whole (R16 to R19)."""
     along, meter = delivery.along, delivery.meter
     meter.accepted = along.accepted
@@ -302,26 +304,26 @@ async def _left(ports: Ports, delivery: Delivery) -> Ending:
         return await _followed(ports, delivery, finished=finished)
     reads_on = along.accepted and along.bills_all and meter.call.stream and not finished
     if finished:  # programs that stop at the finish reason leave before the report has come
-        await ending.read_rest(along, meter, REPORT_S)
+        await concluding.read_rest(along, meter, REPORT_S)
     if not reads_on:
         along.stop()
-    end = await conclude(meter, Outcome.LEFT, along.reads, terminal=along.terminal)
+    conclusion = await conclude(meter, Outcome.LEFT, along.reads, terminal=along.terminal)
     if reads_on:
         prices = delivery.cover.need.offer.prices
-        await ending.read_on(along, meter, end, prices, ports.shop.options.read_on_s)
+        await concluding.read_on(along, meter, conclusion, prices, ports.shop.options.read_on_s)
         along.stop()
     along.settle_attempt("left", "the customer left")
-    return end
+    return conclusion
 
 
-async def _followed(ports: Ports, delivery: Delivery, *, finished: bool) -> Ending:
+async def _followed(ports: Ports, delivery: Delivery, *, finished: bool) -> Conclusion:
     """The same by version 2: read on for the report where it says what was billed, or what was thought unseen."""
     along, meter = delivery.along, delivery.meter
     if finished:
-        await ending.read_rest(along, meter, REPORT_S)
+        await concluding.read_rest(along, meter, REPORT_S)
     elif along.accepted and meter.call.stream and (along.bills_all or meter.card.hidden_output):
         most = None if along.bills_all else FURTHER_TOKENS
-        await ending.follow(along, meter, ports.shop.options.read_on_s, tokens_max=most)
+        await concluding.follow(along, meter, ports.shop.options.read_on_s, tokens_max=most)
     along.stop()
     along.settle_attempt("left", "the customer left")
     return await conclude(meter, Outcome.LEFT, along.reads, terminal=along.terminal)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from farebox.calls import log
-from farebox.calls.log import Opened
+from farebox.calls.log import CallStart
 from farebox.catalog.factors import ONE, Quartile
 from farebox.kit import errors
 from farebox.ledger import holds
@@ -49,27 +49,27 @@ LOWER_AFTER_S = 5.0  # an answer that goes on for so long after its first word i
 _THOUGHTS, _BESIDE = -1, -2
 
 
-async def held(ports: Ports, opened: Opened, need: Need, call: Call) -> Cover:
+async def held(ports: Ports, start: CallStart, need: Need, call: Call) -> Cover:
     """Hold the money of a call by the rules of its version, as `hold.place` does; what it covers."""
-    held_micro = await hold.place(ports, opened, need)
+    held_micro = await hold.place(ports, start, need)
     if not need.stepped or not need.grows:  # what is held whole is covered whole
-        return Cover(ports.store, opened, need, held_micro, call.echoed_bytes)
+        return Cover(ports.store, start, need, held_micro, call.echoed_bytes)
     bought = need.whole_tokens
     if held_micro < need.first_micro:
-        bought = await _bought(ports, opened, need, held_micro)
-    counted = Tally(tally.of_output(need.offer.card, Quartile.UPPER), opened.account)
+        bought = await _bought(ports, start, need, held_micro)
+    counted = Tally(tally.of_output(need.offer.card, Quartile.UPPER), start.account)
     echo = Echo(prompts(call, need.offer.card), call.choices // call.prompts) if call.echoed_bytes else None
-    return Stepped(ports.store, opened, need, held_micro, bought_tokens=bought, counted=counted, echo=echo)
+    return Stepped(ports.store, start, need, held_micro, bought_tokens=bought, counted=counted, echo=echo)
 
 
-async def _bought(ports: Ports, opened: Opened, need: Need, held_micro: int) -> int:
+async def _bought(ports: Ports, start: CallStart, need: Need, held_micro: int) -> int:
     """The output that all money of the purses buys, also what other calls hold now: they may give it back in time."""
     try:
-        unheld_micro = await ports.store.read(holds.unheld, opened.purses)
+        unheld_micro = await ports.store.read(holds.unheld, start.purses)
     except errors.FareboxError:  # nobody knows now: what the hold pays for is known when it is used up
         return need.whole_tokens
     except asyncio.CancelledError:
-        void_later(ports, opened)
+        void_later(ports, start)
         raise
     return min(need.whole_tokens, need.pays_for(max(held_micro, unheld_micro)))
 
@@ -245,9 +245,9 @@ class Stepped(Cover):
         self.covered_tokens, self.sure_bytes = enough, -1
         self.held_micro = await self.store.write(
             log.lower_hold,
-            self.opened,
+            self.start,
             self.held_micro,
-            locks=[purse.id for purse in self.opened.purses],
+            locks=[purse.id for purse in self.start.purses],
             patient=True,
             within_s=hold.GROW_S,
         )

@@ -24,7 +24,7 @@ from . import owners
 
 
 @dataclass(slots=True)
-class Found:
+class LeaksFound:
     """What was in a report: names of channels, digests of codes of the office, ids of everything else."""
 
     keys: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Found:
         return any(getattr(self, name) for name in self.__slots__)
 
 
-def find(tx: Tx, texts: Sequence[str]) -> Found:
+def find(tx: Tx, texts: Sequence[str]) -> LeaksFound:
     """What of this shop these texts are: keys in any form and under any pepper, tokens, secrets, links or codes."""
     now_us, links = clock.now_us(), [_code(text) for text in texts]
     peppers = secrets.in_order(secrets.peppers(options.current()))
@@ -49,7 +49,7 @@ def find(tx: Tx, texts: Sequence[str]) -> Found:
         for text in texts
         if text.startswith(tokens.PREFIX)
     ]
-    return Found(
+    return LeaksFound(
         list(ApiKey.objects.filter(digest__in=digests, state="active").values_list("id", flat=True)),
         list(OfficeToken.objects.filter(digest__in=codes, revoked_us=None).values_list("id", flat=True)),
         _channels(texts),
@@ -59,7 +59,7 @@ def find(tx: Tx, texts: Sequence[str]) -> Found:
     )
 
 
-def act(tx: Tx, found: Found, address: str, now_us: int) -> None:
+def act(tx: Tx, found: LeaksFound, address: str, now_us: int) -> None:
     """Revoke all but the secrets of upstreams; tell whom it concerns, of channels the administrators, once a day."""
     actor = f"leak report from {address}"[:200]
     for key in ApiKey.objects.filter(id__in=found.keys).select_related("account", "member__person"):
@@ -95,7 +95,7 @@ def _end_webhooks(tx: Tx, rows: Sequence[str], actor: str) -> None:
             owners.mail(tx, person, words)
 
 
-def _end_links(tx: Tx, found: Found, actor: str) -> None:
+def _end_links(tx: Tx, found: LeaksFound, actor: str) -> None:
     """An invitation is revoked, a link of the office void: others need no more than the link to use it."""
     for row in Invitation.objects.filter(id__in=found.invitations).select_related("account"):
         if Invitation.objects.filter(id=row.id, state="open").update(state="revoked") != 1:

@@ -13,7 +13,7 @@ from farebox.accounts import zones
 from farebox.accounts.models import ApiKey, Notice
 from farebox.accounts.people import notices
 from farebox.calls import totals
-from farebox.calls.scope import Scope
+from farebox.calls.scope import CallScope
 from farebox.catalog.models import PriceListVersion
 from farebox.console import telling
 from farebox.kit.db import Tx
@@ -146,5 +146,5 @@ def _pace(tx: Tx, account: str, now_us: int) -> int:
     """What the account spent a day in the last seven whole days, in micro-units."""
     today = zones.day(now_us, zones.of(tx, account))
     days = [zones.later(today, -back) for back in (PACE_DAYS, 1)]
-    found = totals.days(tx, Scope(account), from_day=days[0], until_day=days[1])
+    found = totals.days(tx, CallScope(account), from_day=days[0], until_day=days[1])
     return sum(sums.charge_micro for sums in found.values()) // PACE_DAYS

@@ -153,10 +153,10 @@ async def forget(context: Context) -> None:
 
 async def learn(context: Context) -> None:
     """Fit the factors of the models that have new samples, in a thread (promises 4.2)."""
-    from farebox.catalog import fitting, samples
+    from farebox.catalog import factor_fitting, samples
 
     for model, newest in (await context.store.read(samples.due)).items():
-        fitted = await asyncio.to_thread(fitting.fit, await context.store.read(samples.of, model))
+        fitted = await asyncio.to_thread(factor_fitting.fit, await context.store.read(samples.of, model))
         await context.store.write(samples.learn, model, fitted, newest, context.now_us())
 
 

@@ -12,7 +12,7 @@ import structlog
 from farebox.kit import clock, mail, options, outbox, webhook
 from farebox.kit.errors import CommandError
 from farebox.kit.fetch import AddressRefused, Fetch, FetchError
-from farebox.kit.outbox import Message
+from farebox.kit.outbox import OutboxMessage
 from farebox.look import refusals
 
 log = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ async def _send(store: Store, fetch: Fetch, name: str) -> None:
         return
     try:
         await _bring(fetch, message)
-    except (mail.Refused, AddressRefused) as fault:
+    except (mail.MailRefused, AddressRefused) as fault:
         await _failed(store, message, fault, for_good=True)
     except (OSError, smtplib.SMTPException, FetchError, webhook.NotTaken, CommandError) as fault:
         await _failed(store, message, fault, for_good=False)
@@ -63,18 +63,18 @@ async def _send(store: Store, fetch: Fetch, name: str) -> None:
         await store.write(outbox.sent, message.id)
 
 
-async def _bring(fetch: Fetch, message: Message) -> None:
+async def _bring(fetch: Fetch, message: OutboxMessage) -> None:
     if message.kind == "mail":
         await asyncio.to_thread(mail.send, options.current(), message.payload, ident=message.id)
     else:
         await webhook.post(fetch, message.payload, ident=message.id, at_s=clock.now_us() // 1_000_000)
 
 
-async def _failed(store: Store, message: Message, fault: Exception, *, for_good: bool) -> None:
+async def _failed(store: Store, message: OutboxMessage, fault: Exception, *, for_good: bool) -> None:
     said = refusals.of(fault, "cli") if isinstance(fault, CommandError) else str(fault)
     log.warning("outbox.failed", message=message.id, tries=message.tries, fault=said[:200])
     await store.write(_write_down, message, said, for_good)
 
 
-def _write_down(tx: Any, message: Message, fault: str, for_good: bool) -> None:
+def _write_down(tx: Any, message: OutboxMessage, fault: str, for_good: bool) -> None:
     outbox.failed(tx, message, fault=fault, for_good=for_good, now_us=clock.now_us())

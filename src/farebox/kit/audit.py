@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from . import clock, db, ids, statements
+from . import clock, db, ids, sql
 from .db import Tx
 
 _encode = msgspec.json.Encoder().encode
@@ -21,7 +21,7 @@ def record(tx: Tx, *, actor: str, verb: str, object: str, before: Any = None, af
     """Add one event to the trail in the caller's transaction; `before` and `after` are JSON-able and hold no secret."""
     at_us = clock.now_us()
     tx.execute(
-        statements.RECORD_AUDIT,
+        sql.RECORD_AUDIT,
         (
             ids.new("aud", at_us),
             at_us,
@@ -51,7 +51,7 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class TrailEvent:
     """One event of the trail; `before` and `after` are JSON texts, empty where there is nothing."""
 
     id: str
@@ -63,16 +63,16 @@ class Event:
     after: str
 
 
-def search(tx: Tx, wanted: Search, *, before: str = "", limit: int = 50) -> list[Event]:
+def search(tx: Tx, wanted: Search, *, before: str = "", limit: int = 50) -> list[TrailEvent]:
     """Events that are wanted, newest first, older than the id `before`."""
     params: tuple[Any, ...] = (before or _LAST_ID, wanted.from_us, min(wanted.until_us, _EVER_US))
     objects = (wanted.object, wanted.or_object or wanted.object)
     for text in (wanted.actor, wanted.or_actor or wanted.actor, wanted.verb, *objects):
         params += (text, text)
-    return [Event(*row) for row in tx.all(statements.SEARCH_AUDIT, (*params, limit))]
+    return [TrailEvent(*row) for row in tx.all(sql.SEARCH_AUDIT, (*params, limit))]
 
 
-def pages(wanted: Search) -> Iterator[list[Event]]:
+def pages(wanted: Search) -> Iterator[list[TrailEvent]]:
     """All events that are wanted, newest first, a page at a time: for exports at constant memory."""
     last = ""
     while found := db.read(search, wanted, before=last, limit=PAGE):

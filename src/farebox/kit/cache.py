@@ -18,7 +18,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.db import connection
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from . import statements
+from . import sql
 from .models import Cache
 
 _SIGN_CHARS: Final = 64
@@ -46,13 +46,13 @@ class SignedJson(BaseCache):
     def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         """Keep it for `timeout` seconds, instead of what is there."""
         name = self.make_and_validate_key(key, version=version)
-        _write(statements.CACHE_SET, name, _written(name, value), self._end(timeout))
+        _write(sql.CACHE_SET, name, _written(name, value), self._end(timeout))
 
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Keep it if nothing is there, whoever wrote that; whether it was kept. Of many at once one is."""
         name = self.make_and_validate_key(key, version=version)
         now = connection.ops.adapt_datetimefield_value(_now())
-        return _write(statements.CACHE_ADD, name, _written(name, value), self._end(timeout), now)
+        return _write(sql.CACHE_ADD, name, _written(name, value), self._end(timeout), now)
 
     def touch(self, key: str, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Another end; whether there is something."""

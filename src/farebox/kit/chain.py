@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from . import db, ids, statements
+from . import db, ids, sql
 from .db import Row, Tx
 from .errors import CommandError
 
@@ -46,7 +46,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class BrokenSeal:
     """One thing that is not as it was sealed.
 
     `changed`: event `event`, or seal `n` itself, is not what was sealed. `gone`: the event of seal `n` is missing.
@@ -59,18 +59,18 @@ class Trouble:
 
 
 @dataclass(slots=True)
-class Verdict:
+class ChainVerdict:
     """What `verify` has seen: the head, and what is wrong (the first `TROUBLES_MAX`, and how many in total).
 
     `waiting` events, at most `AT_MOST` are counted, have had no seal for longer than `UNSEALED_US`.
     """
 
     head: Head = field(default_factory=lambda: Head(0, _BEGIN))
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: list[BrokenSeal] = field(default_factory=list)
     many: int = 0
     waiting: int = 0
 
-    def add(self, trouble: Trouble) -> None:
+    def add(self, trouble: BrokenSeal) -> None:
         """One more."""
         self.many += 1
         if len(self.troubles) < TROUBLES_MAX:
@@ -87,7 +87,7 @@ def parse(text: str) -> Head:
 
 def head(tx: Tx) -> Head:
     """The newest seal."""
-    row = tx.one(statements.CHAIN_HEAD)
+    row = tx.one(sql.CHAIN_HEAD)
     return Head(0, _BEGIN) if row is None else Head(int(row[0]), str(row[1]))
 
 
@@ -96,12 +96,12 @@ def unsealed(tx: Tx, now_us: int | None = None) -> list[Row]:
 
     With `now_us` it looks from `LATE_US` before the newest sealed event, or before now, else at the whole trail.
     """
-    row = None if now_us is None else tx.one(statements.NEWEST_SEALED)
+    row = None if now_us is None else tx.one(sql.NEWEST_SEALED)
     floor = ""
     if now_us is not None and row is not None and row[0] is not None:
         floor_us = min(now_us, ids.time_us(row[0])) - LATE_US
         floor = f"aud_{ids.base62(max(0, floor_us), ids.TIME_DIGITS)}"
-    return tx.all(statements.UNSEALED, (floor, AT_MOST))
+    return tx.all(sql.UNSEALED, (floor, AT_MOST))
 
 
 def seal(tx: Tx, events: Sequence[Row]) -> int:
@@ -110,37 +110,37 @@ def seal(tx: Tx, events: Sequence[Row]) -> int:
     n, last = newest.n, newest.hash
     for many, event in enumerate(events):
         n, last = n + 1, _link(last, event)
-        if not tx.execute(statements.SEAL, (n, event[0], last)):
+        if not tx.execute(sql.SEAL, (n, event[0], last)):
             return many
     return len(events)
 
 
-def verify(noted: Sequence[Head] = (), *, now_us: int, tell: Callable[[int], None] = lambda _n: None) -> Verdict:
+def verify(noted: Sequence[Head] = (), *, now_us: int, tell: Callable[[int], None] = lambda _n: None) -> ChainVerdict:
     """Recompute the whole chain, and look for the noted heads in it; `tell` hears how far it is."""
-    verdict, wanted = Verdict(), {(one.n, one.hash) for one in noted}
+    verdict, wanted = ChainVerdict(), {(one.n, one.hash) for one in noted}
     n, last = 0, _BEGIN
     while rows := db.read(_page, n):
         for at, sealed, name, *event in rows:
             meant = _link(last, event)
             if at != n + 1:
-                verdict.add(Trouble("gap", n + 1))
+                verdict.add(BrokenSeal("gap", n + 1))
             elif event[0] is None:
-                verdict.add(Trouble("gone", at, name))
+                verdict.add(BrokenSeal("gone", at, name))
             elif meant != sealed:
-                verdict.add(Trouble("changed", at, name))
+                verdict.add(BrokenSeal("changed", at, name))
             # On from what stands there, so that one change is one finding.
             n, last = at, sealed if _HASH.match(sealed) else meant
             wanted.discard((n, sealed))
         tell(n)
     verdict.head = Head(n, last)
     for at, _hash in sorted(wanted):
-        verdict.add(Trouble("head", at))
+        verdict.add(BrokenSeal("head", at))
     verdict.waiting = sum(event[1] < now_us - UNSEALED_US for event in db.read(unsealed))
     return verdict
 
 
 def _page(tx: Tx, after: int) -> list[Row]:
-    return tx.all(statements.SEALED, (after, AT_MOST))
+    return tx.all(sql.SEALED, (after, AT_MOST))
 
 
 def _link(before: str, event: Sequence[Any]) -> str:

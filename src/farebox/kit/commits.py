@@ -31,7 +31,7 @@ class Transaction(Protocol):
 Opening = Callable[[Sequence[str]], AbstractContextManager[Transaction]]
 
 
-class Member:
+class PendingWrite:
     """One write that waits for its commit, and what became of it.
 
     `again` says that an earlier try of the same work may have been committed; `since_s` is when it came, on the
@@ -99,7 +99,7 @@ class Committer:
         self._wait_s = wait_s
         self._on_fault = on_fault
 
-    def run(self, members: Sequence[Member]) -> None:
+    def run(self, members: Sequence[PendingWrite]) -> None:
         """Give every member its `result` or its `error`. Raises nothing but what no `except Exception` catches."""
         now_s = self._monotonic_s()
         live = []
@@ -117,7 +117,7 @@ class Committer:
         for member in live:
             self._alone(member, unknown=unknown)
 
-    def _together(self, members: Sequence[Member]) -> tuple[bool, bool]:
+    def _together(self, members: Sequence[PendingWrite]) -> tuple[bool, bool]:
         """Run the members in one transaction; whether it was done, and whether nobody knows.
 
         If neither, it has to be done one by one. What failed before the commit was asked for is surely not done.
@@ -147,7 +147,7 @@ class Committer:
             return False, ready and isinstance(fault, dbfaults.ANY)
         return True, False
 
-    def _alone(self, member: Member, *, unknown: bool) -> None:
+    def _alone(self, member: PendingWrite, *, unknown: bool) -> None:
         """Run one member in a transaction of its own, a few times if the database wants it so.
 
         `unknown` says that it may have been done together with others.

@@ -23,8 +23,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import structlog
 from django.db import DatabaseError, connection, transaction
 
-from . import dbfaults, statements
-from .commits import TRIES, TRY_AGAIN_S, Committer, Member
+from . import dbfaults, sql
+from .commits import TRIES, TRY_AGAIN_S, Committer, PendingWrite
 from .dbfaults import on_sqlite
 from .errors import Overloaded, StoreUnavailable
 from .failpoints import point
@@ -56,38 +56,38 @@ class Tx:
         self._qmark = on_sqlite()
         self._sums: dict[str, dict[Row, list[int]]] = {}
 
-    def _sql(self, sql: str) -> str:
+    def _sql(self, text: str) -> str:
         if not self._qmark:
-            return sql
-        found = self._translated.get(sql)
+            return text
+        found = self._translated.get(text)
         if found is None:
-            found = self._translated[sql] = sql.replace("%s", "?")
+            found = self._translated[text] = text.replace("%s", "?")
         return found
 
-    def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
+    def execute(self, text: str, params: Sequence[Any] = ()) -> int:
         """Run one statement; the number of rows it touched."""
         point("tx.statement")
-        self._cursor.execute(self._sql(sql), params)
+        self._cursor.execute(self._sql(text), params)
         return int(self._cursor.rowcount)
 
-    def one(self, sql: str, params: Sequence[Any] = ()) -> Row | None:
+    def one(self, text: str, params: Sequence[Any] = ()) -> Row | None:
         """The first row, or None."""
         point("tx.statement")
-        row: Row | None = self._cursor.execute(self._sql(sql), params).fetchone()
+        row: Row | None = self._cursor.execute(self._sql(text), params).fetchone()
         return row
 
-    def all(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+    def all(self, text: str, params: Sequence[Any] = ()) -> list[Row]:
         """All rows."""
         point("tx.statement")
-        rows: list[Row] = self._cursor.execute(self._sql(sql), params).fetchall()
+        rows: list[Row] = self._cursor.execute(self._sql(text), params).fetchall()
         return rows
 
-    def accumulate(self, sql: str, key: Row, sums: Sequence[int]) -> None:
-        """Add `sums` under `key`; before the commit `sql` runs once a key with `key + sums`, in the order of keys.
+    def accumulate(self, text: str, key: Row, sums: Sequence[int]) -> None:
+        """Add `sums` under `key`; before the commit `text` runs once a key with `key + sums`, in the order of keys.
 
         So a hot total costs one statement a group, and two nodes lock its rows in the same order.
         """
-        totals = self._sums.setdefault(sql, {})
+        totals = self._sums.setdefault(text, {})
         have = totals.get(key)
         if have is None:
             totals[key] = list(sums)
@@ -97,9 +97,9 @@ class Tx:
 
     def flush(self) -> None:
         """Write what was accumulated; the committer calls it before the commit."""
-        for sql in sorted(self._sums):
-            for key in sorted(self._sums[sql]):
-                self.execute(sql, (*key, *self._sums[sql][key]))
+        for text in sorted(self._sums):
+            for key in sorted(self._sums[text]):
+                self.execute(text, (*key, *self._sums[text][key]))
         self._sums = {}
 
 
@@ -195,7 +195,7 @@ def read(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs)
 
 def bump(tx: Tx, name: str) -> None:
     """Grow the version `name` (`keys`, `shelf`, `board`, `allowances`): every node loads again within a second."""
-    tx.execute(statements.BUMP_VERSION, (name,))
+    tx.execute(sql.BUMP_VERSION, (name,))
 
 
 def time_elsewhere_us(tx: Tx) -> int | None:
@@ -211,13 +211,13 @@ def time_elsewhere_us(tx: Tx) -> int | None:
 
 def in_byte_order(tx: Tx) -> bool:
     """Whether the database sorts texts by their bytes, as our ids need: they sort by time only then."""
-    row = tx.one(statements.IN_BYTE_ORDER)
+    row = tx.one(sql.IN_BYTE_ORDER)
     return row is not None and bool(row[0])
 
 
 def versions(tx: Tx) -> dict[str, int]:
     """All versions by name."""
-    return dict(tx.all(statements.READ_VERSIONS))
+    return dict(tx.all(sql.READ_VERSIONS))
 
 
 def _pause(most_s: float) -> None:
@@ -242,7 +242,7 @@ class Store:
         alone: bool | None = None,
         on_fault: Callable[[BaseException], object] = lambda _fault: None,
     ) -> None:
-        self._queue: SimpleQueue[Member | None] = SimpleQueue()
+        self._queue: SimpleQueue[PendingWrite | None] = SimpleQueue()
         self._queue_max = queue_max
         self._wait_s = wait_s
         self._group_max = group_max
@@ -289,7 +289,9 @@ class Store:
         if self._waiting >= self._queue_max and not patient:
             raise Overloaded
         future: asyncio.Future[T] = self._loop.create_future()
-        member = Member(fn, args, locks=locks, patient=patient, again=again, since_s=time.monotonic(), future=future)
+        member = PendingWrite(
+            fn, args, locks=locks, patient=patient, again=again, since_s=time.monotonic(), future=future
+        )
         if within_s is None and not patient:
             within_s = self._wait_s + _HANG_S
         if within_s is not None:
@@ -298,7 +300,7 @@ class Store:
         self._queue.put(member)
         return await future
 
-    def _give_up(self, member: Member) -> None:
+    def _give_up(self, member: PendingWrite) -> None:
         """The store hangs: whoever waits is told; a write not begun yet is never begun, one under way may be done."""
         member.timer = None
         if not member.future.done():
@@ -374,7 +376,7 @@ class Store:
             self._serve(batch)
         connection.close()
 
-    def _serve(self, batch: list[Member]) -> None:
+    def _serve(self, batch: list[PendingWrite]) -> None:
         try:
             self._committer.run(batch)
         except BaseException as end:
@@ -383,7 +385,7 @@ class Store:
         # Also after the worst: whoever awaits a write hears of its end, or would wait for ever.
         self._loop.call_soon_threadsafe(self._deliver, batch)
 
-    def _deliver(self, batch: list[Member]) -> None:
+    def _deliver(self, batch: list[PendingWrite]) -> None:
         self._waiting -= len(batch)
         for member in batch:
             future = member.future

@@ -13,17 +13,17 @@ from typing import Self
 import pysqlite3.dbapi2 as sqlite
 import structlog
 
-from . import disk, limits
+from . import disk, process_limits
 from .ballast import Ballast
 from .errors import CommandError
 from .lock import NAME as LOCK_NAME
-from .lock import Watch
+from .lock import FileWatch
 from .options import Options
 from .refusal import Refusal
 
 log = structlog.get_logger(__name__)
 
-CHECK_BYTES_MAX = 1024 * limits.MIB  # a larger file is checked at night alone: its check takes minutes
+CHECK_BYTES_MAX = 1024 * process_limits.MIB  # a larger file is checked at night alone: its check takes minutes
 QUIET_S = 5.0  # the heartbeat writes every few seconds: so long without trouble, and writing works again
 CALM_PERCENT = 95  # of the memory allowed: less, and calls are taken again
 GIVE_BACK_EVERY_S = 10.0
@@ -49,7 +49,7 @@ class Ground:
         self.shed = False
         self.ahead = False  # the clock is ahead of every witness (timing.py)
         self.connections_max = connections_max
-        self.watch = Watch()
+        self.watch = FileWatch()
         self.ballast = ballast
         self._rss_max_bytes = rss_max_bytes
         self._wal = wal
@@ -64,15 +64,15 @@ class Ground:
 
         CommandError if the SQLite file is damaged. `connections_max` is what the open files allow of the option.
         """
-        files = limits.raise_open_files()
-        limits.return_large()
-        allowed = limits.connections_max(files, wanted=options.connections_max, calls_max=options.calls_max)
+        files = process_limits.raise_open_files()
+        process_limits.return_large()
+        allowed = process_limits.connections_max(files, wanted=options.connections_max, calls_max=options.calls_max)
         if allowed < options.connections_max:
             log.warning("ground.few_files", open_files=files, connections=allowed, wanted=options.connections_max)
         file: Path = options.sqlite_file
         ground = cls(
-            ballast=Ballast(options.data, size_bytes=options.ballast_mb * limits.MIB),
-            rss_max_bytes=limits.rss_max_bytes(options.rss_max_mb),
+            ballast=Ballast(options.data, size_bytes=options.ballast_mb * process_limits.MIB),
+            rss_max_bytes=process_limits.rss_max_bytes(options.rss_max_mb),
             connections_max=allowed,
             wal=file.with_name(file.name + "-wal") if options.on_sqlite else None,
         )
@@ -147,7 +147,7 @@ class Ground:
     def _weigh(self) -> None:
         if not self._rss_max_bytes:
             return
-        used_bytes = limits.rss_bytes()
+        used_bytes = process_limits.rss_bytes()
         if not self.shed:
             self.shed = used_bytes > self._rss_max_bytes
             if self.shed:
@@ -157,7 +157,7 @@ class Ground:
             log.warning("ground.calm", rss_bytes=used_bytes)
         elif time.monotonic() - self._gave_back_s > GIVE_BACK_EVERY_S:
             self._gave_back_s = time.monotonic()
-            limits.give_back()
+            process_limits.give_back()
 
 
 def check(file: Path) -> None:

@@ -1,6 +1,6 @@
 """Key files that change while processes run: what a process reads again, and what each says that it has.
 
-A process that serves looks at its two files once a second (`Watch`), and writes into its epoch which keys they hold.
+A process that serves looks at its two files once a second (`KeyFiles`), and writes into its epoch which keys they hold.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ serving = False
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class NodeKeys:
     """A living process, and the keys of its files: numbers by kind, and which one mints."""
 
     epoch: str
@@ -33,7 +33,7 @@ class Node:
     mints: Mapping[str, int]
 
 
-class Watch:
+class KeyFiles:
     """The key files of this process as they were read last."""
 
     def __init__(self, chosen: options.Options) -> None:
@@ -81,7 +81,7 @@ def note(tx: Tx, epoch: str, text: str) -> None:
     Epoch.objects.filter(id=epoch).update(keys=text)
 
 
-def nodes(tx: Tx, *, now_us: int) -> list[Node]:
+def nodes(tx: Tx, *, now_us: int) -> list[NodeKeys]:
     """The processes that live, the oldest first."""
     del tx  # the ORM reads in the same transaction
     if db.on_sqlite() and not serving:
@@ -90,7 +90,7 @@ def nodes(tx: Tx, *, now_us: int) -> list[Node]:
     return [_node(*row) for row in rows.values_list("id", "node", "keys")]
 
 
-def _node(epoch: str, name: str, text: str) -> Node:
+def _node(epoch: str, name: str, text: str) -> NodeKeys:
     facts: dict[str, Any] = msgspec.json.decode(text) if text else {}
     have = {kind: list(facts.get(kind, {}).get("have", [])) for kind in secrets.KINDS}
-    return Node(epoch, name, have, {kind: int(facts.get(kind, {}).get("mints", 0)) for kind in secrets.KINDS})
+    return NodeKeys(epoch, name, have, {kind: int(facts.get(kind, {}).get("mints", 0)) for kind in secrets.KINDS})

@@ -78,7 +78,7 @@ class FolderLock:
         self.release()
 
 
-class Watch:
+class FileWatch:
     """Whether files are still those that were there at first: not deleted, not replaced (promises: F40)."""
 
     def __init__(self) -> None:

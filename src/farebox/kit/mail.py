@@ -25,7 +25,7 @@ _PORTS = {"smtp": 587, "smtps": 465}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class Refused(CommandError):
+class MailRefused(CommandError):
     """The mail server will never take this one: no such address, for instance."""
 
 
@@ -68,7 +68,7 @@ def send(options: Options, payload: Mapping[str, Any], *, ident: str) -> None:
     try:
         mail = compose(options, payload, ident=ident)
     except (ValueError, IndexError) as fault:
-        raise Refused(f"This can be no mail: {fault}.") from None
+        raise MailRefused(f"This can be no mail: {fault}.") from None
     if not options.mail_url:
         write(options.data / "mail", mail, ident=ident)
         return
@@ -77,7 +77,7 @@ def send(options: Options, payload: Mapping[str, Any], *, ident: str) -> None:
     except smtplib.SMTPRecipientsRefused as fault:
         code, text = next(iter(fault.recipients.values()))
         if code >= 500:
-            raise Refused(f"The mail server refused the address: {code} {text!r}.") from None
+            raise MailRefused(f"The mail server refused the address: {code} {text!r}.") from None
         raise
 
 

@@ -1,4 +1,4 @@
-"""What leaves the house after the commit: mail and webhooks, kept in the store until they are out.
+"""What leaves the shop after the commit: mail and webhooks, kept in the store until they are out.
 
 `put` writes a message in the transaction of what it tells of, so that neither is there without the other. A serving
 process takes what is due (`take` is a lease: who dies gives it back by doing nothing), hands it to `kit.mail` or
@@ -29,7 +29,7 @@ PLACES = {"messages": rewrapping.column(Outbox, "payload")}
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class OutboxMessage:
     """A message that was taken: its id, kind, content, and how many times it was tried, this one included."""
 
     id: str
@@ -73,7 +73,7 @@ def due(tx: Tx, now_us: int) -> list[str]:
     return list(rows.values_list("id", flat=True)[:AT_ONCE])
 
 
-def take(tx: Tx, message: str, now_us: int) -> Message | None:
+def take(tx: Tx, message: str, now_us: int) -> OutboxMessage | None:
     """Take one that is due, for `LEASE_US`; None if another has it, or it is unreadable and therefore dead."""
     del tx  # the ORM writes in the same transaction
     row = Outbox.objects.filter(id=message).first()
@@ -89,7 +89,7 @@ def take(tx: Tx, message: str, now_us: int) -> Message | None:
     except CommandError:
         Outbox.objects.filter(id=message).update(state="dead", payload="", fault="its content can't be decrypted")
         return None
-    return Message(row.id, row.kind, msgspec.json.decode(text), row.tries + 1)
+    return OutboxMessage(row.id, row.kind, msgspec.json.decode(text), row.tries + 1)
 
 
 def sent(tx: Tx, message: str) -> None:
@@ -98,7 +98,7 @@ def sent(tx: Tx, message: str) -> None:
     Outbox.objects.filter(id=message, state="waiting").update(state="sent", payload="", fault="")
 
 
-def failed(tx: Tx, message: Message, *, fault: str, for_good: bool = False, now_us: int) -> None:
+def failed(tx: Tx, message: OutboxMessage, *, fault: str, for_good: bool = False, now_us: int) -> None:
     """It did not leave: again later, or never where it was tried often enough, or can't (`for_good`)."""
     del tx  # the ORM writes in the same transaction
     row = Outbox.objects.filter(id=message.id, state="waiting")

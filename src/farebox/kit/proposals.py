@@ -1,7 +1,7 @@
 """Changes that one proposes and another, or a person with a fresh proof, approves: one table and one set of verbs.
 
-What a kind of change is of, how it is now and how it is made, its room says (`Kind`). The approval makes it in the same
-transaction, once, and only if what it changes is still as it was when it was proposed.
+What a kind of change is of, how it is now and how it is made, its room says (`ChangeKind`). The approval makes it in
+the same transaction, once, and only if what it changes is still as it was when it was proposed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ChangeKind:
     """A kind of change. `read(tx, object, after)` is what `after` would replace, JSON-able; `make` makes the change.
 
     `check(tx, object, after)` raises CommandError for a change that can't be. `two_people`: another person approves it.
@@ -38,7 +38,7 @@ class Kind:
 
 def propose(
     tx: Tx,
-    kind: Kind,
+    kind: ChangeKind,
     of: str,
     after: Any,
     *,
@@ -70,7 +70,7 @@ def propose(
 
 
 def approve(
-    tx: Tx, kind: Kind, proposal: str, *, approver: str, single_person: bool, actor: str, now_us: int
+    tx: Tx, kind: ChangeKind, proposal: str, *, approver: str, single_person: bool, actor: str, now_us: int
 ) -> Proposal:
     """Make the change, once; or drop the proposal where what it changes is no longer as it was: its state says which.
 

@@ -17,7 +17,7 @@ AT_ONCE = 100
 
 
 @dataclass(slots=True)
-class Step:
+class Batch:
     """One batch: where the next begins (None after the last), how many rows it looked at and moved.
 
     `left`: sealed under another key than that of now all the same, since it was only counted. `lost` are those that no
@@ -32,17 +32,17 @@ class Step:
 
 
 # step(tx, master, after, move): the rows after this one; with `move` False they are only counted.
-Walk = Callable[[Tx, Keys, "str | int | None", bool], Step]
+Walk = Callable[[Tx, Keys, "str | int | None", bool], Batch]
 
 
 def column(model: type[models.Model], name: str) -> Walk:
     """The walk over a column of sealed texts, bound to its table, its name and the row's key; empty ones are none."""
     table = model._meta.db_table
 
-    def walk(tx: Tx, master: Keys, after: str | int | None, move: bool) -> Step:
+    def walk(tx: Tx, master: Keys, after: str | int | None, move: bool) -> Batch:
         del tx  # the ORM works in the same transaction
         rows = batch(model._default_manager.exclude(**{name: ""}), after, move=move)
-        step = Step(rows[-1].pk if len(rows) == AT_ONCE else None, seen=len(rows))
+        step = Batch(rows[-1].pk if len(rows) == AT_ONCE else None, seen=len(rows))
         for row in rows:
             before = getattr(row, name)
             after_ = moved(before, master, step, move=move, table=table, column=name, row=str(row.pk))
@@ -59,7 +59,7 @@ def batch(rows: models.QuerySet[Any], after: str | int | None, *, move: bool) ->
     return list((later.select_for_update() if move else later).order_by("pk")[:AT_ONCE])
 
 
-def moved(sealed: str, master: Keys, step: Step, *, move: bool, table: str, column: str, row: str) -> str:
+def moved(sealed: str, master: Keys, step: Batch, *, move: bool, table: str, column: str, row: str) -> str:
     """The text under the key of now if it can and must be moved, else as it is; counted in `step`."""
     try:
         if secrets.sealed_under(sealed) == master.mints:

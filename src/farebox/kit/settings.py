@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from django.db import connection
 
-from . import audit, clock, db, money, statements
+from . import audit, clock, db, money, sql
 from .db import Tx
 from .errors import CommandError
 from .models import Setting
@@ -76,7 +76,7 @@ def note_option(tx: Tx, name: str, value: Any) -> None:
 
 def once_a_day(tx: Tx, name: str, day: str) -> bool:
     """Whether nobody has said so of `name` for this UTC day (ISO) or a later one; whoever asks first hears True."""
-    return bool(tx.execute(statements.ONCE_A_DAY, (name, _encode(day).decode())))
+    return bool(tx.execute(sql.ONCE_A_DAY, (name, _encode(day).decode())))
 
 
 def forget(tx: Tx, name: str) -> None:
@@ -108,7 +108,7 @@ def installation_id(tx: Tx) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownSetting:
     """A setting of the shop that operators change: what its value is, and what it is before anybody has set it.
 
     `kind`: `line` and `text` are texts; `count` a whole number; `factor` a decimal text of at least 1; `currency` a
@@ -129,23 +129,23 @@ class Known:
     bumps: str = ""
 
 
-KNOWN: tuple[Known, ...] = (
-    Known("shop_name", "line", ""),
-    Known("support_contact", "line", ""),
-    Known("terms_en", "text", ""),
-    Known("terms_zh", "text", ""),
-    Known("privacy_en", "text", ""),
-    Known("privacy_zh", "text", ""),
-    Known("public_price_list", "line", "", money=True),
-    Known("signup_currency", "currency", "", money=True),
-    Known("signup_price_list", "line", "", money=True),
-    Known("trial_micro", "amounts", {}, 0, 1000 * money.MICRO, money=True),
-    Known("trial_days", "count", 30, 1, 3650, money=True),
-    Known("price_warn_factor", "factor", "1.5", money=True),
-    Known("money_day_support_micro", "amount", 100 * money.MICRO, 0, money.AMOUNT_MICRO_MAX, money=True),
-    Known("money_day_finance_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX, money=True),
-    Known("money_day_admin_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX, money=True),
-    Known(
+KNOWN: tuple[KnownSetting, ...] = (
+    KnownSetting("shop_name", "line", ""),
+    KnownSetting("support_contact", "line", ""),
+    KnownSetting("terms_en", "text", ""),
+    KnownSetting("terms_zh", "text", ""),
+    KnownSetting("privacy_en", "text", ""),
+    KnownSetting("privacy_zh", "text", ""),
+    KnownSetting("public_price_list", "line", "", money=True),
+    KnownSetting("signup_currency", "currency", "", money=True),
+    KnownSetting("signup_price_list", "line", "", money=True),
+    KnownSetting("trial_micro", "amounts", {}, 0, 1000 * money.MICRO, money=True),
+    KnownSetting("trial_days", "count", 30, 1, 3650, money=True),
+    KnownSetting("price_warn_factor", "factor", "1.5", money=True),
+    KnownSetting("money_day_support_micro", "amount", 100 * money.MICRO, 0, money.AMOUNT_MICRO_MAX, money=True),
+    KnownSetting("money_day_finance_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX, money=True),
+    KnownSetting("money_day_admin_micro", "amount", 100_000 * money.MICRO, 0, money.AMOUNT_MICRO_MAX, money=True),
+    KnownSetting(
         "money_two_approvers_above_micro",
         "amount",
         10_000 * money.MICRO,
@@ -154,9 +154,9 @@ KNOWN: tuple[Known, ...] = (
         optional=True,
         money=True,
     ),
-    Known(RULES_2_FROM, "moment", None, 0, MOMENT_US_MAX, money=True, days_ahead=7, bumps="shelf"),
+    KnownSetting(RULES_2_FROM, "moment", None, 0, MOMENT_US_MAX, money=True, days_ahead=7, bumps="shelf"),
 )
-BY_NAME: Mapping[str, Known] = {known.name: known for known in KNOWN}
+BY_NAME: Mapping[str, KnownSetting] = {known.name: known for known in KNOWN}
 _DEFAULTS: dict[str, Any] = {known.name: known.default for known in KNOWN}
 # What this process has read: the store and its version, and the values then.
 _read: tuple[tuple[str, int], Mapping[str, Any]] | None = None
@@ -165,7 +165,7 @@ _read: tuple[tuple[str, int], Mapping[str, Any]] | None = None
 def values(tx: Tx) -> Mapping[str, Any]:
     """Every known setting as it is now; read again only after one has changed, on any node."""
     global _read  # noqa: PLW0603 - one cache of a process
-    row = tx.one(statements.READ_VERSION, ("settings",))
+    row = tx.one(sql.READ_VERSION, ("settings",))
     state = (str(connection.settings_dict["NAME"]), int(row[0]) if row else 0)
     if _read is None or _read[0] != state:
         found = dict(Setting.objects.filter(name__in=list(BY_NAME)).values_list("name", "value"))
@@ -219,29 +219,29 @@ def check(name: str, value: Any) -> Any:
     return value
 
 
-def _check_text(known: Known, value: Any) -> None:
+def _check_text(known: KnownSetting, value: Any) -> None:
     line = known.kind == "line"
     chars_max = LINE_CHARS_MAX if line else TEXT_CHARS_MAX
     if not isinstance(value, str) or len(value) > chars_max or "\x00" in value or (line and not value.isprintable()):
         raise CommandError("setting.line" if line else "setting.text", setting=known.name, chars_max=chars_max)
 
 
-def _check_number(known: Known, value: Any) -> None:
+def _check_number(known: KnownSetting, value: Any) -> None:
     if type(value) is not int or not known.low <= value <= known.high:
         raise CommandError("setting.number", setting=known.name, low=known.low, high=known.high)
 
 
-def _check_moment(known: Known, value: Any) -> None:
+def _check_moment(known: KnownSetting, value: Any) -> None:
     if value is not None and (type(value) is not int or not known.low <= value <= known.high):
         raise CommandError("setting.moment", setting=known.name)
 
 
-def _check_factor(known: Known, value: Any) -> None:
+def _check_factor(known: KnownSetting, value: Any) -> None:
     if not isinstance(value, str) or not _DECIMAL.match(value) or Fraction(value) < 1:
         raise CommandError("setting.factor", setting=known.name)
 
 
-def _check_currency(known: Known, value: Any) -> None:
+def _check_currency(known: KnownSetting, value: Any) -> None:
     try:
         if value != "":
             money.check_currency(str(value))
@@ -249,7 +249,7 @@ def _check_currency(known: Known, value: Any) -> None:
         raise CommandError("setting.currency", setting=known.name, why=fault.refusal) from None
 
 
-def _check_amounts(known: Known, value: Any) -> None:
+def _check_amounts(known: KnownSetting, value: Any) -> None:
     if not isinstance(value, dict) or len(value) > 20:
         raise CommandError("setting.amounts", setting=known.name)
     for currency, amount in value.items():

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from . import clock, db, epochs, settings, statements
+from . import clock, db, epochs, settings, sql
 from .db import Tx
 from .machine import Machine
 
@@ -107,17 +107,17 @@ def witnesses(stored: Stored, machine: Machine, dates: Iterable[tuple[int, int]]
 def stored(tx: Tx, machine: Machine, own: str = "") -> Stored:
     """What the store knows of the time, for the process of the epoch `own`."""
     found = Stored(confirmed=settings.get(tx, CONFIRMED, {}))
-    row = tx.one(statements.SURE_TIME)
+    row = tx.one(sql.SURE_TIME)
     found.last_us = int(row[0] or 0) if row else 0
     if not found.last_us:  # of a version that judged no time: what its processes wrote down was believed
-        times = tx.one(statements.NEWEST_TIMES_OF_OTHERS, (own,)) or ()
+        times = tx.one(sql.NEWEST_TIMES_OF_OTHERS, (own,)) or ()
         found.last_us = max((int(each) for each in times if each is not None), default=0)
     found.last_us = max(found.last_us, int(found.confirmed.get("at_us", 0)))
     if boot := machine.boot():
-        anchor = tx.one(statements.ANCHOR, (boot, machine.host()))
+        anchor = tx.one(sql.ANCHOR, (boot, machine.host()))
         found.anchor = None if anchor is None else (int(anchor[0]), int(anchor[1]))
     host = machine.host()
-    rows = tx.all(statements.LIVING_CLOCKS)
+    rows = tx.all(sql.LIVING_CLOCKS)
     found.nodes = [
         (str(epoch), int(beats), int(wall_us))
         for epoch, node, beats, wall_us in rows
@@ -145,7 +145,7 @@ def confirm(tx: Tx, now_us: int, machine: Machine | None = None) -> None:
 
 def living(tx: Tx) -> list[tuple[str, Judgement]]:
     """(node, how it judges the time) of each process that serves, the worst first."""
-    found = [(str(node), _read(str(text))) for node, text in tx.all(statements.LIVING_JUDGEMENTS) if text]
+    found = [(str(node), _read(str(text))) for node, text in tx.all(sql.LIVING_JUDGEMENTS) if text]
     return sorted(found, key=lambda each: ((AHEAD, UNPROVEN, SURE).index(each[1].state), each[0]))
 
 
@@ -201,9 +201,9 @@ class Keeper:
 
 
 def _note(tx: Tx, epoch: str, wall_us: int, text: str, sure: tuple[int, int] | None, boot: str) -> None:
-    tx.execute(statements.NOTE_CLOCK, (wall_us, text, epoch))
+    tx.execute(sql.NOTE_CLOCK, (wall_us, text, epoch))
     if sure is not None:
-        tx.execute(statements.NOTE_SURE, (*sure, boot, epoch))
+        tx.execute(sql.NOTE_SURE, (*sure, boot, epoch))
 
 
 _encode = msgspec.json.Encoder().encode

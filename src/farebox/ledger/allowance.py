@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from farebox.kit import db
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class AllowanceTerms:
     """What an account's allowance begins at, how many percent of each charge it grows by, and the most it holds."""
 
     begin_micro: int
@@ -29,11 +29,11 @@ class Terms:
 
 
 @lru_cache(maxsize=256)
-def terms(begin_usd_micro: int, growth_percent: int, most_usd_micro: int, usd_rate: str) -> Terms:
+def terms(begin_usd_micro: int, growth_percent: int, most_usd_micro: int, usd_rate: str) -> AllowanceTerms:
     """The terms in a currency of which `usd_rate`, a decimal text, is worth one USD."""
     rate = Fraction(usd_rate)
     begin, most = (int(usd_micro * rate) for usd_micro in (begin_usd_micro, most_usd_micro))
-    return Terms(min(begin, most), growth_percent, most)
+    return AllowanceTerms(min(begin, most), growth_percent, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Allowance:
         """What calls may still draw; below 0 after a call that its hold did not cover."""
         return self.begun_micro + self.grown_micro + self.returned_micro - self.drawn_micro
 
-    def most(self, terms: Terms) -> int:
+    def most(self, terms: AllowanceTerms) -> int:
         """The most that it holds."""
         return terms.most_micro if self.most_micro is None else self.most_micro
 
@@ -84,16 +84,16 @@ class Given(NamedTuple):
 
 def read(tx: Tx, account: str) -> Allowance | None:
     """The allowance of an account; None before anything has changed it."""
-    row = tx.one(statements.READ_ALLOWANCE, (account,))
+    row = tx.one(sql.READ_ALLOWANCE, (account,))
     return None if row is None else _row(account, row)
 
 
-def at_settlement(tx: Tx, account: str, currency: str, terms: Terms) -> Allowance:
+def at_settlement(tx: Tx, account: str, currency: str, terms: AllowanceTerms) -> Allowance:
     """The allowance that a call under settlement finds, by the terms where nothing has changed it before.
 
     Its `paid` is true of now.
     """
-    row = tx.one(statements.READ_ALLOWANCE_AND_PAID, (account, account))
+    row = tx.one(sql.READ_ALLOWANCE_AND_PAID, (account, account))
     if row is None:
         raise AssertionError("a left join of one row has one")
     if row[0] is None:
@@ -110,10 +110,10 @@ def _row(account: str, row: Sequence[Any]) -> Allowance:
 
 def low(tx: Tx, at_most: int) -> list[Allowance]:
     """Allowances of which a fifth or less is left of all that they had, by account; `at_most` so many."""
-    return [_row(str(row[0]), row[1:]) for row in tx.all(statements.LOW_ALLOWANCES, (at_most,))]
+    return [_row(str(row[0]), row[1:]) for row in tx.all(sql.LOW_ALLOWANCES, (at_most,))]
 
 
-def left_micro(tx: Tx, account: str, terms: Terms) -> int:
+def left_micro(tx: Tx, account: str, terms: AllowanceTerms) -> int:
     """What an account's calls may still draw."""
     found = read(tx, account)
     return found.left_micro if found is not None else terms.begin_micro
@@ -124,7 +124,7 @@ def overdrawn(tx: Tx) -> frozenset[str]:
 
     Where one comes or goes the version `allowances` grows.
     """
-    return frozenset(str(account) for (account,) in tx.all(statements.OVERDRAWN))
+    return frozenset(str(account) for (account,) in tx.all(sql.OVERDRAWN))
 
 
 def give(found: Allowance, claim: Claim) -> Given:
@@ -138,7 +138,7 @@ def give(found: Allowance, claim: Claim) -> Given:
 def book(
     tx: Tx,
     found: Allowance,
-    terms: Terms,
+    terms: AllowanceTerms,
     *,
     hold: str,
     drawn_micro: int,
@@ -163,10 +163,10 @@ def book(
     room_micro = max(0, found.most(terms) - (found.left_micro - total_micro))
     grown_micro = min(growth_micro, room_micro)
     if total_micro:
-        tx.execute(statements.WRITE_DRAW, (hold, account, drawn_micro, short_micro, now_us))
+        tx.execute(sql.WRITE_DRAW, (hold, account, drawn_micro, short_micro, now_us))
     before = (found.drawn_micro, found.grown_micro, found.charged_micro, found.begun_micro)
     params = (total_micro, grown_micro, charged_micro, found.paid, account, *before)
-    if tx.execute(statements.MOVE_ALLOWANCE, params) != 1:
+    if tx.execute(sql.MOVE_ALLOWANCE, params) != 1:
         raise AssertionError(f"the allowance of {account} was changed between two statements of a locked account")
     # Nodes keep in memory who is below 0, and hold whole ceilings for them. Only a change of sides concerns them.
     if (found.left_micro < 0) != (found.left_micro - total_micro + grown_micro < 0):
@@ -176,17 +176,17 @@ def book(
 
 def give_back(tx: Tx, hold: str) -> int:
     """Give back what a call drew, once, when its charge is refunded; the micro-units given back now."""
-    row = tx.one(statements.RETURN_DRAW, (hold,))
+    row = tx.one(sql.RETURN_DRAW, (hold,))
     if row is None:
         return 0
     account, back_micro = str(row[0]), int(row[1]) + int(row[2])
-    if tx.execute(statements.RETURN_TO_ALLOWANCE, (back_micro, account)) != 1:
+    if tx.execute(sql.RETURN_TO_ALLOWANCE, (back_micro, account)) != 1:
         raise AssertionError(f"there is no allowance of {account}, from which {hold} drew")
     db.bump(tx, "allowances")
     return back_micro
 
 
-def set_most(tx: Tx, *, account: str, currency: str, terms: Terms, most_micro: int | None) -> Allowance:
+def set_most(tx: Tx, *, account: str, currency: str, terms: AllowanceTerms, most_micro: int | None) -> Allowance:
     """Set the most that this account's allowance holds, None for the shop's own; what is above it goes. The row."""
     _open(tx, account, currency, terms)
     found = read(tx, account) or _gone(account)
@@ -194,7 +194,7 @@ def set_most(tx: Tx, *, account: str, currency: str, terms: Terms, most_micro: i
     # Raised, it is filled: an operator gives it to somebody whom he trusts so far.
     change_micro = most - found.left_micro if most_micro is not None else min(0, most - found.left_micro)
     before = (found.drawn_micro, found.grown_micro, found.returned_micro, found.begun_micro)
-    if tx.execute(statements.SET_ALLOWANCE, (most_micro, change_micro, account, *before)) != 1:
+    if tx.execute(sql.SET_ALLOWANCE, (most_micro, change_micro, account, *before)) != 1:
         raise AssertionError(f"the allowance of {account} was changed between two statements of a locked account")
     db.bump(tx, "allowances")
     return read(tx, account) or _gone(account)
@@ -204,18 +204,16 @@ def prove(tx: Tx) -> list[str]:
     """Findings of I33, one sentence each: drawn and returned are the calls', nothing is drawn that was not there."""
     findings = [
         f"I33 the allowance of {account} gave {drawn} and got back {returned}, its calls say {draws} and {back}"
-        for account, drawn, returned, draws, back in tx.all(statements.ALLOWANCES_OTHERWISE)
+        for account, drawn, returned, draws, back in tx.all(sql.ALLOWANCES_OTHERWISE)
     ]
+    findings += [f"I33 {account} drew more than its allowance had" for (account,) in tx.all(sql.OVERDRAWN_BEYOND)]
     findings += [
-        f"I33 {account} drew more than its allowance had" for (account,) in tx.all(statements.OVERDRAWN_BEYOND)
-    ]
-    findings += [
-        f"I33 the allowance of {account} grew by more than its share" for (account,) in tx.all(statements.GROWN_BEYOND)
+        f"I33 the allowance of {account} grew by more than its share" for (account,) in tx.all(sql.GROWN_BEYOND)
     ]
     return findings
 
 
-def view(found: Allowance | None, terms: Terms | None) -> dict[str, Any] | None:
+def view(found: Allowance | None, terms: AllowanceTerms | None) -> dict[str, Any] | None:
     """What may be shown of an allowance, JSON-able; None where an account has none."""
     if terms is None:
         return None
@@ -224,13 +222,13 @@ def view(found: Allowance | None, terms: Terms | None) -> dict[str, Any] | None:
     return {"left_micro": found.left_micro, "most_micro": found.most(terms), "drawn_micro": found.drawn_micro}
 
 
-def _share(charged_micro: int, terms: Terms) -> int:
+def _share(charged_micro: int, terms: AllowanceTerms) -> int:
     """The growth for so much in total: of the sum, so that many small charges grow as one large one."""
     return charged_micro * terms.growth_percent // 100
 
 
-def _open(tx: Tx, account: str, currency: str, terms: Terms) -> None:
-    tx.execute(statements.OPEN_ALLOWANCE, (account, currency, min(terms.begin_micro, terms.most_micro)))
+def _open(tx: Tx, account: str, currency: str, terms: AllowanceTerms) -> None:
+    tx.execute(sql.OPEN_ALLOWANCE, (account, currency, min(terms.begin_micro, terms.most_micro)))
 
 
 def _gone(account: str) -> Allowance:

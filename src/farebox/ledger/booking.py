@@ -108,9 +108,9 @@ def book(tx: Tx, row: Adjustment, amount_micro: int, *, approver: str | None, si
             outside=outside(row),
         )
     # A refund takes back what was earned with the call. Other corrections never were revenue, and are counted apart.
-    house = chart.house("revenue" if row.kind == "refund" else "adjustments", row.currency)
+    own = chart.own("revenue" if row.kind == "refund" else "adjustments", row.currency)
     signed_micro = -amount_micro if row.kind in TAKES else amount_micro
-    lines: Sequence[tuple[str, int]] = [(row.account, signed_micro), (house, -signed_micro)]
+    lines: Sequence[tuple[str, int]] = [(row.account, signed_micro), (own, -signed_micro)]
     entry = journal.post(
         tx,
         account=row.account,

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from farebox.kit import errors
 from farebox.kit.db import Tx
 
-from . import chart, journal, statements
+from . import chart, journal, sql
 
 # The rows that a write on holds changes, for the committer to lock in order.
-LOCK_PURSES = statements.LOCK_PURSES
+LOCK_PURSES = sql.LOCK_PURSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def place(
     StoreUnavailable if the epoch has ended.
     """
     if tx.again:
-        found = tx.one(statements.READ_HOLD, (hold,))
+        found = tx.one(sql.READ_HOLD, (hold,))
         if found is not None:
             return int(found[1])
     amount_micro = want_micro
@@ -74,7 +74,7 @@ def place(
             raise errors.StoreUnavailable  # frozen after a drift, or changed between two statements of a locked row
     account = next(purse.id for purse in purses if purse.cap_micro is None)
     joined = " ".join(purse.id for purse in purses)
-    if tx.execute(statements.OPEN_HOLD, (hold, account, joined, amount_micro, epoch, now_us, epoch)) != 1:
+    if tx.execute(sql.OPEN_HOLD, (hold, account, joined, amount_micro, epoch, now_us, epoch)) != 1:
         _give_back(tx, purses, amount_micro)
         raise errors.StoreUnavailable  # this process hung, and another one has ended its epoch
     return amount_micro
@@ -94,7 +94,7 @@ def extend(
         if amount_micro <= 0 or not _take(tx, purses, currency, amount_micro, more=True):
             return 0
     # Ended meanwhile, as by expiry after a pause: what was just taken must not stay held for a hold that nobody ends.
-    if tx.execute(statements.GROW_HOLD, (amount_micro, hold)) != 1:
+    if tx.execute(sql.GROW_HOLD, (amount_micro, hold)) != 1:
         _give_back(tx, purses, amount_micro)
         raise HoldEnded(hold)
     return amount_micro
@@ -106,15 +106,15 @@ def lower(tx: Tx, *, hold: str, purses: Sequence[Purse], to_micro: int) -> int:
     The caller answers for `to_micro` being enough for what was delivered. A hold of less stays as it is, so a repeat
     after an unknown commit changes nothing, and says the same. Raises HoldEnded.
     """
-    found = tx.one(statements.READ_HOLD, (hold,))
+    found = tx.one(sql.READ_HOLD, (hold,))
     while found is not None and found[0] == "open":
         amount_micro = int(found[1])
         if amount_micro <= to_micro:
             return amount_micro
-        if tx.execute(statements.LOWER_HOLD, (to_micro, hold, amount_micro)) == 1:
+        if tx.execute(sql.LOWER_HOLD, (to_micro, hold, amount_micro)) == 1:
             _give_back(tx, purses, amount_micro - to_micro)
             return to_micro
-        found = tx.one(statements.READ_HOLD, (hold,))  # it grew, or ended, since it was looked at
+        found = tx.one(sql.READ_HOLD, (hold,))  # it grew, or ended, since it was looked at
     raise HoldEnded(hold)
 
 
@@ -129,7 +129,7 @@ def settle(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, charge_
     # None: it is open no longer, or holds less than the charge. Then it is extended, or the charge lowered, so that
     # the next turn ends it unless somebody changed it in between.
     while (held_micro := _end(tx, hold, charge_micro, now_us)) is None:
-        found = tx.one(statements.READ_HOLD, (hold,))
+        found = tx.one(sql.READ_HOLD, (hold,))
         if found is None or found[0] != "open":
             return _ended(tx, hold, found)
         missing_micro = _stretch(tx, hold, purses, currency, charge_micro - int(found[1]))
@@ -138,7 +138,7 @@ def settle(tx: Tx, *, hold: str, purses: Sequence[Purse], currency: str, charge_
     state = "settled" if charge_micro else "voided"
     for purse in purses:
         # The same of each purse: a cap counts exactly what the balance pays.
-        if tx.execute(statements.PAY, (held_micro, charge_micro, purse.id, held_micro)) != 1:
+        if tx.execute(sql.PAY, (held_micro, charge_micro, purse.id, held_micro)) != 1:
             raise AssertionError(f"ledger account {purse.id} holds less than its hold {hold}")
     if charge_micro:
         account = next(purse.id for purse in purses if purse.cap_micro is None)
@@ -153,19 +153,19 @@ def refund(tx: Tx, *, hold: str, currency: str, now_us: int) -> int:
     The micro-units given back now; 0 if nothing was charged, or it was given back before. Where people gave a part of
     it back by hand they have judged this call, and what they gave stays all of it.
     """
-    found = tx.one(statements.READ_HOLD, (hold,))
+    found = tx.one(sql.READ_HOLD, (hold,))
     if found is None or found[0] != "settled" or not found[2]:
         return 0
     charge_micro, purses = int(found[2]), str(found[3]).split()
     account = next(purse for purse in purses if not chart.is_memo(purse))
     journal.lock(tx, account)
     # Looked for under the lock: a person, or another node, may be giving the same charge back at this moment.
-    if tx.one(statements.FIND_ENTRY, (account, "refund", hold)) is not None:
+    if tx.one(sql.FIND_ENTRY, (account, "refund", hold)) is not None:
         return 0
     if journal.given_by_hand_micro(tx, account, hold):
         return 0
-    charged = tx.one(statements.FIND_ENTRY, (account, "charge", hold))
-    if charged is not None and tx.one(statements.FIND_ENTRY, (account, "reversal", charged[0])) is not None:
+    charged = tx.one(sql.FIND_ENTRY, (account, "charge", hold))
+    if charged is not None and tx.one(sql.FIND_ENTRY, (account, "reversal", charged[0])) is not None:
         return 0
     journal.post(
         tx,
@@ -173,12 +173,12 @@ def refund(tx: Tx, *, hold: str, currency: str, now_us: int) -> int:
         kind="refund",
         ref=hold,
         currency=currency,
-        lines=[(account, charge_micro), (chart.house("revenue", currency), -charge_micro)],
+        lines=[(account, charge_micro), (chart.own("revenue", currency), -charge_micro)],
         at_us=now_us,
         note="refund:call",
     )
     for purse in purses:
-        if purse != account and tx.execute(statements.REFUND_CAP, (charge_micro, purse)) != 1:
+        if purse != account and tx.execute(sql.REFUND_CAP, (charge_micro, purse)) != 1:
             raise AssertionError(f"there is no memo account {purse} of hold {hold}")
     return charge_micro
 
@@ -186,13 +186,13 @@ def refund(tx: Tx, *, hold: str, currency: str, now_us: int) -> int:
 def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> list[str]:
     """End open holds of a dead epoch with no charge; their ids, `at_most` of them. Ask again until none is left."""
     expired = []
-    for hold, joined, _amount in tx.all(statements.OPEN_HOLDS_OF_EPOCH, (epoch, at_most)):
-        row = tx.one(statements.END_HOLD, ("expired", 0, now_us, hold, 0))
+    for hold, joined, _amount in tx.all(sql.OPEN_HOLDS_OF_EPOCH, (epoch, at_most)):
+        row = tx.one(sql.END_HOLD, ("expired", 0, now_us, hold, 0))
         if row is None:
             continue
         amount_micro = int(row[0])  # it may have grown since it was looked for
         for purse in str(joined).split():
-            if tx.execute(statements.GIVE_BACK, (amount_micro, purse, amount_micro)) != 1:
+            if tx.execute(sql.GIVE_BACK, (amount_micro, purse, amount_micro)) != 1:
                 raise AssertionError(f"ledger account {purse} holds less than its hold {hold}")
         expired.append(str(hold))
     return expired
@@ -200,18 +200,18 @@ def expire(tx: Tx, *, epoch: str, now_us: int, at_most: int = 500) -> list[str]:
 
 def epochs(tx: Tx) -> list[str]:
     """The epochs that have open holds."""
-    return [str(epoch) for (epoch,) in tx.all(statements.EPOCHS_WITH_HOLDS)]
+    return [str(epoch) for (epoch,) in tx.all(sql.EPOCHS_WITH_HOLDS)]
 
 
 def purses_of(tx: Tx, epoch: str, at_most: int) -> list[str]:
     """The purses of the first open holds of an epoch, which `expire` changes: for the committer to lock in order."""
-    rows = tx.all(statements.OPEN_HOLDS_OF_EPOCH, (epoch, at_most))
+    rows = tx.all(sql.OPEN_HOLDS_OF_EPOCH, (epoch, at_most))
     return sorted({purse for _hold, joined, _amount in rows for purse in str(joined).split()})
 
 
 def purses(tx: Tx, hold: str) -> list[str]:
     """The purses of one hold, ascending; empty if there is no such hold."""
-    row = tx.one(statements.READ_HOLD, (hold,))
+    row = tx.one(sql.READ_HOLD, (hold,))
     return sorted(str(row[3]).split()) if row is not None else []
 
 
@@ -222,13 +222,13 @@ def set_cap(tx: Tx, *, scope: str, period_id: str, cap_micro: int, currency: str
     held already the floor stops there; `place` compares with the cap itself as well.
     """
     memo = f"cap:{scope}:{period_id}"
-    if tx.execute(statements.OPEN_ACCOUNT, (memo, "memo", currency, -cap_micro, False)) != 1:
-        tx.execute(statements.MOVE_CAP, (-cap_micro, -cap_micro, memo))
+    if tx.execute(sql.OPEN_ACCOUNT, (memo, "memo", currency, -cap_micro, False)) != 1:
+        tx.execute(sql.MOVE_CAP, (-cap_micro, -cap_micro, memo))
 
 
 def balance(tx: Tx, account: str) -> tuple[int, int, int]:
     """(posted, held, available) of a stored ledger account, in micro-units; KeyError if there is none."""
-    row = tx.one(statements.READ_ACCOUNT, (account,))
+    row = tx.one(sql.READ_ACCOUNT, (account,))
     if row is None:
         raise KeyError(account)
     posted_micro, held_micro, floor_micro = int(row[0]), int(row[1]), row[2]
@@ -251,27 +251,27 @@ def _take(tx: Tx, purses: Sequence[Purse], currency: str, amount_micro: int, *, 
 
 
 def _take_one(tx: Tx, purse: Purse, currency: str, amount_micro: int, *, more: bool) -> bool:
-    plain, capped = statements.TAKE, statements.TAKE_CAPPED
+    plain, capped = sql.TAKE, sql.TAKE_CAPPED
     if more:
-        plain, capped = statements.TAKE_MORE, statements.TAKE_MORE_CAPPED
+        plain, capped = sql.TAKE_MORE, sql.TAKE_MORE_CAPPED
     if purse.cap_micro is None:
         return tx.execute(plain, (amount_micro, purse.id, amount_micro)) == 1
     params = (amount_micro, purse.id, amount_micro, -purse.cap_micro, amount_micro)
     if tx.execute(capped, params) == 1:
         return True
-    made = tx.execute(statements.OPEN_ACCOUNT, (purse.id, "memo", currency, -purse.cap_micro, False))
+    made = tx.execute(sql.OPEN_ACCOUNT, (purse.id, "memo", currency, -purse.cap_micro, False))
     return made == 1 and tx.execute(capped, params) == 1
 
 
 def _give_back(tx: Tx, purses: Sequence[Purse], amount_micro: int) -> None:
     for purse in purses:
-        if tx.execute(statements.GIVE_BACK, (amount_micro, purse.id, amount_micro)) != 1:
+        if tx.execute(sql.GIVE_BACK, (amount_micro, purse.id, amount_micro)) != 1:
             raise AssertionError(f"ledger account {purse.id} holds less than one of its holds")
 
 
 def _available(tx: Tx, purse: Purse) -> tuple[int, int]:
     """What the purse has now, and what it would have if nothing were held."""
-    row = tx.one(statements.READ_ACCOUNT, (purse.id,))
+    row = tx.one(sql.READ_ACCOUNT, (purse.id,))
     if row is None:
         if purse.cap_micro is None:
             raise AssertionError(f"no ledger account {purse.id}")
@@ -318,7 +318,7 @@ def _affordable(tx: Tx, purses: Sequence[Purse], want_micro: int, fit: Callable[
 def _end(tx: Tx, hold: str, charge_micro: int, now_us: int) -> int | None:
     """End the open hold where it is enough for the charge; what it held, or None where it is not."""
     state = "settled" if charge_micro else "voided"
-    row = tx.one(statements.END_HOLD, (state, charge_micro, now_us, hold, charge_micro))
+    row = tx.one(sql.END_HOLD, (state, charge_micro, now_us, hold, charge_micro))
     return None if row is None else int(row[0])
 
 

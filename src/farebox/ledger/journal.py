@@ -12,45 +12,45 @@ from farebox.kit import dbfaults, errors, ids, money
 from farebox.kit.db import Tx
 from farebox.kit.refusal import Amount
 
-from . import allowance, caps, chart, references, statements
+from . import allowance, caps, chart, references, sql
 from .references import Outside
 
 
 def open_account(tx: Tx, *, id: str, kind: str, currency: str, floor_micro: int | None) -> None:  # noqa: A002
     """Make a ledger account of `kind` (`customer`, `memo`, `house`) if it does not exist yet.
 
-    With a customer's first account in a currency the house's revenue account in it comes to be.
+    With a customer's first account in a currency the shop's revenue account in it comes to be.
     """
     money.check_currency(currency)
     if kind == "customer":
-        open_account(tx, id=chart.house("revenue", currency), kind="house", currency=currency, floor_micro=None)
-    tx.execute(statements.OPEN_ACCOUNT, (id, kind, currency, floor_micro, False))
+        open_account(tx, id=chart.own("revenue", currency), kind="house", currency=currency, floor_micro=None)
+    tx.execute(sql.OPEN_ACCOUNT, (id, kind, currency, floor_micro, False))
 
 
 def lock(tx: Tx, account: str) -> None:
     """Let nobody else move money of this ledger account until the transaction ends: what is looked up next stays so."""
-    tx.execute(statements.LOCK_ACCOUNT, (account,))
+    tx.execute(sql.LOCK_ACCOUNT, (account,))
 
 
 def given_by_hand_micro(tx: Tx, account: str, call: str) -> int:
     """What people gave back of the charge of a call, in micro-units, as far as that was not undone."""
-    found = tx.one(statements.GIVEN_BY_HAND, (account, call))
+    found = tx.one(sql.GIVEN_BY_HAND, (account, call))
     return int(found[0]) if found else 0
 
 
 def moved_micro(tx: Tx, entry: str, account: str) -> int:
     """What an entry moved on a ledger account, in micro-units; positive is money for it."""
-    return sum(int(amount) for name, amount in tx.all(statements.READ_POSTINGS, (entry,)) if name == account)
+    return sum(int(amount) for name, amount in tx.all(sql.READ_POSTINGS, (entry,)) if name == account)
 
 
 def write_charge(tx: Tx, *, account: str, ref: str, currency: str, amount_micro: int, at_us: int) -> None:
     """Write the entry of a settled hold; its ledger account has paid already, in the same transaction."""
     # Not by `post`, which looks for repeats first: a hold ends once, so this happens once, and it runs for each call.
     entry = ids.new("ent", at_us)
-    tx.execute(statements.WRITE_ENTRY, (entry, account, "charge", ref, currency, at_us, "", "", None, False))
-    revenue = chart.house("revenue", currency)
+    tx.execute(sql.WRITE_ENTRY, (entry, account, "charge", ref, currency, at_us, "", "", None, False))
+    revenue = chart.own("revenue", currency)
     tx.execute(
-        statements.WRITE_TWO_POSTINGS,
+        sql.WRITE_TWO_POSTINGS,
         (f"{entry}.1", entry, account, -amount_micro, f"{entry}.2", entry, revenue, amount_micro),
     )
 
@@ -82,7 +82,7 @@ def post(
     known = references.entry_of(tx, outside) if outside is not None else None
     if outside is not None and known is not None:
         return _same_outside(tx, known, outside, account=account, kind=kind, lines=lines)
-    found = tx.one(statements.FIND_ENTRY, (account, kind, ref))
+    found = tx.one(sql.FIND_ENTRY, (account, kind, ref))
     if found is not None:
         return _same(tx, str(found[0]), lines, f"{kind} {ref}")
     if sum(money.check_micro(amount) for _, amount in lines) != 0 or len(lines) < 2:
@@ -90,19 +90,19 @@ def post(
     for name, amount_micro in lines:
         # The shop's own accounts store no balance: each charge would change the same row, and calls would wait for
         # each other.
-        if chart.is_house(name):
+        if chart.is_own(name):
             open_account(tx, id=name, kind="house", currency=currency, floor_micro=None)
-        elif tx.execute(statements.POST, (amount_micro, name, currency, *_room(amount_micro), amount_micro)) != 1:
+        elif tx.execute(sql.POST, (amount_micro, name, currency, *_room(amount_micro), amount_micro)) != 1:
             raise _refusal(tx, name, currency, amount_micro)
     entry = ids.new("ent", at_us)
     facts = (entry, account, kind, ref or entry, currency, at_us, note, requester, approver, single_person)
-    if tx.execute(statements.WRITE_ENTRY_ONCE, facts) != 1:
+    if tx.execute(sql.WRITE_ENTRY_ONCE, facts) != 1:
         # Another transaction has written it since we looked. Run again, this one finds that entry and returns it.
         raise dbfaults.Raced(f"entry {kind} {ref}")
     if outside is not None:
         references.take(tx, outside, entry, at_us=at_us)
     for number, (name, amount_micro) in enumerate(lines, start=1):
-        tx.execute(statements.WRITE_POSTING, (f"{entry}.{number}", entry, name, amount_micro))
+        tx.execute(sql.WRITE_POSTING, (f"{entry}.{number}", entry, name, amount_micro))
     return entry
 
 
@@ -112,7 +112,7 @@ def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = 
     CommandError if there is none, if the money is gone, if it is a charge of which something was refunded before, or
     the refund of a call that failed.
     """
-    head = tx.one(statements.READ_ENTRY, (entry,))
+    head = tx.one(sql.READ_ENTRY, (entry,))
     if head is None:
         raise errors.CommandError("entry.unknown", entry=entry)
     if head[1] == "refund":
@@ -121,10 +121,10 @@ def reverse(tx: Tx, *, entry: str, at_us: int, note: str = "", requester: str = 
     if head[1] == "charge":
         # The charge would be given back twice: by the refund, and by its reversal.
         given_micro = given_by_hand_micro(tx, str(head[0]), str(head[2]))
-        if given_micro or tx.one(statements.FIND_ENTRY, (head[0], "refund", head[2])) is not None:
+        if given_micro or tx.one(sql.FIND_ENTRY, (head[0], "refund", head[2])) is not None:
             raise errors.CommandError("entry.refunded", entry=entry)
-    lines = [(str(name), -int(amount)) for name, amount in tx.all(statements.READ_POSTINGS, (entry,))]
-    repeated = tx.one(statements.FIND_ENTRY, (head[0], "reversal", entry)) is not None
+    lines = [(str(name), -int(amount)) for name, amount in tx.all(sql.READ_POSTINGS, (entry,))]
+    repeated = tx.one(sql.FIND_ENTRY, (head[0], "reversal", entry)) is not None
     undone = post(
         tx,
         account=str(head[0]),
@@ -149,14 +149,14 @@ def _same_outside(
     tx: Tx, entry: str, outside: Outside, *, account: str, kind: str, lines: Sequence[tuple[str, int]]
 ) -> str:
     """`entry` itself if it is of this account and kind and moved the same: a repeat."""
-    head = tx.one(statements.READ_ENTRY, (entry,))
+    head = tx.one(sql.READ_ENTRY, (entry,))
     if head is None or (str(head[0]), str(head[1])) != (account, kind) or _postings(tx, entry) != sorted(lines):
         raise references.refusal(tx, outside, entry)
     return entry
 
 
 def _postings(tx: Tx, entry: str) -> list[tuple[str, int]]:
-    return sorted((str(name), int(amount)) for name, amount in tx.all(statements.READ_POSTINGS, (entry,)))
+    return sorted((str(name), int(amount)) for name, amount in tx.all(sql.READ_POSTINGS, (entry,)))
 
 
 def _same(tx: Tx, entry: str, lines: Sequence[tuple[str, int]], what: str) -> str:
@@ -175,7 +175,7 @@ def _room(amount_micro: int) -> tuple[int, int]:
 
 
 def _refusal(tx: Tx, name: str, currency: str, amount_micro: int) -> errors.CommandError:
-    row = tx.one(statements.READ_ACCOUNT, (name,))
+    row = tx.one(sql.READ_ACCOUNT, (name,))
     if row is None:
         return errors.CommandError("ledger_account.unknown", ledger_account=name)
     if row[4] != currency:

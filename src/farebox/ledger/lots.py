@@ -14,12 +14,12 @@ from farebox.kit import errors, ids
 from farebox.kit.db import Tx
 from farebox.kit.refusal import Amount
 
-from . import chart, holds, journal, statements
+from . import chart, holds, journal, sql
 from .models import CreditLot
 from .references import Outside
 
 _EVER_US = 2**62
-_CHARGED = (statements.CHARGED_BETWEEN, statements.GIVEN_BY_HAND_BETWEEN)
+_CHARGED = (sql.CHARGED_BETWEEN, sql.GIVEN_BY_HAND_BETWEEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def grant(
     single_person: bool = False,
     outside: Outside | None = None,
 ) -> str:
-    """Give `amount_micro` to `account` from the house's grants, as a lot; the entry's id.
+    """Give `amount_micro` to `account` from the shop's grants, as a lot; the entry's id.
 
     The same `ref` gives once to an account, the same reference from `outside` once at all.
     """
@@ -95,7 +95,7 @@ def grant(
         kind="grant",
         ref=ref,
         currency=currency,
-        lines=[(account, amount_micro), (chart.house("grants", currency), -amount_micro)],
+        lines=[(account, amount_micro), (chart.own("grants", currency), -amount_micro)],
         at_us=now_us,
         note=note,
         requester=requester,
@@ -139,7 +139,7 @@ def lots_of(tx: Tx, account: str) -> tuple[list[Lot], dict[str, int]]:
     cuts = {time_us for lot in lots for time_us in (lot.granted_us, lot.end_us, lot.reversed_us or lot.end_us)}
     spans = []
     for from_us, until_us in pairwise(sorted(cuts | {_EVER_US})):
-        found, given = (tx.one(sql, (account, from_us, until_us)) for sql in _CHARGED)
+        found, given = (tx.one(each, (account, from_us, until_us)) for each in _CHARGED)
         spans.append((from_us, until_us, (int(found[0]) if found else 0) - (int(given[0]) if given else 0)))
     rest = left(lots, spans)
     return [lot for lot in lots if lot.id in still_open], {name: rest[name] for name in still_open}
@@ -208,7 +208,7 @@ def expire(tx: Tx, *, account: str, currency: str, now_us: int) -> int:
         if lot.expires_us is None or lot.expires_us > now_us:
             continue
         _posted, held_micro, available_micro = holds.balance(tx, account)
-        later = tx.one(statements.RECEIVED_SINCE, (account, lot.expires_us))
+        later = tx.one(sql.RECEIVED_SINCE, (account, lot.expires_us))
         free_micro = available_micro - (int(later[0]) if later else 0)
         take_micro, closed = taken_back(rest[lot.id], free_micro, held_micro)
         if take_micro:
@@ -220,7 +220,7 @@ def expire(tx: Tx, *, account: str, currency: str, now_us: int) -> int:
                 # of the clock gave back expires again under another one.
                 ref=f"{lot.id}.{lot.expired_micro}" + (f".{lot.resets}" if lot.resets else ""),
                 currency=currency,
-                lines=[(account, -take_micro), (chart.house("grants", currency), take_micro)],
+                lines=[(account, -take_micro), (chart.own("grants", currency), take_micro)],
                 at_us=now_us,
                 note="granted credit expired",
             )

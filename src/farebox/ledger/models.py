@@ -1,4 +1,4 @@
-"""Tables of the books. The schema is defined here and nowhere else; hot SQL is in statements.py."""
+"""Tables of the books. The schema is defined here and nowhere else; hot SQL is in sql.py."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from farebox.kit import dbfaults, errors
 from farebox.kit.db import Tx
 from farebox.kit.refusal import Amount
 
-from . import statements
+from . import sql
 
 MANUAL: Final = "manual"
 # What sort of thing a reference names: what people and scripts book by hand, and what comes in by itself.
@@ -57,7 +57,7 @@ def named(kind: str, source: str, reference: str) -> Outside | None:
 
 def entry_of(tx: Tx, outside: Outside) -> str | None:
     """The entry that this reference stands for; None while nothing was booked under it."""
-    row = tx.one(statements.FIND_REFERENCE, (outside.kind, outside.source, outside.reference))
+    row = tx.one(sql.FIND_REFERENCE, (outside.kind, outside.source, outside.reference))
     return None if row is None else str(row[0])
 
 
@@ -67,14 +67,14 @@ def take(tx: Tx, outside: Outside, entry: str, *, at_us: int) -> None:
     Raced if another transaction has taken it meanwhile: whoever opened this one runs it anew.
     """
     row = (entry, outside.kind, outside.source, outside.reference, at_us)
-    if tx.execute(statements.TAKE_REFERENCE, row) != 1:
+    if tx.execute(sql.TAKE_REFERENCE, row) != 1:
         raise dbfaults.Raced(f"reference {outside.reference} of {outside.source}")
 
 
 def refusal(tx: Tx, outside: Outside, entry: str) -> errors.CommandError:
     """Why nothing else is booked under a reference: it names what was."""
-    head = tx.one(statements.READ_ENTRY, (entry,)) or ("", "", "", "")
-    lines = tx.all(statements.READ_POSTINGS, (entry,))
+    head = tx.one(sql.READ_ENTRY, (entry,)) or ("", "", "", "")
+    lines = tx.all(sql.READ_POSTINGS, (entry,))
     moved_micro = sum(int(amount_micro) for account, amount_micro in lines if account == head[0])
     return errors.CommandError(
         "reference.booked",

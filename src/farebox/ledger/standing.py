@@ -9,7 +9,7 @@ from django.db.models import Count, Min, Sum
 
 from farebox.kit.db import Tx
 
-from . import statements
+from . import sql
 from .models import Hold, LedgerAccount
 
 
@@ -44,5 +44,5 @@ def frozen_before_migration() -> list[str]:
         columns = {column.name for column in connection.introspection.get_table_description(cursor, table)}
         if "frozen" not in columns:
             return []
-        cursor.execute(statements.FROZEN)
+        cursor.execute(sql.FROZEN)
         return [str(row[0]) for row in cursor.fetchall()]

@@ -21,7 +21,7 @@ from babel.messages.pofile import read_po
 from django.utils.translation.template import templatize
 
 ROOMS = ("look", "console", "office", "protocol")
-HOUSE = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 LOCALE = "zh_Hans"
 _DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _ONE, _MANY, _WITH, _WITH_MANY = None, (1, 2), ((1, "c"), 2), ((1, "c"), 2, 3)
@@ -45,10 +45,10 @@ class Word(NamedTuple):
 def used(room: str) -> dict[Word, str]:
     """Every string of a room, with the file where it stands first."""
     found: dict[Word, str] = {}
-    for path in sorted((HOUSE / room).rglob("*")):
+    for path in sorted((ROOT / room).rglob("*")):
         if path.suffix in {".py", ".html", ".txt"}:
             for word in _strings(path):
-                found.setdefault(word, str(path.relative_to(HOUSE)))
+                found.setdefault(word, str(path.relative_to(ROOT)))
     return found
 
 
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def _source(room: str) -> Path:
-    return HOUSE / room / "locale" / LOCALE / "LC_MESSAGES" / "django.po"
+    return ROOT / room / "locale" / LOCALE / "LC_MESSAGES" / "django.po"
 
 
 def _strings(path: Path) -> Iterator[Word]:

@@ -16,12 +16,12 @@ from farebox.accounts import accounts, adjusting, forgiving
 from farebox.accounts.keys import rates
 from farebox.accounts.people import people
 from farebox.accounts.sign_in import signup
-from farebox.catalog import goods, overview
+from farebox.catalog import definitions, overview
 from farebox.kit import clock, options, proposals, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.models import Proposal
-from farebox.kit.proposals import Kind
+from farebox.kit.proposals import ChangeKind
 from farebox.upstreams import channels
 
 from .setting_rules import wrong
@@ -113,7 +113,7 @@ def _alias_of(tx: Tx, alias: str, _after: Any) -> Any:
 
 def _alias(tx: Tx, alias: str, after: Any, *, actor: str, now_us: int) -> None:
     del now_us
-    goods.alias(tx, alias, after, actor=actor)
+    definitions.alias(tx, alias, after, actor=actor)
 
 
 def _facts_of(tx: Tx, model: str, after: Any) -> Any:
@@ -127,24 +127,24 @@ def _facts_of(tx: Tx, model: str, after: Any) -> Any:
 def _define(tx: Tx, model: str, after: Any, *, actor: str, now_us: int) -> None:
     found = overview.model(tx, model, now_us=now_us)
     created_s = now_us // 1_000_000 if found is None else found.card.created_s
-    goods.define_model(tx, model, **after, created_s=created_s, actor=actor, now_us=now_us)
+    definitions.define_model(tx, model, **after, created_s=created_s, actor=actor, now_us=now_us)
 
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, ChangeKind] = {
     kind.name: kind
     for kind in (
         # what gives money, or bounds what people give by hand
-        Kind("settings.money", True, _settings_now, _set_settings, _settings_fit),
-        Kind("account.price_list", True, _list_of, _set_list, _list_fits),
-        Kind("account.open", True, lambda _tx, _object, _after: None, _open),
-        Kind("account.trusted", True, _trusted_now, _trust),
-        Kind("account.allowance", True, _most_now, _set_most, _most_fits),
+        ChangeKind("settings.money", True, _settings_now, _set_settings, _settings_fit),
+        ChangeKind("account.price_list", True, _list_of, _set_list, _list_fits),
+        ChangeKind("account.open", True, lambda _tx, _object, _after: None, _open),
+        ChangeKind("account.trusted", True, _trusted_now, _trust),
+        ChangeKind("account.allowance", True, _most_now, _set_most, _most_fits),
         # what a script proposes, and a person makes
-        Kind("settings", False, _settings_now, _set_settings, _settings_fit),
-        Kind("account.limits", False, _limits_of, _set_limits),
-        Kind("channel.offer", False, _offered, _offer),
-        Kind("model.alias", False, _alias_of, _alias),
-        Kind("model.define", False, _facts_of, _define),
+        ChangeKind("settings", False, _settings_now, _set_settings, _settings_fit),
+        ChangeKind("account.limits", False, _limits_of, _set_limits),
+        ChangeKind("channel.offer", False, _offered, _offer),
+        ChangeKind("model.alias", False, _alias_of, _alias),
+        ChangeKind("model.define", False, _facts_of, _define),
     )
 }
 

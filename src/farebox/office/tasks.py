@@ -14,7 +14,7 @@ from farebox.accounts import forgiving, timekeeping
 from farebox.accounts.models import ApiKey
 from farebox.accounts.sign_in import operators
 from farebox.calls import margins, watch
-from farebox.catalog import drafts, official, overview, public, shelf
+from farebox.catalog import drafts, official, overview, public_list, shelf
 from farebox.catalog.shelf import Shelf
 from farebox.kit import db, options, outbox, proposals, secrets, settings, timing
 from farebox.kit.db import Tx
@@ -91,7 +91,7 @@ def _channels(rows: list[dict[str, Any]], now_us: int) -> Iterator[Task]:
 
 
 def _goods(stock: Shelf, rows: list[dict[str, Any]], now_us: int) -> Iterator[Task]:
-    lists = [name for name in stock.editions if name != official.OFFICIAL and stock.edition(name, now_us)]
+    lists = [name for name in stock.versions if name != official.OFFICIAL and stock.version(name, now_us)]
     if not lists:
         yield Task("todo", _("Publish a price list: nothing is on sale without one."), reverse("office:price_lists"))
     sold = {card.name for name in lists for card in stock.models(name, now_us)}
@@ -175,12 +175,12 @@ def _public(stock: Shelf, now_us: int) -> Iterator[Task]:
     """What is amiss with the public price list, once anything is on sale."""
     chosen, shown, many = db.read(_shown)
     url = reverse("office:settings")
-    if not any(stock.edition(name, now_us) for name in stock.editions if name != official.OFFICIAL):
+    if not any(stock.version(name, now_us) for name in stock.versions if name != official.OFFICIAL):
         return
     if shown is None:
         text = _("Visitors see no prices: the public price list %(name)s is unknown.") % {"name": chosen}
         yield Task("warn", text, url)
-    elif stock.edition(shown, now_us) is None:
+    elif stock.version(shown, now_us) is None:
         text = _("Visitors see no prices: the public price list %(name)s has no version in force.") % {"name": shown}
         yield Task("warn", text, reverse("office:price_list", args=[shown]))
     elif not chosen and many > 1:
@@ -190,7 +190,7 @@ def _public(stock: Shelf, now_us: int) -> Iterator[Task]:
 
 def _shown(tx: Tx) -> tuple[str, str | None, int]:
     """What was chosen for visitors, what they see, and how many lists there are to choose from."""
-    return public.chosen(tx), public.name(tx), len(public.own(tx))
+    return public_list.chosen(tx), public_list.name(tx), len(public_list.own(tx))
 
 
 def _holds(standing: Standing, now_us: int) -> Iterator[Task]:

@@ -111,7 +111,7 @@ urlpatterns = [
     path("proposals/<str:proposal>", proposals.one, name="proposal"),
     path("proposals/<str:proposal>/approve", proposals.approve, name="proposal_approve"),
     path("proposals/<str:proposal>/decline", proposals.decline, name="proposal_decline"),
-    # the house
+    # the shop
     path("audit", audit.page, name="audit"),
     path("audit.csv", audit.export, name="audit_export"),
     path("audit/chain", audit.verify, name="audit_chain"),

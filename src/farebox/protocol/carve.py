@@ -37,11 +37,11 @@ class TooDeep(ValueError):
     """Nested deeper than `depth.DEPTH_MAX` levels."""
 
 
-class TooLong(ValueError):
+class StringTooLong(ValueError):
     """A string that takes too long to be read."""
 
 
-class Part:
+class Piece:
     """A piece of a text, from `start` to `end`: a value, with its name in an object, or a run of values in a list.
 
     `parts` are those of a long list or object; None for what is read at once.
@@ -49,7 +49,7 @@ class Part:
 
     __slots__ = ("end", "name", "parts", "start")
 
-    def __init__(self, start: int, end: int, parts: list[Part] | None, name: str = "") -> None:
+    def __init__(self, start: int, end: int, parts: list[Piece] | None, name: str = "") -> None:
         self.start = start
         self.end = end
         self.parts = parts
@@ -68,29 +68,29 @@ class Carved:
         end, parts = self._value(start, 0)
         if self._white(end) != len(body):
             raise ValueError("something follows the value")
-        self.top = Part(start, end, parts)
+        self.top = Piece(start, end, parts)
 
-    def is_list(self, part: Part) -> bool:
+    def is_list(self, part: Piece) -> bool:
         """Whether it is a long list."""
         return part.parts is not None and self.body[part.start] == _OPEN_LIST
 
-    def member(self, name: str) -> Part | None:
+    def member(self, name: str) -> Piece | None:
         """The long list of this name in the text's object; the last, as decoders have it."""
         if self.top.parts is None or self.is_list(self.top):
             return None
         found = next((part for part in reversed(self.top.parts) if part.name == name), None)
         return found if found is not None and self.is_list(found) else None
 
-    def without(self, part: Part) -> bytes:
+    def without(self, part: Piece) -> bytes:
         """The text with an empty list in place of this one."""
         return b"".join((self._view[: part.start], b"[]", self._view[part.end :]))
 
-    def lists(self, part: Part) -> Iterator[bytes]:
+    def lists(self, part: Piece) -> Iterator[bytes]:
         """The values of a long list as shorter lists."""
         for each in part.parts or ():
             yield b"".join((b"[", self._view[each.start : each.end], b"]"))
 
-    def value(self, part: Part | None = None, *, way: tuple[str, ...] = ()) -> Any:
+    def value(self, part: Piece | None = None, *, way: tuple[str, ...] = ()) -> Any:
         """What a part, or the whole, stands for. Long lists of log probabilities stay raw, as our encoder writes them.
 
         `way` are the names that lead to it. ValueError where a string or a number is none.
@@ -111,7 +111,7 @@ class Carved:
                 values.append(self.value(each, way=way))
         return values
 
-    def _written(self, part: Part) -> bytes:
+    def _written(self, part: Piece) -> bytes:
         """A part of a list as our encoder writes it, without brackets."""
         listed = part.parts is None
         found = halves.loads(b"[%b]" % self.body[part.start : part.end]) if listed else [self.value(part)]
@@ -131,7 +131,7 @@ class Carved:
             raise ValueError("the text is cut")
         return self.body[at]
 
-    def _value(self, at: int, level: int) -> tuple[int, list[Part] | None]:
+    def _value(self, at: int, level: int) -> tuple[int, list[Piece] | None]:
         """Where the value at `at` ends, and its parts."""
         end = self._short_end(at)
         if end:
@@ -195,11 +195,11 @@ class Carved:
         if end - at > DEAR_STRING_BYTES_MAX:
             text = self.body[at:end]
             if b"\\" in text or not text.isascii():
-                raise TooLong
+                raise StringTooLong
         return end + 1
 
-    def _list(self, at: int, level: int) -> tuple[int, list[Part]]:
-        parts: list[Part] = []
+    def _list(self, at: int, level: int) -> tuple[int, list[Piece]]:
+        parts: list[Piece] = []
         at = self._white(at + 1)
         if self._sign(at) == _END_LIST:
             return at + 1, parts
@@ -210,8 +210,8 @@ class Carved:
                 end, inner = self._value(at, level)
             if inner is not None:
                 if run < at:
-                    parts.append(Part(run, self._before(at), None))
-                parts.append(Part(at, end, inner))
+                    parts.append(Piece(run, self._before(at), None))
+                parts.append(Piece(at, end, inner))
             follows = self._white(end)
             sign = self._sign(follows)
             if sign not in (_COMMA, _END_LIST):
@@ -220,7 +220,7 @@ class Carved:
             if inner is not None:
                 run = at
             elif end - run >= _RUN_BYTES or sign == _END_LIST:
-                parts.append(Part(run, end, None))
+                parts.append(Piece(run, end, None))
                 run = at
             if sign == _END_LIST:
                 return follows + 1, parts
@@ -242,8 +242,8 @@ class Carved:
             return 0
         return end
 
-    def _object(self, at: int, level: int) -> tuple[int, list[Part]]:
-        parts: list[Part] = []
+    def _object(self, at: int, level: int) -> tuple[int, list[Piece]]:
+        parts: list[Piece] = []
         at = self._white(at + 1)
         if self._sign(at) == _END_OBJECT:
             return at + 1, parts
@@ -257,7 +257,7 @@ class Carved:
                 raise ValueError("no colon")
             start = self._white(at + 1)
             end, inner = self._value(start, level)
-            parts.append(Part(start, end, inner, name))
+            parts.append(Piece(start, end, inner, name))
             end = self._white(end)
             sign = self._sign(end)
             if sign == _END_OBJECT:

@@ -171,7 +171,7 @@ class Kind(ABC):
         """Whether a whole answer that holds this report already says what is charged, in the words of the kind."""
 
     @abstractmethod
-    def refusal(self, error: FareboxError) -> Refusal:
+    def error_answer(self, error: FareboxError) -> ErrorAnswer:
         """A refusal, or a failure, in the words of the kind's clients."""
 
     @abstractmethod
@@ -179,7 +179,7 @@ class Kind(ABC):
         """The same as the last bytes of a stream that has begun."""
 
 
-class Refusal(NamedTuple):
+class ErrorAnswer(NamedTuple):
     """An error as an HTTP answer; the headers are those that tell a client whether and when to ask again."""
 
     status: int

@@ -14,9 +14,9 @@ from farebox.accounts.keys import authenticate
 from farebox.calls import delivery
 from farebox.calls import log as records
 from farebox.catalog import shelf
-from farebox.gateway.ending import HANG_S
 from farebox.gateway.journal import Journal
 from farebox.gateway.ports import Ports
+from farebox.gateway.settlement import HANG_S
 from farebox.kit import db, epochs, timing
 from farebox.kit.db import Tx
 from farebox.kit.errors import FareboxError, StoreUnavailable

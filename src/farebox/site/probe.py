@@ -1,4 +1,4 @@
-"""Calls of our own: real ones on the house's account, through the path of every call (promises 1.14).
+"""Calls of our own: real ones on the house account, through the path of every call (promises 1.14).
 
 A test is an operator's, of a channel as it is stored; a probe asks a channel in force for one token, to see how it is.
 """
@@ -40,7 +40,7 @@ class _Request:
         self._body = msgspec.json.encode(body)
 
     def admit(self, account: str) -> None:
-        """It is the house's."""
+        """It is the house account's."""
 
     async def exceeds(self, count_bytes: int) -> bool:
         return len(self._body) > count_bytes
@@ -144,7 +144,7 @@ def _card(ports: Ports, model: str) -> ModelCard:
 async def _carry(
     ports: Ports, bench: _Bench, channel: str, card: ModelCard, *, least: bool = False
 ) -> tuple[authenticate.Caller, str, _Client]:
-    """A call of the house, an operator's test or the `least` one: whose it was, its id, and what came back."""
+    """A call of the shop's own, an operator's test or the `least` one: whose it was, its id, and what came back."""
     caller = await ports.store.read(authenticate.house_caller)
     path = bench.board.current.candidates(card.name)[0].channel.path
     sold = [kind for name, kind in kinds.KINDS.items() if name in card.kinds]

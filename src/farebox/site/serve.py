@@ -40,7 +40,7 @@ from farebox.look import refusals
 from farebox.office import ports as office
 from farebox.upstreams import board
 from farebox.upstreams.health import Health
-from farebox.upstreams.send import Limits
+from farebox.upstreams.send import UpstreamLimits
 
 from . import probe
 from .desk import Desk
@@ -82,7 +82,7 @@ class Server:
         self._alerts: deque[tuple[str, str]] = deque(maxlen=_ALERTS_MAX)
         self._until_s = 0.0  # when the process has to be gone, on the loop's clock
         self.fault: Refusal | None = None  # why the ground under the process gave way
-        self._key_files: keyfiles.Watch
+        self._key_files: keyfiles.KeyFiles
         self._untold = False  # other nodes have not been told yet which keys the files hold
         self.ground: Ground
         self.ports: Ports
@@ -133,7 +133,7 @@ class Server:
             # Loading it keeps the interpreter for half a second: better before the first call than in its middle.
             await asyncio.to_thread(tokens.warm, counting.TOKENIZER)
         epoch = ids.new("ep", clock.now_us())
-        self._key_files = keyfiles.Watch(options)
+        self._key_files = keyfiles.KeyFiles(options)
         site = key_format.site_code(await self.store.read(settings.installation_id))
         shop = Shop(
             options=options,
@@ -142,7 +142,7 @@ class Server:
             board=board.BoardKeeper(),
             health=Health(lambda channel, why: self._alerts.append((channel, why))),
             epoch=epoch,
-            limits=Limits(
+            limits=UpstreamLimits(
                 connect_s=options.connect_s,
                 first_byte_s=options.first_byte_s,
                 idle_s=options.idle_s,

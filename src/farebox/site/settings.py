@@ -218,7 +218,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = True
 # Signing in by another service (console/sign_in/services.py); a person is kept under issuer and subject.
-SOCIALACCOUNT_ADAPTER = "farebox.console.sign_in.services.Adapter"
+SOCIALACCOUNT_ADAPTER = "farebox.console.sign_in.services.ServicesAdapter"
 SOCIALACCOUNT_LOGIN_ON_GET = True  # a form that leads elsewhere is stopped by our own Content-Security-Policy
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
 SOCIALACCOUNT_EMAIL_VERIFICATION = "mandatory"

@@ -1,6 +1,6 @@
-"""One channel's breaker: what the calls of customers raise against it, and what the house's own call finds.
+"""One channel's breaker: what the calls of customers raise against it, and what the shop's own call finds.
 
-Customers' calls say that something is wrong; only the house's own call, the probe, says what is wrong with the channel,
+Customers' calls say that something is wrong; only the shop's own call, the probe, says what is wrong with the channel,
 since a request can be made so that an upstream fails at it or refuses it (promises 4.6). Pure: times come from the
 caller, nothing is sent from here.
 """
@@ -67,7 +67,7 @@ class Breaker:
 
     @property
     def suspected(self) -> bool:
-        """Whether the house's own call must look what is wrong."""
+        """Whether the shop's own call must look what is wrong."""
         return not self.opened and (self.failures >= FAILURES_MAX or bool(self._question))
 
     @property

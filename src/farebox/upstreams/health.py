@@ -28,7 +28,7 @@ _log = structlog.get_logger()
 class Slot:
     """One call's place on a channel, from `take` to `give`: whose it is, and what the model is called there.
 
-    `probe`: it is the house's own.
+    `probe`: it is the shop's own.
     """
 
     __slots__ = ("account", "channel_id", "given", "model", "name", "probe")
@@ -50,7 +50,7 @@ def counts(fault: Fault) -> bool:
 class Health:
     """Breakers and counts of all channels of one process.
 
-    `on_alert(channel name, why)` is called when the house's own call is refused on a channel (key, money), once until
+    `on_alert(channel name, why)` is called when the shop's own call is refused on a channel (key, money), once until
     it works again, and once for each wrong mapping; `alerts` and `openings` count for the metrics. Not for several
     threads.
     """
@@ -94,7 +94,7 @@ class Health:
     ) -> Slot | None:
         """A place for one call, ended with `give`; None if the channel rests or is full.
 
-        `forced` is a call of the house itself, a probe or an operator's test: never refused, and what it finds counts.
+        `forced` is a call of the shop's own, a probe or an operator's test: never refused, and what it finds counts.
         """
         if not forced and (self.full(channel, account) or not self.usable(channel)):
             return None
@@ -124,7 +124,7 @@ class Health:
             breaker.held.pop(slot.account, None)
 
     def succeeded(self, slot: Slot, now_us: int) -> None:
-        """The upstream answered: forgets what failed in a row; the house's own call closes the breaker."""
+        """The upstream answered: forgets what failed in a row; the shop's own call closes the breaker."""
         breaker = self._of(slot.channel_id)
         if slot.probe:
             if breaker.found_well(slot.model, now_us):
@@ -159,7 +159,7 @@ class Health:
         """The attempt ended with this fault.
 
         A customer's is counted (`down`, `timeout`, `busy`, but no 4xx) or, if it looks as if we were refused (`ours`),
-        makes the house's own call look. That one opens the breaker, for 10 s, doubled up to 5 min while probes fail, or
+        makes the shop's own call look. That one opens the breaker, for 10 s, doubled up to 5 min while probes fail, or
         for 60 s if it is refused. What is the fault of one answer alone says nothing about the channel.
         """
         breaker = self._of(slot.channel_id)
@@ -203,7 +203,7 @@ class Health:
         return found
 
     def _found(self, breaker: Breaker, slot: Slot, fault: Fault, now_us: int) -> None:
-        """The house's own call was not answered."""
+        """The shop's own call was not answered."""
         if fault.own:
             return
         if fault.kind == "ours":

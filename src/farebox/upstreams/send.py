@@ -44,7 +44,7 @@ class UpstreamPort(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class UpstreamLimits:
     """Limits of one call at its upstreams: seconds, bytes of an answer that is not streamed, and of one event."""
 
     connect_s: float
@@ -68,11 +68,11 @@ class Attempt:
     ended_us: int = 0
 
 
-class Left(Exception):
+class CustomerLeft(Exception):
     """The customer has left, and the wait for the upstream ended for it."""
 
 
-class Revoked(Exception):
+class KeyRevoked(Exception):
     """The key has ended, and the call with it."""
 
 
@@ -80,11 +80,11 @@ class Halted(Exception):
     """The process stops, and the call with it."""
 
 
-class TooLong(Exception):
+class LastedTooLong(Exception):
     """The call has lasted as long as one may, and output has come."""
 
 
-class UpstreamFailed(Exception):
+class AttemptsFailed(Exception):
     """No answer: every attempt failed, or the one that had put out something broke off (`after_output`)."""
 
     def __init__(self, fault: Fault, *, after_output: bool) -> None:
@@ -112,11 +112,11 @@ class _Next(Exception):
 class Along:
     """One call's way to its upstreams; iterate over it for the events of its answer, in the batches they came in.
 
-    `account` is whose call it is. `forced` is a call of the house: it takes the channels of the route whatever their
+    `account` is whose call it is. `forced` is the shop's own: it takes the channels of the route whatever their
     health, and what it finds is what they are. The whole ends after `last_s` seconds, whatever the
     upstream sends meanwhile; `on_late` is called then. `close` it when the call has ended, in every case.
     `ask_bytes` is about how long the request is; `aside` does work on long ones where it holds up nobody else.
-    Raises Left, Revoked, Halted, TooLong, UpstreamFailed, UpstreamRefused.
+    Raises CustomerLeft, KeyRevoked, Halted, LastedTooLong, AttemptsFailed, UpstreamRefused.
     """
 
     upstream: UpstreamPort
@@ -124,7 +124,7 @@ class Along:
     health: Health
     route: Sequence[Candidate]
     ask: Ask
-    limits: Limits
+    limits: UpstreamLimits
     account: str = ""
     forced: bool = False
     last_s: float | None = None
@@ -232,11 +232,11 @@ class Along:
         if self._slot is not None:
             self.health.succeeded(self._slot, self.clock.now_us())
 
-    def rejected(self, why: str) -> UpstreamFailed:
+    def rejected(self, why: str) -> AttemptsFailed:
         """The whole answer that came is not what was asked for: the attempt failed."""
         fault = Fault("down", why, 502, own=True)
         self._failed(fault)
-        return UpstreamFailed(fault, after_output=False)
+        return AttemptsFailed(fault, after_output=False)
 
     def settle_attempt(self, outcome: str, error: str = "") -> None:
         """Note how the attempt under way ended, if there is one that has not."""
@@ -261,7 +261,7 @@ class Along:
             if self._slot is not None:
                 self.health.broke(self._slot, self.clock.now_us())
             self.stop()
-            raise UpstreamFailed(failed.fault, after_output=True) from None
+            raise AttemptsFailed(failed.fault, after_output=True) from None
         if not events:
             raise StopAsyncIteration
         return events
@@ -289,7 +289,7 @@ class Along:
                 self.accepted = False
                 if self.overdue or not failed.again:
                     break
-        raise UpstreamFailed(fault, after_output=False)
+        raise AttemptsFailed(fault, after_output=False)
 
     async def _try(self, candidate: Candidate) -> list[Event]:
         channel = candidate.channel
@@ -523,11 +523,11 @@ class Along:
         if self.halted:
             return Halted()
         if self.revoked:
-            return Revoked()
+            return KeyRevoked()
         if self.left:
-            return Left()
+            return CustomerLeft()
         if self.output:
-            return TooLong()
+            return LastedTooLong()
         return _Next(Fault("timeout", "The call has lasted as long as one may.", 504), again=False)
 
     def _wait_on(self, exchange: Exchange, seconds: float) -> None:

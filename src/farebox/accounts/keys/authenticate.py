@@ -7,15 +7,15 @@ from typing import Any, NoReturn, Protocol
 
 import structlog
 
-from farebox.accounts import statements
+from farebox.accounts import sql
 from farebox.accounts.names import HOUSE_KEY
 from farebox.kit import db
 from farebox.kit.db import Tx
 from farebox.kit.errors import BadKey, CommandError, FareboxError, NotAllowed, StoreUnavailable
 
 from . import key_format
-from .caller import Caller, Known, from_row, within
-from .key_format import Verdict
+from .caller import Caller, KnownKey, from_row, within
+from .key_format import KeyVerdict
 from .ring import KeyRing, Throttle
 
 log = structlog.get_logger(__name__)
@@ -63,8 +63,8 @@ def account_of(ring: KeyRing, authorization: str | None) -> str:
 
 
 def house_caller(tx: Tx) -> Caller:
-    """The caller of our own calls, on the house's account (promises 1.14); CommandError before it exists."""
-    row = tx.one(statements.READ_KEY, (HOUSE_KEY,))
+    """The caller of our own calls, on the house account (promises 1.14); CommandError before it exists."""
+    row = tx.one(sql.READ_KEY, (HOUSE_KEY,))
     if row is None:
         raise CommandError("store.not_set_up")
     return from_row(row).caller
@@ -72,7 +72,7 @@ def house_caller(tx: Tx) -> Caller:
 
 def caller_of(tx: Tx, key: str) -> Caller:
     """The caller that this key (id) makes; CommandError if there is no such key."""
-    row = tx.one(statements.READ_KEY, (key,))
+    row = tx.one(sql.READ_KEY, (key,))
     if row is None:
         raise CommandError("key.not_live", key=key[:40])
     return from_row(row).caller
@@ -85,7 +85,7 @@ def ends_us(tx: Tx, keys: Sequence[str]) -> dict[str, int | None]:
     """
     out: dict[str, int | None] = {}
     for key in keys:
-        row = tx.one(statements.READ_KEY, (key,))
+        row = tx.one(sql.READ_KEY, (key,))
         known = None if row is None else from_row(row)
         ended = known is None or known.dead or known.caller.account_state != "active"
         out[key] = 0 if known is None or ended else known.caller.expires_us
@@ -108,22 +108,22 @@ def _key_of(authorization: str | None) -> str:
     return key
 
 
-async def _look_up(ring: KeyRing, store: Store, *, key: str, digest: str, address: str, now_us: int) -> Known:
+async def _look_up(ring: KeyRing, store: Store, *, key: str, digest: str, address: str, now_us: int) -> KnownKey:
     verdict = key_format.check(key, ring.site)
-    if verdict is Verdict.MISTYPED:
+    if verdict is KeyVerdict.MISTYPED:
         words = "Its checksum does not fit: a character was changed or lost. Please copy the key again."
         _refuse(ring, key, address, words, now_us=now_us)
     known = None
     if _may_exist(ring, key, verdict) and not ring.is_unknown(digest, now_us=now_us):
         digests = [digest, *ring.older_digests(key)]
 
-        async def read() -> Known | None:
+        async def read() -> KnownKey | None:
             return await _read(ring, store, digests, verdict)
 
         known = await ring.find(digest, read, now_us=now_us)
     if known is None:
         words = "There is no such key here. Check that you copied it whole, and the address you send it to."
-        if verdict is Verdict.OTHER_SITE:
+        if verdict is KeyVerdict.OTHER_SITE:
             words = "It belongs to another installation. Check the address (base URL) that you send it to."
         _refuse(ring, key, address, words, now_us=now_us)
     if ring.rehash and known.pepper_n != ring.pepper_n:
@@ -131,15 +131,15 @@ async def _look_up(ring: KeyRing, store: Store, *, key: str, digest: str, addres
     return known
 
 
-def _may_exist(ring: KeyRing, key: str, verdict: Verdict) -> bool:
+def _may_exist(ring: KeyRing, key: str, verdict: KeyVerdict) -> bool:
     """Whether a look-up could find it: other forms than ours only where keys were imported."""
-    return key.isprintable() and " " not in key and (verdict is Verdict.GOOD or not ring.no_imports)
+    return key.isprintable() and " " not in key and (verdict is KeyVerdict.GOOD or not ring.no_imports)
 
 
-async def _read(ring: KeyRing, store: Store, digests: Sequence[str], verdict: Verdict) -> Known | None:
+async def _read(ring: KeyRing, store: Store, digests: Sequence[str], verdict: KeyVerdict) -> KnownKey | None:
     generation = ring.generation
     try:
-        row, imports = await store.read(_find, digests, verdict is not Verdict.GOOD)
+        row, imports = await store.read(_find, digests, verdict is not KeyVerdict.GOOD)
     except FareboxError:
         raise
     except Exception as fault:
@@ -154,11 +154,11 @@ def _find(tx: Tx, digests: Sequence[str], only_imported: bool) -> tuple[tuple[An
     """The row of the first digest that is there, and whether imported keys may be."""
     if only_imported and not db.versions(tx).get(IMPORTED):
         return None, False
-    rows = (tx.one(statements.FIND_KEY, (digest,)) for digest in digests)
+    rows = (tx.one(sql.FIND_KEY, (digest,)) for digest in digests)
     return next((row for row in rows if row is not None), None), True
 
 
-async def _rehash(ring: KeyRing, store: Store, known: Known, key: str) -> None:
+async def _rehash(ring: KeyRing, store: Store, known: KnownKey, key: str) -> None:
     """Put the digest under the newest pepper; the call continues without, if the store is busy."""
     try:
         for older in ring.older_digests(key):
@@ -168,7 +168,7 @@ async def _rehash(ring: KeyRing, store: Store, known: Known, key: str) -> None:
 
 
 def _write_digest(tx: Tx, key: str, old: str, new: str, pepper_n: int) -> int:
-    return tx.execute(statements.REHASH_KEY, (new, pepper_n, key, old))
+    return tx.execute(sql.REHASH_KEY, (new, pepper_n, key, old))
 
 
 def _refuse(ring: KeyRing, key: str, address: str, words: str, *, now_us: int) -> NoReturn:
@@ -176,7 +176,7 @@ def _refuse(ring: KeyRing, key: str, address: str, words: str, *, now_us: int) -
     raise BadKey(f"Incorrect API key provided: {key_format.masked(key)}. {words}")
 
 
-def _admit(known: Known, address: str, now_us: int) -> Caller:
+def _admit(known: KnownKey, address: str, now_us: int) -> Caller:
     caller = known.caller
     if known.dead:
         raise BadKey("This API key has been deactivated. Please use another key of your account.")
@@ -205,7 +205,7 @@ __all__ = [
     "IMPORTED",
     "Caller",
     "KeyRing",
-    "Known",
+    "KnownKey",
     "Store",
     "Throttle",
     "bearer",

@@ -86,7 +86,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownKey:
     """What the store says of a key: its caller, and whether key, project, member or account are dead."""
 
     caller: Caller
@@ -94,8 +94,8 @@ class Known:
     pepper_n: int
 
 
-def from_row(row: Sequence[Any]) -> Known:
-    """The key of a row of statements.FIND_KEY."""
+def from_row(row: Sequence[Any]) -> KnownKey:
+    """The key of a row of sql.FIND_KEY."""
     (key, key_name, key_state, models, addresses, expires_us, counts_as, pepper_n) = row[:8]
     (project, project_state, account, account_name, kind, account_state, currency, price_list, time_zone) = row[8:17]
     (member, member_state) = row[17:19]
@@ -127,7 +127,7 @@ def from_row(row: Sequence[Any]) -> Known:
         ),
     )
     alive = key_state == "active" and project_state == "active" and member_state in {None, "active"}
-    return Known(caller, dead=not alive or account_state == "closed", pepper_n=int(pepper_n))
+    return KnownKey(caller, dead=not alive or account_state == "closed", pepper_n=int(pepper_n))
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:

@@ -29,7 +29,7 @@ _HEX = re.compile(r"[0-9A-Fa-f]+")
 _SHOWN_WHOLE_MIN = 24
 
 
-class Verdict(enum.Enum):
+class KeyVerdict(enum.Enum):
     """What the form of a key says about it."""
 
     GOOD = "made by this installation; whether it exists only the store knows"
@@ -64,13 +64,13 @@ def acceptable(key: str) -> bool:
     return _OPENAI_MARKER not in key and not _HEX.fullmatch(key[3:])
 
 
-def check(key: str, site: str) -> Verdict:
+def check(key: str, site: str) -> KeyVerdict:
     """What the form of `key` says, without any look-up; any text is allowed."""
     if not key.startswith(PREFIX):
-        return Verdict.FOREIGN
+        return KeyVerdict.FOREIGN
     if not _FORM.fullmatch(key) or checksum(key[:-6]) != key[-6:]:
-        return Verdict.MISTYPED
-    return Verdict.GOOD if key[len(PREFIX) : len(PREFIX) + 4] == site else Verdict.OTHER_SITE
+        return KeyVerdict.MISTYPED
+    return KeyVerdict.GOOD if key[len(PREFIX) : len(PREFIX) + 4] == site else KeyVerdict.OTHER_SITE
 
 
 def hint(key: str) -> str:

@@ -20,7 +20,7 @@ from farebox.kit.refusal import word
 
 from . import key_format, key_terms
 from .authenticate import IMPORTED
-from .key_format import Verdict
+from .key_format import KeyVerdict
 from .key_terms import KeyTerms
 
 IMPORTED_CHARS_MIN = 20
@@ -76,7 +76,7 @@ def import_key(
     sendable = plaintext.isascii() and plaintext.isprintable() and not set(plaintext) & set(" ,")
     if not sendable or not IMPORTED_CHARS_MIN <= len(plaintext) <= IMPORTED_CHARS_MAX:
         raise CommandError("key.import_form", least=IMPORTED_CHARS_MIN, most=IMPORTED_CHARS_MAX)
-    if key_format.check(plaintext, _site(tx)) is Verdict.MISTYPED:
+    if key_format.check(plaintext, _site(tx)) is KeyVerdict.MISTYPED:
         raise CommandError("key.checksum")
     peppers = secrets.peppers(options.current())
     digests = [secrets.digest_key(pepper, plaintext) for pepper in peppers.values()]

@@ -22,7 +22,7 @@ AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SwitchedOff:
     """Keys and tokens that were switched off, and persons whose recovery codes are gone."""
 
     keys: list[ApiKey] = field(default_factory=list)
@@ -50,9 +50,9 @@ def move_trials(tx: Tx, after: str | None) -> tuple[str | None, int]:
     return (rows[-1][0] if len(rows) == AT_ONCE else None), moved
 
 
-def end(tx: Tx, newest: int, *, now_us: int, actor: str) -> Ended:
+def end(tx: Tx, newest: int, *, now_us: int, actor: str) -> SwitchedOff:
     """Switch off what needs a pepper before this one; what that was, for those to be told whose it is."""
-    ended = Ended()
+    ended = SwitchedOff()
     ApiKey.objects.filter(id=HOUSE_KEY).update(pepper_n=newest)
     for key in _keys(newest).select_related("account", "member__person"):
         ApiKey.objects.filter(id=key.id).update(state="revoked", revoked_us=now_us)
@@ -72,7 +72,7 @@ def end(tx: Tx, newest: int, *, now_us: int, actor: str) -> Ended:
 
 
 def _keys(newest: int) -> Any:
-    """The house's own key has no text, and needs no pepper."""
+    """The house account's key has no text, and needs no pepper."""
     return ApiKey.objects.filter(state="active", pepper_n__lt=newest).exclude(id=HOUSE_KEY)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from farebox.kit import secrets
 from farebox.kit.errors import RateLimited
 
-from .caller import Known
+from .caller import KnownKey
 
 ENTRIES_MAX = 10_000
 UNKNOWN_US = 5_000_000
@@ -56,9 +56,9 @@ class KeyRing:
         self.stale = False
         self.rehash = rehash
         self._set_peppers(peppers)
-        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._known: OrderedDict[str, KnownKey] = OrderedDict()
         self._unknown: OrderedDict[str, int] = OrderedDict()
-        self._flights: dict[str, asyncio.Future[Known | None]] = {}
+        self._flights: dict[str, asyncio.Future[KnownKey | None]] = {}
         self._generation = 0
         self._no_imports = False
         self._entries_max = entries_max
@@ -104,7 +104,7 @@ class KeyRing:
         """The digests of a key under the other peppers, newest first."""
         return [secrets.digest_key(pepper, key) for pepper in self._older]
 
-    def get(self, digest: str) -> Known | None:
+    def get(self, digest: str) -> KnownKey | None:
         """What is known of this key; None if a look-up must say."""
         if self.stale:
             return None
@@ -125,7 +125,9 @@ class KeyRing:
         self._unknown.clear()
         self._flights = {}
 
-    async def find(self, digest: str, read: Callable[[], Awaitable[Known | None]], *, now_us: int) -> Known | None:
+    async def find(
+        self, digest: str, read: Callable[[], Awaitable[KnownKey | None]], *, now_us: int
+    ) -> KnownKey | None:
         """What `read` says of this key, remembered; callers of one key at one time share one look-up."""
         flight = self._flights.get(digest)
         while flight is not None:
@@ -163,7 +165,7 @@ class KeyRing:
                 retry_after_s=wait_s,
             )
 
-    def _remember(self, digest: str, known: Known | None, now_us: int) -> None:
+    def _remember(self, digest: str, known: KnownKey | None, now_us: int) -> None:
         if known is None:
             self._unknown.pop(digest, None)
             self._unknown[digest] = now_us + UNKNOWN_US

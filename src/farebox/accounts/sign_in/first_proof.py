@@ -22,17 +22,17 @@ from . import sessions
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class BrowserProof:
     """What the browser has proved in which a code is entered: the password, and services as (provider, subject)."""
 
     password: bool = False
     services: frozenset[tuple[str, str]] = frozenset()
 
 
-NOTHING = Shown()
+NOTHING = BrowserProof()
 
 
-def prove(tx: Tx, person: Person, *, shown: Shown = NOTHING, actor: str) -> bool:
+def prove(tx: Tx, person: Person, *, shown: BrowserProof = NOTHING, actor: str) -> bool:
     """Note that a code was entered which went to the person's address; whether it was the first one ever.
 
     With the first one all ends that the person signs in with, but what `shown` names. CommandError where another person
@@ -46,7 +46,7 @@ def prove(tx: Tx, person: Person, *, shown: Shown = NOTHING, actor: str) -> bool
     return True
 
 
-def void(tx: Tx, person: Person, *, shown: Shown = NOTHING, actor: str) -> None:
+def void(tx: Tx, person: Person, *, shown: BrowserProof = NOTHING, actor: str) -> None:
     """End the password, second factors, services, links and sessions of a person, but for what `shown` names."""
     if not shown.password:
         if person.has_usable_password():

@@ -208,7 +208,7 @@ def _approved(tx: Tx, row: OperatorChange, *, send: Send, mailed: bool, now_us: 
     # Who works here and has a password keeps it: he signs in anew, and that proves him for the new role.
     if before and row.kind == "role" and (not row.role_after or (person and person.has_usable_password())):
         return False
-    what = setup.Offered("", person, row.email, row.name, "" if before else row.role_after, mailed)
+    what = setup.CodePurpose("", person, row.email, row.name, "" if before else row.role_after, mailed)
     code = setup.invite(tx, what, change=row.id, now_us=now_us, actor=actor)
     send(tx, row.email, person.language if person else "", code)
     return True

@@ -124,5 +124,5 @@ def _unreadable() -> CommandError:
     return CommandError("passkey.unreadable")
 
 
-# Here and not when the house opens: processes without pages need not load the library.
+# Here and not when the shop starts: processes without pages need not load the library.
 _install()

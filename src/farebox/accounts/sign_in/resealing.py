@@ -14,7 +14,7 @@ from farebox.accounts.models import Notice, Session
 from farebox.kit import rewrapping, secrets
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
-from farebox.kit.rewrapping import Step, Walk
+from farebox.kit.rewrapping import Batch, Walk
 from farebox.kit.secrets import Keys
 
 from . import sealed_factors, sealed_sessions
@@ -23,11 +23,11 @@ from .sessions import SessionStore
 _SALT = SessionStore().key_salt
 
 
-def factors(tx: Tx, master: Keys, after: str | int | None, move: bool) -> Step:
+def factors(tx: Tx, master: Keys, after: str | int | None, move: bool) -> Batch:
     """Seeds and fresh recovery codes, sealed inside JSON for their person."""
     del tx  # the ORM works in the same transaction
     rows = rewrapping.batch(Authenticator.objects.all(), after, move=move)
-    step = Step(rows[-1].pk if len(rows) == rewrapping.AT_ONCE else None)
+    step = Batch(rows[-1].pk if len(rows) == rewrapping.AT_ONCE else None)
     for row in rows:
         data = dict(row.data)
         for name in ("secret", "fresh"):
@@ -39,12 +39,12 @@ def factors(tx: Tx, master: Keys, after: str | int | None, move: bool) -> Step:
     return step
 
 
-def sessions(tx: Tx, master: Keys, after: str | int | None, move: bool) -> Step:
+def sessions(tx: Tx, master: Keys, after: str | int | None, move: bool) -> Batch:
     """Sessions of an earlier version, signed anew under the key of now; those of today hang on no key but their own."""
     del tx  # the ORM works in the same transaction
     signed = Session.objects.select_related(None).exclude(data="").exclude(data__startswith=sealed_sessions.MARK)
     rows = rewrapping.batch(signed, after, move=move)
-    step = Step(rows[-1].pk if len(rows) == rewrapping.AT_ONCE else None, seen=len(rows))
+    step = Batch(rows[-1].pk if len(rows) == rewrapping.AT_ONCE else None, seen=len(rows))
     for row in rows:
         store = SessionStore(area=row.area)
         before = store.decode(row.data)
@@ -69,7 +69,7 @@ PLACES: dict[str, Walk] = {
 }
 
 
-def _moved(sealed: str, master: Keys, step: Step, *, move: bool, person: str) -> str:
+def _moved(sealed: str, master: Keys, step: Batch, *, move: bool, person: str) -> str:
     table, column = sealed_factors.PLACE
     return rewrapping.moved(sealed, master, step, move=move, table=table, column=column, row=person)
 

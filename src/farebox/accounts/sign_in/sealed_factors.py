@@ -1,6 +1,6 @@
 """Second factors as allauth keeps them, with seeds sealed for their person and recovery codes of 80 bits, hashed.
 
-allauth asks its own classes for both. `install` puts ours in their place when the house opens, so that every caller of
+allauth asks its own classes for both. `install` puts ours in their place when the shop starts, so that every caller of
 allauth's functions has them, in the console as in the office.
 """
 
@@ -40,7 +40,7 @@ def unseal(sealed: str, *, person: str) -> str:
     return secrets.unseal(secrets.master_keys(options.current()), sealed, table=PLACE[0], column=PLACE[1], row=person)
 
 
-class Adapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
+class FactorsAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
     """What allauth asks of second factors; secrets that belong to nobody yet are sealed for nobody."""
 
     error_messages = DefaultMFAAdapter.error_messages | {"passkey_refused": "This passkey was not accepted."}

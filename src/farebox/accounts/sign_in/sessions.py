@@ -32,14 +32,14 @@ _S_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SessionLimits:
     """Seconds without a page, and from the sign-in, after which a session ends."""
 
     idle_s: int
     age_s: int
 
 
-AREAS = {"console": Limits(12 * 3600, 14 * 86_400), "office": Limits(30 * 60, 12 * 3600)}
+AREAS = {"console": SessionLimits(12 * 3600, 14 * 86_400), "office": SessionLimits(30 * 60, 12 * 3600)}
 
 
 def digest(key: str) -> str:

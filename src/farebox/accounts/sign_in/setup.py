@@ -27,7 +27,7 @@ _S_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class CodePurpose:
     """What a code is for: a `role` for `email`, or a way in for `person`; neither for the first administrator.
 
     `mailed` says that the code went to the address, so that who enters it reads it.
@@ -58,10 +58,10 @@ def first_code(tx: Tx, *, now_us: int, actor: str) -> str:
     if has_operator(tx, now_us=now_us):
         raise CommandError("operator.set_up")
     OfficeCode.objects.filter(person=None, role="").delete()
-    return _made(tx, Offered(""), now_us=now_us, for_s=FIRST_S, actor=actor)
+    return _made(tx, CodePurpose(""), now_us=now_us, for_s=FIRST_S, actor=actor)
 
 
-def invite(tx: Tx, what: Offered, *, change: str, now_us: int, actor: str) -> str:
+def invite(tx: Tx, what: CodePurpose, *, change: str, now_us: int, actor: str) -> str:
     """A new code for 72 hours that gives its address the role, or its operator a new password; earlier ones end."""
     withdraw(tx, what.email)
     return _made(tx, what, change=change, now_us=now_us, for_s=INVITED_S, actor=actor)
@@ -74,7 +74,7 @@ def withdraw(tx: Tx, email: str) -> None:
     OfficeCode.objects.filter(person__email=email, used_us=None).delete()
 
 
-def find(tx: Tx, code: str, *, now_us: int) -> Offered | None:
+def find(tx: Tx, code: str, *, now_us: int) -> CodePurpose | None:
     """What this code is for; None if it is unknown, used, too old, or no longer needed."""
     digests = [_digest(pepper, code) for pepper in secrets.peppers(options.current()).values()]
     row = OfficeCode.objects.select_related("person").filter(id__in=digests, used_us=None, expires_us__gt=now_us)
@@ -85,12 +85,12 @@ def find(tx: Tx, code: str, *, now_us: int) -> Offered | None:
         person = Person.objects.filter(email=found.email).first()
         if person is not None and (person.operator_role or not person.is_active):
             return None
-        return Offered(found.id, person, found.email, found.name, found.role, found.mailed)
+        return CodePurpose(found.id, person, found.email, found.name, found.role, found.mailed)
     if found.person is None:
-        return None if has_operator(tx, now_us=now_us) else Offered(found.id)
+        return None if has_operator(tx, now_us=now_us) else CodePurpose(found.id)
     if not (found.person.operator_role and found.person.is_active):
         return None
-    return Offered(found.id, found.person, found.person.email, found.person.name, mailed=found.mailed)
+    return CodePurpose(found.id, found.person, found.person.email, found.person.name, mailed=found.mailed)
 
 
 def use(tx: Tx, code: str, *, email: str, name: str, password_hash: str, now_us: int) -> Person:
@@ -114,7 +114,7 @@ def use(tx: Tx, code: str, *, email: str, name: str, password_hash: str, now_us:
     return _settle(tx, offered.person.id, name=name, mailed=offered.mailed)
 
 
-def _appoint(tx: Tx, offered: Offered, *, email: str, name: str, password_hash: str, now_us: int) -> Person:
+def _appoint(tx: Tx, offered: CodePurpose, *, email: str, name: str, password_hash: str, now_us: int) -> Person:
     """The role binds here: to a new person, or to the one of this address without any way in that he had."""
     address = (offered.email or email).strip().lower()
     actor, role = "office:set-up", offered.role or "admin"
@@ -150,7 +150,7 @@ def shut(tx: Tx, person: Person) -> None:
     Person.objects.filter(id=person.id).update(password=make_password(None))
 
 
-def _made(tx: Tx, what: Offered, *, change: str = "", now_us: int, for_s: int, actor: str) -> str:
+def _made(tx: Tx, what: CodePurpose, *, change: str = "", now_us: int, for_s: int, actor: str) -> str:
     code = random_.token_urlsafe(16)
     _, pepper = secrets.newest(secrets.peppers(options.current()))
     OfficeCode.objects.create(

@@ -15,7 +15,7 @@ from farebox.accounts import accounts, trial
 from farebox.accounts.keys import rates
 from farebox.accounts.models import Account, Member, Person
 from farebox.accounts.people import people
-from farebox.catalog import public
+from farebox.catalog import public_list
 from farebox.catalog.models import PriceList
 from farebox.kit import audit, options, settings
 from farebox.kit.db import Tx
@@ -25,7 +25,7 @@ UNCONFIRMED_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class NewAccount:
     """A new account, and the trial credit that it was given."""
 
     account: Account
@@ -33,7 +33,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class TrialOffer:
     """Trial credit as it is told beforehand: how much, and the days that it lasts."""
 
     amount_micro: int
@@ -53,7 +53,7 @@ def register(
     return person
 
 
-def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> Opened | None:
+def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> NewAccount | None:
     """The account of a person whose mailbox is confirmed, with its trial credit; None if he has a place already.
 
     CommandError while the shop has said by no setting and no list in what currency it sells.
@@ -84,7 +84,7 @@ def open_account(tx: Tx, person: str, *, address: str, now_us: int) -> Opened | 
             concurrency=None, actor="system",
         )  # fmt: skip
     given_micro = trial.grant(tx, account=account, email=found.email, address=address, now_us=now_us)
-    return Opened(account, given_micro)
+    return NewAccount(account, given_micro)
 
 
 def price_list(tx: Tx) -> PriceList | None:
@@ -93,18 +93,18 @@ def price_list(tx: Tx) -> PriceList | None:
     Where no list was chosen for visitors, `signup_currency` picks; a name that fits no list is as good as none.
     """
     known = settings.values(tx)
-    wanted = known["signup_price_list"] or public.name(tx, currency=known["signup_currency"])
+    wanted = known["signup_price_list"] or public_list.name(tx, currency=known["signup_currency"])
     return PriceList.objects.filter(name=wanted).first()
 
 
-def offered(tx: Tx) -> Offered | None:
+def offered(tx: Tx) -> TrialOffer | None:
     """The trial credit that a new account is given now; None where there is none."""
     known = settings.values(tx)
     sold_by = price_list(tx) if known["trial_micro"] else None
     amount_micro = 0 if sold_by is None else int(known["trial_micro"].get(sold_by.currency, 0))
     if sold_by is None or amount_micro <= 0:
         return None
-    return Offered(amount_micro, sold_by.currency, int(known["trial_days"]))
+    return TrialOffer(amount_micro, sold_by.currency, int(known["trial_days"]))
 
 
 def forget(tx: Tx, *, now_us: int) -> int:

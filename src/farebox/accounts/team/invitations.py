@@ -45,7 +45,7 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class InvitationTerms:
     """What the invited get: a role, in which project, with which cap, with a key at once or not; open for `days`."""
 
     role: str = "member"
@@ -72,7 +72,9 @@ class Joined:
     plaintext: str
 
 
-def invite(tx: Tx, account: str, guests: Sequence[Guest], terms: Terms, send: Send, *, now_us: int, actor: str) -> Sent:
+def invite(
+    tx: Tx, account: str, guests: Sequence[Guest], terms: InvitationTerms, send: Send, *, now_us: int, actor: str
+) -> Sent:
     """Invite all of them, in one transaction; `send` writes each mail. CommandError, and nobody is invited."""
     owner, project = _checked(account, terms)
     if not 0 < len(guests) <= AT_ONCE_MAX:
@@ -142,7 +144,7 @@ def transfer(tx: Tx, member: str, send: Send, *, now_us: int, actor: str) -> Inv
     """
     people.lock_places(people.find_member(member).account_id)
     found = people.find_member(member)
-    owner, _ = _checked(found.account_id, Terms(role="owner"))
+    owner, _ = _checked(found.account_id, InvitationTerms(role="owner"))
     if found.state != "active" or found.role == "owner":
         raise CommandError("invitation.not_a_member", email=found.person.email)
     if Member.objects.filter(account=owner, person=found.person, project=None).exists():
@@ -268,7 +270,7 @@ def view(row: Invitation) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _checked(account: str, terms: Terms) -> tuple[Any, Any]:
+def _checked(account: str, terms: InvitationTerms) -> tuple[Any, Any]:
     owner = accounts.find(account)
     if owner.state == "closed":
         raise CommandError("account.closed", account=owner.id)

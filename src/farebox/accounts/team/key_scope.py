@@ -13,7 +13,7 @@ from . import teams
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class KeyScope:
     """Keys of this account; all of them if `projects` is None, else of these projects, and those of this person."""
 
     account: str
@@ -21,19 +21,19 @@ class Scope:
     projects: frozenset[str] | None
 
 
-def scope(account: str, person: str, *, owner: bool) -> Scope:
+def scope(account: str, person: str, *, owner: bool) -> KeyScope:
     """What this person may see here."""
-    return Scope(account, person, teams.reach(account, person, owner=owner).projects)
+    return KeyScope(account, person, teams.reach(account, person, owner=owner).projects)
 
 
-def find(tx: Tx, of: Scope, key: str) -> ApiKey | None:
+def find(tx: Tx, of: KeyScope, key: str) -> ApiKey | None:
     """The key of this id, or None: absent and another's are the same."""
     del tx  # the ORM reads in the same transaction
     return _rows(of).filter(id=key).first()
 
 
 def page(
-    tx: Tx, of: Scope, *, asked: str = "", ended: bool = False, now_us: int, before: str = "", limit: int
+    tx: Tx, of: KeyScope, *, asked: str = "", ended: bool = False, now_us: int, before: str = "", limit: int
 ) -> list[ApiKey]:
     """Keys, newest first: those whose name or last signs hold `asked`; those that have ended only if `ended`."""
     del tx
@@ -47,7 +47,7 @@ def page(
     return list(rows.order_by("-id")[:limit])
 
 
-def counted_with(tx: Tx, of: Scope, key: ApiKey, *, now_us: int) -> list[ApiKey]:
+def counted_with(tx: Tx, of: KeyScope, key: ApiKey, *, now_us: int) -> list[ApiKey]:
     """The other living keys that caps and limits count together with this one, oldest first."""
     del tx
     line = _rows(of).filter(Q(id=key.cap_scope) | Q(counts_as=key.cap_scope)).exclude(id=key.id)
@@ -55,7 +55,7 @@ def counted_with(tx: Tx, of: Scope, key: ApiKey, *, now_us: int) -> list[ApiKey]
     return list(alive.order_by("id"))
 
 
-def places(tx: Tx, of: Scope) -> list[tuple[Project, str]]:
+def places(tx: Tx, of: KeyScope) -> list[tuple[Project, str]]:
     """The projects in use that a new key of this person may belong to, oldest first, each with their place there."""
     del tx
     mine = {
@@ -65,7 +65,7 @@ def places(tx: Tx, of: Scope) -> list[tuple[Project, str]]:
     return [(row, mine.get(row.id) or mine[None]) for row in rows if row.id in mine or None in mine]
 
 
-def _rows(of: Scope) -> QuerySet[ApiKey]:
+def _rows(of: KeyScope) -> QuerySet[ApiKey]:
     rows = ApiKey.objects.filter(account=of.account).select_related("account", "project", "member__person")
     if of.projects is None:
         return rows

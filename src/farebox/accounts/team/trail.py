@@ -9,14 +9,14 @@ import msgspec
 from django.db.models import QuerySet
 
 from farebox.accounts.models import Account, ApiKey, Invitation, Member, Project
-from farebox.kit.audit import Event
+from farebox.kit.audit import TrailEvent
 from farebox.kit.db import Tx
 from farebox.kit.models import AuditEvent
 
 from .teams import Reach
 
 
-def read(tx: Tx, within: Reach, *, verbs: Iterable[str], before: str = "", limit: int = 50) -> list[Event]:
+def read(tx: Tx, within: Reach, *, verbs: Iterable[str], before: str = "", limit: int = 50) -> list[TrailEvent]:
     """Events of these verbs about what is within, newest first, older than the id `before`.
 
     What happened to a member before he came from elsewhere in the account is left out.
@@ -28,7 +28,7 @@ def read(tx: Tx, within: Reach, *, verbs: Iterable[str], before: str = "", limit
     for member, came in _came(within).items():
         rows = rows.exclude(object=member, id__lt=came)
     return [
-        Event(row.id, row.at_us, row.actor, row.verb, row.object, row.before, row.after)
+        TrailEvent(row.id, row.at_us, row.actor, row.verb, row.object, row.before, row.after)
         for row in rows.order_by("-id")[:limit]
     ]
 

@@ -32,12 +32,12 @@ def models(look: Look) -> Iterator[Finding]:
 
     now_us = clock.now_us()
     stock = db.read(shelf.load, now_us)
-    sold = {card.name for name in stock.editions for card in stock.models(name, now_us)}
+    sold = {card.name for name in stock.versions for card in stock.models(name, now_us)}
     in_part = sorted(
         f"{model} on {name} without {some(sorted(stock.cards[model].classes - prices.keys()))}"
-        for name in stock.editions
-        if (edition := stock.edition(name, now_us)) is not None
-        for model, prices in edition.prices.items()
+        for name in stock.versions
+        if (version := stock.version(name, now_us)) is not None
+        for model, prices in version.prices.items()
         if model in stock.listed and stock.cards[model].classes - prices.keys()
     )
     unpriced = sorted(stock.listed - sold - {entry.partition(" ")[0] for entry in in_part})

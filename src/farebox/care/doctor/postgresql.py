@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from farebox.kit import db
 
-from . import statements
+from . import sql
 from .finding import Check, Finding, Look, ok, some, warning, wrong
 
 VERSION_MIN = 140_000
@@ -46,7 +46,7 @@ def standby(look: Look) -> Iterator[Finding]:
     """A synchronous standby, so that a fail-over loses no commit (promises: F39)."""
     del look
     named = _setting("synchronous_standby_names")
-    rows = db.read(lambda tx: tx.all(statements.STANDBYS))
+    rows = db.read(lambda tx: tx.all(sql.STANDBYS))
     streaming = [name for name, state, sync in rows if state == "streaming" and sync in {"sync", "quorum"}]
     if not named:
         todo = "Name one in synchronous_standby_names: without it a fail-over may lose the last commits."
@@ -62,7 +62,7 @@ def standby(look: Look) -> Iterator[Finding]:
 def order(look: Look) -> Iterator[Finding]:
     """Texts sort by their bytes, as our ids need."""
     del look
-    collation = str((db.read(lambda tx: tx.one(statements.COLLATION)) or ("?",))[0])
+    collation = str((db.read(lambda tx: tx.one(sql.COLLATION)) or ("?",))[0])
     if db.read(db.in_byte_order):
         yield ok("order of texts", f"by bytes (LC_COLLATE {collation})")
     else:
@@ -76,7 +76,7 @@ def connections(look: Look) -> Iterator[Finding]:
     from farebox.kit.models import Epoch
 
     most = int(_setting("max_connections")) - int(_setting("superuser_reserved_connections"))
-    used = int((db.read(lambda tx: tx.one(statements.CONNECTIONS)) or (0,))[0])
+    used = int((db.read(lambda tx: tx.one(sql.CONNECTIONS)) or (0,))[0])
     nodes = Epoch.objects.filter(ended_us=None).count()
     need = (nodes + 1) * CONNECTIONS_PER_NODE
     seen = f"{most} for clients, {used} in use, {nodes} serving processes"
@@ -94,7 +94,7 @@ def encryption(look: Look) -> Iterator[Finding]:
     if host in _LOCAL or host.startswith("/"):
         yield ok("link to the database", "local")
         return
-    encrypted = bool((db.read(lambda tx: tx.one(statements.ENCRYPTED)) or (False,))[0])
+    encrypted = bool((db.read(lambda tx: tx.one(sql.ENCRYPTED)) or (False,))[0])
     if not encrypted:
         yield wrong("link to the database", f"to {host}, not encrypted", "Add ?sslmode=verify-full to the address.")
     elif query.get("sslmode") not in {"verify-full", "verify-ca"}:

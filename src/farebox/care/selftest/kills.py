@@ -71,7 +71,7 @@ def run(tell: Tell, shop: Scratch) -> Tried:
         code = serving.stop()
     if code:
         tried.failures.append(f"the server ended with exit code {code}")
-    _compare(tried, shop.house("facts"), [entry for client in clients for entry in client.saw])
+    _compare(tried, shop.inside("facts"), [entry for client in clients for entry in client.saw])
     return tried
 
 

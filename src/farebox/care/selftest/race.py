@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 
-from . import house, scratch
+from . import inside, scratch
 from .scratch import Scratch
 from .tried import Tell, Tried
 
@@ -18,8 +18,8 @@ _SAID = "sandbox: full\nrace"
 
 def run(tell: Tell, shop: Scratch) -> Tried:
     """Let them race on a server of their own; what the customers saw must be what the books say."""
-    tell(f"{RACERS} race for the money of {house.RACE_CALLS} calls …")
-    tried = Tried(f"{RACERS} at once on the money for {house.RACE_CALLS} calls", times=RACERS)
+    tell(f"{RACERS} race for the money of {inside.RACE_CALLS} calls …")
+    tried = Tried(f"{RACERS} at once on the money for {inside.RACE_CALLS} calls", times=RACERS)
     key = shop.keys["race"]
     serving = shop.serve()
     try:
@@ -28,18 +28,18 @@ def run(tell: Tell, shop: Scratch) -> Tried:
     finally:
         code = serving.stop()
     tried.note = ", ".join(f"{count} {what}" for what, count in sorted(ends.items()))
-    if ends != Counter({"served": house.RACE_CALLS, "insufficient_quota": RACERS - house.RACE_CALLS}):
-        tried.failures.append(f"of {RACERS} calls on the money for {house.RACE_CALLS}: {tried.note}")
+    if ends != Counter({"served": inside.RACE_CALLS, "insufficient_quota": RACERS - inside.RACE_CALLS}):
+        tried.failures.append(f"of {RACERS} calls on the money for {inside.RACE_CALLS}: {tried.note}")
     if lowest_micro < 0:
         tried.failures.append(f"the API showed a balance of {lowest_micro} micro-units on the way")
     if (left["balance_micro"], left["held_micro"]) != (0, 0):
         tried.failures.append(f"{left['balance_micro']} micro-units are left, {left['held_micro']} of them held")
     if code:
         tried.failures.append(f"the server ended with exit code {code}")
-    facts = shop.house("facts")
+    facts = shop.inside("facts")
     tried.failures += facts["findings"]
-    if len(facts["charges"]) != house.RACE_CALLS:
-        tried.failures.append(f"the books hold {len(facts['charges'])} charges, not {house.RACE_CALLS}")
+    if len(facts["charges"]) != inside.RACE_CALLS:
+        tried.failures.append(f"the books hold {len(facts['charges'])} charges, not {inside.RACE_CALLS}")
     return tried
 
 

@@ -17,9 +17,9 @@ import msgspec
 from farebox.catalog import pricing
 from farebox.catalog.pricing import ModelCard
 from farebox.catalog.usage import Usage
-from farebox.gateway import ending
-from farebox.gateway.ending import conclude
-from farebox.gateway.meter import Ending, Meter, Outcome
+from farebox.gateway import concluding
+from farebox.gateway.concluding import conclude
+from farebox.gateway.meter import Conclusion, Meter, Outcome
 from farebox.kit import clock
 from farebox.kit.fetch import Exchange, Outgoing, Response, Target
 from farebox.protocol import quirks
@@ -29,7 +29,7 @@ from farebox.protocol.kinds import KINDS
 from farebox.upstreams import send
 from farebox.upstreams.board import Candidate
 from farebox.upstreams.health import Health
-from farebox.upstreams.send import Along, Limits
+from farebox.upstreams.send import Along, UpstreamLimits
 from farebox.upstreams.spec import ChannelSpec
 
 from .tried import Tell, Tried
@@ -57,7 +57,7 @@ _TARGET, _PREFIX = Target.parse("https://upstream.example/v1")
 _CHANNEL = ChannelSpec(
     "ch_selftest", "selftest", "selftest", "openai", _TARGET, _PREFIX, b"", quirks.parsed("{}"), 1, 1, 0, "stops", "USD"
 )
-_LIMITS = Limits(
+_LIMITS = UpstreamLimits(
     connect_s=1, first_byte_s=1, idle_s=1, answer_bytes_max=1 << 20, read_on_json_s=0, event_bytes_max=1 << 20
 )
 
@@ -150,14 +150,14 @@ async def play(case: Case, pieces: Iterable[bytes]) -> Came:
     ask = Ask(kind=case.kind, stream=case.stream, params={}, choices=case.n)
     along = Along(played, clock.SYSTEM, Health(), (Candidate(_CHANNEL, "selftest", {}),), ask, _LIMITS)
     try:
-        end = await _read(along, meter)
+        conclusion = await _read(along, meter)
     finally:
         along.close()
-    usage = end.usage or Usage()
+    usage = conclusion.usage or Usage()
     return Came(
-        rule=end.rule,
-        outcome=end.outcome.name,
-        source=end.source,
+        rule=conclusion.rule,
+        outcome=conclusion.outcome.name,
+        source=conclusion.source,
         finish=meter.finish_reason,
         usage=dict(usage.items()),
         charge_micro=pricing.charge(PRICES, usage).amount_micro,
@@ -165,7 +165,7 @@ async def play(case: Case, pieces: Iterable[bytes]) -> Came:
     )
 
 
-async def _read(along: Along, meter: Meter) -> Ending:
+async def _read(along: Along, meter: Meter) -> Conclusion:
     try:
         async for events in along:
             meter.accepted = True
@@ -174,9 +174,9 @@ async def _read(along: Along, meter: Meter) -> Ending:
         along.served()
         return await conclude(meter, Outcome.SERVED, along.reads, terminal=along.terminal)
     except send.UpstreamRefused as refused:
-        return await ending.refused(meter, along, refused.fault)
-    except send.UpstreamFailed as failed:
-        return await ending.failed(meter, along, failed)
+        return await concluding.refused(meter, along, refused.fault)
+    except send.AttemptsFailed as failed:
+        return await concluding.failed(meter, along, failed)
 
 
 def _call(case: Case) -> Call:

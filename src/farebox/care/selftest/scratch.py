@@ -20,7 +20,7 @@ from typing import Any
 from farebox import sandbox as sandboxes
 from farebox.kit.errors import CommandError
 
-from . import house
+from . import inside
 
 START_S = 30
 PACE_MS = 20
@@ -97,12 +97,12 @@ class Scratch:
             name: value for name, value in os.environ.items() if not name.startswith(("FAREBOX_", "OPENAI_", "DJANGO_"))
         }
         self.environment = kept | _HASTE | {"FAREBOX_DATA_DIR": str(self.data), "FAREBOX_DATABASE": database}
-        made = self.house("fill", sandbox)
+        made = self.inside("fill", sandbox)
         self.keys = {name: str(customer["key"]) for name, customer in made.items()}
 
-    def house(self, *words: str) -> dict[str, Any]:
-        """What `house` says to these words, in a process of its own."""
-        ran = self._ran("farebox.care.selftest.house", *words)
+    def inside(self, *words: str) -> dict[str, Any]:
+        """What `inside` says to these words, in a process of its own."""
+        ran = self._ran("farebox.care.selftest.inside", *words)
         if ran.returncode:
             raise CommandError(
                 ran.stderr.strip().splitlines()[-1] if ran.stderr.strip() else "The scratch store failed."
@@ -143,8 +143,8 @@ def opened(database: str = "") -> Iterator[Scratch]:
 def post(port: int, key: str, said: str, *, stream: bool = False) -> tuple[int, str, bool, str]:
     """One chat: (status, call id, whether the end was seen, error code); OSError or HTTPException where it breaks."""
     body = {
-        "model": house.MODEL,
-        "max_tokens": house.LIMIT_TOKENS,
+        "model": inside.MODEL,
+        "max_tokens": inside.LIMIT_TOKENS,
         "stream": stream,
         "messages": [{"role": "user", "content": said}],
     }

@@ -25,13 +25,13 @@ COMMANDS = (prices,)
 def show_(price_list: str | None, version: int | None) -> None:
     """All price lists, or the prices of PRICE_LIST that are in force."""
     ready.store()
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
 
     if price_list is None:
-        heads = read(lists.overview, now_us=clock.now_us())
+        heads = read(price_lists.overview, now_us=clock.now_us())
         emit(heads, lambda: _overview(heads))
         return
-    sheet = sheets.to_json(read(lists.show, price_list, version=version, now_us=clock.now_us()))
+    sheet = sheets.to_json(read(price_lists.show, price_list, version=version, now_us=clock.now_us()))
     emit(sheet, lambda: _sheet(sheet))
 
 
@@ -42,9 +42,9 @@ def show_(price_list: str | None, version: int | None) -> None:
 def diff(price_list: str, before: int, after: int) -> None:
     """Show the prices that differ between the versions BEFORE and AFTER of PRICE_LIST."""
     ready.store()
-    from farebox.catalog import lists
+    from farebox.catalog import price_lists
 
-    changes = [change._asdict() for change in read(lists.diff, price_list, before, after, now_us=clock.now_us())]
+    changes = [change._asdict() for change in read(price_lists.diff, price_list, before, after, now_us=clock.now_us())]
     emit(
         changes,
         lambda: show.table(
@@ -132,9 +132,9 @@ def publish(
 def propose(price_list: str, with_same: bool) -> None:
     """Compare the prices of PRICE_LIST with a public catalogue. Changes nothing; `publish --set` does."""
     ready.store()
-    from farebox.catalog import propose as proposals
+    from farebox.catalog import suggestions
 
-    found = [line._asdict() for line in read(proposals.propose, price_list, now_us=clock.now_us())]
+    found = [line._asdict() for line in read(suggestions.suggest, price_list, now_us=clock.now_us())]
     shown = [line for line in found if with_same or line["change"] != "same"]
     emit(
         shown,
@@ -163,9 +163,9 @@ def propose(price_list: str, with_same: bool) -> None:
 def export(price_list: str, form: str, version: int | None) -> None:
     """Print the prices of PRICE_LIST as CSV or JSON, in the form that `import` takes."""
     ready.store()
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
 
-    sheet = read(lists.show, price_list, version=version, now_us=clock.now_us())
+    sheet = read(price_lists.show, price_list, version=version, now_us=clock.now_us())
     if form == "json":
         click.echo(json.dumps(sheets.to_json(sheet), ensure_ascii=False, indent=2))
     else:

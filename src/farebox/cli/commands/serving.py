@@ -125,12 +125,12 @@ def demo(openai: bool, port: int | None) -> None:
     Sells a real small model that runs on this machine (SmolLM2-135M) and, through the sandbox, nine models of
     OpenAI. Prints a key with 5 USD and writes var/demo.env for programs. `make run` is this.
     """
-    from farebox.demo import run as house
+    from farebox.demo import run as demo
 
     chosen = options.current()
     chosen.port = port if port is not None else chosen.port
     ready.logs()
-    house.run(importlib.import_module, real=openai)
+    demo.run(importlib.import_module, real=openai)
 
 
 COMMANDS = (demo, serve, sandbox)

@@ -13,7 +13,7 @@ from farebox.kit.errors import CommandError
 from .base import Group, emit, read, write
 
 if TYPE_CHECKING:
-    from farebox.kit.settings import Known
+    from farebox.kit.settings import KnownSetting
 
 setting = Group("setting", help="Settings of the shop: texts, signing up, trial credit, limits of manual money.")
 COMMANDS = (setting,)
@@ -50,7 +50,7 @@ def set_(name: str, value: str) -> None:
     emit(done, lambda: print(f"{name} is set." if done["changed"] else f"{name} was so already."))
 
 
-def _value(known: Known, given: str) -> Any:
+def _value(known: KnownSetting, given: str) -> Any:
     from farebox.kit import clock
     from farebox.office.pages.settings import read as parsed
 

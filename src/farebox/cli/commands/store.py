@@ -110,7 +110,7 @@ def prove() -> None:
         "warnings": found.warnings,
         "postings": found.postings,
         "trial_balance_micro": found.trial_balance,
-        "house_micro": found.house,
+        "house_micro": found.own,
     }
     emit(data, lambda: _show_proof(found))
     if not found.clean:
@@ -138,11 +138,11 @@ def _show_proof(found: Any) -> None:
         ],
         empty="The journal is empty: nothing was posted yet.",
     )
-    if found.house:
+    if found.own:
         print()
         show.table(
             ("house account", "sum>"),
-            [(name, money.exact(total)) for name, total in found.house.items()],
+            [(name, money.exact(total)) for name, total in found.own.items()],
             empty="",
         )
 

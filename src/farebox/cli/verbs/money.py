@@ -35,7 +35,7 @@ def grant(
     if found.state == "closed":
         raise CommandError(f"Account {found.id} is closed.")
     if found.kind == "house":
-        raise CommandError("The house's own account needs no money: its calls are free.")
+        raise CommandError("The house account needs no money: its calls are free.")
     expires_us = days.chosen(last_day, expires_us, found.time_zone)
     outside = references.named(references.MANUAL, source, ref) if source else None
     if outside is None:
@@ -90,7 +90,7 @@ def reverse(tx: Tx, *, actor: str, entry: str, reason: str) -> dict[str, Any]:
             after=facts | {"reason": reason, "single_person": True},
         )
     facts["repeated"] = repeated
-    return facts if chart.is_house(head.account) else facts | _balance(tx, head.account)
+    return facts if chart.is_own(head.account) else facts | _balance(tx, head.account)
 
 
 def _one_person(reason: str) -> None:

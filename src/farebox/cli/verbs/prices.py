@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from farebox.catalog import goods, lists, sheets, shelf
+from farebox.catalog import definitions, price_lists, sheets, shelf
 from farebox.kit import clock
 from farebox.kit.db import Tx
 
 
 def create(tx: Tx, *, actor: str, price_list: str, currency: str, about: str = "") -> dict[str, str]:
     """An empty price list in one currency."""
-    return lists.create_list(tx, price_list, currency, about=about, actor=actor)
+    return price_lists.create_list(tx, price_list, currency, about=about, actor=actor)
 
 
 def publish(
@@ -30,7 +30,7 @@ def publish(
     note: str = "",
 ) -> dict[str, Any]:
     """The next version of a list; `rows` are (model, usage class, price as a decimal text for 1,000,000 units)."""
-    sheet = lists.publish(
+    sheet = price_lists.publish(
         tx,
         price_list,
         [sheets.row(*row) for row in rows],
@@ -49,7 +49,7 @@ def publish(
 
 def define(tx: Tx, *, actor: str, model: str, **facts: Any) -> dict[str, Any]:
     """Define a model, or change what is known about it; `facts` as of catalog.goods.define_model."""
-    card = goods.define_model(tx, model, **facts, actor=actor, now_us=clock.now_us())
+    card = definitions.define_model(tx, model, **facts, actor=actor, now_us=clock.now_us())
     return {
         "name": card.name,
         "kinds": sorted(card.kinds),
@@ -62,12 +62,12 @@ def define(tx: Tx, *, actor: str, model: str, **facts: Any) -> dict[str, Any]:
 
 def alias(tx: Tx, *, actor: str, name: str, model: str) -> dict[str, str]:
     """Another name for a model."""
-    return goods.alias(tx, name, model, actor=actor)
+    return definitions.alias(tx, name, model, actor=actor)
 
 
 def unalias(tx: Tx, *, actor: str, name: str) -> dict[str, str]:
     """Take an alias away."""
-    return goods.unalias(tx, name, actor=actor)
+    return definitions.unalias(tx, name, actor=actor)
 
 
 def unlist(tx: Tx, *, actor: str, model: str, why: str = "") -> dict[str, Any]:
@@ -77,7 +77,7 @@ def unlist(tx: Tx, *, actor: str, model: str, why: str = "") -> dict[str, Any]:
 
 def list_again(tx: Tx, *, actor: str, model: str) -> dict[str, Any]:
     """Put a model back on the shelf."""
-    return {"model": model, "changed": goods.relist(tx, model, actor=actor)}
+    return {"model": model, "changed": definitions.relist(tx, model, actor=actor)}
 
 
 RUNS: dict[str, Callable[..., Any]] = {

@@ -43,7 +43,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientProgram:
     """A program or library: its name, where its settings go, the settings, and what is good to know."""
 
     id: str
@@ -53,7 +53,7 @@ class Client:
     notes: tuple[str, ...] = ()
 
 
-def settings(origin: str, models: Sequence[ModelCard], *, key: str = SOME_KEY) -> list[Client]:
+def settings(origin: str, models: Sequence[ModelCard], *, key: str = SOME_KEY) -> list[ClientProgram]:
     """The settings of every client for the shop at `origin`; `models` are those that can be called, best first."""
     base, shown = origin + "/v1", _shown(models)
     chats = [card for card in models if kinds.chats(card)]
@@ -122,8 +122,8 @@ def _chats_only() -> str:
     return _("This app only calls chat models, and none is available.")
 
 
-def _python(base: str, key: str, shown: Mapping[str, str]) -> Client:
-    return Client(
+def _python(base: str, key: str, shown: Mapping[str, str]) -> ClientProgram:
+    return ClientProgram(
         "python",
         "OpenAI SDK · Python",
         _("Pass the base URL and the key to the client, or set them as environment variables and omit both."),
@@ -135,8 +135,8 @@ def _python(base: str, key: str, shown: Mapping[str, str]) -> Client:
     )
 
 
-def _node(base: str, key: str, shown: Mapping[str, str]) -> Client:
-    return Client(
+def _node(base: str, key: str, shown: Mapping[str, str]) -> ClientProgram:
+    return ClientProgram(
         "node",
         "OpenAI SDK · Node",
         _("Here the option is called baseURL."),
@@ -148,13 +148,13 @@ def _node(base: str, key: str, shown: Mapping[str, str]) -> Client:
     )
 
 
-def _langchain(base: str, key: str, shown: Mapping[str, str]) -> Client:
+def _langchain(base: str, key: str, shown: Mapping[str, str]) -> ClientProgram:
     of_chat = (
         (_("To get token counts when streaming, set stream_usage=True."),)
         if any(kinds.KINDS[kind].chats for kind in shown)
         else ()
     )
-    return Client(
+    return ClientProgram(
         "langchain",
         "LangChain",
         _("ChatOpenAI, OpenAIEmbeddings and OpenAI (text completion) all take the base URL and the key."),
@@ -170,8 +170,8 @@ def _langchain(base: str, key: str, shown: Mapping[str, str]) -> Client:
     )
 
 
-def _curl(base: str, key: str, shown: Mapping[str, str]) -> Client:
-    return Client(
+def _curl(base: str, key: str, shown: Mapping[str, str]) -> ClientProgram:
+    return ClientProgram(
         "curl",
         "curl",
         _("The quickest way to test a key."),
@@ -192,8 +192,8 @@ curl {base}/calls -H "Authorization: Bearer {key}"
     )
 
 
-def _env(base: str, key: str) -> Client:
-    return Client(
+def _env(base: str, key: str) -> ClientProgram:
+    return ClientProgram(
         "env",
         ".env",
         _("The OpenAI SDKs, and most apps built on them, read these two variables automatically."),
@@ -201,11 +201,11 @@ def _env(base: str, key: str) -> Client:
     )
 
 
-def _nextchat(origin: str, key: str, models: Sequence[ModelCard]) -> Client:
+def _nextchat(origin: str, key: str, models: Sequence[ModelCard]) -> ClientProgram:
     if not models:
-        return Client("nextchat", "NextChat", _chats_only(), ())
+        return ClientProgram("nextchat", "NextChat", _chats_only(), ())
     own = ",".join(["-all", *(f"+{card.name}@OpenAI" for card in models)])
-    return Client(
+    return ClientProgram(
         "nextchat",
         "NextChat",
         _("Open Settings, tick Custom Endpoint, and choose OpenAI. Enter the endpoint without /v1."),
@@ -227,13 +227,13 @@ def _nextchat(origin: str, key: str, models: Sequence[ModelCard]) -> Client:
     )
 
 
-def _academic(base: str, key: str, models: Sequence[ModelCard]) -> Client:
+def _academic(base: str, key: str, models: Sequence[ModelCard]) -> ClientProgram:
     title = "GPT Academic · GPT 学术优化"
     if not models:
-        return Client("gpt-academic", title, _chats_only(), ())
+        return ClientProgram("gpt-academic", title, _chats_only(), ())
     names = [academic_name(card) for card in models]
     listed = "".join(f'    "{name}",\n' for name in names)
-    return Client(
+    return ClientProgram(
         "gpt-academic",
         title,
         _("Add these lines to config_private.py, next to config.py. GPT Academic needs the full URL."),

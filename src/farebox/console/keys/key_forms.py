@@ -15,7 +15,7 @@ from farebox.accounts import days
 from farebox.accounts.keys.key_terms import NOTE_CHARS_MAX, KeyTerms, check_addresses
 from farebox.accounts.models import ApiKey
 from farebox.console import refusals
-from farebox.console.limit_forms import Amount, Limits, cap_initial
+from farebox.console.limit_forms import AmountField, LimitsForm, cap_initial
 from farebox.kit import clock
 from farebox.kit.errors import CommandError
 
@@ -28,7 +28,7 @@ GRACES = {
 _DAY_FORMAT = "%Y-%m-%d"
 
 
-class KeyForm(Limits):
+class KeyForm(LimitsForm):
     """A key's name, models, caps, limits, addresses and last day; all but the name may stay empty."""
 
     name = forms.CharField(
@@ -149,4 +149,4 @@ class Rotate(forms.Form):
 class Mint(forms.Form):
     """What the playground may spend a day, where that is less than it may anyway."""
 
-    cap = Amount(label=gettext_lazy("Cap"))
+    cap = AmountField(label=gettext_lazy("Cap"))

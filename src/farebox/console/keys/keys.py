@@ -22,7 +22,7 @@ from farebox.accounts.keys import key_edit, key_line, lifting
 from farebox.accounts.keys import keys as domain
 from farebox.accounts.models import Account, ApiKey
 from farebox.accounts.team import key_scope
-from farebox.accounts.team.key_scope import Scope
+from farebox.accounts.team.key_scope import KeyScope
 from farebox.calls import by_key
 from farebox.catalog.pricing import ModelCard
 from farebox.console import refusals
@@ -189,7 +189,7 @@ def revoke(request: HttpRequest, me: Principal, key: str) -> HttpResponse:
     return HttpResponseRedirect(reverse("key", args=[row.id]))
 
 
-def scope(me: Principal) -> Scope:
+def scope(me: Principal) -> KeyScope:
     """The keys that this member may see."""
     return key_scope.scope(me.account, me.person, owner=me.role == "owner")
 

@@ -92,7 +92,7 @@ class Estimate(forms.Form):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EstimateRow:
     """One model's estimate: money in micro-units; `why_not` says why it can't take such a call."""
 
     card: ModelCard
@@ -112,7 +112,7 @@ def page(request: HttpRequest) -> HttpResponse:
     form = _form(request)
     mine = whose.price_list(request)
     book, charged_by = db.read(_facts, clock.now_us(), mine)
-    rows: list[Row] = []
+    rows: list[EstimateRow] = []
     status = 200
     asked = form.cleaned_data if form.is_bound and form.is_valid() else {} if form.is_bound else {"text": "", **_START}
     if asked and request.method == "POST" and not asked["text"]:
@@ -173,7 +173,7 @@ def _form(request: HttpRequest) -> Estimate:
     return Estimate({**_START, "words": 0, **numbers}) if numbers else Estimate()
 
 
-def _answer(book: Book, asked: dict[str, Any]) -> list[Row]:
+def _answer(book: Book, asked: dict[str, Any]) -> list[EstimateRow]:
     """The estimate of every model, cheapest first; those that can't take the call stand last."""
     cards = [line.card for line in book.lines]
     counts: dict[str, int] = {}
@@ -188,7 +188,7 @@ def _answer(book: Book, asked: dict[str, Any]) -> list[Row]:
         prices = {name: quote.micro for name, quote in line.quotes.items()}
         call_micro = price(card, prices, input_tokens=input_tokens, output=asked["output"])
         rows.append(
-            Row(
+            EstimateRow(
                 card=card,
                 input_tokens=input_tokens,
                 output_tokens=asked["output"] if card.output_tokens_max else 0,
@@ -221,7 +221,7 @@ def _why_not(card: ModelCard, input_tokens: int, output: int) -> str:
     return ""
 
 
-def _ranked(rows: list[Row]) -> list[Row]:
+def _ranked(rows: list[EstimateRow]) -> list[EstimateRow]:
     """Models that write come before those that only embed, and within each the cheapest first."""
     rows = sorted(rows, key=lambda row: (bool(row.why_not), not _writes(row.card), row.call_micro, row.card.name))
     able = [row.call_micro for row in rows if not row.why_not and _writes(row.card)]

@@ -8,10 +8,10 @@ from fractions import Fraction
 
 from django.db import connection
 
-from farebox.catalog import public, shelf
+from farebox.catalog import public_list, shelf
 from farebox.catalog.official import OFFICIAL
 from farebox.catalog.pricing import ModelCard
-from farebox.catalog.shelf import Edition, Shelf
+from farebox.catalog.shelf import ListVersion, Shelf
 from farebox.catalog.usage import CLASSES
 from farebox.kit import db, options
 from farebox.kit.db import Tx
@@ -41,7 +41,7 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ModelQuotes:
     """A model on sale with its quotes by usage class, its other names, and what is announced for it."""
 
     card: ModelCard
@@ -65,7 +65,7 @@ class Book:
     currency: str
     usd_rate: str
     valid_from_us: int
-    lines: tuple[Line, ...]
+    lines: tuple[ModelQuotes, ...]
     announced: tuple[Announced, ...]
 
     @property
@@ -79,28 +79,28 @@ _kept: tuple[tuple[object, int], Shelf] | None = None
 
 def read(tx: Tx, now_us: int, *, price_list: str = "") -> Book | None:
     """The book of this list now, of the public one if not named; None without one, or without a version in force."""
-    name = price_list or public.name(tx)
+    name = price_list or public_list.name(tx)
     if name is None:
         return None
     found = on_shelf(tx, now_us)
-    edition = found.edition(name, now_us)
-    if edition is None:
+    version = found.version(name, now_us)
+    if version is None:
         return None
-    official = found.edition(OFFICIAL, now_us)
-    announced = tuple(_announced(found, edition, now_us))
+    official = found.version(OFFICIAL, now_us)
+    announced = tuple(_announced(found, version, now_us))
     aliases: dict[str, list[str]] = {}
     for alias, model in sorted(found.aliases.items()):
         aliases.setdefault(model, []).append(alias)
     return Book(
         price_list=name,
-        version=edition.n,
-        currency=edition.currency,
-        usd_rate=edition.usd_rate,
-        valid_from_us=edition.valid_from_us,
+        version=version.n,
+        currency=version.currency,
+        usd_rate=version.usd_rate,
+        valid_from_us=version.valid_from_us,
         lines=tuple(
-            Line(
+            ModelQuotes(
                 card=card,
-                quotes=_quotes(edition, official, card),
+                quotes=_quotes(version, official, card),
                 aliases=tuple(aliases.get(card.name, ())),
                 announced=tuple(each for each in announced if each.model == card.name),
             )
@@ -118,10 +118,10 @@ def card(tx: Tx, asked: str, now_us: int) -> ModelCard | None:
 def sold_by(tx: Tx, price_list: str, now_us: int) -> list[tuple[ModelCard, Mapping[str, int]]]:
     """The models that this list sells now, each with its prices in micro-units for 1,000,000 units by usage class."""
     found = on_shelf(tx, now_us)
-    edition = found.edition(price_list, now_us)
-    if edition is None:
+    version = found.version(price_list, now_us)
+    if version is None:
         return []
-    return [(card, edition.prices[card.name]) for card in found.models(price_list, now_us)]
+    return [(card, version.prices[card.name]) for card in found.models(price_list, now_us)]
 
 
 def discount_tenths(micro: int, official_micro: int, usd_rate: str) -> int | None:
@@ -140,35 +140,35 @@ def on_shelf(tx: Tx, now_us: int) -> Shelf:
     return kept[1]
 
 
-def _quotes(edition: Edition, official: Edition | None, of: ModelCard) -> dict[str, Quote]:
+def _quotes(version: ListVersion, official: ListVersion | None, of: ModelCard) -> dict[str, Quote]:
     vendor = official.prices.get(of.name, {}) if official is not None else {}
     quotes = {}
     for name in CLASSES:
-        micro = edition.prices[of.name].get(name)
+        micro = version.prices[of.name].get(name)
         if micro is None:
             continue
         there = vendor.get(name)
-        tenths = None if there is None else discount_tenths(micro, there, edition.usd_rate)
+        tenths = None if there is None else discount_tenths(micro, there, version.usd_rate)
         if tenths is not None and tenths < 0 and not options.current().advertise_markup:
             there = tenths = None
         quotes[name] = Quote(micro, there, tenths)
     return quotes
 
 
-def _announced(found: Shelf, now: Edition, now_us: int) -> Iterator[Announced]:
-    """What the editions to come change, each against the one before it, of models that are listed."""
+def _announced(found: Shelf, now: ListVersion, now_us: int) -> Iterator[Announced]:
+    """What the versions to come change, each against the one before it, of models that are listed."""
     coming = {
-        edition.valid_from_us: edition
-        for edition in found.editions.get(now.price_list, ())
-        if edition.valid_from_us > now_us
+        version.valid_from_us: version
+        for version in found.versions.get(now.price_list, ())
+        if version.valid_from_us > now_us
     }
     before = now
-    for edition in coming.values():
-        for model in sorted(before.prices.keys() | edition.prices.keys()):
+    for version in coming.values():
+        for model in sorted(before.prices.keys() | version.prices.keys()):
             if model not in found.listed:
                 continue
-            old, new = before.prices.get(model, {}), edition.prices.get(model, {})
+            old, new = before.prices.get(model, {}), version.prices.get(model, {})
             for name in CLASSES:
                 if old.get(name) != new.get(name):
-                    yield Announced(edition.valid_from_us, model, name, old.get(name), new.get(name))
-        before = edition
+                    yield Announced(version.valid_from_us, model, name, old.get(name), new.get(name))
+        before = version

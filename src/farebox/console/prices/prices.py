@@ -16,8 +16,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from farebox.catalog import history
-from farebox.catalog.history import Step
+from farebox.catalog import price_history
+from farebox.catalog.price_history import PriceStep
 from farebox.catalog.sheets import price_text
 from farebox.console import cells, labels
 from farebox.kit import clock, db
@@ -26,7 +26,7 @@ from farebox.look import called
 from farebox.look.templatetags.look import money
 
 from . import drawing, pricebook, whose
-from .pricebook import Announced, Book, Line
+from .pricebook import Announced, Book, ModelQuotes
 
 _TEXT_CHARS_MAX = 100
 _DAY_US = 86_400_000_000
@@ -157,9 +157,13 @@ def _book(price_list: str) -> tuple[Book | None, int]:
     return db.read(pricebook.read, now_us, price_list=price_list), now_us
 
 
-def _model(tx: Tx, name: str, now_us: int, price_list: str) -> tuple[Book | None, Any, list[Step]]:
+def _model(tx: Tx, name: str, now_us: int, price_list: str) -> tuple[Book | None, Any, list[PriceStep]]:
     book, card = pricebook.read(tx, now_us, price_list=price_list), pricebook.card(tx, name, now_us)
-    return book, card, history.steps(tx, book.price_list, card.name) if book is not None and card is not None else []
+    return (
+        book,
+        card,
+        price_history.steps(tx, book.price_list, card.name) if book is not None and card is not None else [],
+    )
 
 
 def _selection(request: HttpRequest, book: Book) -> Selection:
@@ -178,7 +182,7 @@ def _selection(request: HttpRequest, book: Book) -> Selection:
     )
 
 
-def _select(book: Book, chosen: Selection) -> list[Line]:
+def _select(book: Book, chosen: Selection) -> list[ModelQuotes]:
     """The lines that were asked for, in the order that was asked for; what has no such value stands last."""
     words = chosen.q.casefold().split()
     found = []
@@ -195,7 +199,7 @@ def _select(book: Book, chosen: Selection) -> list[Line]:
     return known + sorted((line for line in found if value(line) is None), key=lambda line: line.card.name)
 
 
-def _value(column: str) -> Callable[[Line], Any]:
+def _value(column: str) -> Callable[[ModelQuotes], Any]:
     """What a line is sorted by."""
     if column == "model":
         return lambda line: line.card.name.casefold()
@@ -249,7 +253,7 @@ def _has(book: Book, kind: str) -> bool:
     return any(kind in line.card.kinds for line in book.lines)
 
 
-def _row(line: Line, book: Book) -> dict[str, Any]:
+def _row(line: ModelQuotes, book: Book) -> dict[str, Any]:
     return {
         "card": line.card,
         "kinds": [called.KINDS[kind] for kind in sorted(line.card.kinds)],
@@ -265,7 +269,7 @@ def _row(line: Line, book: Book) -> dict[str, Any]:
     }
 
 
-def _quote(name: str, line: Line, book: Book) -> dict[str, Any]:
+def _quote(name: str, line: ModelQuotes, book: Book) -> dict[str, Any]:
     quote = line.quotes[name]
     tenths = quote.discount_tenths
     return {
@@ -297,7 +301,7 @@ def _announcements(changes: Sequence[Announced], currency: str, now_us: int) -> 
     return out
 
 
-def _history(steps: Sequence[Step], classes: Sequence[str], now_us: int) -> list[dict[str, Any]]:
+def _history(steps: Sequence[PriceStep], classes: Sequence[str], now_us: int) -> list[dict[str, Any]]:
     """The steps as rows of a table, newest first, each price with its change against the step before."""
     in_force = max((step.valid_from_us for step in steps if step.valid_from_us <= now_us), default=None)
     rows = []
@@ -334,7 +338,7 @@ def _change(before: int | None, after: int | None) -> str:
     return f"{sign}{labels.tenths(abs(tenths))}%" if tenths else f"{sign}<0.1%"
 
 
-def _chart(steps: Sequence[Step], classes: Sequence[str], currency: str, now_us: int) -> SafeString | str:
+def _chart(steps: Sequence[PriceStep], classes: Sequence[str], currency: str, now_us: int) -> SafeString | str:
     if len(steps) < 2:
         return ""
     first_us, last_us = steps[0].valid_from_us, max(steps[-1].valid_from_us, now_us)
@@ -352,7 +356,7 @@ def _chart(steps: Sequence[Step], classes: Sequence[str], currency: str, now_us:
     )
 
 
-def _as_json(line: Line) -> dict[str, Any]:
+def _as_json(line: ModelQuotes) -> dict[str, Any]:
     card = line.card
     known = {name: quote for name, quote in line.quotes.items() if quote.official_micro is not None}
     return {

@@ -14,21 +14,21 @@ LANGUAGES = {"zh-hans": "zh", "en": "en"}
 _HEADINGS = {"# ": "h1", "## ": "h2", "### ": "h3"}
 
 
-class Part(NamedTuple):
+class TextBlock(NamedTuple):
     """A heading (`h1` to `h3`), a paragraph (`p`) or a list (`ul`) with its lines."""
 
     kind: str
     lines: tuple[str, ...]
 
 
-class Text(NamedTuple):
+class OwnText(NamedTuple):
     """A page in the operator's words; `lang` is the language that it is written in."""
 
     lang: str
-    parts: tuple[Part, ...]
+    parts: tuple[TextBlock, ...]
 
 
-def find(page: str, language: str) -> Text | None:
+def find(page: str, language: str) -> OwnText | None:
     """The text of a page in this language, else in the other one; None where there is none."""
     wanted = LANGUAGES.get(language, "en")
     set_here = db.read(settings.values)
@@ -36,7 +36,7 @@ def find(page: str, language: str) -> Text | None:
         found = str(set_here.get(f"{page}_{lang}", "")) or _file(page, lang)
         if not found:
             continue
-        return Text("zh-Hans" if lang == "zh" else "en", parts(found[:CHARS_MAX]))
+        return OwnText("zh-Hans" if lang == "zh" else "en", parts(found[:CHARS_MAX]))
     return None
 
 
@@ -48,18 +48,18 @@ def _file(page: str, lang: str) -> str:
         return ""
 
 
-def parts(text: str) -> tuple[Part, ...]:
+def parts(text: str) -> tuple[TextBlock, ...]:
     """Headings (`#`), lists (`-`) and paragraphs; an empty line ends a part. Everything else is shown as it stands."""
-    made: list[Part] = []
+    made: list[TextBlock] = []
     for block in text.replace("\r\n", "\n").split("\n\n"):
         for line in filter(None, map(str.strip, block.split("\n"))):
             kind, words = _kind(line)
             # A line goes on with the paragraph or list before it, in the same block.
             if made and kind == made[-1].kind and kind in {"p", "ul"}:
-                made[-1] = Part(kind, (*made[-1].lines, words))
+                made[-1] = TextBlock(kind, (*made[-1].lines, words))
             else:
-                made.append(Part(kind, (words,)))
-        made.append(Part("", ()))
+                made.append(TextBlock(kind, (words,)))
+        made.append(TextBlock("", ()))
     return tuple(part for part in made if part.kind)
 
 

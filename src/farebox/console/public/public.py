@@ -10,12 +10,12 @@ from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
 
 from farebox.accounts.sign_in import signup
-from farebox.accounts.sign_in.signup import Offered
+from farebox.accounts.sign_in.signup import TrialOffer
 from farebox.catalog import pricing
 from farebox.catalog.usage import Usage
 from farebox.console.keys import clients
 from farebox.console.prices import pricebook, whose
-from farebox.console.prices.pricebook import Book, Line
+from farebox.console.prices.pricebook import Book, ModelQuotes
 from farebox.console.rules import rules
 from farebox.kit import clock, db, options
 from farebox.kit.db import Tx
@@ -95,7 +95,7 @@ def _rules() -> rules.InForce:
     return db.read(rules.in_force, clock.now_us())
 
 
-def _first(tx: Tx, now_us: int, price_list: str) -> tuple[Book | None, list[News], Offered | None]:
+def _first(tx: Tx, now_us: int, price_list: str) -> tuple[Book | None, list[News], TrialOffer | None]:
     return pricebook.read(tx, now_us, price_list=price_list), news.read(tx, now_us), signup.offered(tx)
 
 
@@ -107,13 +107,13 @@ def _text(request: HttpRequest, page: str, **facts: Any) -> HttpResponse:
     return render(request, f"console/{page}.html", facts)
 
 
-def _newest(book: Book | None) -> list[Line]:
+def _newest(book: Book | None) -> list[ModelQuotes]:
     """The models on sale, those that chat before all others, and within each the newest first."""
     lines = [] if book is None else book.lines
     return sorted(lines, key=lambda line: (not kinds.chats(line.card), -line.card.created_s, line.card.name))
 
 
-def _example(sold: Line) -> dict[str, Any]:
+def _example(sold: ModelQuotes) -> dict[str, Any]:
     """A call as its receipt would show it, made by the same arithmetic."""
     used = Usage(**{name: units for name, units in _EXAMPLE.items() if name in sold.quotes})
     made = pricing.charge({name: quote.micro for name, quote in sold.quotes.items()}, used)

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from farebox.calls import availability
-from farebox.calls.availability import Seen, Span, Tally
+from farebox.calls.availability import Availability, Span, SpanTally
 from farebox.console import labels
 from farebox.console.prices import drawing, pricebook, whose
 from farebox.console.prices.pricebook import Book
@@ -23,7 +23,7 @@ from .news import News
 
 FEW = 20  # fewer calls than these say little
 _SOME, _MANY = 9_900, 9_000  # hundredths of a percent below which some, or many calls fail
-_NONE = Tally()
+_NONE = SpanTally()
 
 
 @require_safe
@@ -56,13 +56,13 @@ def state(hundredths: int | None) -> str:
     return "some" if hundredths >= _MANY else "down"
 
 
-def _read(tx: Tx, now_us: int, price_list: str) -> tuple[Book | None, Seen, list[News]]:
+def _read(tx: Tx, now_us: int, price_list: str) -> tuple[Book | None, Availability, list[News]]:
     book = pricebook.read(tx, now_us, price_list=price_list)
     return book, availability.WATCH.look(tx, now_us), news.read(tx, now_us)
 
 
-def _row(model: str, seen: Seen) -> dict[str, Any]:
-    lately = Tally()
+def _row(model: str, seen: Availability) -> dict[str, Any]:
+    lately = SpanTally()
     for span in seen.hours[-2:]:
         lately.add(span.tallies.get(model, _NONE))
     day, month = seen.last_day.tallies.get(model, _NONE), seen.last_month.tallies.get(model, _NONE)
@@ -81,7 +81,7 @@ def _row(model: str, seen: Seen) -> dict[str, Any]:
     }
 
 
-def _sums(name: str, tally: Tally, strip: str) -> dict[str, Any]:
+def _sums(name: str, tally: SpanTally, strip: str) -> dict[str, Any]:
     return {
         "name": name,
         "strip": strip,
@@ -93,11 +93,11 @@ def _sums(name: str, tally: Tally, strip: str) -> dict[str, Any]:
     }
 
 
-def _strip(title: str, spans: Sequence[tuple[str, Tally]]) -> str:
+def _strip(title: str, spans: Sequence[tuple[str, SpanTally]]) -> str:
     return drawing.strip(title, [(state(tally.hundredths), f"{when} · {_said(tally)}") for when, tally in spans])
 
 
-def _said(tally: Tally) -> str:
+def _said(tally: SpanTally) -> str:
     return labels.hundredths(tally.hundredths) if tally.calls else _("no calls")
 
 

@@ -10,9 +10,9 @@ from farebox.kit import settings
 from farebox.kit.db import Tx
 
 from . import rules_1, rules_2
-from .rules_1 import Group, Rule
+from .rules_1 import Rule, RuleGroup
 
-GROUPS: Mapping[int, tuple[Group, ...]] = MappingProxyType({1: rules_1.GROUPS, 2: rules_2.GROUPS})
+GROUPS: Mapping[int, tuple[RuleGroup, ...]] = MappingProxyType({1: rules_1.GROUPS, 2: rules_2.GROUPS})
 _RULES = {
     (version, rule.number): rule for version, groups in GROUPS.items() for group in groups for rule in group.rules
 }

@@ -16,7 +16,7 @@ class Rule(NamedTuple):
     cost: Promise
 
 
-class Group(NamedTuple):
+class RuleGroup(NamedTuple):
     """Rules that belong together."""
 
     title: Promise
@@ -27,7 +27,7 @@ _FREE = _("Nothing")
 _AS_R02 = _("As R02")
 
 GROUPS = (
-    Group(
+    RuleGroup(
         _("Charged"),
         (
             Rule("R02", _("The answer is complete."), _("Usage as reported by the upstream")),
@@ -61,7 +61,7 @@ GROUPS = (
             Rule("R32", _("The answer comes from our own cache."), _("The cache price of the list")),
         ),
     ),
-    Group(
+    RuleGroup(
         _("Free"),
         (
             Rule(
@@ -83,7 +83,7 @@ GROUPS = (
             Rule("R33", _("You list models or read your balance, usage or a receipt."), _FREE),
         ),
     ),
-    Group(
+    RuleGroup(
         _("You disconnect, or the key becomes invalid"),
         (
             Rule("R17", _("You disconnect from a stream before its first token."), _("The input only")),
@@ -105,7 +105,7 @@ GROUPS = (
             ),
         ),
     ),
-    Group(
+    RuleGroup(
         _("Our mistakes"),
         (
             Rule(
@@ -125,7 +125,7 @@ GROUPS = (
             ),
         ),
     ),
-    Group(
+    RuleGroup(
         _("Not available yet"),
         (
             Rule("R28", _("Images."), _("Per delivered image")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils.translation import gettext_lazy as _
 
 from . import rules_1
-from .rules_1 import Group, Rule
+from .rules_1 import Rule, RuleGroup
 
 _AS_BEFORE = {rule.number: rule for group in rules_1.GROUPS for rule in group.rules}
 _ALLOWED = _("Nothing, within the allowance")
@@ -17,7 +17,7 @@ def _same(*numbers: str) -> tuple[Rule, ...]:
 
 
 GROUPS = (
-    Group(
+    RuleGroup(
         _("Charged"),
         (
             *_same("R02", "R03", "R04"),
@@ -44,7 +44,7 @@ GROUPS = (
             *_same("R10", "R11", "R22", "R23", "R26", "R27", "R32"),
         ),
     ),
-    Group(
+    RuleGroup(
         _("Free"),
         (
             *_same("R01"),
@@ -64,7 +64,7 @@ GROUPS = (
             *_same("R24", "R33"),
         ),
     ),
-    Group(
+    RuleGroup(
         _("You disconnect, or the key becomes invalid"),
         (
             Rule(
@@ -78,6 +78,6 @@ GROUPS = (
             *_same("R19", "R20", "R21"),
         ),
     ),
-    Group(_("Our mistakes"), _same("R25", "R34")),
-    Group(_("Not available yet"), _same("R28", "R29", "R30", "R31")),
+    RuleGroup(_("Our mistakes"), _same("R25", "R34")),
+    RuleGroup(_("Not available yet"), _same("R28", "R29", "R30", "R31")),
 )

@@ -254,10 +254,10 @@ class Door(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
         )
 
 
-class Second(sealed_factors.Adapter):
+class Second(sealed_factors.FactorsAdapter):
     """What second factors are called."""
 
-    error_messages = sealed_factors.Adapter.error_messages | {
+    error_messages = sealed_factors.FactorsAdapter.error_messages | {
         "incorrect_code": _("The code is wrong or was already used."),
         "unverified_email": _("Confirm your e-mail address first."),
         "passkey_refused": _("This passkey was not accepted. Please try again, or sign in another way."),

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from farebox.accounts.models import Person
 from farebox.accounts.sign_in import first_proof, signup
-from farebox.accounts.sign_in.first_proof import Shown
+from farebox.accounts.sign_in.first_proof import BrowserProof
 from farebox.console import refusals
 from farebox.kit import clock, db
 from farebox.kit.db import Tx
@@ -23,10 +23,10 @@ from farebox.kit.errors import CommandError
 from . import second
 
 
-def shown(request: HttpRequest, person: Person) -> Shown:
+def shown(request: HttpRequest, person: Person) -> BrowserProof:
     """What this session has proved of the person, who is about to come in."""
     records = get_authentication_records(request, person)
-    return Shown(
+    return BrowserProof(
         any(each.get("method") == "password" for each in records),
         frozenset((each["provider"], each["uid"]) for each in records if each.get("method") == "socialaccount"),
     )

@@ -81,7 +81,7 @@ def configured() -> list[Service]:
     return found
 
 
-class Adapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
+class ServicesAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """What allauth asks of other services."""
 
     error_messages = DefaultSocialAccountAdapter.error_messages | {

@@ -18,7 +18,7 @@ from farebox.accounts.people import people
 from farebox.accounts.sign_in import switching
 from farebox.accounts.team import invitations, teams
 from farebox.console import refusals
-from farebox.console.limit_forms import Limits, limits_initial
+from farebox.console.limit_forms import LimitsForm, limits_initial
 from farebox.console.principal import Principal, needs
 from farebox.console.step_up import ask, step_up
 from farebox.kit import clock, db
@@ -43,7 +43,7 @@ def _page(request: HttpRequest, me: Principal, row: Member, **given: forms.Form)
         "member": row,
         "may_change": _may_change(me, row),
         "may_sign_out": me.role == "owner" and row.person_id != me.person,
-        "limits_form": Limits(initial=limits_initial(row)),
+        "limits_form": LimitsForm(initial=limits_initial(row)),
         **db.read(team_rows.of_member, row),
     }
     if me.role == "owner":
@@ -56,7 +56,7 @@ def _page(request: HttpRequest, me: Principal, row: Member, **given: forms.Form)
 @needs("admin")
 def cap(request: HttpRequest, me: Principal, member: str) -> HttpResponse:
     """Other caps and limits for a member."""
-    row, form = _changeable(me, member), Limits(request.POST)
+    row, form = _changeable(me, member), LimitsForm(request.POST)
     if not form.is_valid():
         return _page(request, me, row, limits_form=form)
     if lifting.place(row, form.limits(), form.paces()):

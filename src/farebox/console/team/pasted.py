@@ -14,23 +14,23 @@ _NAME_CHARS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PastedFault:
     """What can't be read: the number of the line, from 1, and the part of it."""
 
     line: int
     part: str
 
 
-def read(text: str) -> tuple[list[Guest], list[Fault]]:
+def read(text: str) -> tuple[list[Guest], list[PastedFault]]:
     """The people of a list, one a line or parted by commas, semicolons or tabs, with or without names; and its faults.
 
     `a@b.c`, `Name <a@b.c>`, `Name, a@b.c` and `a@b.c Name` all do. Who stands there twice counts once.
     """
     found: dict[str, Guest] = {}
-    faults: list[Fault] = []
+    faults: list[PastedFault] = []
     for number, line in enumerate(text.splitlines(), start=1):
         guests, wrong = _line(line)
-        faults += [Fault(number, part) for part in wrong]
+        faults += [PastedFault(number, part) for part in wrong]
         for guest in guests:
             found.setdefault(guest.email, guest)
     return list(found.values()), faults

@@ -19,7 +19,7 @@ from farebox.accounts.models import Project
 from farebox.accounts.team import teams
 from farebox.accounts.team.teams import Reach
 from farebox.console import refusals
-from farebox.console.limit_forms import Limits, limits_initial
+from farebox.console.limit_forms import LimitsForm, limits_initial
 from farebox.console.principal import CHOSEN, Principal, needs, proved_at, signed_in
 from farebox.console.step_up import ask
 from farebox.kit import clock, db
@@ -81,7 +81,7 @@ def project(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
 
 def _project(request: HttpRequest, me: Principal, row: Project, **given: forms.Form) -> HttpResponse:
     request.page_of_form = reverse("project", args=[row.id])  # type: ignore[attr-defined]
-    limits = Limits(initial=limits_initial(row))
+    limits = LimitsForm(initial=limits_initial(row))
     end = KeysEnd(
         zone=row.account.time_zone, initial={"day": team_rows.last_day(row.keys_end_us, row.account.time_zone)}
     )
@@ -98,7 +98,7 @@ def _project(request: HttpRequest, me: Principal, row: Project, **given: forms.F
 @needs("owner")
 def cap_project(request: HttpRequest, me: Principal, project: str) -> HttpResponse:
     """Other caps and limits for a project."""
-    row, form = found(me, project), Limits(request.POST)
+    row, form = found(me, project), LimitsForm(request.POST)
     if not form.is_valid():
         return _project(request, me, row, limits_form=form)
     if lifting.place(row, form.limits(), form.paces()):

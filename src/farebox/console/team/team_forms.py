@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 from farebox.accounts import days
 from farebox.accounts.models import Project
 from farebox.accounts.team import invitations
-from farebox.console.limit_forms import Cap
+from farebox.console.limit_forms import CapForm
 from farebox.kit import clock
 from farebox.look.whole import WholeField
 
@@ -27,7 +27,7 @@ _LIST_CHARS_MAX = 50_000
 _SHOWN_FAULTS = 10
 
 
-class NewProject(Cap):
+class NewProject(CapForm):
     """A project with its name, and a cap if one is wanted."""
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=100)
@@ -89,7 +89,7 @@ class Role(forms.Form):
         choose(self.fields["project"], projects)
 
 
-class Invite(Cap):
+class Invite(CapForm):
     """Whom to invite, to what."""
 
     people = forms.CharField(
@@ -145,11 +145,11 @@ class Invite(Cap):
             self.add_error("project", _("Choose a project."))
         return found
 
-    def terms(self) -> invitations.Terms:
+    def terms(self) -> invitations.InvitationTerms:
         """What the domain's verb takes."""
         given = self.cleaned_data
         with_key = given["with_key"] and bool(given["project"])
-        return invitations.Terms(
+        return invitations.InvitationTerms(
             role=given["role"],
             project=given["project"] or None,
             with_key=with_key,

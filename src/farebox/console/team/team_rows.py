@@ -14,7 +14,7 @@ from farebox.accounts.models import ApiKey, Member, Project
 from farebox.accounts.team import invitations, teams
 from farebox.accounts.team.teams import Reach
 from farebox.calls import totals
-from farebox.calls.scope import Scope
+from farebox.calls.scope import CallScope
 from farebox.console.keys import keys
 from farebox.console.limit_forms import CAPS, PERIODS
 from farebox.console.principal import Principal
@@ -25,7 +25,7 @@ from .team_forms import ROLES
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SpendRow:
     """A project or a member, what it has spent this month, and how far each of its caps is used."""
 
     of: Any
@@ -51,7 +51,7 @@ class _Spent:
     def __init__(self, tx: Tx, account: str, time_zone: str) -> None:
         self.tx, self.now_us, self.zone = tx, clock.now_us(), time_zone
         today = zones.day(self.now_us, time_zone)
-        by_key = totals.spent_by_key(tx, Scope(account), from_day=f"{today[:8]}01", until_day=today)
+        by_key = totals.spent_by_key(tx, CallScope(account), from_day=f"{today[:8]}01", until_day=today)
         self.by_project: Counter[str] = Counter()
         self.by_member: Counter[str] = Counter()
         self.keys_of_project: Counter[str] = Counter()
@@ -63,17 +63,17 @@ class _Spent:
                 self.by_member[member] += by_key.get(key, 0)
                 self.keys_of_member[member] += counts
 
-    def rows(self, of: Sequence[Project | Member], *, people: Mapping[str | None, int] | None = None) -> list[Row]:
+    def rows(self, of: Sequence[Project | Member], *, people: Mapping[str | None, int] | None = None) -> list[SpendRow]:
         uses = cap_use.of_rows(self.tx, of, time_zone=self.zone, now_us=self.now_us)
         return [self._row(each, used, (people or {}).get(each.id, 0)) for each, used in zip(of, uses, strict=True)]
 
-    def row(self, of: Project | Member, *, people: int = 0) -> Row:
+    def row(self, of: Project | Member, *, people: int = 0) -> SpendRow:
         return self.rows([of], people={of.id: people})[0]
 
-    def _row(self, of: Project | Member, uses: tuple[Use, ...], people: int) -> Row:
+    def _row(self, of: Project | Member, uses: tuple[Use, ...], people: int) -> SpendRow:
         is_project = isinstance(of, Project)
         spent, keys = (self.by_project, self.keys_of_project) if is_project else (self.by_member, self.keys_of_member)
-        return Row(of, spent[of.id], uses, keys[of.id], people)
+        return SpendRow(of, spent[of.id], uses, keys[of.id], people)
 
 
 def everything(tx: Tx, me: Principal, within: Reach) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def of_member(tx: Tx, member: Member) -> dict[str, Any]:
     return {"row": spent.row(member), "keys": sorted(shown, key=lambda each: each["state"] in keys.ENDED)}
 
 
-def own(tx: Tx, me: Principal) -> list[Row]:
+def own(tx: Tx, me: Principal) -> list[SpendRow]:
     """A member's own places in this account, and nobody else's."""
     spent = _Spent(tx, me.account, _zone(me))
     return spent.rows([place for place in teams.places(me.person) if place.account_id == me.account])

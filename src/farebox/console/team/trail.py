@@ -15,11 +15,11 @@ from farebox.accounts import customers
 from farebox.accounts.team import teams, trail
 from farebox.console.principal import Principal, needs
 from farebox.kit import db
-from farebox.kit.audit import Event
+from farebox.kit.audit import TrailEvent
 from farebox.look import called
 
 from . import trail_words
-from .trail_words import Reader
+from .trail_words import Viewer
 
 PAGE = 50
 _ID = re.compile(r"\b(?:acc|prj|mem|key|inv)_[0-9A-Za-z]{25}\b")
@@ -38,7 +38,7 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
     events = db.read(trail.read, within, verbs=trail_words.VERBS, before=before, limit=PAGE + 1)
     shown = events[:PAGE]
     ids = {ident for each in shown for text in (each.object, each.before, each.after) for ident in _ID.findall(text)}
-    reader = Reader(db.read(trail.names, within, ids), me.currency, me.time_zone)
+    reader = Viewer(db.read(trail.names, within, ids), me.currency, me.time_zone)
     # Of their own people alone: who acts for the shop stays unnamed.
     emails = db.read(customers.names, [each.actor for each in shown if each.actor.startswith("person:")])
     context = {
@@ -51,7 +51,7 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
     return render(request, "console/trail.html", context)
 
 
-def _row(event: Event, reader: Reader, emails: dict[str, str]) -> dict[str, Any]:
+def _row(event: TrailEvent, reader: Viewer, emails: dict[str, str]) -> dict[str, Any]:
     return {
         "at_us": event.at_us,
         "who": _who(event.actor, emails),

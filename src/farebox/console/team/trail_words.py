@@ -1,6 +1,6 @@
 """What the page of changes says of an event of the audit trail: what was done, and the facts before and after.
 
-An event or a fact that is not named here is not shown: what the trail keeps for the house stays in the house.
+An event or a fact that is not named here is not shown: what the trail keeps for the shop stays in the shop.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from farebox.kit.audit import Event
+from farebox.kit.audit import TrailEvent
 from farebox.look import marks, statement
 from farebox.look.templatetags.look import money
 
@@ -89,7 +89,7 @@ FACTS: dict[str, Any] = {
     "call": gettext_lazy("Call"),
     "statement": gettext_lazy("Month"),
 }
-# What is shown of events that keep other facts beside, of the house or of one person.
+# What is shown of events that keep other facts beside, of the shop or of one person.
 ONLY: dict[str, dict[str, Any]] = {
     "account.open": {"name": FACTS["name"]},
     "account.set_price_list": {},
@@ -124,7 +124,7 @@ _LISTS = ("models", "addresses")
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Viewer:
     """Who reads: names that he may read by id, his account's currency, his time zone."""
 
     names: Mapping[str, str]
@@ -141,7 +141,7 @@ class Fact:
     after: str
 
 
-def facts(event: Event, reader: Reader) -> list[Fact]:
+def facts(event: TrailEvent, reader: Viewer) -> list[Fact]:
     """What an event made, or what it changed; what stayed as it was is left out."""
     old, new = _read(event, event.before), _read(event, event.after)
     changes = bool(event.before) or event.verb == "key.set_expiry"
@@ -156,7 +156,7 @@ def facts(event: Event, reader: Reader) -> list[Fact]:
     return found
 
 
-def _read(event: Event, text: str) -> dict[str, Any]:
+def _read(event: TrailEvent, text: str) -> dict[str, Any]:
     given = msgspec.json.decode(text) if text else None
     if event.verb in ONE:
         return {ONE[event.verb]: given}
@@ -165,7 +165,7 @@ def _read(event: Event, text: str) -> dict[str, Any]:
     return given | (given.get("caps_micro") or {})
 
 
-def _said(name: str, value: Any, reader: Reader) -> str:
+def _said(name: str, value: Any, reader: Viewer) -> str:
     """A fact in words."""
     if name in _MONEY or name in _NUMBERS:
         if value is None:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from farebox.calls import receipts, search
-from farebox.calls.search import Found, Row, Wanted
+from farebox.calls.search import CallPage, CallRow, Wanted
 from farebox.console import labels, scoped
 from farebox.console.principal import Principal, signed_in
 from farebox.console.rules import rules
@@ -59,7 +59,7 @@ def page(request: HttpRequest, me: Principal) -> HttpResponse:
     names = scoped.names(me)
     asked = read_form(request.GET, names, me.time_zone)
     none = bool(ident or asked.wrong)
-    found = Found((), None) if none else db.read(_page, me, asked.wanted, before)
+    found = CallPage((), None) if none else db.read(_page, me, asked.wanted, before)
     refunds = db.read(given.by_call, me.account, [row.id for row in found.rows])
     context = {
         "asked": asked,
@@ -209,11 +209,11 @@ def read_form(query: QueryDict, names: Names, zone: str) -> Asked:
     return Asked(fields, wanted, tuple(wrong))
 
 
-def _page(tx: Tx, me: Principal, wanted: Wanted, before: str) -> Found:
+def _page(tx: Tx, me: Principal, wanted: Wanted, before: str) -> CallPage:
     return search.page(tx, scoped.scope(me), wanted, before=before or None, limit=PAGE)
 
 
-def _shown(row: Row, names: Names, by_hand_micro: int) -> dict[str, Any]:
+def _shown(row: CallRow, names: Names, by_hand_micro: int) -> dict[str, Any]:
     """A row with its words."""
     word, colour = call_words.outcome(row.outcome)
     usage = row.usage

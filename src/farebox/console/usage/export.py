@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from farebox.calls import export
-from farebox.calls.search import Row, Wanted
+from farebox.calls.search import CallRow, Wanted
 from farebox.catalog.usage import CLASSES
 from farebox.console import cells, labels, scoped
 from farebox.console.principal import Principal, signed_in
@@ -80,11 +80,11 @@ def _objects(me: Principal, wanted: Wanted, names: Names) -> Iterator[bytes]:
     yield b"\n]\n" if before == b",\n" else b"[]\n"
 
 
-def _refunded(row: Row, by_hand: Mapping[str, int]) -> int:
+def _refunded(row: CallRow, by_hand: Mapping[str, int]) -> int:
     return (row.charge_micro or 0) if row.refunded else by_hand.get(row.id, 0)
 
 
-def _line(row: Row, names: Names, refunded_micro: int) -> list[Any]:
+def _line(row: CallRow, names: Names, refunded_micro: int) -> list[Any]:
     charge = "" if row.charge_micro is None else money.exact(row.charge_micro)
     refunded = money.exact(refunded_micro) if refunded_micro else ""
     return [
@@ -116,7 +116,7 @@ def _line(row: Row, names: Names, refunded_micro: int) -> list[Any]:
     ]
 
 
-def _object(row: Row, names: Names, refunded_micro: int) -> Mapping[str, Any]:
+def _object(row: CallRow, names: Names, refunded_micro: int) -> Mapping[str, Any]:
     return {
         "id": row.id,
         "begun": _time(row.opened_us),

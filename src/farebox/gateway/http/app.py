@@ -12,10 +12,10 @@ import structlog
 from farebox.accounts.keys import authenticate
 from farebox.accounts.keys.caller import Caller
 from farebox.calls import log as records
-from farebox.gateway import me, models
+from farebox.gateway import me, model_list
 from farebox.gateway.ports import Ports
 from farebox.gateway.serve import serve
-from farebox.kit import errors, limits
+from farebox.kit import errors, process_limits
 from farebox.kit.errors import FareboxError
 from farebox.protocol import kinds
 from farebox.protocol.kind import Kind
@@ -29,8 +29,8 @@ _json = msgspec.json.Encoder().encode
 Free = Callable[[Ports, Caller, str, dict[str, str]], Awaitable[dict[str, Any]]]
 # Free routes by path below /v1; one that ends in a slash takes a name after it.
 FREE: dict[str, Free] = {
-    "/models": models.listed,
-    "/models/": models.one,
+    "/models": model_list.listed,
+    "/models/": model_list.one,
     "/balance": me.balance,
     "/calls": me.calls,
     "/calls/": me.receipt,
@@ -56,7 +56,7 @@ class App:
         self.ports = ports
         self.pages = pages
         self.metered = metered
-        self.leaks: leaks.Desk | None = None
+        self.leaks: leaks.LeakDesk | None = None
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. Never raises."""
@@ -69,7 +69,7 @@ class App:
             await exchange.refuse(refusal)
             refusal.__traceback__ = None  # its frames hold this request, and who refused may still hold it
         except Exception as bug:
-            if limits.exhausted(bug):  # no open files, memory or threads are left: it may pass (promises: F43)
+            if process_limits.exhausted(bug):  # no open files, memory or threads are left: it may pass (promises: F43)
                 log.warning("app.exhausted", request=exchange.id, error=str(bug)[:200])
                 await exchange.refuse(errors.Overloaded())
                 return

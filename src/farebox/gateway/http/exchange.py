@@ -454,7 +454,7 @@ class Exchange:
         elif self._begun and self._stream:
             await self.finish(self.kind.broken(error))
         else:
-            await self.answer(*self.kind.refusal(error))
+            await self.answer(*self.kind.error_answer(error))
 
     def cut(self) -> None:
         """Wait for the customer no longer: `send` returns at once, and one who is behind with reading is dropped."""

@@ -26,7 +26,7 @@ PER_MIN: Final = 30
 _ACCEPTED: Final = b'{"object":"key_leak_report","status":"accepted"}'
 
 
-class Desk(Protocol):
+class LeakDesk(Protocol):
     """What the roof brings: which of these texts are secrets of this shop, and what follows from that."""
 
     def find(self, tx: Any, texts: Sequence[str]) -> Any:
@@ -42,7 +42,7 @@ def throttle() -> Throttle:
     return Throttle(per_min=PER_MIN)
 
 
-async def take(ports: Ports, desk: Desk, exchange: Exchange) -> None:
+async def take(ports: Ports, desk: LeakDesk, exchange: Exchange) -> None:
     """Take one report. Raises MethodNotAllowed, RateLimited, TooLarge, StoreUnavailable."""
     if exchange.method != "POST":
         raise errors.MethodNotAllowed("Only POST is allowed for /v1/key-leaks.", allow="POST, OPTIONS")

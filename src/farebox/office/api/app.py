@@ -29,7 +29,7 @@ from farebox.kit.errors import CommandError, FareboxError
 from farebox.look import refusals
 from farebox.office.principal import Operator, operator
 
-from . import channels, customers, goods, house, people, proposals, shapes, words
+from . import channels, customers, goods, people, proposals, shapes, shop, words
 from .roles import ALL, answers, find, for_roles
 
 log = structlog.get_logger(__name__)
@@ -69,7 +69,7 @@ management = NinjaAPI(
     parser=_Parser(),
     urls_namespace="management",
 )
-for each in (goods, channels, people, customers, proposals, house):
+for each in (goods, channels, people, customers, proposals, shop):
     management.add_router("", each.router)
 
 

@@ -9,7 +9,7 @@ from django.http import Http404
 from ninja import Path, Router
 
 from farebox.accounts import adjusting
-from farebox.catalog import drafts, factors, goods, lists, overview, propose, sheets, shelf
+from farebox.catalog import definitions, drafts, factors, overview, price_lists, sheets, shelf, suggestions
 from farebox.catalog.models import PriceDraft
 from farebox.catalog.usage import CLASSES
 from farebox.kit import clock, db, options, secrets, settings
@@ -49,9 +49,11 @@ def define_model(request: Any, body: shapes.ModelIn) -> Any:
             return _model(before)
         return propose_change(request, "model.define", body.name, facts)
 
-    def write(tx: Tx) -> overview.Stocked | None:
+    def write(tx: Tx) -> overview.ModelOverview | None:
         now_us = clock.now_us()
-        goods.define_model(tx, **body.dict(), created_s=now_us // 1_000_000, actor=request.auth.actor, now_us=now_us)
+        definitions.define_model(
+            tx, **body.dict(), created_s=now_us // 1_000_000, actor=request.auth.actor, now_us=now_us
+        )
         return overview.model(tx, body.name, now_us=now_us)
 
     return _model(db.write(write))
@@ -71,7 +73,7 @@ def list_model(request: Any, name: Path[types.Name], body: shapes.Listing) -> An
     if body.listed and not found["listed"]:
         raise CommandError("A script puts no model back on sale. A person does, in the office.")
 
-    def write(tx: Tx) -> overview.Stocked | None:
+    def write(tx: Tx) -> overview.ModelOverview | None:
         if not body.listed:
             shelf.unlist(tx, name, body.why, request.auth.actor)
         return overview.model(tx, name, now_us=clock.now_us())
@@ -93,8 +95,8 @@ def alias_model(request: Any, name: Path[types.Name], body: shapes.AliasIn) -> A
     if not body.remove:
         return found if body.alias in found["aliases"] else propose_change(request, "model.alias", body.alias, name)
 
-    def write(tx: Tx) -> overview.Stocked | None:
-        goods.unalias(tx, body.alias, actor=request.auth.actor)
+    def write(tx: Tx) -> overview.ModelOverview | None:
+        definitions.unalias(tx, body.alias, actor=request.auth.actor)
         return overview.model(tx, name, now_us=clock.now_us())
 
     return _model(db.write(write))
@@ -104,14 +106,14 @@ def alias_model(request: Any, name: Path[types.Name], body: shapes.AliasIn) -> A
 def list_price_lists(request: Any) -> Any:
     """Every price list with its versions."""
     del request
-    found = db.read(lists.overview, now_us=clock.now_us())
-    return {"data": [each for each in found if each["price_list"] != shelf.HOUSE]}
+    found = db.read(price_lists.overview, now_us=clock.now_us())
+    return {"data": [each for each in found if each["price_list"] != shelf.HOUSE_LIST]}
 
 
 @router.post("/price-lists", response=answers(shapes.PriceListOut), tags=["prices"], **for_roles(*ADMIN))
 def create_price_list(request: Any, body: shapes.PriceListIn) -> Any:
     """An empty price list in one currency; a draft gives it its first version."""
-    db.write(lists.create_list, body.name, body.currency, about=body.about, actor=request.auth.actor)
+    db.write(price_lists.create_list, body.name, body.currency, about=body.about, actor=request.auth.actor)
     return _head(body.name)
 
 
@@ -121,18 +123,18 @@ def read_price_list(request: Any, name: Path[types.Ident], version: types.Count 
     del request
     _head(name)
     try:
-        return sheets.to_json(db.read(lists.show, name, version=version, now_us=clock.now_us()))
+        return sheets.to_json(db.read(price_lists.show, name, version=version, now_us=clock.now_us()))
     except CommandError:
         raise Http404 from None
 
 
-@router.get("/price-lists/{name}/catalogue", response=answers(shapes.Proposal), tags=["prices"], **for_roles(*ADMIN))
+@router.get("/price-lists/{name}/catalogue", response=answers(shapes.Suggestions), tags=["prices"], **for_roles(*ADMIN))
 def read_proposal(request: Any, name: Path[types.Ident]) -> Any:
     """The catalogue's list prices beside those in force, in the list's currency."""
     del request
     if _head(name)["version"] is None:
         raise Http404
-    return {"data": [line._asdict() for line in db.read(propose.propose, name, now_us=clock.now_us())]}
+    return {"data": [line._asdict() for line in db.read(suggestions.suggest, name, now_us=clock.now_us())]}
 
 
 @router.post("/price-lists/{name}/drafts", response=answers(shapes.Draft), tags=["prices"], **for_roles(*ADMIN))
@@ -149,7 +151,7 @@ def draw_up(request: Any, name: Path[types.Ident], body: shapes.DraftIn) -> Any:
     row = db.write(
         drafts.draw_up,
         name,
-        drafts.Plan(rows=rows, **facts),
+        drafts.DraftContent(rows=rows, **facts),
         note=body.note,
         actor=request.auth.actor,
         requester=adjusting.person_of(request.auth.actor),
@@ -265,7 +267,7 @@ def set_state(request: Any, name: Path[types.Name], body: shapes.ChannelState) -
     return db.write(channels.set_state, channel=name, state=body.state, why=body.why, actor=request.auth.actor)
 
 
-def _model(found: overview.Stocked | None) -> dict[str, Any]:
+def _model(found: overview.ModelOverview | None) -> dict[str, Any]:
     if found is None:
         raise Http404
     card = found.card
@@ -294,8 +296,8 @@ def _model(found: overview.Stocked | None) -> dict[str, Any]:
 
 
 def _head(name: str) -> dict[str, Any]:
-    for each in db.read(lists.overview, now_us=clock.now_us()):
-        if each["price_list"] == name and name != shelf.HOUSE:
+    for each in db.read(price_lists.overview, now_us=clock.now_us()):
+        if each["price_list"] == name and name != shelf.HOUSE_LIST:
             return each
     raise Http404
 

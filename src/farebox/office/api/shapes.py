@@ -190,7 +190,7 @@ class DraftLine(Schema):
     steep: bool
 
 
-class ProposalLine(Schema):
+class Suggestion(Schema):
     """Our price beside the catalogue's; `change` is `same`, `new`, `unknown` or a percentage."""
 
     model: str
@@ -201,10 +201,10 @@ class ProposalLine(Schema):
     note: str
 
 
-class Proposal(Schema):
+class Suggestions(Schema):
     """List prices for every model on sale."""
 
-    data: list[ProposalLine]
+    data: list[Suggestion]
 
 
 class DraftExample(Schema):

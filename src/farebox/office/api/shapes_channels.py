@@ -42,9 +42,9 @@ class Behind(Schema):
 
 
 class HealthOut(Schema):
-    """`closed` works, `half_open` is tried again by a call of the house, `open` rests; `calls` are under way now.
+    """`closed` works, `half_open` is tried again by a call of the shop's own, `open` rests; `calls` are under way now.
 
-    `suspected`: calls of few accounts failed, and a call of the house looks what is wrong; others' calls go on.
+    `suspected`: calls of few accounts failed, and a call of the shop's own looks what is wrong; others' calls go on.
     """
 
     channel: str
@@ -59,7 +59,7 @@ class HealthOut(Schema):
 
 
 class Tested(Schema):
-    """How a test went; its call is one of the house."""
+    """How a test went; its call is one of the shop's own."""
 
     ok: bool
     call: str

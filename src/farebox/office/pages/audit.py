@@ -88,7 +88,7 @@ def verify(request: HttpRequest, me: Operator) -> HttpResponse:
     return render(request, "office/audit_chain.html", context, status=400 if error else 200)
 
 
-def _trouble(found: chain.Trouble) -> str:
+def _trouble(found: chain.BrokenSeal) -> str:
     words = {
         "changed": _("Seal %(n)s does not match: event %(event)s or the seal itself was changed."),
         "gone": _("Event %(event)s of seal %(n)s is missing."),
@@ -140,7 +140,7 @@ def _own(me: Operator, wanted: audit.Search) -> audit.Search:
     return replace(wanted, actor=me.actor, or_actor="")
 
 
-def _row(event: audit.Event, emails: dict[str, str], called: dict[str, str]) -> dict[str, Any]:
+def _row(event: audit.TrailEvent, emails: dict[str, str], called: dict[str, str]) -> dict[str, Any]:
     return {
         "at_us": event.at_us,
         "who": customers.named(event.actor, emails),

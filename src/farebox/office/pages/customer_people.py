@@ -70,7 +70,7 @@ def invite(request: HttpRequest, me: Operator, account: str) -> HttpResponse:
 
 def _invite(tx: Tx, account: str, guest: invitations.Guest, *, now_us: int, actor: str) -> invitations.Sent:
     """The invitation, and word of it to the owners that the account has."""
-    terms = invitations.Terms(role="owner")
+    terms = invitations.InvitationTerms(role="owner")
     sent = invitations.invite(tx, account, [guest], terms, letters.owner, now_us=now_us, actor=actor)
     for row in sent.invited:
         owners.invited(tx, row, actor=actor)

@@ -74,9 +74,9 @@ def _days(many: int, now_us: int) -> list[str]:
 
 def _margins(stock: Shelf, days: list[str], now_us: int) -> dict[str, dict[str, dict[str, Margin]]]:
     rates = {
-        edition.currency: Fraction(edition.usd_rate)
-        for name in stock.editions
-        if (edition := stock.edition(name, now_us)) is not None and edition.usd_rate
+        version.currency: Fraction(version.usd_rate)
+        for name in stock.versions
+        if (version := stock.version(name, now_us)) is not None and version.usd_rate
     }
     return {
         by: db.read(margins.read, by, from_day=days[0], until_day=days[-1], rates=rates)

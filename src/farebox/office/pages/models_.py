@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from farebox.catalog import fitting, goods, overview, shelf
+from farebox.catalog import definitions, factor_fitting, overview, shelf
 from farebox.catalog.images import FORMULAS
 from farebox.catalog.tokens import TOKENIZERS
 from farebox.catalog.usage import CLASSES
@@ -92,7 +92,7 @@ def shelve(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseRedirect(here)
     if request.POST.get("listed") == "yes":
-        return carry_out(request, here, _("Model put on sale."), goods.relist, name, actor=me.actor)
+        return carry_out(request, here, _("Model put on sale."), definitions.relist, name, actor=me.actor)
     return carry_out(request, here, _("Model taken off sale."), shelf.unlist, name, text(request, "why", 200), me.actor)
 
 
@@ -106,10 +106,10 @@ def alias(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     if request.POST.get("do") == "remove":
         if other not in found.aliases:
             raise Http404
-        return carry_out(request, here, _("Alias removed."), goods.unalias, other, actor=me.actor)
+        return carry_out(request, here, _("Alias removed."), definitions.unalias, other, actor=me.actor)
     if way := ask_first(request, here):
         return way
-    return carry_out(request, here, _aliased, goods.alias, other, name, actor=me.actor)
+    return carry_out(request, here, _aliased, definitions.alias, other, name, actor=me.actor)
 
 
 def _aliased(made: dict[str, str]) -> str:
@@ -118,7 +118,7 @@ def _aliased(made: dict[str, str]) -> str:
     return _("%(name)s is now an alias of %(model)s, no longer of %(before)s.") % {**made, "name": made["alias"]}
 
 
-def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) -> HttpResponse:
+def _form(request: HttpRequest, me: Operator, found: overview.ModelOverview | None) -> HttpResponse:
     error = ""
     values = _values(found) | _typed_again(request)
     if request.method == "POST":
@@ -135,7 +135,7 @@ def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) ->
         "error": error,
         "kinds": [(each, words.said(called.KINDS, each), each in values["kinds"]) for each in KINDS],
         "modalities": [
-            (each, words.said(words.MODALITIES, each), each in values["modalities"]) for each in goods.MODALITIES
+            (each, words.said(words.MODALITIES, each), each in values["modalities"]) for each in definitions.MODALITIES
         ],
         "classes": [(each, words.said(called.CLASSES, each), each in values["classes"]) for each in CLASSES],
         "tokenizers": [(each, each == values["tokenizer"]) for each in TOKENIZERS],
@@ -144,11 +144,11 @@ def _form(request: HttpRequest, me: Operator, found: overview.Stocked | None) ->
     return render(request, "office/model_form.html", context, status=400 if error else 200)
 
 
-def _define(tx: Tx, values: dict[str, Any], found: overview.Stocked | None, actor: str) -> str:
+def _define(tx: Tx, values: dict[str, Any], found: overview.ModelOverview | None, actor: str) -> str:
     name = values["name"] if found is None else found.card.name
     if found is None and overview.model(tx, name, now_us=clock.now_us()) is not None:
         raise CommandError(_("A model with this name already exists."))
-    return goods.define_model(
+    return definitions.define_model(
         tx,
         name,
         owned_by=values["owned_by"],
@@ -181,7 +181,7 @@ def _typed_again(request: HttpRequest) -> dict[str, str]:
     return {name: found[name] for name in (*names, "input_overhead_tokens") if name in found}
 
 
-def _values(found: overview.Stocked | None) -> dict[str, Any]:
+def _values(found: overview.ModelOverview | None) -> dict[str, Any]:
     if found is None:
         return {
             "name": "",
@@ -202,7 +202,7 @@ def _values(found: overview.Stocked | None) -> dict[str, Any]:
     return values | {name: sorted(getattr(card, name)) for name in ("kinds", "modalities", "classes")}
 
 
-def _missing(found: overview.Stocked) -> list[tuple[str, str]]:
+def _missing(found: overview.ModelOverview) -> list[tuple[str, str]]:
     """(price list, classes without a price there) of a model."""
     return [
         (price_list, marks.listed(words.said(called.CLASSES, each) for each in lacking))
@@ -210,7 +210,7 @@ def _missing(found: overview.Stocked) -> list[tuple[str, str]]:
     ]
 
 
-def _learned(found: overview.Stocked) -> dict[str, Any]:
+def _learned(found: overview.ModelOverview) -> dict[str, Any]:
     """What is known of how the model's vendor counts, as the page shows it."""
     known = found.card.factors
     names = (*words.TEXTS, *words.QUARTILES)
@@ -218,8 +218,8 @@ def _learned(found: overview.Stocked) -> dict[str, Any]:
     return {
         "known": known,
         "fitted_us": found.fitted_us,
-        "needed": fitting.SAMPLES_LEAST,
-        "needed_accounts": fitting.ACCOUNTS_LEAST,
+        "needed": factor_fitting.SAMPLES_LEAST,
+        "needed_accounts": factor_fitting.ACCOUNTS_LEAST,
         "rows": [
             (words.said(words.TEXTS | words.QUARTILES, name), [_hundredths(getattr(side, name)) for side in sides])
             for name in names
@@ -235,7 +235,7 @@ def _hundredths(millionths: int) -> str:
     return f"{whole}.{part:02}"
 
 
-def _find(name: str) -> overview.Stocked:
+def _find(name: str) -> overview.ModelOverview:
     found = db.read(overview.model, name, now_us=clock.now_us())
     if found is None:
         raise Http404

@@ -35,7 +35,7 @@ ABOUT = {
 _both = require_http_methods(["GET", "HEAD", "POST"])
 
 
-class New(forms.Form):
+class NewOperatorForm(forms.Form):
     """A new operator."""
 
     email = forms.EmailField(label=gettext_lazy("E-mail address"), max_length=254)
@@ -44,7 +44,7 @@ class New(forms.Form):
     why = forms.CharField(label=gettext_lazy("Reason"), max_length=200, required=False)
 
 
-class Change(forms.Form):
+class RoleForm(forms.Form):
     """Another role, or none any more."""
 
     role = forms.ChoiceField(label=gettext_lazy("Role"), required=False)
@@ -87,7 +87,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
 @step_up
 def new(request: HttpRequest, me: Operator) -> HttpResponse:
     """Propose a new operator; alone, he is sent his link at once. The role is his when he has entered its code."""
-    form = New(request.POST or None, initial={"role": "support"} | retyped.again(request))
+    form = NewOperatorForm(request.POST or None, initial={"role": "support"} | retyped.again(request))
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         return _proposed(request, me, form, "office/operator_new.html", {}, kind="role", **given)
@@ -103,7 +103,7 @@ def one(request: HttpRequest, me: Operator, person: str) -> HttpResponse:
     if found is None:
         raise Http404
     resets = request.POST.get("do") == "reset"
-    change = Change(
+    change = RoleForm(
         None if resets else request.POST or None, now=found.operator_role, initial={"role": found.operator_role}
     )
     reset = Reset(request.POST if resets else None, prefix="reset")

@@ -19,7 +19,7 @@ from farebox.office.principal import Operator, operator
 _DAY_US = 86_400_000_000
 
 
-class Sample(forms.Form):
+class SampleForm(forms.Form):
     """A field of each kind."""
 
     empty = forms.CharField(
@@ -43,7 +43,7 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
         for number in range(1, 9)
     ]
     here: dict[str, Any] = {
-        "form": Sample({"wrong": "12345", "choice": "2", "yes": "on"}),
+        "form": SampleForm({"wrong": "12345", "choice": "2", "yes": "on"}),
         "times": [now_us, now_us - 300_000_000, now_us - 7_200_000_000, now_us - 3 * _DAY_US, now_us - 40 * _DAY_US],
         "amounts": [12_340_000, 1234, 1_234_567_890_000, -500_000, 0, None],
         "names": ["gpt-4o-mini", "多语言模型名称" * 9, "x" * 64, "نموذج لغوي"],

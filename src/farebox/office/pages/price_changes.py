@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from farebox.catalog import drafts, lists, propose, sheets
+from farebox.catalog import drafts, price_lists, sheets, suggestions
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -20,7 +20,7 @@ from farebox.office.principal import Operator, operator, step_up
 
 from . import words
 from .forms import done, moment, text
-from .price_lists import head_of
+from .price_lists import listed_of
 
 ROWS_CHARS_MAX = 400_000
 FIELDS = ("from_usd_source", "rate", "factor", "usd_rate", "remove", "begins", "note")
@@ -32,13 +32,13 @@ FIELDS = ("from_usd_source", "rate", "factor", "usd_rate", "remove", "begins", "
 def change(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     """Create a version: prices by hand, prices of a USD list times rate and factor, models that are no longer sold."""
     now_us = clock.now_us()
-    head = head_of(name, now_us)
+    listed = listed_of(name, now_us)
     values = {field: text(request, field, 2000) for field in FIELDS}
     values["rows"] = (request.POST or retyped.again(request)).get("rows", "")[:ROWS_CHARS_MAX]
     error = ""
     if request.method == "POST":
         try:
-            plan = drafts.Plan(
+            content = drafts.DraftContent(
                 rows=[(row.model, row.usage_class, row.micro_per_million) for row in typed(values["rows"])],
                 from_usd_source=values["from_usd_source"],
                 rate=values["rate"],
@@ -47,14 +47,14 @@ def change(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
                 remove=values["remove"].split(),
                 valid_from_us=moment(values["begins"], me),
             )
-            made = _draw_up(head["price_list"], plan, values["note"], me)
+            made = _draw_up(listed["price_list"], content, values["note"], me)
         except CommandError as fault:
             error = refusals.said(fault)
         else:
             return done(request, reverse("office:price_draft", args=[made]), _("Draft created. Please review it."))
-    sources = [each["price_list"] for each in db.read(lists.overview, now_us=now_us) if each["currency"] == "USD"]
+    sources = [each["price_list"] for each in db.read(price_lists.overview, now_us=now_us) if each["currency"] == "USD"]
     context = {
-        "head": head,
+        "listed": listed,
         "values": values,
         "sources": [(each, each == values["from_usd_source"]) for each in sources if each not in {name, "house"}],
         "error": error,
@@ -68,25 +68,25 @@ def change(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
 def proposal(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     """The catalogue's list prices beside ours; those that are ticked become a draft, for now or for a day to come."""
     now_us = clock.now_us()
-    head = head_of(name, now_us)
-    if head["version"] is None:
+    listed = listed_of(name, now_us)
+    if listed["version"] is None:
         raise Http404
-    found = db.read(propose.propose, name, now_us=now_us)
+    found = db.read(suggestions.suggest, name, now_us=now_us)
     differing = {f"{line.model} {line.usage_class}": line for line in found if _differs(line)}
     error, begins, taken = "", text(request, "begins", 40), set(request.POST.getlist("take"))
     if request.method == "POST":
         chosen = [line for key, line in differing.items() if key in taken]
         rows = [(line.model, line.usage_class, line.proposed_micro or 0) for line in chosen]
         try:
-            plan = drafts.Plan(rows=rows, valid_from_us=moment(begins, me))
-            made = _draw_up(name, plan, _("Official prices in the catalogue"), me)
+            content = drafts.DraftContent(rows=rows, valid_from_us=moment(begins, me))
+            made = _draw_up(name, content, _("Official prices in the catalogue"), me)
         except CommandError as fault:
             error = refusals.said(fault)
         else:
             return done(request, reverse("office:price_draft", args=[made]), _("Draft created. Please review it."))
     factor = db.read(settings.values)["price_warn_factor"]
     context = {
-        "head": head,
+        "listed": listed,
         "error": error,
         "begins": begins,
         "same": sum(line.change == "same" for line in found),
@@ -110,25 +110,25 @@ def typed(given: str) -> list[sheets.PriceRow]:
     return rows
 
 
-def _draw_up(price_list: str, plan: drafts.Plan, note: str, me: Operator) -> str:
-    if not (plan.rows or plan.from_usd_source or plan.remove or plan.usd_rate):
+def _draw_up(price_list: str, content: drafts.DraftContent, note: str, me: Operator) -> str:
+    if not (content.rows or content.from_usd_source or content.remove or content.usd_rate):
         raise CommandError(_("Enter the prices to change."))
 
     def write(tx: Tx) -> str:
         return str(
             drafts.draw_up(
-                tx, price_list, plan, note=note, actor=me.actor, requester=me.actor, now_us=clock.now_us()
+                tx, price_list, content, note=note, actor=me.actor, requester=me.actor, now_us=clock.now_us()
             ).id
         )
 
     return db.write(write)
 
 
-def _differs(line: propose.Proposal) -> bool:
+def _differs(line: suggestions.Suggestion) -> bool:
     return line.proposed_micro is not None and line.proposed_micro != line.current_micro
 
 
-def _row(key: str, line: propose.Proposal, factor: str) -> dict[str, Any]:
+def _row(key: str, line: suggestions.Suggestion, factor: str) -> dict[str, Any]:
     return {
         "key": key,
         "model": line.model,

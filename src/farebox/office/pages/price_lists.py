@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from farebox.accounts import customers
-from farebox.catalog import drafts, lists, overview, public, sheets
+from farebox.catalog import drafts, overview, price_lists, public_list, sheets
 from farebox.kit import clock, db, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -32,10 +32,10 @@ def page(request: HttpRequest, me: Operator) -> HttpResponse:
     """Every price list with the version in force, what comes, and drafts that wait."""
     now_us = clock.now_us()
     rows = []
-    for head in db.read(lists.overview, now_us=now_us):
-        current = next((each for each in head["versions"] if each["version"] == head["version"]), None)
-        coming = [each for each in head["versions"] if each["valid_from_us"] > now_us]
-        rows.append(head | {"current": current, "coming": coming})
+    for listed in db.read(price_lists.overview, now_us=now_us):
+        current = next((each for each in listed["versions"] if each["version"] == listed["version"]), None)
+        coming = [each for each in listed["versions"] if each["valid_from_us"] > now_us]
+        rows.append(listed | {"current": current, "coming": coming})
     waiting = db.read(drafts.of_list)
     emails = db.read(customers.names, [row.requester for row in waiting])
     context = {
@@ -56,7 +56,11 @@ def create(request: HttpRequest, me: Operator) -> HttpResponse:
     if request.method == "POST":
         try:
             made = db.write(
-                lists.create_list, values["name"], values["currency"].upper(), about=values["about"], actor=me.actor
+                price_lists.create_list,
+                values["name"],
+                values["currency"].upper(),
+                about=values["about"],
+                actor=me.actor,
             )
         except CommandError as fault:
             error = refusals.said(fault)
@@ -66,7 +70,7 @@ def create(request: HttpRequest, me: Operator) -> HttpResponse:
                 return done(request, here, _("Price list created."))
             messages.warning(request, _("This price list existed already. Nothing was changed."), extra_tags="warn")
             return HttpResponseRedirect(here)
-    context = {"values": values, "error": error, "public": db.read(public.name)}
+    context = {"values": values, "error": error, "public": db.read(public_list.name)}
     return render(request, "office/price_list_new.html", context, status=400 if error else 200)
 
 
@@ -75,25 +79,25 @@ def create(request: HttpRequest, me: Operator) -> HttpResponse:
 def price_list(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     """One list: the prices of a version, all versions with their dates, drafts, and who buys by it."""
     now_us = clock.now_us()
-    head = head_of(name, now_us)
+    listed = listed_of(name, now_us)
     asked = request.GET.get("version", "")
     if asked and not (asked.isascii() and asked.isdigit() and len(asked) < 8):
         raise Http404
-    number = int(asked) if asked else head["version"]
+    number = int(asked) if asked else listed["version"]
     sheet = None
     if number is not None:
         try:
-            sheet = db.read(lists.show, name, version=number, now_us=now_us)
+            sheet = db.read(price_lists.show, name, version=number, now_us=now_us)
         except CommandError:
             raise Http404 from None
     emails = db.read(customers.names, [] if sheet is None else [sheet.published_by])
     buyers = db.read(customers.search, price_list=name, limit=11)
     context = {
-        "head": head,
+        "listed": listed,
         "sheet": sheet,
         "by": "" if sheet is None else customers.named(sheet.published_by, emails),
         "table": None if sheet is None else table(sheet),
-        "versions": [each | {"state": _version_state(each, head, now_us)} for each in reversed(head["versions"])],
+        "versions": [each | {"state": _version_state(each, listed, now_us)} for each in reversed(listed["versions"])],
         "drafts": db.read(drafts.of_list, name),
         "buyers": buyers[:10],
         "more_buyers": len(buyers) > 10,
@@ -108,7 +112,7 @@ def price_list(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
 @operator(*kinds.PROPOSES)
 def assign(request: HttpRequest, me: Operator, name: str) -> HttpResponse:
     """Sell to an account by this list from now on, once another administrator has approved it."""
-    head_of(name, clock.now_us())
+    listed_of(name, clock.now_us())
     here = reverse("office:price_list", args=[name])
     account = text(request, "account", 100)
     if db.read(customers.find, account) is None:
@@ -134,7 +138,7 @@ def draft(request: HttpRequest, me: Operator, draft: str) -> HttpResponse:
     own = row.requester == me.actor
     context = {
         "row": row,
-        "plan": drafts.plan_of(row),
+        "content": drafts.content_of(row),
         "difference": difference,
         "lines": [] if difference is None else _lines(difference),
         "examples": [] if difference is None else difference.examples,
@@ -233,8 +237,8 @@ def _difference(tx: Tx, row: Any, now_us: int) -> drafts.Difference:
     return drafts.difference(tx, row, warn_factor=settings.values(tx)["price_warn_factor"], now_us=now_us)
 
 
-def _version_state(version: dict[str, Any], head: dict[str, Any], now_us: int) -> str:
-    if version["version"] == head["version"]:
+def _version_state(version: dict[str, Any], listed: dict[str, Any], now_us: int) -> str:
+    if version["version"] == listed["version"]:
         return "in force"
     return "coming" if version["valid_from_us"] > now_us else "past"
 
@@ -246,9 +250,9 @@ def _exists(draft: str) -> Any:
         raise Http404 from None
 
 
-def head_of(name: str, now_us: int) -> dict[str, Any]:
-    """A list with its versions; the house's own, which is free by its nature, is none."""
-    found = [head for head in db.read(lists.overview, now_us=now_us) if head["price_list"] == name]
+def listed_of(name: str, now_us: int) -> dict[str, Any]:
+    """A list with its versions; that of the house account, which is free by its nature, is none."""
+    found = [listed for listed in db.read(price_lists.overview, now_us=now_us) if listed["price_list"] == name]
     if not found or name not in db.read(overview.list_names):
         raise Http404
     return found[0]

@@ -12,7 +12,7 @@ import msgspec
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from farebox.catalog import lists, overview
+from farebox.catalog import overview, price_lists
 from farebox.kit import clock
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
@@ -73,8 +73,8 @@ def _marks(tx: Tx, kind: str, of: str, after: Any) -> dict[str, str]:
         return {} if row is None else {**channel_seen.marks(tx, row["id"]), "state": digest(row["state"])}
     if kind in {"account.price_list", "account.open"}:
         name = after if kind == "account.price_list" else after["price_list"]
-        heads = lists.overview(tx, now_us=clock.now_us())
-        return {"prices": digest([each["version"] for each in heads if each["price_list"] == name])}
+        lists = price_lists.overview(tx, now_us=clock.now_us())
+        return {"prices": digest([each["version"] for each in lists if each["price_list"] == name])}
     if kind == "model.alias":
         found = overview.model(tx, after, now_us=clock.now_us())
         return {"model": digest(repr(found and _sorted(found.card)))}

@@ -19,7 +19,7 @@ from farebox.kit import clock, db, money, options, proposals, settings
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.kit.models import Proposal
-from farebox.kit.settings import BY_NAME, Known
+from farebox.kit.settings import BY_NAME, KnownSetting
 from farebox.office import kinds, refusals, retyped
 from farebox.office.principal import Operator, operator, step_up
 from farebox.office.setting_rules import wrong
@@ -240,7 +240,7 @@ def label(name: str) -> str:
     return next((str(fields[name][0]) for _title, fields in GROUPS if name in fields), name)
 
 
-def write(known: Known, value: Any) -> str:
+def write(known: KnownSetting, value: Any) -> str:
     """A value as it is typed."""
     if known.kind == "amounts":
         return "\n".join(f"{currency} {_plain(micro)}" for currency, micro in sorted(value.items()))
@@ -249,7 +249,7 @@ def write(known: Known, value: Any) -> str:
     return _plain(value) if known.kind == "amount" else str(value)
 
 
-def read(known: Known, given: str) -> Any:
+def read(known: KnownSetting, given: str) -> Any:
     """What was typed as a value; CommandError for an invalid one."""
     if known.kind == "count":
         return count(given, known.name)

@@ -70,7 +70,7 @@ class Secretive(forms.Form):
         return typed
 
 
-class New(Secretive):
+class NewChannelForm(Secretive):
     """A new channel, and its upstream where that is new too."""
 
     upstream = forms.CharField(
@@ -157,8 +157,8 @@ class New(Secretive):
 class Edit(Secretive):
     """Address, key and order of a channel."""
 
-    base_url = New.base_fields["base_url"]
-    local = New.base_fields["local"]
+    base_url = NewChannelForm.base_fields["base_url"]
+    local = NewChannelForm.base_fields["local"]
     secret = forms.CharField(
         label=gettext_lazy("New upstream key"),
         max_length=4000,
@@ -178,7 +178,7 @@ class Edit(Secretive):
     )
 
 
-class Offer(forms.Form):
+class OfferForm(forms.Form):
     """A model on a channel; `known` are the models that it may name."""
 
     model = forms.ChoiceField(label=gettext_lazy("Model"))

@@ -27,7 +27,7 @@ from farebox.upstreams.channel_terms import ChannelTerms
 
 from . import seen, words
 from .forms import carry_out, done, refused
-from .upstream_forms import Edit, New, Offer, Secretive, costs_of, models_of
+from .upstream_forms import Edit, NewChannelForm, OfferForm, Secretive, costs_of, models_of
 
 _both = require_http_methods(["GET", "HEAD", "POST"])
 _get = require_http_methods(["GET", "HEAD"])
@@ -74,7 +74,7 @@ def new(request: HttpRequest, me: Operator) -> HttpResponse:
     if request.method != "POST" and vendor is None and "vendor" not in request.GET:
         return render(request, "office/channel_vendors.html", {"vendors": presets.PRESETS})
     before = _preset(name, vendor) | _again(request)
-    form = New(request.POST or None, initial=before, kept=kept.get(request, _KEY) or "")
+    form = NewChannelForm(request.POST or None, initial=before, kept=kept.get(request, _KEY) or "")
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         try:
@@ -109,7 +109,7 @@ def state(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
 @require_POST
 @operator("admin")
 def test(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
-    """A real call on this channel, paid by the house; the page of the channel shows its answer and cost."""
+    """A real call on this channel, paid by the shop; the page of the channel shows its answer and cost."""
     row, desk = _find(channel), ports.desk()
     if desk is None:
         raise Http404
@@ -149,7 +149,7 @@ def offer(request: HttpRequest, me: Operator, channel: str) -> HttpResponse:
     known = next((each for each in row["models"] if each["model"] == request.GET.get("model")), None)
     # One that it answers already is changed on the form that shows its costs, since saving replaces them.
     others = db.read(shelf.load, clock.now_us()).cards.keys() - {each["model"] for each in row["models"]}
-    form = Offer(request.POST or None, initial=_costs_initial(known) | _again(request), known=sorted(others))
+    form = OfferForm(request.POST or None, initial=_costs_initial(known) | _again(request), known=sorted(others))
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         there = given["upstream_model"] or given["model"]  # emptied is the same name again, as the form says
@@ -297,8 +297,8 @@ def _preset(name: str, vendor: presets.Preset | None) -> dict[str, Any]:
 
 def _official() -> dict[str, dict[str, str]]:
     """The official list's prices by model, as decimal texts: what this upstream costs, for those it lists."""
-    edition = db.read(shelf.load, clock.now_us()).edition(official.OFFICIAL, clock.now_us())
-    prices = {} if edition is None else edition.prices
+    version = db.read(shelf.load, clock.now_us()).version(official.OFFICIAL, clock.now_us())
+    prices = {} if version is None else version.prices
     return {model: {name: money.exact(micro) for name, micro in rows.items()} for model, rows in prices.items()}
 
 

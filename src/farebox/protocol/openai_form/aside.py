@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from farebox.protocol.openai_form import fields
-from farebox.protocol.openai_form.tidy import Lane
+from farebox.protocol.openai_form.tidy import OpenChoice
 
 THOUGHT: Final = ("text", "summary", "thinking")  # the fields in which details of reasoning have it
 # A name, an id or a kind; or base64 of any length: signatures and what is encrypted.
@@ -27,7 +27,7 @@ _IMAGE: Final = re.compile(r"data:[\w.+-]{0,32}/[\w.+-]{0,32};base64,[A-Za-z0-9+
 _SPACES: Final = re.compile(r"\s+")
 
 
-def of_choice(said: Mapping[str, Any], lane: Lane, thought: str) -> Iterator[str]:
+def of_choice(said: Mapping[str, Any], lane: OpenChoice, thought: str) -> Iterator[str]:
     """What a tidied delta, message or text says beside what `counted` counts of it, `thought` among that."""
     if thought:
         yield from _thoughts(said, thought)
@@ -70,7 +70,7 @@ def words(value: Any) -> Iterator[str]:
     return (text for text in _strings(value) if not is_opaque(text) and not _IMAGE(text))
 
 
-def sources(value: Any, lane: Lane) -> Iterator[str]:
+def sources(value: Any, lane: OpenChoice) -> Iterator[str]:
     """The texts of a JSON value that were not in the sources of this choice before."""
     for text in _strings(value):
         if text and text not in lane.sources:
@@ -78,7 +78,7 @@ def sources(value: Any, lane: Lane) -> Iterator[str]:
             yield text
 
 
-def around(found: Mapping[str, Any], lane: Lane) -> tuple[dict[str, Any], list[str]]:
+def around(found: Mapping[str, Any], lane: OpenChoice) -> tuple[dict[str, Any], list[str]]:
     """What is shown of the fields beside the choices, and the texts in it; they count for the choice of `lane`."""
     more = {name: found[name] for name in sorted(fields.TOP) if found.get(name)}
     padding = more.get("obfuscation", "")

@@ -14,7 +14,7 @@ from farebox.protocol.openai_form import aside, fields, likely, texts, tidy
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def read_row(event: Event, row: dict[str, Any], lane: tidy.Lane) -> None:
+def read_row(event: Event, row: dict[str, Any], lane: tidy.OpenChoice) -> None:
     """Add what a tidied row of a chunk or an answer holds to the event; `BROKEN` ends as a fault."""
     before_bytes = event.output_bytes + event.media_bytes
     beside: list[str] = []
@@ -85,7 +85,7 @@ def add_listed(event: Event, index: int, listed: bytes | None, said_bytes: int) 
             add_beside(event, index, [unsaid])
 
 
-def add_likely(event: Event, index: int, found: likely.Chat | likely.Text) -> None:
+def add_likely(event: Event, index: int, found: likely.ChatTokens | likely.TextTokens) -> None:
     """As `add_listed`, where the event has one choice."""
     if event.output_bytes and likely.is_short(found):
         event.logprobs = True

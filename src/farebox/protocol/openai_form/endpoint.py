@@ -9,7 +9,7 @@ import msgspec
 from farebox.catalog.usage import Usage
 from farebox.kit.errors import FareboxError
 from farebox.protocol.dialect import Ask, Event, Shown
-from farebox.protocol.kind import Call, Kind, Refusal, Writer
+from farebox.protocol.kind import Call, ErrorAnswer, Kind, Writer
 from farebox.protocol.openai_form import fields, neutral, splice, whole, writing
 from farebox.protocol.quirks import Quirks
 
@@ -51,9 +51,9 @@ class Endpoint(Kind):
         """Whether a report has the names that OpenAI's clients look for."""
         return writing.in_our_words(reported)
 
-    def refusal(self, error: FareboxError) -> Refusal:
+    def error_answer(self, error: FareboxError) -> ErrorAnswer:
         """`{"error": {message, type, param, code}}` with the error's own status."""
-        return Refusal(error.status, _json(error.body()), error.headers())
+        return ErrorAnswer(error.status, _json(error.body()), error.headers())
 
     def broken(self, error: FareboxError) -> bytes:
         """The same object as an event."""

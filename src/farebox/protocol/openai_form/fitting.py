@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 from farebox.protocol.dialect import Event
 from farebox.protocol.openai_form import fields, likely
 from farebox.protocol.openai_form.counted import add, add_likely
-from farebox.protocol.openai_form.tidy import Lane
+from farebox.protocol.openai_form.tidy import OpenChoice
 
 
 class _Function(Struct, gc=False, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ _chat: Final = msgspec.json.Decoder(_Chat).decode
 _text: Final = msgspec.json.Decoder(_Text).decode
 
 
-def chat(row: bytes, lanes: Mapping[int, Lane], plain: AbstractSet[int]) -> Event | None:
+def chat(row: bytes, lanes: Mapping[int, OpenChoice], plain: AbstractSet[int]) -> Event | None:
     """The event of a choice of chat, without its bytes; None if it does not fit.
 
     `plain` are the choices that have begun, under the index that is shown.
@@ -99,7 +99,7 @@ def chat(row: bytes, lanes: Mapping[int, Lane], plain: AbstractSet[int]) -> Even
     return event if reason is None or _ended(event, index, reason, lanes) else None
 
 
-def text(row: bytes, lanes: Mapping[int, Lane], plain: AbstractSet[int]) -> Event | None:
+def text(row: bytes, lanes: Mapping[int, OpenChoice], plain: AbstractSet[int]) -> Event | None:
     """The event of a choice of completions, as `chat` has it."""
     try:
         choice = _text(row)
@@ -116,7 +116,7 @@ def text(row: bytes, lanes: Mapping[int, Lane], plain: AbstractSet[int]) -> Even
     return event if reason is None or _ended(event, index, reason, lanes) else None
 
 
-def _ended(event: Event, index: int, reason: str, lanes: Mapping[int, Lane]) -> bool:
+def _ended(event: Event, index: int, reason: str, lanes: Mapping[int, OpenChoice]) -> bool:
     """Whether the reason is one of OpenAI's; then the choice has finished."""
     if reason not in fields.FINISHES:
         return False
@@ -125,7 +125,7 @@ def _ended(event: Event, index: int, reason: str, lanes: Mapping[int, Lane]) -> 
     return True
 
 
-def _listed(event: Event, index: int, found: likely.Chat | likely.Text) -> bool:
+def _listed(event: Event, index: int, found: likely.ChatTokens | likely.TextTokens) -> bool:
     """Whether likelihoods say anything; then they are counted, and may pass as they came."""
     if likely.is_empty(found):
         return False

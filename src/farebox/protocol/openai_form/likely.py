@@ -37,14 +37,14 @@ class Token(Alternative, gc=False):
     top_logprobs: list[Alternative] | UnsetType | None = UNSET
 
 
-class Chat(Struct, gc=False):
+class ChatTokens(Struct, gc=False):
     """The tokens of a choice of chat."""
 
     content: list[Token] | UnsetType | None = UNSET
     refusal: list[Token] | UnsetType | None = UNSET
 
 
-class Text(Struct, gc=False):
+class TextTokens(Struct, gc=False):
     """The tokens of a choice of completions; `content` where they come in the form of chat."""
 
     tokens: list[str] | UnsetType | None = UNSET
@@ -64,20 +64,20 @@ class PlainToken(Token, gc=False, forbid_unknown_fields=True):
     top_logprobs: list[PlainAlternative] | UnsetType | None = UNSET  # type: ignore[assignment]
 
 
-class PlainChat(Chat, gc=False, forbid_unknown_fields=True):
+class PlainChat(ChatTokens, gc=False, forbid_unknown_fields=True):
     """The tokens of a choice of chat, with nothing that is left out."""
 
     content: list[PlainToken] | UnsetType | None = UNSET  # type: ignore[assignment]
     refusal: list[PlainToken] | UnsetType | None = UNSET  # type: ignore[assignment]
 
 
-class PlainText(Text, gc=False, forbid_unknown_fields=True):
+class PlainText(TextTokens, gc=False, forbid_unknown_fields=True):
     """The tokens of a choice of completions, with nothing that is left out."""
 
     content: list[PlainToken] | UnsetType | None = UNSET  # type: ignore[assignment]
 
 
-def tidied(given: Any, kind: type[Chat | Text]) -> tuple[dict[str, Any] | None, bytes | None]:
+def tidied(given: Any, kind: type[ChatTokens | TextTokens]) -> tuple[dict[str, Any] | None, bytes | None]:
     """What is passed of a choice's decoded `logprobs`, and what the listed tokens say; None where there is none.
 
     Long lists are raw, and read in pieces (`carve`).
@@ -95,7 +95,7 @@ def tidied(given: Any, kind: type[Chat | Text]) -> tuple[dict[str, Any] | None, 
     return shown or None, b"".join(listed) if long or lists_any(found) else None
 
 
-def _in_pieces(name: str, given: Raw, kind: type[Chat | Text], listed: list[bytes]) -> Raw:
+def _in_pieces(name: str, given: Raw, kind: type[ChatTokens | TextTokens], listed: list[bytes]) -> Raw:
     """A long list of `logprobs` as it is passed; ValueError where it has another form."""
     text = carve.Carved(bytes(given))
     pieces = text.lists(text.top) if text.is_list(text.top) else [text.body]
@@ -107,17 +107,17 @@ def _in_pieces(name: str, given: Raw, kind: type[Chat | Text], listed: list[byte
     return Raw(b"".join((b"[", b",".join(shown), b"]")))
 
 
-def is_empty(found: Chat | Text) -> bool:
+def is_empty(found: ChatTokens | TextTokens) -> bool:
     """Whether no field is there at all."""
     return all(getattr(found, name) is UNSET for name in found.__struct_fields__)
 
 
-def lists_any(found: Chat | Text) -> bool:
+def lists_any(found: ChatTokens | TextTokens) -> bool:
     """Whether a token is listed."""
-    return bool(found.content or (found.refusal if isinstance(found, Chat) else found.tokens))
+    return bool(found.content or (found.refusal if isinstance(found, ChatTokens) else found.tokens))
 
 
-def said(found: Chat | Text) -> bytes | None:
+def said(found: ChatTokens | TextTokens) -> bytes | None:
     """What the listed tokens say; None where there are none.
 
     Alternatives are no part of the answer, and no vendor bills them: they are never in it.
@@ -125,9 +125,9 @@ def said(found: Chat | Text) -> bytes | None:
     return b"".join(_listed(found)) if lists_any(found) else None
 
 
-def is_short(found: Chat | Text) -> bool:
+def is_short(found: ChatTokens | TextTokens) -> bool:
     """Whether it is one token of chat, and so short that any word says it: what most events list."""
-    if not isinstance(found, Chat) or found.refusal or not found.content or len(found.content) != 1:
+    if not isinstance(found, ChatTokens) or found.refusal or not found.content or len(found.content) != 1:
         return False
     [entry] = found.content
     return len(entry.token or "") <= _BESIDE_BYTES // 4 and len(entry.bytes or ()) <= _BESIDE_BYTES
@@ -140,11 +140,11 @@ def unsaid(listed: bytes, said_bytes: int) -> str:
     return listed.decode("utf-8", "replace")
 
 
-def _listed(found: Chat | Text) -> Iterator[bytes]:
-    if isinstance(found, Text):
+def _listed(found: ChatTokens | TextTokens) -> Iterator[bytes]:
+    if isinstance(found, TextTokens):
         for token in found.tokens or ():
             yield halves.mended(token).encode()
-    lists = (found.content, found.refusal) if isinstance(found, Chat) else (found.content,)
+    lists = (found.content, found.refusal) if isinstance(found, ChatTokens) else (found.content,)
     for entry in (entry for entries in lists for entry in entries or ()):
         token = entry.token or ""
         # Part of a sign is called by its bytes; no sign has more than four.

@@ -34,7 +34,7 @@ def _in_pieces(payload: bytes) -> Any:
         return carve.Carved(payload).value()
     except carve.TooDeep:
         raise BadAnswer("The answer is nested too deeply.", own=True) from None
-    except carve.TooLong:
+    except carve.StringTooLong:
         raise BadAnswer("A text of the answer is too long.", own=True) from None
     except (ValueError, RecursionError):
         if not _is_utf8(payload):

@@ -67,7 +67,7 @@ class _Delta(Struct, gc=False, omit_defaults=True):
 class _Chat(Struct, gc=False, omit_defaults=True, kw_only=True):
     index: int | UnsetType = UNSET
     delta: _Delta
-    logprobs: likely.Chat | UnsetType | None = UNSET
+    logprobs: likely.ChatTokens | UnsetType | None = UNSET
     finish_reason: str | UnsetType | None = UNSET
     usage: Any = None
 
@@ -75,7 +75,7 @@ class _Chat(Struct, gc=False, omit_defaults=True, kw_only=True):
 class _Text(Struct, gc=False, omit_defaults=True, kw_only=True):
     index: int | UnsetType = UNSET
     text: str
-    logprobs: likely.Text | UnsetType | None = UNSET
+    logprobs: likely.TextTokens | UnsetType | None = UNSET
     finish_reason: str | UnsetType | None = UNSET
     usage: Any = None
 
@@ -105,7 +105,7 @@ _chat: Final = msgspec.json.Decoder(_ChatEvent).decode
 _text: Final = msgspec.json.Decoder(_TextEvent).decode
 
 
-def chat(payload: bytes, lanes: Mapping[int, tidy.Lane], wanted: int) -> Event | None:
+def chat(payload: bytes, lanes: Mapping[int, tidy.OpenChoice], wanted: int) -> Event | None:
     """The event of a chunk of chat that continues with one choice; its `raw` is that choice and all behind it.
 
     `lanes` are the choices that have begun, `wanted` how many may be shown. None where more is to be done than to
@@ -145,7 +145,7 @@ def chat(payload: bytes, lanes: Mapping[int, tidy.Lane], wanted: int) -> Event |
     return _written(event, choice, lane, found)
 
 
-def text(payload: bytes, lanes: Mapping[int, tidy.Lane], wanted: int) -> Event | None:
+def text(payload: bytes, lanes: Mapping[int, tidy.OpenChoice], wanted: int) -> Event | None:
     """The event of a chunk of completions, as `chat` has it."""
     try:
         found = _text(payload)
@@ -162,7 +162,7 @@ def text(payload: bytes, lanes: Mapping[int, tidy.Lane], wanted: int) -> Event |
     return _written(event, choice, lane, found)
 
 
-def _lane(choice: _Chat | _Text, lanes: Mapping[int, tidy.Lane], wanted: int) -> tidy.Lane | None:
+def _lane(choice: _Chat | _Text, lanes: Mapping[int, tidy.OpenChoice], wanted: int) -> tidy.OpenChoice | None:
     """What is known of the choice; None if it has not begun, is not shown, or holds what is not read here."""
     lane = lanes.get(0 if choice.index is UNSET else choice.index)
     if lane is None or not lane.opened or lane.index >= wanted or choice.usage is not None:
@@ -210,7 +210,7 @@ def _detailed(details: list[_Detail]) -> str | None:
     return found
 
 
-def _numbered(details: list[_Detail], lane: tidy.Lane) -> list[_Detail]:
+def _numbered(details: list[_Detail], lane: tidy.OpenChoice) -> list[_Detail]:
     """The details as `tidy.with_indexes` has them."""
     number = lane.numbers.get("reasoning_details", 0)
     for each in details:
@@ -221,7 +221,7 @@ def _numbered(details: list[_Detail], lane: tidy.Lane) -> list[_Detail]:
     return details
 
 
-def _read_calls(event: Event, delta: _Delta, lane: tidy.Lane) -> bool:
+def _read_calls(event: Event, delta: _Delta, lane: tidy.OpenChoice) -> bool:
     """Whether all pieces continue with tool calls that are under way; of each, what is new stays."""
     for call in delta.tool_calls or ():
         function = call.function
@@ -243,7 +243,7 @@ def _read_calls(event: Event, delta: _Delta, lane: tidy.Lane) -> bool:
     return True
 
 
-def _written(event: Event, choice: _Chat | _Text, lane: tidy.Lane, found: _Around) -> Event:
+def _written(event: Event, choice: _Chat | _Text, lane: tidy.OpenChoice, found: _Around) -> Event:
     choice.index = lane.index
     reason = choice.finish_reason
     if reason:

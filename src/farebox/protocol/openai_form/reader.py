@@ -63,8 +63,8 @@ class Reader:
             "model": shown.model,
         }
         self._front = _encode(head)[:-1] + b',"choices":['
-        self._lanes: dict[int, tidy.Lane] = {}  # by the index that the upstream uses
-        self._ahead: dict[int, tidy.Lane] = {}  # begun by us, by the index that is shown
+        self._lanes: dict[int, tidy.OpenChoice] = {}  # by the index that the upstream uses
+        self._ahead: dict[int, tidy.OpenChoice] = {}  # begun by us, by the index that is shown
         self._plain: set[int] = set()  # own indexes of choices that have begun, under the index that is shown
         self._halves = halves.Halves()
         self._before = self._after = _NEVER  # what the upstream writes before and after the choice of each event
@@ -146,22 +146,22 @@ class Reader:
             there = {lane.index for lane in self._lanes.values()} | self._ahead.keys()
             for index in range(min(max(there), self._wanted)):
                 if index not in there:
-                    lane = self._ahead[index] = tidy.Lane(index)
+                    lane = self._ahead[index] = tidy.OpenChoice(index)
                     placed.append((lane, {}))
         # openai-node throws at more choices than were asked for.
         placed = [each for each in placed if each[0].index < self._wanted]
         placed.sort(key=lambda each: each[0].index)
         return [self._row(choice, lane) for lane, choice in placed]
 
-    def _lane(self, own: int, index: int) -> tidy.Lane:
+    def _lane(self, own: int, index: int) -> tidy.OpenChoice:
         lane = self._lanes.get(own)
         if lane is None:
-            lane = self._lanes[own] = self._ahead.pop(index) if index in self._ahead else tidy.Lane(index)
+            lane = self._lanes[own] = self._ahead.pop(index) if index in self._ahead else tidy.OpenChoice(index)
             if own == index < self._wanted:
                 self._plain.add(own)
         return lane
 
-    def _row(self, choice: dict[str, Any], lane: tidy.Lane) -> dict[str, Any]:
+    def _row(self, choice: dict[str, Any], lane: tidy.OpenChoice) -> dict[str, Any]:
         return tidy.chat_row(choice, lane, self._ident) if self._chat else tidy.text_row(choice, lane)
 
     def _write(self, event: Event, rows: list[dict[str, Any]], found: dict[str, Any]) -> None:
@@ -179,7 +179,7 @@ class Reader:
         event.choices = len(rows)
         event.begins = [row["index"] for row in rows if "role" in row.get("delta", ())]
 
-    def _rejoin(self, row: dict[str, Any], lane: tidy.Lane) -> None:
+    def _rejoin(self, row: dict[str, Any], lane: tidy.OpenChoice) -> None:
         ends = row["finish_reason"] is not None
         if self._halves.held:
             texts.rejoin(row, lane, self._halves, ends=ends)
@@ -214,7 +214,7 @@ class Reader:
         lanes = self._ahead | {lane.index: lane for lane in self._lanes.values()}
         for index in range(self._wanted):
             if index not in lanes:
-                lanes[index] = self._ahead[index] = tidy.Lane(index)
+                lanes[index] = self._ahead[index] = tidy.OpenChoice(index)
         rows = [
             self._row({"finish_reason": lane.seen}, lane)
             for index, lane in sorted(lanes.items())

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from farebox.protocol.halves import LOST, Halves
 from farebox.protocol.openai_form import fields
-from farebox.protocol.openai_form.tidy import Lane
+from farebox.protocol.openai_form.tidy import OpenChoice
 
 _DATA_URL: Final = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,")
 # The longest base64 that a model has written between two events; no image is so small.
@@ -15,7 +15,7 @@ _WRITTEN_BYTES_MAX: Final = 4096
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/=]*")
 
 
-def rejoin(row: dict[str, Any], lane: Lane, halves: Halves, *, ends: bool) -> None:
+def rejoin(row: dict[str, Any], lane: OpenChoice, halves: Halves, *, ends: bool) -> None:
     """Join halves of characters in the texts of a row with those before; where the choice `ends`, none is held back."""
     said = row.get("delta", row)
     for holder, name, key in _texts(said, lane.index):
@@ -54,7 +54,7 @@ def _append_lost(said: dict[str, Any], key: tuple[Any, ...]) -> None:
         said[key[1]] = (said.get(key[1]) or "") + LOST
 
 
-def without_media(text: str, lane: Lane) -> tuple[str, int, str]:
+def without_media(text: str, lane: OpenChoice) -> tuple[str, int, str]:
     """A text without the base64 of data URLs in it, which is an image and no words; how long that is; what was written.
 
     What makes images sends each in a piece. Base64 in short pieces was written sign by sign, and is output of a model

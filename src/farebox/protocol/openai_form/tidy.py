@@ -30,7 +30,7 @@ class ToolCall:
         self.name = ""
 
 
-class Lane:
+class OpenChoice:
     """What is known of one choice of a stream; `index` is the one that the customer sees."""
 
     __slots__ = (
@@ -70,7 +70,7 @@ class Lane:
         return "stop" if self.function_name is None else "function_call"
 
 
-def place(choice: Mapping[str, Any], position: int, lanes: Mapping[int, Lane], wanted: int) -> tuple[int, int]:
+def place(choice: Mapping[str, Any], position: int, lanes: Mapping[int, OpenChoice], wanted: int) -> tuple[int, int]:
     """A choice's own index, its position where it has none, and the one to show: 0 to `wanted` - 1 where it can be.
 
     BadAnswer for an index that is not one.
@@ -90,16 +90,16 @@ def place(choice: Mapping[str, Any], position: int, lanes: Mapping[int, Lane], w
     return own, next(index for index in range(len(taken) + 1) if index not in taken)
 
 
-def chat_row(choice: Mapping[str, Any], lane: Lane, ident: str) -> dict[str, Any]:
+def chat_row(choice: Mapping[str, Any], lane: OpenChoice, ident: str) -> dict[str, Any]:
     """A choice of a chat chunk; `ident` begins the ids of tool calls that have none."""
     said = choice.get("delta")
     if not isinstance(said, dict):  # some send the whole message as the last chunk of a stream
         said = choice.get("message")
     row = {"index": lane.index, "delta": _delta(said if isinstance(said, dict) else {}, lane, ident)}
-    return row | _rest(choice, lane, likely.Chat)
+    return row | _rest(choice, lane, likely.ChatTokens)
 
 
-def text_row(choice: Mapping[str, Any], lane: Lane) -> dict[str, Any]:
+def text_row(choice: Mapping[str, Any], lane: OpenChoice) -> dict[str, Any]:
     """A choice of a completions chunk or answer."""
     text = choice.get("text")
     if not isinstance(text, str):
@@ -107,10 +107,12 @@ def text_row(choice: Mapping[str, Any], lane: Lane) -> dict[str, Any]:
             said = choice.get(name)
             text = text if isinstance(text, str) or not isinstance(said, dict) else said.get("content")
     lane.opened = True
-    return {"index": lane.index, "text": text if isinstance(text, str) else ""} | _rest(choice, lane, likely.Text)
+    return {"index": lane.index, "text": text if isinstance(text, str) else ""} | _rest(choice, lane, likely.TextTokens)
 
 
-def _rest(choice: Mapping[str, Any], lane: Lane, kind: type[likely.Chat | likely.Text]) -> dict[str, Any]:
+def _rest(
+    choice: Mapping[str, Any], lane: OpenChoice, kind: type[likely.ChatTokens | likely.TextTokens]
+) -> dict[str, Any]:
     reason = fields.finish(choice.get("finish_reason"), lane.seen)
     rest: dict[str, Any] = {"finish_reason": reason}
     lane.listed = None
@@ -121,7 +123,7 @@ def _rest(choice: Mapping[str, Any], lane: Lane, kind: type[likely.Chat | likely
     return rest
 
 
-def _delta(said: Mapping[str, Any], lane: Lane, ident: str) -> dict[str, Any]:
+def _delta(said: Mapping[str, Any], lane: OpenChoice, ident: str) -> dict[str, Any]:
     out: dict[str, Any] = {}
     if not lane.opened:
         out["role"] = "assistant"
@@ -190,7 +192,7 @@ def _read_parts(content: Any, out: dict[str, Any]) -> None:
         out["reasoning_content"] = "".join(thoughts)
 
 
-def with_indexes(value: Any, lane: Lane, name: str) -> list[dict[str, Any]]:
+def with_indexes(value: Any, lane: OpenChoice, name: str) -> list[dict[str, Any]]:
     """The objects of a list, each with an index: openai-python joins lists of a stream by it."""
     entries = []
     for entry in value if isinstance(value, list) else ():
@@ -203,7 +205,7 @@ def with_indexes(value: Any, lane: Lane, name: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _call(entry: Mapping[str, Any], lane: Lane, ident: str) -> dict[str, Any]:
+def _call(entry: Mapping[str, Any], lane: OpenChoice, ident: str) -> dict[str, Any]:
     """A piece of a tool call: the first has id, type, name and arguments, the others only what is new."""
     custom = isinstance(entry.get("custom"), dict)
     body = entry.get("custom") if custom else entry.get("function")
@@ -234,7 +236,7 @@ def _call(entry: Mapping[str, Any], lane: Lane, ident: str) -> dict[str, Any]:
     return out
 
 
-def _under_way(index: Any, known_as: str, name: str, lane: Lane) -> ToolCall | None:
+def _under_way(index: Any, known_as: str, name: str, lane: OpenChoice) -> ToolCall | None:
     """The call that a piece continues with; None for a new one."""
     if known_as in lane.by_id:
         return lane.by_id[known_as]
@@ -247,7 +249,7 @@ def _under_way(index: Any, known_as: str, name: str, lane: Lane) -> ToolCall | N
     return lane.calls[-1]
 
 
-def _function_call(given: Any, lane: Lane) -> dict[str, Any]:
+def _function_call(given: Any, lane: OpenChoice) -> dict[str, Any]:
     if not isinstance(given, dict):
         return {}
     name = given["name"] if isinstance(given.get("name"), str) else ""

@@ -124,13 +124,13 @@ def _read(found: dict[str, Any], ask: Ask, *, done: bool = True) -> Event:
     rows: list[dict[str, Any]] = []
     first = None
     for index, choice in _placed(choices, max(1, ask.choices)):
-        lane = tidy.Lane(index)
+        lane = tidy.OpenChoice(index)
         first = first or lane
         rows.append(_row(choice, lane, ask))
         read_row(event, rows[-1], lane)
     shown = ask.shown
     head = {"id": shown.id, "object": fields.ROWS[ask.kind].whole, "created": shown.created, "model": shown.model}
-    lane = first or tidy.Lane(0)
+    lane = first or tidy.OpenChoice(0)
     more, told = aside.around({name: halves.mended_tree(found.get(name)) for name in fields.TOP}, lane)
     add_beside(event, lane.index, told)
     if isinstance(event.usage, dict):
@@ -150,7 +150,7 @@ def _placed(choices: list[Any], wanted: int) -> list[tuple[int, dict[str, Any]]]
     return sorted(rows, key=lambda row: row[0])
 
 
-def _row(choice: dict[str, Any], lane: tidy.Lane, ask: Ask) -> dict[str, Any]:
+def _row(choice: dict[str, Any], lane: tidy.OpenChoice, ask: Ask) -> dict[str, Any]:
     """A choice of a whole answer: tidied as a chunk that holds all of it, without a chunk's numbers of lists."""
     if fields.ROWS[ask.kind].delta:
         said = choice.get("message")

@@ -56,7 +56,7 @@ def test_settings(shop, admin):
 
 def test_every_setting_is_read_and_proposed(admin):
     from farebox.kit.settings import BY_NAME
-    from farebox.office.api import shapes_house as shapes
+    from farebox.office.api import shapes_shop as shapes
 
     assert set(shapes.Settings.model_fields) == set(BY_NAME) == set(shapes.SettingsIn.model_fields)
     money = {name for name, known in BY_NAME.items() if known.kind in {"amount", "amounts"}}

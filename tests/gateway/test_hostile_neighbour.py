@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from farebox.kit import limits
+from farebox.kit import process_limits
 from kit.receipts import alone
 from kit.worst import CHAT, EMBED, MIB
 
@@ -121,8 +121,8 @@ def test_an_honest_account_beside_a_hostile_one_loses_nothing(shop, option, monk
     option(calls_max=CALLS_MAX, connections_max=160)
     monkeypatch.setattr(shop.server.reception.flight.callers, "bytes_max", 96 * MIB)
     hostile, rich = shop.account("100000"), shop.account("100000")
-    limits.return_large()
-    before_bytes = most_bytes = limits.rss_bytes()
+    process_limits.return_large()
+    before_bytes = most_bytes = process_limits.rss_bytes()
     with process("-c", SANDBOX, first="The sandbox") as (_, line):
         kinds = ["chat", "completions", "embeddings"]
         facts = {"kinds": kinds, "context_tokens": 10**7, "output_tokens_max": 10**6, "tokenizer": ""}
@@ -140,7 +140,7 @@ def test_an_honest_account_beside_a_hostile_one_loses_nothing(shop, option, monk
                 nonlocal most_bytes
                 working = asyncio.create_task(honest.work(time.monotonic() + SECONDS))
                 while not working.done():
-                    most_bytes = max(most_bytes, limits.rss_bytes())
+                    most_bytes = max(most_bytes, process_limits.rss_bytes())
                     await asyncio.to_thread(shop.probe)
                     await asyncio.wait([working], timeout=0.2)
                 await working

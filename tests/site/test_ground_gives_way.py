@@ -83,14 +83,14 @@ def reads_work(me: Customer) -> None:
 
 
 @pytest.mark.fault("F08")
-def test_a_store_that_may_not_grow_settles_what_runs_and_takes_nothing_new(house, monkeypatch):
+def test_a_store_that_may_not_grow_settles_what_runs_and_takes_nothing_new(instance, monkeypatch):
     """SQLite's own SQLITE_FULL; the room that the ballast gives up is what the limit is then raised by."""
     from django.db import connection
 
     if not on_sqlite():
         return  # its server's disk: the next test
     monkeypatch.setattr(ground, "QUIET_S", 1.0)
-    with opened(house, ballast_mb=1) as shop:
+    with opened(instance, ballast_mb=1) as shop:
         me = shop.account("10")
         ballast = shop.server.ground.ballast
         give, pages = ballast.free, []
@@ -128,7 +128,7 @@ def test_a_store_that_may_not_grow_settles_what_runs_and_takes_nothing_new(house
         assert shop.findings() == []
 
 
-def test_a_server_that_reads_only_closes_the_shop_and_opens_it_again(house, monkeypatch):
+def test_a_server_that_reads_only_closes_the_shop_and_opens_it_again(instance, monkeypatch):
     """PostgreSQL after a fail-over to a standby; SQLite on a disk that the kernel has made read-only."""
     from django.db import connection
 
@@ -150,7 +150,7 @@ def test_a_server_that_reads_only_closes_the_shop_and_opens_it_again(house, monk
             connection.cursor().execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {word}")
 
     monkeypatch.setattr(disk, "trouble", mended)
-    with opened(house) as shop:
+    with opened(instance) as shop:
         me = shop.account("10")
         assert me.chat("gpt-4", "Hello").status == 200
         new_lines_only_read("on")
@@ -260,9 +260,9 @@ def on_a_small_disk(tmp_path: Path, shop: Shop, me: Customer) -> None:
 
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         data = place / "data"
-        shutil.copytree(shop.house.data, data, ignore=shutil.ignore_patterns("*.sock", "ballast"))
+        shutil.copytree(shop.instance.data, data, ignore=shutil.ignore_patterns("*.sock", "ballast"))
         environ = {
-            **shop.house.environ, "FAREBOX_DATA_DIR": str(data), "FAREBOX_PORT": "0", "FAREBOX_BALLAST_MB": "4",
+            **shop.instance.environ, "FAREBOX_DATA_DIR": str(data), "FAREBOX_PORT": "0", "FAREBOX_BALLAST_MB": "4",
             "FAREBOX_LEASE_BEAT_MS": "500",
         }  # fmt: skip
         server = Process(environ)
@@ -309,27 +309,27 @@ def on_a_small_disk(tmp_path: Path, shop: Shop, me: Customer) -> None:
 
 @pytest.mark.parametrize("way", ["full", *(["tmpfs"] if os.geteuid() == 0 and may_mount() else [])])
 @pytest.mark.fault("F08")
-def test_a_disk_that_is_really_full(house, tmp_path, way):
+def test_a_disk_that_is_really_full(instance, tmp_path, way):
     """Where a small disk may be mounted it is filled; elsewhere the start finds no room for its ballast."""
     if way == "tmpfs" and not on_sqlite():
         return  # the disk of the database's server; of ours the journal alone is written
-    with opened(house) as shop:
+    with opened(instance) as shop:
         me = shop.account("10")
         if way == "tmpfs":
             on_a_small_disk(tmp_path, shop, me)
         else:
             shop.stop()
             server = Process(
-                {**shop.house.environ, "FAREBOX_PORT": "0", "FAREBOX_BALLAST_MB": "32"}, limit="ulimit -f 200000"
+                {**shop.instance.environ, "FAREBOX_PORT": "0", "FAREBOX_BALLAST_MB": "32"}, limit="ulimit -f 200000"
             )
             try:
-                ballast = shop.house.data / "ballast"
+                ballast = shop.instance.data / "ballast"
                 assert ballast.stat().st_size == 32 * MIB
                 assert say_hello(server.port, me.key).status == 200
             finally:
                 assert server.end() == 0
             server = Process(
-                {**shop.house.environ, "FAREBOX_PORT": "0", "FAREBOX_BALLAST_MB": "512"}, limit="ulimit -f 200000"
+                {**shop.instance.environ, "FAREBOX_PORT": "0", "FAREBOX_BALLAST_MB": "512"}, limit="ulimit -f 200000"
             )
             try:
                 refused_kindly(say_hello(server.port, me.key), "store_unavailable")
@@ -344,13 +344,13 @@ def test_a_disk_that_is_really_full(house, tmp_path, way):
 
 
 @pytest.mark.fault("F37")
-def test_a_clock_behind_the_books_holds_and_one_far_behind_does_not_start(house, monkeypatch):
+def test_a_clock_behind_the_books_holds_and_one_far_behind_does_not_start(instance, monkeypatch):
     from farebox.calls.models import Call
     from farebox.kit import clock
     from farebox.kit.models import Epoch
 
     monkeypatch.setattr(clock, "SYSTEM", clock.SystemClock())
-    with opened(house) as shop:
+    with opened(instance) as shop:
         me = shop.account("10")
         assert me.chat("gpt-4", "Hello").status == 200
         began_us = Epoch.objects.get().started_us
@@ -378,19 +378,19 @@ def test_a_clock_behind_the_books_holds_and_one_far_behind_does_not_start(house,
 
 @pytest.mark.parametrize("deed", ["replaced", "deleted", "lock", "log"])
 @pytest.mark.fault("F40")
-def test_a_store_that_is_gone_stops_its_process(house, deed):
+def test_a_store_that_is_gone_stops_its_process(instance, deed):
     if not on_sqlite():
         return  # no file of ours
-    with opened(house) as shop:
+    with opened(instance) as shop:
         me = shop.account("10")
         shop.stop()
-        server = Process({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_DRAIN_S": "60"})
+        server = Process({**instance.environ, "FAREBOX_PORT": "0", "FAREBOX_DRAIN_S": "60"})
         try:
             assert say_hello(server.port, me.key).status == 200
             time.sleep(1.2)  # it has looked at its log
             assert server.process.poll() is None
-            file: Path = house.data / {"lock": "serve.lock", "log": "farebox.db-wal"}.get(deed, "farebox.db")
-            copy = house.data / "copy"
+            file: Path = instance.data / {"lock": "serve.lock", "log": "farebox.db-wal"}.get(deed, "farebox.db")
+            copy = instance.data / "copy"
             shutil.copy(file, copy)
             if deed == "replaced":
                 copy.replace(file)
@@ -406,9 +406,9 @@ def test_a_store_that_is_gone_stops_its_process(house, deed):
 
 
 @pytest.mark.fault("F40")
-def test_an_sqlite_store_on_a_network_disk_does_not_start(house, tmp_path, monkeypatch):
+def test_an_sqlite_store_on_a_network_disk_does_not_start(instance, tmp_path, monkeypatch):
     (tmp_path / "mountinfo").write_text("30 27 0:40 / / rw - nfs4 host:/export rw\n")
-    with opened(house) as shop:
+    with opened(instance) as shop:
         shop.stop()
         monkeypatch.setattr(disk, "MOUNTS", tmp_path / "mountinfo")
         if on_sqlite():
@@ -423,14 +423,14 @@ def test_an_sqlite_store_on_a_network_disk_does_not_start(house, tmp_path, monke
 
 
 @pytest.mark.fault("F41")
-def test_a_damaged_store_does_not_start(house):
+def test_a_damaged_store_does_not_start(instance):
     if not on_sqlite():
         return  # PostgreSQL has checksums of its own
     from django.db import connection
 
     from farebox.kit import options
 
-    with opened(house) as shop:
+    with opened(instance) as shop:
         shop.stop()
         connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
@@ -446,7 +446,7 @@ def test_a_damaged_store_does_not_start(house):
 
 
 @pytest.mark.fault("F41")
-def test_damage_that_the_daily_check_finds_closes_the_shop(house):
+def test_damage_that_the_daily_check_finds_closes_the_shop(instance):
     if not on_sqlite():
         return
     from django.db import connection
@@ -454,7 +454,7 @@ def test_damage_that_the_daily_check_finds_closes_the_shop(house):
     from farebox.jobs import schedule
     from farebox.kit import options
 
-    with opened(house) as shop:
+    with opened(instance) as shop:
         me = shop.account("10")
         assert me.chat("gpt-4", "Hello").status == 200
         context = schedule.Context(store=shop.server.store, damaged=shop.server.ground.damaged)
@@ -476,10 +476,10 @@ def test_damage_that_the_daily_check_finds_closes_the_shop(house):
 
 
 @pytest.mark.fault("F43")
-def test_calls_are_shed_while_memory_is_short(house):
-    from farebox.kit import limits
+def test_calls_are_shed_while_memory_is_short(instance):
+    from farebox.kit import process_limits
 
-    with opened(house, rss_max_mb=limits.rss_bytes() // MIB + 128) as shop:
+    with opened(instance, rss_max_mb=process_limits.rss_bytes() // MIB + 128) as shop:
         me = shop.account("10")
         running = Streaming(me)
         wait_for(lambda: held(me), 5, "the stream did not begin")
@@ -500,24 +500,26 @@ def processor_s(pid: int) -> float:
 
 
 @pytest.mark.parametrize("fault", [OSError(24, "Too many open files"), RuntimeError("can't start new thread")])
-def test_a_request_that_finds_nothing_left_may_come_again(house, monkeypatch, fault):
+def test_a_request_that_finds_nothing_left_may_come_again(instance, monkeypatch, fault):
     from farebox.gateway.http import app
 
     async def used_up(*_: Any) -> Any:
         raise fault
 
-    with opened(house) as shop:
+    with opened(instance) as shop:
         me = shop.account("10")
         monkeypatch.setitem(app.FREE, "/models", used_up)
         refused_kindly(me.get("/v1/models"), "overloaded")
 
 
 @pytest.mark.fault("F43")
-def test_more_connections_than_open_files_get_503_and_do_not_spin(house):
-    with opened(house) as shop:
+def test_more_connections_than_open_files_get_503_and_do_not_spin(instance):
+    with opened(instance) as shop:
         me = shop.account("10")
         shop.stop()
-        server = Process({**house.environ, "FAREBOX_PORT": "0", "FAREBOX_LOG_LEVEL": "warning"}, limit="ulimit -n 160")
+        server = Process(
+            {**instance.environ, "FAREBOX_PORT": "0", "FAREBOX_LOG_LEVEL": "warning"}, limit="ulimit -n 160"
+        )
         lines: list[socket.socket] = []
         try:
             assert say_hello(server.port, me.key).status == 200

@@ -192,7 +192,7 @@ SELECT e.currency, SUM(p.amount_micro), SUM(CASE WHEN p.amount_micro > 0 THEN p.
 FROM ledger_posting p JOIN ledger_entry e ON e.id = p.entry_id GROUP BY e.currency ORDER BY e.currency
 """
 
-HOUSE_SUMS = """
+OWN_SUMS = """
 SELECT a.id, COALESCE(SUM(p.amount_micro), 0) FROM ledger_ledgeraccount a
 LEFT JOIN ledger_posting p ON p.account = a.id WHERE a.kind = 'house' GROUP BY a.id ORDER BY a.id
 """

@@ -9,7 +9,7 @@ import pytest
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from farebox.catalog import goods, lists, making, models, proof, sheets, shelf
+from farebox.catalog import definitions, models, next_version, price_lists, proof, sheets, shelf
 from farebox.catalog.sheets import PriceRow
 from farebox.kit import db, refusal
 from farebox.kit.errors import CommandError
@@ -45,9 +45,11 @@ def test_a_list_made_from_usd_times_rate_times_factor_frozen_in_the_version(shop
 
 
 def test_fractions_of_a_micro_unit_are_dropped_when_prices_are_made():
-    assert making.convert(500_000, rate="7.1234567", factor="1") == 3_561_728
-    assert making.convert(10**16, rate="123456789012.123456789012", factor="0.000000000001") == 1_234_567_890_121_234
-    assert making.convert(1, rate="0.999999999999", factor="1") == 0
+    assert next_version.convert(500_000, rate="7.1234567", factor="1") == 3_561_728
+    assert (
+        next_version.convert(10**16, rate="123456789012.123456789012", factor="0.000000000001") == 1_234_567_890_121_234
+    )
+    assert next_version.convert(1, rate="0.999999999999", factor="1") == 0
 
 
 def test_a_new_version_holds_all_prices_of_its_list(shop):
@@ -62,7 +64,7 @@ def test_a_new_version_holds_all_prices_of_its_list(shop):
         ("gpt-4-32k", "input", 420_000_000, None),
         ("gpt-4-32k", "output", 840_000_000, None),
     ]
-    assert db.read(lambda tx: lists.diff(tx, "cny", 1, 2, now_us=shop.now_us)) == changes
+    assert db.read(lambda tx: price_lists.diff(tx, "cny", 1, 2, now_us=shop.now_us)) == changes
     assert shop.show(version=1) == first
     stock = shop.load()
     assert stock.offer("gpt-4-32k", "cny", shop.now_us) is None
@@ -106,7 +108,7 @@ def test_a_class_without_a_price_cannot_be_published(shop):
 )
 def test_what_is_wrong_is_refused_before_anything_is_written(shop, prices, more, words):
     shop.define("m")
-    db.write(goods.alias, "short", "m", actor="ann")
+    db.write(definitions.alias, "short", "m", actor="ann")
     shop.create()
     shop.create("usd", "USD")
     shop.create("empty", "USD")
@@ -139,7 +141,7 @@ def test_a_price_must_be_exact_and_of_a_class_that_exists(shop):
     shop.create("usd", "USD")
     for bad in (1.5, True, -1, 10**17):
         with pytest.raises(CommandError, match="price.range"):
-            db.write(lists.publish, "usd", [PriceRow("m", "input", bad)], actor="ann", now_us=shop.now_us)
+            db.write(price_lists.publish, "usd", [PriceRow("m", "input", bad)], actor="ann", now_us=shop.now_us)
 
 
 def test_a_version_that_is_to_come_takes_over_by_time_without_loading_anew(shop):
@@ -162,8 +164,8 @@ def test_a_version_that_is_to_come_takes_over_by_time_without_loading_anew(shop)
     assert shop.show().version == 1
     shop.now_us = begins_us
     assert shop.show().version == 2
-    assert [edition.n for edition in shop.load().editions["cny"]] == [2, 3]
-    assert db.read(lambda tx: lists.overview(tx, now_us=shop.now_us))[0]["version"] == 2
+    assert [version.n for version in shop.load().versions["cny"]] == [2, 3]
+    assert db.read(lambda tx: price_lists.overview(tx, now_us=shop.now_us))[0]["version"] == 2
 
 
 def test_before_a_list_begins_it_sells_nothing(shop):
@@ -279,13 +281,13 @@ def test_every_verb_is_recorded_and_makes_every_node_load_anew(shop):
     shop.create()
     shop.publish(prices={"m input": "1", "m output": "1"}, usd_rate="7")
     assert grew()
-    db.write(goods.alias, "short", "m", actor="ann")
+    db.write(definitions.alias, "short", "m", actor="ann")
     assert grew()
     db.write(shelf.unlist, "m", "no price for reasoning", "gateway")
     assert grew()
-    db.write(goods.relist, "m", actor="ann")
+    db.write(definitions.relist, "m", actor="ann")
     assert grew()
-    db.write(goods.unalias, "short", actor="ann")
+    db.write(definitions.unalias, "short", actor="ann")
     assert grew()
     assert audit() == [
         ("model.define", "m"),

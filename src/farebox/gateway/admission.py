@@ -12,14 +12,14 @@ import msgspec
 from farebox.accounts import allowed
 from farebox.accounts.keys.caller import Caller
 from farebox.calls import once as once_keys
-from farebox.calls.log import Opened
+from farebox.calls.log import CallStart
 from farebox.catalog import rules, tokens
 from farebox.catalog.pricing import Offer
 from farebox.kit import errors
-from farebox.kit.limits import MIB
 from farebox.kit.options import Options
+from farebox.kit.process_limits import MIB
 from farebox.ledger import holds
-from farebox.ledger.allowance import Terms
+from farebox.ledger.allowance import AllowanceTerms
 from farebox.protocol import kinds
 from farebox.protocol.dialect import Ask, Shown
 from farebox.protocol.kind import Call, Kind
@@ -27,12 +27,12 @@ from farebox.protocol.quirks import INSIDE, Quirks
 from farebox.upstreams import plan
 from farebox.upstreams.board import Candidate
 
-from . import limits, purse
+from . import purse, rate_limits
 from .heavy import HEAVY
 from .hold import Cover
-from .limits import Seat
 from .ports import Ports, Shop
 from .purse import Need
+from .rate_limits import Seat
 
 ONCE_CHARS_MAX = 255
 # What calls that may have no larger answer hold in memory is bounded by their places.
@@ -70,7 +70,7 @@ def offer(shop: Shop, caller: Caller, call: Call, kind: Kind, now_us: int) -> Of
 
 
 def route(shop: Shop, call: Call, found: Offer, *, only: str) -> Sequence[Candidate]:
-    """The candidates in the order to try; `only` names the one channel of a call of the house, whatever its health."""
+    """The candidates in the order to try; `only` names the one channel of the shop's own call, whatever its health."""
     current = shop.board.current
     if only:
         return [candidate for candidate in current.candidates(found.card.name) if candidate.channel.name == only]
@@ -189,7 +189,9 @@ def seat(shop: Shop, caller: Caller, call: Call, need: Need, now_us: int) -> Sea
     """The call's place within the limits a minute and at once; RateLimited. Without limits it costs nothing."""
     if not caller.paces:
         return shop.rates.admit((), 0, 0, now_us)
-    reserved = limits.tokens(text_bytes=call.text_bytes, input_tokens=call.input_tokens, bound_tokens=need.input_tokens)
+    reserved = rate_limits.tokens(
+        text_bytes=call.text_bytes, input_tokens=call.input_tokens, bound_tokens=need.input_tokens
+    )
     output_tokens = min(need.whole_tokens, shop.options.hold_output_tokens * need.outputs)
     return shop.rates.admit(caller.paces, reserved, output_tokens, now_us)
 
@@ -216,9 +218,9 @@ def _ignored(call: Call, quirks: Quirks) -> list[str]:
 
 def record(
     call_id: str, shop: Shop, caller: Caller, call: Call, found: Offer, now_us: int, *, once: str | None
-) -> Opened:
+) -> CallStart:
     """What the record of the call holds from its beginning; BadRequest for an idempotency key that is not one."""
-    return Opened(
+    return CallStart(
         id=call_id,
         account=caller.account,
         project=caller.project,
@@ -243,7 +245,7 @@ def record(
     )
 
 
-def _terms(options: Options, caller: Caller, found: Offer) -> Terms | None:
+def _terms(options: Options, caller: Caller, found: Offer) -> AllowanceTerms | None:
     """The terms of the account's allowance; None where what is forgiven draws on none (promises 4.4)."""
     if caller.house or caller.trusted or not rules.VERSIONS[found.rule_version].forgives:
         return None

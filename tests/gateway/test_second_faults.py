@@ -30,15 +30,15 @@ def shop_here(shop_here):
 
 
 def settlement(number: int) -> tuple[Any, Any]:
-    from farebox.calls.log import Ended, Opened
+    from farebox.calls.log import CallEnd, CallStart
     from farebox.ledger.holds import Purse
 
-    begun = Opened(
+    begun = CallStart(
         id=f"call_{number}", account="acc", project="prj", key="key", member=None, endpoint="chat", model="m",
         asked="m", stream=True, epoch="ep", currency="USD", limit_tokens=None, price_list="pl", price_version=1,
         prices="{}", rule_version=1, opened_us=1, purses=(Purse("acc"),),
     )  # fmt: skip
-    ended = Ended(
+    ended = CallEnd(
         outcome="served", rule="R02", status=200, charge_micro=1, usage={}, usage_source="", finish_reason="",
         flags=[], attempts=[], ended_us=2,
     )  # fmt: skip
@@ -171,7 +171,7 @@ def test_a_dead_file_that_another_has_cleared_meanwhile_is_passed_over(tmp_path,
 @pytest.mark.rule("R23")
 def test_nothing_expires_while_the_journal_still_waits(shop_here, monkeypatch):
     """The store takes the new epoch, fails once at the replay, and is back: the journal's charge must not be lost."""
-    from farebox.gateway import settlement as settling
+    from farebox.gateway import second_write
     from farebox.kit import db, errors
 
     away = Away(shop_here)
@@ -185,7 +185,7 @@ def test_nothing_expires_while_the_journal_still_waits(shop_here, monkeypatch):
     right, failed = db.Store.write, []
 
     async def write(self: Any, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        if fn is settling.end_call and not failed:
+        if fn is second_write.end_call and not failed:
             failed.append(fn)
             raise errors.StoreUnavailable from OSError("the database is away")
         return await right(self, fn, *args, **kwargs)
@@ -204,7 +204,7 @@ def test_nothing_expires_while_the_journal_still_waits(shop_here, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.rule("R25")
-def test_what_ended_before_there_were_marks_is_not_refunded(house):
+def test_what_ended_before_there_were_marks_is_not_refunded(instance):
     """An epoch that ended under an older version left no delivery marks; its answers were delivered all the same."""
     from django.core.management import call_command
     from django.db import connection
@@ -422,9 +422,9 @@ asyncio.run(main())
 
 @pytest.mark.slow
 @pytest.mark.fault("F29")
-def test_a_process_ends_though_readers_of_its_store_hang(house):
+def test_a_process_ends_though_readers_of_its_store_hang(instance):
     done = subprocess.run(
-        [sys.executable, "-c", HANGS], env={**os.environ, **house.environ}, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", HANGS], env={**os.environ, **instance.environ}, stdout=subprocess.PIPE, text=True,
         stderr=subprocess.DEVNULL, timeout=40, check=False,
     )  # fmt: skip
     assert done.stdout == "closed\n"

@@ -21,7 +21,7 @@ _DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?\Z")
 
 
 def draw_up(
-    head: PriceList,
+    listed: PriceList,
     rows: Iterable[PriceRow],
     how: Mapping[str, str],
     *,
@@ -33,8 +33,8 @@ def draw_up(
     begins_us = now_us if valid_from_us is None else valid_from_us
     if begins_us < now_us:
         raise CommandError("version.past")
-    before = versions.at(head.name, begins_us)
-    made = _making(head, before, **how)
+    before = versions.at(listed.name, begins_us)
+    made = _terms(listed, before, **how)
     prices = versions.prices(before)
     for model in remove:
         _drop(prices, model)
@@ -43,7 +43,7 @@ def draw_up(
         made["source"] = source
         prices.update(derived)
     prices.update({(line.model, line.usage_class): line.micro_per_million for line in map(sheets.check, rows)})
-    _complete(head.name, prices)
+    _complete(listed.name, prices)
     return begins_us, before, made, prices
 
 
@@ -60,8 +60,8 @@ def convert(micro_usd: int, *, rate: str, factor: str) -> int:
     return int(micro_usd * positive(rate, "rate") * positive(factor, "factor"))
 
 
-def _making(
-    head: PriceList,
+def _terms(
+    listed: PriceList,
     before: PriceListVersion | None,
     *,
     from_usd_source: str,
@@ -70,15 +70,15 @@ def _making(
     usd_rate: str,
 ) -> dict[str, str]:
     """The frozen facts of how a version is made: source, rate, factor, usd_rate."""
-    if head.currency == USD:
+    if listed.currency == USD:
         if {text for text in (rate, usd_rate) if text} - {"1"}:
-            raise CommandError("version.usd_has_no_rate", price_list=head.name)
+            raise CommandError("version.usd_has_no_rate", price_list=listed.name)
         rate = usd_rate = "1"
     elif from_usd_source and not rate:
-        raise CommandError("version.no_rate", currency=head.currency)
+        raise CommandError("version.no_rate", currency=listed.currency)
     usd_rate = usd_rate or rate or (before.usd_rate if before is not None else "")
     if not usd_rate:
-        raise CommandError("version.no_usd_rate", currency=head.currency)
+        raise CommandError("version.no_usd_rate", currency=listed.currency)
     if from_usd_source:
         made = {"source": from_usd_source, "rate": rate, "factor": factor}
     elif before is not None:
@@ -92,10 +92,10 @@ def _making(
 
 
 def _derive(source: str, made: Mapping[str, str], now_us: int) -> tuple[str, Prices]:
-    head = versions.head(source)
-    if head.currency != USD:
-        raise CommandError("version.source_currency", price_list=source, currency=head.currency)
-    version = versions.at(head.name, now_us)
+    listed = versions.price_list_named(source)
+    if listed.currency != USD:
+        raise CommandError("version.source_currency", price_list=source, currency=listed.currency)
+    version = versions.at(listed.name, now_us)
     if version is None:
         raise CommandError("price_list.not_in_force", price_list=source)
     derived = {

@@ -23,7 +23,7 @@ def give(account: str, amount_micro: int, ref: str) -> str:
     )  # fmt: skip
 
 
-def test_three_grants_of_the_most_are_refused_and_no_float_gets_into_the_books(house):
+def test_three_grants_of_the_most_are_refused_and_no_float_gets_into_the_books(instance):
     from django.db import connection
 
     db.write(opened, "acc_1")
@@ -41,7 +41,7 @@ def test_three_grants_of_the_most_are_refused_and_no_float_gets_into_the_books(h
         assert proof.prove(tx, now_us=1, grace_us=0).findings == []
 
 
-def test_nothing_is_posted_in_another_currency(house):
+def test_nothing_is_posted_in_another_currency(instance):
     db.write(opened, "acc_1")
     give("acc_1", 5, "a")
     lines = [("acc_1", 7), ("house:grants:CNY", -7)]
@@ -58,7 +58,7 @@ def test_nothing_is_posted_in_another_currency(house):
         assert (found.findings, found.trial_balance) == ([], {"USD": 5})
 
 
-def test_the_store_itself_refuses_what_is_out_of_bounds(house):
+def test_the_store_itself_refuses_what_is_out_of_bounds(instance):
     from farebox.ledger.models import LedgerAccount, Posting
 
     db.write(opened, "acc_1")
@@ -80,7 +80,7 @@ def test_the_store_itself_refuses_what_is_out_of_bounds(house):
             )
 
 
-def test_one_reference_stands_for_one_amount(house):
+def test_one_reference_stands_for_one_amount(instance):
     db.write(opened, "acc_1")
     entry = give("acc_1", 100, "r")
     assert give("acc_1", 100, "r") == entry
@@ -88,7 +88,7 @@ def test_one_reference_stands_for_one_amount(house):
         give("acc_1", 900, "r")
 
 
-def test_the_triggers_of_append_only_tables_are_there_after_all_migrations(house):
+def test_the_triggers_of_append_only_tables_are_there_after_all_migrations(instance):
     from django.db import connection
 
     sqlite = connection.vendor == "sqlite"
@@ -102,7 +102,7 @@ def test_the_triggers_of_append_only_tables_are_there_after_all_migrations(house
         assert want <= {name for (name,) in cursor.fetchall()}
 
 
-def test_neither_entries_nor_postings_can_be_changed(house):
+def test_neither_entries_nor_postings_can_be_changed(instance):
     from farebox.ledger.models import Entry, Posting
 
     db.write(opened, "acc_1")
@@ -118,7 +118,7 @@ def test_neither_entries_nor_postings_can_be_changed(house):
 
 
 @pytest.mark.slow
-def test_the_migration_back_and_forth_keeps_rows_triggers_and_reversals(house):
+def test_the_migration_back_and_forth_keeps_rows_triggers_and_reversals(instance):
     from django.core.management import call_command
 
     from farebox.ledger.models import CreditLot
@@ -129,7 +129,7 @@ def test_the_migration_back_and_forth_keeps_rows_triggers_and_reversals(house):
     call_command("migrate", "ledger", "0002", verbosity=0)
     call_command("migrate", "ledger", verbosity=0)
     assert CreditLot.objects.get().reversed_us == 77
-    assert chart.house("grants", "USD")
-    test_the_triggers_of_append_only_tables_are_there_after_all_migrations(house)
+    assert chart.own("grants", "USD")
+    test_the_triggers_of_append_only_tables_are_there_after_all_migrations(instance)
     with db.reading() as tx:
         assert proof.prove(tx, now_us=1, grace_us=0).findings == []

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farebox.accounts.keys.pace import Pace
-from farebox.gateway.limits import MINUTE_US, Rates, tokens
+from farebox.gateway.rate_limits import MINUTE_US, Rates, tokens
 from farebox.kit.errors import RateLimited
 from kit import minting
 from kit.talk import PROMPTLY_S, Talk, chat, wait_for

@@ -20,8 +20,8 @@ def refused(answer, status: int, code: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.fault("F02")
-def test_a_look_up_that_finds_every_reader_busy_is_503(house, monkeypatch):
-    with opened(house, store_wait_ms=200) as shop:
+def test_a_look_up_that_finds_every_reader_busy_is_503(instance, monkeypatch):
+    with opened(instance, store_wait_ms=200) as shop:
         me = shop.account("1")
         # Not before: a start on a busy machine takes longer.
         monkeypatch.setattr("farebox.kit.db._HANG_S", 0.3)
@@ -80,8 +80,8 @@ def revoke(shop, me) -> None:
 
 @pytest.mark.slow
 @pytest.mark.fault("F03")
-def test_a_revoked_key_is_refused_within_a_second(house):
-    with opened(house, version_poll_ms=500) as shop:
+def test_a_revoked_key_is_refused_within_a_second(instance):
+    with opened(instance, version_poll_ms=500) as shop:
         me = shop.account("1")
         assert me.chat("gpt-4", "sandbox: tokens=1").status == 200
         revoke(shop, me)
@@ -93,8 +93,8 @@ def test_a_revoked_key_is_refused_within_a_second(house):
 
 @pytest.mark.slow
 @pytest.mark.fault("F03")
-def test_a_node_that_cannot_poll_looks_every_key_up(house):
-    with opened(house) as shop:
+def test_a_node_that_cannot_poll_looks_every_key_up(instance):
+    with opened(instance) as shop:
         blinded(shop, shop.account("1"))
 
 

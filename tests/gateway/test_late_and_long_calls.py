@@ -355,10 +355,10 @@ def test_r27_a_report_of_no_input_is_not_believed(shop, me):
 @pytest.mark.rule("R05")
 @pytest.mark.usefixtures("rules_1")
 def test_r05_tells_the_operator(shop, me, monkeypatch):
-    from farebox.gateway import ending
+    from farebox.gateway import settlement
 
     said = []
-    monkeypatch.setattr(ending.log, "warning", lambda word, **facts: said.append((word, facts)), raising=False)
+    monkeypatch.setattr(settlement.log, "warning", lambda word, **facts: said.append((word, facts)), raising=False)
     name = on_sale(shop, shop.model("r05-alarm", {"input": "30", "output": "60"}))
     answer = me.chat(name, "sandbox: cached=4+tokens=5\nHello there, how are you?")
     assert me.receipt(answer)["rule"] == "R05"

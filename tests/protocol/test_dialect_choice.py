@@ -10,9 +10,9 @@ from farebox.protocol import dialects
 
 
 def choices():
-    from farebox.office.pages.upstream_forms import New
+    from farebox.office.pages.upstream_forms import NewChannelForm
 
-    field = New().fields.get("dialect")
+    field = NewChannelForm().fields.get("dialect")
     return None if field is None else list(field.choices)
 
 

@@ -478,7 +478,7 @@ def test_each_answer_is_counted_by_itself(shop):
 @pytest.mark.rule("R02")
 @pytest.mark.fault("F36")
 def test_a_call_keeps_the_price_of_its_hold(shop, priced):
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
     from farebox.kit import clock
 
     name = priced()
@@ -486,7 +486,7 @@ def test_a_call_keeps_the_price_of_its_hold(shop, priced):
     talk = Talk(me, "/v1/chat/completions", chat(name, "sandbox: tokens=20+pace=30", stream=True))
     talk.until(b"data: ", times=3)
     rows = [sheets.row(name, "input", "0"), sheets.row(name, "output", "300")]
-    shop.write(lists.publish, "usd", rows, actor="test", now_us=clock.now_us())
+    shop.write(price_lists.publish, "usd", rows, actor="test", now_us=clock.now_us())
     shop.refresh()
     wait_for(
         lambda: shop.server.ports.shop.shelf.current.offer(name, "usd", clock.now_us()).prices["output"] == 300_000_000
@@ -657,9 +657,9 @@ def test_an_extension_that_was_done_twice_costs_nothing(shop, priced, failing):
 
 
 MISTAKES = [
-    "gateway.ending._facts",
+    "gateway.settlement._facts",
     "gateway.serve.conclude",
-    "gateway.opening.headers",
+    "gateway.admission.headers",
     "protocol.openai_form.writing.StreamWriter.write",
     "protocol.openai_form.writing.splice.usage_chunk",
 ]

@@ -1,6 +1,6 @@
 """What the self-test's own processes do with the scratch store: make it, fill it, read it, copy facts out of it.
 
-`python -m farebox.care.selftest.house fill URL`, `… facts`; each prints one JSON object.
+`python -m farebox.care.selftest.inside fill URL`, `… facts`; each prints one JSON object.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ def facts() -> dict[str, Any]:
 
 
 def _fill(tx: Tx, sandbox: str) -> dict[str, Any]:
-    from farebox.catalog import goods, lists, sheets
+    from farebox.catalog import definitions, price_lists, sheets
     from farebox.kit import clock, secrets
     from farebox.protocol.kinds import KINDS
     from farebox.upstreams import channels
     from farebox.upstreams.channel_terms import ChannelTerms
 
     now_us = clock.now_us()
-    goods.define_model(
+    definitions.define_model(
         tx,
         MODEL,
         kinds=[name for name, kind in KINDS.items() if kind.writes],
@@ -88,9 +88,9 @@ def _fill(tx: Tx, sandbox: str) -> dict[str, Any]:
         actor=ACTOR,
         now_us=now_us,
     )
-    lists.create_list(tx, LIST, "USD", actor=ACTOR)
+    price_lists.create_list(tx, LIST, "USD", actor=ACTOR)
     rows = [sheets.row(MODEL, "input", "0"), sheets.row(MODEL, "output", "1.00")]
-    lists.publish(tx, LIST, rows, note="self-test", actor=ACTOR, now_us=now_us)
+    price_lists.publish(tx, LIST, rows, note="self-test", actor=ACTOR, now_us=now_us)
     channels.add_upstream(tx, name="sandbox", cancel_billing="stops", actor=ACTOR)
     channels.add_channel(
         tx,

@@ -1,4 +1,4 @@
-"""One customer can't close a channel to the others: whose failures count, and what the house's own call finds (I34)."""
+"""One customer can't close a channel to the others: whose failures count, and what the shop's own call finds (I34)."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_an_upstream_that_is_down_rests_after_five_calls_of_three_accounts(shop,
         each = [shop.account("1") for _ in range(3)]
         assert [each[n % 3].chat(name, "Hi").status for n in range(7)] == [502] * 5 + [503] * 2
         assert upstream.requests == 5
-        # Half-open: nobody's call goes there before the house's own was answered.
+        # Half-open: nobody's call goes there before the shop's own was answered.
         assert each[0].chat(name, "Hi").status == 503
         shop.probe()
         assert (upstream.requests, each[0].chat(name, "Hi").status) == (6, 503)

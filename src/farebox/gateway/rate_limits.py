@@ -21,7 +21,7 @@ _SECOND_US = 1_000_000
 
 
 @dataclass(slots=True)
-class Scope:
+class Window:
     """What one key, member, project or account does: calls under way, begun and ended within the last minute."""
 
     running: int = 0
@@ -67,7 +67,7 @@ class Seat:
 
     __slots__ = ("_admitted_us", "_held", "_used")
 
-    def __init__(self, held: Sequence[tuple[Scope, Pace, int]], admitted_us: int) -> None:
+    def __init__(self, held: Sequence[tuple[Window, Pace, int]], admitted_us: int) -> None:
         self._held = held
         self._admitted_us = admitted_us
         self._used: tuple[int, int] | None = None
@@ -104,7 +104,7 @@ class Rates:
     __slots__ = ("_scopes", "_sweep_us")
 
     def __init__(self) -> None:
-        self._scopes: dict[str, Scope] = {}
+        self._scopes: dict[str, Window] = {}
         self._sweep_us = 0
 
     def __len__(self) -> int:
@@ -123,7 +123,7 @@ class Rates:
         for pace in paces:
             scope = self._scopes.get(pace.scope)
             if scope is None:
-                scope = self._scopes[pace.scope] = Scope()
+                scope = self._scopes[pace.scope] = Window()
             scope.trim(now_us)
             tokens = input_tokens + output_tokens
             if pace.tpm is not None:
@@ -151,7 +151,7 @@ def tokens(*, text_bytes: int, input_tokens: int, bound_tokens: int) -> int:
     return max(0, bound_tokens - text_bytes) + text_bytes // BYTES_PER_TOKEN
 
 
-def _check(scope: Scope, pace: Pace, tokens: int, held: Sequence[tuple[Scope, Pace, int]], now_us: int) -> None:
+def _check(scope: Window, pace: Pace, tokens: int, held: Sequence[tuple[Window, Pace, int]], now_us: int) -> None:
     whose = f"{pace.kind} `{pace.said or pace.scope}`"
     limits = [(each, of) for of, each, _ in held]
     if pace.concurrency is not None and scope.running >= pace.concurrency:
@@ -188,7 +188,7 @@ def _check(scope: Scope, pace: Pace, tokens: int, held: Sequence[tuple[Scope, Pa
             )
 
 
-def _headers(limits: Sequence[tuple[Pace, Scope]], now_us: int) -> list[tuple[str, str]]:
+def _headers(limits: Sequence[tuple[Pace, Window]], now_us: int) -> list[tuple[str, str]]:
     """What is left of the tightest limit of calls and of tokens, and when it is whole again."""
     out = []
     calls = [(max(0, pace.rpm - len(of.begun_us)), pace.rpm, of) for pace, of in limits if pace.rpm is not None]

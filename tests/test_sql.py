@@ -20,7 +20,7 @@ def texts() -> list[tuple[str, str]]:
         if not room.ispkg:
             continue
         try:
-            module = importlib.import_module(f"{room.name}.statements")
+            module = importlib.import_module(f"{room.name}.sql")
         except ModuleNotFoundError:
             continue
         for name, value in vars(module).items():
@@ -29,7 +29,7 @@ def texts() -> list[tuple[str, str]]:
     return found
 
 
-def test_the_database_understands(shared_house: Any) -> None:
+def test_the_database_understands(shared_instance: Any) -> None:
     from django.db import Error, connection
 
     misunderstood = {}
@@ -46,5 +46,5 @@ def test_the_database_understands(shared_house: Any) -> None:
     assert misunderstood == {}
 
 
-def test_there_are_statements() -> None:
+def test_there_is_sql() -> None:
     assert {name.split(".")[1] for name, _ in texts()} >= {"kit", "ledger", "accounts", "calls"}

@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from farebox.catalog import making, sheets, shelf, versions
 from farebox.catalog.models import Price, PriceList, PriceListVersion
 from farebox.catalog.sheets import PriceRow, Sheet
 from farebox.kit import audit, db, ids, money
 from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
+
+from . import next_version, sheets, shelf, versions
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 
@@ -27,7 +28,7 @@ def create_list(tx: Tx, name: str, currency: str, *, about: str = "", actor: str
 
     CommandError for a name or currency that is not one, or a list of that name in another currency.
     """
-    if name == shelf.HOUSE:
+    if name == shelf.HOUSE_LIST:
         raise CommandError("price_list.built_in", price_list=name)
     if not _NAME.match(name):
         raise CommandError("price_list.name", name=name[:80])
@@ -72,16 +73,16 @@ def publish(
     CommandError, before anything is written, if a model that would be sold has no price for a usage class
     that it can produce, or a list, model, class, price, rate or time is wrong.
     """
-    head = versions.head(price_list)
+    listed = versions.price_list_named(price_list)
     # Two operators who publish at once get numbers one after the other.
     PriceList.objects.select_for_update().get(name=price_list)
     how = {"from_usd_source": from_usd_source, "rate": rate, "factor": factor, "usd_rate": usd_rate}
-    begins_us, before, made, prices = making.draw_up(
-        head, rows, how, remove=remove, valid_from_us=valid_from_us, now_us=now_us
+    begins_us, before, made, prices = next_version.draw_up(
+        listed, rows, how, remove=remove, valid_from_us=valid_from_us, now_us=now_us
     )
     version = PriceListVersion.objects.create(
         id=ids.new("plv", now_us),
-        price_list=head,
+        price_list=listed,
         n=versions.newest(price_list) + 1,
         valid_from_us=begins_us,
         published_us=now_us,
@@ -123,16 +124,16 @@ def preview(
 
     The new sheet has the number 0 and nobody as its publisher.
     """
-    head = versions.head(price_list)
+    listed = versions.price_list_named(price_list)
     how = {"from_usd_source": from_usd_source, "rate": rate, "factor": factor, "usd_rate": usd_rate}
-    begins_us, before, made, prices = making.draw_up(
-        head, rows, how, remove=remove, valid_from_us=valid_from_us, now_us=now_us
+    begins_us, before, made, prices = next_version.draw_up(
+        listed, rows, how, remove=remove, valid_from_us=valid_from_us, now_us=now_us
     )
     lines = sheets.ordered(PriceRow(*key, micro) for key, micro in prices.items())
     after = Sheet(
-        price_list=head.name,
+        price_list=listed.name,
         version=0,
-        currency=head.currency,
+        currency=listed.currency,
         valid_from_us=begins_us,
         published_us=now_us,
         published_by="",
@@ -145,11 +146,11 @@ def preview(
 
 def show(tx: Tx, price_list: str, *, version: int | None = None, now_us: int) -> Sheet:  # noqa: ARG001
     """A version of a price list, the one in force if not named; CommandError if there is none."""
-    head = versions.head(price_list)
+    listed = versions.price_list_named(price_list)
     found = (
-        versions.at(head.name, now_us)
+        versions.at(listed.name, now_us)
         if version is None
-        else PriceListVersion.objects.filter(price_list=head, n=version).first()
+        else PriceListVersion.objects.filter(price_list=listed, n=version).first()
     )
     if found is None:
         if version is None:
@@ -158,7 +159,7 @@ def show(tx: Tx, price_list: str, *, version: int | None = None, now_us: int) ->
     return versions.sheet(found)
 
 
-def diff(tx: Tx, price_list: str, before: int, after: int, *, now_us: int) -> list[sheets.Change]:
+def diff(tx: Tx, price_list: str, before: int, after: int, *, now_us: int) -> list[sheets.PriceChange]:
     """The prices in which two versions of a list differ."""
     return sheets.diff(
         show(tx, price_list, version=before, now_us=now_us),
@@ -169,8 +170,8 @@ def diff(tx: Tx, price_list: str, before: int, after: int, *, now_us: int) -> li
 def overview(tx: Tx, *, now_us: int) -> list[dict[str, Any]]:  # noqa: ARG001
     """Every price list with its versions, oldest first, and which of them is in force."""
     out = []
-    for head in PriceList.objects.order_by("name").prefetch_related("pricelistversion_set"):
-        rows = sorted(head.pricelistversion_set.all(), key=lambda row: row.n)
+    for listed in PriceList.objects.order_by("name").prefetch_related("pricelistversion_set"):
+        rows = sorted(listed.pricelistversion_set.all(), key=lambda row: row.n)
         begun = [row for row in rows if row.valid_from_us <= now_us]
         current = max(begun, key=lambda row: (row.valid_from_us, row.n), default=None)
         published = [
@@ -182,6 +183,6 @@ def overview(tx: Tx, *, now_us: int) -> list[dict[str, Any]]:  # noqa: ARG001
             }
             for row in rows
         ]
-        facts = {"price_list": head.name, "currency": head.currency, "about": head.about}
+        facts = {"price_list": listed.name, "currency": listed.currency, "about": listed.about}
         out.append({**facts, "version": current.n if current else None, "versions": published})
     return out

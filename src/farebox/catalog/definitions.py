@@ -171,15 +171,15 @@ def _check(card: ModelCard) -> None:
 
 
 def _still_priced(tx: Tx, card: ModelCard, now_us: int) -> None:
-    for editions in shelf.load(tx, now_us).editions.values():
-        for edition in editions:
-            prices = edition.prices.get(card.name)
+    for versions in shelf.load(tx, now_us).versions.values():
+        for version in versions:
+            prices = version.prices.get(card.name)
             missing = sorted(card.classes - prices.keys()) if prices is not None else []
             if missing:
                 raise CommandError(
                     "model.unpriced",
-                    price_list=edition.price_list,
-                    version=edition.n,
+                    price_list=version.price_list,
+                    version=version.n,
                     model=card.name,
                     usage_class=missing[0],
                 )

@@ -237,10 +237,10 @@ def test_gaps_between_the_indexes_of_choices(shop, me):
     ],
 )  # fmt: skip
 def test_another_model_is_flagged_and_billed_as_asked(shop, me, monkeypatch, answers, flagged, stream):
-    from farebox.gateway import ending
+    from farebox.gateway import settlement
 
     said = []
-    monkeypatch.setattr(ending.log, "warning", lambda word, **facts: said.append((word, facts)), raising=False)
+    monkeypatch.setattr(settlement.log, "warning", lambda word, **facts: said.append((word, facts)), raising=False)
     answer = me.chat("gpt-4", f"sandbox: substitute={answers}+tokens=5", stream=stream)
     complete(answer)
     events = answer.events[:-1] if stream else [answer.json]

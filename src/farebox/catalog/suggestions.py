@@ -1,4 +1,4 @@
-"""Proposals: what a catalogue of list prices says beside what we charge. A proposal changes nothing.
+"""Suggestions: what a catalogue of list prices says beside what we charge. A suggestion changes nothing.
 
 The catalogue is the data that the package genai-prices brings along; its updater, which would fetch, is never
 started.
@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from farebox.catalog import lists, making, sheets, shelf
 from farebox.catalog.models import Model
 from farebox.catalog.usage import CLASSES
 from farebox.kit import money
 from farebox.kit.db import Tx
+
+from . import next_version, price_lists, sheets, shelf
 
 # The catalogue's names for prices of 1,000,000 tokens. OpenAI and others bill reasoning as output.
 _KEYS = {
@@ -29,7 +30,7 @@ _KEYS = {
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Proposal(NamedTuple):
+class Suggestion(NamedTuple):
     """A price beside the catalogue's, both micro-units for 1,000,000 units; None where there is none.
 
     `change` is `same`, `new`, `unknown` or a percentage such as `+12.50 %`; `note` says what a person should
@@ -44,13 +45,13 @@ class Proposal(NamedTuple):
     note: str = ""
 
 
-def propose(tx: Tx, price_list: str, *, now_us: int) -> list[Proposal]:
+def suggest(tx: Tx, price_list: str, *, now_us: int) -> list[Suggestion]:
     """The catalogue's prices beside those of the version in force, for every listed model and class.
 
     In the list's currency, by the rate and factor frozen in that version. CommandError without a version in
     force.
     """
-    sheet = lists.show(tx, price_list, now_us=now_us)
+    sheet = price_lists.show(tx, price_list, now_us=now_us)
     current = {(line.model, line.usage_class): line.micro_per_million for line in sheet.rows}
     at = _EPOCH + timedelta(microseconds=now_us)
     out = []
@@ -60,17 +61,17 @@ def propose(tx: Tx, price_list: str, *, now_us: int) -> list[Proposal]:
         prices = None if found is None else found.get_prices(at)
         for usage_class in (name for name in CLASSES if name in card.classes):
             usd, note = (None, "not in the catalogue") if prices is None else _price(prices, usage_class)
-            proposed = None if usd is None else making.convert(usd, rate=sheet.rate, factor=sheet.factor)
+            proposed = None if usd is None else next_version.convert(usd, rate=sheet.rate, factor=sheet.factor)
             now = current.get((card.name, usage_class))
-            out.append(Proposal(card.name, usage_class, now, proposed, _change(now, proposed), note))
+            out.append(Suggestion(card.name, usage_class, now, proposed, _change(now, proposed), note))
     return out
 
 
-def rows(proposals: list[Proposal]) -> list[sheets.PriceRow]:
-    """The proposals that would change a price, as rows to publish; for a person to decide."""
+def rows(suggested: list[Suggestion]) -> list[sheets.PriceRow]:
+    """The suggestions that would change a price, as rows to publish; for a person to decide."""
     return [
         sheets.PriceRow(line.model, line.usage_class, line.proposed_micro)
-        for line in proposals
+        for line in suggested
         if line.proposed_micro is not None and line.proposed_micro != line.current_micro
     ]
 

@@ -81,15 +81,15 @@ def test_r01_overload_and_no_channel(shop, me, option):
 
 @pytest.mark.rule("R01")
 def test_r01_a_price_list_in_another_currency(shop, me):
-    """A mistake of the house's that no command lets through: 60 cents are not taken for 60 fen, nor the reverse."""
+    """A mistake of the shop's that no command lets through: 60 cents are not taken for 60 fen, nor the reverse."""
     from farebox.accounts.models import Account
-    from farebox.catalog import lists, sheets
+    from farebox.catalog import price_lists, sheets
     from farebox.kit import clock
 
     name = on_sale(shop, shop.model("r01-fen", {"input": "1", "output": "1"}))
-    shop.write(lists.create_list, name=name, currency="CNY", about="", actor="test")
+    shop.write(price_lists.create_list, name=name, currency="CNY", about="", actor="test")
     rows = [sheets.row(name, usage_class, "1") for usage_class in ("input", "output")]
-    shop.write(lists.publish, name, rows, actor="test", now_us=clock.now_us(), usd_rate="7")
+    shop.write(price_lists.publish, name, rows, actor="test", now_us=clock.now_us(), usd_rate="7")
     Account.objects.filter(id=me.account).update(price_list_id=name)
     shop.refresh()
     counts = shop.counts()

@@ -6,7 +6,7 @@ from django.db.models import Min
 
 from farebox.catalog.models import PriceList
 from farebox.catalog.official import OFFICIAL
-from farebox.catalog.shelf import HOUSE
+from farebox.catalog.shelf import HOUSE_LIST
 from farebox.kit import options, settings
 from farebox.kit.db import Tx
 
@@ -35,7 +35,7 @@ def chosen(tx: Tx) -> str:
 def own(tx: Tx, *, currency: str = "") -> dict[str, int | None]:
     """The shop's own price lists, of one currency if given: name -> when its first version begins; None without one."""
     del tx  # the ORM reads in the same transaction
-    rows = PriceList.objects.exclude(name__in=[OFFICIAL, HOUSE]).order_by("name")
+    rows = PriceList.objects.exclude(name__in=[OFFICIAL, HOUSE_LIST]).order_by("name")
     if currency:
         rows = rows.filter(currency=currency)
     return dict(rows.annotate(begins_us=Min("pricelistversion__valid_from_us")).values_list("name", "begins_us"))

@@ -13,7 +13,7 @@ from farebox.kit.db import Tx
 from farebox.kit.errors import CommandError
 from farebox.office import kinds
 
-from . import shapes_house as shapes
+from . import shapes_shop as shapes
 from . import types
 from .proposals import propose
 from .roles import ALL, answers, for_roles
@@ -21,17 +21,17 @@ from .shapes_proposals import Proposal
 
 router = Router()
 ADMIN = ("admin",)
-SEES_HOUSE = ("admin", "auditor")
+SEES_SHOP = ("admin", "auditor")
 
 
-@router.get("/announcements", response=answers(shapes.Announcements), tags=["house"], **for_roles(*ALL))
+@router.get("/announcements", response=answers(shapes.Announcements), tags=["shop"], **for_roles(*ALL))
 def list_announcements(request: Any) -> Any:
     """Announcements, latest start first."""
     del request
     return {"data": db.read(announcements.listed)}
 
 
-@router.post("/announcements", response=answers(shapes.Announcement), tags=["house"], **for_roles(*ADMIN))
+@router.post("/announcements", response=answers(shapes.Announcement), tags=["shop"], **for_roles(*ADMIN))
 def announce(request: Any, body: shapes.AnnouncementIn) -> Any:
     """Publish an announcement in at least one language, starting now or at a given time."""
     now_us = clock.now_us()
@@ -40,7 +40,7 @@ def announce(request: Any, body: shapes.AnnouncementIn) -> Any:
 
 
 @router.post(
-    "/announcements/{announcement}/end", response=answers(shapes.Announcement), tags=["house"], **for_roles(*ADMIN)
+    "/announcements/{announcement}/end", response=answers(shapes.Announcement), tags=["shop"], **for_roles(*ADMIN)
 )
 def end_announcement(request: Any, announcement: Path[types.Ident]) -> Any:
     """Remove an announcement."""
@@ -53,7 +53,7 @@ def end_announcement(request: Any, announcement: Path[types.Ident]) -> Any:
     return db.write(write)
 
 
-@router.get("/settings", response=answers(shapes.Settings), tags=["house"], **for_roles(*ALL))
+@router.get("/settings", response=answers(shapes.Settings), tags=["shop"], **for_roles(*ALL))
 def read_settings(request: Any) -> Any:
     """The shop's current settings."""
     del request
@@ -61,7 +61,7 @@ def read_settings(request: Any) -> Any:
 
 
 @router.post(
-    "/settings", response=answers(shapes.Settings, proposed=Proposal), tags=["house"], **for_roles(*kinds.PROPOSES)
+    "/settings", response=answers(shapes.Settings, proposed=Proposal), tags=["shop"], **for_roles(*kinds.PROPOSES)
 )
 def set_settings(request: Any, body: shapes.SettingsIn) -> Any:
     """Propose settings; a person must approve them in the office, another administrator if they affect money."""
@@ -76,7 +76,7 @@ def set_settings(request: Any, body: shapes.SettingsIn) -> Any:
     return propose(request, kind, "settings", changed)
 
 
-@router.get("/operators", response=answers(shapes.Operators), tags=["house"], **for_roles(*SEES_HOUSE))
+@router.get("/operators", response=answers(shapes.Operators), tags=["shop"], **for_roles(*SEES_SHOP))
 def list_operators(request: Any) -> Any:
     """Operators, and changes pending a second person's approval in the office."""
     del request

@@ -114,14 +114,14 @@ def test_a_key_that_is_being_revoked_has_no_successor(shop):
 
 
 def test_two_drafts_of_one_version_are_published_once(shop):
-    from farebox.catalog import drafts, lists
+    from farebox.catalog import drafts, price_lists
     from farebox.catalog.models import PriceDraft, PriceListVersion
 
     name = f"race-{uuid.uuid4().hex[:6]}"
-    shop.write(lists.create_list, name, "USD", about="", actor="test")
+    shop.write(price_lists.create_list, name, "USD", about="", actor="test")
 
     def draw_up(output: int) -> str:
-        plan = drafts.Plan(rows=[("gpt-4", "input", 10_000_000), ("gpt-4", "output", output)])
+        plan = drafts.DraftContent(rows=[("gpt-4", "input", 10_000_000), ("gpt-4", "output", output)])
         return str(shop.write(drafts.draw_up, name, plan, actor="one", requester="one", now_us=clock.now_us()).id)
 
     def publish(tx: Any, draft: str) -> int:
@@ -180,7 +180,7 @@ def test_keys_do_not_outlive_a_place_in_their_project(shop):
 def invite(tx: Any, who: Any, *emails: str) -> Any:
     from farebox.accounts.team import invitations
 
-    guests, terms = [invitations.Guest(email) for email in emails], invitations.Terms(role="owner")
+    guests, terms = [invitations.Guest(email) for email in emails], invitations.InvitationTerms(role="owner")
     by = {"now_us": clock.now_us(), "actor": f"person:{who.person}"}
     return invitations.invite(tx, who.customer.account, guests, terms, lambda _tx, _row, _code: None, **by)
 
