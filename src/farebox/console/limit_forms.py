@@ -49,7 +49,7 @@ class AmountField(forms.CharField):
 
 
 class CapForm(forms.Form):
-    """Up to three limits of spending, which hold at once; an empty amount lifts its limit."""
+    """Up to three limits of spending that apply together; an empty amount lifts its limit."""
 
     cap_day = AmountField(label=CAPS["day"])
     cap_month = AmountField(label=CAPS["month"])

@@ -130,7 +130,7 @@ async def size(call: Call, found: Offer, route: Sequence[Candidate], options: Op
 
 
 async def spell(call: Call, found: Offer, route: Sequence[Candidate]) -> None:
-    """Make texts of token arrays where a channel of the route takes none; BadRequest for numbers that are no tokens."""
+    """Make texts of token arrays where a channel of the route takes none; BadRequest for numbers of unknown tokens."""
     if call.token_arrays is None or all(candidate.channel.quirks.token_arrays for candidate in route):
         return
     try:

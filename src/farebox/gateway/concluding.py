@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 async def refused(meter: Meter, along: Along, fault: Fault) -> Conclusion:
-    """The upstream refuses the request (R12), or stops it for its policy in mid-answer (R08).
+    """The upstream refuses the request (R12), or stops it for its policy during the answer (R08).
 
     Before any output it is free in any case: the customer gets an HTTP status of 400 (I13). He reads what the
     upstream says, and not who that is.
