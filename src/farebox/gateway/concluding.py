@@ -39,7 +39,7 @@ async def refused(meter: Meter, along: Along, fault: Fault) -> Conclusion:
 async def failed(meter: Meter, along: Along, failure: send.AttemptsFailed, *, unread: bool = False) -> Conclusion:
     """Every attempt failed before output (R13), or the one that had put out something broke off (R14).
 
-    `unread`: its customer had kept it waiting, which by version 2 makes it his doing (R18).
+    `unread`: its customer had kept it waiting, which by version 2 makes it their doing (R18).
     """
     if failure.after_output and meter.version > 1:
         if unread:
