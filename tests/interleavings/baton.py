@@ -117,7 +117,7 @@ class Actor:
         try:
             with _writing(lock_sql, locks, again=again) as tx:
                 yield tx
-        except dbfaults.ANY as fault:
+        except dbfaults.errors() as fault:
             if dbfaults.busy(fault):
                 self.stage.counts["deadlocks"] += 1
             raise

@@ -427,7 +427,7 @@ def script(operation: Operation, scene: Scene, who: str, *, locking: bool) -> Ca
             if locking or "allowance" not in str(stale):
                 raise
             return REFUSED
-        except dbfaults.ANY as fault:
+        except dbfaults.errors() as fault:
             if operation.through_committer or not dbfaults.broken_rule(fault):
                 raise
             return REFUSED  # two CLIs at once: UNIQUE has refused one of them

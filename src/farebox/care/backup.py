@@ -178,7 +178,7 @@ def _postgresql(address: str, folder: Path, program: str, say: Say) -> tuple[Pat
                 tell=lambda: say(f"Dumped {_bytes(dump):,} bytes …"),
                 failed="The database can't be dumped",
             )
-    except dbfaults.ANY as fault:
+    except dbfaults.errors() as fault:
         raise CommandError(f"The database can't be read: {dbfaults.words(fault).removesuffix('.')}.") from None
     return dump, said
 

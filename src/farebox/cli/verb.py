@@ -34,7 +34,7 @@ class Verb:
             )
         try:
             return msgspec.to_builtins(db.write(self.run, actor=actor, **args))
-        except dbfaults.ANY as fault:
+        except dbfaults.errors() as fault:
             if not dbfaults.broken_rule(fault):
                 raise
             raise CommandError(f"The store refuses that: {str(fault).splitlines()[0]}.") from fault

@@ -144,7 +144,7 @@ class Committer:
                 # there.
                 member.result = None
                 member.error = None
-            return False, ready and isinstance(fault, dbfaults.ANY)
+            return False, ready and isinstance(fault, dbfaults.errors())
         return True, False
 
     def _alone(self, member: PendingWrite, *, unknown: bool) -> None:
@@ -162,7 +162,7 @@ class Committer:
                     ready = True
             except FareboxError as refusal:
                 member.error = refusal.with_traceback(None)
-            except dbfaults.ANY as fault:
+            except dbfaults.errors() as fault:
                 dbfaults.drop_lost(fault)
                 self._on_fault(fault)
                 # A constraint has refused it: another try would be refused as well, and a mistake of ours should be

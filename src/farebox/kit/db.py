@@ -40,7 +40,6 @@ _STOP_S = 2
 _HANG_S = 5
 # PostgreSQL finds a deadlock within a second; SQLite has waited for its lock for longer than this before it gives up.
 _PATIENCE_S = 5
-_ANY_DATABASE_ERROR = dbfaults.ANY
 _jitter = random.Random()  # noqa: S311 - spreads retries; guards nothing
 
 
@@ -152,7 +151,7 @@ def write(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
             # A try that failed may have been committed all the same, if its answer was lost.
             with writing(again=left < TRIES - 1) as tx:
                 return fn(tx, *args, **kwargs)
-        except _ANY_DATABASE_ERROR as fault:
+        except dbfaults.errors() as fault:
             dbfaults.drop_lost(fault)
             # Two that met in a deadlock must not meet again: each waits for a random time.
             if left and dbfaults.busy(fault) and time.monotonic() < until_s:
@@ -183,7 +182,7 @@ def read(fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs)
                 return fn(Tx(), *args, **kwargs)
             with reading() as tx:
                 return fn(tx, *args, **kwargs)
-        except _ANY_DATABASE_ERROR as fault:
+        except dbfaults.errors() as fault:
             # A connection that died while idle is no news about the database; a new one is.
             if dbfaults.drop_lost(fault) and left:
                 continue

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
-import psycopg
 import pysqlite3.dbapi2 as sqlite
 from django.db import Error, InterfaceError, OperationalError, connection
 
-ANY = (Error, sqlite.Error, psycopg.Error)
 # Ends of a connection that the driver counts among its internal errors: a transaction that idled for too long; a server
 # that may only read, since a fail-over: a new connection may lead to the one that writes.
 _LOST_STATES = frozenset({"25P03", "25P04", "25006"})
-_LOST = (InterfaceError, sqlite.InterfaceError, psycopg.InterfaceError, psycopg.OperationalError)
+_IDLE = 0  # PQTRANS_IDLE of libpq
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """All that says that a database failed: Django's errors, and those of the drivers that this process has loaded."""
+    return (Error, sqlite.Error, *_of_psycopg("Error"))
 
 
 class Raced(OperationalError):
@@ -30,7 +34,7 @@ def in_transaction() -> bool:
         return True
     if on_sqlite():
         return bool(connection.connection.in_transaction)
-    return bool(connection.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE)
+    return bool(connection.connection.info.transaction_status != _IDLE)
 
 
 def words(fault: BaseException) -> str:
@@ -48,15 +52,15 @@ def busy(fault: BaseException) -> bool:
     found = cause(fault)
     if isinstance(found, Raced):
         return True
-    if isinstance(found, psycopg.Error):
-        return found.sqlstate in {"40001", "40P01"}
+    if isinstance(found, _of_psycopg("Error")):
+        return _state(found) in {"40001", "40P01"}
     return isinstance(found, sqlite.OperationalError) and "locked" in str(found)
 
 
 def broken_rule(fault: BaseException) -> bool:
     """Whether a constraint or trigger refused, or the SQL is wrong: a mistake of ours, not the database's."""
     found = cause(fault)
-    if isinstance(found, psycopg.Error):
+    if isinstance(found, _of_psycopg("Error")):
         return not _is_lost(found)
     return isinstance(
         found, (sqlite.IntegrityError, sqlite.ProgrammingError, sqlite.InterfaceError, sqlite.DataError)
@@ -65,9 +69,10 @@ def broken_rule(fault: BaseException) -> bool:
 
 def drop_lost(fault: BaseException) -> bool:
     """Close this thread's connection if `fault` says that it is gone; whether it was."""
-    lost = not busy(fault) and (isinstance(fault, _LOST) or _is_lost(cause(fault)))
+    gone = (InterfaceError, sqlite.InterfaceError, *_of_psycopg("InterfaceError", "OperationalError"))
+    lost = not busy(fault) and (isinstance(fault, gone) or _is_lost(cause(fault)))
     if lost and not on_sqlite():
-        with contextlib.suppress(*ANY):
+        with contextlib.suppress(*errors()):
             connection.close()
         if connection.connection is not None:
             connection.connection = None
@@ -75,6 +80,16 @@ def drop_lost(fault: BaseException) -> bool:
 
 
 def _is_lost(found: BaseException) -> bool:
-    return isinstance(found, (psycopg.OperationalError, psycopg.InterfaceError)) or (
-        isinstance(found, psycopg.Error) and found.sqlstate in _LOST_STATES
+    return isinstance(found, _of_psycopg("OperationalError", "InterfaceError")) or (
+        isinstance(found, _of_psycopg("Error")) and _state(found) in _LOST_STATES
     )
+
+
+def _of_psycopg(*names: str) -> tuple[type[Exception], ...]:
+    """Its errors of these names; none where nobody has loaded it, for that takes a command a tenth of a second."""
+    driver = sys.modules.get("psycopg")
+    return () if driver is None else tuple(getattr(driver, name) for name in names)
+
+
+def _state(found: BaseException) -> str | None:
+    return getattr(found, "sqlstate", None)

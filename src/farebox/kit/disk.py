@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 from typing import Literal
 
-import psycopg
 import pysqlite3.dbapi2 as sqlite
 
 from . import refusal
@@ -37,7 +36,7 @@ def trouble(fault: BaseException | None) -> Trouble:
                 return "full"
             if fault.errno == errno.EROFS:
                 return "read-only"
-        if isinstance(fault, psycopg.Error) and fault.sqlstate in _SERVER:
+        if getattr(fault, "sqlstate", None) in _SERVER:
             return "server"
         if isinstance(fault, sqlite.OperationalError):
             if "is full" in str(fault):

@@ -32,7 +32,7 @@ def trouble(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[Ht
         return get_response(request) if refusal is None else _refused(request, refusal)
 
     def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if isinstance(exception, dbfaults.ANY) and not dbfaults.broken_rule(exception):
+        if isinstance(exception, dbfaults.errors()) and not dbfaults.broken_rule(exception):
             dbfaults.drop_lost(exception)
             exception = StoreUnavailable(f"The store is not available: {dbfaults.words(exception)}")
         if not isinstance(exception, Trouble) or exception.status != 503:
