@@ -27,6 +27,7 @@ settings.load_profile("any machine")
 # As the Makefile says it, and how a file says that all its tests are slow.
 _FAST = "not slow and not clients"
 _ALL_SLOW = re.compile(rb"^pytestmark = .*mark\.(slow|clients)\b", re.MULTILINE)
+_CLIENTS = "tests/clients/"
 _MEMORY = Path("/dev/shm")
 _MEMORY_FREE_BYTES = 4 << 30
 
@@ -115,6 +116,18 @@ _LONGEST = (
     "test_sdk_chat.py", "test_zombie.py", "test_late_and_long_calls.py", "test_large_answers.py",
     "test_gpt_academic.py",
 )  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file a worker; all that drives real clients is one worker's: each would start SDKs of its own, for seconds each."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Places(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _CLIENTS if nodeid.startswith(_CLIENTS) else str(super()._split_scope(nodeid))
+
+    return Places(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def _begin_elsewhere(config: pytest.Config) -> None:

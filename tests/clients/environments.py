@@ -150,7 +150,7 @@ class Client:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env={"PATH": os.environ.get("PATH", ""), "HOME": str(cache), "TIKTOKEN_CACHE_DIR": str(cache),
-                 "NO_PROXY": "127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1"},
+                 "NO_PROXY": "127.0.0.1"},
         )  # fmt: skip
 
     def __call__(self, step: str, me: Any, *, key: str | None = None, **given: Any) -> Any:
