@@ -20,8 +20,6 @@ from farebox.kit import appendlog, db, disk, options, secrets, settings
 from kit import cli
 from kit.shop import opened
 
-pytestmark = pytest.mark.store
-
 HOUR_US = 3_600_000_000
 SECRET = "sk-of-the-upstream-0123456789"
 
@@ -109,6 +107,7 @@ def attempt(n: int, outcome: str, at_us: int, channel: str = "one") -> None:
 # a sound instance
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_a_sound_house_is_fit(fit):
     code, found = look()
@@ -127,6 +126,7 @@ def test_a_sound_house_is_fit(fit):
     assert SECRET not in shown.out
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_looking_changes_nothing(fit):
     from django.apps import apps
@@ -158,6 +158,7 @@ def seal() -> Any:
     return db.read(chain.head)
 
 
+@pytest.mark.store
 def test_a_changed_audit_trail_is_found(fit):
     seal()
     assert verdict("audit trail") == "ok"
@@ -167,6 +168,7 @@ def test_a_changed_audit_trail_is_found(fit):
     assert "was changed" in found["seen"]
 
 
+@pytest.mark.store
 def test_a_noted_head_is_looked_for(fit):
     head = seal()
     found = look("--head", str(head))[1]["audit trail"]
@@ -176,6 +178,7 @@ def test_a_noted_head_is_looked_for(fit):
     assert "64 hexadecimal digits" in cli.refused("doctor", "--head", "latest")
 
 
+@pytest.mark.store
 def test_events_wait_for_their_seal_only_while_nobody_serves(fit):
     from farebox.kit import clock, epochs
 
@@ -190,6 +193,7 @@ def test_events_wait_for_their_seal_only_while_nobody_serves(fit):
     assert verdict("audit trail") == "ok"
 
 
+@pytest.mark.store
 def test_there_must_be_a_store(tmp_path, monkeypatch):
     if options.current().on_sqlite:
         monkeypatch.setattr(options.current(), "data_dir", str(tmp_path))
@@ -206,6 +210,7 @@ def test_a_full_disk(fit, monkeypatch):
     assert verdict("disk") == "warning"
 
 
+@pytest.mark.store
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "on_sqlite", "else_"),
@@ -251,6 +256,7 @@ def test_a_cut_pepper(fit):
     assert verdict("pepper") == "wrong"
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_a_pepper_that_keys_need_is_not_in_the_file(fit):
     from farebox.accounts.models import ApiKey
@@ -287,6 +293,7 @@ def test_a_secret_moved_from_another_row(fit):
 # the store
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_a_damaging_version_of_sqlite(fit, monkeypatch):
     if options.current().on_sqlite:
@@ -297,6 +304,7 @@ def test_a_damaging_version_of_sqlite(fit, monkeypatch):
             assert verdict("SQLite") == due
 
 
+@pytest.mark.store
 def test_commits_that_may_be_lost(fit):
     from django.db import connection
 
@@ -312,6 +320,7 @@ def test_commits_that_may_be_lost(fit):
     connection.close()
 
 
+@pytest.mark.store
 def test_a_damaged_page(fit):
     if not options.current().on_sqlite:
         return
@@ -330,6 +339,7 @@ def test_a_damaged_page(fit):
     assert found["file"]["verdict"] == "wrong"
 
 
+@pytest.mark.store
 def test_a_schema_of_another_version(fit):
     from django.db.migrations.recorder import MigrationRecorder
 
@@ -339,6 +349,7 @@ def test_a_schema_of_another_version(fit):
     assert "proof" not in found
 
 
+@pytest.mark.store
 def test_what_postgresql_may_lack(fit, monkeypatch):
     if options.current().on_sqlite:
         return
@@ -353,6 +364,7 @@ def test_what_postgresql_may_lack(fit, monkeypatch):
 # time
 
 
+@pytest.mark.store
 def test_a_clock_that_went_back(fit):
     from farebox.kit.models import AuditEvent, Epoch
 
@@ -364,6 +376,7 @@ def test_a_clock_that_went_back(fit):
     assert "59 min" in found["clock"]["seen"]
 
 
+@pytest.mark.store
 def test_a_clock_apart_from_the_databases(fit, monkeypatch):
     if options.current().on_sqlite:
         return
@@ -387,6 +400,7 @@ def drift(micro: int) -> str:
     return name
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_drift_is_found_frozen_and_let_go_once_it_is_mended(fit):
     from farebox.kit.models import AuditEvent
@@ -415,6 +429,7 @@ def test_drift_is_found_frozen_and_let_go_once_it_is_mended(fit):
     assert cli.run("doctor", "--unfreeze", "Ada", "--freeze").code == 2
 
 
+@pytest.mark.store
 def test_a_cap_that_counts_wrong_is_frozen_too(fit):
     from farebox.ledger.models import LedgerAccount
 
@@ -427,6 +442,7 @@ def test_a_cap_that_counts_wrong_is_frozen_too(fit):
     assert cli.ok("doctor", "--unfreeze", memo)["frozen"] is False
 
 
+@pytest.mark.store
 def test_a_frozen_account_places_no_hold_neither_on_its_balance_nor_on_a_cap(fit):
     from farebox.kit.errors import StoreUnavailable
     from farebox.ledger import holds
@@ -468,6 +484,7 @@ def test_what_held_the_loop_up(fit):
     assert verdict("event loop") == "ok"
 
 
+@pytest.mark.store
 def test_a_receipt_that_recomputes_otherwise(fit):
     call("call_1", charge_micro=4)
     _, found = look()
@@ -475,6 +492,7 @@ def test_a_receipt_that_recomputes_otherwise(fit):
     assert "recomputes to 3" in found["receipts"]["seen"]
 
 
+@pytest.mark.store
 def test_an_entry_that_does_not_balance(fit):
     from farebox.ledger.models import Entry
 
@@ -484,6 +502,7 @@ def test_an_entry_that_does_not_balance(fit):
     assert "I01" in found["proof"]["seen"]
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_holds_that_a_dead_process_left(fit):
     from farebox.kit.models import Epoch
@@ -505,6 +524,7 @@ def test_holds_that_a_dead_process_left(fit):
     assert verdict("holds") == "wrong"
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_a_dead_process_that_nobody_looked_after(fit):
     from farebox.kit.models import Epoch
@@ -560,6 +580,7 @@ def test_a_model_without_any_price_and_one_without_a_channel(fit):
     assert (found["models"]["verdict"], found["models"]["seen"]) == ("warning", "no active channel answers gpt-4")
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_a_dead_channel(fit):
     at_us = now_us()
@@ -608,6 +629,7 @@ def test_a_channel_that_takes_no_connection(fit):
     assert "near" in found["reachable"]["seen"]
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_backups(fit, tmp_path):
     assert "backups" not in look()[1]
@@ -625,6 +647,7 @@ def test_backups(fit, tmp_path):
 # beside a server, and as a program
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_beside_a_server_freezing_goes_through_it(instance):
     with opened(instance) as shop:
@@ -654,6 +677,7 @@ def administrator(email):
     db.write(people.create, **facts)
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_once_a_day_a_server_looks_freezes_and_tells_the_administrators(fit, monkeypatch, capsys):
     from farebox.jobs import daily, schedule
@@ -686,6 +710,7 @@ def test_once_a_day_a_server_looks_freezes_and_tells_the_administrators(fit, mon
     assert Outbox.objects.count() == mails + 1
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_a_look_that_does_not_end_is_told_and_one_that_is_stopped_is_done_again(instance, monkeypatch):
     from farebox.jobs import daily, schedule
@@ -745,6 +770,7 @@ def test_key_files_of_another_store_are_told_and_refused(fit):
     assert cli.ok("account", "list")
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_books_that_have_drifted_are_not_upgraded(fit, monkeypatch):
     from django.db.migrations.executor import MigrationExecutor

@@ -16,7 +16,7 @@ from kit.serving import PROGRAM, Serving
 from kit.shop import Shop
 from kit.talk import Talk, chat, wait_for
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 class Door:
@@ -56,6 +56,7 @@ def end_as_a_neighbour_does(shop) -> None:
     assert shop.read(holds.epochs) == []
 
 
+@pytest.mark.store
 @pytest.mark.fault("F30")
 @pytest.mark.rule("R24")
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])

@@ -16,7 +16,7 @@ import pytest
 from farebox.accounts.caps import Caps
 from kit.talk import Talk, canned, chat, on_sale, wait_for
 
-pytestmark = [pytest.mark.store, pytest.mark.usefixtures("rules_1")]
+pytestmark = pytest.mark.usefixtures("rules_1")
 
 TOKEN = 100  # micro-USD for a token of output, where a model is priced by output alone
 
@@ -130,6 +130,7 @@ def watched(me):
         thread.join()
 
 
+@pytest.mark.store
 @pytest.mark.slow
 @pytest.mark.rule("R01")
 @pytest.mark.fault("F06")
@@ -196,6 +197,7 @@ def test_two_hundred_sdk_clients_with_their_own_retries_end_with_the_money_spent
 # (c), (d), (f) streams
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_ten_streams_on_a_balance_of_three_worst_cases(shop, priced):
     name = priced(output_tokens_max=4096)
@@ -209,6 +211,7 @@ def test_ten_streams_on_a_balance_of_three_worst_cases(shop, priced):
     assert me.balance == ((3 * 4096 - 900) * TOKEN, 0)
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_a_long_stream_extends_its_hold(shop, priced):
     name = priced(output_tokens_max=4096)
@@ -231,6 +234,7 @@ def test_a_stream_never_holds_more_than_its_limit(shop, priced):
     assert me.receipt(answer)["charge_micro"] == 1100 * TOKEN
 
 
+@pytest.mark.store
 @pytest.mark.slow
 @pytest.mark.rule("R07")
 def test_out_of_money_in_mid_stream(shop, priced):
@@ -343,6 +347,7 @@ def test_a_limit_is_sent_only_if_asked_for(shop, priced, stream):
 # (h) caps
 
 
+@pytest.mark.store
 def test_the_caps_of_key_project_and_member_are_held_together(shop, priced):
     from farebox.accounts import projects
     from farebox.accounts.keys import keys
@@ -387,6 +392,7 @@ def test_the_caps_of_key_project_and_member_are_held_together(shop, priced):
     assert spent.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.store
 @pytest.mark.parametrize(("scope", "word"), [("project", "project"), ("member", "member")])
 def test_a_used_up_cap_says_whose_it_is(shop, priced, scope, word):
     from farebox.accounts import projects
@@ -413,6 +419,7 @@ def test_a_used_up_cap_says_whose_it_is(shop, priced, scope, word):
     assert f"The cap of this {word} is used up." in answer.json["error"]["message"]
 
 
+@pytest.mark.store
 def test_a_day_is_the_accounts_own(shop, priced):
     from farebox.accounts.models import Account
     from farebox.ledger.models import LedgerAccount
@@ -474,6 +481,7 @@ def test_each_answer_is_counted_by_itself(shop):
 # (j), (k) prices and charges
 
 
+@pytest.mark.store
 @pytest.mark.slow
 @pytest.mark.rule("R02")
 @pytest.mark.fault("F36")
@@ -569,6 +577,7 @@ def freed(me) -> None:
     wait_for(lambda: me.balance[1] == 0)
 
 
+@pytest.mark.store
 @pytest.mark.rule("R15")
 @pytest.mark.fault("F05")
 def test_a_hold_whose_commit_is_unknown_is_voided(shop, priced, failing):
@@ -581,6 +590,7 @@ def test_a_hold_whose_commit_is_unknown_is_voided(shop, priced, failing):
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.store
 @pytest.mark.slow
 def test_holds_are_voided_when_the_store_is_back(shop, priced, failing, option, no_journal):
     option(settle_wait_s=0)
@@ -596,6 +606,7 @@ def test_holds_are_voided_when_the_store_is_back(shop, priced, failing, option, 
     assert not shop.server.ports.shop.to_void
 
 
+@pytest.mark.store
 @pytest.mark.rule("R01")
 def test_a_hold_that_was_never_placed_needs_no_void(shop, priced, failing):
     me = shop.account("1")
@@ -607,6 +618,7 @@ def test_a_hold_that_was_never_placed_needs_no_void(shop, priced, failing):
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.store
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_settlement_is_tried_again(shop, priced, failing, stream):
@@ -618,6 +630,7 @@ def test_a_settlement_is_tried_again(shop, priced, failing, stream):
     assert me.balance == (1_000_000 - 5 * TOKEN, 0)
 
 
+@pytest.mark.store
 @pytest.mark.slow
 @pytest.mark.rule("R15")
 @pytest.mark.parametrize("stream", [False, True])
@@ -637,6 +650,7 @@ def test_without_a_settlement_there_is_no_end_and_no_charge(shop, priced, failin
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.store
 @pytest.mark.rule("R15")
 def test_a_stream_whose_hold_cannot_grow_for_the_store_is_free(shop, priced, failing):
     me = shop.account("1")
@@ -648,6 +662,7 @@ def test_a_stream_whose_hold_cannot_grow_for_the_store_is_free(shop, priced, fai
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.store
 def test_an_extension_that_was_done_twice_costs_nothing(shop, priced, failing):
     me = shop.account("1")
     failing("extend_hold", 1, after=True)
@@ -685,6 +700,7 @@ def test_a_mistake_of_ours_ends_the_hold(shop, priced, monkeypatch, where):
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.store
 @pytest.mark.slow
 @pytest.mark.rule("R15")
 @pytest.mark.parametrize("how", ["halted", "cancelled"])
@@ -711,6 +727,7 @@ def test_a_call_that_is_stopped_ends_its_hold(shop, priced, how):
     assert shop.sandbox.requests[-1].ended == "client-left"
 
 
+@pytest.mark.store
 @pytest.mark.rule("R15")
 def test_a_call_that_is_cancelled_while_it_waits_for_the_store(shop, priced, failing):
     me = shop.account("1")
@@ -731,6 +748,7 @@ def test_a_call_that_is_cancelled_while_it_waits_for_the_store(shop, priced, fai
     assert me.balance == (1_000_000, 0)
 
 
+@pytest.mark.store
 @pytest.mark.slow
 @pytest.mark.rule("R24")
 def test_a_settlement_after_expiry_is_refused(shop, priced):

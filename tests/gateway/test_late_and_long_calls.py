@@ -16,7 +16,7 @@ from farebox.gateway import voiding
 from kit.raw import Raw, connect, listen, post
 from kit.talk import PROMPTLY_S, Talk, chat, on_sale, wait_for
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 START = 1_000_000
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
@@ -72,6 +72,7 @@ def spent(me) -> int:
     return me.get("/v1/dashboard/billing/usage").json["total_usage"]
 
 
+@pytest.mark.store
 @pytest.mark.rule("R25")
 def test_a_charge_whose_customer_saw_an_error_is_given_back(shop, deaf):
     from farebox.ledger.models import Entry, LedgerAccount, Posting
@@ -93,6 +94,7 @@ def test_a_charge_whose_customer_saw_an_error_is_given_back(shop, deaf):
     assert shop.findings() == []
 
 
+@pytest.mark.store
 def test_a_charge_is_given_back_once(shop, me, deaf):
     from farebox.ledger import holds
     from farebox.ledger.models import Entry
@@ -106,6 +108,7 @@ def test_a_charge_is_given_back_once(shop, me, deaf):
     assert me.balance == (START, 0)
 
 
+@pytest.mark.store
 def test_a_charge_that_was_given_back_has_eaten_no_credit(shop, me, deaf):
     from farebox.ledger import lots
 
@@ -114,6 +117,7 @@ def test_a_charge_that_was_given_back_has_eaten_no_credit(shop, me, deaf):
     assert list(shop.read(lots.lots_of, me.account)[1].values()) == [START]
 
 
+@pytest.mark.store
 @pytest.mark.rule("R15")
 @BOTH
 def test_a_task_that_is_cancelled_while_it_settles(shop, me, option, stream):
@@ -139,6 +143,7 @@ def test_a_task_that_is_cancelled_while_it_settles(shop, me, option, stream):
     talk.leave()
 
 
+@pytest.mark.store
 def test_a_charge_that_can_not_be_given_back_for_a_mistake_of_ours_is_given_back_later(shop, me, deaf, monkeypatch):
     monkeypatch.setattr(voiding, "FAILED_AGAIN_S", 1)
     store = shop.server.ports.store
@@ -151,6 +156,7 @@ def test_a_charge_that_can_not_be_given_back_for_a_mistake_of_ours_is_given_back
     assert me.balance == (START, 0)
 
 
+@pytest.mark.store
 @pytest.mark.fault("F34")
 def test_a_stream_that_may_have_been_charged_breaks_off_and_its_charge_is_given_back(shop, me, deaf):
     """An error would say that it was free; if we died now, it would not be."""
@@ -167,6 +173,7 @@ def test_a_stream_that_may_have_been_charged_breaks_off_and_its_charge_is_given_
     assert me.balance == (START, 0)
 
 
+@pytest.mark.store
 def test_a_service_that_stops_gives_back_what_it_still_can(shop, me, deaf, monkeypatch):
     monkeypatch.setattr("farebox.gateway.voiding._VOID_AGAIN_S", 0.05)
     ports = shop.server.ports
@@ -314,6 +321,7 @@ def test_what_comes_before_any_output_is_bounded(shop, me, drip):
 # a key that ends while the body comes
 
 
+@pytest.mark.store
 @pytest.mark.parametrize("what", ["revoke", "freeze"])
 def test_a_key_that_ends_while_the_body_comes(shop, me, what):
     from farebox.accounts import accounts
@@ -405,6 +413,7 @@ def test_a_channel_test_asks_a_channel_that_rests(shop):
 # the service stops
 
 
+@pytest.mark.store
 @pytest.mark.rule("R15")
 def test_a_call_whose_money_was_held_after_the_others_were_stopped(shop, me):
     own = shop.server.ports.shop
@@ -471,6 +480,7 @@ class Unread:
         return call.charge_micro
 
 
+@pytest.mark.store
 @pytest.mark.fault("F29")
 @BOTH
 def test_an_answer_that_was_charged_leaves_before_the_service_stops(shop, stream):
@@ -490,6 +500,7 @@ def test_an_answer_that_was_charged_leaves_before_the_service_stops(shop, stream
     assert unread.me.balance == (100_000_000 - unread.paid_micro, 0)
 
 
+@pytest.mark.store
 @pytest.mark.fault("F29")
 @BOTH
 def test_a_customer_who_does_not_read_what_was_charged_keeps_the_service_for_the_drain_alone(shop, stream):

@@ -14,7 +14,7 @@ import pytest
 from kit.shop import Away, Shop
 from kit.talk import Talk, chat, wait_for
 
-pytestmark = [pytest.mark.store, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 TOKEN = 10
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
@@ -33,6 +33,7 @@ def journal_lines(shop: Shop) -> int:
     return sum(path.read_bytes().count(b"\n") for path in journal_files(shop))
 
 
+@pytest.mark.store
 @pytest.mark.rule("R23")
 @pytest.mark.fault("F33")
 @BOTH
@@ -57,6 +58,7 @@ def test_a_complete_answer_is_charged_from_the_journal(shop_here, away, stream):
     wait_for(lambda: journal_lines(shop_here) == 0)
 
 
+@pytest.mark.store
 @pytest.mark.fault("F30")
 @pytest.mark.fault("F32")
 @BOTH
@@ -77,6 +79,7 @@ def test_a_call_has_ended_when_it_was_settled_however_long_that_waited(shop_here
     assert ended_us >= opened_us
 
 
+@pytest.mark.store
 @pytest.mark.fault("F33")
 def test_the_journal_is_replayed_by_the_next_process(shop_here, away):
     me = shop_here.account("1")
@@ -93,6 +96,7 @@ def test_the_journal_is_replayed_by_the_next_process(shop_here, away):
     assert journal_lines(shop_here) == 0
 
 
+@pytest.mark.store
 @pytest.mark.fault("F33")
 @BOTH
 def test_what_the_store_refuses_for_a_mistake_of_ours_is_tried_again(shop_here, away, monkeypatch, stream):
@@ -115,6 +119,7 @@ def test_what_the_store_refuses_for_a_mistake_of_ours_is_tried_again(shop_here, 
     wait_for(lambda: journal_lines(shop_here) == 0)
 
 
+@pytest.mark.store
 @pytest.mark.fault("F33")
 @pytest.mark.rule("R24")
 def test_a_journal_that_comes_too_late_charges_nothing(shop_here, away):
@@ -134,6 +139,7 @@ def test_a_journal_that_comes_too_late_charges_nothing(shop_here, away):
     assert me.receipt(talk.call)["charge_micro"] == 0
 
 
+@pytest.mark.store
 @pytest.mark.fault("F33")
 def test_no_new_calls_while_too_much_waits(shop_here, away, monkeypatch):
     from farebox.gateway import journal
@@ -157,6 +163,7 @@ def test_no_new_calls_while_too_much_waits(shop_here, away, monkeypatch):
     assert me.chat("far", "sandbox: tokens=5").status == 200
 
 
+@pytest.mark.store
 @pytest.mark.fault("F34")
 @pytest.mark.rule("R15")
 @BOTH
@@ -214,6 +221,7 @@ def test_the_log_of_a_living_process_is_left_alone(tmp_path):
     heir.close()
 
 
+@pytest.mark.store
 def test_a_record_of_another_version_stops_the_start(shop_here):
     from farebox.kit.appendlog import line
     from farebox.kit.errors import CommandError
@@ -230,6 +238,7 @@ def test_a_record_of_another_version_stops_the_start(shop_here):
 # answers that were charged and never left (R25)
 
 
+@pytest.mark.store
 @pytest.mark.rule("R25")
 @pytest.mark.fault("F32")
 def test_a_charged_answer_that_never_left_is_refunded_at_the_next_start(shop_here):
@@ -255,6 +264,7 @@ def test_a_charged_answer_that_never_left_is_refunded_at_the_next_start(shop_her
     assert Entry.objects.filter(kind="refund").count() == 1
 
 
+@pytest.mark.store
 @pytest.mark.rule("R25")
 def test_what_was_settled_earlier_is_not_looked_at(shop_here):
     from farebox.calls import delivery
@@ -270,6 +280,7 @@ def test_what_was_settled_earlier_is_not_looked_at(shop_here):
     assert me.balance == (1_000_000 - 12 * TOKEN, 0)
 
 
+@pytest.mark.store
 @pytest.mark.rule("R25")
 def test_a_settlement_that_comes_after_the_first_look_at_a_dead_node_is_refunded_too(shop_here):
     """The database may carry out a commit that it got from a process which is dead by then."""
@@ -302,6 +313,7 @@ def test_a_settlement_that_comes_after_the_first_look_at_a_dead_node_is_refunded
     assert me.balance == (1_000_000 - 50 * TOKEN, 0)
 
 
+@pytest.mark.store
 @pytest.mark.rule("R25")
 @pytest.mark.fault("F30")
 def test_a_process_whose_epoch_was_ended_holds_no_money_any_more(shop_here):
@@ -322,6 +334,7 @@ def test_a_process_whose_epoch_was_ended_holds_no_money_any_more(shop_here):
     assert (me.balance, Hold.objects.count(), Call.objects.count(), len(shop_here.sandbox.requests)) == before
 
 
+@pytest.mark.store
 def test_a_clean_stop_leaves_nothing_to_refund(shop_here):
     from farebox.calls.models import Call
 

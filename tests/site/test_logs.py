@@ -18,7 +18,6 @@ PATHS = (
 
 
 @pytest.mark.slow
-@pytest.mark.store
 def test_codes_of_links_are_in_no_line(instance, capfd):
     from django.db import connection
 

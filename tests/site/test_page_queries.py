@@ -89,7 +89,6 @@ def visitors(shop):
 
 
 @pytest.mark.slow
-@pytest.mark.store
 def test_more_rows_are_no_more_statements(shop, statements, visitors, monkeypatch):
     monkeypatch.setattr("farebox.calls.availability._KEPT_US", 10**10)  # or half a minute may end between two looks
     owner, pages = visitors
