@@ -1,4 +1,7 @@
-"""Pages are imported when the first of them is asked for, off the event loop; the office's only for the office."""
+"""Pages are imported when the first of them is asked for, off the event loop; the office's only for the office.
+
+The driver of PostgreSQL is not imported on SQLite.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ async def main():
         seen.append([status, "farebox.console.urls" in sys.modules, "farebox.office.urls" in sys.modules])
     await server.stop()
     threads = [importers[name] for name in ("farebox.console.urls", "farebox.office.urls")]
-    print(json.dumps([seen, threads]))
+    print(json.dumps([seen, threads, "psycopg" in sys.modules]))
 
 asyncio.run(main())
 """
@@ -50,6 +53,7 @@ def test_pages_are_imported_when_they_are_asked_for_and_not_on_the_event_loop(re
     environ = {**os.environ, **ready_instance.environ, "FAREBOX_PORT": "0"}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environ, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
-    seen, threads = json.loads(done.stdout.splitlines()[-1])
+    seen, threads, postgresql = json.loads(done.stdout.splitlines()[-1])
     assert seen == [[0, False, False], [200, True, False], [200, True, True]]
     assert all(name.startswith("pages") for name in threads), threads
+    assert not postgresql, "a process on SQLite pays for the other driver"
