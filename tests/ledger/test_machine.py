@@ -326,7 +326,7 @@ def seen(examples: int, early: int) -> bool:
         ("GIVE_BACK", "held_micro - %s WHERE", "held_micro - %s / 2 WHERE", 3),
         ("TAKE_CAPPED", ">= floor_micro", "IS NOT NULL", 2),
         ("MOVE_CAP", "ELSE %s END", "ELSE %s - 1 END", 0),
-        ("REFUND_CAP", "posted_micro + %s", "posted_micro + 0 * %s", 2),
+        ("REFUND_CAP", "posted_micro + %s", "posted_micro + 0 * %s", 5),
         ("GIVEN_BY_HAND", "SUM(a.booked_micro)", "0 * SUM(a.booked_micro)", 3),
     ],
 )
@@ -336,9 +336,9 @@ def test_a_planted_mistake_is_found(
     """That the machine above sees it; of the store beneath this says nothing, so one is enough.
 
     `early` is a seed with which it is seen soon. Hypothesis also draws the constants of all modules that are loaded, so what a
-    seed means depends on the tests before this one: others are tried after it, a hundred and more examples each.
+    seed means depends on the tests before this one: others are tried after it, few examples each, for most see it early.
     """
     found = getattr(sql, name)
     assert right in found
     monkeypatch.setattr(sql, name, found.replace(right, wrong))
-    assert seen(60, early) or any(seen(150, another) for another in range(20))
+    assert any(seen(25, another) for another in range(early, early + 120))
