@@ -377,7 +377,7 @@ def test_without_pg_dump_it_says_what_to_do(store, tmp_path, monkeypatch):
     old.chmod(0o700)
     assert "of version 9 and can't dump a server of version" in cli.refused("backup", str(tmp_path / "b"))
     old.write_text("#!/bin/sh\necho 'GNU tar 1.34'\n")
-    assert "is no program of PostgreSQL" in cli.refused("backup", str(tmp_path / "b"))
+    assert "is not a program of PostgreSQL" in cli.refused("backup", str(tmp_path / "b"))
     old.write_text(
         "#!/bin/sh\n[ \"$1\" = --version ] && echo 'pg_dump (PostgreSQL) 99.1' && exit\necho 'no luck' >&2; exit 1\n"
     )
