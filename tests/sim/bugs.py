@@ -190,7 +190,7 @@ def usage_summed(put: Put) -> None:
 
 @bug("the prompt of a failed call is billed")
 def failed_prompt_billed(put: Put) -> None:
-    def failed(failure: Any) -> Conclusion:
+    async def failed(meter: Any, along: Any, failure: Any, *, unread: bool = False) -> Conclusion:
         rule = "R11" if failure.after_output else "R17"
         return Conclusion(Outcome.FAILED, rule, usage=Usage(input=9), source="counted", fault=failure.fault)
 
@@ -201,8 +201,8 @@ def failed_prompt_billed(put: Put) -> None:
 def charge_after_a_break(put: Put) -> None:
     right = concluding.failed
 
-    def failed(failure: Any) -> Conclusion:
-        end = right(failure)
+    async def failed(meter: Any, along: Any, failure: Any, *, unread: bool = False) -> Conclusion:
+        end = await right(meter, along, failure, unread=unread)
         if failure.after_output:
             end.rule, end.usage, end.source, end.outcome = "R11", Usage(input=9, output=9), "counted", Outcome.SERVED
         return end

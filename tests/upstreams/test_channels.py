@@ -153,6 +153,18 @@ def test_secret_is_bound_to_its_row(vendor):
     assert SECRET not in str(b.broken["second"])
 
 
+def test_each_fault_of_a_broken_channel_is_repaired_alone(vendor):
+    """What an earlier version wrote and this one refuses stands in the way of nothing else, and is replaced as it is."""
+    add("a")
+    Channel.objects.filter(name="a").update(quirks='{"odd":1}', base_url="http://127.0.0.1/")
+    run(channels.set_address, channel="a", base_url="https://api.example.com/v1")
+    run(channels.set_order, channel="a", tier=3)
+    row = Channel.objects.get(name="a")
+    assert (row.base_url, row.tier, row.quirks) == ("https://api.example.com/v1", 3, '{"odd":1}')
+    run(channels.set_quirks, channel="a", quirks={"stream_options": False})
+    assert Channel.objects.get(name="a").quirks == '{"stream_options":false}'
+
+
 @pytest.mark.store
 def test_a_broken_channel_does_not_take_the_others_along(vendor):
     for name in ("a", "b", "c", "d", "off"):

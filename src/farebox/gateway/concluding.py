@@ -21,8 +21,8 @@ log = structlog.get_logger(__name__)
 async def refused(meter: Meter, along: Along, fault: Fault) -> Conclusion:
     """The upstream refuses the request (R12), or stops it for its policy during the answer (R08).
 
-    Before any output it is free in any case: the customer gets an HTTP status of 400 (I13). He reads what the
-    upstream says, and not who that is.
+    Before any output it is free in any case: the customer gets an HTTP status of 400 (I13), with what the upstream
+    says, and not who that is.
     """
     bought = along.attempts[-1].candidate
     fault = discreet.fault(fault, host=bought.channel.target.host, mapped=bought.upstream_model, asked=meter.call.model)

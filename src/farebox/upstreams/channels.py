@@ -211,9 +211,8 @@ def _reset(
     before = _channel(row)
     wanted = msgspec.structs.replace(ChannelTerms.of(row), **facts)
     check(wanted)
-    columns = wanted.columns()
-    for name in facts:
-        setattr(row, name, columns[name])
+    for name, value in facts.items():
+        setattr(row, name, quirks.text(wanted.parsed()) if name == "quirks" else value)
     row.save(update_fields=list(facts))
     return _done(tx, actor=actor, verb=verb, what=f"channel {channel}", before=before, after=_channel(row))
 
